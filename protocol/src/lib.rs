@@ -1,1 +1,54 @@
-//! protocol
+//! What coordinator and volunteers say to each other.
+//!
+//! [`message`] holds the messages, [`frame`] their bytes, [`plan`] how a round is cut into work
+//! units, [`shard`] the slices of the data set, [`pack`] the exact sums in few bytes and
+//! [`limits`] every bound. Nothing here does I/O, and every decoder is total: any bytes give a
+//! message or a [`DecodeError`], never a panic and never an allocation larger than the input
+//! or a stated limit.
+
+#![forbid(unsafe_code)]
+
+pub mod frame;
+pub mod limits;
+pub mod message;
+pub mod pack;
+pub mod plan;
+pub mod shard;
+
+use thiserror::Error;
+
+/// Raised whenever a message, the packing, the shard format or the meaning of a unit changes.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// Why bytes were not what they should be.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// The first byte names no known kind of frame.
+    #[error("unknown kind of frame ({0})")]
+    UnknownKind(u8),
+    /// The frame ends before the message does.
+    #[error("the frame is cut short")]
+    Truncated,
+    /// The frame goes on after the message has ended.
+    #[error("the frame has {0} bytes too many")]
+    TrailingBytes(usize),
+    /// The body is not an encoding of the message its kind announces.
+    #[error("the frame's body is malformed")]
+    Malformed,
+    /// A length, count or text exceeds its limit.
+    #[error("{what} is over its limit of {limit}")]
+    OverLimit {
+        /// What is too large.
+        what: &'static str,
+        /// The largest value allowed.
+        limit: u64,
+    },
+}
+
+/// Answers with [`DecodeError::OverLimit`] when `value` is larger than `limit`.
+fn within(what: &'static str, value: u64, limit: u64) -> Result<(), DecodeError> {
+    if value > limit {
+        return Err(DecodeError::OverLimit { what, limit });
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! Shards: slices of a set of examples as bytes.
+//!
+//! Layout, little-endian: the word `SHRD`, a byte for the rows' type (0: `u8`, 1: `f32`), a byte
+//! for the targets' type (0: classes as `u16`, 1: numbers as `f32`), two zero bytes, then `u32`
+//! examples, `u32` features and `u32` target columns (1 for classes); then the rows, one example
+//! after the other, then the targets. `u8` data stays `u8`. A shard is named by the BLAKE3 hash of
+//! these bytes; compression is the transport's affair.
+
+use std::ops::Range;
+
+use model::{Examples, Features, Preprocessing, Rows, Targets, Task};
+use ndarray::{ArrayView2, s};
+
+use crate::DecodeError;
+use crate::limits::SHARD_BYTES_MAX;
+use crate::within;
+
+const MAGIC: [u8; 4] = *b"SHRD";
+const HEADER_BYTES: usize = 20;
+
+/// A decoded shard.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shard {
+    examples: usize,
+    features: usize,
+    columns: usize,
+    rows: RowData,
+    targets: TargetData,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum RowData {
+    U8(Vec<u8>),
+    F32(Vec<f32>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum TargetData {
+    Classes(Vec<u16>),
+    Numbers(Vec<f32>),
+}
+
+impl Shard {
+    /// Reads a shard whose content is already known to match its hash. Checks that it has
+    /// `features` columns and targets that suit `task`: a class out of range is refused.
+    pub fn decode(bytes: &[u8], features: usize, task: Task) -> Result<Shard, DecodeError> {
+        within("a shard's size", bytes.len() as u64, SHARD_BYTES_MAX as u64)?;
+        let (header, body) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(DecodeError::Truncated)?;
+        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let (examples, found, columns) = (word(8) as usize, word(12) as usize, word(16) as usize);
+        let columns_due = match task {
+            Task::Classes(_) => 1,
+            Task::Numbers(columns) => columns as usize,
+        };
+        if header[..4] != MAGIC || header[6..8] != [0, 0] || found != features || columns != columns_due {
+            return Err(DecodeError::Malformed);
+        }
+        let cells = examples.checked_mul(features).ok_or(DecodeError::Truncated)?;
+        let (rows, rest) = match header[4] {
+            0 => {
+                let (raw, rest) = body.split_at_checked(cells).ok_or(DecodeError::Truncated)?;
+                (RowData::U8(raw.to_vec()), rest)
+            }
+            1 => {
+                let (values, rest) = split_f32(body, cells)?;
+                (RowData::F32(values), rest)
+            }
+            other => return Err(DecodeError::UnknownKind(other)),
+        };
+        let cells = examples.checked_mul(columns).ok_or(DecodeError::Truncated)?;
+        let (targets, rest) = match (header[5], task) {
+            (0, Task::Classes(classes)) => {
+                let length = cells.checked_mul(2).ok_or(DecodeError::Truncated)?;
+                let (raw, rest) = rest.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+                let ids: Vec<u16> = raw.as_chunks().0.iter().map(|id| u16::from_le_bytes(*id)).collect();
+                if ids.iter().any(|id| u32::from(*id) >= classes) {
+                    return Err(DecodeError::Malformed);
+                }
+                (TargetData::Classes(ids), rest)
+            }
+            (1, Task::Numbers(_)) => {
+                let (values, rest) = split_f32(rest, cells)?;
+                (TargetData::Numbers(values), rest)
+            }
+            _ => return Err(DecodeError::Malformed),
+        };
+        if !rest.is_empty() {
+            return Err(DecodeError::TrailingBytes(rest.len()));
+        }
+        Ok(Shard { examples, features, columns, rows, targets })
+    }
+
+    /// Examples in the shard.
+    pub fn examples(&self) -> usize {
+        self.examples
+    }
+
+    /// Bytes the decoded shard occupies in memory.
+    pub fn bytes(&self) -> usize {
+        let rows = match &self.rows {
+            RowData::U8(values) => values.len(),
+            RowData::F32(values) => 4 * values.len(),
+        };
+        let targets = match &self.targets {
+            TargetData::Classes(ids) => 2 * ids.len(),
+            TargetData::Numbers(values) => 4 * values.len(),
+        };
+        rows + targets
+    }
+
+    /// The examples of `range` (within the shard); `None` when the shard does not have them all.
+    pub fn slice<'a>(&'a self, range: Range<usize>, preprocessing: &'a Preprocessing) -> Option<Examples<'a>> {
+        if range.start > range.end || range.end > self.examples {
+            return None;
+        }
+        let window = s![range.clone(), ..];
+        let rows = match &self.rows {
+            RowData::U8(values) => {
+                Rows::U8(ArrayView2::from_shape((self.examples, self.features), values).ok()?.slice_move(window))
+            }
+            RowData::F32(values) => {
+                Rows::F32(ArrayView2::from_shape((self.examples, self.features), values).ok()?.slice_move(window))
+            }
+        };
+        let targets = match &self.targets {
+            TargetData::Classes(ids) => Targets::Classes(ids.get(range)?),
+            TargetData::Numbers(values) => {
+                Targets::Numbers(ArrayView2::from_shape((self.examples, self.columns), values).ok()?.slice_move(window))
+            }
+        };
+        Some(Examples { features: Features { rows, preprocessing }, targets })
+    }
+}
+
+/// The bytes of a shard that holds these examples (in standard layout, row after row).
+pub fn encode(rows: &Rows<'_>, targets: &Targets<'_>) -> Vec<u8> {
+    let (row_kind, (examples, features)) = match rows {
+        Rows::U8(rows) => (0, rows.dim()),
+        Rows::F32(rows) => (1, rows.dim()),
+    };
+    let (target_kind, columns) = match targets {
+        Targets::Classes(_) => (0, 1),
+        Targets::Numbers(values) => (1, values.ncols()),
+    };
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend([row_kind, target_kind, 0, 0]);
+    for count in [examples, features, columns] {
+        bytes.extend(u32::try_from(count).expect("a shard is far smaller than this").to_le_bytes());
+    }
+    match rows {
+        Rows::U8(rows) => bytes.extend(rows.iter()),
+        Rows::F32(rows) => bytes.extend(rows.iter().flat_map(|value| value.to_le_bytes())),
+    }
+    match targets {
+        Targets::Classes(ids) => bytes.extend(ids.iter().flat_map(|id| id.to_le_bytes())),
+        Targets::Numbers(values) => bytes.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+    }
+    bytes
+}
+
+fn split_f32(bytes: &[u8], count: usize) -> Result<(Vec<f32>, &[u8]), DecodeError> {
+    let length = count.checked_mul(4).ok_or(DecodeError::Truncated)?;
+    let (raw, rest) = bytes.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+    Ok((raw.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect(), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn u8_rows_stay_one_byte_and_come_back() {
+        let rows = array![[1u8, 2, 3], [250, 0, 7]];
+        let bytes = encode(&Rows::U8(rows.view()), &Targets::Classes(&[4, 0]));
+        assert_eq!(bytes.len(), HEADER_BYTES + 6 + 4);
+        let shard = Shard::decode(&bytes, 3, Task::Classes(5)).unwrap();
+        let preprocessing = Preprocessing::identity(3);
+        let examples = shard.slice(1..2, &preprocessing).unwrap();
+        assert!(matches!(examples.features.rows, Rows::U8(view) if view == array![[250u8, 0, 7]]));
+        assert!(matches!(examples.targets, Targets::Classes([0])));
+        assert!(shard.slice(1..3, &preprocessing).is_none());
+    }
+
+    #[test]
+    fn a_class_the_task_does_not_have_is_refused() {
+        let rows = array![[1u8]];
+        let bytes = encode(&Rows::U8(rows.view()), &Targets::Classes(&[5]));
+        assert_eq!(Shard::decode(&bytes, 1, Task::Classes(5)), Err(DecodeError::Malformed));
+        assert!(Shard::decode(&bytes, 1, Task::Classes(6)).is_ok());
+        assert_eq!(Shard::decode(&bytes, 2, Task::Classes(6)), Err(DecodeError::Malformed));
+    }
+
+    #[test]
+    fn numbers_come_back_and_cuts_are_refused() {
+        let rows = array![[0.5f32, -1.0], [3.0, 1e-40]];
+        let targets = array![[1.0f32], [2.0]];
+        let bytes = encode(&Rows::F32(rows.view()), &Targets::Numbers(targets.view()));
+        let shard = Shard::decode(&bytes, 2, Task::Numbers(1)).unwrap();
+        let preprocessing = Preprocessing::identity(2);
+        let examples = shard.slice(0..2, &preprocessing).unwrap();
+        assert!(matches!(examples.features.rows, Rows::F32(view) if view == rows));
+        for end in 0..bytes.len() {
+            assert!(Shard::decode(&bytes[..end], 2, Task::Numbers(1)).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_decoded_or_refused(header in proptest::collection::vec(any::<u8>(), 16), tail in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let bytes = [MAGIC.to_vec(), header, tail].concat();
+            let _ = Shard::decode(&bytes, 2, Task::Classes(3));
+        }
+    }
+}
