@@ -1,0 +1,95 @@
+//! What sessions and the engine's driver say to each other.
+//!
+//! A session (a WebSocket, or the in-process volunteer's pair of channels) decodes, checks and
+//! unpacks on its own side, then hands ready-made values to the driver; the driver answers each
+//! session through a bounded outbox and shows the open round to all of them in one shared slot.
+//! The slot keeps only the newest round: a slow session skips what it missed and never makes
+//! anyone wait or the memory grow.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::message::{ResultHeader, Unfit};
+use protocol::plan::{Assignment, RoundPlan};
+use tokio::sync::{mpsc, watch};
+
+/// Messages that may wait for the driver, from all sessions together.
+pub const INBOX_MAX: usize = 1024;
+/// Messages that may wait for one session; a session that lags further is closed.
+pub const OUTBOX_MAX: usize = 32;
+
+/// What a session tells the driver.
+#[derive(Debug)]
+pub enum FromSession {
+    /// A volunteer is set up and may be given work. The first message of a session.
+    Joined(Joined),
+    /// The number of cores lent has changed; zero pauses.
+    Cores(u16),
+    /// An assignment is done.
+    Result {
+        /// The scalars.
+        header: ResultHeader,
+        /// The unpacked vector; its length is the network's number of parameters.
+        vector: Option<Vec<i64>>,
+    },
+    /// A unit does not fit.
+    Unfit(Unfit),
+    /// An assignment is given back.
+    Declined {
+        /// The assignment given back.
+        assignment: u64,
+    },
+    /// The volunteer has left. The last message of a session.
+    Left,
+}
+
+/// A volunteer that has proved its bits.
+#[derive(Debug)]
+pub struct Joined {
+    /// Where it listens.
+    pub outbox: mpsc::Sender<ToSession>,
+    /// Cores it lends.
+    pub cores: u16,
+    /// Whether it is the coordinator's own in-process volunteer.
+    pub local: bool,
+    /// Whether its machine could run the fused arithmetic.
+    pub fused_capable: bool,
+    /// Shards of the training set that it already holds.
+    pub training_shards: Vec<u32>,
+}
+
+/// What the driver tells a session.
+#[derive(Debug)]
+pub enum ToSession {
+    /// Units to compute. The session sends the round's frame first if it has not yet; an
+    /// assignment of a round that is over is dropped.
+    Assign(Assignment),
+    /// The volunteer misbehaved: tell it and close.
+    Dismiss {
+        /// Why, in one sentence.
+        text: String,
+    },
+    /// The training has ended: tell it and close.
+    Finish {
+        /// Why, in one sentence.
+        text: String,
+    },
+}
+
+/// The open round as every session sends it.
+#[derive(Debug)]
+pub struct OpenRound {
+    /// Its plan.
+    pub plan: RoundPlan,
+    /// Its frame ([`protocol::frame::encode_round`]), shared by all sessions.
+    pub frame: Bytes,
+}
+
+/// A session's way to the driver. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct DriverHandle {
+    /// Messages from sessions, each with the session's number.
+    pub inbox: mpsc::Sender<(u64, FromSession)>,
+    /// The newest round; `None` before the first.
+    pub round: watch::Receiver<Option<Arc<OpenRound>>>,
+}

@@ -1,0 +1,85 @@
+//! Cuts the prepared data into shards and keeps them ready to serve.
+//!
+//! Hashes are needed before the first volunteer; bytes are encoded and compressed when first asked
+//! for and then kept compressed.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use protocol::plan::{Set, SetPlan, ShardRef};
+use protocol::shard;
+
+use crate::data::Prepared;
+
+/// Bytes of rows that a shard aims at: large enough to compress and to be few, small enough that
+/// a tab begins after one short download.
+const SHARD_BYTES: usize = 512 * 1024;
+
+/// Every shard of a run.
+#[derive(Debug)]
+pub struct ShardStore {
+    data: Arc<Prepared>,
+    shards: BTreeMap<[u8; 32], Stored>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    set: Set,
+    examples: Range<usize>,
+    compressed: OnceLock<Bytes>,
+}
+
+impl ShardStore {
+    /// Cuts both sets into units of `examples_per_unit` and shards of whole units.
+    pub fn cut(data: Arc<Prepared>, examples_per_unit: u32) -> (ShardStore, SetPlan, SetPlan) {
+        let mut store = ShardStore { data, shards: BTreeMap::new() };
+        let training = store.cut_set(Set::Training, examples_per_unit);
+        let test = store.cut_set(Set::Test, examples_per_unit);
+        (store, training, test)
+    }
+
+    /// The encoded shard of that hash.
+    pub fn encoded(&self, hash: &[u8; 32]) -> Option<Vec<u8>> {
+        self.shards.get(hash).map(|stored| self.encode(stored.set, stored.examples.clone()))
+    }
+
+    /// The encoded shard of that hash, compressed with gzip.
+    pub fn compressed(&self, hash: &[u8; 32]) -> Option<Bytes> {
+        let stored = self.shards.get(hash)?;
+        let compress = || {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            let encoded = self.encode(stored.set, stored.examples.clone());
+            encoder.write_all(&encoded).expect("writing to memory does not fail");
+            Bytes::from(encoder.finish().expect("writing to memory does not fail"))
+        };
+        Some(stored.compressed.get_or_init(compress).clone())
+    }
+
+    fn cut_set(&mut self, set: Set, examples_per_unit: u32) -> SetPlan {
+        let examples = self.data.set(set).len();
+        let unit_bytes = examples_per_unit as usize * self.data.bytes_per_example();
+        let units_per_shard = (SHARD_BYTES / unit_bytes.max(1)).max(1) as u32;
+        let examples = u32::try_from(examples).expect("data sets are limited to fewer examples");
+        let mut plan = SetPlan { examples, examples_per_unit, units_per_shard, shards: Vec::new() };
+        for index in 0..plan.units().div_ceil(units_per_shard) {
+            let range = plan.examples_in_shard(index);
+            let range = range.start as usize..range.end as usize;
+            let encoded = self.encode(set, range.clone());
+            let hash = *blake3::hash(&encoded).as_bytes();
+            plan.shards.push(ShardRef { hash, bytes: encoded.len() as u32 });
+            let stored = Stored { set, examples: range, compressed: OnceLock::new() };
+            self.shards.insert(hash, stored);
+        }
+        plan
+    }
+
+    fn encode(&self, set: Set, examples: Range<usize>) -> Vec<u8> {
+        let table = self.data.set(set);
+        shard::encode(&table.rows(examples.clone()), &table.targets(examples))
+    }
+}

@@ -1,0 +1,78 @@
+//! What `/api/status` and the pages show: a picture of the run, renewed by the driver.
+
+use serde::Serialize;
+
+/// Points of the loss curve kept for the page; when full, every second one is dropped.
+pub const HISTORY_MAX: usize = 400;
+
+/// The run as seen from outside. Field names are the JSON's.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// What is being trained, in words ("784-128-10 perceptron on MNIST").
+    pub title: String,
+    /// Names the run.
+    pub run: String,
+    /// `portable` or `fused`: which worker a tab must load.
+    pub arithmetic: model::Arithmetic,
+    /// `waiting`, `training` or `finished`.
+    pub phase: Phase,
+    /// What is going on and why, in one plain sentence.
+    pub sentence: String,
+    /// The network in words.
+    pub network: String,
+    /// Number of parameters.
+    pub parameters: usize,
+    /// Training examples.
+    pub examples: usize,
+    /// Accepted optimiser steps so far.
+    pub iteration: u64,
+    /// The limit on iterations.
+    pub iterations_max: u64,
+    /// Rounds so far.
+    pub rounds: u64,
+    /// Passes over the training data so far.
+    pub epochs: f64,
+    /// Mean loss over the training examples at the last accepted point.
+    pub train_loss: Option<f64>,
+    /// Mean loss over the test examples at the last accepted point.
+    pub test_loss: Option<f64>,
+    /// Share of test examples predicted correctly, 0..1.
+    pub test_accuracy: Option<f64>,
+    /// The course of the training, at most [`HISTORY_MAX`] points.
+    pub history: Vec<Point>,
+    /// Volunteers connected, the coordinator's own worker not counted.
+    pub volunteers: usize,
+    /// Cores they lend.
+    pub cores: usize,
+    /// Volunteers whose machines could do the fused arithmetic.
+    pub fused_capable: usize,
+    /// Whether the coordinator's own worker is helping.
+    pub local_worker: bool,
+    /// Training examples a second, over the last rounds.
+    pub examples_per_second: f64,
+    /// Seconds since the training began.
+    pub seconds: f64,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// No round has begun: volunteers are awaited.
+    Waiting,
+    /// Rounds are under way.
+    Training,
+    /// The model is saved.
+    Finished,
+}
+
+/// One accepted point of the training.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Point {
+    /// Its iteration.
+    pub iteration: u64,
+    /// Mean training loss.
+    pub train_loss: f64,
+    /// Share of test examples predicted correctly, if there is a test set.
+    pub test_accuracy: Option<f64>,
+}
