@@ -1,0 +1,372 @@
+//! L-BFGS on the full batch, one network round an iteration when all goes well.
+//!
+//! The first step length along a direction is 1 (min(1, 1/||g||) while there is no memory), and the
+//! trial point is accepted if its loss passes Armijo's test. If not, one scalars-only round fetches
+//! the losses at [`BACKTRACKS`] successively halved steps; of those that pass the test, the one
+//! with the lowest loss (the longest of equals) is evaluated and accepted. If none passes, the
+//! memory is cleared and the steepest descent is tried; if that fails too, the optimiser stops.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::curvature::{CurvaturePair, Evaluated, learn};
+use super::memory::{Direction, Memory};
+use super::vectors::{Scalar, norm, step_point};
+use super::{Accepted, Ask, Progress, StopReason, Tell, TellError};
+
+/// How many halvings of the step a scalars-only round covers: alpha/2 to alpha/256.
+pub const BACKTRACKS: usize = 8;
+
+/// Part of the predicted decrease that a step must achieve (Armijo's constant).
+const SUFFICIENT_DECREASE: f64 = 1e-4;
+
+/// Line searches in a row that may fail before the optimiser stops.
+const MAX_FAILURES: u32 = 2;
+
+/// Iterations in a row that may leave the loss exactly as it was. Armijo's test passes by rounding
+/// when the predicted decrease is far below the loss's precision; this ends such wandering.
+const MAX_FLAT_ITERATIONS: u32 = 10;
+
+/// What the user can choose.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Curvature pairs remembered (m); 0 counts as 1.
+    pub memory: usize,
+    /// Stop when ||g|| / max(1, ||x||) is at most this. Without it only a gradient of zero counts
+    /// as converged.
+    pub gradient_tolerance: Option<f64>,
+}
+
+impl Default for Settings {
+    /// Ten pairs, no tolerance.
+    fn default() -> Self {
+        Self { memory: 10, gradient_tolerance: None }
+    }
+}
+
+/// The complete state. Cloning is cheap: vectors are shared. A clone, or a copy read back from a
+/// serialised one, asks the same and continues with the same bits, also in the middle of a line
+/// search.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "", try_from = "State<T>")]
+pub struct Lbfgs<T: Scalar>(State<T>);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+struct State<T: Scalar> {
+    settings: Settings,
+    /// The accepted point.
+    weights: Arc<[T]>,
+    iteration: u64,
+    /// Line searches failed since the last accepted step.
+    failures: u32,
+    /// Iterations since the loss last changed.
+    flat_iterations: u32,
+    memory: Memory<T>,
+    phase: Phase<T>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+enum Phase<T: Scalar> {
+    /// Waiting for loss and gradient at the start point.
+    Start,
+    /// Waiting for loss and gradient at the point `step` along the line.
+    Trial { line: Line<T>, step: T, point: Arc<[T]> },
+    /// Waiting for the losses at steps shorter than the first.
+    Shorten { line: Line<T> },
+    /// Waiting for nothing.
+    Stopped { reason: StopReason, loss: f64 },
+}
+
+/// The line being searched.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+struct Line<T: Scalar> {
+    base: Base<T>,
+    direction: Arc<[T]>,
+    /// Inner product of gradient and direction, negative.
+    slope: f64,
+    /// The first step length tried along it.
+    first_step: T,
+}
+
+/// Loss and gradient at the accepted point, where the line starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+struct Base<T: Scalar> {
+    loss: f64,
+    gradient: Arc<[T]>,
+    gradient_norm: f64,
+}
+
+impl<T: Scalar> Lbfgs<T> {
+    /// An optimiser that begins at `start`, one value per parameter.
+    pub fn new(start: impl Into<Arc<[T]>>, settings: Settings) -> Self {
+        Self(State {
+            settings,
+            weights: start.into(),
+            iteration: 0,
+            failures: 0,
+            flat_iterations: 0,
+            memory: Memory::new(settings.memory),
+            phase: Phase::Start,
+        })
+    }
+
+    /// What to compute next; the same until the next successful [`Lbfgs::tell`].
+    pub fn ask(&self) -> Ask<T> {
+        let state = &self.0;
+        match &state.phase {
+            Phase::Start => Ask::Gradient { point: Arc::clone(&state.weights) },
+            Phase::Trial { point, .. } => Ask::Gradient { point: Arc::clone(point) },
+            Phase::Shorten { line } => Ask::Losses {
+                base: Arc::clone(&state.weights),
+                direction: Arc::clone(&line.direction),
+                steps: line.shorter_steps().to_vec(),
+            },
+            Phase::Stopped { reason, .. } => Ask::Stopped(reason.clone()),
+        }
+    }
+
+    /// Takes the answer to the last [`Lbfgs::ask`].
+    ///
+    /// # Errors
+    /// [`TellError`] when this is not an answer to what was asked; the optimiser is unchanged.
+    pub fn tell(&mut self, answer: Tell<T>) -> Result<Progress, TellError> {
+        let state = &mut self.0;
+        let accepted = match (state.phase.clone(), answer) {
+            (Phase::Start, Tell::Gradient { loss, gradient }) => {
+                check_length(state.weights.len(), gradient.len())?;
+                state.start(loss, gradient);
+                None
+            }
+            (Phase::Trial { line, step, point }, Tell::Gradient { loss, gradient }) => {
+                check_length(state.weights.len(), gradient.len())?;
+                state.judge(line, step, point, loss, gradient)
+            }
+            (Phase::Shorten { line }, Tell::Losses(losses)) => {
+                check_length(BACKTRACKS, losses.len())?;
+                state.shorten(line, &losses);
+                None
+            }
+            (Phase::Stopped { .. }, _) => return Err(TellError::Stopped),
+            (Phase::Start | Phase::Trial { .. }, Tell::Losses(_)) => {
+                return Err(TellError::WrongKind { asked: "a gradient", told: "losses" });
+            }
+            (Phase::Shorten { .. }, Tell::Gradient { .. }) => {
+                return Err(TellError::WrongKind { asked: "losses", told: "a gradient" });
+            }
+        };
+        Ok(Progress { accepted })
+    }
+
+    /// The last accepted point (the start point until one is accepted).
+    pub fn weights(&self) -> &Arc<[T]> {
+        &self.0.weights
+    }
+
+    /// Loss at [`Lbfgs::weights`]; `None` until the first answer.
+    pub fn loss(&self) -> Option<f64> {
+        match &self.0.phase {
+            Phase::Start => None,
+            Phase::Trial { line, .. } | Phase::Shorten { line } => Some(line.base.loss),
+            Phase::Stopped { loss, .. } => Some(*loss),
+        }
+    }
+
+    /// How many iterations (accepted steps) were taken.
+    pub fn iteration(&self) -> u64 {
+        self.0.iteration
+    }
+}
+
+impl<T: Scalar> State<T> {
+    /// Takes loss and gradient at the start point.
+    fn start(&mut self, loss: f64, gradient: Arc<[T]>) {
+        let gradient_norm = norm(&gradient);
+        if loss.is_finite() && gradient_norm.is_finite() {
+            self.leave(Base { loss, gradient, gradient_norm }, None);
+        } else {
+            self.phase = Phase::Stopped { reason: StopReason::NonFiniteStart { loss }, loss };
+        }
+    }
+
+    /// Accepts or rejects a trial point by the loss and gradient found there.
+    fn judge(
+        &mut self,
+        line: Line<T>,
+        step: T,
+        point: Arc<[T]>,
+        loss: f64,
+        gradient: Arc<[T]>,
+    ) -> Option<Accepted> {
+        let gradient_norm = norm(&gradient);
+        let backtracked = step != line.first_step;
+        if !(line.passes(step, loss) && gradient_norm.is_finite()) {
+            if backtracked {
+                self.search_failed(line);
+            } else {
+                self.phase = Phase::Shorten { line };
+            }
+            return None;
+        }
+        let lesson = learn(
+            Evaluated { weights: &self.weights, gradient: &line.base.gradient },
+            Evaluated { weights: &point, gradient: &gradient },
+            step,
+        );
+        self.weights = point;
+        self.iteration += 1;
+        self.failures = 0;
+        self.flat_iterations = if loss == line.base.loss { self.flat_iterations + 1 } else { 0 };
+        self.leave(Base { loss, gradient, gradient_norm }, lesson.pair);
+        Some(Accepted {
+            iteration: self.iteration,
+            loss,
+            gradient_norm,
+            step: step.to_f64(),
+            backtracked,
+            damped: lesson.damped,
+            memory: self.memory.len(),
+        })
+    }
+
+    /// Chooses among the shorter steps by their losses: the lowest that passes the test, and the
+    /// longest step of equally low ones.
+    fn shorten(&mut self, line: Line<T>, losses: &[f64]) {
+        let mut best: Option<(T, f64)> = None;
+        for (&step, &loss) in line.shorter_steps().iter().zip(losses) {
+            if line.passes(step, loss) && best.is_none_or(|(_, lowest)| loss < lowest) {
+                best = Some((step, loss));
+            }
+        }
+        match best {
+            Some((step, _)) => self.try_step(line, step),
+            None => self.search_failed(line),
+        }
+    }
+
+    /// Sets out from the accepted point, which `base` describes and `newest` led to, unless this is
+    /// the end.
+    fn leave(&mut self, base: Base<T>, newest: Option<CurvaturePair<T>>) {
+        let (loss, gradient_norm) = (base.loss, base.gradient_norm);
+        let reason = if self.has_converged(gradient_norm) {
+            Some(StopReason::Converged { gradient_norm })
+        } else if self.flat_iterations >= MAX_FLAT_ITERATIONS {
+            Some(StopReason::Flat { iterations: self.flat_iterations, gradient_norm })
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            self.phase = Phase::Stopped { reason, loss };
+            return;
+        }
+        let Direction { vector, slope } = self.memory.direction(newest, &base.gradient);
+        if slope < 0.0 && slope.is_finite() {
+            let first_step = self.first_step(gradient_norm);
+            self.search(Line { base, direction: vector, slope, first_step });
+        } else {
+            self.descend_steepest(base);
+        }
+    }
+
+    /// Forgets all curvature and searches along -g.
+    fn descend_steepest(&mut self, base: Base<T>) {
+        self.memory.clear();
+        let Direction { vector, slope } = self.memory.direction(None, &base.gradient);
+        let first_step = self.first_step(base.gradient_norm);
+        self.search(Line { base, direction: vector, slope, first_step });
+    }
+
+    fn search(&mut self, line: Line<T>) {
+        let step = line.first_step;
+        self.try_step(line, step);
+    }
+
+    /// Asks for loss and gradient at `step` along the line, unless the step is too short to move
+    /// any weight: such a step can be neither progress nor a curvature pair.
+    fn try_step(&mut self, line: Line<T>, step: T) {
+        let point = step_point(&self.weights, &line.direction, step);
+        if point == self.weights {
+            self.search_failed(line);
+        } else {
+            self.phase = Phase::Trial { line, step, point };
+        }
+    }
+
+    /// No step along the line is good enough.
+    fn search_failed(&mut self, line: Line<T>) {
+        self.failures += 1;
+        if self.failures >= MAX_FAILURES {
+            let reason = StopReason::NoProgress { gradient_norm: line.base.gradient_norm };
+            self.phase = Phase::Stopped { reason, loss: line.base.loss };
+        } else if self.memory.is_empty() {
+            // It was the steepest descent already: go on where its step lengths ended.
+            let [.., shortest] = line.shorter_steps();
+            self.search(Line { first_step: shortest * T::HALF, ..line });
+        } else {
+            self.descend_steepest(line.base);
+        }
+    }
+
+    /// 1, or less while there is no curvature to scale the gradient by.
+    fn first_step(&self, gradient_norm: f64) -> T {
+        T::from_f64(if self.memory.is_empty() { (1.0 / gradient_norm).min(1.0) } else { 1.0 })
+    }
+
+    fn has_converged(&self, gradient_norm: f64) -> bool {
+        gradient_norm == 0.0
+            || self
+                .settings
+                .gradient_tolerance
+                .is_some_and(|tolerance| gradient_norm <= tolerance * norm(&self.weights).max(1.0))
+    }
+}
+
+impl<T: Scalar> Line<T> {
+    /// Armijo's test. A loss that is not finite fails it, minus infinity included.
+    fn passes(&self, step: T, loss: f64) -> bool {
+        let expected = SUFFICIENT_DECREASE * step.to_f64() * self.slope;
+        loss.is_finite() && loss <= self.base.loss + expected
+    }
+
+    /// The first step length halved once, twice, and so on; exact while no step is subnormal.
+    fn shorter_steps(&self) -> [T; BACKTRACKS] {
+        let mut step = self.first_step;
+        std::array::from_fn(|_| {
+            step = step * T::HALF;
+            step
+        })
+    }
+
+    /// Whether the vectors have the right length.
+    fn is_sound(&self, length: usize) -> bool {
+        self.base.gradient.len() == length && self.direction.len() == length
+    }
+}
+
+impl<T: Scalar> TryFrom<State<T>> for Lbfgs<T> {
+    type Error = &'static str;
+
+    /// Refuses a state whose vectors do not fit together, so that a damaged snapshot is an error
+    /// where it is read and not a panic later.
+    fn try_from(state: State<T>) -> Result<Self, Self::Error> {
+        let length = state.weights.len();
+        let phase_is_sound = match &state.phase {
+            Phase::Start | Phase::Stopped { .. } => true,
+            Phase::Trial { line, point, .. } => line.is_sound(length) && point.len() == length,
+            Phase::Shorten { line } => line.is_sound(length),
+        };
+        if phase_is_sound && state.memory.is_sound(length) {
+            Ok(Self(state))
+        } else {
+            Err("the optimiser's vectors differ in length")
+        }
+    }
+}
+
+fn check_length(expected: usize, told: usize) -> Result<(), TellError> {
+    if expected == told { Ok(()) } else { Err(TellError::WrongLength { expected, told }) }
+}
