@@ -1,0 +1,133 @@
+//! A saved optimiser asks the same question again and continues with the same bits.
+
+use coordinator::engine::optimisers::{Ask, Lbfgs, Optimiser, Scalar, Settings, Tell};
+
+use crate::problems::{answer, rosenbrock_pairs, rosenbrock_start};
+
+/// Far enough that the memory is full, pairs were damped and steps were shortened.
+const ANSWERS: usize = 60;
+
+#[test]
+fn every_snapshot_continues_bit_for_bit_in_training_precision() {
+    assert_snapshots_continue::<f32>();
+}
+
+#[test]
+fn every_snapshot_continues_bit_for_bit_in_double_precision() {
+    assert_snapshots_continue::<f64>();
+}
+
+/// Replaces the optimiser by a copy read back from bytes before every single answer, the start and
+/// the middle of line searches included, beside one that is left alone.
+fn assert_snapshots_continue<T: Scalar>() {
+    let start: Vec<T> = rosenbrock_start(100).iter().map(|&x| T::from_f64(x)).collect();
+    let settings = Settings { memory: 5, gradient_tolerance: Some(1e-6) };
+    let mut untouched = Lbfgs::new(start, settings);
+    let mut saved = untouched.clone();
+    let mut line_searches = 0;
+    for _ in 0..ANSWERS {
+        saved = read_back(&saved);
+        let ask = saved.ask();
+        assert_eq!(bits(&ask), bits(&untouched.ask()));
+        line_searches += usize::from(matches!(ask, Ask::Losses { .. }));
+        let Some(reply) = answer(&rosenbrock_pairs, ask) else { break };
+        let progress = saved.tell(reply.clone()).expect("an answer to what was asked");
+        assert_eq!(progress, untouched.tell(reply).expect("an answer to what was asked"));
+        assert_eq!(to_bytes(&saved), to_bytes(&untouched));
+    }
+    assert!(line_searches > 0, "no snapshot was taken in the middle of a line search");
+    assert!(saved.iteration() > 30);
+}
+
+#[test]
+fn a_clone_is_not_disturbed_by_the_original_going_on() {
+    let mut optimiser = Lbfgs::new(rosenbrock_start(10), Settings::default());
+    for _ in 0..20 {
+        let snapshot = optimiser.clone();
+        let before = to_bytes(&snapshot);
+        let reply = answer(&rosenbrock_pairs, optimiser.ask()).expect("not converged so soon");
+        optimiser.tell(reply).expect("an answer to what was asked");
+        assert_eq!(to_bytes(&snapshot), before);
+    }
+}
+
+#[test]
+fn a_run_of_any_method_is_saved_with_its_method() {
+    let start: Vec<f32> = vec![3.0, -4.0];
+    let mut optimiser = Optimiser::Lbfgs(Lbfgs::new(start, Settings::default()));
+    let gradient = |point: &[f32]| Tell::Gradient { loss: 0.0, gradient: point.into() };
+    optimiser.tell(gradient(&[3.0, -4.0])).expect("an answer to what was asked");
+    let bytes = postcard::to_stdvec(&optimiser).expect("serialises");
+    let restored: Optimiser = postcard::from_bytes(&bytes).expect("reads back");
+    assert_eq!(restored.ask(), optimiser.ask());
+    assert_eq!(restored.loss(), Some(0.0));
+    // The first step is 1 / ||g|| = 1/5 along -g.
+    assert_eq!(restored.ask(), Ask::Gradient { point: [3.0 - 0.2 * 3.0, -4.0 + 0.2 * 4.0].into() });
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused() {
+    let mut optimiser = Lbfgs::new(rosenbrock_start(4), Settings::default());
+    for _ in 0..6 {
+        let reply = answer(&rosenbrock_pairs, optimiser.ask()).expect("not converged so soon");
+        optimiser.tell(reply).expect("an answer to what was asked");
+    }
+    let sound = serde_json::to_value(&optimiser).expect("serialises");
+    assert!(serde_json::from_value::<Lbfgs<f64>>(sound.clone()).is_ok());
+
+    // Shortening any one vector of numbers anywhere makes it unsound.
+    let mut arrays = Vec::new();
+    find_number_arrays(&sound, &mut Vec::new(), &mut arrays);
+    assert!(arrays.len() > 8, "weights, direction, gradient and the memory: {arrays:?}");
+    for path in arrays {
+        let mut damaged = sound.clone();
+        let array = path.iter().fold(&mut damaged, |value, step| match step {
+            Step::Key(key) => &mut value[key.as_str()],
+            Step::Index(index) => &mut value[index],
+        });
+        array.as_array_mut().expect("an array").pop();
+        assert!(serde_json::from_value::<Lbfgs<f64>>(damaged).is_err(), "{path:?}");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+fn find_number_arrays(value: &serde_json::Value, path: &mut Vec<Step>, found: &mut Vec<Vec<Step>>) {
+    if let Some(array) = value.as_array() {
+        if array.first().is_some_and(serde_json::Value::is_number) {
+            found.push(path.clone());
+        }
+        for (index, child) in array.iter().enumerate() {
+            path.push(Step::Index(index));
+            find_number_arrays(child, path, found);
+            path.pop();
+        }
+    }
+    for (key, child) in value.as_object().into_iter().flatten() {
+        path.push(Step::Key(key.clone()));
+        find_number_arrays(child, path, found);
+        path.pop();
+    }
+}
+
+fn read_back<T: Scalar>(optimiser: &Lbfgs<T>) -> Lbfgs<T> {
+    postcard::from_bytes(&to_bytes(optimiser)).expect("reads back")
+}
+
+fn to_bytes<T: Scalar>(optimiser: &Lbfgs<T>) -> Vec<u8> {
+    postcard::to_stdvec(optimiser).expect("serialises")
+}
+
+/// A question as exact bits: equality of numbers would take 0 for -0.
+fn bits<T: Scalar>(ask: &Ask<T>) -> Vec<u64> {
+    let exact = |values: &[T]| values.iter().map(|value| value.to_f64().to_bits()).collect::<Vec<_>>();
+    match ask {
+        Ask::Gradient { point } => exact(point),
+        Ask::Losses { base, direction, steps } => [exact(base), exact(direction), exact(steps)].concat(),
+        Ask::Stopped(_) => Vec::new(),
+    }
+}
