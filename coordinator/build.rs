@@ -1,0 +1,336 @@
+//! Puts everything a browser loads into the binary, so that the coordinator needs no other file at run time:
+//! the pages of `web/`, and the worker, built here as two WebAssembly modules (one for each arithmetic).
+//!
+//! The result is `OUT_DIR/assets.rs`, which `src/assets.rs` includes. With `SHOAL_SKIP_WASM=1` the worker is
+//! left out; that is for editors, lints and documentation, and a server refuses to start on it.
+
+// A build script speaks to cargo on standard output.
+#![allow(clippy::print_stdout)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use wasm_bindgen_cli_support::Bindgen;
+
+fn main() {
+    if let Err(error) = build() {
+        // Cargo shows such a line as an error of its own; a line break would end it.
+        println!("cargo::error={}", format!("{error:#}").replace('\n', " "));
+        std::process::exit(1);
+    }
+}
+
+fn build() -> Result<()> {
+    let out_dir = PathBuf::from(variable("OUT_DIR")?);
+    let workspace = PathBuf::from(variable("CARGO_MANIFEST_DIR")?)
+        .parent()
+        .context("the package has no parent directory")?
+        .to_path_buf();
+
+    let mut files = BTreeMap::new();
+    let web = workspace.join("web");
+    println!("cargo::rerun-if-changed={}", web.display());
+    collect(&web, "/", &mut files)?;
+
+    println!("cargo::rerun-if-env-changed=SHOAL_SKIP_WASM");
+    let placeholder = env::var_os("SHOAL_SKIP_WASM").is_some_and(|value| !value.is_empty() && value != "0");
+    if !placeholder {
+        for variant in &VARIANTS {
+            let package = build_worker(&workspace, &out_dir, variant)?;
+            collect(&package, &format!("/worker/{}/", variant.name), &mut files)?;
+        }
+    }
+    write_table(&out_dir, &files, placeholder)
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// The worker
+
+/// One build of the worker. The names are those of the run's arithmetic.
+struct Variant {
+    name: &'static str,
+    target_features: &'static str,
+    relaxed_simd: bool,
+}
+
+const VARIANTS: [Variant; 2] = [
+    Variant { name: "portable", target_features: "+simd128", relaxed_simd: false },
+    Variant { name: "fused", target_features: "+simd128,+relaxed-simd", relaxed_simd: true },
+];
+
+const WASM_TARGET: &str = "wasm32-unknown-unknown";
+
+/// Compiles `worker-wasm` and generates its JavaScript; the directory returned holds `worker.js`,
+/// `worker_bg.wasm` and whatever these import.
+fn build_worker(workspace: &Path, out_dir: &Path, variant: &Variant) -> Result<PathBuf> {
+    install_wasm_target(workspace)?;
+
+    // Cargo locks a target directory while it works in it, so the inner cargo needs one of its own. It lies
+    // beside the OUT_DIRs rather than in one, because check, build and test have an OUT_DIR each and
+    // would all start from nothing.
+    let shared =
+        out_dir.ancestors().nth(4).context("OUT_DIR is not in a target directory")?.join("worker-wasm");
+    let target_dir = shared.join(variant.name);
+    let status = Command::new(variable("CARGO")?)
+        .current_dir(workspace)
+        .args(["rustc", "--locked", "--profile", "wasm", "--target", WASM_TARGET])
+        .args(["--package", "worker-wasm", "--lib", "--crate-type", "cdylib"])
+        .arg("--target-dir")
+        .arg(&target_dir)
+        // Procedural macros are the same for both variants.
+        .env("CARGO_BUILD_BUILD_DIR", shared.join("build"))
+        // For a build script cargo sets this variable, even if to nothing, and it wins over every other way
+        // of passing flags: without this line both variants would silently come out without vector
+        // instructions.
+        .env("CARGO_ENCODED_RUSTFLAGS", rustc_flags(workspace, &shared, variant)?)
+        .env_remove("RUSTFLAGS")
+        .env_remove("RUSTC_WRAPPER")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .stdout(Stdio::null())
+        .status()
+        .context("cargo cannot be started for the WebAssembly worker")?;
+    ensure!(
+        status.success(),
+        "the WebAssembly worker ({}) does not compile; its errors are above (SHOAL_SKIP_WASM=1 leaves it \
+         out)",
+        variant.name
+    );
+
+    let artifacts = target_dir.join(WASM_TARGET).join("wasm");
+    rerun_if_sources_change(workspace, &artifacts.join("worker_wasm.d"))?;
+
+    let package = out_dir.join(variant.name);
+    if package.exists() {
+        fs::remove_dir_all(&package).with_context(|| format!("cannot empty {}", package.display()))?;
+    }
+    let mut bindgen = Bindgen::new();
+    bindgen
+        .input_path(artifacts.join("worker_wasm.wasm"))
+        .out_name("worker")
+        .typescript(false)
+        .remove_name_section(true)
+        .remove_producers_section(true)
+        // Otherwise the generated `init()` does not know where its module is.
+        .omit_default_module_path(false)
+        .web(true)
+        .and_then(|bindgen| bindgen.generate(&package))
+        .with_context(|| format!("wasm-bindgen cannot process the {} worker", variant.name))?;
+    check_instructions(&package.join("worker_bg.wasm"), variant)?;
+    Ok(package)
+}
+
+/// Browsers without relaxed SIMD refuse a module that contains a single such instruction, so the portable one
+/// must be free of them.
+fn check_instructions(module: &Path, variant: &Variant) -> Result<()> {
+    use wasmparser::{Validator, WasmFeatures};
+
+    let bytes = read(module)?;
+    let mut features = WasmFeatures::default();
+    features.set(WasmFeatures::RELAXED_SIMD, variant.relaxed_simd);
+    Validator::new_with_features(features)
+        .validate_all(&bytes)
+        .with_context(|| format!("the {} worker is not the module it should be", variant.name))?;
+    Ok(())
+}
+
+/// The flags of one variant, separated by 0x1f as cargo wants them. `directory` keeps a file they need.
+fn rustc_flags(workspace: &Path, directory: &Path, variant: &Variant) -> Result<OsString> {
+    // Panic messages name source files. Strangers download this module: they need not learn whose home it
+    // came from.
+    let mut arguments = format!("--remap-path-prefix={}=shoal\n", utf8(workspace)?);
+    if let Some(home) = cargo_home() {
+        writeln!(arguments, "--remap-path-prefix={}=cargo", utf8(&home)?)?;
+    }
+    // They are passed in a file, because cargo gives both variants the same file names when it sees this
+    // flag, and each build would then replace the other's.
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let file = directory.join("rustc-arguments");
+    fs::write(&file, arguments).with_context(|| format!("cannot write {}", file.display()))?;
+
+    let mut flags = OsString::from(format!("-Ctarget-feature={}\u{1f}@", variant.target_features));
+    flags.push(file);
+    Ok(flags)
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    let explicit = env::var_os("CARGO_HOME").map(PathBuf::from);
+    explicit.or_else(|| env::home_dir().map(|home| home.join(".cargo")))
+}
+
+/// `rust-toolchain.toml` asks for the target, but rustup adds it only where automatic installation is
+/// allowed.
+fn install_wasm_target(workspace: &Path) -> Result<()> {
+    if wasm_target_is_installed(workspace)? {
+        return Ok(());
+    }
+    // Cargo was started through rustup exactly if it names the toolchain here.
+    let toolchain = env::var("RUSTUP_TOOLCHAIN").ok();
+    let mut command = Command::new("rustup");
+    command.args(["target", "add", WASM_TARGET]).current_dir(workspace).stdout(Stdio::null());
+    let mut advice = format!("rustup target add {WASM_TARGET}");
+    if let Some(toolchain) = &toolchain {
+        command.args(["--toolchain", toolchain]);
+        advice = format!("{advice} --toolchain {toolchain}");
+    }
+    match command.status() {
+        Ok(status) if status.success() && wasm_target_is_installed(workspace)? => Ok(()),
+        Ok(status) if status.success() => bail!(
+            "this compiler cannot build for {WASM_TARGET}, which the worker needs, and it is not one of \
+             rustup's; build with rustup's cargo: rustup run 1.95.0 cargo build --release"
+        ),
+        Ok(_) => {
+            bail!("the worker needs the target {WASM_TARGET}, which rustup could not add; run: {advice}")
+        }
+        Err(_) => bail!(
+            "the worker needs the compiler's target {WASM_TARGET}, and there is no rustup to add it; install \
+             both with: curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- --target {WASM_TARGET}"
+        ),
+    }
+}
+
+fn wasm_target_is_installed(workspace: &Path) -> Result<bool> {
+    let output = Command::new(variable("RUSTC")?)
+        .current_dir(workspace)
+        .args(["--print", "target-libdir", "--target", WASM_TARGET])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("the compiler cannot be started")?;
+    let directory = String::from_utf8(output.stdout).context("the compiler's directory is not in UTF-8")?;
+    Ok(output.status.success() && Path::new(directory.trim_end()).is_dir())
+}
+
+/// Has cargo run this script again when anything changes that goes into the worker: the sources that the
+/// compiler listed, the manifests of their packages, and the files that choose versions and flags.
+fn rerun_if_sources_change(workspace: &Path, dep_info: &Path) -> Result<()> {
+    let text = fs::read_to_string(dep_info).with_context(|| format!("cannot read {}", dep_info.display()))?;
+    let (_, sources) =
+        text.split_once(": ").with_context(|| format!("{} names no source", dep_info.display()))?;
+
+    let mut inputs: BTreeSet<PathBuf> =
+        ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"].iter().map(|name| workspace.join(name)).collect();
+    // Spaces inside a path are escaped.
+    for source in sources.trim_end().replace("\\ ", "\0").split(' ') {
+        let source = workspace.join(source.replace('\0', " "));
+        inputs.extend(
+            source.ancestors().map(|directory| directory.join("Cargo.toml")).find(|path| path.is_file()),
+        );
+        inputs.insert(source);
+    }
+    for input in inputs {
+        println!("cargo::rerun-if-changed={}", input.display());
+    }
+    Ok(())
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// The table of assets
+
+/// Adds every file under `directory` to `files`, by the URL path it is served at. Hidden files are left out.
+fn collect(directory: &Path, url: &str, files: &mut BTreeMap<String, PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))? {
+        let entry = entry?;
+        let name = entry
+            .file_name()
+            .into_string()
+            .ok()
+            .with_context(|| format!("{} has a name that is not UTF-8", entry.path().display()))?;
+        if name.starts_with('.') {
+            continue;
+        }
+        if entry.path().is_dir() {
+            collect(&entry.path(), &format!("{url}{name}/"), files)?;
+        } else {
+            files.insert(format!("{url}{name}"), entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Writes the Rust source of the tables that `src/assets.rs` describes.
+fn write_table(out_dir: &Path, files: &BTreeMap<String, PathBuf>, placeholder: bool) -> Result<()> {
+    let compressed_dir = out_dir.join("gzip");
+    fs::create_dir_all(&compressed_dir).context("cannot create a directory in OUT_DIR")?;
+
+    let mut assets = String::new();
+    let mut routes = BTreeMap::new();
+    for (index, (url, path)) in files.iter().enumerate() {
+        let bytes = read(path)?;
+        let content_type = content_type(path)?;
+        let digest = blake3::hash(&bytes).to_hex();
+        let gzip = match compress(&bytes)? {
+            Some(compressed) => {
+                let file = compressed_dir.join(digest.as_str());
+                fs::write(&file, compressed).with_context(|| format!("cannot write {}", file.display()))?;
+                format!("Some(include_bytes!({:?}))", utf8(&file)?)
+            }
+            None => "None".to_owned(),
+        };
+        writeln!(
+            assets,
+            "    Asset {{ path: {url:?}, content_type: {content_type:?}, bytes: include_bytes!({:?}), \
+             gzip: {gzip}, etag: {:?} }},",
+            utf8(path)?,
+            format!("W/\"{}\"", &digest[..32]),
+        )?;
+        routes.insert(url.clone(), index);
+        if let Some(directory) = url.strip_suffix("index.html") {
+            routes.insert(directory.to_owned(), index);
+        } else if let Some(page) = url.strip_suffix(".html") {
+            routes.insert(page.to_owned(), index);
+        }
+    }
+    let table = format!(
+        "const PLACEHOLDER: bool = {placeholder};\nstatic ASSETS: &[Asset] = &[\n{assets}];\n\
+         static ROUTES: &[(&str, usize)] = &{:?};\n",
+        routes.iter().collect::<Vec<_>>(),
+    );
+    fs::write(out_dir.join("assets.rs"), table).context("cannot write assets.rs")
+}
+
+/// The bytes in gzip format, or nothing where that saves less than a tenth.
+fn compress(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes)?;
+    let compressed = encoder.finish()?;
+    Ok((compressed.len() < bytes.len() / 10 * 9).then_some(compressed))
+}
+
+fn content_type(path: &Path) -> Result<&'static str> {
+    Ok(match path.extension().and_then(|extension| extension.to_str()) {
+        Some("css") => "text/css; charset=utf-8",
+        Some("html") => "text/html; charset=utf-8",
+        Some("ico") => "image/x-icon",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("json") => "application/json",
+        Some("png") => "image/png",
+        Some("svg") => "image/svg+xml",
+        Some("txt") => "text/plain; charset=utf-8",
+        Some("wasm") => "application/wasm",
+        Some("webmanifest") => "application/manifest+json",
+        Some("webp") => "image/webp",
+        Some("woff2") => "font/woff2",
+        _ => bail!(
+            "{} would be served, but its content type is unknown; add it to coordinator/build.rs",
+            path.display()
+        ),
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is not in UTF-8", path.display()))
+}
+
+fn variable(name: &str) -> Result<String> {
+    env::var(name).with_context(|| format!("cargo has not set {name}"))
+}

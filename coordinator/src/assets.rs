@@ -1,0 +1,90 @@
+//! Everything a browser loads from the coordinator, embedded by `build.rs`: the pages of `web/` and both
+//! builds of the worker. One binary, no files beside it, no network.
+
+/// One file as it is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asset {
+    /// The URL path, such as `/app.js` or `/worker/portable/worker.js`.
+    pub path: &'static str,
+    /// The value of `Content-Type`.
+    pub content_type: &'static str,
+    /// The file itself.
+    pub bytes: &'static [u8],
+    /// The file in gzip format, where that is smaller by a tenth or more.
+    pub gzip: Option<&'static [u8]>,
+    /// The value of `ETag`: half of the BLAKE3 digest of `bytes`. It is weak because both encodings share
+    /// it.
+    pub etag: &'static str,
+}
+
+/// The asset at a URL path, without query. A page `x.html` is also found as `/x`, and `index.html` as its
+/// directory.
+///
+/// The worker for an arithmetic is `/worker/portable/` or `/worker/fused/`, with `worker.js` (an ES module
+/// made by wasm-bindgen) and `worker_bg.wasm` in it.
+pub fn asset(path: &str) -> Option<&'static Asset> {
+    let route = ROUTES.binary_search_by_key(&path, |(route, _)| route).ok()?;
+    ASSETS.get(ROUTES[route].1)
+}
+
+/// All assets, in the order of their paths.
+pub fn assets() -> &'static [Asset] {
+    ASSETS
+}
+
+/// Whether the binary was built with `SHOAL_SKIP_WASM=1` and so has no worker to give to a browser.
+pub fn worker_is_placeholder() -> bool {
+    PLACEHOLDER
+}
+
+// `PLACEHOLDER`, `ASSETS` (by path) and `ROUTES` (every path that is answered, in order, with its index in
+// `ASSETS`).
+include!(concat!(env!("OUT_DIR"), "/assets.rs"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_front_page_is_html() {
+        let page = asset("/").expect("a front page");
+        assert_eq!(page.content_type, "text/html; charset=utf-8");
+        assert_eq!(asset("/index.html"), Some(page));
+    }
+
+    #[test]
+    fn a_path_that_is_not_embedded_has_no_asset() {
+        for path in ["", "index.html", "/nothing", "/../Cargo.toml", "/worker/portable"] {
+            assert_eq!(asset(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn both_workers_are_embedded_unless_the_build_left_them_out() {
+        for arithmetic in ["portable", "fused"] {
+            let script = asset(&format!("/worker/{arithmetic}/worker.js"));
+            let module = asset(&format!("/worker/{arithmetic}/worker_bg.wasm"));
+            if worker_is_placeholder() {
+                assert_eq!((script, module), (None, None));
+                continue;
+            }
+            assert_eq!(script.expect("a script").content_type, "text/javascript; charset=utf-8");
+            let module = module.expect("a module");
+            // Browsers compile a module while it downloads only if it comes with this type.
+            assert_eq!(module.content_type, "application/wasm");
+            assert!(module.bytes.starts_with(b"\0asm"));
+        }
+    }
+
+    #[test]
+    fn the_compressed_form_holds_the_same_bytes() {
+        use std::io::Read as _;
+
+        for asset in assets() {
+            let Some(gzip) = asset.gzip else { continue };
+            let mut bytes = Vec::new();
+            flate2::read::GzDecoder::new(gzip).read_to_end(&mut bytes).expect("valid gzip");
+            assert!(bytes == asset.bytes, "{}", asset.path);
+        }
+    }
+}
