@@ -1,0 +1,55 @@
+//! What can be wrong with a configuration, each in one sentence that names the file and the line
+//! or the setting, and says what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A configuration that cannot be used. All of these are the user's to mend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The configuration or network file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file that is not TOML or JSON, has an unknown key, or a value of the wrong kind.
+    #[error("{} line {line}: {problem}", path.display())]
+    Parse {
+        /// The configuration or network file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// A setting that has no default is not given.
+    #[error(
+        "{setting} is missing: give --{setting} {example}, or {setting} = \"{example}\" in the --config file"
+    )]
+    Missing {
+        /// Its key.
+        setting: &'static str,
+        /// What could be given.
+        example: &'static str,
+    },
+    /// A setting out of its range, or at odds with another one.
+    #[error("{setting}: {problem}")]
+    Setting {
+        /// Its key.
+        setting: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The network is not understood.
+    #[error("model {written}: {problem}")]
+    Model {
+        /// The specification or file as it was given.
+        written: String,
+        /// What is wrong and what to do.
+        problem: model::SpecError,
+    },
+}

@@ -1,0 +1,304 @@
+//! A configuration as a user gives it: any setting may be absent.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use model::{Arithmetic, NetworkSpec};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::error::ConfigError;
+use super::values::{DataSource, Fraction, Listen, LocalWorkers, Optimizer, TaskKind};
+use super::{RunConfig, defaults};
+
+/// Examples in the largest minibatch.
+pub const MINIBATCH_MAX: u32 = 1 << 20;
+/// Bytes of the largest configuration or network file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A configuration file, or what the command line says of it. Keys are those of [`RunConfig`] and
+/// two more that end up elsewhere: `l2` in the network, `out` in the place of the run.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ConfigFile {
+    /// See [`RunConfig::data`].
+    pub data: Option<DataSource>,
+    /// See [`RunConfig::label`].
+    #[serde(deserialize_with = "one_or_many", default)]
+    pub label: Option<Vec<String>>,
+    /// See [`RunConfig::task`].
+    pub task: Option<TaskKind>,
+    /// See [`RunConfig::test`].
+    pub test: Option<PathBuf>,
+    /// See [`RunConfig::test_fraction`].
+    pub test_fraction: Option<Fraction>,
+    /// See [`RunConfig::model`].
+    pub model: Option<ModelChoice>,
+    /// Takes the place of the network's own L2 penalty.
+    pub l2: Option<f32>,
+    /// See [`RunConfig::minibatch`].
+    pub minibatch: Option<u32>,
+    /// See [`RunConfig::optimizer`].
+    pub optimizer: Option<Optimizer>,
+    /// See [`RunConfig::iterations`].
+    pub iterations: Option<u64>,
+    /// See [`RunConfig::target_accuracy`].
+    pub target_accuracy: Option<Fraction>,
+    /// See [`RunConfig::seed`].
+    pub seed: Option<u64>,
+    /// See [`RunConfig::arithmetic`].
+    pub arithmetic: Option<Arithmetic>,
+    /// See [`RunConfig::listen`].
+    pub listen: Option<Listen>,
+    /// See [`RunConfig::allow_host`].
+    #[serde(deserialize_with = "one_or_many", default)]
+    pub allow_host: Option<Vec<String>>,
+    /// See [`RunConfig::local_workers`].
+    pub local_workers: Option<LocalWorkers>,
+    /// See [`RunConfig::wait_for`].
+    pub wait_for: Option<u32>,
+    /// See [`RunConfig::wait_seconds`].
+    pub wait_seconds: Option<u32>,
+    /// The run directory to make.
+    pub out: Option<PathBuf>,
+}
+
+/// A network as a user gives it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ModelChoice {
+    /// A shorthand such as `mlp:128,64`, or the path of a TOML or JSON file.
+    Text(String),
+    /// A table in the configuration file itself.
+    Spec(NetworkSpec),
+}
+
+impl ConfigFile {
+    /// Reads a file. Paths in it are taken from the folder it is in.
+    ///
+    /// # Errors
+    /// When it cannot be read, or says what is not understood.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = parse_toml(path, &read_text(path)?)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let rebase = |given: &mut PathBuf| *given = folder.join(&given);
+        if let Some(DataSource::Path(data)) = &mut config.data {
+            rebase(data);
+        }
+        config.test.as_mut().map(rebase);
+        config.out.as_mut().map(rebase);
+        if let Some(ModelChoice::Text(text)) = &mut config.model
+            && let Ok(file) = folder.join(&text).into_os_string().into_string()
+            && is_file_name(text)
+        {
+            *text = file;
+        }
+        Ok(config)
+    }
+
+    /// These settings, and those of `below` where these have none.
+    pub fn or(self, below: Self) -> Self {
+        let keep_test = self.test.is_none() && self.test_fraction.is_none();
+        Self {
+            data: self.data.or(below.data),
+            label: self.label.or(below.label),
+            task: self.task.or(below.task),
+            // The two exclude each other, so that either on top hides both below.
+            test: self.test.or(below.test.filter(|_| keep_test)),
+            test_fraction: self.test_fraction.or(below.test_fraction.filter(|_| keep_test)),
+            model: self.model.or(below.model),
+            l2: self.l2.or(below.l2),
+            minibatch: self.minibatch.or(below.minibatch),
+            optimizer: self.optimizer.or(below.optimizer),
+            iterations: self.iterations.or(below.iterations),
+            target_accuracy: self.target_accuracy.or(below.target_accuracy),
+            seed: self.seed.or(below.seed),
+            arithmetic: self.arithmetic.or(below.arithmetic),
+            listen: self.listen.or(below.listen),
+            allow_host: self.allow_host.or(below.allow_host),
+            local_workers: self.local_workers.or(below.local_workers),
+            wait_for: self.wait_for.or(below.wait_for),
+            wait_seconds: self.wait_seconds.or(below.wait_seconds),
+            out: self.out.or(below.out),
+        }
+    }
+
+    /// The whole configuration: defaults filled in, the network read, paths made absolute so that
+    /// the run can be resumed from any folder. `out` is left to the caller.
+    ///
+    /// # Errors
+    /// When something needed is missing, out of range, or contradicts something else.
+    pub fn resolve(self) -> Result<RunConfig, ConfigError> {
+        let data = self.data.ok_or(ConfigError::Missing { setting: "data", example: "digits.csv" })?;
+        let data = match data {
+            DataSource::EmbeddedMnist => DataSource::EmbeddedMnist,
+            DataSource::Path(path) => DataSource::Path(absolute("data", path)?),
+        };
+        if self.test.is_some() && self.test_fraction.is_some() {
+            let problem = "give either test examples or a test fraction, not both".to_owned();
+            return Err(ConfigError::Setting { setting: "test-fraction", problem });
+        }
+        let test = self.test.map(|path| absolute("test", path)).transpose()?;
+        if self.target_accuracy.is_some() && self.task == Some(TaskKind::Numbers) {
+            let problem = "numbers have no accuracy; leave it out or set task to classes".to_owned();
+            return Err(ConfigError::Setting { setting: "target-accuracy", problem });
+        }
+        let minibatch = self.minibatch.unwrap_or(defaults::MINIBATCH);
+        in_range("minibatch", minibatch, 1, MINIBATCH_MAX)?;
+        let iterations = self.iterations.unwrap_or(defaults::ITERATIONS);
+        in_range("iterations", iterations, 1, i64::MAX as u64)?;
+        let seed = self.seed.unwrap_or(defaults::SEED);
+        in_range("seed", seed, 0, i64::MAX as u64)?;
+
+        let model = self.model.unwrap_or_else(|| ModelChoice::Text(defaults::MODEL.to_owned()));
+        let mut model = model.resolve()?;
+        if let Some(l2) = self.l2 {
+            model.l2 = l2;
+        }
+        if !(model.l2 >= 0.0 && model.l2.is_finite()) {
+            let problem = "the weight of the L2 penalty must be 0 or a positive number".to_owned();
+            return Err(ConfigError::Setting { setting: "l2", problem });
+        }
+        Ok(RunConfig {
+            data,
+            label: self.label.unwrap_or_default(),
+            task: self.task,
+            test,
+            test_fraction: self.test_fraction.unwrap_or(defaults::TEST_FRACTION),
+            minibatch,
+            optimizer: self.optimizer.unwrap_or_default(),
+            iterations,
+            target_accuracy: self.target_accuracy,
+            seed,
+            arithmetic: self.arithmetic.unwrap_or_default(),
+            listen: self.listen.unwrap_or_default(),
+            allow_host: self.allow_host.unwrap_or_default(),
+            local_workers: self.local_workers.unwrap_or_default(),
+            wait_for: self.wait_for.unwrap_or_default(),
+            wait_seconds: self.wait_seconds,
+            model,
+        })
+    }
+}
+
+impl ModelChoice {
+    fn resolve(self) -> Result<NetworkSpec, ConfigError> {
+        let text = match self {
+            Self::Spec(spec) => return Ok(spec),
+            Self::Text(text) => text,
+        };
+        if !is_file_name(&text) {
+            return NetworkSpec::from_shorthand(&text)
+                .map_err(|problem| ConfigError::Model { written: text, problem });
+        }
+        let path = Path::new(&text);
+        let content = read_text(path)?;
+        if text.ends_with(".json") {
+            NetworkSpec::from_json(&content).map_err(|problem| ConfigError::Model { written: text, problem })
+        } else {
+            parse_toml(path, &content)
+        }
+    }
+}
+
+/// Parses TOML; an error names the line, and the key where there is one.
+pub(super) fn parse_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let key = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
+        let message = error.message().replace("unknown field", "unknown key").replace('\n', " ");
+        let problem = match key {
+            Some(key) if !key.is_empty() && !message.contains(key) => format!("{key}: {message}"),
+            _ => message,
+        };
+        ConfigError::Parse { path: path.to_owned(), line, problem }
+    })
+}
+
+/// A small text file, whole.
+pub(super) fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let bytes = fs::metadata(path).map_err(failed)?.len();
+    if bytes > FILE_BYTES_MAX {
+        let problem = format!("{bytes} bytes are too many for a configuration; is this the right file?");
+        return Err(ConfigError::Parse { path: path.to_owned(), line: 1, problem });
+    }
+    fs::read_to_string(path).map_err(failed)
+}
+
+/// Whether a model's text means a file and not a shorthand.
+fn is_file_name(text: &str) -> bool {
+    text.ends_with(".toml") || text.ends_with(".json") || text.contains(std::path::MAIN_SEPARATOR)
+}
+
+fn absolute(setting: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
+    let problem = |problem: String| ConfigError::Setting { setting, problem };
+    let absolute = std::path::absolute(&path).map_err(|error| problem(error.to_string()))?;
+    if absolute.to_str().is_none() {
+        let path = path.display();
+        return Err(problem(format!("{path} cannot be written to run.toml; rename it in plain Unicode")));
+    }
+    Ok(absolute)
+}
+
+fn in_range<T: PartialOrd + fmt::Display>(
+    setting: &'static str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<(), ConfigError> {
+    if value >= least && value <= most {
+        return Ok(());
+    }
+    let problem = format!("{value} is out of range; give a number from {least} to {most}");
+    Err(ConfigError::Setting { setting, problem })
+}
+
+/// `"a"` or `["a", "b"]`, and a number for a column's index.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a name, an index or a list of them")]
+    enum Written {
+        One(Item),
+        Many(Vec<Item>),
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Item {
+        Text(String),
+        Index(u64),
+    }
+    let text = |item| match item {
+        Item::Text(text) => text,
+        Item::Index(index) => index.to_string(),
+    };
+    Ok(Some(match Written::deserialize(deserializer)? {
+        Written::One(item) => vec![text(item)],
+        Written::Many(items) => items.into_iter().map(text).collect(),
+    }))
+}
+
+impl<'de> Deserialize<'de> for ModelChoice {
+    // Not serde's untagged, whose errors do not say which key of the table is wrong.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Choice;
+        impl<'de> Visitor<'de> for Choice {
+            type Value = ModelChoice;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a shorthand such as \"mlp:128\", a file name or a table")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<ModelChoice, E> {
+                Ok(ModelChoice::Text(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ModelChoice, A::Error> {
+                NetworkSpec::deserialize(MapAccessDeserializer::new(map)).map(ModelChoice::Spec)
+            }
+        }
+        deserializer.deserialize_any(Choice)
+    }
+}

@@ -1,0 +1,86 @@
+//! What a run is told to do, with every default filled in.
+//!
+//! [`RunConfig`] is what the training works from and what `run.toml` holds. A user's own file
+//! ([`ConfigFile`]) has the same keys, all of them optional, and the command line gives the same
+//! type again; [`ConfigFile::or`] lays one over the other and [`ConfigFile::resolve`] fills in the
+//! defaults. Keys are named like the flags.
+
+pub mod defaults;
+mod error;
+mod file;
+mod values;
+
+use std::path::{Path, PathBuf};
+
+use model::{Arithmetic, NetworkSpec};
+use serde::{Deserialize, Serialize};
+
+pub use error::ConfigError;
+pub use file::{ConfigFile, MINIBATCH_MAX, ModelChoice};
+pub use values::{
+    DEFAULT_PORT, DataSource, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, Optimizer, TaskKind,
+};
+
+/// A run, fully described. The same configuration and data give the same weights, bit for bit;
+/// what cannot change the weights is grouped at the end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RunConfig {
+    /// Where the examples come from.
+    pub data: DataSource,
+    /// Columns to predict, each by name or index from 0; empty: the last one, or the data's own.
+    #[serde(default)]
+    pub label: Vec<String>,
+    /// What the label is; `None`: told from the data.
+    #[serde(default)]
+    pub task: Option<TaskKind>,
+    /// A file or directory with the test examples.
+    #[serde(default)]
+    pub test: Option<PathBuf>,
+    /// Share of the examples set aside for testing where the data has no test examples of its own.
+    pub test_fraction: Fraction,
+    /// Examples in a minibatch.
+    pub minibatch: u32,
+    /// How the weights are improved.
+    pub optimizer: Optimizer,
+    /// Most iterations to take.
+    pub iterations: u64,
+    /// Stop when the test accuracy reaches this share.
+    #[serde(default)]
+    pub target_accuracy: Option<Fraction>,
+    /// Decides the start weights, the split and the shuffle.
+    pub seed: u64,
+    /// How products are added up.
+    pub arithmetic: Arithmetic,
+
+    /// Where the page and the volunteers' channel are served.
+    pub listen: Listen,
+    /// Names under which the page may be opened, besides the machine's own addresses.
+    #[serde(default)]
+    pub allow_host: Vec<String>,
+    /// Help by the coordinator itself.
+    pub local_workers: LocalWorkers,
+    /// Volunteers to wait for before the first round.
+    pub wait_for: u32,
+    /// Begin without them after this many seconds; `None`: wait as long as it takes.
+    #[serde(default)]
+    pub wait_seconds: Option<u32>,
+
+    /// The network. Last, because it is a table of its own in the file.
+    pub model: NetworkSpec,
+}
+
+impl RunConfig {
+    /// Reads the `run.toml` of a run.
+    ///
+    /// # Errors
+    /// When it cannot be read, or was changed into something that is not understood.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        file::parse_toml(path, &file::read_text(path)?)
+    }
+
+    /// The text of `run.toml`.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("every setting has a form in TOML: resolving saw to it")
+    }
+}

@@ -1,0 +1,256 @@
+//! The values a setting can take, each read from a flag and from a file by the same code, and
+//! written the way it is read.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The port used where an address names none.
+pub const DEFAULT_PORT: u16 = 8080;
+/// Most compute workers of the coordinator's own.
+pub const LOCAL_WORKERS_MAX: u16 = 256;
+const EMBEDDED_MNIST: &str = "embedded:mnist";
+
+/// Where examples come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataSource {
+    /// The MNIST data set inside the binary, written `embedded:mnist`.
+    EmbeddedMnist,
+    /// A CSV file or a directory of IDX files.
+    Path(PathBuf),
+}
+
+impl DataSource {
+    /// A short name for titles and run directories: the file's name without its endings.
+    pub fn name(&self) -> String {
+        match self {
+            Self::EmbeddedMnist => "MNIST".to_owned(),
+            Self::Path(path) => {
+                let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+                let stem = name.trim_start_matches('.').split('.').next().unwrap_or_default();
+                if stem.is_empty() { "data".to_owned() } else { stem.to_owned() }
+            }
+        }
+    }
+}
+
+impl fmt::Display for DataSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmbeddedMnist => formatter.write_str(EMBEDDED_MNIST),
+            Self::Path(path) => path.display().fmt(formatter),
+        }
+    }
+}
+
+impl FromStr for DataSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("name a CSV file, a directory of IDX files or embedded:mnist".to_owned());
+        }
+        match text.strip_prefix("embedded:") {
+            Some("mnist") => Ok(Self::EmbeddedMnist),
+            Some(_) => Err(format!("the only embedded data set is {EMBEDDED_MNIST}")),
+            None => Ok(Self::Path(PathBuf::from(text))),
+        }
+    }
+}
+
+/// What a label is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskKind {
+    /// One of several classes.
+    Classes,
+    /// A real number.
+    Numbers,
+}
+
+/// How the weights are improved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Optimizer {
+    /// Limited-memory BFGS on the full batch: one round an iteration.
+    #[default]
+    Lbfgs,
+}
+
+/// Help by the coordinator itself, written `auto` or as a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LocalWorkers {
+    /// It helps until the volunteers together are faster than it.
+    #[default]
+    Auto,
+    /// So many compute workers help all the time; with 0 it only steps in for a stuck unit.
+    Count(u16),
+}
+
+impl fmt::Display for LocalWorkers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => formatter.write_str("auto"),
+            Self::Count(count) => count.fmt(formatter),
+        }
+    }
+}
+
+impl FromStr for LocalWorkers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        match text.parse() {
+            Ok(count) if count <= LOCAL_WORKERS_MAX => Ok(Self::Count(count)),
+            _ => Err(format!("give auto or a number from 0 to {LOCAL_WORKERS_MAX}")),
+        }
+    }
+}
+
+/// An address to serve on: `ADDRESS:PORT`, or either half of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen(pub SocketAddr);
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)))
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self(address));
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self(SocketAddr::from((address, DEFAULT_PORT))));
+        }
+        let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
+        match port.parse() {
+            Ok(port) => Ok(Self(local(port))),
+            Err(_) if text == "localhost" => Ok(Self::default()),
+            Err(_) => Err("give an address of this machine such as 127.0.0.1:8080, or a port; \
+                           0.0.0.0:8080 lets the whole network in"
+                .to_owned()),
+        }
+    }
+}
+
+/// A share: above 0 and at most 1.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Fraction(f64);
+
+impl Fraction {
+    /// The share, if `value` is one.
+    pub fn new(value: f64) -> Option<Self> {
+        (value > 0.0 && value <= 1.0).then_some(Self(value))
+    }
+
+    /// A share that is written in the code.
+    pub(super) const fn literal(value: f64) -> Self {
+        assert!(value > 0.0 && value <= 1.0);
+        Self(value)
+    }
+
+    /// The share as a number, above 0 and at most 1.
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Fraction {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl FromStr for Fraction {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let problem = || "give a share above 0 and at most 1, such as 0.2".to_owned();
+        let value: f64 = text.parse().map_err(|_| problem())?;
+        Self::new(value).ok_or_else(|| match value {
+            value if value > 1.0 && value <= 100.0 => {
+                format!("give a share, not percent: {} for {value} %", value / 100.0)
+            }
+            _ => problem(),
+        })
+    }
+}
+
+impl Serialize for Fraction {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Fraction {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // By way of its text, so that a file gets the same sentence as a flag.
+        f64::deserialize(deserializer)?.to_string().parse().map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for LocalWorkers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Count(count) => serializer.serialize_u16(*count),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LocalWorkers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(i64),
+            Text(String),
+        }
+        let text = match Written::deserialize(deserializer) {
+            Ok(Written::Number(count)) => count.to_string(),
+            Ok(Written::Text(text)) => text,
+            // Anything else; its own sentence would speak of this enum.
+            Err(_) => String::new(),
+        };
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Values that a file holds as the text a flag takes.
+macro_rules! as_text {
+    ($type:ty) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    };
+}
+
+as_text!(DataSource);
+as_text!(Listen);

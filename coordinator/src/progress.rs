@@ -1,0 +1,88 @@
+//! What a training tells whoever watches it, as it goes.
+//!
+//! The training calls an [`Observer`]; how it looks is the observer's own business: a bar on a
+//! terminal or lines in a log.
+
+use serde::Serialize;
+
+use crate::report::Summary;
+
+/// Watches a training. Called from the training's own thread, so an observer must not block.
+pub trait Observer {
+    /// Something happened.
+    fn event(&mut self, event: &Event);
+}
+
+/// What can happen in a training that people want to know.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The server answers.
+    Listening {
+        /// Every address at which the page can be opened, the nearest first, each a whole URL.
+        addresses: Vec<String>,
+    },
+    /// Nothing is computed at the moment.
+    Waiting {
+        /// Why, in one plain sentence.
+        sentence: String,
+    },
+    /// Part of the open round is done. To be sent a few times a second at most.
+    Round(RoundProgress),
+    /// A point was accepted, the start point (iteration 0) included.
+    Iteration(IterationReport),
+    /// Anything else worth a line ("resumed at iteration 12").
+    Note {
+        /// The line, a plain sentence.
+        text: String,
+    },
+    /// The model is saved. Sent once, before the server goes on serving or ends.
+    Finished(Summary),
+}
+
+/// How far the open round is and who helps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoundProgress {
+    /// Units accounted for.
+    pub units_done: u32,
+    /// Units of the round.
+    pub units: u32,
+    /// Volunteers connected, the coordinator's own worker not counted.
+    pub volunteers: usize,
+    /// Cores they lend.
+    pub cores: usize,
+    /// Training examples a second, over the last rounds.
+    pub examples_per_second: f64,
+}
+
+/// One accepted point; also one line of the run's metrics.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct IterationReport {
+    /// Its number; 0 is the start point.
+    pub iteration: u64,
+    /// The limit on iterations.
+    pub iterations_max: u64,
+    /// Rounds so far.
+    pub rounds: u64,
+    /// Passes over the training data so far.
+    pub epochs: f64,
+    /// Mean loss over the training examples.
+    pub train_loss: f64,
+    /// Mean loss over the test examples; `None` without a test set.
+    pub test_loss: Option<f64>,
+    /// Share of test examples predicted correctly, 0..1.
+    pub test_accuracy: Option<f64>,
+    /// Euclidean norm of the gradient.
+    pub gradient_norm: f64,
+    /// Step length along the direction; 0 at the start point.
+    pub step: f64,
+    /// Volunteers connected, the coordinator's own worker not counted.
+    pub volunteers: usize,
+    /// Cores they lend.
+    pub cores: usize,
+    /// Training examples a second, over the last rounds.
+    pub examples_per_second: f64,
+    /// Seconds of training so far, those before a resume included.
+    pub seconds: f64,
+    /// Seconds that the remaining iterations will take at this pace; `None` when unknown.
+    pub eta_seconds: Option<f64>,
+}
