@@ -1,1 +1,32 @@
-//! worker
+//! What a volunteer does with messages, without I/O.
+//!
+//! A [`Hub`] is the volunteer's one connection to the coordinator: it says hello, keeps the shards
+//! and the open round, cuts assignments into jobs and merges what comes back. A [`Compute`] is one
+//! core: it evaluates jobs. The two never meet here: a browser puts each into a Web Worker and
+//! carries their messages with `postMessage`, a native volunteer uses threads and channels. Both
+//! feed the hub with [`HubInput`]s, each with the time in milliseconds, and drain its
+//! [`HubOutput`]s afterwards:
+//!
+//! ```text
+//! hub.handle(now_ms, input);
+//! while let Some(output) = hub.poll_output() { /* do what it says */ }
+//! ```
+//!
+//! [`unit`] holds the one pure function behind it all: what a work unit is.
+
+#![forbid(unsafe_code)]
+
+mod compute;
+mod hub;
+mod message;
+mod shared_shard;
+pub mod unit;
+
+pub use compute::Compute;
+pub use hub::status::{HubStatus, Phase};
+pub use hub::{
+    ASSIGNMENTS_MAX, COMPUTE_SHARD_BYTES, FETCH_ATTEMPTS_MAX, FETCHES_MAX, Hub, HubInput, HubOutput,
+    SHARD_CACHE_BYTES, Settings,
+};
+pub use message::{FromCompute, Job, Parts, PartsError, Payload, ToCompute};
+pub use shared_shard::SharedShard;

@@ -1,0 +1,264 @@
+//! What a hub and its compute workers say to each other.
+//!
+//! Within a process the values themselves travel. For `postMessage` each message splits into
+//! [`Parts`]: a few bytes that say what it is, and at most one large payload that may be
+//! transferred or copied once.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use protocol::plan::Set;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::shared_shard::SharedShard;
+use crate::unit::UnitSums;
+
+/// From the hub to one compute worker. They must arrive in the order they were sent.
+#[derive(Debug, Clone)]
+pub enum ToCompute {
+    /// A run begins: the frame of its [`protocol::message::Welcome`]. Everything older is void.
+    Setup(Arc<Vec<u8>>),
+    /// A round begins: its frame. Sums of older rounds are void.
+    Round(Arc<Vec<u8>>),
+    /// A shard that coming jobs need.
+    Shard {
+        /// The set it belongs to.
+        set: Set,
+        /// Its index in the set's plan.
+        shard: u32,
+        /// Its verified content.
+        content: Arc<SharedShard>,
+    },
+    /// A shard is no longer needed.
+    DropShard {
+        /// The set it belongs to.
+        set: Set,
+        /// Its index in the set's plan.
+        shard: u32,
+    },
+    /// Evaluate units and add them to the assignment's sums. Answered by [`FromCompute::Done`],
+    /// [`FromCompute::Unfit`] or [`FromCompute::Failed`].
+    Run(Job),
+    /// Hand over an assignment's sums. Answered by [`FromCompute::Sums`].
+    Collect {
+        /// The assignment.
+        assignment: u64,
+    },
+    /// Forget an assignment's sums. Not answered.
+    Discard {
+        /// The assignment.
+        assignment: u64,
+    },
+}
+
+/// Some units of an assignment, for one compute worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Counts a hub's jobs.
+    pub job: u64,
+    /// The assignment whose sums the units are added to.
+    pub assignment: u64,
+    /// Ranges of the round's units.
+    pub units: Vec<Range<u32>>,
+}
+
+/// From a compute worker to its hub.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FromCompute {
+    /// All units of a job are in the assignment's sums.
+    Done {
+        /// The job.
+        job: u64,
+    },
+    /// A unit does not fit the round's fixed point or is not finite.
+    Unfit {
+        /// The job, which ends here.
+        job: u64,
+        /// The round's unit.
+        unit: u32,
+    },
+    /// A job cannot be done.
+    Failed {
+        /// The job, which ends here.
+        job: u64,
+        /// Why, in words for the coordinator's log.
+        reason: String,
+    },
+    /// An assignment's sums over the jobs done since they were last collected.
+    Sums {
+        /// The assignment.
+        assignment: u64,
+        /// The sums.
+        sums: UnitSums,
+    },
+}
+
+/// A message cut for `postMessage`.
+#[derive(Debug, Clone)]
+pub struct Parts<P> {
+    /// What it is, in a few bytes.
+    pub header: Vec<u8>,
+    /// The bulk; empty when there is none.
+    pub payload: P,
+}
+
+/// Parts that do not make a message: hub and compute worker come from different builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a message between hub and compute worker is malformed")]
+pub struct PartsError;
+
+/// Bulk on its way to a compute worker, shared with the hub.
+#[derive(Debug, Clone)]
+pub enum Payload {
+    /// There is none.
+    None,
+    /// A frame.
+    Frame(Arc<Vec<u8>>),
+    /// A shard.
+    Shard(Arc<SharedShard>),
+}
+
+impl Payload {
+    /// The bytes to copy.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Payload::None => &[],
+            Payload::Frame(bytes) => bytes,
+            Payload::Shard(shard) => shard.bytes(),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+enum ToHeader {
+    Setup,
+    Round,
+    Shard { set: Set, shard: u32 },
+    DropShard { set: Set, shard: u32 },
+    Run(Job),
+    Collect { assignment: u64 },
+    Discard { assignment: u64 },
+}
+
+#[derive(Serialize, Deserialize)]
+enum FromHeader {
+    Done { job: u64 },
+    Unfit { job: u64, unit: u32 },
+    Failed { job: u64, reason: String },
+    Sums { assignment: u64, losses: Vec<i64>, unfit_steps: u32, correct: u64, has_vector: bool },
+}
+
+impl ToCompute {
+    /// The message as header and payload; nothing large is copied.
+    pub fn into_parts(self) -> Parts<Payload> {
+        let (header, payload) = match self {
+            ToCompute::Setup(frame) => (ToHeader::Setup, Payload::Frame(frame)),
+            ToCompute::Round(frame) => (ToHeader::Round, Payload::Frame(frame)),
+            ToCompute::Shard { set, shard, content } => {
+                (ToHeader::Shard { set, shard }, Payload::Shard(content))
+            }
+            ToCompute::DropShard { set, shard } => (ToHeader::DropShard { set, shard }, Payload::None),
+            ToCompute::Run(job) => (ToHeader::Run(job), Payload::None),
+            ToCompute::Collect { assignment } => (ToHeader::Collect { assignment }, Payload::None),
+            ToCompute::Discard { assignment } => (ToHeader::Discard { assignment }, Payload::None),
+        };
+        Parts { header: encode(&header), payload }
+    }
+
+    /// The message whose parts these are.
+    pub fn from_parts(header: &[u8], payload: Vec<u8>) -> Result<ToCompute, PartsError> {
+        Ok(match postcard::from_bytes(header).map_err(|_| PartsError)? {
+            ToHeader::Setup => ToCompute::Setup(Arc::new(payload)),
+            ToHeader::Round => ToCompute::Round(Arc::new(payload)),
+            ToHeader::Shard { set, shard } => {
+                ToCompute::Shard { set, shard, content: Arc::new(SharedShard::new(payload)) }
+            }
+            ToHeader::DropShard { set, shard } => ToCompute::DropShard { set, shard },
+            ToHeader::Run(job) => ToCompute::Run(job),
+            ToHeader::Collect { assignment } => ToCompute::Collect { assignment },
+            ToHeader::Discard { assignment } => ToCompute::Discard { assignment },
+        })
+    }
+}
+
+impl FromCompute {
+    /// The message as header and payload: the vector as little-endian `i64`.
+    pub fn into_parts(self) -> Parts<Vec<u8>> {
+        let mut payload = Vec::new();
+        let header = match self {
+            FromCompute::Done { job } => FromHeader::Done { job },
+            FromCompute::Unfit { job, unit } => FromHeader::Unfit { job, unit },
+            FromCompute::Failed { job, reason } => FromHeader::Failed { job, reason },
+            FromCompute::Sums { assignment, sums } => {
+                let UnitSums { losses, unfit_steps, correct, vector } = sums;
+                let has_vector = vector.is_some();
+                payload = vector.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
+                FromHeader::Sums { assignment, losses, unfit_steps, correct, has_vector }
+            }
+        };
+        Parts { header: encode(&header), payload }
+    }
+
+    /// The message whose parts these are.
+    pub fn from_parts(header: &[u8], payload: &[u8]) -> Result<FromCompute, PartsError> {
+        Ok(match postcard::from_bytes(header).map_err(|_| PartsError)? {
+            FromHeader::Done { job } => FromCompute::Done { job },
+            FromHeader::Unfit { job, unit } => FromCompute::Unfit { job, unit },
+            FromHeader::Failed { job, reason } => FromCompute::Failed { job, reason },
+            FromHeader::Sums { assignment, losses, unfit_steps, correct, has_vector } => {
+                let (words, []) = payload.as_chunks() else { return Err(PartsError) };
+                let vector = has_vector.then(|| words.iter().map(|word| i64::from_le_bytes(*word)).collect());
+                FromCompute::Sums { assignment, sums: UnitSums { losses, unfit_steps, correct, vector } }
+            }
+        })
+    }
+}
+
+fn encode<H: Serialize>(header: &H) -> Vec<u8> {
+    postcard::to_stdvec(header).expect("headers consist of encodable parts only")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_to_a_compute_worker_survive_post_message() {
+        let frame = Arc::new(vec![1, 2, 3]);
+        let units = vec![0..3, 8..9];
+        let messages = [
+            ToCompute::Setup(frame.clone()),
+            ToCompute::Round(frame),
+            ToCompute::Shard { set: Set::Test, shard: 7, content: Arc::new(SharedShard::new(vec![9; 40])) },
+            ToCompute::DropShard { set: Set::Training, shard: 1 },
+            ToCompute::Run(Job { job: 4, assignment: u64::MAX, units }),
+            ToCompute::Collect { assignment: 3 },
+            ToCompute::Discard { assignment: 4 },
+        ];
+        for message in messages {
+            let parts = message.clone().into_parts();
+            let back = ToCompute::from_parts(&parts.header, parts.payload.bytes().to_vec()).unwrap();
+            assert_eq!(format!("{back:?}"), format!("{message:?}"));
+        }
+        assert!(ToCompute::from_parts(&[200], Vec::new()).is_err());
+    }
+
+    #[test]
+    fn messages_from_a_compute_worker_survive_post_message() {
+        let sums = |vector| UnitSums { losses: vec![-5, i64::MAX], unfit_steps: 2, correct: 8, vector };
+        let messages = [
+            FromCompute::Done { job: 1 },
+            FromCompute::Unfit { job: 2, unit: 3 },
+            FromCompute::Failed { job: 4, reason: "why".into() },
+            FromCompute::Sums { assignment: 5, sums: sums(Some(vec![i64::MIN, 0, 7])) },
+            FromCompute::Sums { assignment: 5, sums: sums(None) },
+        ];
+        for message in messages {
+            let parts = message.clone().into_parts();
+            assert_eq!(FromCompute::from_parts(&parts.header, &parts.payload), Ok(message));
+        }
+        let parts = FromCompute::Sums { assignment: 5, sums: sums(Some(vec![1])) }.into_parts();
+        assert_eq!(FromCompute::from_parts(&parts.header, &parts.payload[..7]), Err(PartsError));
+    }
+}

@@ -1,0 +1,40 @@
+//! A shard as the hub passes it to compute workers.
+//!
+//! Threads of one process share the decoded rows; across a Web Worker's boundary only the bytes
+//! travel and each side decodes for itself.
+
+use std::sync::{Arc, OnceLock};
+
+use model::Task;
+use protocol::DecodeError;
+use protocol::shard::Shard;
+
+/// The bytes of a verified shard and, once somebody needed it, what they mean.
+#[derive(Debug)]
+pub struct SharedShard {
+    bytes: Vec<u8>,
+    decoded: OnceLock<Result<Arc<Shard>, DecodeError>>,
+}
+
+impl SharedShard {
+    /// Wraps bytes whose hash has been checked.
+    pub fn new(bytes: Vec<u8>) -> SharedShard {
+        SharedShard { bytes, decoded: OnceLock::new() }
+    }
+
+    /// The encoded shard.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The decoded shard. Its one owner gives the bytes up, sharers decode once for all.
+    pub(crate) fn decode(self: Arc<Self>, features: usize, task: Task) -> Result<Arc<Shard>, DecodeError> {
+        match Arc::try_unwrap(self) {
+            Ok(owned) => Shard::decode(&owned.bytes, features, task).map(Arc::new),
+            Err(shared) => shared
+                .decoded
+                .get_or_init(|| Shard::decode(&shared.bytes, features, task).map(Arc::new))
+                .clone(),
+        }
+    }
+}
