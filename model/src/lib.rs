@@ -1,1 +1,31 @@
-//! model
+//! Networks, their loss and gradient, and the exact sums that make a round order-free.
+//!
+//! Everything here is a pure function of its arguments with one fixed order of floating-point operations, so that
+//! the same weights and examples give the same bits on every machine: native or WebAssembly, whatever the vector
+//! width. The walk of the data: a [`NetworkSpec`] is compiled into a [`Network`]; [`Network::gradient`] takes
+//! [`Examples`] through [preprocessing](Preprocessing), the layers and the loss, and back; the resulting vector is
+//! added to a round's sum by [`exact`]. [`known_answer`] is how a machine proves that it gives the right bits.
+//!
+//! What the bits promise does not cover is the payload and sign of a NaN, which the hardware may choose.
+
+mod arithmetic;
+mod digest;
+pub mod exact;
+mod examples;
+mod functions;
+mod initialise;
+mod kernels;
+pub mod known_answer;
+mod layers;
+mod loss;
+mod network;
+mod spec;
+
+pub use arithmetic::{Arithmetic, UnknownArithmetic};
+pub use digest::weights_digest;
+pub use examples::{Examples, Features, Preprocessing, Rows, Targets};
+pub use network::{Network, ParameterBlock, Scratch};
+pub use spec::{
+    Activation, DenseSpec, LayerSpec, LossSpec, MAX_FEATURES, MAX_LAYERS, MAX_PARAMETERS, MAX_UNITS,
+    NetworkSpec, SpecError, Task,
+};

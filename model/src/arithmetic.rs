@@ -1,0 +1,52 @@
+//! Which of the two definitions of "multiply and add" a run uses. All volunteers of a run use the same one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// How a matrix product rounds each of its steps `sum + a * b`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arithmetic {
+    /// Multiply, round, add, round: every browser with WebAssembly SIMD can do it.
+    #[default]
+    Portable,
+    /// Multiply and add with a single rounding: about twice as fast where the machine has the instruction.
+    Fused,
+}
+
+impl Arithmetic {
+    /// Both, for code that has to go through them.
+    pub const ALL: [Arithmetic; 2] = [Arithmetic::Portable, Arithmetic::Fused];
+
+    /// The name used in configuration files, on the command line and in URLs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arithmetic::Portable => "portable",
+            Arithmetic::Fused => "fused",
+        }
+    }
+}
+
+impl fmt::Display for Arithmetic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that is neither `portable` nor `fused`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown arithmetic \"{0}\": use portable or fused")]
+pub struct UnknownArithmetic(String);
+
+impl FromStr for Arithmetic {
+    type Err = UnknownArithmetic;
+
+    fn from_str(name: &str) -> Result<Self, UnknownArithmetic> {
+        Arithmetic::ALL
+            .into_iter()
+            .find(|arithmetic| arithmetic.name() == name)
+            .ok_or_else(|| UnknownArithmetic(name.to_owned()))
+    }
+}

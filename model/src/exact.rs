@@ -1,0 +1,228 @@
+//! Exact, order-free sums: a unit's vector is converted to integers once, and integers add the same in any order.
+//!
+//! A value `v` is represented at an `exponent` by the integer nearest to `v * 2^exponent`, ties to even. The whole
+//! round shares the exponent, so a sum of units is the sum of their integers and means `sum * 2^-exponent`. The
+//! bounds below make every sum of a round's units fit an `i64`.
+
+use std::ops::RangeInclusive;
+
+/// Every integer of one unit is smaller than this in magnitude.
+pub const UNIT_LIMIT: i64 = 1 << 44;
+
+/// The most units that one round may have: their sum stays below 2^62.
+pub const UNITS_MAX: usize = 1 << 18;
+
+/// The exponents there are. From the largest finite `f32` (2^128) on one unit's integers down to the smallest
+/// subnormal (2^-149) on more bits than a unit has, with every product exact in an `f64`.
+pub const EXPONENTS: RangeInclusive<i32> = -128..=200;
+
+/// Whether a unit's vector can be added at an exponent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// Every element is finite and its integer is below [`UNIT_LIMIT`] in magnitude.
+    Fits,
+    /// Every element is finite but at least one is too large: the round needs a smaller exponent.
+    Overflow,
+    /// At least one element is infinite or not a number, whatever the others are.
+    NonFinite,
+}
+
+/// Tells whether [`add`] may be called with `vector` at `exponent`.
+///
+/// # Panics
+/// If `exponent` is not one of [`EXPONENTS`]; check what comes from outside before.
+pub fn fit(vector: &[f32], exponent: i32) -> Fit {
+    let scale = power_of_two(exponent);
+    // Without its sign bit a float's bits order as its magnitude does, with infinity and then NaN on top.
+    let largest = vector.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & 0x7fff_ffff));
+    let largest = f32::from_bits(largest);
+    if !largest.is_finite() {
+        Fit::NonFinite
+    } else if f64::from(largest) * scale < UNIT_LIMIT as f64 - 0.5 {
+        Fit::Fits
+    } else {
+        Fit::Overflow
+    }
+}
+
+/// Adds `vector` at `exponent` to `sum`, element by element. -0 counts as 0.
+///
+/// [`fit`] must have said [`Fit::Fits`], and at most [`UNITS_MAX`] vectors may go into one sum; otherwise the sums
+/// are meaningless, though nothing else breaks.
+///
+/// # Panics
+/// If the lengths differ, or `exponent` is not one of [`EXPONENTS`].
+pub fn add(sum: &mut [i64], vector: &[f32], exponent: i32) {
+    assert_eq!(sum.len(), vector.len(), "a sum and a vector of different lengths");
+    debug_assert_eq!(fit(vector, exponent), Fit::Fits);
+    let scale = power_of_two(exponent);
+    for (sum, value) in sum.iter_mut().zip(vector) {
+        *sum = sum.wrapping_add(to_integer(f64::from(*value) * scale));
+    }
+}
+
+/// The sum would leave the range of an `i64`. Nothing was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a sum leaves the range of 64-bit integers")]
+pub struct OutOfRange;
+
+/// Adds `other` to `sum`, all of it or, if any element would overflow, nothing.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn merge(sum: &mut [i64], other: &[i64]) -> Result<(), OutOfRange> {
+    assert_eq!(sum.len(), other.len(), "two sums of different lengths");
+    let mut overflows = 0i64;
+    for (a, b) in sum.iter().zip(other) {
+        let result = a.wrapping_add(*b);
+        // The sign bit of this is set exactly if both operands have the sign that the result has not.
+        overflows |= (a ^ result) & (b ^ result);
+    }
+    if overflows < 0 {
+        return Err(OutOfRange);
+    }
+    for (a, b) in sum.iter_mut().zip(other) {
+        *a = a.wrapping_add(*b);
+    }
+    Ok(())
+}
+
+/// What `sum` means at `exponent`: `sum * 2^-exponent`, rounded once to the nearest `f64`.
+///
+/// # Panics
+/// If `exponent` is not one of [`EXPONENTS`].
+pub fn to_f64(sum: i64, exponent: i32) -> f64 {
+    sum as f64 / power_of_two(exponent)
+}
+
+/// The exponent at which the magnitude of `largest` lies in `2^(bits - 1) .. 2^bits`, clamped to [`EXPONENTS`].
+///
+/// Zero and NaN say nothing about a size and count as 1; an infinity counts as the largest finite `f32`.
+pub fn exponent_for(largest: f64, bits: u32) -> i32 {
+    let magnitude = match largest.abs() {
+        size if size.is_nan() || size == 0.0 => 1.0,
+        size => size.min(f64::from(f32::MAX)),
+    };
+    // A subnormal f64 is far below the smallest f32, so its biased exponent of 0 is as good as its true one.
+    let power = (magnitude.to_bits() >> 52) as i32 - 1023;
+    (bits.min(63) as i32 - 1 - power).clamp(*EXPONENTS.start(), *EXPONENTS.end())
+}
+
+/// 2^exponent.
+fn power_of_two(exponent: i32) -> f64 {
+    assert!(EXPONENTS.contains(&exponent), "exponent {exponent} of an exact sum is outside {EXPONENTS:?}");
+    f64::from_bits(((exponent + 1023) as u64) << 52)
+}
+
+/// The integer nearest to `value`, ties to even, for magnitudes below 2^51: adding 1.5 * 2^52 leaves the integer in
+/// the lowest bits of the sum's mantissa. (Vectorises, which a conversion instruction does not everywhere.)
+#[inline(always)]
+fn to_integer(value: f64) -> i64 {
+    const SHIFT: f64 = 1.5 * (1u64 << 52) as f64;
+    ((value + SHIFT).to_bits() as i64).wrapping_sub(SHIFT.to_bits() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sum_of(vectors: &[Vec<f32>], exponent: i32) -> Vec<i64> {
+        let mut sum = vec![0; vectors[0].len()];
+        for vector in vectors {
+            add(&mut sum, vector, exponent);
+        }
+        sum
+    }
+
+    #[test]
+    fn rounds_to_nearest_with_ties_to_even() {
+        let mut sum = [0; 9];
+        add(&mut sum, &[0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.75, -0.0, 3.0], 0);
+        assert_eq!(sum, [0, 2, 2, 0, -2, -2, 1, 0, 3]);
+    }
+
+    #[test]
+    fn fits_up_to_the_limit_and_not_beyond() {
+        let limit = UNIT_LIMIT as f32;
+        assert_eq!(fit(&[limit.next_down(), -limit.next_down()], 0), Fit::Fits);
+        assert_eq!(fit(&[0.0, -limit], 0), Fit::Overflow);
+        assert_eq!(fit(&[f32::MAX], -128), Fit::Fits);
+        assert_eq!(fit(&[f32::from_bits(1)], 192), Fit::Fits);
+        assert_eq!(fit(&[f32::from_bits(1)], 193), Fit::Overflow);
+        assert_eq!(fit(&[], 0), Fit::Fits);
+    }
+
+    #[test]
+    fn non_finite_is_reported_before_overflow() {
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(fit(&[1.0, f32::MAX, bad, 0.0], 40), Fit::NonFinite);
+        }
+    }
+
+    #[test]
+    fn the_most_and_largest_units_of_a_round_fit() {
+        let largest = (UNIT_LIMIT - 1).checked_mul(UNITS_MAX as i64);
+        assert!(largest.is_some());
+    }
+
+    #[test]
+    fn merge_takes_all_or_nothing() {
+        let mut sum = [1, i64::MAX, -5];
+        assert_eq!(merge(&mut sum, &[1, 1, 1]), Err(OutOfRange));
+        assert_eq!(merge(&mut sum, &[1, 0, i64::MIN]), Err(OutOfRange));
+        assert_eq!(sum, [1, i64::MAX, -5]);
+        assert_eq!(merge(&mut sum, &[1, i64::MIN, 5]), Ok(()));
+        assert_eq!(sum, [2, -1, 0]);
+    }
+
+    #[test]
+    fn exponents_are_total() {
+        assert_eq!(exponent_for(1.0, 24), 23);
+        assert_eq!(exponent_for(-1.999, 24), 23);
+        assert_eq!(exponent_for(2.0, 24), 22);
+        assert_eq!(exponent_for(0.0, 24), exponent_for(1.0, 24));
+        assert_eq!(exponent_for(f64::NAN, 24), exponent_for(1.0, 24));
+        assert_eq!(exponent_for(f64::INFINITY, 24), exponent_for(f64::from(f32::MAX), 24));
+        assert_eq!(exponent_for(f64::MAX, 0), *EXPONENTS.start());
+        assert_eq!(exponent_for(f64::from_bits(1), 24), *EXPONENTS.end());
+        assert_eq!(exponent_for(f64::from(f32::from_bits(1)), 24), 172);
+        assert_eq!(exponent_for(1.0, u32::MAX), 62);
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_and_grouping_gives_the_same_sum(
+            vectors in prop::collection::vec(prop::collection::vec(-1e3f32..1e3, 5), 1..20),
+            cut in 0usize..20,
+            exponent in -10i32..30,
+        ) {
+            let forwards = sum_of(&vectors, exponent);
+            let mut reversed = vectors.clone();
+            reversed.reverse();
+            prop_assert_eq!(&forwards, &sum_of(&reversed, exponent));
+            let cut = cut % vectors.len();
+            if cut > 0 {
+                let mut left = sum_of(&vectors[..cut], exponent);
+                merge(&mut left, &sum_of(&vectors[cut..], exponent)).unwrap();
+                prop_assert_eq!(&forwards, &left);
+            }
+        }
+
+        #[test]
+        fn conversion_is_within_half_a_step(value in -1e6f32..1e6, exponent in -20i32..24) {
+            let mut sum = [0];
+            add(&mut sum, &[value], exponent);
+            let error = (to_f64(sum[0], exponent) - f64::from(value)).abs();
+            prop_assert!(error <= 0.5 * power_of_two(-exponent));
+        }
+
+        #[test]
+        fn the_chosen_exponent_uses_exactly_the_bits(bits in 1u32..44, raw in 1u32..0x7f80_0000) {
+            let largest = f64::from(f32::from_bits(raw));
+            let scaled = largest * power_of_two(exponent_for(largest, bits));
+            prop_assert!(scaled >= f64::from(bits as i32 - 1).exp2() && scaled < f64::from(bits).exp2());
+        }
+    }
+}

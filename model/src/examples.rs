@@ -1,0 +1,148 @@
+//! What a network is fed: raw rows as they lie in a shard, how to scale them, and the targets.
+
+use ndarray::ArrayView2;
+use serde::{Deserialize, Serialize};
+
+/// Some examples: features and targets of equal length.
+#[derive(Clone, Copy, Debug)]
+pub struct Examples<'a> {
+    /// The inputs, one row an example.
+    pub features: Features<'a>,
+    /// What the network should answer, one an example.
+    pub targets: Targets<'a>,
+}
+
+impl Examples<'_> {
+    /// How many examples there are.
+    ///
+    /// # Panics
+    /// If there are not as many targets as rows.
+    pub fn len(&self) -> usize {
+        let targets = match &self.targets {
+            Targets::Classes(classes) => classes.len(),
+            Targets::Numbers(numbers) => numbers.nrows(),
+        };
+        assert_eq!(self.features.len(), targets, "as many targets as rows");
+        targets
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Raw rows and how to turn them into a network's input.
+#[derive(Clone, Copy, Debug)]
+pub struct Features<'a> {
+    /// The values as stored, shape `[examples, features]`.
+    pub rows: Rows<'a>,
+    /// One offset and scale per feature.
+    pub preprocessing: &'a Preprocessing,
+}
+
+impl Features<'_> {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        match &self.rows {
+            Rows::U8(rows) => rows.nrows(),
+            Rows::F32(rows) => rows.nrows(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many features a row has.
+    pub fn width(&self) -> usize {
+        match &self.rows {
+            Rows::U8(rows) => rows.ncols(),
+            Rows::F32(rows) => rows.ncols(),
+        }
+    }
+}
+
+/// Feature values as stored, shape `[examples, features]`.
+#[derive(Clone, Copy, Debug)]
+pub enum Rows<'a> {
+    /// Bytes, for example pixels.
+    U8(ArrayView2<'a, u8>),
+    /// Numbers.
+    F32(ArrayView2<'a, f32>),
+}
+
+/// What the network should answer.
+#[derive(Clone, Copy, Debug)]
+pub enum Targets<'a> {
+    /// The class of each example, smaller than the task's number of classes.
+    Classes(&'a [u16]),
+    /// Target columns, shape `[examples, columns]`.
+    Numbers(ArrayView2<'a, f32>),
+}
+
+/// One offset and scale per feature: `x = (raw - offset) * scale`, a subtraction, then a multiplication, each rounded,
+/// in both arithmetics.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocessing {
+    /// What is subtracted from each feature.
+    pub offset: Vec<f32>,
+    /// What each difference is multiplied by.
+    pub scale: Vec<f32>,
+}
+
+impl Preprocessing {
+    /// Leaves `features` values as they are.
+    pub fn identity(features: usize) -> Preprocessing {
+        Preprocessing::uniform(features, 0.0, 1.0)
+    }
+
+    /// The same offset and scale for each of `features` values, for example 0 and 1/255 for pixels.
+    pub fn uniform(features: usize, offset: f32, scale: f32) -> Preprocessing {
+        Preprocessing { offset: vec![offset; features], scale: vec![scale; features] }
+    }
+
+    /// How many features this is for.
+    ///
+    /// # Panics
+    /// If there are not as many offsets as scales.
+    pub fn len(&self) -> usize {
+        assert_eq!(self.offset.len(), self.scale.len(), "as many offsets as scales");
+        self.offset.len()
+    }
+
+    /// Whether it is for no feature at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes examples `first .. first + inputs.len() / width` of `rows`, preprocessed and row-major, to `inputs`.
+    pub(crate) fn apply(&self, rows: &Rows<'_>, first: usize, inputs: &mut [f32]) {
+        for (i, inputs) in inputs.chunks_exact_mut(self.len()).enumerate() {
+            match rows {
+                Rows::U8(rows) => {
+                    let row = rows.row(first + i);
+                    match row.to_slice() {
+                        Some(row) => self.apply_row(row.iter().map(|&raw| f32::from(raw)), inputs),
+                        None => self.apply_row(row.iter().map(|&raw| f32::from(raw)), inputs),
+                    }
+                }
+                Rows::F32(rows) => {
+                    let row = rows.row(first + i);
+                    match row.to_slice() {
+                        Some(row) => self.apply_row(row.iter().copied(), inputs),
+                        None => self.apply_row(row.iter().copied(), inputs),
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply_row(&self, raw: impl Iterator<Item = f32>, inputs: &mut [f32]) {
+        for (((input, raw), offset), scale) in inputs.iter_mut().zip(raw).zip(&self.offset).zip(&self.scale) {
+            *input = (raw - offset) * scale;
+        }
+    }
+}

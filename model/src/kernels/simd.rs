@@ -1,0 +1,25 @@
+//! The few vector operations that a product needs, so that one text serves every processor.
+
+/// A vector of `f32` on some processor, in one arithmetic.
+///
+/// # Safety
+/// Every method may be called only where the processor has the instructions of the implementing type. Pointers must be
+/// valid for `LANES` elements (one for `splat`); they need not be aligned.
+pub(super) trait Simd {
+    type Vector: Copy;
+
+    /// Elements in a vector, at most [`MAX_LANES`].
+    const LANES: usize;
+
+    unsafe fn load(from: *const f32) -> Self::Vector;
+    unsafe fn store(to: *mut f32, vector: Self::Vector);
+    /// The one element at `from` in every lane.
+    unsafe fn splat(from: *const f32) -> Self::Vector;
+    /// `sum + a * b`, in the arithmetic of the type.
+    unsafe fn multiply_add(a: Self::Vector, b: Self::Vector, sum: Self::Vector) -> Self::Vector;
+    /// `vector + 0.0`: turns -0 into 0 and changes nothing else.
+    unsafe fn add_zero(vector: Self::Vector) -> Self::Vector;
+}
+
+/// The widest vectors there are.
+pub(super) const MAX_LANES: usize = 16;

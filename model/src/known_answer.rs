@@ -1,0 +1,220 @@
+//! A small computation whose exact outcome is known: how a machine proves that it gives a run's bits.
+//!
+//! It goes through what a work unit goes through (matrix products, the functions, a network's gradient, exact sums) on
+//! numbers chosen so that the usual ways of being different show: flushing subnormals to zero, rounding a fused
+//! multiply-add twice or a portable one once, another order of a sum, a different exponential.
+
+use ndarray::ArrayView2;
+
+use crate::arithmetic::Arithmetic;
+use crate::examples::{Examples, Features, Preprocessing, Rows, Targets};
+use crate::kernels::{Kernel, Matrix, Workspace};
+use crate::network::{Network, Scratch};
+use crate::spec::{Activation, DenseSpec, LayerSpec, NetworkSpec, Task};
+use crate::{digest, exact, functions};
+
+/// BLAKE3 over the results, on the fastest path this machine has. Equal digests mean equal bits; the two arithmetics
+/// differ by design.
+pub fn digest(arithmetic: Arithmetic) -> [u8; 32] {
+    digest_with(Kernel::best(arithmetic), arithmetic)
+}
+
+fn digest_with(kernel: Kernel, arithmetic: Arithmetic) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    products(kernel, &mut hasher);
+    rounding_cases(kernel, &mut hasher);
+    functions(&mut hasher);
+    networks(kernel, arithmetic, &mut hasher);
+    *hasher.finalize().as_bytes()
+}
+
+/// Products of all shapes that the tiles and their remainders distinguish, in the three orientations a layer needs.
+fn products(kernel: Kernel, hasher: &mut blake3::Hasher) {
+    let mut numbers = Numbers::new(1);
+    let mut workspace = Workspace::default();
+    for (m, n, k) in [
+        (1, 1, 1),
+        (2, 3, 5),
+        (3, 16, 7),
+        (4, 17, 9),
+        (5, 10, 129),
+        (6, 64, 31),
+        (7, 33, 300),
+        (11, 80, 13),
+        (13, 99, 2),
+        (0, 4, 3),
+        (4, 3, 0),
+    ] {
+        let left = numbers.take(m * k);
+        let right = numbers.take(k * n);
+        let start = numbers.take(m * n);
+        let forms = [
+            (Matrix::new(&left, m, k), Matrix::new(&right, k, n)),
+            (Matrix::new(&left, k, m).transposed(), Matrix::new(&right, k, n)),
+            (Matrix::new(&left, m, k), Matrix::new(&right, n, k).transposed()),
+        ];
+        for (a, b) in forms {
+            let mut c = start.clone();
+            kernel.add_product(&mut workspace, a, b, &mut c);
+            digest::update(hasher, &c);
+        }
+    }
+}
+
+/// Single sums where the arithmetics differ, where results are subnormal, and where a zero's sign must not survive.
+fn rounding_cases(kernel: Kernel, hasher: &mut blake3::Hasher) {
+    let tiny = f32::from_bits(1);
+    let step = 1.0 + f32::EPSILON;
+    let cases: [(f32, &[f32], &[f32]); 8] = [
+        // (1 + e)^2 - (1 + 2 e) is e^2 fused, and 0 with the product rounded first.
+        (-(1.0 + 2.0 * f32::EPSILON), &[step], &[step]),
+        (0.0, &[tiny, tiny], &[0.5, 0.75]),
+        (tiny, &[f32::MIN_POSITIVE, -f32::MIN_POSITIVE], &[0.5, 0.25]),
+        (0.0, &[1.0e-20, 1.0e-23], &[1.0e-20, 1.0e-21]),
+        // An underflow below zero leaves -0 in a fused sum unless +0 is added.
+        (0.0, &[-1.0e-30], &[1.0e-30]),
+        (-0.0, &[-0.0], &[0.0]),
+        (f32::MAX, &[f32::MAX, -f32::MAX], &[1.0e-8, 0.5]),
+        (1.0, &[1.0e8, -1.0e8, 1.0], &[1.0, 1.0, 1.0e-8]),
+    ];
+    let mut workspace = Workspace::default();
+    for (start, left, right) in cases {
+        // Wide enough for every vector: the same sum in each column.
+        let width = 21;
+        let right: Vec<f32> = right.iter().flat_map(|&value| vec![value; width]).collect();
+        let mut c = vec![start; width];
+        kernel.add_product(
+            &mut workspace,
+            Matrix::new(left, 1, left.len()),
+            Matrix::new(&right, left.len(), width),
+            &mut c,
+        );
+        digest::update(hasher, &c);
+    }
+}
+
+/// The functions over a sweep of all sizes and signs.
+fn functions(hasher: &mut blake3::Hasher) {
+    let sweep: Vec<f32> =
+        (0..=0x7f8).flat_map(|i| [1.0f32, -1.0].map(|sign| sign * f32::from_bits(i << 20 | i))).collect();
+    let finite = sweep.iter().copied().filter(|x| x.is_finite());
+    let results: Vec<f32> = finite
+        .flat_map(|x| [functions::exp(x), functions::tanh(x), functions::sigmoid(x), functions::ln(x.abs())])
+        .collect();
+    digest::update(hasher, &results);
+}
+
+/// The gradients of two small networks, summed exactly.
+fn networks(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher) {
+    let mut numbers = Numbers::new(2);
+    let dense = |units, activation| LayerSpec::Dense(DenseSpec { units, activation });
+    let (features, examples) = (11, 9);
+    let preprocessing = Preprocessing::uniform(features, 3.0, 1.0 / 255.0);
+
+    let spec = NetworkSpec {
+        layers: vec![dense(19, Activation::Relu), dense(6, Activation::Tanh)],
+        ..NetworkSpec::default()
+    };
+    let pixels: Vec<u8> = numbers.take(examples * features).iter().map(|x| (x.abs() * 255.0) as u8).collect();
+    let classes: Vec<u16> = (0..examples as u16).map(|i| i * 7 % 5).collect();
+    let pixels = ArrayView2::from_shape((examples, features), &pixels).expect("as many pixels as asked for");
+    network(
+        kernel,
+        arithmetic,
+        &Network::new(&spec, features, Task::Classes(5)).expect("a valid network"),
+        &Examples {
+            features: Features { rows: Rows::U8(pixels), preprocessing: &preprocessing },
+            targets: Targets::Classes(&classes),
+        },
+        hasher,
+    );
+
+    let spec = NetworkSpec {
+        layers: vec![dense(8, Activation::Sigmoid), dense(3, Activation::None)],
+        ..NetworkSpec::default()
+    };
+    let rows = numbers.take(examples * features);
+    let targets = numbers.take(examples * 2);
+    let rows = ArrayView2::from_shape((examples, features), &rows).expect("as many numbers as asked for");
+    let targets = ArrayView2::from_shape((examples, 2), &targets).expect("as many numbers as asked for");
+    network(
+        kernel,
+        arithmetic,
+        &Network::new(&spec, features, Task::Numbers(2)).expect("a valid network"),
+        &Examples {
+            features: Features { rows: Rows::F32(rows), preprocessing: &preprocessing },
+            targets: Targets::Numbers(targets),
+        },
+        hasher,
+    );
+}
+
+fn network(
+    kernel: Kernel,
+    arithmetic: Arithmetic,
+    network: &Network,
+    examples: &Examples<'_>,
+    hasher: &mut blake3::Hasher,
+) {
+    let weights = network.initialise(u64::from_le_bytes(*b"shoal!!!"));
+    let mut scratch = Scratch::new();
+    let mut gradient = vec![0.0; network.parameters()];
+    let mut losses = vec![0.0; examples.len()];
+    let correct = network.gradient_with(kernel, &mut scratch, &weights, examples, &mut gradient, &mut losses);
+    digest::update(hasher, &weights);
+    digest::update(hasher, &gradient);
+    digest::update(hasher, &losses);
+    hasher.update(&correct.to_le_bytes());
+
+    let largest = gradient.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+    let exponent = exact::exponent_for(f64::from(largest), 24);
+    let mut sum = vec![0; gradient.len()];
+    exact::add(&mut sum, &gradient, exponent);
+    hasher.update(&exponent.to_le_bytes());
+    for value in &sum {
+        hasher.update(&value.to_le_bytes());
+    }
+
+    let mut outputs = vec![0.0; examples.len() * network.outputs()];
+    network.predict(arithmetic, &mut scratch, &weights, &examples.features, &mut outputs);
+    digest::update(hasher, &outputs);
+}
+
+/// A sequence of numbers of mixed sign, in -1 .. 1, with a few subnormals and zeros among them.
+struct Numbers {
+    state: u32,
+}
+
+impl Numbers {
+    fn new(seed: u32) -> Numbers {
+        Numbers { state: seed }
+    }
+
+    fn take(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.next()).collect()
+    }
+
+    fn next(&mut self) -> f32 {
+        // A linear congruential generator: any fixed sequence will do.
+        self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        match self.state >> 28 {
+            0 => f32::from_bits(self.state >> 9 & 0x7f_ffff),
+            1 => 0.0,
+            _ => ((self.state >> 8) as f32 - 8_388_608.0) / 8_388_608.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_gives_the_same_bits() {
+        for arithmetic in Arithmetic::ALL {
+            for kernel in Kernel::all(arithmetic) {
+                assert_eq!(digest_with(kernel, arithmetic), digest(arithmetic), "{kernel:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What a person writes to describe a network, and everything that can be wrong with it.
+
+use serde::{Deserialize, Serialize};
+
+/// The most hidden layers a network may have.
+pub const MAX_LAYERS: usize = 64;
+
+/// The most units a layer may have.
+pub const MAX_UNITS: u32 = 1 << 20;
+
+/// The most input features a network may have.
+pub const MAX_FEATURES: usize = 1 << 24;
+
+/// The most parameters a network may have: 1 GiB of `f32`.
+pub const MAX_PARAMETERS: usize = 1 << 28;
+
+/// A network as described in a configuration, without the output layer, which follows from the [`Task`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSpec {
+    /// The hidden layers, first to last.
+    #[serde(default)]
+    pub layers: Vec<LayerSpec>,
+    /// Weight decay: `l2 / 2` times the sum of the squared weights (not biases) is added to the mean loss.
+    #[serde(default)]
+    pub l2: f32,
+    /// The loss; by default the one that suits the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossSpec>,
+}
+
+/// One hidden layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum LayerSpec {
+    /// Every unit sees every input.
+    Dense(DenseSpec),
+}
+
+/// A dense layer: `activation(x W + b)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenseSpec {
+    /// How many units, that is outputs.
+    pub units: u32,
+    /// What each unit applies to its sum.
+    #[serde(default)]
+    pub activation: Activation,
+}
+
+/// The function a unit applies to its weighted sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// `max(z, 0)`.
+    #[default]
+    Relu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `1 / (1 + exp(-z))`.
+    Sigmoid,
+    /// The sum itself.
+    None,
+}
+
+impl Activation {
+    fn from_name(name: &str) -> Option<Activation> {
+        Some(match name {
+            "relu" => Activation::Relu,
+            "tanh" => Activation::Tanh,
+            "sigmoid" => Activation::Sigmoid,
+            "none" => Activation::None,
+            _ => return None,
+        })
+    }
+}
+
+/// How an answer is compared with its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossSpec {
+    /// `ln(sum(exp(z))) - z[class]`, for classes.
+    SoftmaxCrossEntropy,
+    /// The mean over target columns of `(output - target)^2`, for numbers.
+    MeanSquaredError,
+}
+
+/// What is learnt, which decides the output layer and the loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// One of this many classes.
+    Classes(u32),
+    /// This many numbers.
+    Numbers(u32),
+}
+
+impl Task {
+    /// The width of the output layer.
+    pub fn outputs(self) -> u32 {
+        match self {
+            Task::Classes(classes) => classes,
+            Task::Numbers(columns) => columns,
+        }
+    }
+
+    /// The loss a network for this task has.
+    pub fn loss(self) -> LossSpec {
+        match self {
+            Task::Classes(_) => LossSpec::SoftmaxCrossEntropy,
+            Task::Numbers(_) => LossSpec::MeanSquaredError,
+        }
+    }
+}
+
+impl NetworkSpec {
+    /// Reads the shorthand: `mlp:128,64` for two dense layers with relu, `mlp:128,64:tanh` for another activation,
+    /// `linear` (or `mlp:`) for no hidden layer.
+    pub fn from_shorthand(shorthand: &str) -> Result<NetworkSpec, SpecError> {
+        let unknown = || SpecError::Shorthand { shorthand: shorthand.to_owned() };
+        if shorthand == "linear" {
+            return Ok(NetworkSpec::default());
+        }
+        let rest = shorthand.strip_prefix("mlp:").ok_or_else(unknown)?;
+        let (widths, activation) = match rest.split_once(':') {
+            None => (rest, Activation::default()),
+            Some((widths, name)) => {
+                let activation = Activation::from_name(name.trim());
+                (
+                    widths,
+                    activation
+                        .ok_or_else(|| SpecError::UnknownActivation { name: name.trim().to_owned() })?,
+                )
+            }
+        };
+        let mut layers = Vec::new();
+        if !widths.trim().is_empty() {
+            for (i, width) in widths.split(',').enumerate() {
+                if i == MAX_LAYERS {
+                    return Err(SpecError::TooManyLayers { layers: widths.split(',').count() });
+                }
+                let units = width
+                    .trim()
+                    .parse()
+                    .map_err(|_| SpecError::NotAWidth { layer: i + 1, text: width.trim().to_owned() })?;
+                layers.push(LayerSpec::Dense(DenseSpec { units, activation }));
+            }
+        }
+        Ok(NetworkSpec { layers, ..NetworkSpec::default() })
+    }
+
+    /// Reads the JSON form. Whether the layers make sense is checked by [`Network::new`](crate::Network::new).
+    pub fn from_json(json: &str) -> Result<NetworkSpec, SpecError> {
+        serde_json::from_str(json).map_err(|error| SpecError::Json { message: error.to_string() })
+    }
+
+    /// The JSON form on one line; [`NetworkSpec::from_json`] gives an equal specification back.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a specification is plain data")
+    }
+}
+
+/// What is wrong with a specification, where, and what to do. Layers are counted from 1; the last is the output.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SpecError {
+    /// Not one of the shorthands.
+    #[error(
+        "unknown model \"{shorthand}\": write mlp:128,64 (or mlp:128,64:tanh), linear, or name a .toml or .json file"
+    )]
+    Shorthand {
+        /// What was written.
+        shorthand: String,
+    },
+    /// A width in the shorthand that is not a number.
+    #[error("layer {layer}: \"{text}\" is not a number of units; write for example mlp:128,64")]
+    NotAWidth {
+        /// Position, counted from 1.
+        layer: usize,
+        /// What was written.
+        text: String,
+    },
+    /// An activation in the shorthand that does not exist.
+    #[error("unknown activation \"{name}\": use relu, tanh, sigmoid or none")]
+    UnknownActivation {
+        /// What was written.
+        name: String,
+    },
+    /// Text that is not the JSON form of a specification.
+    #[error("the model specification is not valid: {message}")]
+    Json {
+        /// The parser's message, with line and column.
+        message: String,
+    },
+    /// More hidden layers than [`MAX_LAYERS`].
+    #[error("{layers} hidden layers are too many: use at most {MAX_LAYERS}")]
+    TooManyLayers {
+        /// How many there are.
+        layers: usize,
+    },
+    /// A layer without units or with more than [`MAX_UNITS`].
+    #[error("layer {layer}: {units} units do not work; use 1 to {MAX_UNITS}")]
+    Units {
+        /// Position, counted from 1.
+        layer: usize,
+        /// How many it asks for.
+        units: u32,
+    },
+    /// More parameters than [`MAX_PARAMETERS`].
+    #[error(
+        "layer {layer}: {inputs} inputs times {units} units bring the network to {parameters} parameters, more than \
+         {MAX_PARAMETERS}; use fewer units"
+    )]
+    TooManyParameters {
+        /// Position of the layer that goes over the limit, counted from 1.
+        layer: usize,
+        /// Its inputs.
+        inputs: usize,
+        /// Its units.
+        units: u32,
+        /// Parameters up to and including this layer.
+        parameters: u64,
+    },
+    /// No feature at all, or more than [`MAX_FEATURES`].
+    #[error("the data has {features} features; a network needs 1 to {MAX_FEATURES}")]
+    Features {
+        /// How many the data has.
+        features: usize,
+    },
+    /// A number of classes that is no choice, or does not fit a label.
+    #[error("the data has {classes} classes; classification needs 2 to 65536 (is the label column right?)")]
+    Classes {
+        /// How many the data has.
+        classes: u32,
+    },
+    /// No target column, or more than [`MAX_UNITS`].
+    #[error("the data has {columns} target columns; a network needs 1 to {MAX_UNITS}")]
+    TargetColumns {
+        /// How many the data has.
+        columns: u32,
+    },
+    /// A weight decay that is negative or not finite.
+    #[error("l2 = {l2} does not work; use 0 or a small positive number such as 0.0001")]
+    L2 {
+        /// What was written.
+        l2: f32,
+    },
+    /// A loss that the task cannot have.
+    #[error("loss {written} does not suit these targets; leave it out or write {suitable}", written = loss_name(*.written), suitable = loss_name(*.suitable))]
+    Loss {
+        /// What was written.
+        written: LossSpec,
+        /// What the task needs.
+        suitable: LossSpec,
+    },
+}
+
+fn loss_name(loss: LossSpec) -> &'static str {
+    match loss {
+        LossSpec::SoftmaxCrossEntropy => "softmax-cross-entropy",
+        LossSpec::MeanSquaredError => "mean-squared-error",
+    }
+}
