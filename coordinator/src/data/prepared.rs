@@ -1,0 +1,247 @@
+//! Data ready to be cut into shards: split, shuffled, with its preprocessing worked out and a fingerprint of all of it.
+
+use std::{mem::discriminant, ops::Range};
+
+use model::{Preprocessing, Rows, Targets, Task};
+use ndarray::ArrayView2;
+
+use super::{
+    DataError, Dataset, DatasetKind, FeatureRows, FeatureValues, Matched, Schema, TargetColumn,
+    TargetScaling, random, split, standardise,
+};
+
+/// Everything a run needs to know about its data.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The training part, shuffled. Raw: volunteers apply `preprocessing`.
+    pub train: ExampleTable,
+    /// The test part in file order, if there is one. Its features have the same type as those of `train`.
+    pub test: Option<ExampleTable>,
+    /// How raw features become inputs of the network.
+    pub preprocessing: Preprocessing,
+    /// How number targets were scaled; `None` for classes.
+    pub target_scaling: Option<TargetScaling>,
+    /// Columns, classes and image shape.
+    pub schema: Schema,
+    /// BLAKE3 over all of the above except names: two runs with the same fingerprint train on the same bits.
+    pub fingerprint: [u8; 32],
+}
+
+impl Prepared {
+    /// What the network is to predict.
+    pub fn task(&self) -> Task {
+        self.schema.task()
+    }
+
+    /// The classes in id order; `None` when numbers are predicted.
+    pub fn class_names(&self) -> Option<&[String]> {
+        self.schema.class_names()
+    }
+
+    /// Names of the features, where the training file had a header.
+    pub fn feature_names(&self) -> Option<&[String]> {
+        self.schema.feature_names.as_deref()
+    }
+}
+
+/// Splits, shuffles and scales. `test` is a test part from elsewhere; without it `test_fraction` of `train` is split off
+/// (0 for none). `seed` alone decides who is drawn and in which order the training part is.
+///
+/// # Errors
+/// [`DataError::Split`] for a fraction that is not at least 0 and below 1, that leaves a part without examples, or
+/// that comes together with a test part.
+pub fn prepare(
+    train: Dataset,
+    test: Option<Dataset>,
+    test_fraction: f64,
+    seed: u64,
+) -> Result<Prepared, DataError> {
+    let schema = train.schema();
+    let refuse = |problem| Err(DataError::Split { fraction: test_fraction, examples: train.len(), problem });
+    if !(0.0..1.0).contains(&test_fraction) {
+        return refuse("it must be at least 0 and below 1");
+    }
+    if test.is_some() && test_fraction > 0.0 {
+        return refuse("there is a test part already");
+    }
+    let mut parts = split::split(&train.targets, test_fraction, seed);
+    if test_fraction > 0.0 && parts.test.is_empty() {
+        return refuse("no example would be left to test with");
+    }
+    random::shuffle(&mut parts.train, &mut random::stream(seed, "shuffle"));
+
+    let mut train_features = train.features.gather(&parts.train);
+    let train_targets = train.targets.gather(&parts.train);
+    let test = match test {
+        Some(test) => Some((test.features, test.targets)),
+        None if parts.test.is_empty() => None,
+        None => Some((train.features.gather(&parts.test), train.targets.gather(&parts.test))),
+    };
+    let preprocessing = match train.kind {
+        DatasetKind::Images { .. } => Preprocessing::uniform(schema.features, 0.0, 1.0 / 255.0),
+        DatasetKind::Table => standardise::preprocessing(&train_features),
+    };
+    let target_scaling = match &train_targets {
+        TargetColumn::Classes { .. } => None,
+        TargetColumn::Numbers { values, names } => Some(TargetScaling::of(values, names.len())),
+    };
+    // One type for both parts, so that a volunteer meets one only.
+    let mixed = test.as_ref().is_some_and(|(features, _)| {
+        discriminant(features.values()) != discriminant(train_features.values())
+    });
+    if mixed {
+        train_features = train_features.into_f32();
+    }
+    let test = test.map(|(features, targets)| {
+        assert_eq!(features.columns(), schema.features, "the test part is read by the schema");
+        let features = if mixed { features.into_f32() } else { features };
+        ExampleTable::new(features, targets, target_scaling.as_ref())
+    });
+    let train = ExampleTable::new(train_features, train_targets, target_scaling.as_ref());
+    let fingerprint = fingerprint(&train, test.as_ref(), &preprocessing, &schema);
+    Ok(Prepared { train, test, preprocessing, target_scaling, schema, fingerprint })
+}
+
+/// Raw features and scaled targets of a number of examples, contiguous and row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExampleTable {
+    features: FeatureRows,
+    targets: TargetValues,
+}
+
+/// Targets as the network is trained on them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TargetValues {
+    /// One class id for each example.
+    Classes(Vec<u16>),
+    /// Standardised numbers.
+    Numbers {
+        /// Row-major, shape `[examples, columns]`.
+        values: Vec<f32>,
+        /// Number of target columns.
+        columns: usize,
+    },
+}
+
+impl ExampleTable {
+    /// Puts features and targets of the same length together; numbers are standardised by `scaling`.
+    fn new(features: FeatureRows, targets: TargetColumn, scaling: Option<&TargetScaling>) -> Self {
+        assert_eq!(features.len(), targets.len(), "every example has a target");
+        let targets = match targets {
+            TargetColumn::Classes { ids, .. } => TargetValues::Classes(ids),
+            TargetColumn::Numbers { mut values, names } => {
+                if let Some(scaling) = scaling {
+                    scaling.standardise(&mut values);
+                }
+                TargetValues::Numbers { values, columns: names.len() }
+            }
+        };
+        Self { features, targets }
+    }
+
+    /// Examples to evaluate a trained model on; `None` if the file was read without its labels.
+    pub fn of_matched(matched: Matched, scaling: Option<&TargetScaling>) -> Option<Self> {
+        let Matched { features, targets } = matched;
+        targets.map(|targets| Self::new(features, targets, scaling))
+    }
+
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        self.features.len()
+    }
+
+    /// Whether there is no example.
+    pub fn is_empty(&self) -> bool {
+        self.features.is_empty()
+    }
+
+    /// The raw features.
+    pub fn features(&self) -> &FeatureRows {
+        &self.features
+    }
+
+    /// The targets.
+    pub fn target_values(&self) -> &TargetValues {
+        &self.targets
+    }
+
+    /// Raw features of a range of examples, shape `[range.len(), features]`. The view is contiguous: `as_slice` of it
+    /// gives the rows one after the other. Panics on a range outside the table.
+    pub fn rows(&self, range: Range<usize>) -> Rows<'_> {
+        self.features.rows(range)
+    }
+
+    /// Targets of a range of examples. Panics on a range outside the table.
+    pub fn targets(&self, range: Range<usize>) -> Targets<'_> {
+        match &self.targets {
+            TargetValues::Classes(ids) => Targets::Classes(&ids[range]),
+            TargetValues::Numbers { values, columns } => Targets::Numbers(view(values, *columns, range)),
+        }
+    }
+}
+
+impl FeatureRows {
+    /// The rows of a range of examples, shape `[range.len(), columns]`. Panics on a range outside the matrix.
+    pub fn rows(&self, range: Range<usize>) -> Rows<'_> {
+        match self.values() {
+            FeatureValues::U8(values) => Rows::U8(view(values, self.columns(), range)),
+            FeatureValues::F32(values) => Rows::F32(view(values, self.columns(), range)),
+        }
+    }
+}
+
+fn view<T>(values: &[T], columns: usize, range: Range<usize>) -> ArrayView2<'_, T> {
+    let shape = (range.len(), columns);
+    ArrayView2::from_shape(shape, &values[range.start * columns..range.end * columns])
+        .expect("a slice of whole rows has the shape of its rows")
+}
+
+fn fingerprint(
+    train: &ExampleTable,
+    test: Option<&ExampleTable>,
+    preprocessing: &Preprocessing,
+    schema: &Schema,
+) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("shoal data 2026 fingerprint");
+    let count = |hasher: &mut blake3::Hasher, count: usize| {
+        hasher.update(&(count as u64).to_le_bytes());
+    };
+    count(&mut hasher, schema.features);
+    match schema.task() {
+        Task::Classes(classes) => hasher.update(b"classes").update(&classes.to_le_bytes()),
+        Task::Numbers(columns) => hasher.update(b"numbers").update(&columns.to_le_bytes()),
+    };
+    hash_floats(&mut hasher, &preprocessing.offset);
+    hash_floats(&mut hasher, &preprocessing.scale);
+    for part in [Some(train), test] {
+        count(&mut hasher, part.map_or(0, ExampleTable::len));
+        let Some(part) = part else { continue };
+        match part.features.values() {
+            FeatureValues::U8(values) => {
+                hasher.update(b"u8").update(values);
+            }
+            FeatureValues::F32(values) => {
+                hasher.update(b"f32");
+                hash_floats(&mut hasher, values);
+            }
+        }
+        match &part.targets {
+            TargetValues::Classes(ids) => {
+                let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+                hasher.update(&bytes);
+            }
+            TargetValues::Numbers { values, .. } => hash_floats(&mut hasher, values),
+        }
+    }
+    hasher.finalize().into()
+}
+
+fn hash_floats(hasher: &mut blake3::Hasher, values: &[f32]) {
+    const CHUNK: usize = 4096;
+    let mut bytes = Vec::with_capacity(4 * CHUNK);
+    for chunk in values.chunks(CHUNK) {
+        bytes.clear();
+        bytes.extend(chunk.iter().flat_map(|value| value.to_le_bytes()));
+        hasher.update(&bytes);
+    }
+}
