@@ -2,9 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod data;
+pub mod driver;
 pub mod engine;
 pub mod exchange;
+pub mod progress;
+pub mod report;
 pub mod run_directory;
 pub mod shards;
 pub mod status;

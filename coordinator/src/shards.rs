@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 use protocol::plan::{Set, SetPlan, ShardRef};
 use protocol::shard;
 
-use crate::data::Prepared;
+use crate::data::{ExampleTable, FeatureValues, Prepared};
 
 /// Bytes of rows that a shard aims at: large enough to compress and to be few, small enough that
 /// a tab begins after one short download.
@@ -61,8 +61,8 @@ impl ShardStore {
     }
 
     fn cut_set(&mut self, set: Set, examples_per_unit: u32) -> SetPlan {
-        let examples = self.data.set(set).len();
-        let unit_bytes = examples_per_unit as usize * self.data.bytes_per_example();
+        let examples = table(&self.data, set).map_or(0, ExampleTable::len);
+        let unit_bytes = examples_per_unit as usize * bytes_per_example(&self.data);
         let units_per_shard = (SHARD_BYTES / unit_bytes.max(1)).max(1) as u32;
         let examples = u32::try_from(examples).expect("data sets are limited to fewer examples");
         let mut plan = SetPlan { examples, examples_per_unit, units_per_shard, shards: Vec::new() };
@@ -79,7 +79,24 @@ impl ShardStore {
     }
 
     fn encode(&self, set: Set, examples: Range<usize>) -> Vec<u8> {
-        let table = self.data.set(set);
+        let table = table(&self.data, set).expect("only sets with examples have shards");
         shard::encode(&table.rows(examples.clone()), &table.targets(examples))
     }
+}
+
+/// The examples of a set; there may be no test set.
+pub fn table(data: &Prepared, set: Set) -> Option<&ExampleTable> {
+    match set {
+        Set::Training => Some(&data.train),
+        Set::Test => data.test.as_ref(),
+    }
+}
+
+fn bytes_per_example(data: &Prepared) -> usize {
+    let features = data.train.features();
+    let size = match features.values() {
+        FeatureValues::U8(_) => 1,
+        FeatureValues::F32(_) => 4,
+    };
+    features.columns() * size
 }

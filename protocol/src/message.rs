@@ -4,8 +4,7 @@ use model::{Arithmetic, Preprocessing, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    CORES_MAX, FEATURES_MAX, PARAMETERS_MAX, SHARDS_MAX, SPECIFICATION_BYTES_MAX, STEPS_MAX,
-    TEXT_BYTES_MAX,
+    CORES_MAX, FEATURES_MAX, PARAMETERS_MAX, SHARDS_MAX, SPECIFICATION_BYTES_MAX, STEPS_MAX, TEXT_BYTES_MAX,
 };
 use crate::plan::{Assignment, SetPlan};
 use crate::{DecodeError, within};
@@ -158,9 +157,7 @@ impl FromVolunteer {
                 let shards = ready.training_shards.len() as u64;
                 within("the number of shards", shards, SHARDS_MAX as u64)
             }
-            FromVolunteer::Cores(cores) => {
-                within("the number of cores", (*cores).into(), CORES_MAX.into())
-            }
+            FromVolunteer::Cores(cores) => within("the number of cores", (*cores).into(), CORES_MAX.into()),
             FromVolunteer::Result(header) => {
                 within("the number of losses", header.losses.len() as u64, STEPS_MAX as u64)?;
                 let vector = u64::from(header.vector_bytes);

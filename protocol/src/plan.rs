@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use model::exact::EXPONENTS;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{PARTS_MAX, RANGES_MAX, SHARD_BYTES_MAX, SHARDS_MAX, STEPS_MAX, UNITS_MAX};
@@ -174,6 +175,10 @@ impl RoundPlan {
         within("the number of parts", self.parts.len() as u64, PARTS_MAX as u64)?;
         let units: u64 = self.parts.iter().map(|part| u64::from(part.units)).sum();
         within("the number of units", units, UNITS_MAX.into())?;
+        let exponents = [self.gradient_exponent, self.loss_exponent];
+        if self.parts.is_empty() || exponents.iter().any(|exponent| !EXPONENTS.contains(exponent)) {
+            return Err(DecodeError::Malformed);
+        }
         for part in &self.parts {
             within("the number of step lengths", part.work.losses() as u64, STEPS_MAX as u64)?;
         }

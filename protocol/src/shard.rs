@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use model::{Examples, Features, Preprocessing, Rows, Targets, Task};
-use ndarray::{ArrayView2, s};
+use ndarray::{ArrayView2, Axis, Slice};
 
 use crate::DecodeError;
 use crate::limits::SHARD_BYTES_MAX;
@@ -46,7 +46,8 @@ impl Shard {
     pub fn decode(bytes: &[u8], features: usize, task: Task) -> Result<Shard, DecodeError> {
         within("a shard's size", bytes.len() as u64, SHARD_BYTES_MAX as u64)?;
         let (header, body) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(DecodeError::Truncated)?;
-        let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let word =
+            |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let (examples, found, columns) = (word(8) as usize, word(12) as usize, word(16) as usize);
         let columns_due = match task {
             Task::Classes(_) => 1,
@@ -109,24 +110,34 @@ impl Shard {
     }
 
     /// The examples of `range` (within the shard); `None` when the shard does not have them all.
-    pub fn slice<'a>(&'a self, range: Range<usize>, preprocessing: &'a Preprocessing) -> Option<Examples<'a>> {
+    pub fn slice<'a>(
+        &'a self,
+        range: Range<usize>,
+        preprocessing: &'a Preprocessing,
+    ) -> Option<Examples<'a>> {
         if range.start > range.end || range.end > self.examples {
             return None;
         }
-        let window = s![range.clone(), ..];
+        let window = Slice::from(range.clone());
         let rows = match &self.rows {
-            RowData::U8(values) => {
-                Rows::U8(ArrayView2::from_shape((self.examples, self.features), values).ok()?.slice_move(window))
-            }
-            RowData::F32(values) => {
-                Rows::F32(ArrayView2::from_shape((self.examples, self.features), values).ok()?.slice_move(window))
-            }
+            RowData::U8(values) => Rows::U8(
+                ArrayView2::from_shape((self.examples, self.features), values)
+                    .ok()?
+                    .slice_axis_move(Axis(0), window),
+            ),
+            RowData::F32(values) => Rows::F32(
+                ArrayView2::from_shape((self.examples, self.features), values)
+                    .ok()?
+                    .slice_axis_move(Axis(0), window),
+            ),
         };
         let targets = match &self.targets {
             TargetData::Classes(ids) => Targets::Classes(ids.get(range)?),
-            TargetData::Numbers(values) => {
-                Targets::Numbers(ArrayView2::from_shape((self.examples, self.columns), values).ok()?.slice_move(window))
-            }
+            TargetData::Numbers(values) => Targets::Numbers(
+                ArrayView2::from_shape((self.examples, self.columns), values)
+                    .ok()?
+                    .slice_axis_move(Axis(0), window),
+            ),
         };
         Some(Examples { features: Features { rows, preprocessing }, targets })
     }

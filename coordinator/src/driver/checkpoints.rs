@@ -1,0 +1,86 @@
+//! Writes checkpoints off the round's path: in a thread of its own, one at a time, no more often
+//! than every second and than ten times what one costs.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Checkpoint;
+use crate::run_directory::RunDirectory;
+
+const EVERY_AT_LEAST: Duration = Duration::from_secs(1);
+const COST_FACTOR: u32 = 10;
+
+/// The driver's end of the writer.
+pub(super) struct CheckpointWriter {
+    work: SyncSender<Checkpoint>,
+    done: Receiver<(Duration, io::Result<()>)>,
+    busy: bool,
+    began: Instant,
+    cost: Duration,
+    error: Option<io::Error>,
+}
+
+impl CheckpointWriter {
+    pub(super) fn start(directory: Arc<RunDirectory>) -> io::Result<CheckpointWriter> {
+        let (work, requests) = sync_channel::<Checkpoint>(1);
+        let (done_sender, done) = sync_channel(1);
+        std::thread::Builder::new().name("checkpoints".into()).spawn(move || {
+            for checkpoint in requests {
+                let began = Instant::now();
+                let written = write(&directory, &checkpoint);
+                drop(checkpoint);
+                if done_sender.send((began.elapsed(), written)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        // The first is due at once: a run that dies young can then be resumed.
+        let began = Instant::now().checked_sub(EVERY_AT_LEAST).unwrap_or_else(Instant::now);
+        Ok(CheckpointWriter { work, done, busy: false, began, cost: Duration::ZERO, error: None })
+    }
+
+    /// Whether a checkpoint should be written now.
+    pub(super) fn is_due(&mut self) -> bool {
+        match self.done.try_recv() {
+            Ok((cost, written)) => {
+                self.busy = false;
+                self.cost = cost;
+                self.error = written.err();
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+        }
+        !self.busy && self.began.elapsed() >= EVERY_AT_LEAST.max(self.cost * COST_FACTOR)
+    }
+
+    /// Has a checkpoint written; only when [`CheckpointWriter::is_due`].
+    pub(super) fn write(&mut self, checkpoint: Checkpoint) {
+        self.began = Instant::now();
+        self.busy = self.work.try_send(checkpoint).is_ok();
+    }
+
+    /// What went wrong with the last one, once.
+    pub(super) fn take_error(&mut self) -> Option<io::Error> {
+        self.error.take()
+    }
+}
+
+fn write(directory: &RunDirectory, checkpoint: &Checkpoint) -> io::Result<()> {
+    directory.save_checkpoint(&checkpoint.to_bytes()).map_err(io::Error::other)
+}
+
+impl Checkpoint {
+    /// As bytes for [`RunDirectory::save_checkpoint`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("a checkpoint consists of encodable parts only")
+    }
+
+    /// From bytes of [`RunDirectory::load_checkpoint`].
+    ///
+    /// # Errors
+    /// When the bytes are not a checkpoint of this version of the program.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, postcard::Error> {
+        postcard::from_bytes(bytes)
+    }
+}

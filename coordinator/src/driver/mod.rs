@@ -1,0 +1,392 @@
+//! The one owner of the engine: an OS thread that feeds it what happens and does what it says.
+//!
+//! A long vector operation of the optimiser would starve the heartbeats of a tokio task, so the
+//! driver is a thread of its own. It never blocks on anything but its inbox: a session that does
+//! not keep up is closed, the referee computes elsewhere, checkpoints are written elsewhere.
+
+mod checkpoints;
+mod picture;
+mod referee;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use protocol::frame::encode_round;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::engine::{Accepted, Engine, Input, Output, Snapshot, StopReason};
+use crate::exchange::{DriverHandle, FromSession, INBOX_MAX, OpenRound, ToSession};
+use crate::progress::{Event, Observer, RoundProgress};
+use crate::run_directory::RunDirectory;
+use crate::status::{Phase, Status};
+
+use checkpoints::CheckpointWriter;
+use picture::{Crowd, Picture};
+
+pub use picture::Facts;
+pub use referee::Referee;
+
+/// The status shown to pages and terminals is renewed at least this often.
+const PICTURE_EVERY: Duration = Duration::from_millis(500);
+
+/// Orders to the driver that may wait; there are only a few kinds and few of each.
+const ORDERS_MAX: usize = 8;
+
+/// What a checkpoint holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The engine's state.
+    pub snapshot: Snapshot,
+    /// Seconds of training that led there.
+    pub seconds: f64,
+    /// Volunteers that have helped.
+    pub volunteers: u64,
+}
+
+/// When the first round begins.
+#[derive(Debug, Clone, Copy)]
+pub struct BeginRule {
+    /// Volunteers to wait for.
+    pub wait_for: usize,
+    /// Begin without them after this long.
+    pub patience: Option<Duration>,
+}
+
+/// How a training ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Why.
+    pub reason: StopReason,
+    /// The saved model's weights: those of the last accepted point.
+    pub weights: Arc<[f32]>,
+    /// What is known of that point.
+    pub accepted: Option<Accepted>,
+    /// The state to resume from.
+    pub checkpoint: Checkpoint,
+    /// Rounds completed.
+    pub rounds: u64,
+    /// Epochs completed.
+    pub epochs: u64,
+}
+
+/// What whoever runs the training may tell the driver.
+#[derive(Debug)]
+pub enum Order {
+    /// End the training here.
+    Stop,
+    /// What the referee found, for the round of that number.
+    Measured(u64, crate::engine::Measure),
+}
+
+/// The ways to a running driver.
+#[derive(Debug)]
+pub struct Running {
+    /// For sessions.
+    pub sessions: DriverHandle,
+    /// For whoever runs the training.
+    pub orders: mpsc::Sender<Order>,
+    /// What the page shows.
+    pub status: watch::Receiver<Arc<Status>>,
+    /// Answers once, when the training has ended.
+    pub outcome: oneshot::Receiver<Outcome>,
+}
+
+/// All a driver needs.
+pub struct Setup {
+    /// The engine, not begun.
+    pub engine: Engine,
+    /// What does not change during the run.
+    pub facts: Facts,
+    /// The checkpoint this training goes on from, if it does.
+    pub resumed: Option<Checkpoint>,
+    /// When to begin.
+    pub begin: BeginRule,
+    /// Where metrics and checkpoints go.
+    pub directory: Arc<RunDirectory>,
+    /// The coordinator's own computation of single units.
+    pub referee: Referee,
+    /// Who is told.
+    pub observer: Box<dyn Observer + Send>,
+}
+
+/// Starts the driver's thread. It ends when all senders of [`Running`] are gone.
+pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
+    let (inbox_sender, inbox) = mpsc::channel(INBOX_MAX);
+    let (orders_sender, orders) = mpsc::channel(ORDERS_MAX);
+    let (round_sender, round) = watch::channel(None);
+    let (outcome_sender, outcome) = oneshot::channel();
+    let picture = Picture::new(setup.facts, setup.resumed.as_ref());
+    let (status_sender, status) = watch::channel(Arc::new(picture.status()));
+    let referee = referee::start(setup.referee, orders_sender.downgrade())?;
+    let checkpoints = CheckpointWriter::start(Arc::clone(&setup.directory))?;
+    let driver = Driver {
+        engine: setup.engine,
+        runtime,
+        began: Instant::now(),
+        training_began: None,
+        earlier: setup.resumed,
+        begin: setup.begin,
+        inbox,
+        orders,
+        outboxes: BTreeMap::new(),
+        crowd: Crowd::default(),
+        helped: BTreeSet::new(),
+        round: round_sender,
+        status: status_sender,
+        outcome: Some(outcome_sender),
+        picture,
+        pictured: None,
+        referee,
+        checkpoints,
+        directory: setup.directory,
+        observer: setup.observer,
+    };
+    std::thread::Builder::new().name("engine".into()).spawn(move || driver.run())?;
+    let sessions = DriverHandle { inbox: inbox_sender, round };
+    Ok(Running { sessions, orders: orders_sender, status, outcome })
+}
+
+struct Driver {
+    engine: Engine,
+    runtime: Handle,
+    began: Instant,
+    /// When the first round of this process began.
+    training_began: Option<Instant>,
+    earlier: Option<Checkpoint>,
+    begin: BeginRule,
+    inbox: mpsc::Receiver<(u64, FromSession)>,
+    orders: mpsc::Receiver<Order>,
+    outboxes: BTreeMap<u64, mpsc::Sender<ToSession>>,
+    crowd: Crowd,
+    /// Sessions (the coordinator's own not counted) that returned a result.
+    helped: BTreeSet<u64>,
+    round: watch::Sender<Option<Arc<OpenRound>>>,
+    status: watch::Sender<Arc<Status>>,
+    outcome: Option<oneshot::Sender<Outcome>>,
+    picture: Picture,
+    /// When the status was last renewed.
+    pictured: Option<Instant>,
+    referee: std::sync::mpsc::Sender<referee::Request>,
+    checkpoints: CheckpointWriter,
+    directory: Arc<RunDirectory>,
+    observer: Box<dyn Observer + Send>,
+}
+
+/// What wakes the driver.
+enum Wake {
+    Session(u64, FromSession),
+    Order(Order),
+    Time,
+    /// Nobody can send anything any more.
+    Alone,
+}
+
+impl Driver {
+    fn run(mut self) {
+        self.show();
+        loop {
+            self.begin_if_due();
+            match self.wait() {
+                Wake::Session(session, message) => self.session(session, message),
+                Wake::Order(Order::Stop) => self.engine(Input::Stop),
+                Wake::Order(Order::Measured(round, measure)) => self.engine(Input::Measured { round, measure }),
+                Wake::Time => self.engine(Input::Tick),
+                Wake::Alone => return,
+            }
+            if self.pictured.is_none_or(|at| at.elapsed() >= PICTURE_EVERY) {
+                self.show();
+            }
+        }
+    }
+
+    fn wait(&mut self) -> Wake {
+        let now_ms = self.now_ms();
+        let until_engine = self.engine.wake_ms().map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
+        let timeout = until_engine.unwrap_or(PICTURE_EVERY).min(PICTURE_EVERY);
+        let (inbox, orders) = (&mut self.inbox, &mut self.orders);
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                Some(order) = orders.recv() => Wake::Order(order),
+                Some((session, message)) = inbox.recv() => Wake::Session(session, message),
+                () = tokio::time::sleep(timeout) => Wake::Time,
+                else => Wake::Alone,
+            }
+        })
+    }
+
+    fn session(&mut self, session: u64, message: FromSession) {
+        match message {
+            FromSession::Joined(joined) => {
+                if let Some(reason) = self.engine.stop_reason() {
+                    let text = format!("The training has ended: {reason}.");
+                    let _ = joined.outbox.try_send(ToSession::Finish { text });
+                    return;
+                }
+                self.outboxes.insert(session, joined.outbox);
+                self.crowd.join(session, joined.cores, joined.local, joined.fused_capable);
+                let (cores, local, training_shards) = (joined.cores, joined.local, joined.training_shards);
+                self.engine(Input::Joined { session, cores, local, training_shards });
+            }
+            FromSession::Cores(cores) => {
+                self.crowd.set_cores(session, cores);
+                self.engine(Input::Cores { session, cores });
+            }
+            FromSession::Result { header, vector } => {
+                if self.crowd.is_remote(session) {
+                    self.helped.insert(session);
+                }
+                self.engine(Input::Result { session, header, vector });
+            }
+            FromSession::Unfit(unfit) => self.engine(Input::Unfit { session, unfit }),
+            FromSession::Declined { assignment } => self.engine(Input::Declined { session, assignment }),
+            FromSession::Left => self.leave(session),
+        }
+    }
+
+    fn leave(&mut self, session: u64) {
+        self.outboxes.remove(&session);
+        self.crowd.leave(session);
+        self.engine(Input::Left { session });
+    }
+
+    fn begin_if_due(&mut self) {
+        if self.training_began.is_some() || self.engine.stop_reason().is_some() {
+            return;
+        }
+        let enough = self.crowd.volunteers() >= self.begin.wait_for;
+        let impatient = self.begin.patience.is_some_and(|patience| self.began.elapsed() >= patience);
+        if enough || impatient {
+            self.training_began = Some(Instant::now());
+            self.picture.training_begins();
+            self.engine(Input::Begin);
+        }
+    }
+
+    fn engine(&mut self, input: Input) {
+        self.engine.handle(self.now_ms(), input);
+        while let Some(output) = self.engine.poll_output() {
+            self.carry_out(output);
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::OpenRound { plan, vectors } => {
+                let vectors: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..]).collect();
+                let frame = Bytes::from(encode_round(&plan, &vectors));
+                self.round.send_replace(Some(Arc::new(OpenRound { plan, frame })));
+            }
+            Output::Assign { session, assignment } => self.send(session, ToSession::Assign(assignment)),
+            Output::Dismiss { session, text } => {
+                tracing::warn!(session, text, "a volunteer is sent away");
+                self.send(session, ToSession::Dismiss { text });
+                self.outboxes.remove(&session);
+                self.crowd.leave(session);
+            }
+            Output::Measure { plan, unit, vectors } => {
+                // The referee lives as long as the driver, and answers through the orders.
+                let _ = self.referee.send(referee::Request { plan, unit, vectors });
+            }
+            Output::Accepted(accepted) => self.accepted(&accepted),
+            Output::Between => {
+                self.picture.between(self.engine.counters());
+                self.offer_checkpoint();
+            }
+            Output::Note(text) => self.observer.event(&Event::Note { text }),
+            Output::Finished(reason) => self.finished(reason),
+        }
+    }
+
+    /// Sends to a session, which is closed if its outbox is full: it does not keep up.
+    fn send(&mut self, session: u64, message: ToSession) {
+        let Some(outbox) = self.outboxes.get(&session) else { return };
+        if outbox.try_send(message).is_err() {
+            tracing::info!(session, "a volunteer does not keep up and is disconnected");
+            self.leave(session);
+        }
+    }
+
+    fn accepted(&mut self, accepted: &Accepted) {
+        let seconds = self.seconds();
+        self.picture.accepted(accepted, self.engine.counters(), seconds);
+        let report = self.picture.report(accepted, &self.crowd, seconds);
+        if let Err(error) = self.directory.append_metrics(&report) {
+            self.observer.event(&Event::Note { text: format!("the metrics cannot be written: {error}") });
+        }
+        self.observer.event(&Event::Iteration(report));
+        self.offer_checkpoint();
+        self.show();
+    }
+
+    fn offer_checkpoint(&mut self) {
+        if self.checkpoints.is_due() {
+            let checkpoint = self.checkpoint();
+            self.checkpoints.write(checkpoint);
+        }
+        if let Some(error) = self.checkpoints.take_error() {
+            self.observer.event(&Event::Note { text: format!("a checkpoint cannot be written: {error}") });
+        }
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        let earlier = self.earlier.as_ref().map_or(0, |earlier| earlier.volunteers);
+        let volunteers = earlier + self.helped.len() as u64;
+        Checkpoint { snapshot: self.engine.snapshot(), seconds: self.seconds(), volunteers }
+    }
+
+    fn finished(&mut self, reason: StopReason) {
+        let text = format!("The training has ended: {reason}.");
+        for outbox in std::mem::take(&mut self.outboxes).into_values() {
+            let _ = outbox.try_send(ToSession::Finish { text: text.clone() });
+        }
+        self.picture.finished(text);
+        let counters = self.engine.counters();
+        let outcome = Outcome {
+            reason,
+            weights: Arc::clone(self.engine.weights()),
+            accepted: self.engine.accepted().copied(),
+            checkpoint: self.checkpoint(),
+            rounds: counters.rounds,
+            epochs: counters.epochs,
+        };
+        self.show();
+        if let Some(sender) = self.outcome.take() {
+            let _ = sender.send(outcome);
+        }
+    }
+
+    /// Renews the status, and tells the observer how the round goes or why none does.
+    fn show(&mut self) {
+        self.pictured = Some(Instant::now());
+        let waited = self.began.elapsed();
+        let progress = self.engine.round_progress();
+        self.picture.renew(&self.crowd, self.begin, waited, self.engine.local_helps(), self.seconds());
+        let status = self.picture.status();
+        match (status.phase, progress) {
+            (Phase::Waiting, _) => self.observer.event(&Event::Waiting { sentence: status.sentence.clone() }),
+            (Phase::Training, Some((units_done, units))) => self.observer.event(&Event::Round(RoundProgress {
+                units_done,
+                units,
+                volunteers: status.volunteers,
+                cores: status.cores,
+                examples_per_second: status.examples_per_second,
+            })),
+            _ => {}
+        }
+        self.status.send_replace(Arc::new(status));
+    }
+
+    fn seconds(&self) -> f64 {
+        let earlier = self.earlier.as_ref().map_or(0.0, |earlier| earlier.seconds);
+        earlier + self.training_began.map_or(0.0, |began| began.elapsed().as_secs_f64())
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+}

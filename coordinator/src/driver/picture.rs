@@ -1,0 +1,231 @@
+//! Keeps the status that pages and terminals show.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use model::Arithmetic;
+
+use super::{BeginRule, Checkpoint};
+use crate::engine::{Accepted, Counters};
+use crate::progress::IterationReport;
+use crate::status::{HISTORY_MAX, Phase, Point, Status};
+
+/// What does not change during a run.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// What is being trained, in words.
+    pub title: String,
+    /// Names the run.
+    pub run: u64,
+    /// The run's arithmetic.
+    pub arithmetic: Arithmetic,
+    /// The network in words.
+    pub network: String,
+    /// Number of parameters.
+    pub parameters: usize,
+    /// Training examples.
+    pub examples: usize,
+    /// The limit on iterations.
+    pub iterations_max: u64,
+}
+
+/// Who is there.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    members: BTreeMap<u64, Member>,
+}
+
+#[derive(Debug)]
+struct Member {
+    cores: u16,
+    local: bool,
+    fused_capable: bool,
+}
+
+impl Crowd {
+    pub(super) fn join(&mut self, session: u64, cores: u16, local: bool, fused_capable: bool) {
+        self.members.insert(session, Member { cores, local, fused_capable });
+    }
+
+    pub(super) fn set_cores(&mut self, session: u64, cores: u16) {
+        if let Some(member) = self.members.get_mut(&session) {
+            member.cores = cores;
+        }
+    }
+
+    pub(super) fn leave(&mut self, session: u64) {
+        self.members.remove(&session);
+    }
+
+    pub(super) fn is_remote(&self, session: u64) -> bool {
+        self.members.get(&session).is_some_and(|member| !member.local)
+    }
+
+    pub(super) fn volunteers(&self) -> usize {
+        self.remote().count()
+    }
+
+    fn remote(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(|member| !member.local)
+    }
+
+    fn cores(&self) -> usize {
+        self.remote().map(|member| usize::from(member.cores)).sum()
+    }
+}
+
+/// The status and what is needed to renew it.
+pub(super) struct Picture {
+    status: Status,
+    /// Epochs counted when the speed was last measured, and when that was.
+    measured: Option<(u64, Instant)>,
+    /// Seconds and iteration when this process began to train, for the estimate of the rest.
+    origin: Option<(f64, u64)>,
+}
+
+impl Picture {
+    pub(super) fn new(facts: Facts, resumed: Option<&Checkpoint>) -> Picture {
+        let accepted = resumed.and_then(|checkpoint| checkpoint.snapshot.accepted);
+        let counters = resumed.map(|checkpoint| checkpoint.snapshot.counters).unwrap_or_default();
+        let status = Status {
+            title: facts.title,
+            run: format!("{:016x}", facts.run),
+            arithmetic: facts.arithmetic,
+            phase: Phase::Waiting,
+            sentence: String::new(),
+            network: facts.network,
+            parameters: facts.parameters,
+            examples: facts.examples,
+            iteration: accepted.map_or(0, |accepted| accepted.iteration),
+            iterations_max: facts.iterations_max,
+            rounds: counters.rounds,
+            epochs: counters.epochs as f64,
+            train_loss: accepted.map(|accepted| accepted.train_loss),
+            test_loss: accepted.and_then(|accepted| accepted.test_loss),
+            test_accuracy: accepted.and_then(|accepted| accepted.test_accuracy),
+            history: accepted.as_ref().map(point).into_iter().collect(),
+            volunteers: 0,
+            cores: 0,
+            fused_capable: 0,
+            local_worker: false,
+            examples_per_second: 0.0,
+            seconds: resumed.map_or(0.0, |checkpoint| checkpoint.seconds),
+        };
+        Picture { status, measured: None, origin: None }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status.clone()
+    }
+
+    pub(super) fn training_begins(&mut self) {
+        self.status.phase = Phase::Training;
+        self.measured = Some((self.status.epochs as u64, Instant::now()));
+    }
+
+    /// A round is over.
+    pub(super) fn between(&mut self, counters: Counters) {
+        let now = Instant::now();
+        if let Some((epochs, at)) = self.measured {
+            let examples = (counters.epochs - epochs) as f64 * self.status.examples as f64;
+            let speed = examples / (now - at).as_secs_f64().max(1e-3);
+            let known = self.status.examples_per_second;
+            self.status.examples_per_second = if known > 0.0 { 0.7 * known + 0.3 * speed } else { speed };
+        }
+        self.measured = Some((counters.epochs, now));
+        self.status.rounds = counters.rounds;
+        self.status.epochs = counters.epochs as f64;
+    }
+
+    pub(super) fn accepted(&mut self, accepted: &Accepted, counters: Counters, seconds: f64) {
+        self.between(counters);
+        self.origin.get_or_insert((seconds, accepted.iteration));
+        self.status.iteration = accepted.iteration;
+        self.status.train_loss = Some(accepted.train_loss);
+        self.status.test_loss = accepted.test_loss;
+        self.status.test_accuracy = accepted.test_accuracy;
+        let history = &mut self.status.history;
+        if history.len() >= HISTORY_MAX {
+            let mut index = 0;
+            history.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+        }
+        history.push(point(accepted));
+    }
+
+    pub(super) fn report(&self, accepted: &Accepted, crowd: &Crowd, seconds: f64) -> IterationReport {
+        let rest = self.status.iterations_max.saturating_sub(accepted.iteration) as f64;
+        let pace = self.origin.and_then(|(since, from)| {
+            let done = accepted.iteration.saturating_sub(from);
+            (done > 0).then(|| (seconds - since) / done as f64)
+        });
+        IterationReport {
+            iteration: accepted.iteration,
+            iterations_max: self.status.iterations_max,
+            rounds: accepted.rounds,
+            epochs: accepted.epochs as f64,
+            train_loss: accepted.train_loss,
+            test_loss: accepted.test_loss,
+            test_accuracy: accepted.test_accuracy,
+            gradient_norm: accepted.gradient_norm,
+            step: accepted.step,
+            volunteers: crowd.volunteers(),
+            cores: crowd.cores(),
+            examples_per_second: self.status.examples_per_second,
+            seconds,
+            eta_seconds: pace.map(|pace| pace * rest),
+        }
+    }
+
+    pub(super) fn finished(&mut self, sentence: String) {
+        self.status.phase = Phase::Finished;
+        self.status.sentence = sentence;
+    }
+
+    pub(super) fn renew(&mut self, crowd: &Crowd, begin: BeginRule, waited: Duration, local_helps: bool, seconds: f64) {
+        let status = &mut self.status;
+        status.volunteers = crowd.volunteers();
+        status.cores = crowd.cores();
+        status.fused_capable = crowd.remote().filter(|member| member.fused_capable).count();
+        status.seconds = seconds;
+        status.local_worker = status.phase == Phase::Training && local_helps;
+        match status.phase {
+            Phase::Waiting => status.sentence = waiting(status.volunteers, begin, waited),
+            Phase::Training => status.sentence = training(status.volunteers, local_helps),
+            Phase::Finished => {}
+        }
+    }
+}
+
+fn waiting(volunteers: usize, begin: BeginRule, waited: Duration) -> String {
+    let missing = begin.wait_for.saturating_sub(volunteers);
+    let who = if missing == 1 { "one more volunteer".to_owned() } else { format!("{missing} more volunteers") };
+    match begin.patience {
+        Some(patience) => {
+            let seconds = patience.saturating_sub(waited).as_secs() + 1;
+            format!("Waiting for {who}; the coordinator begins by itself in {seconds} s.")
+        }
+        None => format!("Waiting for {who} before the training begins."),
+    }
+}
+
+fn training(volunteers: usize, local_helps: bool) -> String {
+    match (volunteers, local_helps) {
+        (0, true) => "Training on the coordinator's own worker; volunteers may join at any time.".into(),
+        (0, false) => "Waiting for a volunteer: nobody is computing.".into(),
+        (1, true) => "Training on one volunteer and the coordinator's own worker.".into(),
+        (1, false) => "Training on one volunteer.".into(),
+        (count, true) => format!("Training on {count} volunteers and the coordinator's own worker."),
+        (count, false) => format!("Training on {count} volunteers."),
+    }
+}
+
+fn point(accepted: &Accepted) -> Point {
+    Point {
+        iteration: accepted.iteration,
+        train_loss: accepted.train_loss,
+        test_accuracy: accepted.test_accuracy,
+    }
+}

@@ -1,0 +1,81 @@
+//! The coordinator's own computation of single units: for the first scale of a run, and before it
+//! believes a volunteer that a unit does not fit.
+
+use std::sync::{Arc, mpsc};
+
+use model::{Arithmetic, Examples, Features, Network};
+use protocol::plan::{RoundPlan, Set, SetPlan};
+use tokio::sync::mpsc::WeakSender;
+use worker::unit::{Buffers, Unit, measure_unit};
+
+use super::Order;
+use crate::data::Prepared;
+use crate::engine::Measure;
+use crate::shards::table;
+
+/// What the referee computes with.
+#[derive(Debug)]
+pub struct Referee {
+    /// The network.
+    pub network: Network,
+    /// The run's arithmetic.
+    pub arithmetic: Arithmetic,
+    /// The data, straight from memory.
+    pub data: Arc<Prepared>,
+    /// The training set's cut.
+    pub training: SetPlan,
+    /// The test set's cut.
+    pub test: SetPlan,
+}
+
+/// A unit to look at.
+pub(super) struct Request {
+    pub(super) plan: RoundPlan,
+    pub(super) unit: u32,
+    pub(super) vectors: Vec<Arc<[f32]>>,
+}
+
+/// Starts the referee's thread. It ends with the driver. The engine never has more than one
+/// request open, so the channel stays short.
+pub(super) fn start(referee: Referee, orders: WeakSender<Order>) -> std::io::Result<mpsc::Sender<Request>> {
+    let (sender, requests) = mpsc::channel::<Request>();
+    std::thread::Builder::new().name("referee".into()).spawn(move || {
+        let mut buffers = Buffers::default();
+        for request in requests {
+            let Some(measure) = referee.measure(&request, &mut buffers) else { continue };
+            let Some(orders) = orders.upgrade() else { return };
+            if orders.blocking_send(Order::Measured(request.plan.round, measure)).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(sender)
+}
+
+impl Referee {
+    fn measure(&self, request: &Request, buffers: &mut Buffers) -> Option<Measure> {
+        let plan = &request.plan;
+        let (part, unit) = plan.locate(request.unit)?;
+        let part = &plan.parts[part];
+        let cut = match part.set {
+            Set::Training => &self.training,
+            Set::Test => &self.test,
+        };
+        let range = cut.examples_of(unit);
+        let range = range.start as usize..range.end as usize;
+        let table = table(&self.data, part.set)?;
+        let features = Features { rows: table.rows(range.clone()), preprocessing: &self.data.preprocessing };
+        let examples = Examples { features, targets: table.targets(range) };
+        let direction = request.vectors.get(1).map_or(&[][..], |direction| direction);
+        let unit = Unit {
+            network: &self.network,
+            arithmetic: self.arithmetic,
+            plan,
+            work: &part.work,
+            examples,
+            weights: &request.vectors[0],
+            direction,
+        };
+        Some(measure_unit(&unit, buffers))
+    }
+}

@@ -1,0 +1,125 @@
+//! The exact reduce: integer sums of a round's results, and the scales that make values integers.
+//!
+//! Sums of integers do not depend on their order or grouping, so neither does anything computed
+//! from them. A round's scale comes from the round before, whose sums are the same bits whoever
+//! helped; the first comes from the coordinator's own evaluation of unit 0.
+
+use std::sync::Arc;
+
+use model::{Network, exact};
+use protocol::message::ResultHeader;
+use protocol::plan::RoundPlan;
+use serde::{Deserialize, Serialize};
+
+/// A round's scale maps the largest element of the previous round's *mean* unit gradient just below
+/// two to this power. A resolution of 2^-24 of it has no measurable effect on L-BFGS, and the
+/// range above it, 2^20 up to [`exact::UNIT_LIMIT`], leaves room for single units that differ from
+/// the mean.
+pub const GRADIENT_BITS: u32 = 24;
+
+/// The same for the mean unit's summed loss, which must resolve the decrease that a line search
+/// asks for; 2^14 is left for a trial point that is worse.
+pub const LOSS_BITS: u32 = 30;
+
+/// How far a scale moves when a unit does not fit: by two to this power.
+pub const RESCALE_BITS: i32 = 8;
+
+/// How often a round is restarted with a moved scale before its point counts as not finite.
+pub const RESCALES_MAX: u32 = 3;
+
+/// The exponents of a round: integers are `round(value * 2^exponent)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scales {
+    /// For vectors.
+    pub gradient_exponent: i32,
+    /// For losses.
+    pub loss_exponent: i32,
+}
+
+impl Scales {
+    /// Scales for values like these: the largest element of a unit's gradient, and a unit's loss.
+    pub fn for_unit(largest_gradient: f64, loss: f64) -> Scales {
+        Scales {
+            gradient_exponent: exact::exponent_for(largest_gradient, GRADIENT_BITS),
+            loss_exponent: exact::exponent_for(loss, LOSS_BITS),
+        }
+    }
+
+    /// Scales for the same round once more, wider by [`RESCALE_BITS`] where a unit did not fit.
+    pub fn widened(self, gradient: bool, loss: bool) -> Scales {
+        let widen = |exponent: i32, really: bool| {
+            let moved = if really { exponent - RESCALE_BITS } else { exponent };
+            moved.max(*exact::EXPONENTS.start())
+        };
+        Scales {
+            gradient_exponent: widen(self.gradient_exponent, gradient),
+            loss_exponent: widen(self.loss_exponent, loss),
+        }
+    }
+
+    /// Scales for the round after one whose gradient summed to `gradient` over `units` units and
+    /// whose loss summed to `loss`. A sum of zero says nothing of the next: the scale stays.
+    pub fn after(self, gradient: &[i64], loss: i64, units: u32) -> Scales {
+        let units = f64::from(units);
+        let largest = gradient.iter().fold(0, |largest, value| value.unsigned_abs().max(largest));
+        let mut next = self;
+        if largest > 0 {
+            let mean = largest as f64 * exact::to_f64(1, self.gradient_exponent) / units;
+            next.gradient_exponent = exact::exponent_for(mean, GRADIENT_BITS);
+        }
+        if loss != 0 {
+            let mean = exact::to_f64(loss.saturating_abs(), self.loss_exponent) / units;
+            next.loss_exponent = exact::exponent_for(mean, LOSS_BITS);
+        }
+        next
+    }
+}
+
+/// Integer sums of the results accepted so far.
+#[derive(Debug)]
+pub(super) struct Sums {
+    /// Summed vector of the round's gradient part; empty when there is none.
+    pub(super) gradient: Vec<i64>,
+    /// Scalars of each part.
+    pub(super) parts: Vec<PartSums>,
+}
+
+/// Summed scalars of one part.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PartSums {
+    pub(super) losses: Vec<i64>,
+    pub(super) unfit_steps: u32,
+    pub(super) correct: u64,
+}
+
+impl Sums {
+    pub(super) fn new(plan: &RoundPlan, parameters: usize) -> Sums {
+        let has_vector = plan.parts.iter().any(|part| part.work.has_vector());
+        let scalars = |losses| PartSums { losses: vec![0; losses], ..PartSums::default() };
+        Sums {
+            gradient: vec![0; if has_vector { parameters } else { 0 }],
+            parts: plan.parts.iter().map(|part| scalars(part.work.losses())).collect(),
+        }
+    }
+
+    /// Adds a result that the validator has passed: nothing can leave the integers' range.
+    pub(super) fn add(&mut self, part: usize, header: &ResultHeader, vector: Option<&[i64]>) {
+        let sums = &mut self.parts[part];
+        let validated = "validated results stay in range";
+        exact::merge(&mut sums.losses, &header.losses).expect(validated);
+        sums.unfit_steps |= header.unfit_steps;
+        sums.correct += header.correct;
+        if let Some(vector) = vector {
+            exact::merge(&mut self.gradient, vector).expect(validated);
+        }
+    }
+}
+
+/// The objective's gradient: the mean over `examples` of the summed data gradient, plus the
+/// penalty's. Each element is computed in f64 and rounded to f32 once.
+pub fn mean_gradient(network: &Network, weights: &[f32], sum: &[i64], exponent: i32, examples: u32) -> Arc<[f32]> {
+    let (unscale, examples) = (exact::to_f64(1, exponent), f64::from(examples));
+    let mut gradient: Vec<f64> = sum.iter().map(|&value| value as f64 * unscale / examples).collect();
+    network.add_penalty_gradient(weights, &mut gradient);
+    gradient.iter().map(|&value| value as f32).collect()
+}

@@ -1,0 +1,696 @@
+//! The engine: everything that decides what a run computes and who computes it.
+//!
+//! It is pure. [`Engine::handle`] takes one [`Input`] and the time; then [`Engine::poll_output`] is
+//! drained; [`Engine::wake_ms`] says when to call again if nothing happens. No clock, no file, no
+//! socket, no thread and no randomness is reachable from here, so a whole run with its churn and
+//! failures can be replayed in a test, and the weights are a function of the data, the
+//! configuration and the seed alone.
+//!
+//! The walk of a round: the [optimiser](optimisers) asks for a point; [`Engine`] opens a round
+//! there; the scheduler hands out units; the validator judges what comes back; the
+//! [aggregator] sums it exactly; the optimiser is told. Between two rounds the state is a
+//! [`Snapshot`].
+
+pub mod aggregator;
+pub mod optimisers;
+mod round;
+mod scheduler;
+mod snapshot;
+mod validator;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use model::{Network, Task, exact};
+use protocol::message::{ResultHeader, Unfit};
+use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, Work};
+
+use aggregator::{RESCALES_MAX, Scales, mean_gradient};
+use optimisers::{Ask, Optimiser, Progress, Tell};
+use round::Round;
+use scheduler::{Cuts, Volunteer};
+use validator::Verdict;
+
+pub use scheduler::{LAST_RESORT_MS, SLICE_MS};
+pub use snapshot::{Accepted, Counters, Snapshot};
+pub use worker::unit::Measure;
+
+/// What defines the run for the engine.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Names the run; results of other runs are refused.
+    pub run: u64,
+    /// The network being trained.
+    pub network: Network,
+    /// How the training examples are cut.
+    pub training: SetPlan,
+    /// How the test examples are cut; may be empty.
+    pub test: SetPlan,
+    /// Stop at this many iterations.
+    pub iterations_max: u64,
+    /// Stop once this share of the test examples is predicted correctly.
+    pub target_accuracy: Option<f64>,
+    /// When the coordinator's own worker helps.
+    pub local_help: LocalHelp,
+}
+
+/// When the coordinator's own worker takes part in ordinary work. As the last resort for units
+/// that nobody finishes it always does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalHelp {
+    /// Only as the last resort.
+    Never,
+    /// Like any volunteer.
+    Always,
+    /// Until the volunteers together are faster than it.
+    Auto,
+}
+
+/// Everything that can happen to the engine. Volunteers are named by their session's number.
+#[derive(Debug)]
+pub enum Input {
+    /// Training may begin (or go on, after a resume).
+    Begin,
+    /// A volunteer is ready for work.
+    Joined {
+        /// Its session.
+        session: u64,
+        /// Cores it lends.
+        cores: u16,
+        /// Whether it is the coordinator's own worker.
+        local: bool,
+        /// Shards of the training set that it already holds.
+        training_shards: Vec<u32>,
+    },
+    /// A volunteer lends another number of cores; zero pauses it.
+    Cores {
+        /// Its session.
+        session: u64,
+        /// Cores it lends now.
+        cores: u16,
+    },
+    /// A volunteer is gone.
+    Left {
+        /// Its session.
+        session: u64,
+    },
+    /// A volunteer sent a result.
+    Result {
+        /// Its session.
+        session: u64,
+        /// The scalars.
+        header: ResultHeader,
+        /// The vector.
+        vector: Option<Vec<i64>>,
+    },
+    /// A volunteer says that a unit does not fit.
+    Unfit {
+        /// Its session.
+        session: u64,
+        /// What it says.
+        unfit: Unfit,
+    },
+    /// A volunteer gives an assignment back.
+    Declined {
+        /// Its session.
+        session: u64,
+        /// The assignment.
+        assignment: u64,
+    },
+    /// The referee has computed what [`Output::Measure`] asked for.
+    Measured {
+        /// The request's plan number ([`RoundPlan::round`]).
+        round: u64,
+        /// What it found.
+        measure: Measure,
+    },
+    /// Time has passed.
+    Tick,
+    /// Whoever runs the training wants it to end here.
+    Stop,
+}
+
+/// What the engine wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Show this round to every session; it replaces the one before.
+    OpenRound {
+        /// Its plan.
+        plan: RoundPlan,
+        /// [`RoundPlan::vectors`] vectors.
+        vectors: Vec<Arc<[f32]>>,
+    },
+    /// Give a volunteer work.
+    Assign {
+        /// Its session.
+        session: u64,
+        /// The work.
+        assignment: Assignment,
+    },
+    /// Send a volunteer away.
+    Dismiss {
+        /// Its session.
+        session: u64,
+        /// Why, in one sentence.
+        text: String,
+    },
+    /// Have the referee compute one unit and answer with [`Input::Measured`].
+    Measure {
+        /// The plan it belongs to.
+        plan: RoundPlan,
+        /// The unit.
+        unit: u32,
+        /// The plan's vectors.
+        vectors: Vec<Arc<[f32]>>,
+    },
+    /// A point was accepted. The engine is between two rounds: a good moment for a checkpoint.
+    Accepted(Accepted),
+    /// A line search goes on. The engine is between two rounds.
+    Between,
+    /// Something a person should know.
+    Note(String),
+    /// The training has ended; the weights are [`Engine::weights`].
+    Finished(StopReason),
+}
+
+/// Why a training ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StopReason {
+    /// The limit on iterations was reached.
+    Iterations(u64),
+    /// The target accuracy was reached.
+    TargetAccuracy(f64),
+    /// The optimiser has nothing more to try.
+    Optimiser(optimisers::StopReason),
+    /// [`Input::Stop`].
+    Interrupted,
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StopReason::Iterations(count) => write!(f, "the limit of {count} iterations was reached"),
+            StopReason::TargetAccuracy(target) => {
+                write!(f, "the target test accuracy of {target} was reached")
+            }
+            StopReason::Optimiser(reason) => reason.fmt(f),
+            StopReason::Interrupted => write!(f, "interrupted"),
+        }
+    }
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    optimiser: Optimiser,
+    scales: Option<Scales>,
+    counters: Counters,
+    accepted: Option<Accepted>,
+    phase: Phase,
+    volunteers: BTreeMap<u64, Volunteer>,
+    outputs: VecDeque<Output>,
+    backup_ms: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// [`Input::Begin`] has not come.
+    Waiting,
+    /// The referee measures the first scales for this round.
+    Scaling { plan: RoundPlan, vectors: Vec<Arc<[f32]>> },
+    /// A round is under way.
+    Open { round: Box<Round>, rescales: u32, referee: Option<Suspicion> },
+    Finished(StopReason),
+}
+
+/// A report that the referee looks into.
+#[derive(Debug, Clone, Copy)]
+struct Suspicion {
+    session: u64,
+    unit: u32,
+}
+
+impl Engine {
+    /// An engine that goes on from `snapshot`.
+    pub fn new(settings: Settings, snapshot: Snapshot) -> Engine {
+        Engine {
+            settings,
+            optimiser: snapshot.optimiser,
+            scales: snapshot.scales,
+            counters: snapshot.counters,
+            accepted: snapshot.accepted,
+            phase: Phase::Waiting,
+            volunteers: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            backup_ms: None,
+        }
+    }
+
+    /// The state to go on from: that of the last moment between two rounds.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            optimiser: self.optimiser.clone(),
+            scales: self.scales,
+            counters: self.counters,
+            accepted: self.accepted,
+        }
+    }
+
+    /// The weights of the last accepted point.
+    pub fn weights(&self) -> &Arc<[f32]> {
+        self.optimiser.weights()
+    }
+
+    /// The last accepted point.
+    pub fn accepted(&self) -> Option<&Accepted> {
+        self.accepted.as_ref()
+    }
+
+    /// What has been counted.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Units accounted for and units in all, while a round is open.
+    pub fn round_progress(&self) -> Option<(u32, u32)> {
+        let Phase::Open { round, .. } = &self.phase else { return None };
+        Some((round.done(), round.plan.units()))
+    }
+
+    /// Why the training ended, once it has.
+    pub fn stop_reason(&self) -> Option<&StopReason> {
+        match &self.phase {
+            Phase::Finished(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Whether the coordinator's own worker takes part in ordinary work at present.
+    pub fn local_helps(&self) -> bool {
+        scheduler::local_helps(self.settings.local_help, &self.volunteers)
+    }
+
+    /// What is to be done next; `None` when there is nothing more for now.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to hand in [`Input::Tick`] if nothing else happens before.
+    pub fn wake_ms(&self) -> Option<u64> {
+        let Phase::Open { round, .. } = &self.phase else { return None };
+        let last_resort_ms = round.progress_ms + LAST_RESORT_MS;
+        Some(self.backup_ms.map_or(last_resort_ms, |backup_ms| backup_ms.min(last_resort_ms)))
+    }
+
+    /// Takes in what happened at `now_ms` (any monotonic clock).
+    pub fn handle(&mut self, now_ms: u64, input: Input) {
+        match input {
+            Input::Begin => {
+                if matches!(self.phase, Phase::Waiting) {
+                    self.go_on(now_ms);
+                }
+            }
+            Input::Joined { session, cores, local, training_shards } => {
+                let shards = training_shards.into_iter().collect();
+                let outstanding = BTreeSet::new();
+                let volunteer = Volunteer { cores, local, shards, outstanding, speed: None, last_result_ms: now_ms };
+                self.volunteers.insert(session, volunteer);
+            }
+            Input::Cores { session, cores } => {
+                if let Some(volunteer) = self.volunteers.get_mut(&session) {
+                    volunteer.cores = cores;
+                }
+            }
+            Input::Left { session } => self.remove(session),
+            Input::Result { session, header, vector } => self.result(now_ms, session, &header, vector.as_deref()),
+            Input::Unfit { session, unfit } => self.unfit(session, unfit),
+            Input::Declined { session, assignment } => self.declined(session, assignment),
+            Input::Measured { round, measure } => self.measured(now_ms, round, measure),
+            Input::Tick => {}
+            Input::Stop => {
+                if !matches!(self.phase, Phase::Finished(_)) {
+                    self.finish(StopReason::Interrupted);
+                }
+            }
+        }
+        self.hand_out(now_ms);
+    }
+
+    // Rounds.
+
+    /// Ends the training if a rule says so, otherwise opens the round that the optimiser asks for.
+    fn go_on(&mut self, now_ms: u64) {
+        if let Some(reason) = self.stop_rule() {
+            return self.finish(reason);
+        }
+        let (work, vectors) = match self.optimiser.ask() {
+            Ask::Gradient { point } => (Work::Gradient, vec![point]),
+            Ask::Losses { base, direction, steps } => (Work::Losses { steps }, vec![base, direction]),
+            Ask::Stopped(reason) => return self.finish(StopReason::Optimiser(reason)),
+        };
+        let evaluate = work == Work::Gradient && self.settings.test.examples > 0;
+        let mut parts = vec![Part { work, set: Set::Training, units: self.settings.training.units() }];
+        if evaluate {
+            // Evaluating the test examples rides along: it costs no round of its own.
+            parts.push(Part { work: Work::Evaluation, set: Set::Test, units: self.settings.test.units() });
+        }
+        self.counters.version += 1;
+        self.open(now_ms, parts, vectors, 0);
+    }
+
+    /// Opens a round with these parts; before the first, has the referee find the scales.
+    fn open(&mut self, now_ms: u64, parts: Vec<Part>, vectors: Vec<Arc<[f32]>>, rescales: u32) {
+        self.forget_assignments();
+        self.counters.round += 1;
+        let scales = self.scales.unwrap_or(Scales { gradient_exponent: 0, loss_exponent: 0 });
+        let plan = RoundPlan {
+            round: self.counters.round,
+            version: self.counters.version,
+            gradient_exponent: scales.gradient_exponent,
+            loss_exponent: scales.loss_exponent,
+            parts,
+        };
+        if self.scales.is_none() {
+            self.outputs.push_back(Output::Measure { plan: plan.clone(), unit: 0, vectors: vectors.clone() });
+            self.phase = Phase::Scaling { plan, vectors };
+            return;
+        }
+        self.outputs.push_back(Output::OpenRound { plan: plan.clone(), vectors: vectors.clone() });
+        let round = Round::new(plan, vectors, self.settings.network.parameters(), now_ms);
+        self.phase = Phase::Open { round: Box::new(round), rescales, referee: None };
+    }
+
+    /// Opens the round once more under a new number, all of its results forgotten.
+    fn reopen(&mut self, now_ms: u64, parts: Vec<Part>, rescales: u32) {
+        if let Phase::Open { round, .. } = &mut self.phase {
+            let vectors = std::mem::take(&mut round.vectors);
+            self.open(now_ms, parts, vectors, rescales);
+        }
+    }
+
+    fn stop_rule(&self) -> Option<StopReason> {
+        let accepted = self.accepted.as_ref()?;
+        if let (Some(target), Some(accuracy)) = (self.settings.target_accuracy, accepted.test_accuracy)
+            && accuracy >= target
+        {
+            return Some(StopReason::TargetAccuracy(target));
+        }
+        let limit = self.settings.iterations_max;
+        (accepted.iteration >= limit).then_some(StopReason::Iterations(limit))
+    }
+
+    fn finish(&mut self, reason: StopReason) {
+        self.forget_assignments();
+        self.phase = Phase::Finished(reason.clone());
+        self.outputs.push_back(Output::Finished(reason));
+    }
+
+    fn forget_assignments(&mut self) {
+        for volunteer in self.volunteers.values_mut() {
+            volunteer.outstanding.clear();
+        }
+    }
+
+    // Answers.
+
+    fn result(&mut self, now_ms: u64, session: u64, header: &ResultHeader, vector: Option<&[i64]>) {
+        let cuts = Cuts { training: &self.settings.training, test: &self.settings.test };
+        let Phase::Open { round, .. } = &mut self.phase else { return };
+        let Some(issued) = round.issued(header.assignment, session) else { return };
+        let part = &round.plan.parts[issued.part];
+        let examples = examples(&round.plan, cuts, &issued.units);
+        let parameters = self.settings.network.parameters();
+        match validator::judge(self.settings.run, &round.plan, &issued, examples, parameters, header, vector) {
+            Verdict::Stale => return,
+            Verdict::Invalid(text) => return self.dismiss(session, text),
+            Verdict::Valid => {}
+        }
+        let cost = scheduler::cost(part, cuts.of(part.set), &issued.units);
+        let set = part.set;
+        round.sums.add(issued.part, header, vector);
+        for (copy, holder) in round.settle(header.assignment, now_ms) {
+            if let Some(volunteer) = self.volunteers.get_mut(&holder) {
+                volunteer.outstanding.remove(&copy);
+            }
+        }
+        if let Some(volunteer) = self.volunteers.get_mut(&session) {
+            volunteer.measure(cost, issued.issued_ms, now_ms);
+            if set == Set::Training {
+                volunteer.shards.extend(issued.units.iter().cloned().flatten().map(|unit| cuts.training.shard_of(unit)));
+            }
+        }
+        if round.is_complete() {
+            self.complete(now_ms);
+        }
+    }
+
+    fn declined(&mut self, session: u64, assignment: u64) {
+        let Phase::Open { round, .. } = &mut self.phase else { return };
+        if round.issued(assignment, session).is_none() {
+            return;
+        }
+        round.take_back(assignment);
+        if let Some(volunteer) = self.volunteers.get_mut(&session) {
+            volunteer.outstanding.remove(&assignment);
+        }
+    }
+
+    /// All units are accounted for: tell the optimiser.
+    fn complete(&mut self, now_ms: u64) {
+        let Phase::Open { round, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else { return };
+        let Round { plan, vectors, sums, .. } = *round;
+        let examples = self.settings.training.examples;
+        let scales =
+            Scales { gradient_exponent: plan.gradient_exponent, loss_exponent: plan.loss_exponent };
+        let training = &sums.parts[0];
+        let mean = |sum: i64| exact::to_f64(sum, plan.loss_exponent) / f64::from(examples);
+        let network = &self.settings.network;
+        if let Work::Losses { steps } = &plan.parts[0].work {
+            let losses = losses_along(network, &vectors, steps, training, mean);
+            return self.tell(now_ms, Tell::Losses(losses), steps.len() as u64, None);
+        }
+        let weights = &vectors[0];
+        self.scales = Some(scales.after(&sums.gradient, training.losses[0], plan.parts[0].units));
+        let gradient = mean_gradient(network, weights, &sums.gradient, plan.gradient_exponent, examples);
+        let train_loss = mean(training.losses[0]);
+        let test = sums.parts.get(1).map(|sums| {
+            let examples = f64::from(self.settings.test.examples);
+            let loss = exact::to_f64(sums.losses[0], plan.loss_exponent) / examples;
+            let classes = matches!(network.task(), Task::Classes(_));
+            (loss, classes.then(|| sums.correct as f64 / examples))
+        });
+        let objective = train_loss + network.penalty(weights);
+        let point = Point { train_loss, objective, test };
+        self.tell(now_ms, Tell::Gradient { loss: objective, gradient }, 1, Some(point));
+    }
+
+    /// The round's point is confirmed not to be finite (or far out of range): an answer like any
+    /// other, which makes the optimiser try a shorter step.
+    fn complete_without_value(&mut self, now_ms: u64) {
+        let Phase::Open { round, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else { return };
+        let answer = match &round.plan.parts[0].work {
+            Work::Losses { steps } => Tell::Losses(vec![f64::INFINITY; steps.len()]),
+            _ => {
+                let gradient = vec![f32::NAN; self.settings.network.parameters()].into();
+                Tell::Gradient { loss: f64::INFINITY, gradient }
+            }
+        };
+        self.tell(now_ms, answer, 1, None);
+    }
+
+    fn tell(&mut self, now_ms: u64, answer: Tell<f32>, epochs: u64, point: Option<Point>) {
+        self.counters.rounds += 1;
+        self.counters.epochs += epochs;
+        let first = self.optimiser.loss().is_none();
+        let norm_at_start = match (&answer, first) {
+            (Tell::Gradient { gradient, .. }, true) => norm(gradient),
+            _ => 0.0,
+        };
+        let Progress { accepted } =
+            self.optimiser.tell(answer).expect("a round answers what the optimiser asked for");
+        let (gradient_norm, step) = match accepted {
+            Some(accepted) => (accepted.gradient_norm, accepted.step),
+            None => (norm_at_start, 0.0),
+        };
+        match point {
+            Some(point) if first || step > 0.0 => {
+                let accepted = Accepted {
+                    iteration: self.optimiser.iteration(),
+                    rounds: self.counters.rounds,
+                    epochs: self.counters.epochs,
+                    train_loss: point.train_loss,
+                    objective: point.objective,
+                    test_loss: point.test.map(|(loss, _)| loss),
+                    test_accuracy: point.test.and_then(|(_, accuracy)| accuracy),
+                    gradient_norm,
+                    step,
+                };
+                self.accepted = Some(accepted);
+                self.outputs.push_back(Output::Accepted(accepted));
+            }
+            _ => self.outputs.push_back(Output::Between),
+        }
+        self.go_on(now_ms);
+    }
+
+    // Units that do not fit.
+
+    fn unfit(&mut self, session: u64, unfit: Unfit) {
+        let Phase::Open { round, referee, .. } = &mut self.phase else { return };
+        if unfit.round != round.plan.round {
+            return;
+        }
+        let Some(issued) = round.issued(unfit.assignment, session) else { return };
+        if !issued.units.iter().any(|range| range.contains(&unfit.unit)) {
+            return self.dismiss(session, "a unit that was not asked for");
+        }
+        round.suspend(unfit.assignment);
+        if let Some(volunteer) = self.volunteers.get_mut(&session) {
+            volunteer.outstanding.remove(&unfit.assignment);
+        }
+        if referee.is_none() {
+            *referee = Some(Suspicion { session, unit: unfit.unit });
+            let (plan, vectors) = (round.plan.clone(), round.vectors.clone());
+            self.outputs.push_back(Output::Measure { plan, unit: unfit.unit, vectors });
+        }
+    }
+
+    fn measured(&mut self, now_ms: u64, number: u64, measure: Measure) {
+        if let Phase::Scaling { plan, vectors } = &mut self.phase {
+            if plan.round == number {
+                let (parts, vectors) = (std::mem::take(&mut plan.parts), std::mem::take(vectors));
+                self.scales = Some(Scales::for_unit(measure.largest_gradient, measure.loss));
+                self.open(now_ms, parts, vectors, 0);
+            }
+            return;
+        }
+        let Phase::Open { round, rescales, referee } = &mut self.phase else { return };
+        let Some(suspicion) = referee.take_if(|_| round.plan.round == number) else { return };
+        let (index, _) = round.plan.locate(suspicion.unit).expect("checked when it was reported");
+        let mut parts = round.plan.parts.clone();
+        if measure.finite && measure.gradient_fits && measure.loss_fits {
+            // The report was false. What else that volunteer sent cannot be trusted either.
+            let rescales = *rescales;
+            self.dismiss(suspicion.session, "a unit was reported unfit that fits");
+            return self.reopen(now_ms, parts, rescales);
+        }
+        if measure.finite && *rescales < RESCALES_MAX {
+            let rescales = *rescales + 1;
+            let widen = |scales: Scales| scales.widened(!measure.gradient_fits, !measure.loss_fits);
+            self.scales = self.scales.map(widen);
+            self.outputs.push_back(Output::Note(format!(
+                "a unit does not fit the round's fixed-point range: the round starts again with a wider one ({rescales} of {RESCALES_MAX})"
+            )));
+            return self.reopen(now_ms, parts, rescales);
+        }
+        if parts[index].work == Work::Evaluation {
+            // The test examples judge the model, they do not train it: go on without them.
+            self.outputs.push_back(Output::Note("the loss of the test examples is not finite at this point".into()));
+            parts.truncate(1);
+            let rescales = *rescales;
+            return self.reopen(now_ms, parts, rescales);
+        }
+        self.complete_without_value(now_ms);
+    }
+
+    // Volunteers.
+
+    fn remove(&mut self, session: u64) {
+        let Some(volunteer) = self.volunteers.remove(&session) else { return };
+        if let Phase::Open { round, .. } = &mut self.phase {
+            for assignment in volunteer.outstanding {
+                round.take_back(assignment);
+            }
+        }
+    }
+
+    fn dismiss(&mut self, session: u64, text: &str) {
+        if self.volunteers.contains_key(&session) {
+            self.remove(session);
+            self.outputs.push_back(Output::Dismiss { session, text: text.into() });
+        }
+    }
+
+    /// Gives work to whoever should have some.
+    fn hand_out(&mut self, now_ms: u64) {
+        self.backup_ms = None;
+        let Phase::Open { round, referee, .. } = &mut self.phase else { return };
+        let cuts = Cuts { training: &self.settings.training, test: &self.settings.test };
+        let local_helps = scheduler::local_helps(self.settings.local_help, &self.volunteers);
+        let last_resort = now_ms >= round.progress_ms + LAST_RESORT_MS;
+        if referee.is_none() {
+            round.release_suspended();
+        }
+        let sessions: Vec<u64> = self.volunteers.keys().copied().collect();
+        // First everyone gets something to do, then something to go on with.
+        for outstanding in 0..scheduler::OUTSTANDING_MAX {
+            for &session in &sessions {
+                let volunteer = &self.volunteers[&session];
+                let works = volunteer.cores > 0 && (!volunteer.local || local_helps || last_resort);
+                if !works || volunteer.outstanding.len() != outstanding {
+                    continue;
+                }
+                let (part, units) = scheduler::choose(round, cuts, &self.volunteers, session);
+                let assignment = self.counters.assignment + 1;
+                let units = if !units.is_empty() {
+                    round.issue(assignment, session, part, units.clone(), now_ms);
+                    units
+                } else if outstanding == 0 {
+                    match scheduler::choose_backup(round, cuts, volunteer, session, now_ms) {
+                        Ok(group) => round.back_up(group, assignment, session, now_ms),
+                        Err(look_again_ms) => {
+                            self.backup_ms = [self.backup_ms, look_again_ms].into_iter().flatten().min();
+                            continue;
+                        }
+                    }
+                } else {
+                    continue;
+                };
+                self.counters.assignment = assignment;
+                let assignment = Assignment { assignment, round: round.plan.round, units };
+                let volunteer = self.volunteers.get_mut(&session).expect("only those present are given work");
+                volunteer.outstanding.insert(assignment.assignment);
+                self.outputs.push_back(Output::Assign { session, assignment });
+            }
+        }
+    }
+}
+
+/// What a gradient round found out about its point.
+#[derive(Debug, Clone, Copy)]
+struct Point {
+    train_loss: f64,
+    objective: f64,
+    test: Option<(f64, Option<f64>)>,
+}
+
+/// The objective at each step length of a scalars-only round; infinite where a unit did not fit.
+fn losses_along(
+    network: &Network,
+    vectors: &[Arc<[f32]>],
+    steps: &[f32],
+    sums: &aggregator::PartSums,
+    mean: impl Fn(i64) -> f64,
+) -> Vec<f64> {
+    let objective = |(index, (&step, &sum)): (usize, (&f32, &i64))| {
+        if sums.unfit_steps >> index & 1 == 1 {
+            return f64::INFINITY;
+        }
+        let point = optimisers::step_point(&vectors[0], &vectors[1], step);
+        mean(sum) + network.penalty(&point)
+    };
+    steps.iter().zip(&sums.losses).enumerate().map(objective).collect()
+}
+
+/// Examples that these units of the round cover.
+fn examples(plan: &RoundPlan, cuts: Cuts<'_>, units: &[Range<u32>]) -> u64 {
+    let located = units.iter().cloned().flatten().filter_map(|unit| plan.locate(unit));
+    located.map(|(part, unit)| cuts.of(plan.parts[part].set).examples_of(unit).len() as u64).sum()
+}
+
+fn norm(vector: &[f32]) -> f64 {
+    vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt()
+}
