@@ -1,0 +1,12 @@
+// Starts the hub: the one worker of this tab that talks to the coordinator. Everything it does is
+// in WebAssembly; messages that arrive before that is loaded are kept and handed over.
+const early = [];
+onmessage = (event) => early.push(event.data);
+try {
+  const arithmetic = new URL(location.href).searchParams.get("arithmetic") === "fused" ? "fused" : "portable";
+  const { default: initialise, start_hub: startHub } = await import(`/worker/${arithmetic}/worker.js`);
+  await initialise();
+  startHub(arithmetic, early);
+} catch (error) {
+  postMessage({ type: "failed", text: String(error) });
+}

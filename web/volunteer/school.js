@@ -1,0 +1,38 @@
+// Draws the volunteers as a school of fish over a sandbank: one fish each, and this tab's own in
+// another colour while it lends. Decoration: the same numbers stand in the text.
+
+const FISH = "M6 0C12-8 23-8 30 0C23 8 12 8 6 0L-3-6V6z";
+const FISH_MAX = 90;
+const CENTRE = { x: 600, y: 62 };
+/** Successive fish turn by the golden angle, which fills an ellipse evenly whatever their number. */
+const GOLDEN_ANGLE = Math.PI * (3 - Math.sqrt(5));
+
+let drawn = "";
+
+/** Shows `volunteers` fish; `mine` says whether one of them is this tab. */
+export function drawSchool(svg, volunteers, mine) {
+  const fish = Math.min(Math.max(volunteers, mine ? 1 : 0), FISH_MAX);
+  const state = `${fish} ${mine}`;
+  if (state === drawn) return;
+  drawn = state;
+  const school = node("g", {});
+  for (let index = fish - 1; index >= 0; index -= 1) {
+    const reach = Math.sqrt(index / Math.max(fish, 12));
+    const angle = index * GOLDEN_ANGLE;
+    const x = CENTRE.x + 420 * reach * Math.cos(angle) - 12;
+    const y = CENTRE.y + 46 * reach * Math.sin(angle);
+    const kind = index === 0 && mine ? "fish mine" : `fish swim-${index % 3}`;
+    const place = node("g", { transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` });
+    place.append(node("path", { class: kind, d: FISH }));
+    school.append(place);
+  }
+  const back = node("path", { class: "bank back", d: "M0 118C180 84 330 96 520 116S900 140 1200 92V150H0Z" });
+  const front = node("path", { class: "bank", d: "M0 138C220 112 420 122 640 136S1010 146 1200 118V150H0Z" });
+  svg.replaceChildren(back, school, front);
+}
+
+function node(name, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}

@@ -1,0 +1,177 @@
+//! The hub worker: feeds the `worker` crate's [`Hub`] with what happens in the browser and does
+//! what it wants done.
+//!
+//! Everything arrives as an event of this worker's loop, never within a call made from here, so
+//! one cell holds the whole state and each event borrows it once.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Array, Math};
+use model::Arithmetic;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+use worker::{Hub, HubInput, HubOutput, HubStatus, Settings};
+
+use crate::page::{FromPage, ToPage};
+use crate::pool::Pool;
+use crate::reports::{Report, Reports};
+use crate::scope::{self, Timer};
+use crate::socket::{Connections, SocketNews};
+use crate::{agent, fetch};
+
+/// Starts the hub in this Web Worker. `arithmetic` says which build this is; `early` holds the
+/// messages of the page ([`FromPage`]) that came before this could be called. Lending begins with
+/// the page's `start`; from then on the page is told how things stand ([`ToPage`]), five times a
+/// second at most.
+#[wasm_bindgen]
+pub fn start_hub(arithmetic: &str, early: Array) -> Result<(), JsError> {
+    console_error_panic_hook::set_once();
+    let arithmetic = arithmetic.parse().map_err(|_| JsError::new("there is no such arithmetic"))?;
+    let worker = Rc::new(HubWorker { arithmetic, lending: RefCell::new(None) });
+    scope::on_message({
+        let worker = worker.clone();
+        move |data| worker.page_says(data)
+    });
+    early.iter().for_each(|data| worker.page_says(data));
+    Ok(())
+}
+
+/// This Web Worker: idle until the page says start.
+struct HubWorker {
+    arithmetic: Arithmetic,
+    lending: RefCell<Option<Lending>>,
+}
+
+/// A hub and what it owns in this browser.
+struct Lending {
+    hub: Hub,
+    connections: Connections,
+    pool: Pool,
+    wake: Timer,
+    reports: Reports<HubStatus>,
+    report_timer: Timer,
+}
+
+impl HubWorker {
+    /// Obeys the page. What is none of its messages is ignored.
+    fn page_says(self: &Rc<Self>, data: JsValue) {
+        match FromPage::read(data) {
+            Some(FromPage::Start { cores, fused_capable }) => self.start(cores, fused_capable),
+            Some(FromPage::Cores { cores }) => self.tell(HubInput::Cores(cores)),
+            Some(FromPage::Stop) => self.stop(),
+            None => {}
+        }
+    }
+
+    fn start(self: &Rc<Self>, cores: u16, fused_capable: bool) {
+        if self.lending.borrow().is_some() {
+            return;
+        }
+        let agent = agent::name(&scope::user_agent());
+        // Any number will do that differs between volunteers: it spreads their reconnections.
+        let seed = (Math::random() * (1u64 << 53) as f64) as u64;
+        let mut settings = Settings::new(self.arithmetic, cores, agent, seed);
+        settings.fused_capable |= fused_capable;
+
+        let (socket, computes, wake, report) = (self.clone(), self.clone(), self.clone(), self.clone());
+        let lending = Lending {
+            hub: Hub::new(settings),
+            connections: Connections::new(move |news| socket.socket_says(news)),
+            pool: Pool::new(self.arithmetic, move |input| computes.tell(input)),
+            wake: Timer::new(move || wake.tell(HubInput::Tick)),
+            reports: Reports::default(),
+            report_timer: Timer::new(move || report.report()),
+        };
+        self.lending.replace(Some(lending));
+        self.carry_out();
+    }
+
+    /// Says goodbye and ends this Web Worker.
+    fn stop(&self) {
+        if let Some(mut lending) = self.lending.take() {
+            lending.connections.close();
+        }
+        scope::close();
+    }
+
+    fn socket_says(self: &Rc<Self>, news: SocketNews) {
+        match news {
+            SocketNews::Opened => self.tell(HubInput::Connected),
+            SocketNews::Message(bytes) => self.tell(HubInput::Frame(&bytes)),
+            SocketNews::Closed => self.tell(HubInput::Disconnected),
+        }
+    }
+
+    /// Lets the hub know, and does what it then wants done.
+    fn tell(self: &Rc<Self>, input: HubInput<'_>) {
+        if let Some(lending) = self.lending.borrow_mut().as_mut() {
+            lending.hub.handle(scope::now_ms(), input);
+        }
+        self.carry_out();
+    }
+
+    fn carry_out(self: &Rc<Self>) {
+        if let Some(lending) = self.lending.borrow_mut().as_mut() {
+            while let Some(output) = lending.hub.poll_output() {
+                // The hub answers a failure by waiting before the next try or by doing with one
+                // compute worker less, so this ends.
+                if let Some(failure) = self.carry_out_one(lending, output) {
+                    lending.hub.handle(scope::now_ms(), failure);
+                }
+            }
+        }
+        self.report();
+    }
+
+    /// Does one thing; what could not even be begun is returned as the hub's next input.
+    fn carry_out_one(self: &Rc<Self>, lending: &mut Lending, output: HubOutput) -> Option<HubInput<'static>> {
+        match output {
+            HubOutput::Connect => lending.connections.open().is_err().then_some(HubInput::Disconnected),
+            HubOutput::Close => {
+                lending.connections.close();
+                None
+            }
+            HubOutput::Send(bytes) => {
+                lending.connections.send(&bytes);
+                None
+            }
+            HubOutput::Fetch { fetch, path, fresh, .. } => {
+                let worker = self.clone();
+                spawn_local(async move {
+                    let input = match fetch::download(&path, fresh).await {
+                        Ok(bytes) => HubInput::ShardArrived { fetch, bytes },
+                        Err(_) => HubInput::ShardFailed { fetch },
+                    };
+                    worker.tell(input);
+                });
+                None
+            }
+            HubOutput::StartCompute { compute } => {
+                lending.pool.start(compute).is_err().then_some(HubInput::ComputeFailed { compute })
+            }
+            HubOutput::StopCompute { compute } => {
+                lending.pool.stop(compute);
+                None
+            }
+            HubOutput::Compute { compute, message } => {
+                lending.pool.send(compute, message).is_err().then_some(HubInput::ComputeFailed { compute })
+            }
+            HubOutput::Wake { at_ms } => {
+                lending.wake.set(at_ms.saturating_sub(scope::now_ms()));
+                None
+            }
+        }
+    }
+
+    /// Shows the page how things stand, now or as soon as its turn has come.
+    fn report(&self) {
+        if let Some(lending) = self.lending.borrow_mut().as_mut() {
+            match lending.reports.due(scope::now_ms(), lending.hub.status()) {
+                Report::Now(status) => ToPage::Status(status).post(),
+                Report::Later(wait_ms) => lending.report_timer.set(wait_ms),
+                Report::Known => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The compute workers of a hub: nested Web Workers that share the hub's compiled module.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use js_sys::{Object, Reflect};
+use model::Arithmetic;
+use wasm_bindgen::prelude::*;
+use web_sys::{Event, MessageEvent, Worker, WorkerOptions, WorkerType};
+use worker::{FromCompute, HubInput, ToCompute};
+
+use crate::listener::Listener;
+use crate::parcel;
+
+/// Nested Web Workers by their number.
+pub(crate) struct Pool {
+    script: String,
+    workers: BTreeMap<u32, Compute>,
+    tell: Rc<dyn Fn(HubInput<'static>)>,
+}
+
+struct Compute {
+    worker: Worker,
+    _listeners: [Listener; 3],
+}
+
+impl Pool {
+    /// No worker yet. `tell` learns what they say and which of them failed.
+    pub(crate) fn new(arithmetic: Arithmetic, tell: impl Fn(HubInput<'static>) + 'static) -> Pool {
+        let script = format!("/compute.js?arithmetic={arithmetic}");
+        Pool { script, workers: BTreeMap::new(), tell: Rc::new(tell) }
+    }
+
+    /// Starts worker number `compute`. That it cannot run is often only learnt later.
+    pub(crate) fn start(&mut self, compute: u32) -> Result<(), JsValue> {
+        let options = WorkerOptions::new();
+        options.set_type(WorkerType::Module);
+        options.set_name(&format!("shoal compute {compute}"));
+        let worker = Worker::new_with_options(&self.script, &options)?;
+
+        let tell = self.tell.clone();
+        let hear = move |event: Event| {
+            let event: MessageEvent = event.unchecked_into();
+            tell(read(compute, &event.data()));
+        };
+        let tell = self.tell.clone();
+        let fail = move |event: Event| {
+            // Otherwise the page would take it for an error of the hub.
+            event.prevent_default();
+            tell(HubInput::ComputeFailed { compute });
+        };
+        let listeners = [
+            Listener::new(&worker, "message", hear)?,
+            Listener::new(&worker, "error", fail.clone())?,
+            Listener::new(&worker, "messageerror", fail)?,
+        ];
+
+        let start = Object::new();
+        Reflect::set(&start, &"module".into(), &wasm_bindgen::module())?;
+        worker.post_message(&start)?;
+        self.workers.insert(compute, Compute { worker, _listeners: listeners });
+        Ok(())
+    }
+
+    /// Passes a message on; one for a worker that is no more is dropped.
+    pub(crate) fn send(&self, compute: u32, message: ToCompute) -> Result<(), JsValue> {
+        let Some(Compute { worker, .. }) = self.workers.get(&compute) else { return Ok(()) };
+        let parts = message.into_parts();
+        let (data, transfer) = parcel::wrap(&parts.header, parts.payload.bytes());
+        worker.post_message_with_transfer(&data, &transfer)
+    }
+
+    /// Ends a worker at once; nothing more is heard of it.
+    pub(crate) fn stop(&mut self, compute: u32) {
+        if let Some(Compute { worker, .. }) = self.workers.remove(&compute) {
+            worker.terminate();
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.workers.values().for_each(|compute| compute.worker.terminate());
+    }
+}
+
+/// What a worker has posted. It is one module with the hub, so anything else than a message means
+/// that it could not be started (see web/compute.js).
+fn read(compute: u32, data: &JsValue) -> HubInput<'static> {
+    let message =
+        parcel::open(data).and_then(|(header, payload)| FromCompute::from_parts(&header, &payload).ok());
+    match message {
+        Some(message) => HubInput::Compute { compute, message },
+        None => HubInput::ComputeFailed { compute },
+    }
+}

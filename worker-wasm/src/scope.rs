@@ -1,0 +1,90 @@
+//! What this Web Worker's own global offers: clock, timers, messages, addresses.
+
+use std::cell::Cell;
+
+use js_sys::Promise;
+use wasm_bindgen::prelude::*;
+use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, RequestInit};
+
+/// Milliseconds since this worker began; never goes back.
+pub(crate) fn now_ms() -> u64 {
+    scope().performance().map_or(0.0, |clock| clock.now()) as u64
+}
+
+/// Hands every message posted to this worker to `listener`, for as long as the worker lives.
+pub(crate) fn on_message(mut listener: impl FnMut(JsValue) + 'static) {
+    let listener = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| listener(event.data()));
+    scope().set_onmessage(Some(listener.into_js_value().unchecked_ref()));
+}
+
+/// Posts to whoever made this worker.
+pub(crate) fn post(data: &JsValue) {
+    // It fails only for what cannot be cloned, and only plain data and buffers are posted.
+    let _ = scope().post_message(data);
+}
+
+/// The same, handing buffers over instead of copying them.
+pub(crate) fn post_with_transfer(data: &JsValue, transfer: &JsValue) {
+    let _ = scope().post_message_with_transfer(data, transfer);
+}
+
+/// Ends this worker and those it made.
+pub(crate) fn close() {
+    scope().close();
+}
+
+/// Begins a request to the coordinator.
+pub(crate) fn fetch(path: &str, request: &RequestInit) -> Promise {
+    scope().fetch_with_str_and_init(path, request)
+}
+
+/// The address of a WebSocket on the host that this worker came from.
+pub(crate) fn socket_address(path: &str) -> String {
+    let location = scope().location();
+    let protocol = if location.protocol() == "https:" { "wss:" } else { "ws:" };
+    format!("{protocol}//{}{path}", location.host())
+}
+
+/// What the browser says of itself.
+pub(crate) fn user_agent() -> String {
+    scope().navigator().user_agent().unwrap_or_default()
+}
+
+/// A timer that can be set again and again; dropped, it never fires.
+pub(crate) struct Timer {
+    function: Closure<dyn FnMut()>,
+    handle: Cell<Option<i32>>,
+}
+
+impl Timer {
+    /// Not set yet.
+    pub(crate) fn new(function: impl FnMut() + 'static) -> Timer {
+        Timer { function: Closure::new(function), handle: Cell::new(None) }
+    }
+
+    /// Fires once, that many milliseconds from now, instead of whatever it was set to.
+    pub(crate) fn set(&self, wait_ms: u64) {
+        self.clear();
+        // Larger waits would wrap round to none at all.
+        let wait_ms = i32::try_from(wait_ms).unwrap_or(i32::MAX);
+        let function = self.function.as_ref().unchecked_ref();
+        self.handle
+            .set(scope().set_timeout_with_callback_and_timeout_and_arguments_0(function, wait_ms).ok());
+    }
+
+    fn clear(&self) {
+        if let Some(handle) = self.handle.take() {
+            scope().clear_timeout_with_handle(handle);
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn scope() -> DedicatedWorkerGlobalScope {
+    js_sys::global().unchecked_into()
+}

@@ -1,0 +1,96 @@
+//! The hub's WebSocket: at most one connection at a time, and no news of earlier ones.
+
+use std::rc::Rc;
+
+use js_sys::{ArrayBuffer, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{BinaryType, Event, MessageEvent, WebSocket};
+
+use crate::listener::Listener;
+use crate::scope::{self, Timer};
+
+/// Where the coordinator listens for volunteers.
+const PATH: &str = "/channel";
+/// A connection that takes longer to open is given up. Milliseconds.
+const OPENING_MS: u64 = 15_000;
+/// The close code of an ordinary end.
+const NORMAL_CLOSURE: u16 = 1000;
+
+/// What happened to the connection.
+pub(crate) enum SocketNews {
+    /// It is open.
+    Opened,
+    /// A message came.
+    Message(Vec<u8>),
+    /// It could not be opened in time, or is closed.
+    Closed,
+}
+
+/// The connection and whom to tell of it.
+pub(crate) struct Connections {
+    open: Option<Connection>,
+    tell: Rc<dyn Fn(SocketNews)>,
+}
+
+struct Connection {
+    socket: WebSocket,
+    _impatience: Timer,
+    _listeners: [Listener; 3],
+}
+
+impl Connections {
+    /// No connection yet.
+    pub(crate) fn new(tell: impl Fn(SocketNews) + 'static) -> Connections {
+        Connections { open: None, tell: Rc::new(tell) }
+    }
+
+    /// Opens a connection in place of whatever was there.
+    pub(crate) fn open(&mut self) -> Result<(), JsValue> {
+        self.close();
+        let socket = WebSocket::new(&scope::socket_address(PATH))?;
+        socket.set_binary_type(BinaryType::Arraybuffer);
+
+        let tell = self.tell.clone();
+        let opened = move |_: Event| tell(SocketNews::Opened);
+        let tell = self.tell.clone();
+        let heard = move |event: Event| {
+            let event: MessageEvent = event.unchecked_into();
+            // The coordinator sends no text.
+            if let Ok(buffer) = event.data().dyn_into::<ArrayBuffer>() {
+                tell(SocketNews::Message(Uint8Array::new(&buffer).to_vec()));
+            }
+        };
+        let tell = self.tell.clone();
+        // An error is always followed by this.
+        let closed = move |_: Event| tell(SocketNews::Closed);
+        let listeners = [
+            Listener::new(&socket, "open", opened)?,
+            Listener::new(&socket, "message", heard)?,
+            Listener::new(&socket, "close", closed)?,
+        ];
+
+        let waiting = socket.clone();
+        let impatience = Timer::new(move || {
+            if waiting.ready_state() == WebSocket::CONNECTING {
+                let _ = waiting.close();
+            }
+        });
+        impatience.set(OPENING_MS);
+        self.open = Some(Connection { socket, _impatience: impatience, _listeners: listeners });
+        Ok(())
+    }
+
+    /// Sends a message. On a connection that is closing it is lost, as it would be a moment later.
+    pub(crate) fn send(&self, bytes: &[u8]) {
+        if let Some(Connection { socket, .. }) = &self.open {
+            let _ = socket.send_with_u8_array(bytes);
+        }
+    }
+
+    /// Closes the connection, if there is one, once everything sent has gone out.
+    pub(crate) fn close(&mut self) {
+        if let Some(Connection { socket, .. }) = self.open.take() {
+            let _ = socket.close_with_code(NORMAL_CLOSURE);
+        }
+    }
+}
