@@ -3,6 +3,8 @@
 //! The training calls an [`Observer`]; how it looks is the observer's own business: a bar on a
 //! terminal or lines in a log.
 
+use std::net::SocketAddr;
+
 use serde::Serialize;
 
 use crate::report::Summary;
@@ -18,8 +20,8 @@ pub trait Observer {
 pub enum Event {
     /// The server answers.
     Listening {
-        /// Every address at which the page can be opened, the nearest first, each a whole URL.
-        addresses: Vec<String>,
+        /// Every address at which the page can be opened, the nearest first.
+        addresses: Vec<SocketAddr>,
     },
     /// Nothing is computed at the moment.
     Waiting {

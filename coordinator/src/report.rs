@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::words::{count, counted, duration, loss, percent};
+
 /// The outcome of a training. Field names are the JSON's; whatever is unknown is `null` there.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
@@ -47,4 +49,138 @@ pub enum StopReason {
     NonFinite,
     /// The user asked to stop; the run can be resumed.
     Interrupted,
+}
+
+impl Summary {
+    /// The object that `--json` prints, on one line.
+    pub fn to_json(&self) -> String {
+        // Only maps with odd keys can fail; a number that is not finite becomes null.
+        serde_json::to_string(self).expect("a summary is plain data")
+    }
+
+    /// The lines that people read: what came out, where it is and what can be done with it.
+    pub fn to_text(&self) -> String {
+        let mut rows = vec![
+            ("ended", self.stop_reason.sentence().to_owned()),
+            (
+                "work",
+                format!(
+                    "{}, {}, {:.1} epochs in {}, {}",
+                    counted(self.iterations as usize, "iteration"),
+                    counted(self.rounds as usize, "round"),
+                    self.epochs,
+                    duration(self.seconds),
+                    counted(self.volunteers, "volunteer"),
+                ),
+            ),
+        ];
+        let known = |name, value: Option<String>| value.map(|value| (name, value));
+        rows.extend(known("train loss", self.train_loss.map(loss)));
+        rows.extend(known("test loss", self.test_loss.map(loss)));
+        rows.extend(known("test accuracy", self.test_accuracy.map(percent)));
+        rows.push((
+            "weights",
+            format!("{} parameters, digest {}", count(self.parameters), self.weights_digest),
+        ));
+        rows.push(("saved in", self.run.clone()));
+        let run = shell_word(&self.run);
+        match self.stop_reason {
+            StopReason::Interrupted => rows.push(("go on", format!("shoal resume {run}"))),
+            StopReason::Iterations => {
+                let more = self.iterations.saturating_mul(2);
+                rows.push(("go on", format!("shoal resume {run} --iterations {more}")));
+            }
+            _ => {}
+        }
+        rows.push(("measure it", format!("shoal evaluate {run} --data PATH")));
+        rows.push(("use it", format!("shoal predict {run} --data PATH")));
+        rows.iter().map(|(name, value)| format!("{name:<15}{value}\n")).collect()
+    }
+}
+
+impl StopReason {
+    /// The reason in words.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Iterations => "the limit on iterations is reached",
+            Self::TargetAccuracy => "the test accuracy asked for is reached",
+            Self::Converged => "converged: the gradient has vanished",
+            Self::NoProgress => "no step lowers the loss any further",
+            Self::NonFinite => "the loss is not a finite number at the start; check the data for huge values",
+            Self::Interrupted => "interrupted; everything so far is saved",
+        }
+    }
+}
+
+/// The text as one word of a shell command.
+fn shell_word(text: &str) -> String {
+    let plain = |character: char| character.is_alphanumeric() || "/._-+:@%,".contains(character);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary() -> Summary {
+        Summary {
+            iterations: 60,
+            rounds: 63,
+            epochs: 63.0,
+            seconds: 130.0,
+            parameters: 101_770,
+            train_loss: Some(0.079_81),
+            test_loss: None,
+            test_accuracy: Some(0.9676),
+            weights_digest: "ab".repeat(32),
+            volunteers: 3,
+            stop_reason: StopReason::TargetAccuracy,
+            run: "runs/it's mine".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_json_object_has_every_field_on_one_line() {
+        let json = summary().to_json();
+        assert!(!json.contains('\n'));
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        for (field, expected) in [
+            ("iterations", serde_json::json!(60)),
+            ("rounds", serde_json::json!(63)),
+            ("epochs", serde_json::json!(63.0)),
+            ("seconds", serde_json::json!(130.0)),
+            ("parameters", serde_json::json!(101_770)),
+            ("train_loss", serde_json::json!(0.079_81)),
+            ("test_loss", serde_json::Value::Null),
+            ("test_accuracy", serde_json::json!(0.9676)),
+            ("weights_digest", serde_json::json!("ab".repeat(32))),
+            ("volunteers", serde_json::json!(3)),
+            ("stop_reason", serde_json::json!("target-accuracy")),
+        ] {
+            assert_eq!(value[field], expected, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_not_finite_is_null_in_json() {
+        let json = Summary { train_loss: Some(f64::NAN), ..summary() }.to_json();
+        assert!(json.contains(r#""train_loss":null"#), "{json}");
+    }
+
+    #[test]
+    fn commands_in_the_text_can_be_pasted_into_a_shell() {
+        let text = summary().to_text();
+        assert!(text.contains(r"shoal predict 'runs/it'\''s mine' --data PATH"), "{text}");
+    }
+
+    #[test]
+    fn only_an_interrupted_or_exhausted_run_is_offered_to_be_resumed() {
+        let text = |stop_reason| Summary { stop_reason, ..summary() }.to_text();
+        assert!(text(StopReason::Interrupted).contains("shoal resume"));
+        assert!(text(StopReason::Iterations).contains("--iterations 120"));
+        assert!(!text(StopReason::TargetAccuracy).contains("shoal resume"));
+    }
 }

@@ -10,8 +10,8 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::error::ConfigError;
-use super::values::{DataSource, Fraction, Listen, LocalWorkers, Optimizer, TaskKind};
-use super::{RunConfig, defaults};
+use super::values::{DataSource, Fraction, Listen, LocalWorkers, Optimizer};
+use super::{RunConfig, TaskKind, defaults};
 
 /// Examples in the largest minibatch.
 pub const MINIBATCH_MAX: u32 = 1 << 20;
@@ -19,7 +19,7 @@ pub const MINIBATCH_MAX: u32 = 1 << 20;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// A configuration file, or what the command line says of it. Keys are those of [`RunConfig`] and
-/// two more that end up elsewhere: `l2` in the network, `out` in the place of the run.
+/// two more that end up elsewhere: `l2` in the network, `out` as the place of the run.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ConfigFile {
@@ -30,6 +30,8 @@ pub struct ConfigFile {
     pub label: Option<Vec<String>>,
     /// See [`RunConfig::task`].
     pub task: Option<TaskKind>,
+    /// See [`RunConfig::header`].
+    pub header: Option<bool>,
     /// See [`RunConfig::test`].
     pub test: Option<PathBuf>,
     /// See [`RunConfig::test_fraction`].
@@ -63,6 +65,8 @@ pub struct ConfigFile {
     pub wait_seconds: Option<u32>,
     /// The run directory to make.
     pub out: Option<PathBuf>,
+    /// Has no effect: so that the `run.toml` of one run can be given to another, which makes its own.
+    pub data_fingerprint: Option<String>,
 }
 
 /// A network as a user gives it.
@@ -104,6 +108,7 @@ impl ConfigFile {
             data: self.data.or(below.data),
             label: self.label.or(below.label),
             task: self.task.or(below.task),
+            header: self.header.or(below.header),
             // The two exclude each other, so that either on top hides both below.
             test: self.test.or(below.test.filter(|_| keep_test)),
             test_fraction: self.test_fraction.or(below.test_fraction.filter(|_| keep_test)),
@@ -121,6 +126,7 @@ impl ConfigFile {
             wait_for: self.wait_for.or(below.wait_for),
             wait_seconds: self.wait_seconds.or(below.wait_seconds),
             out: self.out.or(below.out),
+            data_fingerprint: None,
         }
     }
 
@@ -140,8 +146,16 @@ impl ConfigFile {
             return Err(ConfigError::Setting { setting: "test-fraction", problem });
         }
         let test = self.test.map(|path| absolute("test", path)).transpose()?;
+        if self.test_fraction.is_some_and(|fraction| fraction.get() == 1.0) {
+            let problem = "with 1 nothing is left to train on; give a share below 1, such as 0.2".to_owned();
+            return Err(ConfigError::Setting { setting: "test-fraction", problem });
+        }
         if self.target_accuracy.is_some() && self.task == Some(TaskKind::Numbers) {
             let problem = "numbers have no accuracy; leave it out or set task to classes".to_owned();
+            return Err(ConfigError::Setting { setting: "target-accuracy", problem });
+        }
+        if self.target_accuracy == Some(Fraction::ZERO) {
+            let problem = "0 is reached before training; give a share such as 0.97".to_owned();
             return Err(ConfigError::Setting { setting: "target-accuracy", problem });
         }
         let minibatch = self.minibatch.unwrap_or(defaults::MINIBATCH);
@@ -164,8 +178,9 @@ impl ConfigFile {
             data,
             label: self.label.unwrap_or_default(),
             task: self.task,
+            header: self.header,
             test,
-            test_fraction: self.test_fraction.unwrap_or(defaults::TEST_FRACTION),
+            test_fraction: self.test_fraction,
             minibatch,
             optimizer: self.optimizer.unwrap_or_default(),
             iterations,
@@ -177,6 +192,7 @@ impl ConfigFile {
             local_workers: self.local_workers.unwrap_or_default(),
             wait_for: self.wait_for.unwrap_or_default(),
             wait_seconds: self.wait_seconds,
+            data_fingerprint: None,
             model,
         })
     }
@@ -268,7 +284,7 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<
     #[serde(untagged)]
     enum Item {
         Text(String),
-        Index(u64),
+        Index(i64),
     }
     let text = |item| match item {
         Item::Text(text) => text,

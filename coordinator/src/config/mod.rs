@@ -34,11 +34,16 @@ pub struct RunConfig {
     /// What the label is; `None`: told from the data.
     #[serde(default)]
     pub task: Option<TaskKind>,
+    /// Whether a CSV file starts with a header; `None`: told from its first rows.
+    #[serde(default)]
+    pub header: Option<bool>,
     /// A file or directory with the test examples.
     #[serde(default)]
     pub test: Option<PathBuf>,
-    /// Share of the examples set aside for testing where the data has no test examples of its own.
-    pub test_fraction: Fraction,
+    /// Share of the examples set aside for testing. `None`, until the data is read and it is known
+    /// whether there are test examples already.
+    #[serde(default)]
+    pub test_fraction: Option<Fraction>,
     /// Examples in a minibatch.
     pub minibatch: u32,
     /// How the weights are improved.
@@ -66,17 +71,22 @@ pub struct RunConfig {
     #[serde(default)]
     pub wait_seconds: Option<u32>,
 
+    /// BLAKE3 of the data as prepared, in hexadecimal; a run is only resumed on the same data.
+    /// `None` until the data is read.
+    #[serde(default)]
+    pub data_fingerprint: Option<String>,
+
     /// The network. Last, because it is a table of its own in the file.
     pub model: NetworkSpec,
 }
 
 impl RunConfig {
-    /// Reads the `run.toml` of a run.
+    /// Reads the text of the `run.toml` at `path`.
     ///
     /// # Errors
-    /// When it cannot be read, or was changed into something that is not understood.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        file::parse_toml(path, &file::read_text(path)?)
+    /// When it was changed into something that is not understood.
+    pub fn from_toml(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        file::parse_toml(path, text)
     }
 
     /// The text of `run.toml`.

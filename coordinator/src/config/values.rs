@@ -62,16 +62,6 @@ impl FromStr for DataSource {
     }
 }
 
-/// What a label is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum TaskKind {
-    /// One of several classes.
-    Classes,
-    /// A real number.
-    Numbers,
-}
-
 /// How the weights are improved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -152,24 +142,21 @@ impl FromStr for Listen {
     }
 }
 
-/// A share: above 0 and at most 1.
+/// A share, from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Fraction(f64);
 
 impl Fraction {
+    /// No share at all.
+    pub const ZERO: Self = Self(0.0);
+
     /// The share, if `value` is one.
-    pub fn new(value: f64) -> Option<Self> {
-        (value > 0.0 && value <= 1.0).then_some(Self(value))
+    pub const fn new(value: f64) -> Option<Self> {
+        if value >= 0.0 && value <= 1.0 { Some(Self(value)) } else { None }
     }
 
-    /// A share that is written in the code.
-    pub(super) const fn literal(value: f64) -> Self {
-        assert!(value > 0.0 && value <= 1.0);
-        Self(value)
-    }
-
-    /// The share as a number, above 0 and at most 1.
-    pub fn get(self) -> f64 {
+    /// The share as a number from 0 to 1.
+    pub const fn get(self) -> f64 {
         self.0
     }
 }
@@ -184,11 +171,11 @@ impl FromStr for Fraction {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let problem = || "give a share above 0 and at most 1, such as 0.2".to_owned();
+        let problem = || "give a share from 0 to 1, such as 0.2".to_owned();
         let value: f64 = text.parse().map_err(|_| problem())?;
         Self::new(value).ok_or_else(|| match value {
             value if value > 1.0 && value <= 100.0 => {
-                format!("give a share, not percent: {} for {value} %", value / 100.0)
+                format!("give a share and not percent, {} for {value} %", value / 100.0)
             }
             _ => problem(),
         })

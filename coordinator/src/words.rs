@@ -1,0 +1,86 @@
+//! Numbers as people read them.
+
+/// `102,346`.
+pub(crate) fn count(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 volunteer`, `3 volunteers`.
+pub(crate) fn counted(number: usize, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// `8.3 s`, `2 min 10 s`, `3 h 05 min`.
+pub(crate) fn duration(seconds: f64) -> String {
+    if seconds < 59.95 {
+        return format!("{:.1} s", seconds.max(0.0));
+    }
+    let whole = seconds.round() as u64;
+    match whole / 3600 {
+        0 => format!("{} min {:02} s", whole / 60, whole % 60),
+        hours => format!("{hours} h {:02} min", whole / 60 % 60),
+    }
+}
+
+/// `97.61 %`.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+/// Four digits that matter, whatever the size: `0.07981`, `2.303`, `1.2e-7`.
+pub(crate) fn loss(loss: f64) -> String {
+    match loss.abs() {
+        0.0 => "0".to_owned(),
+        size if size < 1e-4 || size >= 1e5 => format!("{loss:.3e}"),
+        size => {
+            let decimals = (3.0 - size.log10().floor()).clamp(0.0, 7.0) as usize;
+            format!("{loss:.decimals$}")
+        }
+    }
+}
+
+/// `850`, `18.2 k`, `3.4 M`: examples a second.
+pub(crate) fn rate(per_second: f64) -> String {
+    match per_second {
+        rate if rate < 999.5 => format!("{rate:.0}"),
+        rate if rate < 999_500.0 => format!("{:.1} k", rate / 1e3),
+        rate => format!("{:.1} M", rate / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_naturally() {
+        assert_eq!(count(7), "7");
+        assert_eq!(count(999), "999");
+        assert_eq!(count(101_770), "101,770");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(counted(1, "volunteer"), "1 volunteer");
+        assert_eq!(counted(0, "volunteer"), "0 volunteers");
+        assert_eq!(duration(8.26), "8.3 s");
+        assert_eq!(duration(59.97), "1 min 00 s");
+        assert_eq!(duration(130.4), "2 min 10 s");
+        assert_eq!(duration(11_100.0), "3 h 05 min");
+        assert_eq!(percent(0.97614), "97.61 %");
+        assert_eq!(loss(2.302_585), "2.303");
+        assert_eq!(loss(0.079_812_3), "0.07981");
+        assert_eq!(loss(1.2e-7), "1.200e-7");
+        assert_eq!(loss(123.456), "123.5");
+        assert_eq!(loss(f64::NAN), "NaN");
+        assert_eq!(loss(f64::INFINITY), "inf");
+        assert_eq!(rate(850.2), "850");
+        assert_eq!(rate(18_230.0), "18.2 k");
+        assert_eq!(rate(3_400_000.0), "3.4 M");
+    }
+}
