@@ -1,0 +1,51 @@
+//! Under which addresses the server can be reached.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Addresses at which a server bound to `bound` can be reached, the most useful for this machine first.
+///
+/// A server bound to one address has just that. One bound to all addresses has this machine's loopback
+/// address, then those of its network interfaces in order, IPv4 before IPv6 and without link-local ones
+/// (browsers cannot open them). Interfaces that cannot be listed are left out.
+pub fn addresses(bound: SocketAddr) -> Vec<SocketAddr> {
+    if !bound.ip().is_unspecified() {
+        return vec![bound];
+    }
+    let interfaces = local_ip_address::list_afinet_netifas().unwrap_or_default();
+    let mut others: Vec<IpAddr> = interfaces
+        .into_iter()
+        .map(|(_, address)| address)
+        .filter(|address| bound.is_ipv6() || address.is_ipv4())
+        .filter(|address| is_reachable(*address))
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    let own = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    std::iter::once(own).chain(others).map(|address| SocketAddr::new(address, bound.port())).collect()
+}
+
+fn is_reachable(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_loopback() && !address.is_link_local(),
+        IpAddr::V6(address) => address != Ipv6Addr::LOCALHOST && !address.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_bound_address_is_the_only_one() {
+        let bound = "192.0.2.7:8080".parse().unwrap();
+        assert_eq!(addresses(bound), [bound]);
+    }
+
+    #[test]
+    fn all_addresses_begin_with_this_machine_and_keep_the_port() {
+        let found = addresses("0.0.0.0:8080".parse().unwrap());
+        assert_eq!(found[0], "127.0.0.1:8080".parse().unwrap());
+        assert!(found.iter().all(|address| address.port() == 8080 && address.is_ipv4()));
+        assert!(found[1..].iter().all(|address| !address.ip().is_loopback()));
+    }
+}

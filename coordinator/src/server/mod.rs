@@ -1,0 +1,240 @@
+//! The server: pages, shards, status and the volunteers' channels over one listener.
+//!
+//! [`serve`] accepts connections itself, so that their number, their peers and their deadlines are in our
+//! hands; HTTP on them is warp's filters (`routes`), behind the checks of Host and Origin (`gate`). A
+//! request for `/channel` turns its connection into a WebSocket (`upgrade`), and the task that served the
+//! connection goes on as the volunteer's session (`session`): one task for one connection, from accept to
+//! close. A session talks to the engine's driver as [`crate::exchange`] says.
+//!
+//! Deliberately absent: TLS (a proxy in front ends it), HTTP/2, and any state of the training.
+
+mod addresses;
+mod budget;
+mod connections;
+mod gate;
+mod greeting;
+mod limits;
+mod outgoing;
+mod routes;
+mod session;
+mod upgrade;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use protocol::message::Welcome;
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use self::connections::{Slot, Slots};
+use self::limits::{ACCEPT_PAUSE, HEAD_BYTES_MAX, HEADERS_MAX, HTTP_AGE_MAX, SHUTDOWN_MAX};
+use self::upgrade::Visitor;
+use crate::exchange::DriverHandle;
+use crate::shards::ShardStore;
+use crate::status::Status;
+
+pub use self::addresses::addresses;
+
+/// What a server is made of.
+#[derive(Debug)]
+pub struct Site {
+    /// Settings.
+    pub config: ServerConfig,
+    /// What every volunteer is told of the run; each session fills in its own number.
+    pub welcome: Welcome,
+    /// Parameters of the network.
+    pub parameters: usize,
+    /// [`model::known_answer::digest`] for the run's arithmetic.
+    pub known_answer: [u8; 32],
+    /// The run's shards.
+    pub shards: Arc<ShardStore>,
+    /// The picture of the run that `/api/status` shows.
+    pub status: watch::Receiver<Arc<Status>>,
+    /// The way to the engine's driver.
+    pub driver: DriverHandle,
+    /// The number of the next session, shared with whoever else opens sessions with the driver.
+    pub next_session: Arc<AtomicU64>,
+}
+
+/// Settings of a server.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Host names under which the server may be asked, besides IP addresses and `localhost`.
+    pub allowed_hosts: Vec<String>,
+    /// Volunteers taken at the same time.
+    pub volunteers_max: usize,
+    /// How long the server waits for others.
+    pub deadlines: Deadlines,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig { allowed_hosts: Vec::new(), volunteers_max: 10_000, deadlines: Deadlines::default() }
+    }
+}
+
+/// How long the server waits for others.
+#[derive(Debug, Clone)]
+pub struct Deadlines {
+    /// For each step of a stranger: the head of a request, the first message, the answer to the welcome.
+    pub handshake: Duration,
+    /// Between the pings that keep a quiet volunteer's connection alive and show that it is.
+    pub heartbeat: Duration,
+    /// Until a volunteer that is not heard from, and takes nothing either, counts as gone.
+    pub silence: Duration,
+    /// For one fragment to be taken by a volunteer.
+    pub stall: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Deadlines {
+            handshake: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(10),
+            silence: Duration::from_secs(30),
+            stall: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Why an address could not be listened on.
+#[derive(Debug, Error)]
+#[error("cannot listen on {address}: {source}; choose another address with --listen")]
+pub struct BindError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// Listens on `address`; port 0 takes any free port.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+}
+
+/// Serves until `shutdown` is done, then ends every connection, within a few seconds whatever the others do.
+pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future<Output = ()>) {
+    let (close, closing) = watch::channel(false);
+    let server = Arc::new(Server {
+        routes: routes::routes(Arc::clone(&site)).boxed(),
+        volunteers: Arc::new(Semaphore::new(site.config.volunteers_max.min(Semaphore::MAX_PERMITS))),
+        site,
+        closing,
+    });
+    let slots = Slots::new();
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(ended) = connections.join_next() => report_panic(ended),
+            (stream, peer, slot) = accept(&listener, &slots) => {
+                connections.spawn(connection(Arc::clone(&server), stream, peer, slot));
+            }
+        }
+    }
+    drop(listener);
+    close.send_replace(true);
+    let all_ended = async {
+        while let Some(ended) = connections.join_next().await {
+            report_panic(ended);
+        }
+    };
+    if timeout(SHUTDOWN_MAX, all_ended).await.is_err() {
+        tracing::debug!("connections that did not end in time are cut");
+    }
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Server {
+    site: Arc<Site>,
+    routes: BoxedFilter<(Response,)>,
+    /// Places for volunteers that are free.
+    volunteers: Arc<Semaphore>,
+    closing: watch::Receiver<bool>,
+}
+
+impl Server {
+    /// Waits until the server shuts down.
+    async fn closing(&self) {
+        // An error means that the server is gone already.
+        let _ = self.closing.clone().wait_for(|closing| *closing).await;
+    }
+}
+
+/// The next connection that there is room for.
+async fn accept(listener: &TcpListener, slots: &Arc<Slots>) -> (TcpStream, SocketAddr, Slot) {
+    loop {
+        let place = slots.place().await;
+        match listener.accept().await {
+            Ok((stream, peer)) => match slots.occupy(place, peer.ip()) {
+                Some(slot) => return (stream, peer, slot),
+                None => tracing::debug!(%peer, "turned away: too many connections from this address"),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One connection from accept to close: HTTP, then perhaps a volunteer's session.
+async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, slot: Slot) {
+    // Small messages, such as assignments, must not wait for more.
+    let _ = stream.set_nodelay(true);
+    let visitor = Visitor::new(peer.ip().to_canonical());
+    // In a box, so that its memory is given back before a session of many hours begins.
+    Box::pin(http(&server, stream, visitor.clone())).await;
+    if let Some(channel) = visitor.channel().await {
+        session::run(&server, channel, visitor.address).await;
+    }
+    drop(slot);
+}
+
+async fn http(server: &Server, stream: TcpStream, visitor: Visitor) {
+    let routes = TowerToHyperService::new(warp::service(server.routes.clone()));
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(visitor.clone());
+        routes.call(request)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(server.site.config.deadlines.handshake)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut served = std::pin::pin!(served);
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        () = too_old_or_closing(server) => {
+            served.as_mut().graceful_shutdown();
+            timeout(HTTP_AGE_MAX, served).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn too_old_or_closing(server: &Server) {
+    let _ = timeout(HTTP_AGE_MAX, server.closing()).await;
+}
+
+fn report_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed; this is a mistake in the coordinator");
+    }
+}

@@ -1,0 +1,136 @@
+//! The writing half of a volunteer's channel.
+//!
+//! A large message goes out in fragments cut from the one buffer that all sessions share; the next
+//! fragment is written when the last has been taken, so that a slow volunteer costs one fragment of
+//! memory, not one message.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::SplitSink;
+use futures_util::{FutureExt, Sink, SinkExt};
+use protocol::limits::FRAGMENT_BYTES;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::tungstenite::Error as SocketError;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+
+use super::Deadlines;
+use super::upgrade::Channel;
+
+/// Why nothing more can be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The connection is closed or broken.
+    Gone,
+    /// The other end has not taken anything for too long.
+    Stalled,
+}
+
+/// The writing half of a channel. Every method may be cancelled: a message that was begun stays begun, and
+/// the next call goes on with it.
+#[derive(Debug)]
+pub(super) struct Outgoing<S = SplitSink<Channel, Message>> {
+    sink: S,
+    unsent: Option<Unsent>,
+    heartbeat: Interval,
+    stall: Duration,
+    taken: Arc<AtomicU64>,
+}
+
+/// What is left of a message.
+#[derive(Debug)]
+struct Unsent {
+    rest: Bytes,
+    begun: bool,
+}
+
+impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
+    /// Writes to `sink`.
+    pub(super) fn new(sink: S, deadlines: &Deadlines) -> Self {
+        let mut heartbeat = interval(deadlines.heartbeat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick is immediate, and nobody is quiet yet.
+        heartbeat.reset();
+        Outgoing { sink, unsent: None, heartbeat, stall: deadlines.stall, taken: Arc::default() }
+    }
+
+    /// Counts the fragments that the other end has taken: who takes something is there, even if its own
+    /// messages have to wait behind ours.
+    pub(super) fn taken(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.taken)
+    }
+
+    /// Sends a message, after the rest of one that was begun.
+    pub(super) async fn send(&mut self, message: Bytes) -> Result<(), Lost> {
+        self.finish().await?;
+        self.unsent = Some(Unsent { rest: message, begun: false });
+        self.finish().await
+    }
+
+    /// Sends the rest of a message that was begun.
+    pub(super) async fn finish(&mut self) -> Result<(), Lost> {
+        while let Some(unsent) = &self.unsent {
+            let length = unsent.rest.len().min(FRAGMENT_BYTES);
+            let is_last = length == unsent.rest.len();
+            let kind = if unsent.begun { Data::Continue } else { Data::Binary };
+            let fragment = Frame::message(unsent.rest.slice(..length), OpCode::Data(kind), is_last);
+            self.feed(Message::Frame(fragment)).await?;
+            // Nothing may be awaited between the feed and this: the fragment must count as sent.
+            self.unsent = self
+                .unsent
+                .take()
+                .filter(|_| !is_last)
+                .map(|Unsent { rest, .. }| Unsent { rest: rest.slice(length..), begun: true });
+            self.flush().await?;
+            self.taken.fetch_add(1, Ordering::Relaxed);
+            // Control frames may stand between fragments.
+            if !is_last && self.heartbeat.tick().now_or_never().is_some() {
+                self.ping().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until a ping is due.
+    pub(super) async fn quiet(&mut self) {
+        self.heartbeat.tick().await;
+    }
+
+    /// Asks the other end for a sign of life.
+    pub(super) async fn ping(&mut self) -> Result<(), Lost> {
+        self.feed(Message::Ping(Bytes::new())).await?;
+        self.flush().await
+    }
+
+    /// Closes the channel.
+    pub(super) async fn close(&mut self, code: CloseCode) -> Result<(), Lost> {
+        self.feed(Message::Close(Some(CloseFrame { code, reason: Default::default() }))).await?;
+        self.flush().await
+    }
+
+    /// The sink, to close what is behind it.
+    pub(super) fn into_sink(self) -> S {
+        self.sink
+    }
+
+    async fn feed(&mut self, message: Message) -> Result<(), Lost> {
+        in_time(self.stall, self.sink.feed(message)).await
+    }
+
+    async fn flush(&mut self) -> Result<(), Lost> {
+        in_time(self.stall, self.sink.flush()).await
+    }
+}
+
+async fn in_time(stall: Duration, write: impl Future<Output = Result<(), SocketError>>) -> Result<(), Lost> {
+    match timeout(stall, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Lost::Gone),
+        Err(_) => Err(Lost::Stalled),
+    }
+}

@@ -1,0 +1,224 @@
+//! The filters: what is answered under which path.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::{Semaphore, watch};
+use warp::filters::path::FullPath;
+use warp::http::header::{
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+    IF_NONE_MATCH, VARY,
+};
+use warp::http::uri::Authority;
+use warp::http::{HeaderName, StatusCode};
+use warp::reject::{InvalidHeader, MethodNotAllowed, Reject, Rejection};
+use warp::reply::Response;
+use warp::{Filter, Reply};
+
+use super::Site;
+use super::gate::{self, Denied};
+use super::limits::COMPRESSIONS_MAX;
+use super::upgrade::{self, Visitor};
+use crate::assets::{Asset, asset};
+use crate::status::Status;
+
+/// Sent with every response.
+///
+/// Workers obey the policy that came with their own script, so it is on scripts too, not only on pages.
+/// The two cross-origin headers isolate the pages from whoever opened them, which browsers also demand for
+/// precise timers and shared memory.
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
+    (
+        HeaderName::from_static("content-security-policy"),
+        HeaderValue::from_static(
+            "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; \
+             connect-src 'self' ws: wss:; base-uri 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
+    (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-embedder-policy"), HeaderValue::from_static("require-corp")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// Everything the server answers. The request must carry a [`Visitor`] among its extensions.
+pub(super) fn routes(
+    site: Arc<Site>,
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let answers = channel()
+        .or(shards(Arc::clone(&site)))
+        .unify()
+        .or(status(site.status.clone()))
+        .unify()
+        .or(pages())
+        .unify();
+    gate(site).and(answers).recover(in_words).unify().map(with_security_headers)
+}
+
+/// Lets pass what [`gate::check`] lets pass.
+fn gate(site: Arc<Site>) -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
+    warp::host::optional()
+        .and(warp::header::headers_cloned())
+        .and_then(move |authority: Option<Authority>, headers: HeaderMap| {
+            let judged = gate::check(&headers, authority.as_ref(), &site.config.allowed_hosts);
+            std::future::ready(judged.map_err(warp::reject::custom))
+        })
+        .untuple_one()
+}
+
+/// `/channel`: the WebSocket of a volunteer.
+fn channel() -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+    warp::path!("channel")
+        .and(warp::get())
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<OnUpgrade>())
+        .and(warp::ext::get::<Visitor>())
+        .map(|headers: HeaderMap, upgrade, visitor: Visitor| upgrade::answer(&headers, upgrade, &visitor))
+}
+
+/// `/shards/<hash>`: a shard, always compressed, the same for ever.
+fn shards(
+    site: Arc<Site>,
+) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+    let compressions = Arc::new(Semaphore::new(COMPRESSIONS_MAX));
+    warp::path!("shards" / String).and(readable()).then(move |name: String| {
+        let (site, compressions) = (Arc::clone(&site), Arc::clone(&compressions));
+        async move { shard(site, compressions, &name).await.unwrap_or_else(no_such_shard) }
+    })
+}
+
+async fn shard(site: Arc<Site>, compressions: Arc<Semaphore>, name: &str) -> Option<Response> {
+    let hash = blake3::Hash::from_hex(name).ok()?;
+    let _turn = compressions.acquire_owned().await.ok()?;
+    // The first request compresses the shard, which takes too long for a task among others.
+    let compressed = tokio::task::spawn_blocking(move || site.shards.compressed(hash.as_bytes()));
+    let bytes = compressed.await.ok()??;
+    let mut response = Response::new(bytes.into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    Some(response)
+}
+
+fn no_such_shard() -> Response {
+    words(StatusCode::NOT_FOUND, "There is no such shard in this run.")
+}
+
+/// `/api/status`: the picture of the run as JSON. Each picture is encoded once, however many pages ask.
+fn status(
+    latest: watch::Receiver<Arc<Status>>,
+) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+    let encoded: Arc<Mutex<Option<(Arc<Status>, Bytes)>>> = Arc::default();
+    warp::path!("api" / "status").and(readable()).map(move || {
+        let status = Arc::clone(&latest.borrow());
+        let mut encoded = encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let body = match &*encoded {
+            Some((of, body)) if Arc::ptr_eq(of, &status) => body.clone(),
+            _ => {
+                let body = Bytes::from(serde_json::to_vec(&*status).expect("the status has string keys"));
+                encoded.insert((status, body)).1.clone()
+            }
+        };
+        let mut response = Response::new(body.into());
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    })
+}
+
+/// The embedded pages, scripts and workers.
+fn pages() -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+    readable().and(warp::path::full()).and(warp::header::headers_cloned()).and_then(
+        |path: FullPath, headers: HeaderMap| {
+            let found = asset(path.as_str()).map(|asset| page(asset, &headers));
+            std::future::ready(found.ok_or_else(warp::reject::not_found))
+        },
+    )
+}
+
+fn page(asset: &'static Asset, request: &HeaderMap) -> Response {
+    let (encoded, body) = match asset.gzip {
+        Some(gzip) if accepts_gzip(request) => (true, gzip),
+        _ => (false, asset.bytes),
+    };
+    let unchanged = lists(request, &IF_NONE_MATCH).any(|tag| tag == "*" || same_content(tag, asset.etag));
+    let mut response = if unchanged {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        Response::new(Bytes::from_static(body).into())
+    };
+    let headers = response.headers_mut();
+    if !unchanged {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
+        if encoded {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+    }
+    headers.insert(ETAG, HeaderValue::from_static(asset.etag));
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    // Pages and workers change with the binary, under the same names.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// Passes the methods that only read.
+fn readable() -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
+    warp::get().or(warp::head()).unify()
+}
+
+async fn in_words(rejection: Rejection) -> Result<Response, Infallible> {
+    let response = if let Some(denied) = rejection.find::<Denied>() {
+        words(denied.status(), denied.to_string())
+    } else if rejection.is_not_found() {
+        words(StatusCode::NOT_FOUND, "There is nothing under this address. The front page is /.")
+    } else if rejection.find::<MethodNotAllowed>().is_some() {
+        let mut response = words(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        response
+    } else if let Some(invalid) = rejection.find::<InvalidHeader>() {
+        words(StatusCode::BAD_REQUEST, format!("The header {} is malformed.", invalid.name()))
+    } else {
+        tracing::warn!(?rejection, "a request failed in a way that is not foreseen");
+        words(StatusCode::INTERNAL_SERVER_ERROR, "The coordinator could not answer this request.")
+    };
+    Ok(response)
+}
+
+fn with_security_headers(mut response: Response) -> Response {
+    response.headers_mut().extend(SECURITY_HEADERS);
+    response
+}
+
+/// A response of one sentence.
+pub(super) fn words(status: StatusCode, sentence: impl Into<String>) -> Response {
+    let mut sentence = sentence.into();
+    sentence.push('\n');
+    warp::reply::with_status(sentence, status).into_response()
+}
+
+/// Whether the client takes gzip: named, or covered by `*`, and not with the weight zero.
+fn accepts_gzip(request: &HeaderMap) -> bool {
+    lists(request, &ACCEPT_ENCODING).any(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let coding = parts.next().unwrap_or_default();
+        let weight = parts.find_map(|part| part.strip_prefix("q=")?.trim().parse::<f32>().ok());
+        (coding.eq_ignore_ascii_case("gzip") || coding == "*") && weight.unwrap_or(1.0) > 0.0
+    })
+}
+
+/// The comma-separated items of a header.
+pub(super) fn lists<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// Whether two entity tags name the same content, weak or not.
+fn same_content(one: &str, other: &str) -> bool {
+    one.trim_start_matches("W/") == other.trim_start_matches("W/")
+}
+
+impl Reject for Denied {}

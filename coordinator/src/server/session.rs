@@ -1,0 +1,345 @@
+//! A volunteer's session: from the first message on its channel to the last.
+//!
+//! Two loops run side by side in one task. One reads the volunteer's messages and hands them to the
+//! driver; when the driver is busy it waits, and so the volunteer waits. The other sends what the driver
+//! has for the volunteer. Whichever ends first says why, and the session ends.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::SplitStream;
+use protocol::limits::{TEXT_BYTES_MAX, UPWARD_MESSAGE_BYTES_MAX};
+use protocol::message::{FromCoordinator, Hello, Refusal, Welcome};
+use protocol::plan::Assignment;
+use thiserror::Error;
+use tokio::io::AsyncWriteExt;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as SocketError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::budget::Budget;
+use super::gate::quote;
+use super::greeting::{self, Objection, Terms, misbehaved};
+use super::limits::{FAREWELL_MAX, LINGER_MAX, ROUND_SENDING_MAX};
+use super::outgoing::{Lost, Outgoing};
+use super::upgrade::Channel;
+use super::{Deadlines, Server};
+use crate::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, OpenRound, ToSession};
+use crate::session::UpwardDecoder;
+
+/// Why a session ends.
+#[derive(Debug, Error)]
+enum Ending {
+    /// The volunteer closed the channel, or the connection broke.
+    #[error("the volunteer left")]
+    Gone,
+    /// The volunteer was not heard from, or took nothing, for too long.
+    #[error("the volunteer is out of reach: {0}")]
+    Unresponsive(&'static str),
+    /// The volunteer is turned away.
+    #[error("the volunteer is turned away: {}", .0.1)]
+    Refused(Objection),
+    /// The training has ended.
+    #[error("the training has ended: {0}")]
+    Finished(String),
+    /// The driver has let go of the session.
+    #[error("the driver has let go of the session")]
+    Released,
+    /// The server shuts down.
+    #[error("the server shuts down")]
+    Closing,
+}
+
+impl From<Lost> for Ending {
+    fn from(lost: Lost) -> Ending {
+        match lost {
+            Lost::Gone => Ending::Gone,
+            Lost::Stalled => Ending::Unresponsive("it takes no data"),
+        }
+    }
+}
+
+impl From<Objection> for Ending {
+    fn from(objection: Objection) -> Ending {
+        Ending::Refused(objection)
+    }
+}
+
+/// Holds a session on a new channel.
+pub(super) async fn run(server: &Server, channel: Channel, address: IpAddr) {
+    let number = server.site.next_session.fetch_add(1, Ordering::Relaxed);
+    let (sink, mut incoming) = channel.split();
+    let mut outgoing = Outgoing::new(sink, &server.site.config.deadlines);
+    let ending = tokio::select! {
+        // In this order, so that a last word of the driver goes before the end of the server.
+        biased;
+        ended = converse(server, number, address, &mut outgoing, &mut incoming) => {
+            let Err(ending) = ended;
+            ending
+        }
+        () = server.closing() => Ending::Closing,
+    };
+    tracing::info!(session = number, %address, "session over: {ending}");
+    // A channel that is lost already takes no last words; there is nobody to tell.
+    let _ = timeout(FAREWELL_MAX, take_leave(&mut outgoing, ending)).await;
+    if let Ok(channel) = outgoing.into_sink().reunite(incoming) {
+        let _ = timeout(LINGER_MAX, hang_up(channel)).await;
+    }
+}
+
+/// The session itself: hello, welcome, ready, then work until something ends it.
+async fn converse(
+    server: &Server,
+    number: u64,
+    address: IpAddr,
+    outgoing: &mut Outgoing,
+    incoming: &mut SplitStream<Channel>,
+) -> Result<Infallible, Ending> {
+    let site = &server.site;
+    let deadlines = &site.config.deadlines;
+    let terms = Terms { arithmetic: site.welcome.arithmetic, known_answer: site.known_answer };
+    let hello = greeting::judge(&next_greeting(incoming, deadlines).await?, &terms)?;
+    let _place = place_for_volunteer(server)?;
+    let welcome = Welcome { session: number, ..site.welcome.clone() };
+    say(outgoing, FromCoordinator::Welcome(Box::new(welcome))).await?;
+    let ready = next_greeting(incoming, deadlines).await?;
+    let training_shards = greeting::judge_ready(&ready, site.welcome.training.shards.len())?;
+
+    let Hello { cores, fused_capable, agent, .. } = hello;
+    tracing::info!(session = number, %address, cores, agent = quote(&agent), "volunteer joined");
+    let (outbox, mut messages) = mpsc::channel(OUTBOX_MAX);
+    let joined = Joined { outbox, cores, local: false, fused_capable, training_shards };
+    let _presence = Presence::announce(&site.driver, number, joined).await?;
+    let budget = Mutex::new(Budget::new(site.parameters, Instant::now()));
+    let taken = outgoing.taken();
+    let mut round = site.driver.round.clone();
+    // The round that is open already is news to this volunteer.
+    round.mark_changed();
+    tokio::select! {
+        // In this order, so that the driver's last word goes out even if the volunteer has just failed.
+        biased;
+        ended = speak(outgoing, &mut messages, &mut round, &budget) => ended,
+        ended = listen(server, number, incoming, &budget, &taken) => ended,
+    }
+}
+
+/// That the driver knows of the session. However the session ends, by a failure or by being cut off
+/// too, the driver hears that it has left, once and after all it has said.
+struct Presence {
+    number: u64,
+    inbox: mpsc::Sender<(u64, FromSession)>,
+}
+
+impl Presence {
+    async fn announce(driver: &DriverHandle, number: u64, joined: Joined) -> Result<Presence, Ending> {
+        let inbox = driver.inbox.clone();
+        inbox.send((number, FromSession::Joined(joined))).await.map_err(|_| Ending::Released)?;
+        Ok(Presence { number, inbox })
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let (number, inbox) = (self.number, self.inbox.clone());
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                // An error means that there is no driver any more to tell.
+                let _ = inbox.send((number, FromSession::Left)).await;
+            });
+        }
+    }
+}
+
+/// A place among the volunteers.
+fn place_for_volunteer(server: &Server) -> Result<OwnedSemaphorePermit, Objection> {
+    Arc::clone(&server.volunteers).try_acquire_owned().map_err(|_| {
+        let most = server.site.config.volunteers_max;
+        (Refusal::Full, format!("All {most} places for volunteers are taken; try again later."))
+    })
+}
+
+/// Hands the volunteer's messages to the driver.
+async fn listen(
+    server: &Server,
+    number: u64,
+    incoming: &mut SplitStream<Channel>,
+    budget: &Mutex<Budget>,
+    taken: &AtomicU64,
+) -> Result<Infallible, Ending> {
+    let site = &server.site;
+    let mut decoder = UpwardDecoder::new(site.parameters);
+    loop {
+        let frame = next_frame(incoming, site.config.deadlines.silence, budget, taken).await?;
+        let decoded = decoder.decode(&frame).map_err(|error| misbehaved(format!("{error}.")))?;
+        if let Some(message) = decoded {
+            site.driver.inbox.send((number, message)).await.map_err(|_| Ending::Released)?;
+        }
+    }
+}
+
+/// Sends the volunteer what the driver has for it, and each round.
+async fn speak(
+    outgoing: &mut Outgoing,
+    messages: &mut mpsc::Receiver<ToSession>,
+    round: &mut watch::Receiver<Option<Arc<OpenRound>>>,
+    budget: &Mutex<Budget>,
+) -> Result<Infallible, Ending> {
+    let mut sent_round = None;
+    loop {
+        tokio::select! {
+            biased;
+            message = messages.recv() => match message {
+                Some(ToSession::Assign(assignment)) => {
+                    catch_up(outgoing, round, &mut sent_round).await?;
+                    assign(outgoing, round, sent_round, assignment, budget).await?;
+                }
+                Some(ToSession::Dismiss { text }) => return Err(Ending::Refused(misbehaved(text))),
+                Some(ToSession::Finish { text }) => return Err(Ending::Finished(text)),
+                None => return Err(Ending::Released),
+            },
+            changed = round.changed() => {
+                changed.map_err(|_| Ending::Released)?;
+                catch_up(outgoing, round, &mut sent_round).await?;
+            }
+            () = outgoing.quiet() => outgoing.ping().await?,
+        }
+    }
+}
+
+/// Sends the newest round, unless it is sent already. Rounds in between are skipped.
+async fn catch_up(
+    outgoing: &mut Outgoing,
+    round: &mut watch::Receiver<Option<Arc<OpenRound>>>,
+    sent_round: &mut Option<u64>,
+) -> Result<(), Ending> {
+    let Some(newest) = round.borrow_and_update().clone() else { return Ok(()) };
+    if *sent_round == Some(newest.plan.round) {
+        return Ok(());
+    }
+    let sending = outgoing.send(newest.frame.clone());
+    let sent = timeout(ROUND_SENDING_MAX, sending).await;
+    sent.map_err(|_| Ending::Unresponsive("a round takes too long to reach it"))??;
+    *sent_round = Some(newest.plan.round);
+    Ok(())
+}
+
+/// Sends an assignment of the open round; one of a round that is over is dropped.
+async fn assign(
+    outgoing: &mut Outgoing,
+    round: &watch::Receiver<Option<Arc<OpenRound>>>,
+    sent_round: Option<u64>,
+    assignment: Assignment,
+    budget: &Mutex<Budget>,
+) -> Result<(), Ending> {
+    let open = round.borrow().as_ref().map(|open| open.plan.round);
+    if sent_round != Some(assignment.round) || open != sent_round {
+        tracing::debug!(assignment = assignment.assignment, "dropped: its round is over");
+        return Ok(());
+    }
+    budget.lock().unwrap_or_else(PoisonError::into_inner).grant();
+    say(outgoing, FromCoordinator::Assign(assignment)).await
+}
+
+async fn say(outgoing: &mut Outgoing, message: FromCoordinator) -> Result<(), Ending> {
+    Ok(outgoing.send(Bytes::from(message.encode())).await?)
+}
+
+/// The next frame of a stranger, within the deadline for strangers.
+async fn next_greeting(incoming: &mut SplitStream<Channel>, deadlines: &Deadlines) -> Result<Bytes, Ending> {
+    let wait = async {
+        loop {
+            if let Some(frame) = frame_of(incoming.next().await)? {
+                return Ok(frame);
+            }
+        }
+    };
+    timeout(deadlines.handshake, wait)
+        .await
+        .map_err(|_| Ending::Unresponsive("it did not introduce itself"))?
+}
+
+/// The volunteer's next frame. It may be silent for a while, but not while it takes nothing either.
+async fn next_frame(
+    incoming: &mut SplitStream<Channel>,
+    silence: Duration,
+    budget: &Mutex<Budget>,
+    taken: &AtomicU64,
+) -> Result<Bytes, Ending> {
+    let mut taken_before = taken.load(Ordering::Relaxed);
+    loop {
+        let Ok(message) = timeout(silence, incoming.next()).await else {
+            let taken_now = taken.load(Ordering::Relaxed);
+            if taken_now == taken_before {
+                return Err(Ending::Unresponsive("it is not heard from"));
+            }
+            taken_before = taken_now;
+            continue;
+        };
+        let bytes = message.as_ref().and_then(|message| message.as_ref().ok()).map_or(0, Message::len);
+        if !budget.lock().unwrap_or_else(PoisonError::into_inner).spend(bytes, Instant::now()) {
+            return Err(misbehaved("The volunteer sent more than it was asked for.").into());
+        }
+        if let Some(frame) = frame_of(message)? {
+            return Ok(frame);
+        }
+    }
+}
+
+/// What was read from the channel as a frame of the protocol; `None` for pings and pongs.
+fn frame_of(read: Option<Result<Message, SocketError>>) -> Result<Option<Bytes>, Ending> {
+    match read {
+        Some(Ok(Message::Binary(frame))) => Ok(Some(frame)),
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
+        Some(Ok(Message::Text(_))) => Err(misbehaved("The volunteer sent text; frames are binary.").into()),
+        None | Some(Ok(Message::Close(_))) => Err(Ending::Gone),
+        Some(Err(SocketError::Capacity(CapacityError::MessageTooLong { .. }))) => {
+            let text = format!("The volunteer sent a message of more than {UPWARD_MESSAGE_BYTES_MAX} bytes.");
+            Err(misbehaved(text).into())
+        }
+        Some(Err(SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Err(Ending::Gone),
+        Some(Err(error @ (SocketError::Protocol(_) | SocketError::Utf8(_) | SocketError::Capacity(_)))) => {
+            Err(misbehaved(format!("The volunteer does not speak WebSocket: {error}.")).into())
+        }
+        Some(Err(_)) => Err(Ending::Gone),
+    }
+}
+
+/// The last words on a channel.
+async fn take_leave(outgoing: &mut Outgoing, ending: Ending) -> Result<(), Ending> {
+    let (words, code) = match ending {
+        Ending::Gone | Ending::Unresponsive(_) => (None, CloseCode::Normal),
+        Ending::Refused((reason, text)) => {
+            (Some(FromCoordinator::Refused { reason, text: brief(text) }), CloseCode::Policy)
+        }
+        Ending::Finished(text) => (Some(FromCoordinator::Finished { text: brief(text) }), CloseCode::Normal),
+        Ending::Released | Ending::Closing => (None, CloseCode::Away),
+    };
+    if let Some(words) = words {
+        say(outgoing, words).await?;
+    }
+    Ok(outgoing.close(code).await?)
+}
+
+/// Ends the connection so that the last words arrive: what still comes in is read and dropped.
+async fn hang_up(channel: Channel) -> std::io::Result<()> {
+    let mut connection = channel.into_inner();
+    connection.shutdown().await?;
+    tokio::io::copy(&mut connection, &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+/// As much of a text as a message may carry.
+fn brief(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+    text
+}
