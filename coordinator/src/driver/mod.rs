@@ -18,9 +18,10 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::engine::{Accepted, Engine, Input, Output, Snapshot, StopReason};
+use crate::engine::{Accepted, Engine, Input, Measure, Output, Snapshot, StopReason};
 use crate::exchange::{DriverHandle, FromSession, INBOX_MAX, OpenRound, ToSession};
 use crate::progress::{Event, Observer, RoundProgress};
+use crate::report::Summary;
 use crate::run_directory::RunDirectory;
 use crate::status::{Phase, Status};
 
@@ -79,7 +80,9 @@ pub enum Order {
     /// End the training here.
     Stop,
     /// What the referee found, for the round of that number.
-    Measured(u64, crate::engine::Measure),
+    Measured(u64, Measure),
+    /// The model is saved: tell the observer.
+    Saved(Box<Summary>),
 }
 
 /// The ways to a running driver.
@@ -194,6 +197,7 @@ impl Driver {
                 Wake::Session(session, message) => self.session(session, message),
                 Wake::Order(Order::Stop) => self.engine(Input::Stop),
                 Wake::Order(Order::Measured(round, measure)) => self.engine(Input::Measured { round, measure }),
+                Wake::Order(Order::Saved(summary)) => self.observer.event(&Event::Finished(*summary)),
                 Wake::Time => self.engine(Input::Tick),
                 Wake::Alone => return,
             }

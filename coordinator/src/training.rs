@@ -1,0 +1,295 @@
+//! Puts a training together: data cut into shards, the engine on its thread, the server, the
+//! coordinator's own worker; waits for the end and saves the model.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use model::{Arithmetic, Network, NetworkSpec, Task, weights_digest};
+use protocol::limits::UNITS_MAX;
+use protocol::message::Welcome;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::config::{LocalWorkers, RunConfig};
+use crate::data::Prepared;
+use crate::driver::{self, BeginRule, Checkpoint, Facts, Order, Outcome, Referee};
+use crate::engine::optimisers::{self, Lbfgs, Optimiser};
+use crate::engine::{self, Counters, Engine, LocalHelp, Snapshot};
+use crate::progress::{Event, Observer};
+use crate::report::{StopReason, Summary};
+use crate::run_directory::RunDirectory;
+use crate::server::{self, Site};
+use crate::shards::ShardStore;
+use crate::volunteer;
+
+/// The session of the coordinator's own worker; those of volunteers count from 1.
+const LOCAL_SESSION: u64 = 0;
+
+/// Examples that a unit aims at: enough that turning its gradient into integers costs little
+/// beside computing it.
+const UNIT_EXAMPLES: u32 = 256;
+/// Units that a round aims at where the data are few, so that several volunteers find work.
+const UNITS_WANTED: u32 = 64;
+
+/// A training, ready to run.
+pub struct Training {
+    /// What it was told to do.
+    pub config: RunConfig,
+    /// The data.
+    pub data: Arc<Prepared>,
+    /// The network.
+    pub network: Network,
+    /// The run directory, locked.
+    pub directory: Arc<RunDirectory>,
+    /// Where to go on from; `None` starts at the beginning.
+    pub checkpoint: Option<Checkpoint>,
+    /// Who is told how it goes.
+    pub observer: Box<dyn Observer + Send>,
+    /// Whether to go on serving page and status when the model is saved, until told to stop.
+    pub keep_serving: bool,
+}
+
+/// Runs a training to its end and saves the model. `stop` turns true when the user wants it to end
+/// now.
+///
+/// # Errors
+/// When the address cannot be served, or the model cannot be saved.
+pub async fn run(training: Training, mut stop: watch::Receiver<bool>) -> Result<Summary> {
+    let Training { config, data, network, directory, checkpoint, observer, keep_serving } = training;
+    if crate::assets::worker_is_placeholder() {
+        bail!("this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without");
+    }
+    let mut observer = observer;
+    let listener = listen(&config).await?;
+    let addresses = server::addresses(listener.local_addr()?);
+    observer.event(&Event::Listening { addresses });
+
+    let arithmetic = config.arithmetic;
+    let cutting = Arc::clone(&data);
+    let examples_per_unit = examples_per_unit(data.train.len(), config.minibatch);
+    let cut = move || ShardStore::cut(cutting, examples_per_unit);
+    let (shards, training_plan, test_plan) = tokio::task::spawn_blocking(cut).await?;
+    let shards = Arc::new(shards);
+    let run = run_number(&config, &data);
+    let welcome = Welcome {
+        run,
+        session: LOCAL_SESSION,
+        arithmetic,
+        network: network.spec().to_json(),
+        features: u32::try_from(network.features()).context("too many features")?,
+        task: network.task(),
+        preprocessing: data.preprocessing.clone(),
+        training: training_plan.clone(),
+        test: test_plan.clone(),
+    };
+    let settings = engine::Settings {
+        run,
+        network: network.clone(),
+        training: training_plan.clone(),
+        test: test_plan.clone(),
+        iterations_max: config.iterations,
+        target_accuracy: config.target_accuracy.map(|target| target.get()),
+        local_help: local_help(config.local_workers),
+    };
+    let snapshot = match &checkpoint {
+        Some(checkpoint) => checkpoint.snapshot.clone(),
+        None => first_snapshot(&network, config.seed),
+    };
+    let parameters = network.parameters();
+    let setup = driver::Setup {
+        engine: Engine::new(settings, snapshot),
+        facts: facts(&config, &data, &network, run),
+        resumed: checkpoint,
+        begin: BeginRule {
+            wait_for: config.wait_for as usize,
+            patience: config.wait_seconds.map(|seconds| Duration::from_secs(seconds.into())),
+        },
+        directory: Arc::clone(&directory),
+        referee: Referee {
+            network: network.clone(),
+            arithmetic,
+            data: Arc::clone(&data),
+            training: training_plan,
+            test: test_plan,
+        },
+        observer,
+    };
+    let mut running = driver::start(setup, Handle::current()).context("cannot start the engine's thread")?;
+    let known_answer = model::known_answer::digest(arithmetic);
+    let site = Arc::new(Site {
+        welcome: welcome.clone(),
+        known_answer,
+        shards: Arc::clone(&shards),
+        status: running.status.clone(),
+        driver: running.sessions.clone(),
+        allowed_hosts: config.allow_host.clone(),
+    });
+    let (shut_down, shutting_down) = watch::channel(false);
+    let server = tokio::spawn(server::serve(listener, site, until(shutting_down)));
+    let cores = local_cores(config.local_workers);
+    let local = volunteer::spawn_local(cores, welcome, shards, running.sessions.clone(), LOCAL_SESSION);
+
+    let outcome = tokio::select! {
+        outcome = &mut running.outcome => outcome,
+        () = until(stop.clone()) => {
+            let _ = running.orders.send(Order::Stop).await;
+            (&mut running.outcome).await
+        }
+    };
+    let outcome = outcome.context("the engine stopped unexpectedly; the last checkpoint can be resumed")?;
+    let saving = Arc::clone(&directory);
+    let summary = summarise(&outcome, parameters, &directory);
+    let save = move || save(&saving, &network, &data, &config, &outcome);
+    tokio::task::spawn_blocking(save).await??;
+    let _ = running.orders.send(Order::Saved(Box::new(summary.clone()))).await;
+    local.abort();
+    if keep_serving {
+        until(stop).await;
+    }
+    shut_down.send_replace(true);
+    server.await?.context("the server failed")?;
+    Ok(summary)
+}
+
+/// The state at the beginning of a run.
+pub fn first_snapshot(network: &Network, seed: u64) -> Snapshot {
+    let start = network.initialise(seed);
+    Snapshot {
+        optimiser: Optimiser::Lbfgs(Lbfgs::new(start, optimisers::Settings::default())),
+        scales: None,
+        counters: Counters::default(),
+        accepted: None,
+    }
+}
+
+/// How many examples a unit has: a whole number of minibatches, a function of the data and the
+/// configuration alone. About [`UNIT_EXAMPLES`], or fewer if there would not be [`UNITS_WANTED`]
+/// units.
+pub fn examples_per_unit(examples: usize, minibatch: u32) -> u32 {
+    let examples = u32::try_from(examples).unwrap_or(u32::MAX);
+    let wanted = (examples / UNITS_WANTED).clamp(1, UNIT_EXAMPLES);
+    // Half of the limit, because the test set's units come on top.
+    let least = examples.div_ceil(UNITS_MAX / 2);
+    wanted.max(least).div_ceil(minibatch).saturating_mul(minibatch)
+}
+
+/// Names a run: everything that its results depend on.
+fn run_number(config: &RunConfig, data: &Prepared) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&protocol::PROTOCOL_VERSION.to_le_bytes());
+    hasher.update(&data.fingerprint);
+    hasher.update(config.model.to_json().as_bytes());
+    hasher.update(config.arithmetic.to_string().as_bytes());
+    hasher.update(&config.minibatch.to_le_bytes());
+    hasher.update(&config.seed.to_le_bytes());
+    let digest = hasher.finalize();
+    let (first, _) = digest.as_bytes().split_first_chunk().expect("a digest has 32 bytes");
+    u64::from_le_bytes(*first)
+}
+
+async fn listen(config: &RunConfig) -> Result<TcpListener> {
+    let address = config.listen.0;
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; another program may be using it: choose another with --listen")
+    })
+}
+
+fn local_help(workers: LocalWorkers) -> LocalHelp {
+    match workers {
+        LocalWorkers::Auto => LocalHelp::Auto,
+        LocalWorkers::Count(0) => LocalHelp::Never,
+        LocalWorkers::Count(_) => LocalHelp::Always,
+    }
+}
+
+fn local_cores(workers: LocalWorkers) -> u16 {
+    match workers {
+        LocalWorkers::Auto => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(256) as u16),
+        // Even without ordinary help there is one, for the last resort.
+        LocalWorkers::Count(count) => count.max(1),
+    }
+}
+
+fn facts(config: &RunConfig, data: &Prepared, network: &Network, run: u64) -> Facts {
+    let network_words = network_in_words(network.spec(), network.features(), network.task());
+    Facts {
+        title: format!("{network_words} on {}", config.data.name()),
+        run,
+        arithmetic: config.arithmetic,
+        network: network_words,
+        parameters: network.parameters(),
+        examples: data.train.len(),
+        iterations_max: config.iterations,
+    }
+}
+
+/// `784-128-10 network`.
+fn network_in_words(spec: &NetworkSpec, features: usize, task: Task) -> String {
+    let outputs = match task {
+        Task::Classes(count) | Task::Numbers(count) => count as usize,
+    };
+    let mut widths = vec![features];
+    widths.extend(spec.layers.iter().map(model::LayerSpec::units));
+    widths.push(outputs);
+    let widths: Vec<String> = widths.iter().map(usize::to_string).collect();
+    format!("{} network", widths.join("-"))
+}
+
+fn summarise(outcome: &Outcome, parameters: usize, directory: &RunDirectory) -> Summary {
+    let accepted = outcome.accepted;
+    Summary {
+        iterations: accepted.map_or(0, |accepted| accepted.iteration),
+        rounds: outcome.rounds,
+        epochs: outcome.epochs as f64,
+        seconds: outcome.checkpoint.seconds,
+        parameters,
+        train_loss: accepted.map(|accepted| accepted.train_loss),
+        test_loss: accepted.and_then(|accepted| accepted.test_loss),
+        test_accuracy: accepted.and_then(|accepted| accepted.test_accuracy),
+        weights_digest: blake3::Hash::from_bytes(weights_digest(&outcome.weights)).to_hex().to_string(),
+        volunteers: outcome.checkpoint.volunteers as usize,
+        stop_reason: stop_reason(&outcome.reason),
+        run: directory.path().display().to_string(),
+    }
+}
+
+fn stop_reason(reason: &engine::StopReason) -> StopReason {
+    match reason {
+        engine::StopReason::Iterations(_) => StopReason::Iterations,
+        engine::StopReason::TargetAccuracy(_) => StopReason::TargetAccuracy,
+        engine::StopReason::Interrupted => StopReason::Interrupted,
+        engine::StopReason::Optimiser(reason) => match reason {
+            optimisers::StopReason::Converged { .. } => StopReason::Converged,
+            optimisers::StopReason::NonFiniteStart { .. } => StopReason::NonFinite,
+            _ => StopReason::NoProgress,
+        },
+    }
+}
+
+/// Waits until `flag` is true (or its sender is gone).
+async fn until(mut flag: watch::Receiver<bool>) {
+    let _ = flag.wait_for(|raised| *raised).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_a_whole_number_of_minibatches() {
+        assert_eq!(examples_per_unit(60_000, 10), 260);
+        assert_eq!(examples_per_unit(60_000, 1000), 1000);
+        assert_eq!(examples_per_unit(1_438, 10), 30);
+        assert_eq!(examples_per_unit(1, 32), 32);
+        let unit = examples_per_unit(u32::MAX as usize, 1);
+        assert!(u32::MAX.div_ceil(unit) <= UNITS_MAX / 2);
+    }
+
+    #[test]
+    fn a_run_is_named_by_what_its_results_depend_on() {
+        let network = NetworkSpec::from_shorthand("mlp:8").unwrap();
+        assert_eq!(network_in_words(&network, 4, Task::Classes(3)), "4-8-3 network");
+    }
+}
