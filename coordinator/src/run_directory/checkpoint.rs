@@ -1,0 +1,114 @@
+//! The state to resume from: opaque bytes behind a header that tells a whole file from a damaged one.
+//!
+//! The layout is `SHOALCKP`, the version (u32), the length of the state in bytes (u64), its BLAKE3 (32 bytes), the state;
+//! integers are little-endian.
+//!
+//! Two are kept. Training is deterministic, so a run resumed from the one before ends in the same bits, only later.
+
+use std::{fs, io, path::Path};
+
+use super::{RunError, atomic};
+
+const FILE: &str = "checkpoint";
+const PREVIOUS: &str = "checkpoint.previous";
+/// Where a damaged checkpoint is put aside.
+const DAMAGED: &str = "checkpoint.damaged";
+
+const MAGIC: &[u8; 8] = b"SHOALCKP";
+const VERSION: u32 = 1;
+
+/// A checkpoint as read back.
+#[derive(Debug)]
+pub struct LoadedCheckpoint {
+    /// The bytes that were saved.
+    pub state: Vec<u8>,
+    /// Set when this is the checkpoint before the last, because the last was damaged: why. Worth a line to the user.
+    pub last_was_damaged: Option<RunError>,
+}
+
+pub(super) fn save(directory: &Path, state: &[u8]) -> Result<(), RunError> {
+    let path = directory.join(FILE);
+    let header = [
+        MAGIC.as_slice(),
+        &VERSION.to_le_bytes(),
+        &(state.len() as u64).to_le_bytes(),
+        blake3::hash(state).as_bytes(),
+    ]
+    .concat();
+    let ready = atomic::write_beside(&path, &[&header, state])?;
+    // Between the two renames there is no last checkpoint, only a previous one; `load` knows.
+    rename_if_there(&path, &directory.join(PREVIOUS))?;
+    fs::rename(&ready, &path).map_err(RunError::io("replace", &path))?;
+    atomic::sync_parent(&path)
+}
+
+pub(super) fn load(directory: &Path) -> Result<Option<LoadedCheckpoint>, RunError> {
+    let path = directory.join(FILE);
+    let last_was_damaged = match read(&path) {
+        Ok(Some(state)) => return Ok(Some(LoadedCheckpoint { state, last_was_damaged: None })),
+        Ok(None) => None,
+        Err(damaged @ RunError::Damaged { .. }) => Some(damaged),
+        Err(error) => return Err(error),
+    };
+    match (read(&directory.join(PREVIOUS)), last_was_damaged) {
+        (Ok(Some(state)), last_was_damaged) => {
+            if last_was_damaged.is_some() {
+                // Out of the way, or the next saving would put it in the place of the good one.
+                rename_if_there(&path, &directory.join(DAMAGED))?;
+            }
+            Ok(Some(LoadedCheckpoint { state, last_was_damaged }))
+        }
+        (_, Some(damaged)) => Err(RunError::NoGoodCheckpoint { damaged: Box::new(damaged) }),
+        (previous, None) => previous.map(|_| None),
+    }
+}
+
+/// The state in a file; `None` if there is no file.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
+    let mut bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(RunError::io("read", path)(error)),
+    };
+    let header =
+        parse_header(&bytes).ok_or_else(|| RunError::damaged(path, "it does not start like a checkpoint"))?;
+    if header.version != VERSION {
+        return Err(RunError::OtherVersion {
+            path: path.to_owned(),
+            found: header.version,
+            expected: VERSION,
+        });
+    }
+    bytes.drain(..HEADER_BYTES);
+    if bytes.len() as u64 != header.length || blake3::hash(&bytes) != header.hash {
+        return Err(RunError::damaged(path, "its content does not match its checksum"));
+    }
+    Ok(Some(bytes))
+}
+
+const HEADER_BYTES: usize = 8 + 4 + 8 + 32;
+
+struct Header {
+    version: u32,
+    length: u64,
+    hash: blake3::Hash,
+}
+
+fn parse_header(bytes: &[u8]) -> Option<Header> {
+    let (magic, rest) = bytes.split_first_chunk::<8>()?;
+    let (version, rest) = rest.split_first_chunk::<4>()?;
+    let (length, rest) = rest.split_first_chunk::<8>()?;
+    let (hash, _) = rest.split_first_chunk::<32>()?;
+    (magic == MAGIC).then(|| Header {
+        version: u32::from_le_bytes(*version),
+        length: u64::from_le_bytes(*length),
+        hash: blake3::Hash::from_bytes(*hash),
+    })
+}
+
+fn rename_if_there(from: &Path, to: &Path) -> Result<(), RunError> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(RunError::io("rename", from)(error)),
+        _ => Ok(()),
+    }
+}

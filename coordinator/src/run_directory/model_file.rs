@@ -1,0 +1,236 @@
+//! The trained model as a safetensors file: weights by the names of the network's layout, and one metadata entry,
+//! `shoal`, with everything needed to use them as JSON.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use model::{Arithmetic, Network, NetworkSpec, Preprocessing, Task, weights_digest};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::RunError;
+use crate::data::{Schema, TargetScaling};
+
+const METADATA_KEY: &str = "shoal";
+const VERSION: u32 = 1;
+
+/// A trained model with everything needed to use it on new data.
+#[derive(Clone, Debug)]
+pub struct SavedModel {
+    /// The network.
+    pub network: Network,
+    /// Its parameters, in the order of [`Network::layout`].
+    pub weights: Arc<[f32]>,
+    /// The arithmetic it was trained in.
+    pub arithmetic: Arithmetic,
+    /// The run's seed.
+    pub seed: u64,
+    /// Columns, classes and image shape.
+    pub schema: Schema,
+    /// How raw features become inputs of the network.
+    pub preprocessing: Preprocessing,
+    /// How the network's outputs become the user's units; `None` for classes.
+    pub target_scaling: Option<TargetScaling>,
+}
+
+impl SavedModel {
+    /// The whole file. `path` only names it in errors.
+    pub(super) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, RunError> {
+        let unwritable = |problem: String| RunError::Unwritable { path: path.to_owned(), problem };
+        self.check().map_err(|problem| unwritable(problem.to_owned()))?;
+        let json =
+            serde_json::to_string(&Metadata::of(self)).map_err(|error| unwritable(error.to_string()))?;
+        let bytes: Vec<u8> = self.weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+        let mut tensors = Vec::with_capacity(self.network.layout().len());
+        for block in self.network.layout() {
+            let data = &bytes[4 * block.range.start..4 * block.range.end];
+            let tensor = TensorView::new(Dtype::F32, block.shape.clone(), data)
+                .map_err(|error| unwritable(error.to_string()))?;
+            tensors.push((block.name.as_str(), tensor));
+        }
+        // A single entry: a map of several would be written in random order.
+        let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
+        safetensors::serialize(tensors, Some(metadata)).map_err(|error| unwritable(error.to_string()))
+    }
+
+    /// Reads a file and believes nothing in it. `path` only names it in errors.
+    pub(super) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, RunError> {
+        let damaged = |problem: String| RunError::damaged(path, problem);
+        let (_, header) = SafeTensors::read_metadata(bytes)
+            .map_err(|error| damaged(format!("it is not a whole safetensors file ({error})")))?;
+        let json = header
+            .metadata()
+            .as_ref()
+            .and_then(|metadata| metadata.get(METADATA_KEY))
+            .ok_or_else(|| damaged("it has no metadata of shoal; another program wrote it".to_owned()))?;
+        let metadata = Metadata::parse(path, json)?;
+        let network = Network::new(&metadata.network, metadata.schema.features, metadata.schema.task())
+            .map_err(|error| damaged(format!("its network cannot be built: {error}")))?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
+        let weights = weights(&network, &tensors).map_err(damaged)?;
+        if hex(&weights_digest(&weights)) != metadata.weights_digest {
+            return Err(damaged("its weights do not match their digest".to_owned()));
+        }
+        let model = Self {
+            network,
+            weights: weights.into(),
+            arithmetic: metadata.arithmetic,
+            seed: metadata.seed,
+            schema: metadata.schema,
+            preprocessing: Preprocessing {
+                offset: narrow(&metadata.preprocessing.offset),
+                scale: narrow(&metadata.preprocessing.scale),
+            },
+            target_scaling: metadata.target_scaling.map(|scaling| TargetScaling {
+                mean: narrow(&scaling.mean),
+                deviation: narrow(&scaling.deviation),
+            }),
+        };
+        model.check().map_err(|problem| damaged(problem.to_owned()))?;
+        Ok(model)
+    }
+
+    /// Whether the parts fit together, else what does not.
+    fn check(&self) -> Result<(), &'static str> {
+        self.schema.check()?;
+        let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+        let Preprocessing { offset, scale } = &self.preprocessing;
+        if self.network.features() != self.schema.features || self.network.task() != self.schema.task() {
+            return Err("the network does not fit the data's columns");
+        }
+        if self.weights.len() != self.network.parameters() {
+            return Err("there must be one weight for each parameter of the network");
+        }
+        if offset.len() != self.schema.features || scale.len() != self.schema.features {
+            return Err("the preprocessing must have one entry for each feature");
+        }
+        if !finite(offset) || !finite(scale) {
+            return Err("the preprocessing must be finite");
+        }
+        match (self.network.task(), &self.target_scaling) {
+            (Task::Classes(_), None) => Ok(()),
+            (Task::Classes(_), Some(_)) => Err("classes have no scaling"),
+            (Task::Numbers(_), None) => Err("the scaling of the targets is missing"),
+            (Task::Numbers(_), Some(TargetScaling { mean, deviation })) => {
+                let outputs = self.network.outputs();
+                let positive = deviation.iter().all(|&deviation| deviation > 0.0);
+                if mean.len() == outputs
+                    && deviation.len() == outputs
+                    && finite(mean)
+                    && finite(deviation)
+                    && positive
+                {
+                    Ok(())
+                } else {
+                    Err("the scaling of the targets must have one positive deviation for each column")
+                }
+            }
+        }
+    }
+}
+
+/// The parameter vector from the tensors, which must be those of the layout, no more and no less.
+fn weights(network: &Network, tensors: &SafeTensors<'_>) -> Result<Vec<f32>, String> {
+    if tensors.len() != network.layout().len() {
+        return Err(format!("it has {} tensors, its network has {}", tensors.len(), network.layout().len()));
+    }
+    let mut weights = Vec::new();
+    for block in network.layout() {
+        let tensor =
+            tensors.tensor(&block.name).map_err(|_| format!("the tensor {} is missing", block.name))?;
+        if tensor.dtype() != Dtype::F32 || tensor.shape() != block.shape {
+            return Err(format!(
+                "the tensor {} is {:?} {:?}, its network needs F32 {:?}",
+                block.name,
+                tensor.dtype(),
+                tensor.shape(),
+                block.shape
+            ));
+        }
+        weights.extend(tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)));
+    }
+    Ok(weights)
+}
+
+/// The metadata as it stands in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    version: u32,
+    network: NetworkSpec,
+    arithmetic: Arithmetic,
+    seed: u64,
+    schema: Schema,
+    preprocessing: ExactPreprocessing,
+    target_scaling: Option<ExactScaling>,
+    /// BLAKE3 of the little-endian weights, in hexadecimal.
+    weights_digest: String,
+}
+
+/// Read first, so that a file of another version is told by that and not by a field it has or lacks.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// Every f32 is written as the f64 of the same value. Its decimal form is read back as an f64 so near that narrowing
+/// gives the same f32, whatever the reader's last bit is worth.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExactPreprocessing {
+    offset: Vec<f64>,
+    scale: Vec<f64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExactScaling {
+    mean: Vec<f64>,
+    deviation: Vec<f64>,
+}
+
+impl Metadata {
+    fn of(model: &SavedModel) -> Self {
+        Self {
+            version: VERSION,
+            network: model.network.spec().clone(),
+            arithmetic: model.arithmetic,
+            seed: model.seed,
+            schema: model.schema.clone(),
+            preprocessing: ExactPreprocessing {
+                offset: widen(&model.preprocessing.offset),
+                scale: widen(&model.preprocessing.scale),
+            },
+            target_scaling: model.target_scaling.as_ref().map(|scaling| ExactScaling {
+                mean: widen(&scaling.mean),
+                deviation: widen(&scaling.deviation),
+            }),
+            weights_digest: hex(&weights_digest(&model.weights)),
+        }
+    }
+
+    fn parse(path: &Path, json: &str) -> Result<Self, RunError> {
+        let damaged = |error: serde_json::Error| RunError::damaged(path, format!("its metadata: {error}"));
+        let Version { version } = serde_json::from_str(json).map_err(damaged)?;
+        if version != VERSION {
+            return Err(RunError::OtherVersion { path: path.to_owned(), found: version, expected: VERSION });
+        }
+        let metadata: Self = serde_json::from_str(json).map_err(damaged)?;
+        metadata
+            .schema
+            .check()
+            .map_err(|problem| RunError::damaged(path, format!("its metadata: {problem}")))?;
+        Ok(metadata)
+    }
+}
+
+fn widen(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
+}
+
+fn narrow(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&value| value as f32).collect()
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    blake3::Hash::from_bytes(*digest).to_hex().to_string()
+}

@@ -1,0 +1,356 @@
+//! Runs on a real disk: what is saved comes back, what is torn or tampered with gets a sentence, nothing panics.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use model::{Arithmetic, Network, NetworkSpec, Preprocessing};
+use tempfile::TempDir;
+
+use super::*;
+use crate::data::{Schema, TargetScaling, TargetSchema};
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("runs/first");
+    (folder, path)
+}
+
+fn report(iteration: u64, train_loss: f64) -> IterationReport {
+    IterationReport {
+        iteration,
+        iterations_max: 60,
+        rounds: iteration + 1,
+        epochs: 1.0,
+        train_loss,
+        test_loss: None,
+        test_accuracy: Some(0.5),
+        gradient_norm: 1.0,
+        step: 1.0,
+        volunteers: 2,
+        cores: 8,
+        examples_per_second: 1e6,
+        seconds: 1.5,
+        eta_seconds: None,
+    }
+}
+
+fn iterations(run: &Path) -> Vec<u64> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        iteration: u64,
+    }
+    load_metrics::<Line>(run).unwrap().into_iter().map(|line| line.iteration).collect()
+}
+
+#[test]
+fn a_new_run_never_takes_the_place_of_anything() {
+    let (_folder, path) = folder();
+    drop(RunDirectory::create(&path, "seed = 1\n").unwrap());
+    assert_eq!(load_config(&path).unwrap(), "seed = 1\n");
+    let message = RunDirectory::create(&path, "seed = 2\n").unwrap_err().to_string();
+    assert!(message.contains("holds a run already") && message.contains("shoal resume"), "{message}");
+    assert_eq!(load_config(&path).unwrap(), "seed = 1\n");
+
+    let occupied = TempDir::new().unwrap();
+    fs::write(occupied.path().join("thesis.tex"), "years of work").unwrap();
+    assert!(matches!(RunDirectory::create(occupied.path(), ""), Err(RunError::NotEmpty { .. })));
+    assert_eq!(fs::read_dir(occupied.path()).unwrap().count(), 1);
+
+    let file = occupied.path().join("thesis.tex");
+    assert!(matches!(RunDirectory::create(&file, ""), Err(RunError::Io { .. })));
+    assert!(matches!(RunDirectory::open(&file), Err(RunError::NotARun { .. })));
+    assert!(matches!(RunDirectory::open(occupied.path()), Err(RunError::NotARun { .. })));
+}
+
+#[test]
+fn creating_goes_through_after_a_process_died_in_the_middle_of_it() {
+    let (_folder, path) = folder();
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("lock"), "1\n").unwrap();
+    fs::write(path.join("run.toml.new"), "see").unwrap();
+    drop(RunDirectory::create(&path, "seed = 1\n").unwrap());
+    assert_eq!(load_config(&path).unwrap(), "seed = 1\n");
+}
+
+#[test]
+fn one_process_at_a_time() {
+    let (_folder, path) = folder();
+    let run = RunDirectory::create(&path, "").unwrap();
+    let held = RunDirectory::open(&path).unwrap_err();
+    assert!(matches!(held, RunError::Held { pid: Some(pid), .. } if pid == std::process::id()), "{held}");
+    drop(run);
+    drop(RunDirectory::open(&path).unwrap());
+}
+
+#[test]
+fn a_configuration_can_be_replaced() {
+    let (_folder, path) = folder();
+    let run = RunDirectory::create(&path, "iterations = 1\n").unwrap();
+    run.save_config("iterations = 2\n").unwrap();
+    assert_eq!(load_config(&path).unwrap(), "iterations = 2\n");
+}
+
+#[test]
+fn the_last_checkpoint_comes_back() {
+    let (_folder, path) = folder();
+    let run = RunDirectory::create(&path, "").unwrap();
+    assert!(run.load_checkpoint().unwrap().is_none());
+    for state in [b"first".as_slice(), b"", &[7; 100_000]] {
+        run.save_checkpoint(state).unwrap();
+        let loaded = run.load_checkpoint().unwrap().unwrap();
+        assert_eq!(loaded.state, state);
+        assert!(loaded.last_was_damaged.is_none());
+    }
+}
+
+#[test]
+fn a_crash_at_any_point_of_saving_a_checkpoint_loses_only_that_one() {
+    let (_folder, path) = folder();
+    let run = RunDirectory::create(&path, "").unwrap();
+    run.save_checkpoint(b"first").unwrap();
+    run.save_checkpoint(b"second").unwrap();
+    // Torn while it was written.
+    fs::write(path.join("checkpoint.new"), b"SHOALCK").unwrap();
+    assert_eq!(run.load_checkpoint().unwrap().unwrap().state, b"second");
+    // Stopped between the two renames.
+    fs::rename(path.join("checkpoint"), path.join("checkpoint.previous")).unwrap();
+    let loaded = run.load_checkpoint().unwrap().unwrap();
+    assert_eq!(loaded.state, b"second");
+    assert!(loaded.last_was_damaged.is_none());
+    run.save_checkpoint(b"third").unwrap();
+    assert_eq!(run.load_checkpoint().unwrap().unwrap().state, b"third");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_told_and_the_one_before_is_used() {
+    let (_folder, path) = folder();
+    let run = RunDirectory::create(&path, "").unwrap();
+    run.save_checkpoint(b"the only one").unwrap();
+    let file = path.join("checkpoint");
+    let good = fs::read(&file).unwrap();
+    for length in 0..good.len() {
+        fs::write(&file, &good[..length]).unwrap();
+        let message = run.load_checkpoint().unwrap_err().to_string();
+        assert!(message.contains("checkpoint is damaged"), "{length}: {message}");
+    }
+    for position in 0..good.len() {
+        let mut bad = good.clone();
+        bad[position] ^= 1;
+        fs::write(&file, &bad).unwrap();
+        let error = run.load_checkpoint().unwrap_err();
+        assert!(
+            matches!(error, RunError::NoGoodCheckpoint { .. } | RunError::OtherVersion { .. }),
+            "{position}: {error}"
+        );
+    }
+    fs::write(&file, &good).unwrap();
+
+    run.save_checkpoint(b"a second one").unwrap();
+    let mut bad = good.clone();
+    *bad.last_mut().unwrap() ^= 1;
+    fs::write(&file, bad).unwrap();
+    let loaded = run.load_checkpoint().unwrap().unwrap();
+    assert_eq!(loaded.state, b"the only one");
+    assert!(matches!(loaded.last_was_damaged, Some(RunError::Damaged { .. })));
+    // The damaged one is out of the way and cannot take the place of the good one.
+    run.save_checkpoint(b"third").unwrap();
+    fs::remove_file(&file).unwrap();
+    assert_eq!(run.load_checkpoint().unwrap().unwrap().state, b"the only one");
+    run.save_checkpoint(b"third").unwrap();
+    assert_eq!(run.load_checkpoint().unwrap().unwrap().state, b"third");
+}
+
+#[test]
+fn metrics_are_one_line_an_iteration_also_over_a_resume() {
+    let (_folder, path) = folder();
+    let run = RunDirectory::create(&path, "").unwrap();
+    for iteration in 0..4 {
+        run.append_metrics(&report(iteration, 0.5)).unwrap();
+    }
+    drop(run);
+    // Resumed from the checkpoint of iteration 1.
+    let run = RunDirectory::open(&path).unwrap();
+    for iteration in 2..6 {
+        run.append_metrics(&report(iteration, f64::NAN)).unwrap();
+    }
+    assert_eq!(iterations(&path), [0, 1, 2, 3, 4, 5]);
+    let values = load_metrics::<serde_json::Value>(&path).unwrap();
+    assert_eq!(values[3]["train_loss"], 0.5);
+    assert_eq!(values[4]["train_loss"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_torn_last_line_is_cut_off_wherever_it_is_torn() {
+    let (_folder, path) = folder();
+    let run = RunDirectory::create(&path, "").unwrap();
+    run.append_metrics(&report(0, 0.5)).unwrap();
+    run.append_metrics(&report(1, 0.5)).unwrap();
+    drop(run);
+    let file = path.join("metrics.jsonl");
+    let whole = fs::read(&file).unwrap();
+    let first = 1 + whole.iter().position(|&byte| byte == b'\n').unwrap();
+    for length in first..whole.len() {
+        // Some file systems leave zeros where the data did not arrive.
+        for tail in [b"".as_slice(), &[0; 9]] {
+            fs::write(&file, [&whole[..length], tail].concat()).unwrap();
+            let run = RunDirectory::open(&path).unwrap();
+            run.append_metrics(&report(1, 0.5)).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), whole, "torn at {length}");
+        }
+    }
+}
+
+#[test]
+fn damaged_metrics_are_told_by_line() {
+    let (_folder, path) = folder();
+    drop(RunDirectory::create(&path, "").unwrap());
+    let cases = [
+        ("{\"iteration\":0}\nnonsense\n{\"iteration\":1}\n", "line 2"),
+        ("{\"iteration\":1}\n{\"iteration\":1}\n", "line 2: iteration 1 does not come after"),
+    ];
+    for (content, expected) in cases {
+        fs::write(path.join("metrics.jsonl"), content).unwrap();
+        let message = RunDirectory::open(&path).unwrap_err().to_string();
+        assert!(message.contains("metrics.jsonl is damaged") && message.contains(expected), "{message}");
+    }
+}
+
+fn saved(targets: TargetSchema) -> SavedModel {
+    let schema = Schema {
+        features: 3,
+        feature_names: Some(vec!["a".to_owned(), "b".to_owned(), "c \"quoted\"".to_owned()]),
+        label_names: Some(vec!["kind".to_owned()]),
+        label_columns: vec![3],
+        image_shape: None,
+        targets,
+    };
+    let network =
+        Network::new(&NetworkSpec::from_shorthand("mlp:5,4:tanh").unwrap(), 3, schema.task()).unwrap();
+    SavedModel {
+        weights: network.initialise(7).into(),
+        network,
+        arithmetic: Arithmetic::Fused,
+        seed: u64::MAX,
+        target_scaling: match schema.targets {
+            TargetSchema::Classes(_) => None,
+            TargetSchema::Numbers(_) => {
+                Some(TargetScaling { mean: vec![1.0 / 3.0], deviation: vec![f32::MIN_POSITIVE] })
+            }
+        },
+        schema,
+        preprocessing: Preprocessing {
+            offset: vec![0.1, -1e30, 1e-40],
+            scale: vec![1.0 / 255.0, 3.0e-39, 16_777_217.0],
+        },
+    }
+}
+
+fn classes() -> TargetSchema {
+    TargetSchema::Classes(vec!["yes".to_owned(), "no".to_owned()])
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn a_model_comes_back_with_every_bit() {
+    for targets in [classes(), TargetSchema::Numbers(vec!["price".to_owned()])] {
+        let (_folder, path) = folder();
+        let run = RunDirectory::create(&path, "").unwrap();
+        assert!(load_model(&path).unwrap_err().to_string().contains("has no model yet"));
+        let mut model = saved(targets);
+        let mut weights = model.weights.to_vec();
+        weights[..3].copy_from_slice(&[f32::NAN, -0.0, 1e-42]);
+        model.weights = weights.into();
+        run.save_model(&model).unwrap();
+        let loaded = load_model(&path).unwrap();
+        assert_eq!(bits(&loaded.weights), bits(&model.weights));
+        assert_eq!(bits(&loaded.preprocessing.offset), bits(&model.preprocessing.offset));
+        assert_eq!(bits(&loaded.preprocessing.scale), bits(&model.preprocessing.scale));
+        assert_eq!(loaded.network.spec(), model.network.spec());
+        assert_eq!(loaded.schema, model.schema);
+        assert_eq!(loaded.target_scaling, model.target_scaling);
+        assert_eq!((loaded.arithmetic, loaded.seed), (model.arithmetic, model.seed));
+        // The same model is the same file.
+        let file = fs::read(path.join("model.safetensors")).unwrap();
+        run.save_model(&model).unwrap();
+        assert_eq!(fs::read(path.join("model.safetensors")).unwrap(), file);
+    }
+}
+
+#[test]
+fn weights_are_found_by_their_names() {
+    let model = saved(classes());
+    let bytes = model.to_bytes(Path::new("m")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let bias = file.tensor("layers.1.bias").unwrap();
+    assert_eq!(bias.shape(), [4]);
+    let block = model.network.layout().iter().find(|block| block.name == "layers.1.bias").unwrap();
+    let expected: Vec<u8> = model.weights[block.range.clone()].iter().flat_map(|w| w.to_le_bytes()).collect();
+    assert_eq!(bias.data(), expected);
+}
+
+#[test]
+fn a_model_whose_parts_do_not_fit_is_not_written_over_a_good_one() {
+    let (_folder, path) = folder();
+    let run = RunDirectory::create(&path, "").unwrap();
+    let good = saved(classes());
+    run.save_model(&good).unwrap();
+    let mut short = good.clone();
+    short.weights = short.weights[1..].into();
+    assert!(matches!(run.save_model(&short), Err(RunError::Unwritable { .. })));
+    let mut infinite = good.clone();
+    infinite.preprocessing.scale[0] = f32::INFINITY;
+    assert!(matches!(run.save_model(&infinite), Err(RunError::Unwritable { .. })));
+    assert_eq!(load_model(&path).unwrap().weights, good.weights);
+}
+
+#[test]
+fn every_damage_to_a_model_file_is_an_error_and_never_a_panic() {
+    let path = Path::new("model.safetensors");
+    let good = saved(classes()).to_bytes(path).unwrap();
+    for length in 0..good.len() {
+        assert!(SavedModel::from_bytes(path, &good[..length]).is_err(), "cut to {length}");
+    }
+    let weights_at = weights_start(&good);
+    for position in 0..good.len() {
+        for flip in [1, 0x10, 0x80] {
+            let mut bad = good.clone();
+            bad[position] ^= flip;
+            let result = SavedModel::from_bytes(path, &bad);
+            // In the metadata a flipped bit may give another valid file (a name, a seed); in the weights it may not.
+            assert!(position < weights_at || result.is_err(), "bit {flip:#x} of byte {position}");
+        }
+    }
+}
+
+fn weights_start(file: &[u8]) -> usize {
+    8 + u64::from_le_bytes(*file.first_chunk().unwrap()) as usize
+}
+
+#[test]
+fn a_model_file_tampered_with_is_told_by_what_is_wrong() {
+    let path = Path::new("model.safetensors");
+    let good = saved(classes()).to_bytes(path).unwrap();
+    let cases = [
+        ("\\\"version\\\":1", "\\\"version\\\":2", "another version of shoal"),
+        ("\\\"features\\\":3", "\\\"features\\\":0", "the number of features is out of range"),
+        ("\\\"features\\\":3", "\\\"features\\\":4", "one name for each feature"),
+        ("\\\"label_columns\\\":[3]", "\\\"label_columns\\\":[9]", "stands outside the file"),
+        ("[\\\"yes\\\",\\\"no\\\"]", "[\\\"yes,no\\\"]    ", "its network cannot be built"),
+        ("layers.0.bias", "layers.0.bios", "the tensor layers.0.bias is missing"),
+        ("\"shoal\"", "\"whale\"", "it has no metadata of shoal"),
+    ];
+    for (from, to, expected) in cases {
+        let header = String::from_utf8(good[8..weights_start(&good)].to_vec()).unwrap();
+        assert!(header.contains(from), "{from} in {header}");
+        let changed = header.replacen(from, to, 1);
+        assert_eq!(changed.len(), header.len());
+        let bytes = [&good[..8], changed.as_bytes(), &good[weights_start(&good)..]].concat();
+        let message = SavedModel::from_bytes(path, &bytes).unwrap_err().to_string();
+        assert!(message.contains("model.safetensors") && message.contains(expected), "{expected}: {message}");
+    }
+}
