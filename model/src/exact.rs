@@ -33,9 +33,7 @@ pub enum Fit {
 /// If `exponent` is not one of [`EXPONENTS`]; check what comes from outside before.
 pub fn fit(vector: &[f32], exponent: i32) -> Fit {
     let scale = power_of_two(exponent);
-    // Without its sign bit a float's bits order as its magnitude does, with infinity and then NaN on top.
-    let largest = vector.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & 0x7fff_ffff));
-    let largest = f32::from_bits(largest);
+    let largest = largest(vector);
     if !largest.is_finite() {
         Fit::NonFinite
     } else if f64::from(largest) * scale < UNIT_LIMIT as f64 - 0.5 {
@@ -43,6 +41,13 @@ pub fn fit(vector: &[f32], exponent: i32) -> Fit {
     } else {
         Fit::Overflow
     }
+}
+
+/// The largest magnitude in `vector`, for [`exponent_for`]: 0 if it is empty, infinite or NaN if any element is.
+pub fn largest(vector: &[f32]) -> f32 {
+    // Without its sign bit a float's bits order as its magnitude does, with infinity and then NaN on top.
+    let bits = vector.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & 0x7fff_ffff));
+    f32::from_bits(bits)
 }
 
 /// Adds `vector` at `exponent` to `sum`, element by element. -0 counts as 0.
@@ -159,6 +164,14 @@ mod tests {
         for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             assert_eq!(fit(&[1.0, f32::MAX, bad, 0.0], 40), Fit::NonFinite);
         }
+    }
+
+    #[test]
+    fn largest_is_a_magnitude_that_no_nan_hides_behind() {
+        assert_eq!(largest(&[1.0, -3.0, 2.0]), 3.0);
+        assert_eq!(largest(&[]), 0.0);
+        assert_eq!(largest(&[1.0, f32::NEG_INFINITY]), f32::INFINITY);
+        assert!(largest(&[1.0, -f32::NAN, f32::INFINITY, 2.0]).is_nan());
     }
 
     #[test]

@@ -93,15 +93,26 @@ fn rounding_cases(kernel: Kernel, hasher: &mut blake3::Hasher) {
     }
 }
 
-/// The functions over a sweep of all sizes and signs.
+/// The functions over a sweep of all sizes and signs, infinities and NaN among them.
 fn functions(hasher: &mut blake3::Hasher) {
-    let sweep: Vec<f32> =
-        (0..=0x7f8).flat_map(|i| [1.0f32, -1.0].map(|sign| sign * f32::from_bits(i << 20 | i))).collect();
-    let finite = sweep.iter().copied().filter(|x| x.is_finite());
-    let results: Vec<f32> = finite
-        .flat_map(|x| [functions::exp(x), functions::tanh(x), functions::sigmoid(x), functions::ln(x.abs())])
+    let sweep: Vec<f32> = (0..=0x7f9)
+        .flat_map(|i| [1.0, -1.0].map(|sign: f32| f32::from_bits(i << 20 | i).copysign(sign)))
         .collect();
-    digest::update(hasher, &results);
+    let mut update = |results: &[f32]| {
+        // Which NaN it is may differ; that it is one may not.
+        let results: Vec<f32> = results.iter().map(|&x| if x.is_nan() { f32::NAN } else { x }).collect();
+        digest::update(hasher, &results);
+    };
+    update(&sweep.iter().map(|&x| functions::exp(x)).collect::<Vec<_>>());
+    update(&sweep.iter().map(|&x| functions::ln(x)).collect::<Vec<_>>());
+    for activation in [Activation::Relu, Activation::Tanh, Activation::Sigmoid, Activation::None] {
+        let mut activations = sweep.clone();
+        activation.forward(&mut activations);
+        update(&activations);
+        let mut delta = sweep.clone();
+        activation.backward(&activations, &mut delta);
+        update(&delta);
+    }
 }
 
 /// The gradients of two small networks, summed exactly.
@@ -166,8 +177,7 @@ fn network(
     digest::update(hasher, &losses);
     hasher.update(&correct.to_le_bytes());
 
-    let largest = gradient.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
-    let exponent = exact::exponent_for(f64::from(largest), 24);
+    let exponent = exact::exponent_for(f64::from(exact::largest(&gradient)), 24);
     let mut sum = vec![0; gradient.len()];
     exact::add(&mut sum, &gradient, exponent);
     hasher.update(&exponent.to_le_bytes());
@@ -208,6 +218,22 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// On every platform: native and WebAssembly alike must match these. They change only with the definition itself,
+    /// and then no older volunteer or checkpoint fits any more.
+    #[test]
+    fn digests_are_pinned() {
+        let hex =
+            |arithmetic| digest(arithmetic).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(
+            hex(Arithmetic::Portable),
+            "2b99628dc8ddb2ffb755d18c839a7e71ad15b934780bbfe794984e9a51390430"
+        );
+        assert_eq!(
+            hex(Arithmetic::Fused),
+            "aa3555a5d0f3e4cd206e17e0de678ba03a4de48bc414250e5a8f54f104f54369"
+        );
+    }
 
     #[test]
     fn every_path_gives_the_same_bits() {

@@ -210,3 +210,93 @@ fn transpose<'a>(matrix: Matrix<'_>, buffer: &'a mut Vec<f32>) -> Matrix<'a> {
     }
     Matrix { data, rows, columns, row_step: columns, column_step: 1 }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition, written out.
+    fn reference(arithmetic: Arithmetic, a: &[f32], b: &[f32], k: usize, n: usize, c: &mut [f32]) {
+        for (i, row) in c.chunks_exact_mut(n).enumerate() {
+            for (j, sum) in row.iter_mut().enumerate() {
+                for p in 0..k {
+                    let (a, b) = (a[i * k + p], b[p * n + j]);
+                    *sum = match arithmetic {
+                        Arithmetic::Portable => *sum + a * b,
+                        Arithmetic::Fused => a.mul_add(b, *sum),
+                    };
+                }
+                *sum += 0.0;
+            }
+        }
+    }
+
+    fn transposed(data: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+        (0..data.len()).map(|i| data[i % rows * columns + i / rows]).collect()
+    }
+
+    fn bits(values: &[f32]) -> Vec<u32> {
+        values.iter().map(|value| value.to_bits()).collect()
+    }
+
+    /// Numbers of very different size, so that the order of a sum shows; zeros of both signs and subnormals too.
+    fn number() -> impl Strategy<Value = f32> {
+        prop_oneof![
+            8 => -1.0f32..1.0,
+            1 => -1e4f32..1e4,
+            1 => Just(0.0f32),
+            1 => Just(-0.0f32),
+            1 => (0u32..0x0100_0000).prop_map(f32::from_bits),
+            1 => -1e-20f32..1e-20,
+        ]
+    }
+
+    fn operands() -> impl Strategy<Value = (usize, usize, usize, Vec<f32>, Vec<f32>, Vec<f32>)> {
+        let sizes = (1usize..20, 1usize..140, prop_oneof![1usize..20, 120usize..280]);
+        sizes.prop_flat_map(|(m, n, k)| {
+            let numbers = |count| prop::collection::vec(number(), count);
+            (Just(m), Just(n), Just(k), numbers(m * k), numbers(k * n), numbers(m * n))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_path_and_orientation_is_the_definition((m, n, k, a, b, start) in operands()) {
+            let (a_columns, b_columns) = (transposed(&a, m, k), transposed(&b, k, n));
+            for arithmetic in Arithmetic::ALL {
+                let mut wanted = start.clone();
+                reference(arithmetic, &a, &b, k, n, &mut wanted);
+                for kernel in Kernel::all(arithmetic) {
+                    let mut workspace = Workspace::default();
+                    for a in [Matrix::new(&a, m, k), Matrix::new(&a_columns, k, m).transposed()] {
+                        for b in [Matrix::new(&b, k, n), Matrix::new(&b_columns, n, k).transposed()] {
+                            let mut c = start.clone();
+                            kernel.add_product(&mut workspace, a, b, &mut c);
+                            prop_assert_eq!(bits(&c), bits(&wanted), "{:?}", kernel);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The padding of the last columns must not turn an infinity of A into a NaN that is seen.
+    #[test]
+    fn infinities_stay_in_their_rows_and_columns() {
+        for arithmetic in Arithmetic::ALL {
+            for kernel in Kernel::all(arithmetic) {
+                let a = [f32::INFINITY, 1.0, 2.0, 1.0];
+                let b = [1.0f32; 2 * 5];
+                let mut c = [0.0; 2 * 5];
+                let (a, b) = (Matrix::new(&a, 2, 2), Matrix::new(&b, 2, 5));
+                kernel.add_product(&mut Workspace::default(), a, b, &mut c);
+                assert_eq!(c[..5], [f32::INFINITY; 5], "{kernel:?}");
+                assert_eq!(c[5..], [3.0; 5], "{kernel:?}");
+            }
+        }
+    }
+}

@@ -1,13 +1,13 @@
 //! What a unit applies to its sum, and the derivative of that, which is computed from the result alone.
 
-use crate::functions::{sigmoid, tanh};
+use crate::functions::{relu, sigmoid, tanh};
 use crate::spec::Activation;
 
 impl Activation {
     /// Replaces each sum by its activation. NaN stays NaN, so that a diverged run is seen to have diverged.
     pub(crate) fn forward(self, values: &mut [f32]) {
         match self {
-            Activation::Relu => apply(values, |z| if z <= 0.0 { 0.0 } else { z }),
+            Activation::Relu => apply(values, relu),
             Activation::Tanh => apply(values, tanh),
             Activation::Sigmoid => apply(values, sigmoid),
             Activation::None => {}

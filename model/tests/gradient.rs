@@ -1,0 +1,355 @@
+//! Loss and gradient of random small networks, against a network written out in `f64` and its finite differences.
+
+use model::{
+    Activation, Arithmetic, DenseSpec, Examples, Features, LayerSpec, Network, NetworkSpec, Preprocessing,
+    Rows, Scratch, Targets, Task,
+};
+use ndarray::{Array2, ArrayView2};
+use proptest::prelude::*;
+
+/// A random network with weights, and random examples for it.
+#[derive(Clone, Debug)]
+struct Case {
+    network: Network,
+    weights: Vec<f32>,
+    preprocessing: Preprocessing,
+    rows: Array2<f32>,
+    classes: Vec<u16>,
+    numbers: Array2<f32>,
+}
+
+impl Case {
+    fn len(&self) -> usize {
+        self.rows.nrows()
+    }
+
+    /// Examples `first..end`.
+    fn examples(&self, first: usize, end: usize) -> Examples<'_> {
+        let rows = self.rows.slice(ndarray::s![first..end, ..]);
+        let targets = match self.network.task() {
+            Task::Classes(_) => Targets::Classes(&self.classes[first..end]),
+            Task::Numbers(_) => Targets::Numbers(self.numbers.slice(ndarray::s![first..end, ..])),
+        };
+        Examples { features: Features { rows: Rows::F32(rows), preprocessing: &self.preprocessing }, targets }
+    }
+
+    /// Gradient, losses and correct predictions of examples `first..end`, the gradient added to `gradient`.
+    fn add_gradient(
+        &self,
+        arithmetic: Arithmetic,
+        first: usize,
+        end: usize,
+        gradient: &mut [f32],
+    ) -> (Vec<f32>, u32) {
+        let mut losses = vec![f32::NAN; end - first];
+        let examples = self.examples(first, end);
+        let scratch = &mut Scratch::new();
+        let correct =
+            self.network.gradient(arithmetic, scratch, &self.weights, &examples, gradient, &mut losses);
+        (losses, correct)
+    }
+
+    /// Each example's loss for `weights`, computed in `f64` straight from the definitions.
+    fn reference_losses(&self, weights: &[f64]) -> Vec<f64> {
+        (0..self.len()).map(|i| self.reference_loss(weights, i)).collect()
+    }
+
+    fn reference_loss(&self, weights: &[f64], example: usize) -> f64 {
+        let raw = self.rows.row(example);
+        let mut values: Vec<f64> = raw
+            .iter()
+            .zip(&self.preprocessing.offset)
+            .zip(&self.preprocessing.scale)
+            .map(|((&raw, &offset), &scale)| f64::from((raw - offset) * scale))
+            .collect();
+        for (i, blocks) in self.network.layout().chunks_exact(2).enumerate() {
+            let (weight, bias) = (&weights[blocks[0].range.clone()], &weights[blocks[1].range.clone()]);
+            let activation = match self.network.spec().layers.get(i) {
+                Some(LayerSpec::Dense(dense)) => dense.activation,
+                None => Activation::None,
+            };
+            values = (0..bias.len())
+                .map(|j| {
+                    let products = values.iter().enumerate().map(|(p, x)| x * weight[p * bias.len() + j]);
+                    let z = bias[j] + products.sum::<f64>();
+                    match activation {
+                        Activation::Relu => z.max(0.0),
+                        Activation::Tanh => z.tanh(),
+                        Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
+                        Activation::None => z,
+                    }
+                })
+                .collect();
+        }
+        match self.network.task() {
+            Task::Classes(_) => {
+                let sum: f64 = values.iter().map(|z| z.exp()).sum();
+                sum.ln() - values[usize::from(self.classes[example])]
+            }
+            Task::Numbers(_) => {
+                let squares =
+                    values.iter().zip(self.numbers.row(example)).map(|(o, &t)| (o - f64::from(t)).powi(2));
+                squares.sum::<f64>() / values.len() as f64
+            }
+        }
+    }
+}
+
+fn activation() -> impl Strategy<Value = Activation> {
+    prop_oneof![
+        Just(Activation::Relu),
+        Just(Activation::Tanh),
+        Just(Activation::Sigmoid),
+        Just(Activation::None)
+    ]
+}
+
+fn case(max_examples: usize) -> impl Strategy<Value = Case> {
+    let layer = (1u32..20, activation())
+        .prop_map(|(units, activation)| LayerSpec::Dense(DenseSpec { units, activation }));
+    let task = prop_oneof![(2u32..6).prop_map(Task::Classes), (1u32..4).prop_map(Task::Numbers)];
+    (prop::collection::vec(layer, 0..4), task, 1usize..9, 1..=max_examples, any::<u64>()).prop_flat_map(
+        |(layers, task, features, examples, seed)| {
+            let spec = NetworkSpec { layers, ..NetworkSpec::default() };
+            let network = Network::new(&spec, features, task).expect("a valid network");
+            let columns = network.outputs();
+            let numbers = |count: usize| prop::collection::vec(-2.0f32..2.0, count);
+            (
+                numbers(examples * features),
+                prop::collection::vec(0..columns as u16, examples),
+                numbers(examples * columns),
+                numbers(features),
+                numbers(network.parameters()),
+            )
+                .prop_map(move |(rows, classes, targets, offset, noise)| {
+                    // Initial weights alone would leave the biases at zero.
+                    let weights = network.initialise(seed);
+                    let weights =
+                        weights.iter().zip(&noise).map(|(weight, noise)| weight + 0.2 * noise).collect();
+                    Case {
+                        network: network.clone(),
+                        weights,
+                        preprocessing: Preprocessing { offset, scale: vec![0.75; features] },
+                        rows: Array2::from_shape_vec((examples, features), rows).expect("a row an example"),
+                        classes,
+                        numbers: Array2::from_shape_vec((examples, columns), targets)
+                            .expect("a row an example"),
+                    }
+                })
+        },
+    )
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn losses_and_gradient_agree_with_finite_differences(case in case(6)) {
+        let weights: Vec<f64> = case.weights.iter().map(|&w| f64::from(w)).collect();
+        let wanted = case.reference_losses(&weights);
+        for arithmetic in Arithmetic::ALL {
+            let mut gradient = vec![0.0; case.weights.len()];
+            let (losses, _) = case.add_gradient(arithmetic, 0, case.len(), &mut gradient);
+            for (loss, wanted) in losses.iter().zip(&wanted) {
+                prop_assert!((f64::from(*loss) - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()), "{loss} and not {wanted}");
+            }
+            let middle: f64 = wanted.iter().sum();
+            for (i, &got) in gradient.iter().enumerate() {
+                let at = |step: f64| -> f64 {
+                    let mut moved = weights.clone();
+                    moved[i] += step;
+                    case.reference_losses(&moved).iter().sum()
+                };
+                // At the kink of a relu the derivatives from the two sides differ; any between them will do.
+                let step = 1e-6;
+                let (left, right) = ((middle - at(-step)) / step, (at(step) - middle) / step);
+                let tolerance = 1e-3 * (1.0 + left.abs().max(right.abs()));
+                let allowed = left.min(right) - tolerance..=left.max(right) + tolerance;
+                prop_assert!(allowed.contains(&f64::from(got)), "{}: {got} is not in {allowed:?}", i);
+            }
+        }
+    }
+
+    #[test]
+    fn parts_of_the_examples_add_up_to_the_same_bits(case in case(12), cut in 0usize..12) {
+        for arithmetic in Arithmetic::ALL {
+            let mut whole = vec![0.0; case.weights.len()];
+            let (losses, correct) = case.add_gradient(arithmetic, 0, case.len(), &mut whole);
+            let cut = cut.min(case.len());
+            let mut parts = vec![0.0; case.weights.len()];
+            let (mut part_losses, first) = case.add_gradient(arithmetic, 0, cut, &mut parts);
+            let (rest, second) = case.add_gradient(arithmetic, cut, case.len(), &mut parts);
+            part_losses.extend(rest);
+            prop_assert_eq!(bits(&whole), bits(&parts));
+            prop_assert_eq!(bits(&losses), bits(&part_losses));
+            prop_assert_eq!(correct, first + second);
+        }
+    }
+
+    #[test]
+    fn evaluate_and_predict_agree_with_the_gradient_pass(case in case(6)) {
+        let examples = case.examples(0, case.len());
+        for arithmetic in Arithmetic::ALL {
+            let mut gradient = vec![0.0; case.weights.len()];
+            let (losses, correct) = case.add_gradient(arithmetic, 0, case.len(), &mut gradient);
+            let scratch = &mut Scratch::new();
+            let mut evaluated = vec![0.0; case.len()];
+            let evaluated_correct =
+                case.network.evaluate(arithmetic, scratch, &case.weights, &examples, &mut evaluated);
+            prop_assert_eq!(bits(&losses), bits(&evaluated));
+            prop_assert_eq!(correct, evaluated_correct);
+
+            let width = case.network.outputs();
+            let mut outputs = vec![0.0; case.len() * width];
+            case.network.predict(arithmetic, scratch, &case.weights, &examples.features, &mut outputs);
+            for (i, row) in outputs.chunks_exact(width).enumerate() {
+                let loss = match case.network.task() {
+                    Task::Classes(_) => {
+                        prop_assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+                        -row[usize::from(case.classes[i])].ln()
+                    }
+                    Task::Numbers(_) => {
+                        let squares = row.iter().zip(case.numbers.row(i)).map(|(o, t)| (o - t).powi(2));
+                        squares.sum::<f32>() / width as f32
+                    }
+                };
+                prop_assert!((loss - losses[i]).abs() <= 1e-4 * (1.0 + loss.abs()));
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_and_numbers_of_equal_value_give_the_same_bits(
+        pixels in prop::collection::vec(any::<u8>(), 21), classes in prop::collection::vec(0u16..3, 3)
+    ) {
+        let network = Network::new(&NetworkSpec::from_shorthand("mlp:9").unwrap(), 7, Task::Classes(3)).unwrap();
+        let weights = network.initialise(1);
+        let preprocessing = Preprocessing::uniform(7, 33.3, 1.0 / 255.0);
+        let numbers: Vec<f32> = pixels.iter().map(|&pixel| f32::from(pixel)).collect();
+        // The second form has its columns far apart in memory, as a transposed array has.
+        let columns: Vec<u8> = (0..21).map(|i| pixels[i % 3 * 7 + i / 3]).collect();
+        let forms = [
+            Rows::F32(ArrayView2::from_shape((3, 7), &numbers).unwrap()),
+            Rows::U8(ArrayView2::from_shape((7, 3), &columns).unwrap().reversed_axes()),
+            Rows::U8(ArrayView2::from_shape((3, 7), &pixels).unwrap()),
+        ];
+        let mut results = forms.map(|rows| {
+            let features = Features { rows, preprocessing: &preprocessing };
+            let examples = Examples { features, targets: Targets::Classes(&classes) };
+            let (mut gradient, mut losses) = (vec![0.0; network.parameters()], [0.0; 3]);
+            let scratch = &mut Scratch::new();
+            network.gradient(Arithmetic::Portable, scratch, &weights, &examples, &mut gradient, &mut losses);
+            (bits(&gradient), bits(&losses))
+        });
+        let last = results[2].clone();
+        results.iter_mut().for_each(|result| assert_eq!(*result, last));
+    }
+}
+
+/// More examples than go through the network at a time, and a scratch that has served a larger network before.
+#[test]
+fn sub_batches_and_reused_buffers_change_no_bit() {
+    let large =
+        Network::new(&NetworkSpec::from_shorthand("mlp:40,30,20").unwrap(), 50, Task::Classes(9)).unwrap();
+    let small =
+        Network::new(&NetworkSpec::from_shorthand("mlp:12:tanh").unwrap(), 5, Task::Classes(3)).unwrap();
+    let mut scratch = Scratch::new();
+    for network in [large, small] {
+        let (examples, features) = (700, network.features());
+        let rows =
+            Array2::from_shape_fn((examples, features), |(i, j)| ((i * 31 + j * 17) % 101) as f32 * 0.01);
+        let classes: Vec<u16> = (0..examples).map(|i| (i % network.outputs()) as u16).collect();
+        let preprocessing = Preprocessing::identity(features);
+        let part = |first: usize, end: usize| Examples {
+            features: Features {
+                rows: Rows::F32(rows.slice(ndarray::s![first..end, ..])),
+                preprocessing: &preprocessing,
+            },
+            targets: Targets::Classes(&classes[first..end]),
+        };
+        let weights = network.initialise(3);
+        let (mut whole, mut losses) = (vec![0.0; network.parameters()], vec![0.0; examples]);
+        network.gradient(
+            Arithmetic::Fused,
+            &mut scratch,
+            &weights,
+            &part(0, examples),
+            &mut whole,
+            &mut losses,
+        );
+        let (mut single, mut single_losses) = (vec![0.0; network.parameters()], vec![0.0; examples]);
+        for i in 0..examples {
+            let losses = &mut single_losses[i..=i];
+            network.gradient(
+                Arithmetic::Fused,
+                &mut Scratch::new(),
+                &weights,
+                &part(i, i + 1),
+                &mut single,
+                losses,
+            );
+        }
+        assert_eq!(bits(&whole), bits(&single));
+        assert_eq!(bits(&losses), bits(&single_losses));
+    }
+}
+
+/// The L2 penalty and its gradient, for weights but not for biases.
+#[test]
+fn penalty_and_its_gradient_agree() {
+    let spec = NetworkSpec { l2: 0.5, ..NetworkSpec::from_shorthand("mlp:3").unwrap() };
+    let network = Network::new(&spec, 2, Task::Numbers(1)).unwrap();
+    // Weights 2x3, biases 3, weights 3x1, bias 1: l2 / 2 * (6 * 1 + 3 * 4) = 4.5.
+    let weights = [1.0, -1.0, 1.0, 1.0, 1.0, -1.0, 9.0, 9.0, 9.0, 2.0, -2.0, 2.0, 9.0];
+    assert_eq!(network.penalty(&weights), 4.5);
+    // d/dw = l2 * w.
+    let wanted = [0.5, -0.5, 0.5, 0.5, 0.5, -0.5, 0.0, 0.0, 0.0, 1.0, -1.0, 1.0, 0.0];
+    let mut gradient = [1.0f64; 13];
+    network.add_penalty_gradient(&weights, &mut gradient);
+    assert_eq!(gradient, wanted.map(|g| f64::from(g) + 1.0f64));
+    let mut gradient = [0.0f32; 13];
+    network.add_penalty_gradient(&weights, &mut gradient);
+    assert_eq!(gradient, wanted);
+}
+
+/// A run that has diverged must be seen to have: nothing on the way turns NaN or infinity into an ordinary number.
+#[test]
+fn non_finite_weights_flow_through() {
+    for name in ["mlp:4", "mlp:4:tanh", "mlp:4:sigmoid", "mlp:4:none"] {
+        let network = Network::new(&NetworkSpec::from_shorthand(name).unwrap(), 3, Task::Classes(2)).unwrap();
+        let rows = Array2::from_elem((2, 3), 1.0f32);
+        let preprocessing = Preprocessing::identity(3);
+        let examples = Examples {
+            features: Features { rows: Rows::F32(rows.view()), preprocessing: &preprocessing },
+            targets: Targets::Classes(&[0, 1]),
+        };
+        let mut weights = network.initialise(1);
+        weights[0] = f32::NAN;
+        let (mut gradient, mut losses) = (vec![0.0; network.parameters()], [0.0; 2]);
+        let scratch = &mut Scratch::new();
+        let correct =
+            network.gradient(Arithmetic::Portable, scratch, &weights, &examples, &mut gradient, &mut losses);
+        assert!(losses.iter().all(|loss| loss.is_nan()), "{name}");
+        assert!(gradient.iter().any(|element| element.is_nan()), "{name}");
+        assert_eq!(correct, 0);
+    }
+}
+
+/// The first of equal outputs is the prediction.
+#[test]
+fn ties_are_predicted_as_the_first_class() {
+    let network = Network::new(&NetworkSpec::default(), 1, Task::Classes(3)).unwrap();
+    let weights = vec![0.0; network.parameters()];
+    let rows = Array2::from_elem((3, 1), 1.0f32);
+    let preprocessing = Preprocessing::identity(1);
+    let examples = Examples {
+        features: Features { rows: Rows::F32(rows.view()), preprocessing: &preprocessing },
+        targets: Targets::Classes(&[0, 1, 2]),
+    };
+    let scratch = &mut Scratch::new();
+    assert_eq!(network.evaluate(Arithmetic::Portable, scratch, &weights, &examples, &mut [0.0; 3]), 1);
+}

@@ -1,0 +1,183 @@
+//! What people write to describe networks: what is accepted, and what the answer is where it is not.
+
+use model::{
+    Activation, DenseSpec, LayerSpec, LossSpec, MAX_LAYERS, Network, NetworkSpec, SpecError, Task,
+    weights_digest,
+};
+
+fn dense(units: u32, activation: Activation) -> LayerSpec {
+    LayerSpec::Dense(DenseSpec { units, activation })
+}
+
+#[test]
+fn shorthands() {
+    let layers = |shorthand: &str| NetworkSpec::from_shorthand(shorthand).unwrap().layers;
+    assert_eq!(layers("mlp:128,64"), [dense(128, Activation::Relu), dense(64, Activation::Relu)]);
+    assert_eq!(layers("mlp:128, 64:tanh"), [dense(128, Activation::Tanh), dense(64, Activation::Tanh)]);
+    assert_eq!(layers("mlp:"), []);
+    assert_eq!(layers("linear"), []);
+}
+
+#[test]
+fn json_there_and_back() {
+    let spec = NetworkSpec::from_json(
+        r#"{"layers": [{"kind": "dense", "units": 20}, {"kind": "dense", "units": 5, "activation": "sigmoid"}],
+            "l2": 0.0001, "loss": "mean-squared-error"}"#,
+    )
+    .unwrap();
+    assert_eq!(spec.layers, [dense(20, Activation::Relu), dense(5, Activation::Sigmoid)]);
+    assert_eq!((spec.l2, spec.loss), (0.0001, Some(LossSpec::MeanSquaredError)));
+    assert_eq!(NetworkSpec::from_json(&spec.to_json()), Ok(spec));
+    assert_eq!(NetworkSpec::from_json("{}"), Ok(NetworkSpec::default()));
+}
+
+/// Each mistake is answered by one sentence that says where it is and what to do.
+#[test]
+fn mistakes_are_named() {
+    let shorthand = |text: &str| NetworkSpec::from_shorthand(text).unwrap_err().to_string();
+    assert_eq!(
+        shorthand("mpl:3"),
+        "unknown model \"mpl:3\": write mlp:128,64 (or mlp:128,64:tanh), linear, or name a .toml or .json file"
+    );
+    assert_eq!(shorthand("mlp:8,x"), "layer 2: \"x\" is not a number of units; write for example mlp:128,64");
+    assert_eq!(
+        shorthand("mlp:8,-3"),
+        "layer 2: \"-3\" is not a number of units; write for example mlp:128,64"
+    );
+    assert_eq!(shorthand("mlp:8:gelu"), "unknown activation \"gelu\": use relu, tanh, sigmoid or none");
+    assert_eq!(
+        shorthand(&format!("mlp:{}", ["1"; 65].join(","))),
+        "65 hidden layers are too many: use at most 64"
+    );
+
+    let json = |text: &str| NetworkSpec::from_json(text).unwrap_err().to_string();
+    for (text, named) in [
+        (r#"{"layer": []}"#, "`layer`"),
+        (r#"{"layers": [{"kind": "dens", "units": 3}]}"#, "`dens`"),
+        (r#"{"layers": [{"kind": "dense", "units": 3, "activaton": "relu"}]}"#, "`activaton`"),
+        (r#"{"layers": [{"kind": "dense"}]}"#, "`units`"),
+        (r#"{"layers": ["#, "line 1"),
+    ] {
+        let message = json(text);
+        assert!(message.contains(named), "{message} should name {named}");
+    }
+
+    let network = |text: &str, features, task| {
+        Network::new(&NetworkSpec::from_shorthand(text).unwrap(), features, task).unwrap_err().to_string()
+    };
+    assert_eq!(network("mlp:8,0", 4, Task::Classes(2)), "layer 2: 0 units do not work; use 1 to 1048576");
+    assert_eq!(
+        network("mlp:8,2000000", 4, Task::Classes(2)),
+        "layer 2: 2000000 units do not work; use 1 to 1048576"
+    );
+    assert_eq!(
+        network("mlp:100000,100000", 784, Task::Classes(10)),
+        "layer 2: 100000 inputs times 100000 units bring the network to 10078600000 parameters, more than \
+         268435456; use fewer units"
+    );
+    assert_eq!(
+        network("linear", 0, Task::Classes(2)),
+        "the data has 0 features; a network needs 1 to 16777216"
+    );
+    assert_eq!(
+        network("linear", 4, Task::Classes(1)),
+        "the data has 1 classes; classification needs 2 to 65536 (is the label column right?)"
+    );
+    assert_eq!(
+        network("linear", 4, Task::Numbers(0)),
+        "the data has 0 target columns; a network needs 1 to 1048576"
+    );
+
+    let with = |l2: f32, loss| {
+        let spec = NetworkSpec { l2, loss, ..NetworkSpec::default() };
+        Network::new(&spec, 4, Task::Classes(3)).unwrap_err().to_string()
+    };
+    for l2 in [-1.0, f32::NAN, f32::INFINITY] {
+        assert_eq!(
+            with(l2, None),
+            format!("l2 = {l2} does not work; use 0 or a small positive number such as 0.0001")
+        );
+    }
+    assert_eq!(
+        with(0.0, Some(LossSpec::MeanSquaredError)),
+        "loss mean-squared-error does not suit these targets; leave it out or write softmax-cross-entropy"
+    );
+}
+
+#[test]
+fn too_many_layers_are_refused_in_every_form() {
+    let spec =
+        NetworkSpec { layers: vec![dense(1, Activation::Relu); MAX_LAYERS + 1], ..NetworkSpec::default() };
+    let refused = Err(SpecError::TooManyLayers { layers: MAX_LAYERS + 1 });
+    assert_eq!(Network::new(&spec, 1, Task::Classes(2)).map(|_| ()), refused);
+}
+
+#[test]
+fn parameters_lie_layer_after_layer_without_gaps() {
+    let spec = NetworkSpec::from_shorthand("mlp:128,64").unwrap();
+    let network = Network::new(&spec, 784, Task::Classes(10)).unwrap();
+    let blocks: Vec<_> = network
+        .layout()
+        .iter()
+        .map(|block| (block.name.as_str(), block.shape.clone(), block.range.clone(), block.is_weight))
+        .collect();
+    assert_eq!(
+        blocks,
+        [
+            ("layers.0.weight", vec![784, 128], 0..100_352, true),
+            ("layers.0.bias", vec![128], 100_352..100_480, false),
+            ("layers.1.weight", vec![128, 64], 100_480..108_672, true),
+            ("layers.1.bias", vec![64], 108_672..108_736, false),
+            ("layers.2.weight", vec![64, 10], 108_736..109_376, true),
+            ("layers.2.bias", vec![10], 109_376..109_386, false),
+        ]
+    );
+    assert_eq!(network.parameters(), 109_386);
+}
+
+/// Saved runs are resumed and compared by these: a change here is a change of what a seed means.
+#[test]
+fn initial_weights_are_pinned() {
+    let network =
+        Network::new(&NetworkSpec::from_shorthand("mlp:128,64").unwrap(), 784, Task::Classes(10)).unwrap();
+    let digest: String =
+        weights_digest(&network.initialise(42)).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(digest, "eff2b5111ec17b91ca47c0b00067013ce40bdbfb5b26d5b826bd8554e98fb52a");
+}
+
+/// He before a relu, Glorot elsewhere; no bias; no two layers and no two seeds alike.
+#[test]
+fn initial_weights_have_the_right_spread() {
+    let spec = NetworkSpec {
+        layers: vec![dense(50, Activation::Relu), dense(50, Activation::Tanh)],
+        ..NetworkSpec::default()
+    };
+    let network = Network::new(&spec, 50, Task::Classes(50)).unwrap();
+    let weights = network.initialise(7);
+    let block = |i: usize| &weights[network.layout()[i].range.clone()];
+    // Uniform in -l .. l has variance l^2 / 3: 2 / fan_in, and 2 / (fan_in + fan_out).
+    for (i, variance) in [(0, 2.0 / 50.0), (2, 2.0 / 100.0), (4, 2.0 / 100.0)] {
+        let squares: f32 = block(i).iter().map(|w| w * w).sum();
+        let measured = squares / block(i).len() as f32;
+        assert!((measured / variance - 1.0).abs() < 0.1, "{i}: {measured} and not {variance}");
+        let limit = (3.0 * variance).sqrt();
+        assert!(block(i).iter().all(|w| w.abs() <= limit));
+        assert!(block(i + 1).iter().all(|&b| b == 0.0));
+    }
+    assert_ne!(block(2), block(4));
+    assert_ne!(weights, network.initialise(8));
+    assert_eq!(weights, network.initialise(7));
+}
+
+#[test]
+fn arithmetic_names() {
+    use model::Arithmetic;
+    for arithmetic in Arithmetic::ALL {
+        assert_eq!(arithmetic.to_string().parse(), Ok(arithmetic));
+        assert_eq!(serde_json::to_string(&arithmetic).unwrap(), format!("\"{arithmetic}\""));
+    }
+    assert_eq!(
+        "fast".parse::<Arithmetic>().unwrap_err().to_string(),
+        "unknown arithmetic \"fast\": use portable or fused"
+    );
+}
