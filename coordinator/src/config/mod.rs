@@ -15,11 +15,10 @@ use std::path::{Path, PathBuf};
 use model::{Arithmetic, NetworkSpec};
 use serde::{Deserialize, Serialize};
 
+pub use crate::data::TaskKind;
 pub use error::ConfigError;
 pub use file::{ConfigFile, MINIBATCH_MAX, ModelChoice};
-pub use values::{
-    DEFAULT_PORT, DataSource, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, Optimizer, TaskKind,
-};
+pub use values::{DEFAULT_PORT, DataSource, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, Optimizer};
 
 /// A run, fully described. The same configuration and data give the same weights, bit for bit;
 /// what cannot change the weights is grouped at the end.

@@ -1,8 +1,10 @@
 //! What a training came to: the object that `--json` prints and the lines that people read.
 
+pub(crate) mod words;
+
 use serde::Serialize;
 
-use crate::words::{count, counted, duration, loss, percent};
+use self::words::{count, counted, duration, loss, percent};
 
 /// The outcome of a training. Field names are the JSON's; whatever is unknown is `null` there.
 #[derive(Debug, Clone, PartialEq, Serialize)]

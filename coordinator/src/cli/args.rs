@@ -1,0 +1,318 @@
+//! What can be typed. This is the manual too: the comments on the fields are the text of `--help`.
+//!
+//! Nothing is decided here. The settings of a run become a [`ConfigFile`], which
+//! [`crate::config`] completes and checks; so a flag and the key of the same name in a
+//! configuration file mean the same and fail with the same sentence.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser as _;
+use clap::{Args, Parser, Subcommand};
+use model::Arithmetic;
+
+use crate::config::{
+    ConfigFile, DataSource, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, ModelChoice, Optimizer,
+    TaskKind, defaults,
+};
+
+/// Trains neural networks on borrowed browser tabs.
+///
+/// Whoever opens the page lends their machine. The trained weights are the same, bit for bit,
+/// whoever helps and however often they come and go.
+#[derive(Debug, Parser)]
+#[command(name = "shoal", version, propagate_version = true, max_term_width = 100, after_help = FIRST_STEPS)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Say more on standard error; twice for everything (SHOAL_LOG takes a finer filter)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+}
+
+const FIRST_STEPS: &str = "First steps:
+  shoal demo                                     train on handwritten digits, open the page it names
+  shoal train --data table.csv --label price     train on your own data
+  shoal evaluate runs/table --data more.csv      see how good it is
+  shoal predict runs/table --data new.csv        use it";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train on the embedded MNIST, handwritten digits; nothing is downloaded
+    ///
+    /// Begins as soon as one browser tab lends itself, or after 15 seconds with a worker of its
+    /// own. On a terminal it goes on serving the page until Ctrl-C.
+    Demo(DemoArgs),
+    /// Train on your data
+    Train(TrainArgs),
+    /// Go on with a run where it was saved
+    Resume(ResumeArgs),
+    /// Lend this machine to a training elsewhere, without a browser
+    Volunteer(VolunteerArgs),
+    /// Measure a trained model on data with known answers
+    Evaluate(EvaluateArgs),
+    /// Apply a trained model: CSV on standard output, one line an example
+    Predict(PredictArgs),
+}
+
+/// `shoal demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Let phones and other machines on the network help, and show a QR code of the address
+    #[arg(long)]
+    pub lan: bool,
+    /// The training.
+    #[command(flatten)]
+    pub training: TrainingArgs,
+    /// The serving.
+    #[command(flatten)]
+    pub serving: ServingArgs,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `shoal train`
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Take settings from a TOML file with keys named like these flags; flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The training.
+    #[command(flatten)]
+    pub training: TrainingArgs,
+    /// The serving.
+    #[command(flatten)]
+    pub serving: ServingArgs,
+    /// The output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `shoal resume`
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run directory
+    pub run: PathBuf,
+    /// Raise the limit on iterations
+    #[arg(long, value_name = "N")]
+    pub iterations: Option<u64>,
+    /// Stop at another test accuracy, a share such as 0.97
+    #[arg(long, value_name = "A")]
+    pub target_accuracy: Option<Fraction>,
+    /// The serving.
+    #[command(flatten)]
+    pub serving: ServingArgs,
+    /// Print the result as one JSON object, the last line of standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `shoal volunteer`
+#[derive(Debug, Args)]
+pub struct VolunteerArgs {
+    /// The address of the page, such as http://192.168.1.20:8080
+    pub url: String,
+    /// Cores to lend [default: all but one]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(LOCAL_WORKERS_MAX)))]
+    pub cores: Option<u16>,
+}
+
+/// `shoal evaluate`
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// The run directory
+    pub run: PathBuf,
+    /// A CSV file or a directory of IDX files with known answers, or embedded:mnist
+    #[arg(long, value_name = "PATH")]
+    pub data: DataSource,
+    /// How to read it.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `shoal predict`
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// The run directory
+    pub run: PathBuf,
+    /// A CSV file, with or without the label column, a directory of IDX files, or embedded:mnist
+    #[arg(long, value_name = "PATH")]
+    pub data: DataSource,
+    /// How to read it.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+}
+
+/// How to read a file for a trained model.
+#[derive(Debug, Args)]
+pub struct ReadingArgs {
+    /// Whether a CSV file starts with a header [default: told from its first rows]
+    #[arg(long, value_name = "BOOL")]
+    pub header: Option<bool>,
+}
+
+/// What to train on.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
+    /// A CSV file or a directory of IDX files, plain or .gz, or embedded:mnist
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<DataSource>,
+    /// The column to predict, by name or index from 0 (-1 is the last); repeat it to predict
+    /// several numbers [default: the column called label, class or target, else the last]
+    #[arg(long, value_name = "COLUMN", allow_negative_numbers = true)]
+    pub label: Vec<String>,
+    /// What the label is: classes or numbers [default: told from its values]
+    #[arg(long, value_name = "KIND", value_parser = task_kind())]
+    pub task: Option<TaskKind>,
+    /// Whether a CSV file starts with a header [default: told from its first rows]
+    #[arg(long, value_name = "BOOL")]
+    pub header: Option<bool>,
+    /// Examples to test with, read like the data
+    #[arg(long, value_name = "PATH", conflicts_with = "test_fraction")]
+    pub test: Option<PathBuf>,
+    #[arg(
+        long, value_name = "F",
+        help = format!("Share of the data to set aside for testing, 0 for none [default: {}, unless the data has a \
+                        test part]", defaults::TEST_FRACTION)
+    )]
+    #[allow(missing_docs)]
+    pub test_fraction: Option<Fraction>,
+}
+
+/// How to train.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Training")]
+#[allow(missing_docs)]
+pub struct TrainingArgs {
+    #[arg(
+        long, value_name = "SPEC|FILE",
+        help = format!("The network: layer widths such as mlp:128,64 or mlp:32:tanh, linear, or a .toml or .json file \
+                        [default: {}]", defaults::MODEL)
+    )]
+    pub model: Option<String>,
+    /// Weight of the L2 penalty on large weights [default: 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub l2: Option<f32>,
+    #[arg(long, value_name = "N", help = format!("Examples in a minibatch [default: {}]", defaults::MINIBATCH))]
+    pub minibatch: Option<u32>,
+    /// How the weights are improved [default: lbfgs]
+    #[arg(long, value_name = "NAME")]
+    pub optimizer: Option<Optimizer>,
+    #[arg(long, value_name = "N", help = format!("Most iterations to take [default: {}]", defaults::ITERATIONS))]
+    pub iterations: Option<u64>,
+    /// Stop early at this test accuracy, a share such as 0.97
+    #[arg(long, value_name = "A")]
+    pub target_accuracy: Option<Fraction>,
+    #[arg(
+        long, value_name = "S",
+        help = format!("Decides the start weights, the split and the shuffle [default: {}]", defaults::SEED)
+    )]
+    pub seed: Option<u64>,
+    /// How products are added up: portable runs in every browser, fused is faster where it runs
+    /// [default: portable]
+    #[arg(long, value_name = "NAME", value_parser = arithmetic())]
+    pub arithmetic: Option<Arithmetic>,
+}
+
+/// Whom to let in and wait for. Nothing here changes the trained weights.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Volunteers")]
+pub struct ServingArgs {
+    /// Address to serve the page on, or just a port; 0.0.0.0:8080 lets the network in
+    /// [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<Listen>,
+    /// Another name under which the page may be opened, such as shoal.example.org; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
+    /// Own help: auto (until the volunteers together are faster), or a number of cores; with 0 it
+    /// only steps in for a stuck unit [default: auto]
+    #[arg(long, value_name = "auto|N")]
+    pub local_workers: Option<LocalWorkers>,
+    /// Wait for so many volunteers before beginning [default: 0; in the demo 1]
+    #[arg(long, value_name = "VOLUNTEERS")]
+    pub wait_for: Option<u32>,
+    /// Begin without them after this time [default: never; in the demo 15]
+    #[arg(long, value_name = "SECONDS")]
+    pub wait_seconds: Option<u32>,
+}
+
+/// Where the results go.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Results")]
+pub struct OutputArgs {
+    /// The run directory to make [default: one in runs/, named after the data]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print the result as one JSON object, the last line of standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl DataArgs {
+    /// The same as configuration.
+    pub fn config(self) -> ConfigFile {
+        let Self { data, label, task, header, test, test_fraction } = self;
+        let label = (!label.is_empty()).then_some(label);
+        ConfigFile { data, label, task, header, test, test_fraction, ..ConfigFile::default() }
+    }
+}
+
+impl TrainingArgs {
+    /// The same as configuration.
+    pub fn config(self) -> ConfigFile {
+        let Self { model, l2, minibatch, optimizer, iterations, target_accuracy, seed, arithmetic } = self;
+        let model = model.map(ModelChoice::Text);
+        ConfigFile {
+            model,
+            l2,
+            minibatch,
+            optimizer,
+            iterations,
+            target_accuracy,
+            seed,
+            arithmetic,
+            ..ConfigFile::default()
+        }
+    }
+}
+
+impl ServingArgs {
+    /// The same as configuration.
+    pub fn config(self) -> ConfigFile {
+        let Self { listen, allow_host, local_workers, wait_for, wait_seconds } = self;
+        let allow_host = (!allow_host.is_empty()).then_some(allow_host);
+        ConfigFile { listen, allow_host, local_workers, wait_for, wait_seconds, ..ConfigFile::default() }
+    }
+}
+
+fn task_kind() -> impl clap::builder::TypedValueParser<Value = TaskKind> {
+    PossibleValuesParser::new(["classes", "numbers"]).try_map(|name| name.parse::<TaskKind>())
+}
+
+fn arithmetic() -> impl clap::builder::TypedValueParser<Value = Arithmetic> {
+    PossibleValuesParser::new(Arithmetic::ALL.map(Arithmetic::name))
+        .try_map(|name| name.parse::<Arithmetic>())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,32 @@
+//! `shoal demo`: a training that needs nothing but the binary.
+
+use std::io::{self, IsTerminal as _};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use indicatif::MultiProgress;
+
+use super::args::DemoArgs;
+use super::launch::{self, Place, Show};
+use crate::config::{ConfigFile, DataSource, Listen};
+
+/// How long the demo waits for a browser tab before it begins by itself.
+const WAIT_SECONDS: u32 = 15;
+
+pub(super) fn run(args: DemoArgs, bars: MultiProgress) -> anyhow::Result<()> {
+    let DemoArgs { lan, training, serving, output } = args;
+    let demo = ConfigFile {
+        data: Some(DataSource::EmbeddedMnist),
+        wait_for: Some(1),
+        wait_seconds: Some(WAIT_SECONDS),
+        ..ConfigFile::default()
+    };
+    let mut config = training.config().or(serving.config()).or(demo).resolve()?;
+    if lan {
+        // All addresses, on the port asked for.
+        config.listen = Listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen.0.port())));
+    }
+    let place = output.out.map_or_else(|| Place::Numbered("demo".to_owned()), Place::Exactly);
+    let keep_serving = io::stdout().is_terminal() && io::stderr().is_terminal();
+    let show = Show { bars, json: output.json, invite_phones: lan, keep_serving };
+    launch::begin(config, place, show)
+}

@@ -1,0 +1,120 @@
+//! A trained network applied to many examples, on all cores of this machine.
+//!
+//! Threads take chunks of a fixed size and each chunk's result has a fixed place, so that neither
+//! the number of threads nor their order changes a bit.
+
+use std::num::NonZero;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use model::{Arithmetic, Examples, Features, Network, Preprocessing, Scratch};
+
+use crate::data::{ExampleTable, FeatureRows};
+
+/// Examples that a thread takes at a time.
+const CHUNK: usize = 1024;
+/// Most threads.
+const THREADS_MAX: usize = 256;
+
+/// A network with its weights.
+#[derive(Debug)]
+pub(super) struct Trained<'a> {
+    pub(super) network: &'a Network,
+    pub(super) arithmetic: Arithmetic,
+    pub(super) weights: &'a [f32],
+    pub(super) preprocessing: &'a Preprocessing,
+}
+
+/// The network's loss over some examples.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Measured {
+    /// Sum over the examples, without the L2 penalty.
+    pub(super) loss_sum: f64,
+    /// Right predictions; 0 for numbers.
+    pub(super) correct: u64,
+}
+
+impl Trained<'_> {
+    /// Loss and right predictions over all examples.
+    pub(super) fn measure(&self, table: &ExampleTable) -> Measured {
+        let parts = in_chunks(0..table.len(), |scratch, range| {
+            let features = Features { rows: table.rows(range.clone()), preprocessing: self.preprocessing };
+            let examples = Examples { features, targets: table.targets(range.clone()) };
+            let mut losses = vec![0.0; range.len()];
+            let correct =
+                self.network.evaluate(self.arithmetic, scratch, self.weights, &examples, &mut losses);
+            Measured { loss_sum: losses.iter().copied().map(f64::from).sum(), correct: u64::from(correct) }
+        });
+        parts.into_iter().fold(Measured::default(), |sum, part| Measured {
+            loss_sum: sum.loss_sum + part.loss_sum,
+            correct: sum.correct + part.correct,
+        })
+    }
+
+    /// The network's answers to a range of examples, row-major: probabilities of the classes, or
+    /// standardised numbers.
+    pub(super) fn answers(&self, rows: &FeatureRows, range: Range<usize>) -> Vec<f32> {
+        let parts = in_chunks(range, |scratch, range| {
+            let mut outputs = vec![0.0; range.len() * self.network.outputs()];
+            let features = Features { rows: rows.rows(range), preprocessing: self.preprocessing };
+            self.network.predict(self.arithmetic, scratch, self.weights, &features, &mut outputs);
+            outputs
+        });
+        parts.concat()
+    }
+}
+
+/// Ranges of `examples` that are best worked on at a time, so that results need not all be held.
+pub(super) fn batches(examples: usize) -> impl Iterator<Item = Range<usize>> {
+    let batch = 4 * CHUNK * threads();
+    (0..examples).step_by(batch).map(move |first| first..examples.min(first + batch))
+}
+
+/// `work` over all chunks of `range`, on all cores; the results are in the chunks' order.
+fn in_chunks<T: Send>(range: Range<usize>, work: impl Fn(&mut Scratch, Range<usize>) -> T + Sync) -> Vec<T> {
+    let chunks = range.len().div_ceil(CHUNK);
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..threads().min(chunks) {
+            let (sender, next, work, range) = (sender.clone(), &next, &work, &range);
+            scope.spawn(move || {
+                let mut scratch = Scratch::new();
+                loop {
+                    let chunk = next.fetch_add(1, Ordering::Relaxed);
+                    if chunk >= chunks {
+                        return;
+                    }
+                    let first = range.start + chunk * CHUNK;
+                    let result = work(&mut scratch, first..range.end.min(first + CHUNK));
+                    if sender.send((chunk, result)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    drop(sender);
+    let mut results: Vec<(usize, T)> = receiver.into_iter().collect();
+    results.sort_by_key(|&(chunk, _)| chunk);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_example_is_worked_on_once_and_in_order() {
+        let ranges = in_chunks(3..3 + 5 * CHUNK + 1, |_, range| range);
+        let all: Vec<usize> = ranges.into_iter().flatten().collect();
+        assert_eq!(all, (3..3 + 5 * CHUNK + 1).collect::<Vec<_>>());
+        assert!(in_chunks(7..7, |_, range| range).is_empty());
+    }
+}

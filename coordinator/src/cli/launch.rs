@@ -1,0 +1,247 @@
+//! From a configuration to a result: what `demo`, `train` and `resume` have in common.
+
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::bail;
+use indicatif::MultiProgress;
+use model::{LayerSpec, Network};
+use tokio::runtime::Runtime;
+
+use super::lines::Lines;
+use super::output::{results, say};
+use super::terminal::Terminal;
+use super::{misuse, stop};
+use crate::config::{DataSource, Fraction, RunConfig, defaults};
+use crate::data::{self, LoadOptions, Prepared};
+use crate::driver::Checkpoint;
+use crate::progress::{Event, Observer};
+use crate::report::words::{count, counted};
+use crate::report::{StopReason, Summary};
+use crate::run_directory::RunDirectory;
+use crate::training::{self, Training};
+
+/// Runs of one name that are told apart by a number.
+const NUMBERED_MAX: u32 = 10_000;
+/// Where runs go that are given no place.
+const RUNS: &str = "runs";
+/// How long sockets and timers get to end after the result is there.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
+/// Where a new run is kept.
+pub(super) enum Place {
+    /// Here, and nowhere else.
+    Exactly(PathBuf),
+    /// In the first of `runs/name`, `runs/name-2`, ... that does not exist.
+    Numbered(String),
+}
+
+/// How a training is shown.
+pub(super) struct Show {
+    pub(super) bars: MultiProgress,
+    /// The result is one JSON object.
+    pub(super) json: bool,
+    /// A QR code of the address is shown.
+    pub(super) invite_phones: bool,
+    /// The page is served until Ctrl-C when the model is saved.
+    pub(super) keep_serving: bool,
+}
+
+/// Trains from the start.
+pub(super) fn begin(mut config: RunConfig, place: Place, show: Show) -> anyhow::Result<()> {
+    let data = prepare(&mut config)?;
+    let network = network(&config, &data)?;
+    // Last, so that a mistake above leaves nothing behind.
+    let directory = RunDirectory::create(&place.path()?, &config.to_toml())?;
+    train(Work { config, data, network, directory, checkpoint: None }, show)
+}
+
+/// What to train.
+pub(super) struct Work {
+    pub(super) config: RunConfig,
+    pub(super) data: Prepared,
+    pub(super) network: Network,
+    pub(super) directory: RunDirectory,
+    pub(super) checkpoint: Option<Checkpoint>,
+}
+
+/// Trains, shows it, and prints what came out.
+pub(super) fn train(work: Work, show: Show) -> anyhow::Result<()> {
+    let Show { bars, json, invite_phones, keep_serving } = show;
+    introduce(&work);
+    let outcome = Arc::new(Outcome { json, shown: AtomicBool::new(false) });
+    let on_screen: Box<dyn Observer + Send> = if io::stderr().is_terminal() {
+        Box::new(Terminal::new(bars.clone(), invite_phones))
+    } else {
+        Box::new(Lines::default())
+    };
+    let observer =
+        if keep_serving { Box::new(Serving { on_screen, outcome: Arc::clone(&outcome) }) } else { on_screen };
+    let Work { config, data, network, directory, checkpoint } = work;
+    let (data, directory) = (Arc::new(data), Arc::new(directory));
+    let training = Training { config, data, network, directory, checkpoint, observer, keep_serving };
+
+    let runtime = Runtime::new()?;
+    let summary = runtime.block_on(async {
+        let stop = stop::requested(bars.clone(), Arc::clone(&outcome));
+        training::run(training, stop).await
+    });
+    runtime.shutdown_timeout(SHUTDOWN);
+    bars.clear()?;
+    outcome.show(&summary?)
+}
+
+/// Reads the data that a configuration names, and settles what only the data can tell.
+pub(super) fn prepare(config: &mut RunConfig) -> anyhow::Result<Prepared> {
+    let options = LoadOptions { labels: config.label.clone(), task: config.task, header: config.header };
+    let (train, own_test) = match &config.data {
+        DataSource::EmbeddedMnist if options != LoadOptions::default() => {
+            return Err(misuse(
+                "the embedded MNIST has its own labels; leave out --label, --task and --header",
+            ));
+        }
+        DataSource::EmbeddedMnist => {
+            let (train, test) = data::mnist()?;
+            (train, Some(test))
+        }
+        DataSource::Path(path) => {
+            let loaded = data::load(path, &options)?;
+            (loaded.train, loaded.test)
+        }
+    };
+    let test = match &config.test {
+        Some(path) => Some(data::load_test(path, &train, &options)?),
+        None => own_test,
+    };
+    let by_default = || match test {
+        Some(_) => Fraction::ZERO,
+        None => Fraction::new(defaults::TEST_FRACTION).expect("the default is a share"),
+    };
+    let fraction = config.test_fraction.unwrap_or_else(by_default);
+    config.test_fraction = Some(fraction);
+    let prepared = data::prepare(train, test, fraction.get(), config.seed)?;
+    let fingerprint = blake3::Hash::from_bytes(prepared.fingerprint).to_hex().to_string();
+    if config.data_fingerprint.as_ref().is_some_and(|started_with| *started_with != fingerprint) {
+        bail!(
+            "{} is not the data that this run was started with; put that back, or start a new run",
+            config.data
+        );
+    }
+    config.data_fingerprint = Some(fingerprint);
+    if config.target_accuracy.is_some() && (prepared.test.is_none() || prepared.class_names().is_none()) {
+        return Err(misuse(
+            "target-accuracy: there is no test accuracy to reach, which needs classes and test examples; leave it out",
+        ));
+    }
+    Ok(prepared)
+}
+
+/// The network that a configuration describes, made for the data.
+pub(super) fn network(config: &RunConfig, data: &Prepared) -> anyhow::Result<Network> {
+    Network::new(&config.model, data.schema.features, data.task())
+        .map_err(|error| misuse(format!("model: {error}")))
+}
+
+impl Place {
+    fn path(self) -> anyhow::Result<PathBuf> {
+        let name = match self {
+            Self::Exactly(path) => return Ok(path),
+            Self::Numbered(name) => file_name(&name),
+        };
+        let numbered = |number| match number {
+            1 => Path::new(RUNS).join(&name),
+            number => Path::new(RUNS).join(format!("{name}-{number}")),
+        };
+        (1..=NUMBERED_MAX).map(numbered).find(|path| !path.exists()).ok_or_else(|| {
+            misuse(format!(
+                "there are {NUMBERED_MAX} runs called {name} in {RUNS}; name another place with --out"
+            ))
+        })
+    }
+}
+
+/// A name that is safe as a file's on every system.
+fn file_name(name: &str) -> String {
+    let safe = |character: char| match character {
+        character if character.is_alphanumeric() => character.to_ascii_lowercase(),
+        _ => '-',
+    };
+    name.chars().map(safe).collect()
+}
+
+fn introduce(work: &Work) {
+    let Work { config, data, network, directory, .. } = work;
+    let mut widths = vec![network.features().to_string()];
+    widths.extend(config.model.layers.iter().map(|layer| match layer {
+        LayerSpec::Dense(dense) => dense.units.to_string(),
+    }));
+    widths.push(network.outputs().to_string());
+    let test = data.test.as_ref().map_or(0, data::ExampleTable::len);
+    say(format!(
+        "Training a {} network with {} on {} of {}, testing on {}; the run is kept in {}.",
+        widths.join("-"),
+        counted(network.parameters(), "parameter"),
+        counted(data.train.len(), "example"),
+        config.data.name(),
+        if test == 0 { "none".to_owned() } else { count(test) },
+        directory.path().display(),
+    ));
+}
+
+/// The result, which is printed once.
+pub(super) struct Outcome {
+    json: bool,
+    shown: AtomicBool,
+}
+
+impl Outcome {
+    pub(super) fn is_shown(&self) -> bool {
+        self.shown.load(Ordering::Acquire)
+    }
+
+    fn show(&self, summary: &Summary) -> anyhow::Result<()> {
+        if self.shown.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        results(|output| {
+            if self.json {
+                writeln!(output, "{}", summary.to_json())?;
+            } else {
+                write!(output, "{}", summary.to_text())?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Prints the result as soon as the model is saved, for a training that goes on serving then.
+struct Serving {
+    on_screen: Box<dyn Observer + Send>,
+    outcome: Arc<Outcome>,
+}
+
+impl Observer for Serving {
+    fn event(&mut self, event: &Event) {
+        self.on_screen.event(event);
+        if let Event::Finished(summary) = event {
+            // On a terminal: there is nobody else to tell that it cannot be written to.
+            let _ = self.outcome.show(summary);
+            if summary.stop_reason != StopReason::Interrupted {
+                say("The page stays open; Ctrl-C ends it.");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_named_after_its_data_in_characters_every_system_takes() {
+        assert_eq!(file_name("Breast Cancer:2"), "breast-cancer-2");
+    }
+}

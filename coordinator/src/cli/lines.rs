@@ -1,0 +1,53 @@
+//! A training as it looks in a log: one line for everything that happens, no line twice.
+
+use super::output::say;
+use crate::progress::{Event, IterationReport, Observer};
+use crate::report::words::{counted, duration, loss, percent, rate};
+
+/// Writes the training as lines to standard error.
+#[derive(Default)]
+pub(super) struct Lines {
+    /// Without its numbers.
+    last_sentence: String,
+}
+
+impl Observer for Lines {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Listening { addresses } => {
+                let urls: Vec<String> = addresses.iter().map(|address| format!("http://{address}")).collect();
+                say(format!("listening on {}", urls.join(" ")));
+            }
+            Event::Waiting { sentence } => {
+                // A countdown is one line.
+                let essence = sentence.replace(|character: char| character.is_ascii_digit(), "");
+                if essence != self.last_sentence {
+                    self.last_sentence = essence;
+                    say(sentence);
+                }
+            }
+            Event::Iteration(report) => say(line(report)),
+            Event::Note { text } => say(text),
+            // The bar's business; and the result follows on standard output.
+            Event::Round(_) | Event::Finished(_) => {}
+        }
+    }
+}
+
+fn line(report: &IterationReport) -> String {
+    let mut line = format!("iteration {}/{}", report.iteration, report.iterations_max);
+    line += &format!(", train loss {}", loss(report.train_loss));
+    if let Some(test_loss) = report.test_loss {
+        line += &format!(", test loss {}", loss(test_loss));
+    }
+    if let Some(accuracy) = report.test_accuracy {
+        line += &format!(", test accuracy {}", percent(accuracy));
+    }
+    line += &format!(", {}", counted(report.volunteers, "volunteer"));
+    line += &format!(", {} examples/s", rate(report.examples_per_second));
+    line += &format!(", {} so far", duration(report.seconds));
+    if let Some(seconds) = report.eta_seconds {
+        line += &format!(", {} left", duration(seconds));
+    }
+    line
+}

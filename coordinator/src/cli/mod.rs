@@ -1,0 +1,110 @@
+//! The command line.
+//!
+//! [`args`] is what can be typed, one file per command is what then happens, and this file turns
+//! errors into exit codes: 0 for success, 1 for failure, 2 for misuse, that is for what only the
+//! person who typed it can mend. Results go to standard output, all else to standard error.
+
+pub mod args;
+mod demo;
+mod evaluate;
+mod inference;
+mod launch;
+mod lines;
+mod logging;
+mod output;
+mod phones;
+mod predict;
+mod resume;
+mod stop;
+mod terminal;
+mod train;
+mod trained;
+mod volunteer;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use indicatif::MultiProgress;
+
+use self::args::{Cli, Command};
+use self::output::{ReaderGone, say};
+use crate::config::ConfigError;
+use crate::data::DataError;
+
+const FAILURE: u8 = 1;
+const MISUSE: u8 = 2;
+
+/// Does what the process's arguments say.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let Err(error) = run(cli) else { return ExitCode::SUCCESS };
+    if error.is::<ReaderGone>() {
+        return ExitCode::SUCCESS;
+    }
+    say(format!("error: {}", sentence(&error)));
+    ExitCode::from(if is_misuse(&error) { MISUSE } else { FAILURE })
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let bars = MultiProgress::new();
+    logging::start(cli.verbose, bars.clone())?;
+    match cli.command {
+        Command::Demo(args) => demo::run(args, bars),
+        Command::Train(args) => train::run(args, bars),
+        Command::Resume(args) => resume::run(args, bars),
+        Command::Volunteer(args) => volunteer::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Predict(args) => predict::run(args),
+    }
+}
+
+/// A mistake in what was typed, found by a command itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misuse(String);
+
+fn misuse(problem: impl Into<String>) -> anyhow::Error {
+    Misuse(problem.into()).into()
+}
+
+fn is_misuse(error: &anyhow::Error) -> bool {
+    let about_flags = |error: &DataError| matches!(error, DataError::Label { .. } | DataError::Split { .. });
+    error.is::<Misuse>() || error.is::<ConfigError>() || error.downcast_ref().is_some_and(about_flags)
+}
+
+/// The error and its causes as one line. Many errors name their cause themselves; it is not
+/// repeated.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut sentence = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if sentence.is_empty() {
+            sentence = cause;
+        } else if !sentence.contains(&cause) {
+            sentence = format!("{sentence}: {cause}");
+        }
+    }
+    sentence.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_that_is_named_already_is_not_repeated() {
+        let source = io::Error::new(io::ErrorKind::NotFound, "no such file");
+        let error = ConfigError::Read { path: PathBuf::from("run.toml"), source };
+        let error = anyhow::Error::new(error).context("cannot begin");
+        assert_eq!(sentence(&error), "cannot begin: cannot read run.toml: no such file");
+        assert!(is_misuse(&error));
+    }
+
+    #[test]
+    fn an_error_is_one_line() {
+        assert_eq!(sentence(&misuse("one\n  two")), "one two");
+    }
+}

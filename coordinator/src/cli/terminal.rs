@@ -1,0 +1,137 @@
+//! A training as it looks on a terminal: two lines that stay, and what else there is to say above
+//! them.
+
+use std::net::SocketAddr;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::output::say;
+use super::phones;
+use crate::progress::{Event, IterationReport, Observer, RoundProgress};
+use crate::report::words::{counted, duration, loss, percent, rate};
+
+/// Steps of the bar for one iteration, so that it also moves within a round.
+const STEPS: u64 = 1000;
+
+/// Shows the training on a terminal.
+pub(super) struct Terminal {
+    bars: MultiProgress,
+    bar: Option<ProgressBar>,
+    last: Option<IterationReport>,
+    /// Whether phones are invited by a QR code.
+    invite_phones: bool,
+}
+
+impl Terminal {
+    pub(super) fn new(bars: MultiProgress, invite_phones: bool) -> Self {
+        Self { bars, bar: None, last: None, invite_phones }
+    }
+
+    fn say(&self, line: &str) {
+        self.bars.suspend(|| say(line));
+    }
+
+    /// The bar, put on the screen when it is first needed.
+    fn bar(&mut self) -> &ProgressBar {
+        let bars = &self.bars;
+        self.bar.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{prefix:.bold} {wide_bar:.cyan/blue.dim}\n{msg}")
+                .expect("the template is valid")
+                .progress_chars("━╸─");
+            bars.add(ProgressBar::new(STEPS).with_style(style))
+        })
+    }
+
+    fn listening(&self, addresses: &[SocketAddr]) {
+        let Some(nearest) = addresses.first() else { return };
+        self.say(&format!("Open http://{nearest} in a browser to lend it to the training."));
+        if !self.invite_phones {
+            for address in &addresses[1..] {
+                self.say(&format!("From other machines: http://{address}"));
+            }
+            return;
+        }
+        let Some(address) = phones::address(addresses) else {
+            self.say("No network was found: only this machine can open the page.");
+            return;
+        };
+        let url = format!("http://{address}");
+        self.say(&format!("From phones and other machines on this network: {url}"));
+        if let Some(code) = phones::qr_code(&url) {
+            self.say(&format!("\n{code}\n"));
+        }
+    }
+
+    fn iteration(&mut self, report: &IterationReport) {
+        let prefix = format!("iteration {}/{}", report.iteration, report.iterations_max);
+        let message = format!("{} · {}", quality(report), helpers(report));
+        let bar = self.bar();
+        bar.set_length(report.iterations_max.saturating_mul(STEPS));
+        bar.set_position(report.iteration.saturating_mul(STEPS));
+        bar.set_prefix(prefix);
+        bar.set_message(message);
+        self.last = Some(report.clone());
+    }
+
+    fn round(&mut self, round: &RoundProgress) {
+        let Some(mut report) = self.last.clone() else {
+            let message = format!(
+                "first round: {} of {} · {}",
+                round.units_done,
+                counted(round.units as usize, "unit"),
+                counted(round.volunteers, "volunteer")
+            );
+            self.bar().set_message(message);
+            return;
+        };
+        report.volunteers = round.volunteers;
+        report.cores = round.cores;
+        report.examples_per_second = round.examples_per_second;
+        self.iteration(&report);
+        // A round counts for an iteration; a step that needs several leaves the bar where it was.
+        let within = STEPS * u64::from(round.units_done) / u64::from(round.units.max(1));
+        let position = report.iteration.saturating_mul(STEPS).saturating_add(within.min(STEPS - 1));
+        self.bar().set_position(position);
+    }
+}
+
+impl Observer for Terminal {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Listening { addresses } => self.listening(addresses),
+            Event::Waiting { sentence } => self.bar().set_message(sentence.clone()),
+            Event::Round(round) => self.round(round),
+            Event::Iteration(report) => self.iteration(report),
+            Event::Note { text } => self.say(text),
+            Event::Finished(_) => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+            }
+        }
+    }
+}
+
+/// `train loss 0.07981 · test accuracy 96.76 %`.
+fn quality(report: &IterationReport) -> String {
+    let mut text = format!("train loss {}", loss(report.train_loss));
+    match (report.test_accuracy, report.test_loss) {
+        (Some(accuracy), _) => text += &format!(" · test accuracy {}", percent(accuracy)),
+        (None, Some(test_loss)) => text += &format!(" · test loss {}", loss(test_loss)),
+        (None, None) => {}
+    }
+    text
+}
+
+/// `3 volunteers, 11 cores · 18.2 k examples/s · 2 min 10 s left`.
+fn helpers(report: &IterationReport) -> String {
+    let mut text = counted(report.volunteers, "volunteer");
+    if report.volunteers > 0 {
+        text += &format!(", {}", counted(report.cores, "core"));
+    }
+    text += &format!(" · {} examples/s", rate(report.examples_per_second));
+    if let Some(seconds) = report.eta_seconds {
+        text += &format!(" · {} left", duration(seconds));
+    }
+    text
+}
