@@ -1,0 +1,310 @@
+//! What a session makes of a volunteer's frames.
+//!
+//! Volunteers are strangers, so every frame is checked here, chunk by chunk, before the driver
+//! hears of it: afterwards a result has the run's number, a packed vector of possible size that
+//! unpacks to exactly the network's parameters, and nothing is out of order. Whether a result
+//! answers an assignment is the validator's affair. Shared by WebSocket sessions and the
+//! in-process volunteer; no I/O.
+
+use protocol::DecodeError;
+use protocol::frame::{UpwardFrame, decode_upward};
+use protocol::limits::FRAGMENT_BYTES;
+use protocol::message::{FromVolunteer, Hello, ResultHeader};
+use protocol::pack::{BLOCK, packed_bytes_max, unpack};
+use thiserror::Error;
+
+use crate::exchange::FromSession;
+
+/// Something that no honest volunteer sends. The session tells it and closes.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Misbehaviour {
+    /// A frame or a packed vector cannot be read.
+    #[error("it sent what cannot be read: {0}")]
+    Undecodable(#[from] DecodeError),
+    /// A message that does not belong here.
+    #[error("it sent a message out of its order")]
+    OutOfOrder,
+    /// A result of some other run.
+    #[error("it sent a result of another run")]
+    OtherRun,
+    /// A vector that the network cannot have.
+    #[error("it announced a vector of {0} bytes, which this network cannot have")]
+    VectorSize(u32),
+    /// A chunk that is not the announced vector's next.
+    #[error("it sent a chunk of the wrong size")]
+    ChunkSize,
+    /// Shards that the run does not have, or not in increasing order.
+    #[error("it claims to hold shards that do not exist")]
+    UnknownShard,
+}
+
+/// Reads a session's first frame.
+pub fn read_hello(bytes: &[u8]) -> Result<Hello, Misbehaviour> {
+    match decode_upward(bytes)? {
+        UpwardFrame::Message(FromVolunteer::Hello(hello)) => Ok(hello),
+        _ => Err(Misbehaviour::OutOfOrder),
+    }
+}
+
+/// Reads the frame that answers the welcome: which of the training set's `shards` shards the
+/// volunteer holds.
+pub fn read_ready(bytes: &[u8], shards: usize) -> Result<Vec<u32>, Misbehaviour> {
+    let UpwardFrame::Message(FromVolunteer::Ready(ready)) = decode_upward(bytes)? else {
+        return Err(Misbehaviour::OutOfOrder);
+    };
+    let held = ready.training_shards;
+    let in_range = held.last().is_none_or(|last| (*last as usize) < shards);
+    if !in_range || !held.is_sorted_by(|a, b| a < b) {
+        return Err(Misbehaviour::UnknownShard);
+    }
+    Ok(held)
+}
+
+/// Reads all later frames.
+#[derive(Debug)]
+pub struct UpwardDecoder {
+    run: u64,
+    parameters: usize,
+    arriving: Option<Arriving>,
+}
+
+/// A result whose vector is not yet here whole.
+#[derive(Debug)]
+struct Arriving {
+    header: ResultHeader,
+    packed: Vec<u8>,
+}
+
+impl UpwardDecoder {
+    /// For a session of run number `run` ([`protocol::message::Welcome::run`]) whose network has
+    /// `parameters` parameters.
+    pub fn new(run: u64, parameters: usize) -> UpwardDecoder {
+        UpwardDecoder { run, parameters, arriving: None }
+    }
+
+    /// Takes the next frame; answers with what it completes. After an error the session is over.
+    ///
+    /// Holds at most the packed bytes that the network's vector can have
+    /// ([`packed_bytes_max`]), and those only as they arrive. Unpacking takes time proportional
+    /// to the parameters, in the call that takes the last chunk.
+    pub fn frame(&mut self, bytes: &[u8]) -> Result<Option<FromSession>, Misbehaviour> {
+        let arriving = self.arriving.take();
+        match (decode_upward(bytes)?, arriving) {
+            (UpwardFrame::Chunk(chunk), Some(arriving)) => self.chunk(arriving, chunk),
+            (UpwardFrame::Message(message), None) => self.message(message),
+            _ => Err(Misbehaviour::OutOfOrder),
+        }
+    }
+
+    /// Whether a result has begun and its vector is not complete.
+    pub fn is_mid_result(&self) -> bool {
+        self.arriving.is_some()
+    }
+
+    fn message(&mut self, message: FromVolunteer) -> Result<Option<FromSession>, Misbehaviour> {
+        match message {
+            FromVolunteer::Hello(_) | FromVolunteer::Ready(_) => Err(Misbehaviour::OutOfOrder),
+            FromVolunteer::Cores(cores) => Ok(Some(FromSession::Cores(cores))),
+            FromVolunteer::Unfit(unfit) => Ok(Some(FromSession::Unfit(unfit))),
+            FromVolunteer::Decline { assignment, reason } => {
+                tracing::debug!(assignment, reason = ?reason, "an assignment was declined");
+                Ok(Some(FromSession::Declined { assignment }))
+            }
+            FromVolunteer::Result(header) => self.result(header),
+        }
+    }
+
+    fn result(&mut self, header: ResultHeader) -> Result<Option<FromSession>, Misbehaviour> {
+        if header.run != self.run {
+            return Err(Misbehaviour::OtherRun);
+        }
+        let size = header.vector_bytes as usize;
+        if size == 0 {
+            return Ok(Some(FromSession::Result { header, vector: None }));
+        }
+        // Every block takes at least the byte that gives its width.
+        let least = self.parameters.div_ceil(BLOCK).max(1);
+        if size < least || size > packed_bytes_max(self.parameters) {
+            return Err(Misbehaviour::VectorSize(header.vector_bytes));
+        }
+        self.arriving = Some(Arriving { header, packed: Vec::new() });
+        Ok(None)
+    }
+
+    /// Full chunks only, but for the last: so the number of messages is bounded as well.
+    fn chunk(&mut self, mut arriving: Arriving, chunk: &[u8]) -> Result<Option<FromSession>, Misbehaviour> {
+        let missing = arriving.header.vector_bytes as usize - arriving.packed.len();
+        if chunk.len() != missing.min(FRAGMENT_BYTES) {
+            return Err(Misbehaviour::ChunkSize);
+        }
+        arriving.packed.extend_from_slice(chunk);
+        if chunk.len() < missing {
+            self.arriving = Some(arriving);
+            return Ok(None);
+        }
+        let vector = unpack(&arriving.packed, self.parameters)?;
+        Ok(Some(FromSession::Result { header: arriving.header, vector: Some(vector) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use protocol::frame::encode_chunks;
+    use protocol::message::{Ready, Unfit};
+    use protocol::pack::pack;
+
+    use super::*;
+
+    const RUN: u64 = 77;
+    const PARAMETERS: usize = 5000;
+
+    fn header(vector_bytes: usize) -> ResultHeader {
+        ResultHeader {
+            run: RUN,
+            round: 2,
+            version: 3,
+            assignment: 4,
+            losses: vec![-1],
+            unfit_steps: 0,
+            correct: 0,
+            vector_bytes: vector_bytes as u32,
+        }
+    }
+
+    fn result(vector_bytes: usize) -> Vec<u8> {
+        FromVolunteer::Result(header(vector_bytes)).encode()
+    }
+
+    fn vector() -> Vec<i64> {
+        (0..PARAMETERS as i64).map(|index| index * index * 7919 - (1 << 40)).collect()
+    }
+
+    fn decoder() -> UpwardDecoder {
+        UpwardDecoder::new(RUN, PARAMETERS)
+    }
+
+    #[test]
+    fn a_result_is_complete_with_its_last_chunk() {
+        let packed = pack(&vector());
+        assert!(packed.len() > FRAGMENT_BYTES, "more than one chunk");
+        let mut decoder = decoder();
+        // Twice, because the second must not be disturbed by the first.
+        for _ in 0..2 {
+            assert!(decoder.frame(&result(packed.len())).unwrap().is_none());
+            let mut last = None;
+            for chunk in encode_chunks(&packed) {
+                assert!(decoder.is_mid_result() && last.is_none());
+                last = decoder.frame(&chunk).unwrap();
+            }
+            let Some(FromSession::Result { header: found, vector: Some(unpacked) }) = last else {
+                panic!("a result")
+            };
+            assert_eq!((found, unpacked), (header(packed.len()), vector()));
+        }
+    }
+
+    #[test]
+    fn what_has_no_vector_is_complete_at_once() {
+        let mut decoder = decoder();
+        let scalars = decoder.frame(&result(0)).unwrap();
+        assert!(matches!(scalars, Some(FromSession::Result { vector: None, .. })));
+        let unfit = Unfit { assignment: 1, round: 2, unit: 3 };
+        let told = decoder.frame(&FromVolunteer::Unfit(unfit).encode()).unwrap();
+        assert!(matches!(told, Some(FromSession::Unfit(told)) if told == unfit));
+        let told = decoder.frame(&FromVolunteer::Cores(3).encode()).unwrap();
+        assert!(matches!(told, Some(FromSession::Cores(3))));
+        let declined = FromVolunteer::Decline { assignment: 9, reason: "x".into() };
+        let told = decoder.frame(&declined.encode()).unwrap();
+        assert!(matches!(told, Some(FromSession::Declined { assignment: 9 })));
+    }
+
+    #[test]
+    fn vectors_and_chunks_of_impossible_sizes_are_refused() {
+        for size in [1, PARAMETERS.div_ceil(BLOCK) - 1, packed_bytes_max(PARAMETERS) + 1] {
+            let refused = decoder().frame(&result(size)).unwrap_err();
+            assert_eq!(refused, Misbehaviour::VectorSize(size as u32));
+        }
+        let packed = pack(&vector());
+        let chunks: Vec<_> = encode_chunks(&packed).collect();
+        let mut decoder = decoder();
+        decoder.frame(&result(packed.len())).unwrap();
+        assert_eq!(decoder.frame(&chunks[0][..100]).unwrap_err(), Misbehaviour::ChunkSize);
+    }
+
+    #[test]
+    fn chunks_and_messages_out_of_order_are_refused() {
+        let packed = pack(&vector());
+        let chunk = encode_chunks(&packed).next().unwrap();
+        assert_eq!(decoder().frame(&chunk).unwrap_err(), Misbehaviour::OutOfOrder);
+        let mut interrupted = decoder();
+        interrupted.frame(&result(packed.len())).unwrap();
+        assert_eq!(interrupted.frame(&result(0)).unwrap_err(), Misbehaviour::OutOfOrder);
+        let ready = FromVolunteer::Ready(Ready { training_shards: Vec::new() }).encode();
+        assert_eq!(decoder().frame(&ready).unwrap_err(), Misbehaviour::OutOfOrder);
+        assert_eq!(read_hello(&ready).unwrap_err(), Misbehaviour::OutOfOrder);
+    }
+
+    #[test]
+    fn another_runs_result_and_unknown_shards_are_refused() {
+        let other = FromVolunteer::Result(ResultHeader { run: RUN + 1, ..header(0) });
+        assert_eq!(decoder().frame(&other.encode()).unwrap_err(), Misbehaviour::OtherRun);
+        let ready =
+            |shards: &[u32]| FromVolunteer::Ready(Ready { training_shards: shards.to_vec() }).encode();
+        assert_eq!(read_ready(&ready(&[0, 2, 3]), 4), Ok(vec![0, 2, 3]));
+        for wrong in [&[0, 4][..], &[2, 1], &[1, 1]] {
+            assert_eq!(read_ready(&ready(wrong), 4), Err(Misbehaviour::UnknownShard));
+        }
+    }
+
+    #[test]
+    fn a_vector_that_does_not_unpack_is_refused() {
+        let size = PARAMETERS.div_ceil(BLOCK);
+        let mut decoder = decoder();
+        decoder.frame(&result(size)).unwrap();
+        let chunk = encode_chunks(&vec![65; size]).next().unwrap();
+        assert!(matches!(decoder.frame(&chunk), Err(Misbehaviour::Undecodable(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics_and_never_hoards(
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 1..20),
+            begun in 0usize..20_000,
+        ) {
+            let mut decoder = decoder();
+            let _ = decoder.frame(&result(begun));
+            for frame in frames {
+                if decoder.frame(&frame).is_err() {
+                    prop_assert!(!decoder.is_mid_result());
+                }
+                let _ = read_hello(&frame);
+                let _ = read_ready(&frame, 3);
+            }
+        }
+
+        #[test]
+        fn a_result_with_changed_bytes_is_something_or_refused(
+            at in prop::collection::vec((0usize..40_000, any::<u8>()), 1..4),
+        ) {
+            let packed = pack(&vector());
+            let mut frames = vec![result(packed.len())];
+            frames.extend(encode_chunks(&packed));
+            for (index, value) in at {
+                let number = index % frames.len();
+                let place = index % frames[number].len();
+                frames[number][place] = value;
+            }
+            let mut decoder = decoder();
+            for frame in frames {
+                match decoder.frame(&frame) {
+                    Ok(Some(FromSession::Result { vector: Some(vector), .. })) => {
+                        prop_assert_eq!(vector.len(), PARAMETERS);
+                    }
+                    Ok(_) => {}
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+}
