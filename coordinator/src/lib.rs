@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod assets;
+pub mod cli;
 pub mod config;
 pub mod data;
 pub mod driver;
@@ -10,5 +12,9 @@ pub mod exchange;
 pub mod progress;
 pub mod report;
 pub mod run_directory;
+pub mod server;
+pub mod session;
 pub mod shards;
 pub mod status;
+pub mod training;
+pub mod volunteer;

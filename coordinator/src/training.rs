@@ -2,13 +2,13 @@
 //! coordinator's own worker; waits for the end and saves the model.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use model::{Arithmetic, Network, NetworkSpec, Task, weights_digest};
 use protocol::limits::UNITS_MAX;
 use protocol::message::Welcome;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -19,8 +19,8 @@ use crate::engine::optimisers::{self, Lbfgs, Optimiser};
 use crate::engine::{self, Counters, Engine, LocalHelp, Snapshot};
 use crate::progress::{Event, Observer};
 use crate::report::{StopReason, Summary};
-use crate::run_directory::RunDirectory;
-use crate::server::{self, Site};
+use crate::run_directory::{RunDirectory, SavedModel};
+use crate::server::{self, ServerConfig, Site};
 use crate::shards::ShardStore;
 use crate::volunteer;
 
@@ -62,7 +62,7 @@ pub async fn run(training: Training, mut stop: watch::Receiver<bool>) -> Result<
         bail!("this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without");
     }
     let mut observer = observer;
-    let listener = listen(&config).await?;
+    let listener = server::bind(config.listen.0).await?;
     let addresses = server::addresses(listener.local_addr()?);
     observer.event(&Event::Listening { addresses });
 
@@ -119,12 +119,14 @@ pub async fn run(training: Training, mut stop: watch::Receiver<bool>) -> Result<
     let mut running = driver::start(setup, Handle::current()).context("cannot start the engine's thread")?;
     let known_answer = model::known_answer::digest(arithmetic);
     let site = Arc::new(Site {
+        config: ServerConfig { allowed_hosts: config.allow_host.clone(), ..ServerConfig::default() },
         welcome: welcome.clone(),
+        parameters,
         known_answer,
         shards: Arc::clone(&shards),
         status: running.status.clone(),
         driver: running.sessions.clone(),
-        allowed_hosts: config.allow_host.clone(),
+        next_session: Arc::new(AtomicU64::new(LOCAL_SESSION + 1)),
     });
     let (shut_down, shutting_down) = watch::channel(false);
     let server = tokio::spawn(server::serve(listener, site, until(shutting_down)));
@@ -141,7 +143,19 @@ pub async fn run(training: Training, mut stop: watch::Receiver<bool>) -> Result<
     let outcome = outcome.context("the engine stopped unexpectedly; the last checkpoint can be resumed")?;
     let saving = Arc::clone(&directory);
     let summary = summarise(&outcome, parameters, &directory);
-    let save = move || save(&saving, &network, &data, &config, &outcome);
+    let model = SavedModel {
+        network,
+        weights: Arc::clone(&outcome.weights),
+        arithmetic,
+        seed: config.seed,
+        schema: data.schema.clone(),
+        preprocessing: data.preprocessing.clone(),
+        target_scaling: data.target_scaling.clone(),
+    };
+    let save = move || {
+        saving.save_model(&model)?;
+        saving.save_checkpoint(&outcome.checkpoint.to_bytes())
+    };
     tokio::task::spawn_blocking(save).await??;
     let _ = running.orders.send(Order::Saved(Box::new(summary.clone()))).await;
     local.abort();
@@ -149,11 +163,11 @@ pub async fn run(training: Training, mut stop: watch::Receiver<bool>) -> Result<
         until(stop).await;
     }
     shut_down.send_replace(true);
-    server.await?.context("the server failed")?;
+    server.await.context("the server failed")?;
     Ok(summary)
 }
 
-/// The state at the beginning of a run.
+/// The state at the beginning of a run: a function of the network and the seed alone.
 pub fn first_snapshot(network: &Network, seed: u64) -> Snapshot {
     let start = network.initialise(seed);
     Snapshot {
@@ -187,13 +201,6 @@ fn run_number(config: &RunConfig, data: &Prepared) -> u64 {
     let digest = hasher.finalize();
     let (first, _) = digest.as_bytes().split_first_chunk().expect("a digest has 32 bytes");
     u64::from_le_bytes(*first)
-}
-
-async fn listen(config: &RunConfig) -> Result<TcpListener> {
-    let address = config.listen.0;
-    TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address}; another program may be using it: choose another with --listen")
-    })
 }
 
 fn local_help(workers: LocalWorkers) -> LocalHelp {

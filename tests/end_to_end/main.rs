@@ -1,0 +1,129 @@
+//! End to end: the real binary, real native volunteers and real Chromium tabs.
+//!
+//! What is asserted is the promise of the product: the same data, seed and configuration give the
+//! same weights, bit for bit, whoever helps and whatever happens to them; and the same bits as a
+//! plain loop over the model and L-BFGS ([`reference`]).
+//!
+//! - [`coordinator`]: starts the binary, reads its status and result
+//! - [`browser`]: Chromium tabs that lend themselves
+//! - [`problem`]: the data set that is trained on
+//! - [`reference`]: the plain loop
+//!
+//! The browser tests need `chromium` and `chromedriver`; `tests/run` installs them.
+
+mod browser;
+mod coordinator;
+mod problem;
+mod reference;
+
+use model::Arithmetic::{self, Fused, Portable};
+
+use browser::Tab;
+use coordinator::{Coordinator, Options, Volunteer};
+use problem::Problem;
+
+/// Runs `scenario` in both arithmetics and asserts the weights it arrives at.
+fn gives_the_reference(scenario: impl AsyncFn(&Problem, Arithmetic) -> String) {
+    let problem = Problem::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for arithmetic in [Portable, Fused] {
+        let expected = reference::weights_digest(&problem, arithmetic);
+        let digest = runtime.block_on(scenario(&problem, arithmetic));
+        assert_eq!(digest, expected, "{arithmetic} arithmetic");
+    }
+}
+
+#[test]
+fn the_coordinators_own_worker_alone() {
+    gives_the_reference(async |problem, arithmetic| {
+        let options = Options { arithmetic, local_workers: "2", ..Options::default() };
+        Coordinator::train(problem, &options).result().weights_digest
+    });
+}
+
+#[test]
+fn one_native_volunteer() {
+    gives_the_reference(async |problem, arithmetic| {
+        let options = Options { arithmetic, wait_for: 1, ..Options::default() };
+        let coordinator = Coordinator::train(problem, &options);
+        let _volunteer = Volunteer::join(&coordinator, 2);
+        let result = coordinator.result();
+        assert_eq!(result.volunteers, 1);
+        result.weights_digest
+    });
+}
+
+#[test]
+fn three_native_volunteers() {
+    gives_the_reference(async |problem, arithmetic| {
+        let options = Options { arithmetic, wait_for: 3, ..Options::default() };
+        let coordinator = Coordinator::train(problem, &options);
+        let _volunteers = [1, 1, 2].map(|cores| Volunteer::join(&coordinator, cores));
+        let result = coordinator.result();
+        assert_eq!(result.volunteers, 3);
+        result.weights_digest
+    });
+}
+
+#[test]
+fn one_tab() {
+    gives_the_reference(async |problem, arithmetic| {
+        let options = Options { arithmetic, wait_for: 1, ..Options::default() };
+        let coordinator = Coordinator::train(problem, &options);
+        let tab = Tab::lend(&coordinator, 1).await;
+        let result = coordinator.result();
+        tab.close().await;
+        assert_eq!(result.volunteers, 1);
+        result.weights_digest
+    });
+}
+
+#[test]
+fn two_tabs_and_one_killed_in_the_middle() {
+    gives_the_reference(async |problem, arithmetic| {
+        let options = Options { arithmetic, wait_for: 2, ..Options::default() };
+        let coordinator = Coordinator::train(problem, &options);
+        let stays = Tab::lend(&coordinator, 1).await;
+        let dies = Tab::lend(&coordinator, 2).await;
+        coordinator.reaches_iteration(5).await;
+        dies.kill();
+        let result = coordinator.result();
+        stays.close().await;
+        assert_eq!(result.volunteers, 2);
+        result.weights_digest
+    });
+}
+
+#[test]
+fn two_tabs_and_a_volunteer_that_joins_late() {
+    gives_the_reference(async |problem, arithmetic| {
+        let options = Options { arithmetic, wait_for: 2, ..Options::default() };
+        let coordinator = Coordinator::train(problem, &options);
+        let tabs = [Tab::lend(&coordinator, 1).await, Tab::lend(&coordinator, 1).await];
+        coordinator.reaches_iteration(5).await;
+        let _late = Volunteer::join(&coordinator, 1);
+        let result = coordinator.result();
+        for tab in tabs {
+            tab.close().await;
+        }
+        assert!(result.volunteers >= 2);
+        result.weights_digest
+    });
+}
+
+#[test]
+fn the_coordinator_killed_and_resumed_under_a_tab() {
+    gives_the_reference(async |problem, arithmetic| {
+        let options = Options { arithmetic, wait_for: 1, ..Options::default() };
+        let coordinator = Coordinator::train(problem, &options);
+        let tab = Tab::lend(&coordinator, 1).await;
+        coordinator.reaches_iteration(5).await;
+        coordinator.has_checkpoint().await;
+        // The tab stays open, reconnects by itself and goes on.
+        let coordinator = coordinator.kill_and_resume();
+        let result = coordinator.result();
+        tab.close().await;
+        assert_eq!(result.iterations, problem::ITERATIONS);
+        result.weights_digest
+    });
+}

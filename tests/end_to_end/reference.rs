@@ -1,0 +1,68 @@
+//! The run as a plain loop in one thread: the model over all units, L-BFGS, nothing else.
+
+use coordinator::data;
+use coordinator::engine::aggregator::{Scales, mean_gradient};
+use coordinator::engine::optimisers::{Ask, Tell, step_point};
+use coordinator::training::{examples_per_unit, first_snapshot};
+use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Scratch, exact};
+
+use crate::problem::{ITERATIONS, MINIBATCH, MODEL, Problem, SEED};
+
+/// BLAKE3 of the weights that the problem's run must arrive at, in hexadecimal.
+pub fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> String {
+    let loaded = data::load(&problem.csv(), &data::LoadOptions::default()).unwrap();
+    let data = data::prepare(loaded.train, None, 0.2, SEED).unwrap();
+    let spec = NetworkSpec::from_shorthand(MODEL).unwrap();
+    let network = Network::new(&spec, data.preprocessing.offset.len(), data.task()).unwrap();
+    let unit_size = examples_per_unit(data.train.len(), MINIBATCH) as usize;
+    let count = u32::try_from(data.train.len()).unwrap();
+    let mut optimiser = first_snapshot(&network, SEED).optimiser;
+    let mut scratch = Scratch::new();
+    let mut scales: Option<Scales> = None;
+    let units = || (0..data.train.len()).step_by(unit_size).map(|start| start..(start + unit_size).min(data.train.len()));
+    // Loss of each example and, if asked for, the gradient of one unit.
+    let mut unit = |weights: &[f32], range: std::ops::Range<usize>| {
+        let features = Features { rows: data.train.rows(range.clone()), preprocessing: &data.preprocessing };
+        let examples = Examples { features, targets: data.train.targets(range.clone()) };
+        let (mut gradient, mut losses) = (vec![0.0; network.parameters()], vec![0.0; range.len()]);
+        network.gradient(arithmetic, &mut scratch, weights, &examples, &mut gradient, &mut losses);
+        (gradient, losses)
+    };
+    while optimiser.iteration() < ITERATIONS {
+        let answer = match optimiser.ask() {
+            Ask::Gradient { point } => {
+                let scale = *scales.get_or_insert_with(|| {
+                    let (gradient, losses) = unit(&point, units().next().unwrap());
+                    let largest = gradient.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+                    Scales::for_unit(largest.into(), losses.iter().map(|&loss| f64::from(loss)).sum())
+                });
+                let (mut gradient_sum, mut loss_sum) = (vec![0; network.parameters()], [0]);
+                for range in units() {
+                    let (gradient, losses) = unit(&point, range);
+                    exact::add(&mut gradient_sum, &gradient, scale.gradient_exponent);
+                    losses.iter().for_each(|loss| exact::add(&mut loss_sum, &[*loss], scale.loss_exponent));
+                }
+                scales = Some(scale.after(&gradient_sum, loss_sum[0], units().count() as u32));
+                let loss = exact::to_f64(loss_sum[0], scale.loss_exponent) / f64::from(count);
+                let gradient = mean_gradient(&network, &point, &gradient_sum, scale.gradient_exponent, count);
+                Tell::Gradient { loss: loss + network.penalty(&point), gradient }
+            }
+            Ask::Losses { base, direction, steps } => {
+                let scale = scales.unwrap();
+                let loss_at = |&step: &f32| {
+                    let point = step_point(&base, &direction, step);
+                    let mut sum = [0];
+                    for range in units() {
+                        let (_, losses) = unit(&point, range);
+                        losses.iter().for_each(|loss| exact::add(&mut sum, &[*loss], scale.loss_exponent));
+                    }
+                    exact::to_f64(sum[0], scale.loss_exponent) / f64::from(count) + network.penalty(&point)
+                };
+                Tell::Losses(steps.iter().map(loss_at).collect())
+            }
+            Ask::Stopped(reason) => panic!("the problem is harder than that: {reason}"),
+        };
+        optimiser.tell(answer).unwrap();
+    }
+    blake3::Hash::from_bytes(model::weights_digest(optimiser.weights())).to_hex().to_string()
+}
