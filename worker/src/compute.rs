@@ -1,10 +1,41 @@
 //! One core's work: evaluates units and sums them exactly.
 
-use crate::message::{FromCompute, ToCompute};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// A compute worker without I/O.
+use protocol::frame::{DownwardFrame, decode_downward};
+use protocol::message::FromCoordinator;
+use protocol::plan::{RoundPlan, Set};
+use protocol::shard::Shard;
+
+use crate::message::{FromCompute, Job, ToCompute};
+use crate::run::Run;
+use crate::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
+
+/// A compute worker without I/O. It believes its hub about what fits together only as far as it
+/// can check: a job it cannot do is answered with [`FromCompute::Failed`].
 #[derive(Debug, Default)]
-pub struct Compute {}
+pub struct Compute {
+    run: Option<Run>,
+    round: Option<Round>,
+    shards: BTreeMap<(Set, u32), Arc<Shard>>,
+    /// By assignment: the part its units belong to and what they came to so far.
+    sums: BTreeMap<u64, (usize, UnitSums)>,
+    buffers: Buffers,
+}
+
+#[derive(Debug)]
+struct Round {
+    plan: RoundPlan,
+    weights: Vec<f32>,
+    direction: Vec<f32>,
+}
+
+/// Why a job ended early.
+enum Stop {
+    Unfit(u32),
+    Failed(&'static str),
+}
 
 impl Compute {
     /// A compute worker that waits for its setup.
@@ -14,7 +45,93 @@ impl Compute {
 
     /// Does what a message asks, however long it takes, and answers if the message has an answer.
     pub fn handle(&mut self, message: ToCompute) -> Option<FromCompute> {
-        let _ = message;
-        todo!()
+        match message {
+            ToCompute::Setup(frame) => self.set_up(&frame),
+            ToCompute::Round(frame) => self.begin_round(&frame),
+            ToCompute::Shard { set, shard, content } => {
+                let run = self.run.as_ref()?;
+                // One that does not decode is missing when a job asks for it.
+                let decoded = content.decode(run.network.features(), run.network.task()).ok()?;
+                self.shards.insert((set, shard), decoded);
+            }
+            ToCompute::DropShard { set, shard } => {
+                self.shards.remove(&(set, shard));
+            }
+            ToCompute::Run(job) => {
+                let number = job.job;
+                return Some(match self.run(job) {
+                    Ok(()) => FromCompute::Done { job: number },
+                    Err(Stop::Unfit(unit)) => FromCompute::Unfit { job: number, unit },
+                    Err(Stop::Failed(reason)) => FromCompute::Failed { job: number, reason: reason.into() },
+                });
+            }
+            ToCompute::Collect { assignment } => {
+                let (_, sums) = self.sums.remove(&assignment)?;
+                return Some(FromCompute::Sums { assignment, sums });
+            }
+            ToCompute::Discard { assignment } => {
+                self.sums.remove(&assignment);
+            }
+        }
+        None
+    }
+
+    fn set_up(&mut self, frame: &[u8]) {
+        // The buffers keep their memory; all else is of the past.
+        *self = Compute { buffers: std::mem::take(&mut self.buffers), ..Compute::default() };
+        if let Ok(DownwardFrame::Message(FromCoordinator::Welcome(welcome))) = decode_downward(frame) {
+            self.run = Run::new(*welcome).ok();
+        }
+    }
+
+    fn begin_round(&mut self, frame: &[u8]) {
+        self.sums.clear();
+        self.round = None;
+        let Some(run) = &self.run else { return };
+        if let Ok(DownwardFrame::Round(round)) = decode_downward(frame)
+            && run.suits(&round)
+        {
+            let (weights, direction) = (round.vector(0), round.vector(1));
+            self.round = Some(Round { plan: round.plan, weights, direction });
+        }
+    }
+
+    fn run(&mut self, job: Job) -> Result<(), Stop> {
+        let Compute { run, round, shards, sums, buffers } = self;
+        let run = run.as_ref().ok_or(Stop::Failed("the compute worker is not set up"))?;
+        let round = round.as_ref().ok_or(Stop::Failed("the compute worker has no round"))?;
+        for unit in job.units.into_iter().flatten() {
+            let unknown = Stop::Failed("the round has no such unit");
+            let (part_index, unit_of_set) = round.plan.locate(unit).ok_or(unknown)?;
+            let part = &round.plan.parts[part_index];
+            let zero = || (part_index, UnitSums::zero(&part.work, run.network.parameters()));
+            let (of_part, sums) = sums.entry(job.assignment).or_insert_with(zero);
+            if *of_part != part_index {
+                return Err(Stop::Failed("the assignment mixes parts of the round"));
+            }
+            let cut = run.set(part.set);
+            let shard_index = cut.shard_of(unit_of_set);
+            let shard = shards.get(&(part.set, shard_index)).ok_or(Stop::Failed("a shard cannot be read"))?;
+            let first = cut.examples_in_shard(shard_index).start;
+            let examples = cut.examples_of(unit_of_set);
+            let examples = (examples.start - first) as usize..(examples.end - first) as usize;
+            let short = Stop::Failed("a shard has too few examples");
+            let examples = shard.slice(examples, &run.welcome.preprocessing).ok_or(short)?;
+            let input = Unit {
+                network: &run.network,
+                arithmetic: run.welcome.arithmetic,
+                plan: &round.plan,
+                work: &part.work,
+                examples,
+                weights: &round.weights,
+                direction: &round.direction,
+            };
+            match evaluate_unit(&input, buffers, sums) {
+                UnitOutcome::Added => {}
+                UnitOutcome::Overflow | UnitOutcome::NonFinite => return Err(Stop::Unfit(unit)),
+                UnitOutcome::SumsFull => return Err(Stop::Failed("the sums are full")),
+            }
+        }
+        Ok(())
     }
 }

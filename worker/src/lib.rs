@@ -19,14 +19,15 @@
 mod compute;
 mod hub;
 mod message;
+mod run;
 mod shared_shard;
 pub mod unit;
 
 pub use compute::Compute;
 pub use hub::status::{HubStatus, Phase};
 pub use hub::{
-    ASSIGNMENTS_MAX, COMPUTE_SHARD_BYTES, FETCH_ATTEMPTS_MAX, FETCHES_MAX, Hub, HubInput, HubOutput,
-    SHARD_CACHE_BYTES, Settings,
+    ASSIGNMENTS_MAX, COMPUTE_SHARD_BYTES, FETCH_ATTEMPTS_MAX, FETCHES_MAX, GREETING_MS_MAX, Hub, HubInput,
+    HubOutput, SHARD_CACHE_BYTES, Settings,
 };
 pub use message::{FromCompute, Job, Parts, PartsError, Payload, ToCompute};
 pub use shared_shard::SharedShard;

@@ -57,7 +57,7 @@ pub enum ToCompute {
 pub struct Job {
     /// Counts a hub's jobs.
     pub job: u64,
-    /// The assignment whose sums the units are added to.
+    /// The assignment whose sums the units are added to, by the hub's own count.
     pub assignment: u64,
     /// Ranges of the round's units.
     pub units: Vec<Range<u32>>,

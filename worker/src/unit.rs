@@ -1,15 +1,287 @@
 //! What a work unit is: the one pure function that compute workers evaluate and the coordinator
 //! recomputes when it doubts an answer.
+//!
+//! A unit's result is integers: each example's loss and each element of the gradient is rounded
+//! once to the round's fixed point, so that units may be added in any order and grouping.
+
+use model::exact::{self, Fit};
+use model::{Arithmetic, Examples, Network, Scratch};
+use protocol::plan::{RoundPlan, Work};
+
+/// One unit and all that its result depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Unit<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// The run's arithmetic.
+    pub arithmetic: Arithmetic,
+    /// The round, for its exponents, which must be within [`exact::EXPONENTS`].
+    pub plan: &'a RoundPlan,
+    /// What is computed: the work of the unit's part.
+    pub work: &'a Work,
+    /// The unit's examples, all of them and in order.
+    pub examples: Examples<'a>,
+    /// The round's first vector.
+    pub weights: &'a [f32],
+    /// The round's second vector; used by [`Work::Losses`] only.
+    pub direction: &'a [f32],
+}
 
 /// Exact sums over units of one part.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UnitSums {
     /// Summed losses: one, or one for each step length.
     pub losses: Vec<i64>,
-    /// Bit i is set when the loss at step length i did not fit for some unit.
+    /// Bit i is set when the loss at step length i did not fit for some unit, which then added
+    /// nothing to that loss.
     pub unfit_steps: u32,
-    /// Correct predictions.
+    /// Correct predictions ([`Work::Evaluation`] only).
     pub correct: u64,
-    /// Summed gradient, for work that has one.
+    /// Summed gradient ([`Work::Gradient`] only).
     pub vector: Option<Vec<i64>>,
+}
+
+/// What came of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitOutcome {
+    /// It was added to the sums.
+    Added,
+    /// A value is too large for the round's fixed point; nothing was added.
+    Overflow,
+    /// A value is infinite or not a number; nothing was added.
+    NonFinite,
+    /// The sums themselves would leave the range of an `i64`, which no round within its limits
+    /// does; nothing was added.
+    SumsFull,
+}
+
+/// How large a unit's values are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measure {
+    /// The largest magnitude in the unit's gradient; 0 for work without one, and NaN or infinite
+    /// when an element is.
+    pub largest_gradient: f64,
+    /// The unit's summed loss; for several step lengths the largest finite one.
+    pub loss: f64,
+    /// Whether everything is finite (for several step lengths: at one of them at least).
+    pub finite: bool,
+    /// Whether the gradient fits the round's exponent; true for work without one.
+    pub gradient_fits: bool,
+    /// Whether the losses fit the round's exponent (at every step length that is finite).
+    pub loss_fits: bool,
+}
+
+/// Buffers that units reuse.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    scratch: Scratch,
+    gradient: Vec<f32>,
+    losses: Vec<f32>,
+    integers: Vec<i64>,
+    point: Vec<f32>,
+}
+
+impl UnitSums {
+    /// Nothing yet, in the shape that `work` on a network of `parameters` needs.
+    pub fn zero(work: &Work, parameters: usize) -> UnitSums {
+        UnitSums {
+            losses: vec![0; work.losses()],
+            unfit_steps: 0,
+            correct: 0,
+            vector: work.has_vector().then(|| vec![0; parameters]),
+        }
+    }
+
+    /// Adds sums of other units of the same part. Answers whether that was possible: it is not
+    /// when shapes differ or a sum leaves the range of its integers; then the sums are void.
+    #[must_use]
+    pub fn merge(&mut self, other: &UnitSums) -> bool {
+        let vectors = match (&mut self.vector, &other.vector) {
+            (Some(sum), Some(vector)) => sum.len() == vector.len() && exact::merge(sum, vector).is_ok(),
+            (None, None) => true,
+            _ => false,
+        };
+        let Some(correct) = self.correct.checked_add(other.correct) else { return false };
+        self.correct = correct;
+        self.unfit_steps |= other.unfit_steps;
+        vectors
+            && self.losses.len() == other.losses.len()
+            && exact::merge(&mut self.losses, &other.losses).is_ok()
+    }
+}
+
+/// Evaluates a unit and adds it to `sums` (of [`UnitSums::zero`]'s shape), whole or not at all.
+///
+/// # Panics
+/// When the vectors or the sums do not suit the network and the work.
+pub fn evaluate_unit(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
+    match unit.work {
+        Work::Gradient => add_gradient(unit, buffers, sums),
+        Work::Evaluation => add_evaluation(unit, buffers, sums),
+        Work::Losses { steps } => add_losses(unit, steps, buffers, sums),
+    }
+}
+
+/// Evaluates a unit and tells how large its values are and whether it would fit.
+///
+/// # Panics
+/// When the vectors do not suit the network and the work.
+pub fn measure_unit(unit: &Unit<'_>, buffers: &mut Buffers) -> Measure {
+    let mut measure =
+        Measure { largest_gradient: 0.0, loss: 0.0, finite: true, gradient_fits: true, loss_fits: true };
+    match unit.work {
+        Work::Gradient => {
+            gradient(unit, buffers);
+            measure.largest_gradient = largest(&buffers.gradient);
+            let fit = exact::fit(&buffers.gradient, unit.plan.gradient_exponent);
+            measure.gradient_fits = fit == Fit::Fits;
+            measure_losses(unit, buffers, &mut measure);
+            measure.finite &= fit != Fit::NonFinite;
+        }
+        Work::Evaluation => {
+            evaluate(unit, buffers, None);
+            measure_losses(unit, buffers, &mut measure);
+        }
+        Work::Losses { steps } => {
+            let mut one_finite = steps.is_empty();
+            let mut all_fit = true;
+            for &step in steps {
+                evaluate(unit, buffers, Some(step));
+                let mut this = measure;
+                measure_losses(unit, buffers, &mut this);
+                if this.finite {
+                    one_finite = true;
+                    all_fit &= this.loss_fits;
+                    measure.loss = measure.loss.max(this.loss);
+                }
+            }
+            measure.finite = one_finite;
+            measure.loss_fits = all_fit;
+        }
+    }
+    measure
+}
+
+/// Writes the trial point `base + step * direction` to `out`, element by element, product and sum
+/// each rounded. Whoever builds a trial point builds it like this, so that all get the same bits.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn step_point(base: &[f32], direction: &[f32], step: f32, out: &mut [f32]) {
+    assert_eq!(base.len(), direction.len(), "one element of the direction for each parameter");
+    assert_eq!(base.len(), out.len(), "one element of the point for each parameter");
+    for ((out, base), direction) in out.iter_mut().zip(base).zip(direction) {
+        *out = *base + step * *direction;
+    }
+}
+
+fn add_gradient(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
+    gradient(unit, buffers);
+    let exponent = unit.plan.gradient_exponent;
+    let loss = loss_sum(unit, buffers);
+    // Non-finite goes before too large, wherever it is: that verdict is final, the other is not.
+    match (exact::fit(&buffers.gradient, exponent), loss) {
+        (Fit::NonFinite, _) | (_, Err(Fit::NonFinite)) => UnitOutcome::NonFinite,
+        (Fit::Fits, Ok(loss)) => {
+            let vector = sums.vector.as_mut().expect("sums of a gradient have a vector");
+            let Some(total) = sums.losses[0].checked_add(loss) else { return UnitOutcome::SumsFull };
+            sums.losses[0] = total;
+            exact::add(vector, &buffers.gradient, exponent);
+            UnitOutcome::Added
+        }
+        _ => UnitOutcome::Overflow,
+    }
+}
+
+fn add_evaluation(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
+    let correct = evaluate(unit, buffers, None);
+    match loss_sum(unit, buffers) {
+        Ok(loss) => {
+            let total = sums.losses[0].checked_add(loss);
+            let all_correct = sums.correct.checked_add(correct.into());
+            let (Some(total), Some(all_correct)) = (total, all_correct) else { return UnitOutcome::SumsFull };
+            sums.losses[0] = total;
+            sums.correct = all_correct;
+            UnitOutcome::Added
+        }
+        Err(Fit::NonFinite) => UnitOutcome::NonFinite,
+        Err(_) => UnitOutcome::Overflow,
+    }
+}
+
+/// A step length that leads out of range is an ordinary event of a line search, so it does not
+/// spoil the unit: it is marked.
+fn add_losses(unit: &Unit<'_>, steps: &[f32], buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
+    assert_eq!(sums.losses.len(), steps.len(), "one loss for each step length");
+    let mut totals = sums.losses.clone();
+    let mut unfit_steps = sums.unfit_steps;
+    for (index, (total, &step)) in totals.iter_mut().zip(steps).enumerate() {
+        evaluate(unit, buffers, Some(step));
+        match loss_sum(unit, buffers) {
+            Ok(loss) => match total.checked_add(loss) {
+                Some(sum) => *total = sum,
+                None => return UnitOutcome::SumsFull,
+            },
+            Err(_) => unfit_steps |= 1 << index,
+        }
+    }
+    sums.losses = totals;
+    sums.unfit_steps = unfit_steps;
+    UnitOutcome::Added
+}
+
+/// Leaves the gradient and the examples' losses at the round's weights in the buffers.
+fn gradient(unit: &Unit<'_>, buffers: &mut Buffers) {
+    let Buffers { scratch, gradient, losses, .. } = buffers;
+    gradient.clear();
+    gradient.resize(unit.network.parameters(), 0.0);
+    losses.resize(unit.examples.len(), 0.0);
+    unit.network.gradient(unit.arithmetic, scratch, unit.weights, &unit.examples, gradient, losses);
+}
+
+/// Leaves the examples' losses in the buffers, at the round's weights or a step away from them;
+/// answers how many predictions are correct.
+fn evaluate(unit: &Unit<'_>, buffers: &mut Buffers, step: Option<f32>) -> u32 {
+    let Buffers { scratch, losses, point, .. } = buffers;
+    losses.resize(unit.examples.len(), 0.0);
+    let weights = match step {
+        Some(step) => {
+            point.resize(unit.weights.len(), 0.0);
+            step_point(unit.weights, unit.direction, step, point);
+            point
+        }
+        None => unit.weights,
+    };
+    unit.network.evaluate(unit.arithmetic, scratch, weights, &unit.examples, losses)
+}
+
+/// The sum of the losses in the buffers as an integer below [`exact::UNIT_LIMIT`], or why not.
+fn loss_sum(unit: &Unit<'_>, buffers: &mut Buffers) -> Result<i64, Fit> {
+    let exponent = unit.plan.loss_exponent;
+    match exact::fit(&buffers.losses, exponent) {
+        Fit::Fits => {}
+        unfit => return Err(unfit),
+    }
+    buffers.integers.clear();
+    buffers.integers.resize(buffers.losses.len(), 0);
+    exact::add(&mut buffers.integers, &buffers.losses, exponent);
+    let sum: i128 = buffers.integers.iter().map(|loss| i128::from(*loss)).sum();
+    match i64::try_from(sum) {
+        Ok(sum) if sum.abs() < exact::UNIT_LIMIT => Ok(sum),
+        _ => Err(Fit::Overflow),
+    }
+}
+
+fn measure_losses(unit: &Unit<'_>, buffers: &mut Buffers, measure: &mut Measure) {
+    measure.loss = buffers.losses.iter().fold(0.0, |sum, loss| sum + f64::from(*loss));
+    let sum = loss_sum(unit, buffers);
+    measure.finite = sum != Err(Fit::NonFinite);
+    measure.loss_fits = sum.is_ok();
+}
+
+/// The largest magnitude; NaN or infinite when an element is.
+fn largest(vector: &[f32]) -> f64 {
+    // Without its sign bit a float's bits order as its magnitude does, with infinity and then NaN on top.
+    let bits = vector.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & 0x7fff_ffff));
+    f64::from(f32::from_bits(bits))
 }

@@ -1,0 +1,57 @@
+//! When to try again to connect.
+
+/// Before the first repetition, at most.
+const FIRST_MS: u64 = 500;
+/// Before any repetition, at most.
+const LONGEST_MS: u64 = 30_000;
+
+/// Delays that double from attempt to attempt, each shortened by up to a half so that volunteers
+/// that lost the same coordinator do not return all at once.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    seed: u64,
+    attempts: u32,
+}
+
+impl Backoff {
+    pub(super) fn new(seed: u64) -> Backoff {
+        Backoff { seed, attempts: 0 }
+    }
+
+    pub(super) fn next_delay_ms(&mut self) -> u64 {
+        let longest = FIRST_MS.checked_shl(self.attempts.min(16)).map_or(LONGEST_MS, |ms| ms.min(LONGEST_MS));
+        self.attempts = self.attempts.saturating_add(1);
+        longest / 2 + mix(self.seed.wrapping_add(u64::from(self.attempts))) % (longest / 2 + 1)
+    }
+
+    /// The connection is good: the next loss is met without patience.
+    pub(super) fn reset(&mut self) {
+        self.attempts = 0;
+    }
+}
+
+/// Spreads neighbouring numbers (the finalizer of splitmix64).
+fn mix(number: u64) -> u64 {
+    let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_stay_bounded_and_differ_between_volunteers() {
+        let delays = |seed| {
+            let mut backoff = Backoff::new(seed);
+            (0..100).map(|_| backoff.next_delay_ms()).collect::<Vec<_>>()
+        };
+        let mine = delays(1);
+        assert!((250..=500).contains(&mine[0]));
+        assert!((1000..=2000).contains(&mine[2]));
+        assert!(mine[10..].iter().all(|ms| (15_000..=30_000).contains(ms)));
+        assert_ne!(mine, delays(2));
+    }
+}

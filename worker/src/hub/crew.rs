@@ -1,0 +1,164 @@
+//! The compute workers as their hub sees them: what each has been told and whether it is busy.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::HubOutput;
+use super::shards::Key;
+use crate::message::ToCompute;
+use crate::shared_shard::SharedShard;
+
+/// All compute workers. Each runs at most one job at a time, so that at most one job's messages
+/// wait for it.
+#[derive(Debug, Default)]
+pub(super) struct Crew {
+    members: BTreeMap<u32, Member>,
+    hired: u32,
+    uses: u64,
+}
+
+#[derive(Debug, Default)]
+struct Member {
+    set_up: bool,
+    /// The hub's number of the round it was shown last.
+    round: Option<u64>,
+    running: Option<Running>,
+    shards: BTreeMap<Key, HeldShard>,
+}
+
+#[derive(Debug)]
+struct HeldShard {
+    bytes: usize,
+    used: u64,
+}
+
+/// What a compute worker is doing, by the hub's own numbers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Running {
+    pub(super) job: u64,
+    pub(super) assignment: u64,
+}
+
+impl Crew {
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(super) fn busy(&self) -> usize {
+        self.members.values().filter(|member| member.running.is_some()).count()
+    }
+
+    pub(super) fn idle(&self) -> impl Iterator<Item = u32> {
+        self.members.iter().filter(|(_, member)| member.running.is_none()).map(|(compute, _)| *compute)
+    }
+
+    /// Adds one and answers with its number.
+    pub(super) fn hire(&mut self) -> u32 {
+        self.hired += 1;
+        self.members.insert(self.hired, Member::default());
+        self.hired
+    }
+
+    /// Removes one, an idle one if there is any, and answers with its number.
+    pub(super) fn dismiss(&mut self) -> Option<u32> {
+        let compute = self.idle().last().or_else(|| self.members.keys().next_back().copied())?;
+        self.members.remove(&compute);
+        Some(compute)
+    }
+
+    /// Removes one; false when it is not one of these.
+    pub(super) fn remove(&mut self, compute: u32) -> bool {
+        self.members.remove(&compute).is_some()
+    }
+
+    /// Another run begins: all must be set up anew, which empties them.
+    pub(super) fn forget_run(&mut self) {
+        for member in self.members.values_mut() {
+            *member = Member { running: member.running, ..Member::default() };
+        }
+    }
+
+    /// A compute worker says that it has ended a job; what it was, if that is what it was doing.
+    pub(super) fn ended(&mut self, compute: u32, job: u64) -> Option<Running> {
+        self.members.get_mut(&compute)?.running.take_if(|running| running.job == job)
+    }
+
+    pub(super) fn holds(&self, compute: u32, key: Key) -> bool {
+        self.members.get(&compute).is_some_and(|member| member.shards.contains_key(&key))
+    }
+
+    pub(super) fn anyone_holds(&self, key: Key) -> bool {
+        self.members.values().any(|member| member.shards.contains_key(&key))
+    }
+
+    /// The hub no longer keeps a shard, so nobody does.
+    pub(super) fn drop_shard(&mut self, key: Key, outputs: &mut VecDeque<HubOutput>) {
+        for (&compute, member) in &mut self.members {
+            if member.shards.remove(&key).is_some() {
+                let message = ToCompute::DropShard { set: key.0, shard: key.1 };
+                outputs.push_back(HubOutput::Compute { compute, message });
+            }
+        }
+    }
+
+    /// Tells a compute worker of the run unless it knows.
+    pub(super) fn set_up(&mut self, compute: u32, frame: &Arc<Vec<u8>>, outputs: &mut VecDeque<HubOutput>) {
+        let Some(member) = self.members.get_mut(&compute) else { return };
+        if !std::mem::replace(&mut member.set_up, true) {
+            outputs.push_back(HubOutput::Compute { compute, message: ToCompute::Setup(frame.clone()) });
+        }
+    }
+
+    /// Shows a compute worker the round unless it has seen it.
+    pub(super) fn show_round(
+        &mut self,
+        compute: u32,
+        number: u64,
+        frame: &Arc<Vec<u8>>,
+        outputs: &mut VecDeque<HubOutput>,
+    ) {
+        let Some(member) = self.members.get_mut(&compute) else { return };
+        if member.round.replace(number) != Some(number) {
+            outputs.push_back(HubOutput::Compute { compute, message: ToCompute::Round(frame.clone()) });
+        }
+    }
+
+    /// Gives a compute worker the shards it lacks, and takes others away, least recently used
+    /// first, while it has more than `limit` bytes.
+    pub(super) fn supply(
+        &mut self,
+        compute: u32,
+        needed: &BTreeSet<Key>,
+        limit: usize,
+        mut content: impl FnMut(Key) -> Option<Arc<SharedShard>>,
+        outputs: &mut VecDeque<HubOutput>,
+    ) {
+        let Some(member) = self.members.get_mut(&compute) else { return };
+        self.uses += 1;
+        let mut arriving = Vec::new();
+        for &key in needed {
+            let shared = content(key);
+            if let Some(held) = member.shards.get_mut(&key) {
+                held.used = self.uses;
+            } else if let Some(content) = shared {
+                let bytes = content.bytes().len();
+                member.shards.insert(key, HeldShard { bytes, used: self.uses });
+                arriving.push(ToCompute::Shard { set: key.0, shard: key.1, content });
+            }
+        }
+        while member.shards.values().map(|held| held.bytes).sum::<usize>() > limit {
+            let others = member.shards.iter().filter(|(key, _)| !needed.contains(key));
+            let Some((&key, _)) = others.min_by_key(|(_, held)| held.used) else { break };
+            member.shards.remove(&key);
+            let message = ToCompute::DropShard { set: key.0, shard: key.1 };
+            outputs.push_back(HubOutput::Compute { compute, message });
+        }
+        outputs.extend(arriving.into_iter().map(|message| HubOutput::Compute { compute, message }));
+    }
+
+    pub(super) fn begin(&mut self, compute: u32, running: Running) {
+        if let Some(member) = self.members.get_mut(&compute) {
+            member.running = Some(running);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The hub's shards: what is held, what is being downloaded, what to try again and what to evict.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use protocol::plan::{Set, ShardRef};
+
+use super::{FETCH_ATTEMPTS_MAX, FETCHES_MAX};
+use crate::shared_shard::SharedShard;
+
+/// Wait before a shard that could not be downloaded is asked for again, times the failures so far.
+const RETRY_MS: u64 = 500;
+
+/// Set and index in the set's plan.
+pub(super) type Key = (Set, u32);
+
+/// The shards of one run.
+#[derive(Debug, Default)]
+pub(super) struct Shards {
+    held: BTreeMap<Key, Held>,
+    held_bytes: usize,
+    underway: BTreeMap<u64, (Key, ShardRef)>,
+    /// Of shards that were asked for in vain.
+    failures: BTreeMap<Key, Failures>,
+    fetches: u64,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    content: Arc<SharedShard>,
+    used: u64,
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    count: u32,
+    again_ms: u64,
+    damaged: bool,
+}
+
+/// A download to begin.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    pub(super) fetch: u64,
+    pub(super) shard: ShardRef,
+    pub(super) fresh: bool,
+}
+
+/// How a download ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The shard is held; or the download was not one of ours; or it will be tried again.
+    Settled,
+    /// It failed too often: whoever needs the shard must give up.
+    GivenUp(Key),
+}
+
+impl Shards {
+    /// Forgets everything, for another run. Downloads under way become unknown.
+    pub(super) fn clear(&mut self) {
+        *self = Shards { fetches: self.fetches, ..Shards::default() };
+    }
+
+    pub(super) fn holds(&self, key: Key) -> bool {
+        self.held.contains_key(&key)
+    }
+
+    pub(super) fn held(&self) -> impl Iterator<Item = Key> {
+        self.held.keys().copied()
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// A shard to use now.
+    pub(super) fn content(&mut self, key: Key) -> Option<Arc<SharedShard>> {
+        self.uses += 1;
+        let held = self.held.get_mut(&key)?;
+        held.used = self.uses;
+        Some(held.content.clone())
+    }
+
+    /// Chooses downloads to begin for `wanted` (in order of urgency) and evicts, least recently
+    /// used first, what is in their way; never a wanted shard. When the wanted shards alone exceed
+    /// `limit` bytes they are had one after the other.
+    pub(super) fn begin_fetches(
+        &mut self,
+        now_ms: u64,
+        limit: usize,
+        wanted: &[(Key, ShardRef)],
+    ) -> (Vec<Fetch>, Vec<Key>) {
+        let (mut begun, mut evicted) = (Vec::new(), Vec::new());
+        let needed: BTreeSet<Key> = wanted.iter().map(|(key, _)| *key).collect();
+        for &(key, shard) in wanted {
+            if self.underway.len() >= FETCHES_MAX {
+                break;
+            }
+            let delayed = self.failures.get(&key).is_some_and(|failures| now_ms < failures.again_ms);
+            if self.holds(key) || delayed || self.underway.values().any(|(other, _)| *other == key) {
+                continue;
+            }
+            let coming: usize = self.underway.values().map(|(_, shard)| shard.bytes as usize).sum();
+            let occupied = coming + shard.bytes as usize;
+            evicted.extend(self.evict(limit.saturating_sub(occupied), &needed));
+            let alone = self.underway.is_empty() && !needed.iter().any(|key| self.holds(*key));
+            if self.held_bytes + occupied > limit && !alone {
+                break;
+            }
+            self.fetches += 1;
+            self.underway.insert(self.fetches, (key, shard));
+            let fresh = self.failures.get(&key).is_some_and(|failures| failures.damaged);
+            begun.push(Fetch { fetch: self.fetches, shard, fresh });
+        }
+        (begun, evicted)
+    }
+
+    /// Takes a downloaded shard if it is what its name says.
+    pub(super) fn arrived(&mut self, now_ms: u64, fetch: u64, bytes: Vec<u8>) -> Ended {
+        let Some((key, shard)) = self.underway.remove(&fetch) else { return Ended::Settled };
+        if bytes.len() != shard.bytes as usize || *blake3::hash(&bytes).as_bytes() != shard.hash {
+            return self.count_failure(now_ms, key, true);
+        }
+        self.failures.remove(&key);
+        self.uses += 1;
+        self.held_bytes += bytes.len();
+        self.held.insert(key, Held { content: Arc::new(SharedShard::new(bytes)), used: self.uses });
+        Ended::Settled
+    }
+
+    /// A download brought nothing.
+    pub(super) fn failed(&mut self, now_ms: u64, fetch: u64) -> Ended {
+        match self.underway.remove(&fetch) {
+            Some((key, _)) => self.count_failure(now_ms, key, false),
+            None => Ended::Settled,
+        }
+    }
+
+    /// The earliest time after `now_ms` at which a wanted shard may be asked for again.
+    pub(super) fn again_ms(&self, now_ms: u64, wanted: &[(Key, ShardRef)]) -> Option<u64> {
+        let failures = wanted.iter().filter_map(|(key, _)| self.failures.get(key));
+        failures.map(|failures| failures.again_ms).filter(|again| *again > now_ms).min()
+    }
+
+    fn count_failure(&mut self, now_ms: u64, key: Key, damaged: bool) -> Ended {
+        let failures = self.failures.entry(key).or_default();
+        failures.count += 1;
+        failures.damaged |= damaged;
+        failures.again_ms = now_ms.saturating_add(RETRY_MS * u64::from(failures.count));
+        if failures.count < FETCH_ATTEMPTS_MAX {
+            return Ended::Settled;
+        }
+        // A later assignment may try afresh.
+        self.failures.remove(&key);
+        Ended::GivenUp(key)
+    }
+
+    fn evict(&mut self, limit: usize, needed: &BTreeSet<Key>) -> Vec<Key> {
+        let mut evicted = Vec::new();
+        while self.held_bytes > limit {
+            let candidates = self.held.iter().filter(|(key, _)| !needed.contains(key));
+            let Some((&key, _)) = candidates.min_by_key(|(_, held)| held.used) else { break };
+            if let Some(held) = self.held.remove(&key) {
+                self.held_bytes -= held.content.bytes().len();
+            }
+            evicted.push(key);
+        }
+        evicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard(number: u8) -> (Key, ShardRef, Vec<u8>) {
+        let bytes = vec![number; 100];
+        let hash = *blake3::hash(&bytes).as_bytes();
+        ((Set::Training, number.into()), ShardRef { hash, bytes: 100 }, bytes)
+    }
+
+    fn fetch_all(shards: &mut Shards, limit: usize, numbers: &[u8]) -> Vec<Key> {
+        let wanted: Vec<_> = numbers.iter().map(|number| shard(*number)).collect();
+        let wanted: Vec<_> = wanted.into_iter().map(|(key, shard, _)| (key, shard)).collect();
+        let (begun, evicted) = shards.begin_fetches(0, limit, &wanted);
+        for fetch in begun {
+            let number = (0..=u8::MAX).find(|number| shard(*number).1 == fetch.shard).unwrap();
+            assert_eq!(shards.arrived(0, fetch.fetch, shard(number).2), Ended::Settled);
+        }
+        evicted
+    }
+
+    #[test]
+    fn evicts_the_least_recently_used_but_never_a_wanted_one() {
+        let mut shards = Shards::default();
+        fetch_all(&mut shards, 300, &[0, 1]);
+        fetch_all(&mut shards, 300, &[2]);
+        shards.content((Set::Training, 0));
+        assert_eq!(fetch_all(&mut shards, 300, &[1, 3]), [(Set::Training, 2)]);
+        assert!(shards.holds((Set::Training, 0)) && shards.holds((Set::Training, 1)));
+        assert_eq!(shards.held_bytes(), 300);
+    }
+
+    #[test]
+    fn wanted_shards_beyond_the_limit_come_one_after_the_other() {
+        let mut shards = Shards::default();
+        fetch_all(&mut shards, 50, &[0, 1]);
+        assert_eq!(shards.held().collect::<Vec<_>>(), [(Set::Training, 0)]);
+        fetch_all(&mut shards, 50, &[0, 1]);
+        assert_eq!(shards.held().collect::<Vec<_>>(), [(Set::Training, 0)]);
+        assert_eq!(fetch_all(&mut shards, 50, &[1]), [(Set::Training, 0)]);
+        assert_eq!(shards.held().collect::<Vec<_>>(), [(Set::Training, 1)]);
+    }
+
+    #[test]
+    fn a_failed_download_waits_and_a_damaged_one_is_asked_for_fresh() {
+        let mut shards = Shards::default();
+        let (key, reference, _) = shard(1);
+        let wanted = [(key, reference)];
+        let begin = |shards: &mut Shards, now| shards.begin_fetches(now, 1000, &wanted).0.pop();
+        let first = begin(&mut shards, 0).unwrap();
+        assert!(!first.fresh);
+        assert_eq!(shards.failed(0, first.fetch), Ended::Settled);
+        assert!(begin(&mut shards, 499).is_none());
+        assert_eq!(shards.again_ms(499, &wanted), Some(500));
+        let second = begin(&mut shards, 500).unwrap();
+        assert_eq!(shards.arrived(500, second.fetch, vec![7; 100]), Ended::Settled);
+        let third = begin(&mut shards, 1500).unwrap();
+        assert!(third.fresh);
+        assert_eq!(shards.failed(1500, third.fetch), Ended::GivenUp(key));
+        assert!(begin(&mut shards, 1500).is_some());
+    }
+}

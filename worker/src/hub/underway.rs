@@ -1,0 +1,246 @@
+//! One assignment on its way through the compute workers.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan};
+
+use crate::unit::UnitSums;
+
+/// Units of the round, next to each other, whose examples share a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) shard: u32,
+    pub(super) units: Range<u32>,
+}
+
+/// An assignment with what is still to be given out, what compute workers have of it, and the
+/// sums they have handed over.
+#[derive(Debug)]
+pub(super) struct Underway {
+    /// The hub's own number for it.
+    pub(super) key: u64,
+    pub(super) assignment: Assignment,
+    pub(super) part: Part,
+    pub(super) sums: UnitSums,
+    /// Examples its units cover.
+    pub(super) examples: u64,
+    pending: Vec<Segment>,
+    shares: BTreeMap<u32, Share>,
+}
+
+/// What one compute worker has of an assignment. If it dies, all of this must be done again.
+#[derive(Debug, Default)]
+struct Share {
+    running: Vec<Segment>,
+    done: Vec<Segment>,
+    collecting: Vec<Segment>,
+}
+
+impl Underway {
+    /// Lays an assignment out; `None` when its units are not units of one part of the round.
+    pub(super) fn new<'a>(
+        key: u64,
+        assignment: Assignment,
+        plan: &RoundPlan,
+        set: impl FnOnce(Set) -> &'a SetPlan,
+        parameters: usize,
+    ) -> Option<Underway> {
+        let first = assignment.units.first()?.start;
+        let (part_index, unit_of_set) = plan.locate(first)?;
+        let part = plan.parts[part_index].clone();
+        let part_begins = first - unit_of_set;
+        let cut = set(part.set);
+        let (mut pending, mut examples) = (Vec::new(), 0);
+        for range in &assignment.units {
+            if range.is_empty() || range.start < part_begins || range.end > part_begins + part.units {
+                return None;
+            }
+            let mut next = range.start;
+            while next < range.end {
+                let shard = cut.shard_of(next - part_begins);
+                let shard_ends =
+                    (shard + 1).saturating_mul(cut.units_per_shard.max(1)).saturating_add(part_begins);
+                let end = range.end.min(shard_ends);
+                pending.push(Segment { shard, units: next..end });
+                next = end;
+            }
+            let begin = cut.examples_of(range.start - part_begins).start;
+            examples += u64::from(cut.examples_of(range.end - 1 - part_begins).end - begin);
+        }
+        let sums = UnitSums::zero(&part.work, parameters);
+        Some(Underway { key, assignment, part, sums, examples, pending, shares: BTreeMap::new() })
+    }
+
+    /// Units not given out.
+    pub(super) fn pending_units(&self) -> u32 {
+        self.pending.iter().map(|segment| segment.units.len() as u32).sum()
+    }
+
+    /// Shards of the units not given out, in their order.
+    pub(super) fn pending_shards(&self) -> impl Iterator<Item = u32> {
+        self.pending.iter().map(|segment| segment.shard)
+    }
+
+    /// Gives up to `count` units whose shard is `usable` to a compute worker.
+    pub(super) fn give(
+        &mut self,
+        compute: u32,
+        count: u32,
+        mut usable: impl FnMut(u32) -> bool,
+    ) -> Vec<Segment> {
+        let (mut given, mut wanted) = (Vec::new(), count);
+        self.pending.retain_mut(|segment| {
+            if wanted == 0 || !usable(segment.shard) {
+                return true;
+            }
+            let taken = wanted.min(segment.units.len() as u32);
+            wanted -= taken;
+            let middle = segment.units.start + taken;
+            given.push(Segment { shard: segment.shard, units: segment.units.start..middle });
+            segment.units.start = middle;
+            !segment.units.is_empty()
+        });
+        if !given.is_empty() {
+            self.shares.entry(compute).or_default().running.extend(given.iter().cloned());
+        }
+        given
+    }
+
+    /// A compute worker has done what it was running.
+    pub(super) fn done(&mut self, compute: u32) {
+        if let Some(share) = self.shares.get_mut(&compute) {
+            share.done.append(&mut share.running);
+        }
+    }
+
+    /// Compute workers whose sums should now be asked for; notes that they are.
+    pub(super) fn collect(&mut self) -> Vec<u32> {
+        if !self.pending.is_empty() {
+            return Vec::new();
+        }
+        let ready = self.shares.iter_mut().filter(|(_, share)| {
+            share.running.is_empty() && share.collecting.is_empty() && !share.done.is_empty()
+        });
+        let asked = ready.map(|(compute, share)| {
+            share.collecting.append(&mut share.done);
+            *compute
+        });
+        asked.collect()
+    }
+
+    /// Adds what a compute worker handed over; false when it does not add up.
+    #[must_use]
+    pub(super) fn collected(&mut self, compute: u32, sums: &UnitSums) -> bool {
+        let Some(share) = self.shares.get_mut(&compute).filter(|share| !share.collecting.is_empty()) else {
+            return true;
+        };
+        share.collecting.clear();
+        if share.running.is_empty() && share.done.is_empty() {
+            self.shares.remove(&compute);
+        }
+        self.sums.merge(sums)
+    }
+
+    /// A compute worker is gone, and its share with it.
+    pub(super) fn lost(&mut self, compute: u32) {
+        if let Some(share) = self.shares.remove(&compute) {
+            for mut part in [share.running, share.done, share.collecting] {
+                self.pending.append(&mut part);
+            }
+            self.pending.sort_by_key(|segment| segment.units.start);
+        }
+    }
+
+    /// Compute workers that have something of it.
+    pub(super) fn sharers(&self) -> impl Iterator<Item = u32> {
+        self.shares.keys().copied()
+    }
+
+    /// Whether the sums cover all units.
+    pub(super) fn is_complete(&self) -> bool {
+        self.pending.is_empty() && self.shares.is_empty()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "ranges of units, not the units in them")]
+mod tests {
+    use protocol::plan::{ShardRef, Work};
+
+    use super::*;
+
+    fn cut() -> SetPlan {
+        let shards = vec![ShardRef { hash: [0; 32], bytes: 1 }; 4];
+        SetPlan { examples: 95, examples_per_unit: 10, units_per_shard: 3, shards }
+    }
+
+    fn underway(units: &[Range<u32>]) -> Option<Underway> {
+        let part = |units| Part { work: Work::Evaluation, set: Set::Training, units };
+        let parts = vec![part(5), part(10)];
+        let plan = RoundPlan { round: 1, version: 1, gradient_exponent: 0, loss_exponent: 0, parts };
+        let cut = cut();
+        Underway::new(9, Assignment { assignment: 7, round: 1, units: units.to_vec() }, &plan, |_| &cut, 0)
+    }
+
+    fn sums(correct: u64) -> UnitSums {
+        UnitSums { losses: vec![1], correct, ..UnitSums::default() }
+    }
+
+    #[test]
+    fn segments_follow_shards_and_examples_are_counted() {
+        let underway = underway(&[6..8, 9..15]).unwrap();
+        let segment = |shard, units| Segment { shard, units };
+        let expected = [segment(0, 6..8), segment(1, 9..11), segment(2, 11..14), segment(3, 14..15)];
+        assert_eq!(underway.pending, expected);
+        assert_eq!(underway.pending_units(), 8);
+        assert_eq!(underway.examples, 75);
+    }
+
+    #[test]
+    fn units_of_two_parts_or_none_are_refused() {
+        assert!(underway(&[4..6]).is_none());
+        assert!(underway(&[0..1, 7..8]).is_none());
+        assert!(underway(&[14..16]).is_none());
+        assert!(underway(&[20..21]).is_none());
+        assert!(underway(&[]).is_none());
+    }
+
+    #[test]
+    fn what_a_lost_compute_worker_had_is_given_out_again() {
+        let mut underway = underway(&[5..15]).unwrap();
+        assert_eq!(underway.give(1, 4, |_| true).len(), 2);
+        underway.done(1);
+        underway.give(2, 6, |_| true);
+        assert_eq!(underway.collect(), [1]);
+        underway.lost(1);
+        assert_eq!(underway.pending_units(), 4);
+        assert!(underway.collected(1, &sums(50)));
+        assert_eq!(underway.sums.correct, 0);
+        underway.give(2, 4, |_| true);
+        underway.done(2);
+        assert_eq!(underway.collect(), [2]);
+        assert!(!underway.is_complete());
+        assert!(underway.collected(2, &sums(3)));
+        assert!(underway.is_complete());
+        assert_eq!(underway.sums.correct, 3);
+    }
+
+    #[test]
+    fn sums_on_their_way_do_not_cover_units_given_since() {
+        let mut underway = underway(&[5..7]).unwrap();
+        underway.give(1, 1, |_| true);
+        underway.give(2, 1, |_| true);
+        underway.done(1);
+        assert_eq!(underway.collect(), [1]);
+        underway.lost(2);
+        underway.give(1, 1, |_| true);
+        assert!(underway.collected(1, &sums(1)));
+        assert!(!underway.is_complete());
+        underway.done(1);
+        assert_eq!(underway.collect(), [1]);
+        assert!(underway.collected(1, &sums(1)));
+        assert!(underway.is_complete());
+        assert_eq!(underway.sums.losses, [2]);
+    }
+}
