@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use model::{Arithmetic, Network, NetworkSpec, Task, weights_digest};
+use model::{Network, weights_digest};
 use protocol::limits::UNITS_MAX;
 use protocol::message::Welcome;
 use tokio::runtime::Handle;
@@ -220,7 +220,7 @@ fn local_cores(workers: LocalWorkers) -> u16 {
 }
 
 fn facts(config: &RunConfig, data: &Prepared, network: &Network, run: u64) -> Facts {
-    let network_words = network_in_words(network.spec(), network.features(), network.task());
+    let network_words = network_in_words(network);
     Facts {
         title: format!("{network_words} on {}", config.data.name()),
         run,
@@ -233,15 +233,12 @@ fn facts(config: &RunConfig, data: &Prepared, network: &Network, run: u64) -> Fa
 }
 
 /// `784-128-10 network`.
-fn network_in_words(spec: &NetworkSpec, features: usize, task: Task) -> String {
-    let outputs = match task {
-        Task::Classes(count) | Task::Numbers(count) => count as usize,
-    };
-    let mut widths = vec![features];
-    widths.extend(spec.layers.iter().map(model::LayerSpec::units));
-    widths.push(outputs);
-    let widths: Vec<String> = widths.iter().map(usize::to_string).collect();
-    format!("{} network", widths.join("-"))
+fn network_in_words(network: &Network) -> String {
+    let mut words = network.features().to_string();
+    for block in network.layout().iter().filter(|block| block.is_weight) {
+        words.extend(block.shape.last().map(|width| format!("-{width}")));
+    }
+    words + " network"
 }
 
 fn summarise(outcome: &Outcome, parameters: usize, directory: &RunDirectory) -> Summary {
@@ -282,6 +279,8 @@ async fn until(mut flag: watch::Receiver<bool>) {
 
 #[cfg(test)]
 mod tests {
+    use model::{NetworkSpec, Task};
+
     use super::*;
 
     #[test]
@@ -295,8 +294,9 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_named_by_what_its_results_depend_on() {
-        let network = NetworkSpec::from_shorthand("mlp:8").unwrap();
-        assert_eq!(network_in_words(&network, 4, Task::Classes(3)), "4-8-3 network");
+    fn a_network_in_words_has_the_widths_of_its_layers() {
+        let spec = NetworkSpec::from_shorthand("mlp:8").unwrap();
+        let network = Network::new(&spec, 4, Task::Classes(3)).unwrap();
+        assert_eq!(network_in_words(&network), "4-8-3 network");
     }
 }
