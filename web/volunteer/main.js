@@ -164,6 +164,7 @@ function renderRun() {
   }
   if (run === null) return;
   show("title", run.title);
+  at("title-part").hidden = false;
   show("network", `${run.network}, ${words.plural(run.parameters, "parameter", "parameters")}, `
     + `${words.plural(run.examples, "training example", "training examples")}`);
   show("iteration", words.count(run.iteration));
