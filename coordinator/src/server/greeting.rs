@@ -1,9 +1,12 @@
 //! Whether a newcomer can help, judged by its first message, without I/O.
 
+use std::fmt::Display;
+
 use model::Arithmetic;
 use protocol::PROTOCOL_VERSION;
-use protocol::frame::{UpwardFrame, decode_upward};
-use protocol::message::{FromVolunteer, Hello, Ready, Refusal};
+use protocol::message::{Hello, Refusal};
+
+use crate::session::{Misbehaviour, read_hello};
 
 /// What a volunteer must bring.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +22,6 @@ pub(super) type Objection = (Refusal, String);
 
 /// Reads and judges the first message of a session.
 pub(super) fn judge(frame: &[u8], terms: &Terms) -> Result<Hello, Objection> {
-    let decoded = decode_upward(frame);
     // A later version's hello may not decode, but says its version.
     if let Some(version) = version_of(frame).filter(|version| *version != PROTOCOL_VERSION) {
         return Err((
@@ -30,11 +32,7 @@ pub(super) fn judge(frame: &[u8], terms: &Terms) -> Result<Hello, Objection> {
             ),
         ));
     }
-    let hello = match decoded {
-        Ok(UpwardFrame::Message(FromVolunteer::Hello(hello))) => hello,
-        Ok(_) => return Err(misbehaved("The first message was not a hello.")),
-        Err(error) => return Err(misbehaved(format!("The first message could not be read: {error}."))),
-    };
+    let hello = read_hello(frame).map_err(misbehaved)?;
     if hello.arithmetic != terms.arithmetic {
         return Err((
             Refusal::OtherArithmetic,
@@ -57,25 +55,15 @@ pub(super) fn judge(frame: &[u8], terms: &Terms) -> Result<Hello, Objection> {
     Ok(hello)
 }
 
-/// Reads the answer to the welcome: the shards of the training set that the volunteer holds, in order and
-/// each once.
-pub(super) fn judge_ready(frame: &[u8], training_shards: usize) -> Result<Vec<u32>, Objection> {
-    let Ready { training_shards: mut held } = match decode_upward(frame) {
-        Ok(UpwardFrame::Message(FromVolunteer::Ready(ready))) => ready,
-        Ok(_) => return Err(misbehaved("The welcome was not answered with ready.")),
-        Err(error) => return Err(misbehaved(format!("A message could not be read: {error}."))),
-    };
-    if held.iter().any(|shard| *shard as usize >= training_shards) {
-        return Err(misbehaved("The volunteer claims to hold a shard that the run does not have."));
-    }
-    held.sort_unstable();
-    held.dedup();
-    Ok(held)
+/// An objection to something that no honest volunteer sends.
+pub(super) fn misbehaved(misbehaviour: Misbehaviour) -> Objection {
+    sent_away(format!("{misbehaviour}."))
 }
 
-/// An objection to something that no honest volunteer sends.
-pub(super) fn misbehaved(text: impl Into<String>) -> Objection {
-    (Refusal::Misbehaved, text.into())
+/// An objection to a volunteer's behaviour; `because` is the rest of a sentence that has the volunteer
+/// for its subject.
+pub(super) fn sent_away(because: impl Display) -> Objection {
+    (Refusal::Misbehaved, format!("The coordinator sent this volunteer away: {because}"))
 }
 
 /// The protocol version that a hello begins with, whatever follows it: the kind of frame, the number of
@@ -91,6 +79,8 @@ fn version_of(frame: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::message::{FromVolunteer, Ready};
+
     use super::*;
 
     const TERMS: Terms = Terms { arithmetic: Arithmetic::Portable, known_answer: [7; 32] };
@@ -134,12 +124,5 @@ mod tests {
         let (reason, text) = judge(&bytes, &TERMS).unwrap_err();
         assert_eq!(reason, Refusal::OtherVersion);
         assert!(text.contains("300"), "{text}");
-    }
-
-    #[test]
-    fn held_shards_are_listed_once_and_must_exist() {
-        let ready = |held: &[u32]| FromVolunteer::Ready(Ready { training_shards: held.to_vec() }).encode();
-        assert_eq!(judge_ready(&ready(&[4, 0, 4]), 5), Ok(vec![0, 4]));
-        assert_eq!(judge_ready(&ready(&[5]), 5).unwrap_err().0, Refusal::Misbehaved);
     }
 }

@@ -29,13 +29,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::budget::Budget;
 use super::gate::quote;
-use super::greeting::{self, Objection, Terms, misbehaved};
+use super::greeting::{self, Objection, Terms, misbehaved, sent_away};
 use super::limits::{FAREWELL_MAX, LINGER_MAX, ROUND_SENDING_MAX};
 use super::outgoing::{Lost, Outgoing};
 use super::upgrade::Channel;
 use super::{Deadlines, Server};
 use crate::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, OpenRound, ToSession};
-use crate::session::UpwardDecoder;
+use crate::session::{UpwardDecoder, read_ready};
 
 /// Why a session ends.
 #[derive(Debug, Error)]
@@ -113,7 +113,7 @@ async fn converse(
     let welcome = Welcome { session: number, ..site.welcome.clone() };
     say(outgoing, FromCoordinator::Welcome(Box::new(welcome))).await?;
     let ready = next_greeting(incoming, deadlines).await?;
-    let training_shards = greeting::judge_ready(&ready, site.welcome.training.shards.len())?;
+    let training_shards = read_ready(&ready, site.welcome.training.shards.len()).map_err(misbehaved)?;
 
     let Hello { cores, fused_capable, agent, .. } = hello;
     tracing::info!(session = number, %address, cores, agent = quote(&agent), "volunteer joined");
@@ -177,10 +177,10 @@ async fn listen(
     taken: &AtomicU64,
 ) -> Result<Infallible, Ending> {
     let site = &server.site;
-    let mut decoder = UpwardDecoder::new(site.parameters);
+    let mut decoder = UpwardDecoder::new(site.welcome.run, site.parameters);
     loop {
         let frame = next_frame(incoming, site.config.deadlines.silence, budget, taken).await?;
-        let decoded = decoder.decode(&frame).map_err(|error| misbehaved(format!("{error}.")))?;
+        let decoded = decoder.frame(&frame).map_err(misbehaved)?;
         if let Some(message) = decoded {
             site.driver.inbox.send((number, message)).await.map_err(|_| Ending::Released)?;
         }
@@ -203,7 +203,7 @@ async fn speak(
                     catch_up(outgoing, round, &mut sent_round).await?;
                     assign(outgoing, round, sent_round, assignment, budget).await?;
                 }
-                Some(ToSession::Dismiss { text }) => return Err(Ending::Refused(misbehaved(text))),
+                Some(ToSession::Dismiss { text }) => return Err(Ending::Refused((Refusal::Misbehaved, text))),
                 Some(ToSession::Finish { text }) => return Err(Ending::Finished(text)),
                 None => return Err(Ending::Released),
             },
@@ -287,7 +287,7 @@ async fn next_frame(
         };
         let bytes = message.as_ref().and_then(|message| message.as_ref().ok()).map_or(0, Message::len);
         if !budget.lock().unwrap_or_else(PoisonError::into_inner).spend(bytes, Instant::now()) {
-            return Err(misbehaved("The volunteer sent more than it was asked for.").into());
+            return Err(sent_away("it sent more than it was asked for.").into());
         }
         if let Some(frame) = frame_of(message)? {
             return Ok(frame);
@@ -300,15 +300,15 @@ fn frame_of(read: Option<Result<Message, SocketError>>) -> Result<Option<Bytes>,
     match read {
         Some(Ok(Message::Binary(frame))) => Ok(Some(frame)),
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
-        Some(Ok(Message::Text(_))) => Err(misbehaved("The volunteer sent text; frames are binary.").into()),
+        Some(Ok(Message::Text(_))) => Err(sent_away("it sent text where frames are binary.").into()),
         None | Some(Ok(Message::Close(_))) => Err(Ending::Gone),
         Some(Err(SocketError::Capacity(CapacityError::MessageTooLong { .. }))) => {
-            let text = format!("The volunteer sent a message of more than {UPWARD_MESSAGE_BYTES_MAX} bytes.");
-            Err(misbehaved(text).into())
+            let because = format!("it sent a message of more than {UPWARD_MESSAGE_BYTES_MAX} bytes.");
+            Err(sent_away(because).into())
         }
         Some(Err(SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Err(Ending::Gone),
         Some(Err(error @ (SocketError::Protocol(_) | SocketError::Utf8(_) | SocketError::Capacity(_)))) => {
-            Err(misbehaved(format!("The volunteer does not speak WebSocket: {error}.")).into())
+            Err(sent_away(format!("it broke the rules of WebSockets ({error}).")).into())
         }
         Some(Err(_)) => Err(Ending::Gone),
     }

@@ -1,0 +1,373 @@
+//! A running server, its driver's side, and clients.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coordinator::data::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn, prepare};
+use coordinator::exchange::{DriverHandle, FromSession, Joined, OpenRound};
+use coordinator::server::{ServerConfig, Site, bind, serve};
+use coordinator::shards::ShardStore;
+use coordinator::status::{Phase, Status};
+use futures_util::{SinkExt, StreamExt};
+use model::{Arithmetic, Preprocessing, Task};
+use protocol::PROTOCOL_VERSION;
+use protocol::frame::{DownwardFrame, decode_downward, encode_round};
+use protocol::message::{FromCoordinator, FromVolunteer, Hello, Ready, Refusal, Welcome};
+use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, Work};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::{Request, StatusCode};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// Parameters of the network: enough that a result is far more than a stranger may send.
+pub const PARAMETERS: usize = 300_000;
+/// The run's number.
+pub const RUN: u64 = 4711;
+/// What a machine that computes the run's bits answers.
+pub const KNOWN_ANSWER: [u8; 32] = [7; 32];
+/// No wait in these tests lasts nearly as long; it turns a hang into a failure.
+const HANG: Duration = Duration::from_secs(60);
+
+/// A server, and the driver's side of it.
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub training: SetPlan,
+    inbox: mpsc::Receiver<(u64, FromSession)>,
+    round: watch::Sender<Option<Arc<OpenRound>>>,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+    _status: watch::Sender<Arc<Status>>,
+}
+
+impl TestServer {
+    pub async fn start() -> TestServer {
+        TestServer::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(configure: impl FnOnce(&mut ServerConfig)) -> TestServer {
+        let mut config = ServerConfig { allowed_hosts: vec!["shoal.test".into()], ..ServerConfig::default() };
+        configure(&mut config);
+        let (shards, training, test) = shards();
+        let (inbox_sender, inbox) = mpsc::channel(16);
+        let (round, round_receiver) = watch::channel(None);
+        let (status_sender, status) = watch::channel(Arc::new(status()));
+        let site = Site {
+            config,
+            welcome: Welcome {
+                run: RUN,
+                session: 0,
+                arithmetic: Arithmetic::Portable,
+                network: "{}".into(),
+                features: 4,
+                task: Task::Classes(3),
+                preprocessing: Preprocessing::identity(4),
+                training: training.clone(),
+                test,
+            },
+            parameters: PARAMETERS,
+            known_answer: KNOWN_ANSWER,
+            shards: Arc::new(shards),
+            status,
+            driver: DriverHandle { inbox: inbox_sender, round: round_receiver },
+            next_session: Arc::new(AtomicU64::new(1)),
+        };
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(serve(listener, Arc::new(site), async {
+            let _ = stopped.await;
+        }));
+        TestServer { address, training, inbox, round, stop: Some(stop), served, _status: status_sender }
+    }
+
+    /// The next thing a session tells the driver.
+    pub async fn event(&mut self) -> (u64, FromSession) {
+        in_time(self.inbox.recv()).await.expect("the server holds the sender")
+    }
+
+    /// The next thing is a volunteer joining.
+    pub async fn joined(&mut self) -> (u64, Joined) {
+        match self.event().await {
+            (session, FromSession::Joined(joined)) => (session, joined),
+            other => panic!("expected a volunteer to join, found {other:?}"),
+        }
+    }
+
+    /// The next thing is that session's end.
+    pub async fn left(&mut self, session: u64) {
+        match self.event().await {
+            (number, FromSession::Left) => assert_eq!(number, session),
+            other => panic!("expected the volunteer to leave, found {other:?}"),
+        }
+    }
+
+    /// Nothing more has been said to the driver.
+    pub fn is_quiet(&mut self) -> bool {
+        self.inbox.try_recv().is_err()
+    }
+
+    /// Opens a round whose frame carries that many weights.
+    pub fn open_round(&self, round: u64, weights: usize) {
+        let part = Part { work: Work::Gradient, set: Set::Training, units: 8 };
+        let plan =
+            RoundPlan { round, version: round, gradient_exponent: 0, loss_exponent: 0, parts: vec![part] };
+        let weights: Vec<f32> = (0..weights).map(|index| index as f32).collect();
+        let frame = Bytes::from(encode_round(&plan, &[&weights]));
+        self.round.send_replace(Some(Arc::new(OpenRound { plan, frame })));
+    }
+
+    /// The bytes of the open round's frame.
+    pub fn round_frame(&self) -> Bytes {
+        self.round.borrow().as_ref().expect("an open round").frame.clone()
+    }
+
+    pub async fn connect(&self) -> Volunteer {
+        Volunteer::connect(self.address).await
+    }
+
+    /// A volunteer that has been welcomed and is ready.
+    pub async fn volunteer(&mut self) -> (Volunteer, u64, Joined) {
+        let mut volunteer = self.connect().await;
+        volunteer.introduce().await;
+        let (session, joined) = self.joined().await;
+        (volunteer, session, joined)
+    }
+
+    /// Asks the server to stop.
+    pub fn stop(&mut self) {
+        self.stop.take().expect("stopped once").send(()).unwrap();
+    }
+
+    /// Waits until the server has stopped.
+    pub async fn stopped(self) {
+        in_time(self.served).await.unwrap();
+    }
+}
+
+pub async fn in_time<T>(wait: impl Future<Output = T>) -> T {
+    timeout(HANG, wait).await.expect("this hangs")
+}
+
+pub fn hello() -> Hello {
+    Hello {
+        protocol: PROTOCOL_VERSION,
+        arithmetic: Arithmetic::Portable,
+        known_answer: KNOWN_ANSWER,
+        cores: 3,
+        fused_capable: true,
+        agent: "a test".into(),
+    }
+}
+
+pub fn assignment(assignment: u64, round: u64) -> Assignment {
+    Assignment { assignment, round, units: vec![0..2] }
+}
+
+/// A volunteer's channel.
+pub struct Volunteer {
+    pub socket: WebSocketStream<TcpStream>,
+}
+
+/// What a volunteer hears.
+#[derive(Debug, PartialEq)]
+pub enum Heard {
+    Message(FromCoordinator),
+    /// A round, by its number.
+    Round(u64),
+    /// The connection is over.
+    Closed,
+}
+
+impl Volunteer {
+    pub async fn connect(address: SocketAddr) -> Volunteer {
+        let (socket, _) = upgrade(address, &[]).await.expect("a channel");
+        Volunteer { socket }
+    }
+
+    pub async fn say(&mut self, message: FromVolunteer) {
+        self.send(message.encode()).await;
+    }
+
+    pub async fn send(&mut self, frame: Vec<u8>) {
+        in_time(self.socket.send(Message::Binary(frame.into()))).await.expect("an open channel");
+    }
+
+    /// What comes next, pings left out.
+    pub async fn hear(&mut self) -> Heard {
+        loop {
+            match in_time(self.socket.next()).await {
+                Some(Ok(Message::Binary(frame))) => match decode_downward(&frame).expect("a frame") {
+                    DownwardFrame::Message(message) => return Heard::Message(message),
+                    DownwardFrame::Round(round) => return Heard::Round(round.plan.round),
+                },
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Heard::Closed,
+                Some(Ok(other)) => panic!("unexpected: {other:?}"),
+            }
+        }
+    }
+
+    /// Says hello, is welcomed and says that it is ready.
+    pub async fn introduce(&mut self) -> Welcome {
+        self.say(FromVolunteer::Hello(hello())).await;
+        let welcome = match self.hear().await {
+            Heard::Message(FromCoordinator::Welcome(welcome)) => *welcome,
+            other => panic!("expected a welcome, heard {other:?}"),
+        };
+        self.say(FromVolunteer::Ready(Ready { training_shards: vec![0] })).await;
+        welcome
+    }
+
+    /// Is told why it must go, and then the channel is closed. Rounds before that are passed over.
+    pub async fn refused(&mut self) -> (Refusal, String) {
+        let refusal = loop {
+            match self.hear().await {
+                Heard::Message(FromCoordinator::Refused { reason, text }) => break (reason, text),
+                Heard::Round(_) => {}
+                other => panic!("expected a refusal, heard {other:?}"),
+            }
+        };
+        assert_eq!(self.hear().await, Heard::Closed);
+        refusal
+    }
+}
+
+/// Asks for a channel with these headers besides the usual ones.
+pub async fn upgrade(
+    address: SocketAddr,
+    headers: &[(&'static str, &str)],
+) -> Result<(WebSocketStream<TcpStream>, StatusCode), StatusCode> {
+    let mut request: Request<()> = format!("ws://{address}/channel").into_client_request().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let stream = TcpStream::connect(address).await.unwrap();
+    match in_time(client_async(request, stream)).await {
+        Ok((socket, response)) => Ok((socket, response.status())),
+        Err(Error::Http(response)) => Err(response.status()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A volunteer that sees WebSocket frames one by one, and reads only when told to.
+pub struct RawVolunteer {
+    stream: TcpStream,
+}
+
+/// One WebSocket frame.
+pub struct RawFrame {
+    pub is_final: bool,
+    pub opcode: u8,
+    pub payload: Vec<u8>,
+}
+
+pub const CONTINUATION: u8 = 0;
+pub const BINARY: u8 = 2;
+pub const PING: u8 = 9;
+
+impl RawVolunteer {
+    /// A channel on which nothing has been said.
+    pub async fn connect(address: SocketAddr) -> RawVolunteer {
+        // The server speaks only when spoken to, so that nothing can be lost between the layers here.
+        let (socket, _) = upgrade(address, &[]).await.expect("a channel");
+        RawVolunteer { stream: socket.into_inner() }
+    }
+
+    /// Says hello and ready, without reading anything but the welcome.
+    pub async fn introduce(&mut self) {
+        self.send(&FromVolunteer::Hello(hello()).encode()).await;
+        assert_eq!(self.frame().await.opcode, BINARY, "the welcome");
+        self.send(&FromVolunteer::Ready(Ready { training_shards: Vec::new() }).encode()).await;
+    }
+
+    /// Sends a short binary message, masked with zeros.
+    pub async fn send(&mut self, message: &[u8]) {
+        assert!(message.len() < 126, "longer messages have longer headers");
+        let head = [0x80 | BINARY, 0x80 | message.len() as u8, 0, 0, 0, 0];
+        self.stream.write_all(&[&head, message].concat()).await.unwrap();
+    }
+
+    pub async fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    pub async fn frame(&mut self) -> RawFrame {
+        let head = in_time(self.stream.read_u16()).await.unwrap().to_be_bytes();
+        let length = match head[1] {
+            126 => usize::from(self.stream.read_u16().await.unwrap()),
+            127 => self.stream.read_u64().await.unwrap() as usize,
+            short => usize::from(short),
+        };
+        let mut payload = vec![0; length];
+        in_time(self.stream.read_exact(&mut payload)).await.unwrap();
+        RawFrame { is_final: head[0] & 0x80 != 0, opcode: head[0] & 0x0f, payload }
+    }
+
+    /// The next whole binary message and the sizes of its fragments; pings in between are passed over.
+    pub async fn message(&mut self) -> (Vec<u8>, Vec<usize>) {
+        let (mut message, mut sizes) = (Vec::new(), Vec::new());
+        loop {
+            let frame = self.frame().await;
+            if frame.opcode == PING {
+                continue;
+            }
+            assert_eq!(frame.opcode, if sizes.is_empty() { BINARY } else { CONTINUATION });
+            sizes.push(frame.payload.len());
+            message.extend(frame.payload);
+            if frame.is_final {
+                return (message, sizes);
+            }
+        }
+    }
+}
+
+/// 64 examples of 4 columns and 3 classes, cut into units of 8.
+fn shards() -> (ShardStore, SetPlan, SetPlan) {
+    let examples = 64;
+    let features: Vec<u8> = (0..4 * examples).map(|index| index as u8).collect();
+    let names = ["a", "b", "c"].map(String::from).to_vec();
+    let dataset = Dataset {
+        features: FeatureRows::new(4, FeatureValues::U8(features)),
+        feature_names: None,
+        targets: TargetColumn::Classes { ids: (0..examples).map(|index| index as u16 % 3).collect(), names },
+        label_names: None,
+        label_columns: vec![4],
+        kind: DatasetKind::Table,
+    };
+    ShardStore::cut(Arc::new(prepare(dataset, None, 0.25, 1).unwrap()), 8)
+}
+
+fn status() -> Status {
+    Status {
+        title: "a test".into(),
+        run: "run".into(),
+        arithmetic: Arithmetic::Portable,
+        phase: Phase::Waiting,
+        sentence: "Waiting for volunteers.".into(),
+        network: "none".into(),
+        parameters: PARAMETERS,
+        examples: 48,
+        iteration: 0,
+        iterations_max: 10,
+        rounds: 0,
+        epochs: 0.0,
+        train_loss: None,
+        test_loss: None,
+        test_accuracy: None,
+        history: Vec::new(),
+        volunteers: 0,
+        cores: 0,
+        fused_capable: 0,
+        local_worker: false,
+        examples_per_second: 0.0,
+        seconds: 0.0,
+    }
+}

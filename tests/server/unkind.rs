@@ -1,0 +1,187 @@
+//! Clients that are rude, silent or slow. After each of them the server serves others as before.
+
+use std::time::Duration;
+
+use coordinator::exchange::FromSession;
+use futures_util::{SinkExt, StreamExt};
+use protocol::limits::UPWARD_MESSAGE_BYTES_MAX;
+use protocol::message::{FromVolunteer, Ready, Refusal};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::harness::{Heard, PING, RawVolunteer, TestServer, hello, in_time};
+
+/// A deadline that is meant to pass.
+const SOON: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn rubbish_before_the_hello_is_refused() {
+    let mut server = TestServer::start().await;
+    for rubbish in [
+        Message::Binary(vec![].into()),
+        Message::Binary(vec![1, 0].into()),
+        Message::Binary(vec![0xff; 5000].into()),
+        Message::Binary(FromVolunteer::Cores(1).encode().into()),
+        Message::Text("hello".into()),
+    ] {
+        let mut volunteer = server.connect().await;
+        volunteer.socket.send(rubbish).await.unwrap();
+        assert_eq!(volunteer.refused().await.0, Refusal::Misbehaved);
+    }
+    server.volunteer().await;
+}
+
+#[tokio::test]
+async fn rubbish_instead_of_ready_is_refused() {
+    let mut server = TestServer::start().await;
+    let mut volunteer = server.connect().await;
+    volunteer.say(FromVolunteer::Hello(hello())).await;
+    volunteer.hear().await;
+    volunteer.say(FromVolunteer::Hello(hello())).await;
+    assert_eq!(volunteer.refused().await.0, Refusal::Misbehaved);
+    assert!(server.is_quiet());
+    server.volunteer().await;
+}
+
+#[tokio::test]
+async fn rubbish_during_work_ends_the_session_and_nothing_else() {
+    let mut server = TestServer::start().await;
+    let (mut bystander, bystander_session, _kept) = server.volunteer().await;
+    let ready = FromVolunteer::Ready(Ready { training_shards: vec![] }).encode();
+    for rubbish in [
+        Message::Binary(vec![9].into()),
+        Message::Binary(vec![3, 1, 2, 3].into()),
+        Message::Binary(ready.into()),
+        Message::Binary(vec![1; UPWARD_MESSAGE_BYTES_MAX + 1].into()),
+        Message::Text("work".into()),
+    ] {
+        let (mut volunteer, session, _joined) = server.volunteer().await;
+        volunteer.socket.send(rubbish).await.unwrap();
+        let (reason, text) = volunteer.refused().await;
+        assert_eq!(reason, Refusal::Misbehaved);
+        assert!(text.ends_with('.'), "{text}");
+        server.left(session).await;
+    }
+    bystander.say(FromVolunteer::Cores(2)).await;
+    let (session, event) = server.event().await;
+    assert!(session == bystander_session && matches!(event, FromSession::Cores(2)));
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_websocket_frames_end_the_session() {
+    let mut server = TestServer::start().await;
+    let mut volunteer = RawVolunteer::connect(server.address).await;
+    volunteer.introduce().await;
+    let (session, _joined) = server.joined().await;
+    volunteer.send_raw(&[0xff; 64]).await;
+    server.left(session).await;
+    server.volunteer().await;
+}
+
+#[tokio::test]
+async fn a_flood_is_stopped() {
+    let mut server = TestServer::start().await;
+    let (volunteer, session, _joined) = server.volunteer().await;
+    let (mut sink, mut stream) = volunteer.socket.split();
+    let frame = FromVolunteer::Cores(1).encode();
+    let flood =
+        tokio::spawn(async move { while sink.send(Message::Binary(frame.clone().into())).await.is_ok() {} });
+    let mut messages = 0u64;
+    loop {
+        match server.event().await {
+            (_, FromSession::Cores(1)) => messages += 1,
+            (from, FromSession::Left) => break assert_eq!(from, session),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(messages > 1000, "a little talk is no flood");
+    while let Some(Ok(_)) = in_time(stream.next()).await {}
+    in_time(flood).await.unwrap();
+    server.volunteer().await;
+}
+
+#[tokio::test]
+async fn strangers_that_stay_silent_are_cut_off() {
+    let mut server = TestServer::start_with(|config| config.deadlines.handshake = SOON).await;
+    // Not even a request.
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let mut rest = Vec::new();
+    in_time(stream.read_to_end(&mut rest)).await.unwrap();
+    // A channel without a hello.
+    let mut volunteer = server.connect().await;
+    assert_eq!(volunteer.hear().await, Heard::Closed);
+    // A hello without an answer to the welcome.
+    let mut volunteer = server.connect().await;
+    volunteer.say(FromVolunteer::Hello(hello())).await;
+    volunteer.hear().await;
+    assert_eq!(volunteer.hear().await, Heard::Closed);
+    assert!(server.is_quiet(), "the driver never hears of them");
+}
+
+#[tokio::test]
+async fn a_volunteer_that_is_not_heard_from_has_left() {
+    let mut server = TestServer::start_with(|config| config.deadlines.silence = SOON).await;
+    let mut volunteer = RawVolunteer::connect(server.address).await;
+    volunteer.introduce().await;
+    let (session, _joined) = server.joined().await;
+    server.left(session).await;
+}
+
+#[tokio::test]
+async fn a_quiet_volunteer_that_answers_pings_stays() {
+    let mut server = TestServer::start_with(|config| {
+        config.deadlines.heartbeat = Duration::from_millis(20);
+        config.deadlines.silence = Duration::from_secs(1);
+    })
+    .await;
+    let (mut volunteer, session, _joined) = server.volunteer().await;
+    // As many pings as make twice the time after which a silent one has left.
+    for _ in 0..100 {
+        let ping = in_time(volunteer.socket.next()).await;
+        assert!(matches!(ping, Some(Ok(Message::Ping(_)))), "{ping:?}");
+    }
+    volunteer.say(FromVolunteer::Cores(1)).await;
+    assert!(matches!(server.event().await, (from, FromSession::Cores(1)) if from == session));
+}
+
+#[tokio::test]
+async fn a_volunteer_that_takes_nothing_has_left() {
+    let mut server = TestServer::start_with(|config| config.deadlines.stall = SOON).await;
+    let mut volunteer = RawVolunteer::connect(server.address).await;
+    volunteer.introduce().await;
+    let (session, _joined) = server.joined().await;
+    server.open_round(1, 8_000_000);
+    server.left(session).await;
+    server.volunteer().await;
+}
+
+#[tokio::test]
+async fn a_large_round_on_its_way_is_a_sign_of_life() {
+    const BYTES_BETWEEN_PINGS: usize = 1 << 20;
+    let mut server = TestServer::start_with(|config| {
+        config.deadlines.heartbeat = Duration::from_millis(50);
+        config.deadlines.silence = Duration::from_millis(500);
+    })
+    .await;
+    // The pings of another volunteer are the clock by which this one reads slowly. It never answers a
+    // ping, and takes several times the silence that is allowed.
+    let (mut clock, _, _kept) = server.volunteer().await;
+    let mut volunteer = RawVolunteer::connect(server.address).await;
+    volunteer.introduce().await;
+    let (_, _joined) = server.joined().await;
+    server.open_round(1, 8_000_000);
+    let frame = server.round_frame();
+    let (mut message, mut pings) = (Vec::new(), 0);
+    while message.len() < frame.len() {
+        assert_ne!(in_time(clock.socket.next()).await.map(|read| read.is_ok()), Some(false));
+        let pause_at = message.len() + BYTES_BETWEEN_PINGS;
+        while message.len() < pause_at.min(frame.len()) {
+            let fragment = volunteer.frame().await;
+            pings += usize::from(fragment.opcode == PING);
+            message.extend(fragment.payload);
+        }
+    }
+    assert!(message == frame, "pings are empty, so all else is the round");
+    assert!(pings > 0, "pings stand between the fragments");
+}
