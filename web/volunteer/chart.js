@@ -47,7 +47,7 @@ function describe(points) {
   if (start === end) return `Training loss: ${words.loss(start.train_loss)} at iteration ${words.count(start.iteration)}.`;
   const lowest = points.reduce((best, point) => (point.train_loss < best.train_loss ? point : best));
   const course = end.train_loss < start.train_loss ? "fell" : "went";
-  const low = lowest === end ? "" : ` The lowest was ${words.loss(lowest.train_loss)} at iteration ${words.count(lowest.iteration)}.`;
+  const low = lowest.train_loss > 0.98 * end.train_loss ? "" : ` The lowest was ${words.loss(lowest.train_loss)} at iteration ${words.count(lowest.iteration)}.`;
   return `Training loss by iteration: it ${course} from ${words.loss(start.train_loss)} at iteration ${words.count(start.iteration)} `
     + `to ${words.loss(end.train_loss)} at iteration ${words.count(end.iteration)}.${low}`;
 }

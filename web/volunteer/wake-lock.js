@@ -7,9 +7,9 @@ export const offered = "wakeLock" in navigator && matchMedia("(pointer: coarse)"
 let wanted = false;
 let lock = null;
 
-/** Asks for, or gives up, a screen that stays on. */
+/** Asks for, or gives up, a screen that stays on. Does nothing where it is not offered. */
 export function keepAwake(wish) {
-  wanted = wish;
+  wanted = wish && offered;
   if (!wanted) {
     lock?.release();
     lock = null;

@@ -3,6 +3,7 @@
 const LANGUAGE = document.documentElement.lang;
 const whole = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 0 });
 const percent = new Intl.NumberFormat(LANGUAGE, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const wholePercent = new Intl.NumberFormat(LANGUAGE, { style: "percent", maximumFractionDigits: 0 });
 const significant = new Intl.NumberFormat(LANGUAGE, { maximumSignificantDigits: 3, minimumSignificantDigits: 3 });
 const brief = new Intl.NumberFormat(LANGUAGE, { maximumSignificantDigits: 2 });
 
@@ -11,6 +12,9 @@ export const count = (number) => whole.format(number);
 
 /** 0.9712 -> "97.1%". */
 export const share = (fraction) => percent.format(fraction);
+
+/** 0.347 -> "about 35%". */
+export const roughShare = (fraction) => `about ${wholePercent.format(fraction)}`;
 
 /** A loss, to three significant digits. */
 export const loss = (value) => (value !== 0 && Math.abs(value) < 1e-4 ? value.toExponential(2) : significant.format(value));

@@ -1,0 +1,22 @@
+// Tells screen readers what has changed, but not every flicker between two states.
+
+const PAUSE_MS = 4000;
+
+let said = null;
+let latest = null;
+let pausing = false;
+
+/** Has `text` said politely in `region`, or whatever is newest once the last has had its time. */
+export function announce(region, text) {
+  latest = text;
+  // What stands on the page when it is opened is read there.
+  said ??= text;
+  if (pausing || text === said) return;
+  said = text;
+  region.textContent = text;
+  pausing = true;
+  setTimeout(() => {
+    pausing = false;
+    announce(region, latest);
+  }, PAUSE_MS);
+}
