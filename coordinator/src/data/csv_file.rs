@@ -27,6 +27,9 @@ const USUAL_LABEL_NAMES: [&str; 3] = ["label", "class", "target"];
 pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
     let names: Vec<&str> = options.labels.iter().map(String::as_str).collect();
     let table = Table::open(path, options.header, &names)?;
+    if let Some(header) = &table.header {
+        refuse_duplicates(path, header)?;
+    }
     let label_columns = table.label_columns(&options.labels)?;
     let feature_columns: Vec<usize> =
         (0..table.width).filter(|column| !label_columns.contains(column)).collect();
@@ -44,9 +47,6 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Dataset, DataEr
     let label_names = table.header.is_some().then(|| target_names.clone());
     let feature_names =
         table.header.is_some().then(|| feature_columns.iter().map(name_of).collect::<Vec<_>>());
-    if let Some(names) = &feature_names {
-        refuse_duplicates(path, names)?;
-    }
     let (features, mut labels) = table.read(&feature_columns, &label_columns)?;
     let targets = match (labels.len(), options.task) {
         (1, task) => labels.remove(0).into_targets(path, target_names[0].clone(), task)?,

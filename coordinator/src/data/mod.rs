@@ -133,9 +133,11 @@ pub fn load_matching(
     }
 }
 
-/// Reads a test file for `train` (see [`load_matching`]).
+/// Reads a test file for `train` (see [`load_matching`]). Its label column is found as `train`'s schema says; of the
+/// options only `header` counts, for an index that was right for one file may be wrong for the other.
 pub fn load_test(path: &Path, train: &Dataset, options: &LoadOptions) -> Result<Dataset, DataError> {
-    let matched = load_matching(path, &train.schema(), options, Labels::Required)?;
+    let options = LoadOptions { header: options.header, ..LoadOptions::default() };
+    let matched = load_matching(path, &train.schema(), &options, Labels::Required)?;
     let Some(targets) = matched.targets else { unreachable!("labels were required") };
     Ok(Dataset {
         features: matched.features,

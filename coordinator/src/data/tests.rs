@@ -8,6 +8,7 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 use model::{Rows, Targets, Task};
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
@@ -169,6 +170,7 @@ fn wrong_csv_files_get_a_sentence_that_names_the_place() {
         ("1,a\n2,a\n", "every label is \"a\"; there is nothing to learn"),
         ("a\nb\n", "apart from the label it has no column to learn from"),
         ("x,x,k\n1,2,a\n1,2,b\n", "two columns are called \"x\""),
+        ("x,x\n1,2\n1,2\n", "two columns are called \"x\""),
         ("1,0.5\n2,NA\n", "the label \"NA\" on line 2 is not a number, but the one on line 1 is"),
         (
             "red,1,a\nblue,2,b\n",
@@ -243,11 +245,20 @@ fn a_test_file_is_read_by_the_schema_of_the_training_file() {
     let test = test_file(&train, "species,id,petal,sepal\nb,77,2,1\n", &LoadOptions::default()).unwrap();
     assert_eq!(test.features.values(), &FeatureValues::U8(vec![1, 2]));
     assert_eq!(classes(&test).0, [1]);
-    // No header: by position, also with the label elsewhere.
+    // No header: by position.
     let test = test_file(&train, "1,2,b\n", &LoadOptions::default()).unwrap();
-    assert_eq!(classes(&test).0, [1]);
-    let test = test_file(&train, "b,1,2\n", &labelled("0")).unwrap();
     assert_eq!((test.features.values(), classes(&test).0), (&FeatureValues::U8(vec![1, 2]), &[1][..]));
+    // The training file's label index does not point into the test file.
+    let test = test_file(&train, "species,petal,sepal\nb,2,1\n", &labelled("2")).unwrap();
+    assert_eq!((test.features.values(), classes(&test).0), (&FeatureValues::U8(vec![1, 2]), &[1][..]));
+    // For a trained model the user may say where the label is.
+    let folder = Folder::new();
+    let path = folder.file("a.csv", "b,1,2\n");
+    for labels in [Labels::Required, Labels::Ignored] {
+        let matched = load_matching(&path, &train.schema(), &labelled("0"), labels).unwrap();
+        assert_eq!(matched.features.values(), &FeatureValues::U8(vec![1, 2]));
+        assert_eq!(matched.targets.is_some(), labels == Labels::Required);
+    }
 }
 
 #[test]
@@ -454,6 +465,44 @@ fn the_embedded_mnist_is_the_whole_of_it() {
     assert_eq!(prepared.task(), Task::Classes(10));
     assert_eq!((prepared.preprocessing.offset[783], prepared.preprocessing.scale[783]), (0.0, 1.0 / 255.0));
     assert!(matches!(prepared.train.rows(0..60_000), Rows::U8(rows) if rows.dim() == (60_000, 784)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn any_text_is_a_data_set_or_an_error(content in "[0-9a.,;\"\n -]{0,60}", label in "-?[0-3a]") {
+        for options in [LoadOptions::default(), labelled(&label)] {
+            if let Ok(data) = csv_with(&content, &options) {
+                prop_assert!(!data.is_empty());
+                prop_assert_eq!(data.len(), data.targets.len());
+                prop_assert_eq!(data.schema().check(), Ok(()));
+                // A file always fits the schema made from it, and the same examples come out.
+                let folder = Folder::new();
+                let again = load_test(&folder.file("a.csv", &content), &data, &options).unwrap();
+                prop_assert_eq!(again, data);
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_images_or_an_error(
+        dimensions in 0..4_u8,
+        sizes in proptest::collection::vec(0..3_u8, 0..12),
+        values in proptest::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let mut bytes = vec![0, 0, 8, dimensions];
+        for size in sizes {
+            bytes.extend([0, 0, 0, size]);
+        }
+        bytes.extend(values);
+        let folder = Folder::new();
+        folder.file("train-images", &bytes);
+        folder.file("train-labels", idx(&[2], &[0, 1]));
+        if let Ok(loaded) = load(folder.path(), &LoadOptions::default()) {
+            prop_assert_eq!(loaded.train.len(), 2);
+        }
+    }
 }
 
 /// A file of the collection that developers keep beside the workspace; the test is skipped, loudly, without it.
