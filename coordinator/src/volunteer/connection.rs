@@ -1,0 +1,141 @@
+//! One WebSocket connection to the coordinator, in a task of its own.
+//!
+//! Reading and writing go on side by side, so that neither end can make the other wait for ever
+//! with both pipes full.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use protocol::limits::DOWNWARD_MESSAGE_BYTES_MAX;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_tungstenite::client_async_with_config;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+
+use super::http;
+
+/// Frames that may wait for the hub.
+const FRAMES_MAX: usize = 4;
+/// The coordinator pings a quiet volunteer far more often than this; when nothing at all comes for
+/// so long, the connection is dead.
+const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// Time for one message of ours to be taken.
+const STALL_MAX: Duration = Duration::from_secs(60);
+/// Time for the last words.
+const FAREWELL_MAX: Duration = Duration::from_secs(3);
+
+/// What happens on a connection.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// It is open. The first event, unless it failed.
+    Opened,
+    /// A message came.
+    Frame(Bytes),
+    /// It failed or ended. The last event.
+    Closed,
+}
+
+/// A connection. Dropping it lets what was sent go out and then closes it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Not bounded here: a volunteer speaks only when it is asked to, and the hub bounds how many
+    /// assignments it takes.
+    outgoing: mpsc::UnboundedSender<Bytes>,
+    events: mpsc::Receiver<Event>,
+    task: JoinHandle<()>,
+}
+
+impl Connection {
+    /// Opens the channel of the coordinator at `authority`.
+    pub(super) fn open(authority: String) -> Connection {
+        let (outgoing, to_send) = mpsc::unbounded_channel();
+        let (report, events) = mpsc::channel(FRAMES_MAX);
+        let task = tokio::spawn(async move {
+            if let Err(error) = hold(&authority, to_send, &report).await {
+                tracing::info!("connection to {authority}: {error:#}");
+            }
+            let _ = report.send(Event::Closed).await;
+        });
+        Connection { outgoing, events, task }
+    }
+
+    /// Sends a message, unless the connection has ended.
+    pub(super) fn send(&self, frame: Vec<u8>) {
+        let _ = self.outgoing.send(frame.into());
+    }
+
+    /// The next event. May be cancelled.
+    pub(super) async fn event(&mut self) -> Event {
+        self.events.recv().await.unwrap_or(Event::Closed)
+    }
+
+    /// Closes after everything sent has gone out, and waits for that, though not for long.
+    pub(super) async fn close(self) {
+        drop((self.outgoing, self.events));
+        let _ = timeout(FAREWELL_MAX, self.task).await;
+    }
+}
+
+async fn hold(
+    authority: &str,
+    to_send: mpsc::UnboundedReceiver<Bytes>,
+    report: &mpsc::Sender<Event>,
+) -> anyhow::Result<()> {
+    let opening = async {
+        let stream = http::connect(authority).await?;
+        let request = format!("ws://{authority}/channel").into_client_request()?;
+        anyhow::Ok(client_async_with_config(request, stream, Some(config())).await?)
+    };
+    let (socket, _) = timeout(http::CONNECTING_MAX, opening).await.context("it does not answer")??;
+    let _ = report.send(Event::Opened).await;
+    let (sink, stream) = socket.split();
+    tokio::select! {
+        read = read(stream, report) => read,
+        written = write(sink, to_send) => written,
+    }
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .max_message_size(Some(DOWNWARD_MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(DOWNWARD_MESSAGE_BYTES_MAX))
+}
+
+async fn read(
+    mut stream: impl Stream<Item = Result<Message, SocketError>> + Unpin,
+    report: &mpsc::Sender<Event>,
+) -> anyhow::Result<()> {
+    loop {
+        let message = timeout(SILENCE_MAX, stream.next()).await.context("nothing was heard for too long")?;
+        match message {
+            None | Some(Ok(Message::Close(_))) => return Ok(()),
+            Some(Ok(Message::Binary(frame))) => {
+                if report.send(Event::Frame(frame)).await.is_err() {
+                    // Nobody listens any more: only the writing side's last words are awaited.
+                    std::future::pending::<()>().await;
+                }
+            }
+            Some(Ok(Message::Text(_))) => bail!("the coordinator sent text, which has no meaning here"),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error.into()),
+        }
+    }
+}
+
+async fn write(
+    mut sink: impl Sink<Message, Error = SocketError> + Unpin,
+    mut to_send: mpsc::UnboundedReceiver<Bytes>,
+) -> anyhow::Result<()> {
+    while let Some(frame) = to_send.recv().await {
+        timeout(STALL_MAX, sink.send(Message::Binary(frame)))
+            .await
+            .context("the coordinator takes no data")??;
+    }
+    timeout(FAREWELL_MAX, sink.close()).await??;
+    Ok(())
+}

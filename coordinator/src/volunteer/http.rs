@@ -1,0 +1,133 @@
+//! One HTTP request to the coordinator.
+
+use std::io::Read;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use flate2::read::GzDecoder;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST};
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Time for a connection to be made.
+pub(super) const CONNECTING_MAX: Duration = Duration::from_secs(10);
+/// Time for a whole answer, a large shard over a slow link included.
+const ANSWER_MAX: Duration = Duration::from_secs(300);
+
+/// Connects to `authority` (host and port).
+pub(super) async fn connect(authority: &str) -> anyhow::Result<TcpStream> {
+    let stream =
+        timeout(CONNECTING_MAX, TcpStream::connect(authority)).await.context("it does not answer")??;
+    // Every message is sent whole and at once; waiting for more would only delay it.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The body at `path` of the coordinator at `authority`, decompressed, at most `limit` bytes.
+pub(super) async fn get(authority: &str, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
+    timeout(ANSWER_MAX, request(authority, path, limit)).await.context("the answer takes too long")?
+}
+
+async fn request(authority: &str, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
+    let stream = connect(authority).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let asking = async {
+        let request = Request::get(path)
+            .header(HOST, authority)
+            .header(ACCEPT_ENCODING, "gzip")
+            .body(Empty::<Bytes>::new())?;
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            bail!("it answers {status} to a request for {path}");
+        }
+        let compressed = response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
+        // What cannot be compressed grows a little.
+        let limit_on_wire = limit + limit / 100 + 1024;
+        let body = Limited::new(response.into_body(), limit_on_wire).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!("its answer cannot be read: {error}"))?.to_bytes();
+        anyhow::Ok((body, compressed))
+    };
+    // The connection is driven beside the request and ends with it.
+    let (body, compressed) = tokio::select! {
+        biased;
+        answer = asking => answer?,
+        ended = connection => {
+            ended?;
+            bail!("it closed the connection without an answer");
+        }
+    };
+    let bytes = if compressed { decompress(&body, limit)? } else { body.to_vec() };
+    if bytes.len() > limit {
+        bail!("its answer to a request for {path} is longer than it may be");
+    }
+    Ok(bytes)
+}
+
+/// At most one byte more than `limit`, whatever the data would expand to.
+fn decompress(body: &[u8], limit: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(body).take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// A server that gives one answer to one request.
+    async fn answer(head: &str, body: Vec<u8>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        let head = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n", body.len());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            stream.read(&mut request).await.unwrap();
+            stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+        });
+        authority
+    }
+
+    #[tokio::test]
+    async fn plain_and_compressed_bodies_arrive() {
+        let authority = answer("200 OK", vec![7; 100]).await;
+        assert_eq!(get(&authority, "/x", 100).await.unwrap(), [7; 100]);
+        let authority = answer("200 OK\r\ncontent-encoding: gzip", gzip(&[8; 50_000])).await;
+        assert_eq!(get(&authority, "/x", 50_000).await.unwrap(), [8; 50_000]);
+    }
+
+    #[tokio::test]
+    async fn bodies_over_the_limit_are_refused_compressed_or_not() {
+        let authority = answer("200 OK", vec![7; 101]).await;
+        assert!(get(&authority, "/x", 100).await.is_err());
+        let bomb = gzip(&vec![0; 10_000_000]);
+        assert!(decompress(&bomb, 1000).unwrap().len() <= 1001);
+        let authority = answer("200 OK\r\ncontent-encoding: gzip", bomb).await;
+        assert!(get(&authority, "/x", 100_000).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_status_other_than_ok_is_an_error_that_names_it() {
+        let authority = answer("404 Not Found", Vec::new()).await;
+        let error = get(&authority, "/shards/none", 100).await.unwrap_err().to_string();
+        assert!(error.contains("404") && error.contains("/shards/none"), "{error}");
+    }
+}

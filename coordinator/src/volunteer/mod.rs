@@ -1,0 +1,14 @@
+//! Volunteers outside a browser.
+//!
+//! Both kinds run the same hub and compute workers as a tab: [`run`] lends this machine to a
+//! coordinator somewhere else, [`spawn_local`] is the coordinator's own worker, whose frames pass
+//! through memory. Neither decides anything: that is the `worker` crate's.
+
+mod connection;
+mod http;
+mod local;
+mod native;
+mod runner;
+
+pub use local::spawn_local;
+pub use native::{Options, Summary, run};

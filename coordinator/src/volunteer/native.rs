@@ -1,0 +1,228 @@
+//! A headless volunteer: lends this machine's cores to a coordinator, until the training has ended.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use hyper::Uri;
+use model::Arithmetic;
+use protocol::plan::ShardRef;
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use worker::{HubInput, HubStatus, Phase};
+
+use super::connection::{Connection, Event};
+use super::http;
+use super::runner::{Runner, Task, settings};
+
+/// Bytes of the coordinator's status.
+const STATUS_BYTES_MAX: usize = 1 << 20;
+/// How long a coordinator that has never answered is tried.
+const FIRST_CONTACT_MAX: Duration = Duration::from_secs(30);
+/// Between those tries.
+const FIRST_CONTACT_PAUSE: Duration = Duration::from_millis(500);
+
+/// How to volunteer.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Cores to lend.
+    pub cores: u16,
+    /// Where to show what is going on.
+    pub report: Option<watch::Sender<HubStatus>>,
+}
+
+/// What a volunteer did.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// Why it ended, in one sentence.
+    pub text: String,
+    /// Whether the training has ended (otherwise this volunteer was told to leave).
+    pub finished: bool,
+    /// Results sent.
+    pub assignments: u64,
+    /// Work units they covered.
+    pub units: u64,
+    /// Examples they covered; an example counts each time it is used.
+    pub examples: u64,
+}
+
+/// Helps the coordinator at `url` (http://host:port, ws://host:port or host:port) until the
+/// training ends or `shutdown` completes.
+///
+/// A coordinator that has answered once is waited for as long as it takes, so that it may be
+/// restarted. Fails when the coordinator never answers, or turns this volunteer away.
+pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<Summary> {
+    let authority = authority(url)?;
+    tokio::pin!(shutdown);
+    let arithmetic = tokio::select! {
+        arithmetic = first_contact(&authority) => arithmetic?,
+        () = &mut shutdown => bail!("ended before the coordinator at {authority} answered"),
+    };
+    let agent = format!("shoal {} on {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS);
+    let mut volunteer = Native {
+        runner: Runner::new(settings(arithmetic, options.cores, agent)),
+        authority,
+        connection: None,
+        fetches: JoinSet::new(),
+    };
+    let told_to_leave = loop {
+        volunteer.perform();
+        let status = volunteer.runner.status();
+        let is_last = status.phase.is_last();
+        if let Some(report) = &options.report {
+            report.send_if_modified(|shown| std::mem::replace(shown, status.clone()) != status);
+        }
+        if is_last {
+            break false;
+        }
+        tokio::select! {
+            () = volunteer.event() => {}
+            () = &mut shutdown => break true,
+        }
+    };
+    let status = volunteer.runner.status();
+    if let Some(connection) = volunteer.connection.take() {
+        connection.close().await;
+    }
+    if status.phase == Phase::Stopped {
+        return Err(anyhow!(status.sentence));
+    }
+    Ok(Summary {
+        text: if told_to_leave { "Left before the training ended.".into() } else { status.sentence },
+        finished: !told_to_leave,
+        assignments: status.assignments_done,
+        units: status.units_done,
+        examples: status.examples_done,
+    })
+}
+
+struct Native {
+    runner: Runner,
+    authority: String,
+    connection: Option<Connection>,
+    /// Downloads by the hub's numbers. At most [`worker::FETCHES_MAX`].
+    fetches: JoinSet<(u64, anyhow::Result<Vec<u8>>)>,
+}
+
+impl Native {
+    /// Does what the hub asks for.
+    fn perform(&mut self) {
+        while let Some(task) = self.runner.task() {
+            match task {
+                Task::Connect => self.connection = Some(Connection::open(self.authority.clone())),
+                Task::Close => {
+                    if let Some(connection) = self.connection.take() {
+                        tokio::spawn(connection.close());
+                    }
+                }
+                Task::Send(frame) => {
+                    if let Some(connection) = &self.connection {
+                        connection.send(frame);
+                    }
+                }
+                Task::Fetch { fetch, shard, path } => self.fetch(fetch, shard, path),
+            }
+        }
+    }
+
+    /// Waits for something to happen and tells the hub. May be cancelled.
+    async fn event(&mut self) {
+        let Native { runner, connection, fetches, .. } = self;
+        let from_connection = async {
+            match connection {
+                Some(connection) => connection.event().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = runner.event() => {}
+            event = from_connection => match event {
+                Event::Opened => runner.handle(HubInput::Connected),
+                Event::Frame(frame) => runner.handle(HubInput::Frame(&frame)),
+                Event::Closed => {
+                    *connection = None;
+                    runner.handle(HubInput::Disconnected);
+                }
+            },
+            Some(Ok((fetch, result))) = fetches.join_next() => match result {
+                Ok(bytes) => runner.handle(HubInput::ShardArrived { fetch, bytes }),
+                Err(error) => {
+                    tracing::info!("a shard could not be downloaded: {error:#}");
+                    runner.handle(HubInput::ShardFailed { fetch });
+                }
+            },
+        }
+    }
+
+    fn fetch(&mut self, fetch: u64, shard: ShardRef, path: String) {
+        let authority = self.authority.clone();
+        self.fetches.spawn(async move { (fetch, http::get(&authority, &path, shard.bytes as usize).await) });
+    }
+}
+
+/// The part of the coordinator's status that must be known before anything is computed.
+#[derive(Deserialize)]
+struct Beginning {
+    arithmetic: Arithmetic,
+}
+
+/// Asks which arithmetic the run uses, again and again for some time: coordinator and volunteers
+/// may well be started together.
+async fn first_contact(authority: &str) -> anyhow::Result<Arithmetic> {
+    let until = Instant::now() + FIRST_CONTACT_MAX;
+    loop {
+        match http::get(authority, "/api/status", STATUS_BYTES_MAX).await {
+            Ok(status) => {
+                let beginning: Beginning = serde_json::from_slice(&status).with_context(|| {
+                    format!("what answers at http://{authority} is not a Shoal coordinator")
+                })?;
+                return Ok(beginning.arithmetic);
+            }
+            Err(error) if Instant::now() < until => {
+                tracing::info!("no answer yet from http://{authority}: {error:#}");
+                sleep(FIRST_CONTACT_PAUSE).await;
+            }
+            Err(error) => {
+                return Err(error.context(format!(
+                    "no coordinator answers at http://{authority}; check the address and that it is running"
+                )));
+            }
+        }
+    }
+}
+
+/// Host and port of a coordinator's address.
+fn authority(url: &str) -> anyhow::Result<String> {
+    let wrong = || format!("\"{url}\" is not a coordinator's address; use one like http://192.168.1.20:8080");
+    let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let uri: Uri = with_scheme.parse().with_context(wrong)?;
+    match uri.scheme_str() {
+        Some("http" | "ws") => {}
+        Some("https" | "wss") => bail!("\"{url}\" asks for encryption, which is not there yet; use http://"),
+        _ => bail!(wrong()),
+    }
+    let host = uri.host().filter(|host| !host.is_empty()).with_context(wrong)?;
+    Ok(format!("{host}:{}", uri.port_u16().unwrap_or(80)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_written_in_several_ways() {
+        for url in ["http://shoal:8080", "http://shoal:8080/", "ws://shoal:8080/channel", "shoal:8080"] {
+            assert_eq!(authority(url).unwrap(), "shoal:8080");
+        }
+        assert_eq!(authority("http://[::1]/").unwrap(), "[::1]:80");
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_used_is_named() {
+        for url in ["", "http://", "ftp://shoal", "https://shoal", "a b"] {
+            let error = format!("{:#}", authority(url).unwrap_err());
+            assert!(error.contains(&format!("\"{url}\"")), "{error}");
+        }
+    }
+}

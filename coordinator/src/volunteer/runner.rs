@@ -1,0 +1,191 @@
+//! A hub, its compute threads and its clock: what every volunteer outside a browser has in common.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc as threads;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use model::Arithmetic;
+use protocol::plan::ShardRef;
+use tokio::sync::mpsc;
+use worker::{Compute, FromCompute, Hub, HubInput, HubOutput, HubStatus, Settings, ToCompute};
+
+/// Answers of compute threads that may wait for the hub; a thread with another one waits itself.
+const ANSWERS_MAX: usize = 64;
+
+/// What is left to the volunteer's kind: its way to the coordinator.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// [`HubOutput::Connect`].
+    Connect,
+    /// [`HubOutput::Close`].
+    Close,
+    /// [`HubOutput::Send`].
+    Send(Vec<u8>),
+    /// [`HubOutput::Fetch`].
+    Fetch {
+        /// Counts downloads.
+        fetch: u64,
+        /// What is wanted.
+        shard: ShardRef,
+        /// Where it is.
+        path: String,
+    },
+}
+
+/// What a compute thread says; `None` when it has died.
+type Answer = (u32, Option<FromCompute>);
+
+/// A hub with compute workers. Drain [`Runner::task`] after everything that happens.
+#[derive(Debug)]
+pub(super) struct Runner {
+    hub: Hub,
+    /// The compute threads' ears. A thread ends when its sender is dropped.
+    ///
+    /// These queues have no bound of their own: the hub has at most one job's messages under way
+    /// to each compute worker.
+    threads: BTreeMap<u32, threads::Sender<ToCompute>>,
+    answers: mpsc::Receiver<Answer>,
+    answer: mpsc::Sender<Answer>,
+    began: Instant,
+    wake_ms: Option<u64>,
+}
+
+impl Runner {
+    pub(super) fn new(settings: Settings) -> Runner {
+        let (answer, answers) = mpsc::channel(ANSWERS_MAX);
+        Runner {
+            hub: Hub::new(settings),
+            threads: BTreeMap::new(),
+            answers,
+            answer,
+            began: Instant::now(),
+            wake_ms: None,
+        }
+    }
+
+    /// Tells the hub.
+    pub(super) fn handle(&mut self, input: HubInput<'_>) {
+        let now_ms = self.now_ms();
+        self.hub.handle(now_ms, input);
+    }
+
+    /// The next thing to do for the hub, whatever concerns the compute threads being done on the way.
+    pub(super) fn task(&mut self) -> Option<Task> {
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                HubOutput::Connect => return Some(Task::Connect),
+                HubOutput::Close => return Some(Task::Close),
+                HubOutput::Send(frame) => return Some(Task::Send(frame)),
+                HubOutput::Fetch { fetch, shard, path, fresh: _ } => {
+                    return Some(Task::Fetch { fetch, shard, path });
+                }
+                HubOutput::StartCompute { compute } => self.start(compute),
+                HubOutput::StopCompute { compute } => {
+                    self.threads.remove(&compute);
+                }
+                HubOutput::Compute { compute, message } => {
+                    // A thread that no longer listens has died and said so.
+                    if let Some(thread) = self.threads.get(&compute) {
+                        let _ = thread.send(message);
+                    }
+                }
+                HubOutput::Wake { at_ms } => self.wake_ms = Some(at_ms),
+            }
+        }
+        None
+    }
+
+    /// Waits for the next answer of a compute thread or the next wake-up, and tells the hub. May be
+    /// cancelled.
+    pub(super) async fn event(&mut self) {
+        let wake = self.wake_ms.map(|at_ms| self.began + Duration::from_millis(at_ms));
+        let alarm = async {
+            match wake {
+                Some(wake) => tokio::time::sleep_until(wake.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            answer = self.answers.recv() => match answer {
+                Some((compute, Some(message))) => self.handle(HubInput::Compute { compute, message }),
+                Some((compute, None)) => self.handle(HubInput::ComputeFailed { compute }),
+                None => unreachable!("the runner holds a sender itself"),
+            },
+            () = alarm => {
+                self.wake_ms = None;
+                self.handle(HubInput::Tick);
+            }
+        }
+    }
+
+    pub(super) fn status(&self) -> HubStatus {
+        self.hub.status()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    fn start(&mut self, compute: u32) {
+        let (sender, receiver) = threads::channel();
+        let answer = self.answer.clone();
+        let body = move || work(compute, &receiver, answer);
+        match thread::Builder::new().name(format!("compute {compute}")).spawn(body) {
+            Ok(_) => {
+                self.threads.insert(compute, sender);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a compute thread cannot be started");
+                self.handle(HubInput::ComputeFailed { compute });
+            }
+        }
+    }
+}
+
+/// A compute thread: until the hub lets go of it.
+fn work(compute: u32, messages: &threads::Receiver<ToCompute>, answer: mpsc::Sender<Answer>) {
+    let obituary = Obituary { compute, answer };
+    let mut worker = Compute::new();
+    while let Ok(message) = messages.recv() {
+        if let Some(message) = worker.handle(message)
+            && obituary.answer.blocking_send((compute, Some(message))).is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Reports the thread's death if it dies of a panic.
+struct Obituary {
+    compute: u32,
+    answer: mpsc::Sender<Answer>,
+}
+
+impl Drop for Obituary {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.answer.blocking_send((self.compute, None));
+        }
+    }
+}
+
+/// Settings of a volunteer on this machine, of its own kind `agent`.
+pub(super) fn settings(arithmetic: Arithmetic, cores: u16, agent: String) -> Settings {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
+    let seed = now ^ u64::from(std::process::id()).rotate_left(32);
+    Settings { fused_capable: fuses_quickly(), ..Settings::new(arithmetic, cores, agent, seed) }
+}
+
+/// Whether this machine has an instruction for a fused multiply-add. (Without one it would get the
+/// same bits, far too slowly to be counted.)
+fn fuses_quickly() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("fma")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        cfg!(target_arch = "aarch64")
+    }
+}
