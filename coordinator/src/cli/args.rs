@@ -5,6 +5,7 @@
 //! configuration file mean the same and fail with the same sentence.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
@@ -100,10 +101,10 @@ pub struct ResumeArgs {
     /// The run directory
     pub run: PathBuf,
     /// Raise the limit on iterations
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub iterations: Option<u64>,
     /// Stop at another test accuracy, a share such as 0.97
-    #[arg(long, value_name = "A")]
+    #[arg(long, value_name = "A", allow_negative_numbers = true)]
     pub target_accuracy: Option<Fraction>,
     /// The serving.
     #[command(flatten)]
@@ -181,7 +182,7 @@ pub struct DataArgs {
     #[arg(long, value_name = "PATH", conflicts_with = "test_fraction")]
     pub test: Option<PathBuf>,
     #[arg(
-        long, value_name = "F",
+        long, value_name = "F", allow_negative_numbers = true,
         help = format!("Share of the data to set aside for testing, 0 for none [default: {}, unless the data has a \
                         test part]", defaults::TEST_FRACTION)
     )]
@@ -201,20 +202,20 @@ pub struct TrainingArgs {
     )]
     pub model: Option<String>,
     /// Weight of the L2 penalty on large weights [default: 0]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = number, allow_negative_numbers = true)]
     pub l2: Option<f32>,
-    #[arg(long, value_name = "N", help = format!("Examples in a minibatch [default: {}]", defaults::MINIBATCH))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>, allow_negative_numbers = true, help = format!("Examples in a minibatch [default: {}]", defaults::MINIBATCH))]
     pub minibatch: Option<u32>,
     /// How the weights are improved [default: lbfgs]
     #[arg(long, value_name = "NAME")]
     pub optimizer: Option<Optimizer>,
-    #[arg(long, value_name = "N", help = format!("Most iterations to take [default: {}]", defaults::ITERATIONS))]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true, help = format!("Most iterations to take [default: {}]", defaults::ITERATIONS))]
     pub iterations: Option<u64>,
     /// Stop early at this test accuracy, a share such as 0.97
-    #[arg(long, value_name = "A")]
+    #[arg(long, value_name = "A", allow_negative_numbers = true)]
     pub target_accuracy: Option<Fraction>,
     #[arg(
-        long, value_name = "S",
+        long, value_name = "S", value_parser = whole::<u64>, allow_negative_numbers = true,
         help = format!("Decides the start weights, the split and the shuffle [default: {}]", defaults::SEED)
     )]
     pub seed: Option<u64>,
@@ -237,13 +238,13 @@ pub struct ServingArgs {
     pub allow_host: Vec<String>,
     /// Own help: auto (until the volunteers together are faster), or a number of cores; with 0 it
     /// only steps in for a stuck unit [default: auto]
-    #[arg(long, value_name = "auto|N")]
+    #[arg(long, value_name = "auto|N", allow_negative_numbers = true)]
     pub local_workers: Option<LocalWorkers>,
     /// Wait for so many volunteers before beginning [default: 0; in the demo 1]
-    #[arg(long, value_name = "VOLUNTEERS")]
+    #[arg(long, value_name = "VOLUNTEERS", value_parser = whole::<u32>, allow_negative_numbers = true)]
     pub wait_for: Option<u32>,
     /// Begin without them after this time [default: never; in the demo 15]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = whole::<u32>, allow_negative_numbers = true)]
     pub wait_seconds: Option<u32>,
 }
 
@@ -294,6 +295,16 @@ impl ServingArgs {
         let allow_host = (!allow_host.is_empty()).then_some(allow_host);
         ConfigFile { listen, allow_host, local_workers, wait_for, wait_seconds, ..ConfigFile::default() }
     }
+}
+
+/// A number without a fraction. The allowed range is the configuration's business, so that it is the
+/// same in a file.
+fn whole<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    text.parse().map_err(|_| "give a whole number, not too large")
+}
+
+fn number(text: &str) -> Result<f32, &'static str> {
+    text.parse().map_err(|_| "give a number such as 0.0001")
 }
 
 fn task_kind() -> impl clap::builder::TypedValueParser<Value = TaskKind> {

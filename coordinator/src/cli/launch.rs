@@ -21,13 +21,14 @@ use crate::driver::Checkpoint;
 use crate::progress::{Event, Observer};
 use crate::report::words::{count, counted};
 use crate::report::{StopReason, Summary};
-use crate::run_directory::RunDirectory;
+use crate::run_directory::{RunDirectory, RunError};
 use crate::training::{self, Training};
 
 /// Runs of one name that are told apart by a number.
 const NUMBERED_MAX: u32 = 10_000;
 /// Where runs go that are given no place.
 const RUNS: &str = "runs";
+const STOPPING: &str = "Stopping and saving; press Ctrl-C again to stop at once.";
 /// How long sockets and timers get to end after the result is there.
 const SHUTDOWN: Duration = Duration::from_secs(2);
 
@@ -52,6 +53,12 @@ pub(super) struct Show {
 
 /// Trains from the start.
 pub(super) fn begin(mut config: RunConfig, place: Place, show: Show) -> anyhow::Result<()> {
+    if let Place::Exactly(path) = &place
+        && path.join("run.toml").exists()
+    {
+        // Before a large file is read in vain.
+        return Err(RunError::Exists { path: path.clone() }.into());
+    }
     let data = prepare(&mut config)?;
     let network = network(&config, &data)?;
     // Last, so that a mistake above leaves nothing behind.
@@ -86,7 +93,10 @@ pub(super) fn train(work: Work, show: Show) -> anyhow::Result<()> {
 
     let runtime = Runtime::new()?;
     let summary = runtime.block_on(async {
-        let stop = stop::requested(bars.clone(), Arc::clone(&outcome));
+        let outcome = Arc::clone(&outcome);
+        // With the model saved and only the page still served, there is nothing to wait for.
+        let answer = move || (!outcome.is_shown()).then_some(STOPPING);
+        let stop = stop::requested(bars.clone(), answer);
         training::run(training, stop).await
     });
     runtime.shutdown_timeout(SHUTDOWN);
@@ -192,13 +202,13 @@ fn introduce(work: &Work) {
 }
 
 /// The result, which is printed once.
-pub(super) struct Outcome {
+struct Outcome {
     json: bool,
     shown: AtomicBool,
 }
 
 impl Outcome {
-    pub(super) fn is_shown(&self) -> bool {
+    fn is_shown(&self) -> bool {
         self.shown.load(Ordering::Acquire)
     }
 

@@ -30,6 +30,7 @@ use self::args::{Cli, Command};
 use self::output::{ReaderGone, say};
 use crate::config::ConfigError;
 use crate::data::DataError;
+use crate::run_directory::RunError;
 
 const FAILURE: u8 = 1;
 const MISUSE: u8 = 2;
@@ -52,7 +53,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(args, bars),
         Command::Train(args) => train::run(args, bars),
         Command::Resume(args) => resume::run(args, bars),
-        Command::Volunteer(args) => volunteer::run(args),
+        Command::Volunteer(args) => volunteer::run(args, bars),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
     }
@@ -69,7 +70,13 @@ fn misuse(problem: impl Into<String>) -> anyhow::Error {
 
 fn is_misuse(error: &anyhow::Error) -> bool {
     let about_flags = |error: &DataError| matches!(error, DataError::Label { .. } | DataError::Split { .. });
-    error.is::<Misuse>() || error.is::<ConfigError>() || error.downcast_ref().is_some_and(about_flags)
+    let wrong_place = |error: &RunError| {
+        matches!(error, RunError::Exists { .. } | RunError::NotEmpty { .. } | RunError::NotARun { .. })
+    };
+    error.is::<Misuse>()
+        || error.is::<ConfigError>()
+        || error.downcast_ref().is_some_and(about_flags)
+        || error.downcast_ref().is_some_and(wrong_place)
 }
 
 /// The error and its causes as one line. Many errors name their cause themselves; it is not

@@ -1,24 +1,24 @@
 //! Ctrl-C: once to finish cleanly, twice to end at once.
 
-use std::sync::Arc;
-
 use indicatif::MultiProgress;
 use tokio::sync::watch;
 
-use super::launch::Outcome;
 use super::output::say;
 
 /// The exit code of a program ended by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
 /// Turns true when the user asks to stop for the first time; the second time ends the process.
-/// To be called inside a tokio runtime.
-pub(super) fn requested(bars: MultiProgress, outcome: Arc<Outcome>) -> watch::Receiver<bool> {
+/// `answer` is what is then said, if anything. To be called inside a tokio runtime.
+pub(super) fn requested(
+    bars: MultiProgress,
+    answer: impl FnOnce() -> Option<&'static str> + Send + 'static,
+) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
     tokio::spawn(async move {
         interrupted().await;
-        if !outcome.is_shown() {
-            bars.suspend(|| say("Stopping and saving; press Ctrl-C again to stop at once."));
+        if let Some(answer) = answer() {
+            bars.suspend(|| say(answer));
         }
         sender.send_replace(true);
         interrupted().await;

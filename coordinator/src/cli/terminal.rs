@@ -35,7 +35,7 @@ impl Terminal {
     fn bar(&mut self) -> &ProgressBar {
         let bars = &self.bars;
         self.bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{prefix:.bold} {wide_bar:.cyan/blue.dim}\n{msg}")
+            let style = ProgressStyle::with_template("{prefix:.bold} {wide_bar:.cyan/blue.dim}\n{wide_msg}")
                 .expect("the template is valid")
                 .progress_chars("━╸─");
             bars.add(ProgressBar::new(STEPS).with_style(style))
@@ -63,7 +63,10 @@ impl Terminal {
     }
 
     fn iteration(&mut self, report: &IterationReport) {
-        let prefix = format!("iteration {}/{}", report.iteration, report.iterations_max);
+        let mut prefix = format!("iteration {}/{}", report.iteration, report.iterations_max);
+        if let Some(seconds) = report.eta_seconds {
+            prefix += &format!(", {} left", duration(seconds));
+        }
         let message = format!("{} · {}", quality(report), helpers(report));
         let bar = self.bar();
         bar.set_length(report.iterations_max.saturating_mul(STEPS));
@@ -112,26 +115,22 @@ impl Observer for Terminal {
     }
 }
 
-/// `train loss 0.07981 · test accuracy 96.76 %`.
+/// `loss 0.07981 · accuracy 96.76 %`: short, so that 80 columns hold the whole line.
 fn quality(report: &IterationReport) -> String {
-    let mut text = format!("train loss {}", loss(report.train_loss));
+    let mut text = format!("loss {}", loss(report.train_loss));
     match (report.test_accuracy, report.test_loss) {
-        (Some(accuracy), _) => text += &format!(" · test accuracy {}", percent(accuracy)),
+        (Some(accuracy), _) => text += &format!(" · accuracy {}", percent(accuracy)),
         (None, Some(test_loss)) => text += &format!(" · test loss {}", loss(test_loss)),
         (None, None) => {}
     }
     text
 }
 
-/// `3 volunteers, 11 cores · 18.2 k examples/s · 2 min 10 s left`.
+/// `3 volunteers, 11 cores · 18.2 k examples/s`.
 fn helpers(report: &IterationReport) -> String {
     let mut text = counted(report.volunteers, "volunteer");
     if report.volunteers > 0 {
         text += &format!(", {}", counted(report.cores, "core"));
     }
-    text += &format!(" · {} examples/s", rate(report.examples_per_second));
-    if let Some(seconds) = report.eta_seconds {
-        text += &format!(" · {} left", duration(seconds));
-    }
-    text
+    text + &format!(" · {} examples/s", rate(report.examples_per_second))
 }

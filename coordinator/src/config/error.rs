@@ -45,10 +45,10 @@ pub enum ConfigError {
         problem: String,
     },
     /// The network is not understood.
-    #[error("model {written}: {problem}")]
+    #[error("{origin}: {problem}")]
     Model {
-        /// The specification or file as it was given.
-        written: String,
+        /// The key, or the file that it names.
+        origin: String,
         /// What is wrong and what to do.
         problem: model::SpecError,
     },

@@ -206,12 +206,12 @@ impl ModelChoice {
         };
         if !is_file_name(&text) {
             return NetworkSpec::from_shorthand(&text)
-                .map_err(|problem| ConfigError::Model { written: text, problem });
+                .map_err(|problem| ConfigError::Model { origin: "model".to_owned(), problem });
         }
         let path = Path::new(&text);
         let content = read_text(path)?;
         if text.ends_with(".json") {
-            NetworkSpec::from_json(&content).map_err(|problem| ConfigError::Model { written: text, problem })
+            NetworkSpec::from_json(&content).map_err(|problem| ConfigError::Model { origin: text, problem })
         } else {
             parse_toml(path, &content)
         }

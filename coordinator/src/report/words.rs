@@ -5,7 +5,7 @@ pub(crate) fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position) % 3 == 0 {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -39,7 +39,7 @@ pub(crate) fn percent(share: f64) -> String {
 pub(crate) fn loss(loss: f64) -> String {
     match loss.abs() {
         0.0 => "0".to_owned(),
-        size if size < 1e-4 || size >= 1e5 => format!("{loss:.3e}"),
+        size if !(1e-4..1e5).contains(&size) => format!("{loss:.3e}"),
         size => {
             let decimals = (3.0 - size.log10().floor()).clamp(0.0, 7.0) as usize;
             format!("{loss:.decimals$}")
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(duration(130.4), "2 min 10 s");
         assert_eq!(duration(11_100.0), "3 h 05 min");
         assert_eq!(percent(0.97614), "97.61 %");
-        assert_eq!(loss(2.302_585), "2.303");
+        assert_eq!(loss(2.567_89), "2.568");
         assert_eq!(loss(0.079_812_3), "0.07981");
         assert_eq!(loss(1.2e-7), "1.200e-7");
         assert_eq!(loss(123.456), "123.5");
