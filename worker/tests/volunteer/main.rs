@@ -1,0 +1,10 @@
+//! A hub and its compute workers, driven by a scripted coordinator.
+//!
+//! - `support.rs`: the data, the coordinator's side, and a volunteer whose compute workers run in
+//!   any order.
+//! - `work.rs`: results are what a direct evaluation gives, however the work is cut.
+//! - `trouble.rs`: lost connections, damaged shards, dead compute workers, refusals, garbage.
+
+mod support;
+mod trouble;
+mod work;
