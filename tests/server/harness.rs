@@ -28,18 +28,18 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Parameters of the network: enough that a result is far more than a stranger may send.
-pub const PARAMETERS: usize = 300_000;
+pub(crate) const PARAMETERS: usize = 300_000;
 /// The run's number.
-pub const RUN: u64 = 4711;
+pub(crate) const RUN: u64 = 4711;
 /// What a machine that computes the run's bits answers.
-pub const KNOWN_ANSWER: [u8; 32] = [7; 32];
+pub(crate) const KNOWN_ANSWER: [u8; 32] = [7; 32];
 /// No wait in these tests lasts nearly as long; it turns a hang into a failure.
 const HANG: Duration = Duration::from_secs(60);
 
 /// A server, and the driver's side of it.
-pub struct TestServer {
-    pub address: SocketAddr,
-    pub training: SetPlan,
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) training: SetPlan,
     inbox: mpsc::Receiver<(u64, FromSession)>,
     round: watch::Sender<Option<Arc<OpenRound>>>,
     stop: Option<oneshot::Sender<()>>,
@@ -48,11 +48,11 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    pub async fn start() -> TestServer {
+    pub(crate) async fn start() -> TestServer {
         TestServer::start_with(|_| {}).await
     }
 
-    pub async fn start_with(configure: impl FnOnce(&mut ServerConfig)) -> TestServer {
+    pub(crate) async fn start_with(configure: impl FnOnce(&mut ServerConfig)) -> TestServer {
         let mut config = ServerConfig { allowed_hosts: vec!["shoal.test".into()], ..ServerConfig::default() };
         configure(&mut config);
         let (shards, training, test) = shards();
@@ -89,12 +89,12 @@ impl TestServer {
     }
 
     /// The next thing a session tells the driver.
-    pub async fn event(&mut self) -> (u64, FromSession) {
+    pub(crate) async fn event(&mut self) -> (u64, FromSession) {
         in_time(self.inbox.recv()).await.expect("the server holds the sender")
     }
 
     /// The next thing is a volunteer joining.
-    pub async fn joined(&mut self) -> (u64, Joined) {
+    pub(crate) async fn joined(&mut self) -> (u64, Joined) {
         match self.event().await {
             (session, FromSession::Joined(joined)) => (session, joined),
             other => panic!("expected a volunteer to join, found {other:?}"),
@@ -102,7 +102,7 @@ impl TestServer {
     }
 
     /// The next thing is that session's end.
-    pub async fn left(&mut self, session: u64) {
+    pub(crate) async fn left(&mut self, session: u64) {
         match self.event().await {
             (number, FromSession::Left) => assert_eq!(number, session),
             other => panic!("expected the volunteer to leave, found {other:?}"),
@@ -110,12 +110,12 @@ impl TestServer {
     }
 
     /// Nothing more has been said to the driver.
-    pub fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         self.inbox.try_recv().is_err()
     }
 
     /// Opens a round whose frame carries that many weights.
-    pub fn open_round(&self, round: u64, weights: usize) {
+    pub(crate) fn open_round(&self, round: u64, weights: usize) {
         let part = Part { work: Work::Gradient, set: Set::Training, units: 8 };
         let plan =
             RoundPlan { round, version: round, gradient_exponent: 0, loss_exponent: 0, parts: vec![part] };
@@ -125,16 +125,16 @@ impl TestServer {
     }
 
     /// The bytes of the open round's frame.
-    pub fn round_frame(&self) -> Bytes {
+    pub(crate) fn round_frame(&self) -> Bytes {
         self.round.borrow().as_ref().expect("an open round").frame.clone()
     }
 
-    pub async fn connect(&self) -> Volunteer {
+    pub(crate) async fn connect(&self) -> Volunteer {
         Volunteer::connect(self.address).await
     }
 
     /// A volunteer that has been welcomed and is ready.
-    pub async fn volunteer(&mut self) -> (Volunteer, u64, Joined) {
+    pub(crate) async fn volunteer(&mut self) -> (Volunteer, u64, Joined) {
         let mut volunteer = self.connect().await;
         volunteer.introduce().await;
         let (session, joined) = self.joined().await;
@@ -142,21 +142,21 @@ impl TestServer {
     }
 
     /// Asks the server to stop.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.stop.take().expect("stopped once").send(()).unwrap();
     }
 
     /// Waits until the server has stopped.
-    pub async fn stopped(self) {
+    pub(crate) async fn stopped(self) {
         in_time(self.served).await.unwrap();
     }
 }
 
-pub async fn in_time<T>(wait: impl Future<Output = T>) -> T {
+pub(crate) async fn in_time<T>(wait: impl Future<Output = T>) -> T {
     timeout(HANG, wait).await.expect("this hangs")
 }
 
-pub fn hello() -> Hello {
+pub(crate) fn hello() -> Hello {
     Hello {
         protocol: PROTOCOL_VERSION,
         arithmetic: Arithmetic::Portable,
@@ -167,18 +167,18 @@ pub fn hello() -> Hello {
     }
 }
 
-pub fn assignment(assignment: u64, round: u64) -> Assignment {
-    Assignment { assignment, round, units: vec![0..2] }
+pub(crate) fn assignment(assignment: u64, round: u64) -> Assignment {
+    Assignment { assignment, round, units: vec![0..2, 5..6] }
 }
 
 /// A volunteer's channel.
-pub struct Volunteer {
-    pub socket: WebSocketStream<TcpStream>,
+pub(crate) struct Volunteer {
+    pub(crate) socket: WebSocketStream<TcpStream>,
 }
 
 /// What a volunteer hears.
 #[derive(Debug, PartialEq)]
-pub enum Heard {
+pub(crate) enum Heard {
     Message(FromCoordinator),
     /// A round, by its number.
     Round(u64),
@@ -187,21 +187,21 @@ pub enum Heard {
 }
 
 impl Volunteer {
-    pub async fn connect(address: SocketAddr) -> Volunteer {
+    pub(crate) async fn connect(address: SocketAddr) -> Volunteer {
         let (socket, _) = upgrade(address, &[]).await.expect("a channel");
         Volunteer { socket }
     }
 
-    pub async fn say(&mut self, message: FromVolunteer) {
+    pub(crate) async fn say(&mut self, message: FromVolunteer) {
         self.send(message.encode()).await;
     }
 
-    pub async fn send(&mut self, frame: Vec<u8>) {
+    pub(crate) async fn send(&mut self, frame: Vec<u8>) {
         in_time(self.socket.send(Message::Binary(frame.into()))).await.expect("an open channel");
     }
 
     /// What comes next, pings left out.
-    pub async fn hear(&mut self) -> Heard {
+    pub(crate) async fn hear(&mut self) -> Heard {
         loop {
             match in_time(self.socket.next()).await {
                 Some(Ok(Message::Binary(frame))) => match decode_downward(&frame).expect("a frame") {
@@ -216,7 +216,7 @@ impl Volunteer {
     }
 
     /// Says hello, is welcomed and says that it is ready.
-    pub async fn introduce(&mut self) -> Welcome {
+    pub(crate) async fn introduce(&mut self) -> Welcome {
         self.say(FromVolunteer::Hello(hello())).await;
         let welcome = match self.hear().await {
             Heard::Message(FromCoordinator::Welcome(welcome)) => *welcome,
@@ -227,7 +227,7 @@ impl Volunteer {
     }
 
     /// Is told why it must go, and then the channel is closed. Rounds before that are passed over.
-    pub async fn refused(&mut self) -> (Refusal, String) {
+    pub(crate) async fn refused(&mut self) -> (Refusal, String) {
         let refusal = loop {
             match self.hear().await {
                 Heard::Message(FromCoordinator::Refused { reason, text }) => break (reason, text),
@@ -241,7 +241,7 @@ impl Volunteer {
 }
 
 /// Asks for a channel with these headers besides the usual ones.
-pub async fn upgrade(
+pub(crate) async fn upgrade(
     address: SocketAddr,
     headers: &[(&'static str, &str)],
 ) -> Result<(WebSocketStream<TcpStream>, StatusCode), StatusCode> {
@@ -258,48 +258,48 @@ pub async fn upgrade(
 }
 
 /// A volunteer that sees WebSocket frames one by one, and reads only when told to.
-pub struct RawVolunteer {
+pub(crate) struct RawVolunteer {
     stream: TcpStream,
 }
 
 /// One WebSocket frame.
-pub struct RawFrame {
-    pub is_final: bool,
-    pub opcode: u8,
-    pub payload: Vec<u8>,
+pub(crate) struct RawFrame {
+    pub(crate) is_final: bool,
+    pub(crate) opcode: u8,
+    pub(crate) payload: Vec<u8>,
 }
 
-pub const CONTINUATION: u8 = 0;
-pub const BINARY: u8 = 2;
-pub const PING: u8 = 9;
+pub(crate) const CONTINUATION: u8 = 0;
+pub(crate) const BINARY: u8 = 2;
+pub(crate) const PING: u8 = 9;
 
 impl RawVolunteer {
     /// A channel on which nothing has been said.
-    pub async fn connect(address: SocketAddr) -> RawVolunteer {
+    pub(crate) async fn connect(address: SocketAddr) -> RawVolunteer {
         // The server speaks only when spoken to, so that nothing can be lost between the layers here.
         let (socket, _) = upgrade(address, &[]).await.expect("a channel");
         RawVolunteer { stream: socket.into_inner() }
     }
 
     /// Says hello and ready, without reading anything but the welcome.
-    pub async fn introduce(&mut self) {
+    pub(crate) async fn introduce(&mut self) {
         self.send(&FromVolunteer::Hello(hello()).encode()).await;
         assert_eq!(self.frame().await.opcode, BINARY, "the welcome");
         self.send(&FromVolunteer::Ready(Ready { training_shards: Vec::new() }).encode()).await;
     }
 
     /// Sends a short binary message, masked with zeros.
-    pub async fn send(&mut self, message: &[u8]) {
+    pub(crate) async fn send(&mut self, message: &[u8]) {
         assert!(message.len() < 126, "longer messages have longer headers");
         let head = [0x80 | BINARY, 0x80 | message.len() as u8, 0, 0, 0, 0];
         self.stream.write_all(&[&head, message].concat()).await.unwrap();
     }
 
-    pub async fn send_raw(&mut self, bytes: &[u8]) {
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
     }
 
-    pub async fn frame(&mut self) -> RawFrame {
+    pub(crate) async fn frame(&mut self) -> RawFrame {
         let head = in_time(self.stream.read_u16()).await.unwrap().to_be_bytes();
         let length = match head[1] {
             126 => usize::from(self.stream.read_u16().await.unwrap()),
@@ -312,7 +312,7 @@ impl RawVolunteer {
     }
 
     /// The next whole binary message and the sizes of its fragments; pings in between are passed over.
-    pub async fn message(&mut self) -> (Vec<u8>, Vec<usize>) {
+    pub(crate) async fn message(&mut self) -> (Vec<u8>, Vec<usize>) {
         let (mut message, mut sizes) = (Vec::new(), Vec::new());
         loop {
             let frame = self.frame().await;

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::harness::{Heard, PING, RawVolunteer, TestServer, hello, in_time};
 
 /// A deadline that is meant to pass.
-const SOON: Duration = Duration::from_millis(100);
+const SOON: Duration = Duration::from_millis(300);
 
 #[tokio::test]
 async fn rubbish_before_the_hello_is_refused() {

@@ -175,6 +175,7 @@ impl Server {
 
 /// The next connection that there is room for.
 async fn accept(listener: &TcpListener, slots: &Arc<Slots>) -> (TcpStream, SocketAddr, Slot) {
+    let mut has_complained = false;
     loop {
         let place = slots.place().await;
         match listener.accept().await {
@@ -183,7 +184,9 @@ async fn accept(listener: &TcpListener, slots: &Arc<Slots>) -> (TcpStream, Socke
                 None => tracing::debug!(%peer, "turned away: too many connections from this address"),
             },
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                if !std::mem::replace(&mut has_complained, true) {
+                    tracing::warn!(%error, "cannot accept connections for now; is the limit of open files too low?");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

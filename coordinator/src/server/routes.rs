@@ -112,15 +112,15 @@ fn no_such_shard() -> Response {
 fn status(
     latest: watch::Receiver<Arc<Status>>,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
-    let encoded: Arc<Mutex<Option<(Arc<Status>, Bytes)>>> = Arc::default();
+    let encoded: Arc<Mutex<Option<Encoded>>> = Arc::default();
     warp::path!("api" / "status").and(readable()).map(move || {
         let status = Arc::clone(&latest.borrow());
         let mut encoded = encoded.lock().unwrap_or_else(PoisonError::into_inner);
         let body = match &*encoded {
-            Some((of, body)) if Arc::ptr_eq(of, &status) => body.clone(),
+            Some(encoded) if Arc::ptr_eq(&encoded.status, &status) => encoded.body.clone(),
             _ => {
                 let body = Bytes::from(serde_json::to_vec(&*status).expect("the status has string keys"));
-                encoded.insert((status, body)).1.clone()
+                encoded.insert(Encoded { status, body }).body.clone()
             }
         };
         let mut response = Response::new(body.into());
@@ -128,6 +128,12 @@ fn status(
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     })
+}
+
+/// A picture of the run and its JSON.
+struct Encoded {
+    status: Arc<Status>,
+    body: Bytes,
 }
 
 /// The embedded pages, scripts and workers.
