@@ -11,9 +11,9 @@ pub(super) unsafe fn product(fused: bool, operands: &Operands, tail: &mut Vec<f3
     // SAFETY: passed on; plain Rust needs no special instructions.
     unsafe {
         if fused {
-            add_product::<Lanes<true>, 2, 1>(operands, tail);
+            add_product::<Lanes<true>, 2, 2>(operands, tail);
         } else {
-            add_product::<Lanes<false>, 2, 1>(operands, tail);
+            add_product::<Lanes<false>, 2, 2>(operands, tail);
         }
     }
 }

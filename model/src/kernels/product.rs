@@ -21,7 +21,7 @@ pub(super) struct Operands {
 
 /// How many steps of k are done before C is stored and taken up again: so many rows of a tile's columns of B stay in the
 /// first-level cache while all rows of A pass.
-const K_BLOCK: usize = 128;
+const K_BLOCK: usize = 64;
 
 /// The most rows of a tile.
 const MAX_ROWS: usize = 8;

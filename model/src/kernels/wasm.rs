@@ -15,10 +15,10 @@ pub(super) unsafe fn product(fused: bool, operands: &Operands, tail: &mut Vec<f3
     unsafe {
         #[cfg(target_feature = "relaxed-simd")]
         if fused {
-            return add_product::<Wasm<true>, 4, 2>(operands, tail);
+            return add_product::<Wasm<true>, 2, 4>(operands, tail);
         }
         assert!(!fused, "a fused product in a build without relaxed SIMD");
-        add_product::<Wasm<false>, 4, 2>(operands, tail);
+        add_product::<Wasm<false>, 2, 4>(operands, tail);
     }
 }
 
