@@ -5,6 +5,8 @@
 //! - `work.rs`: results are what a direct evaluation gives, however the work is cut.
 //! - `trouble.rs`: lost connections, damaged shards, dead compute workers, refusals, garbage.
 
+#![expect(clippy::single_range_in_vec_init, reason = "ranges of units, not the units in them")]
+
 mod support;
 mod trouble;
 mod work;

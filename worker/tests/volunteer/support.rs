@@ -113,7 +113,7 @@ impl World {
 /// Units of 7 examples, 4 of them in a shard.
 fn cut(shards: &mut BTreeMap<String, Vec<u8>>, examples: usize, seed: usize) -> SetPlan {
     let rows = Array2::from_shape_fn((examples, FEATURES), |(row, column)| {
-        ((row * 31 + column * 57 + seed * 13) * 2_654_435_761 >> 7) as u8
+        (((row * 31 + column * 57 + seed * 13) * 40_503) >> 7) as u8
     });
     let classes: Vec<u16> = (0..examples).map(|row| (rows[(row, 0)] % 3).into()).collect();
     let mut plan =
