@@ -15,14 +15,16 @@ export function drawSchool(svg, volunteers, mine) {
   const state = `${fish} ${mine}`;
   if (state === drawn) return;
   drawn = state;
+  // A lonely fish is drawn larger than one of many.
+  const size = Math.max(1, 2 - fish / 20);
   const school = node("g", {});
   for (let index = fish - 1; index >= 0; index -= 1) {
     const reach = Math.sqrt(index / Math.max(fish, 12));
     const angle = index * GOLDEN_ANGLE;
-    const x = CENTRE.x + 420 * reach * Math.cos(angle) - 12;
+    const x = CENTRE.x + 420 * reach * Math.cos(angle) - 12 * size;
     const y = CENTRE.y + 46 * reach * Math.sin(angle);
     const kind = index === 0 && mine ? "fish mine" : `fish swim-${index % 3}`;
-    const place = node("g", { transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` });
+    const place = node("g", { transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${size.toFixed(2)})` });
     place.append(node("path", { class: kind, d: FISH }));
     school.append(place);
   }

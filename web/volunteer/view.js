@@ -54,7 +54,7 @@ function describe({ wanted, hub, computedAt, ending, obstacle, silentSince, star
   }
   if (hub === null) return { tone: "waiting", text: "Loading the worker…" };
   if (hub.phase === "connecting") {
-    return gone === null ? { tone: "waiting", text: hub.sentence } : { tone: "problem", text: `${gone} ${hub.sentence}` };
+    return gone === null ? { tone: "waiting", text: hub.sentence } : { tone: "problem", text: `${gone} Trying again, until you stop.` };
   }
   const pausing = hub.phase === "waiting" && performance.now() - computedAt < IDLE_MS;
   if (hub.phase === "computing" || pausing) {

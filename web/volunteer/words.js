@@ -35,4 +35,4 @@ export function duration(seconds) {
 }
 
 /** The time of day, for "since ...". */
-export const clock = (date) => date.toLocaleTimeString(LANGUAGE, { hour: "2-digit", minute: "2-digit" });
+export const clock = (date) => date.toLocaleTimeString(LANGUAGE, { hour: "numeric", minute: "2-digit" });
