@@ -23,12 +23,11 @@ pub(super) fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     let run = TrainedRun::open(&args.run)?;
     let matched = run.read(&args.data, args.reading.header, Labels::Required)?;
     let Some(truth) = matched.targets.clone() else { unreachable!("labels were required") };
-    let features = matched.features.clone();
     let Some(table) = ExampleTable::of_matched(matched, run.target_scaling()) else {
         unreachable!("labels were required")
     };
     let measured = run.trained().measure(&table);
-    let report = Report::new(&run, measured, &truth, &features);
+    let report = Report::new(&run, measured, &truth, table.features());
     results(|output| if args.json { report.write_json(output) } else { report.write_text(output) })
 }
 

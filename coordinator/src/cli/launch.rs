@@ -100,7 +100,8 @@ pub(super) fn train(work: Work, show: Show) -> anyhow::Result<()> {
         training::run(training, stop).await
     });
     runtime.shutdown_timeout(SHUTDOWN);
-    bars.clear()?;
+    // A bar that stays on the screen is no reason to lose the result.
+    let _ = bars.clear();
     outcome.show(&summary?)
 }
 

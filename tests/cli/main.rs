@@ -1,0 +1,13 @@
+//! The command line as a user meets it: the real binary, its output, its exit codes.
+//!
+//! - `misuse`: what is said, and with which exit code, when something typed is wrong.
+//! - `configuration`: files and flags together, and `run.toml` as a file like any other.
+//! - `training`: `train`, `resume`, Ctrl-C, `demo`.
+//! - `using`: `evaluate` and `predict` with a trained model.
+//! - `shoal`: the helper that runs the binary in a folder of its own.
+
+mod configuration;
+mod misuse;
+mod shoal;
+mod training;
+mod using;

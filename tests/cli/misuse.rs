@@ -1,0 +1,142 @@
+//! One sentence that names what is wrong and says what to do; 2 for what was typed, 1 for what
+//! happened. Never a panic, a backtrace or the innards of a type.
+
+use crate::shoal::Folder;
+
+/// Files with one thing wrong each.
+const FILES: &[(&str, &str)] = &[
+    ("unknown-key.toml", "data = \"classes.csv\"\nminibtach = 10\n"),
+    ("wrong-kind.toml", "data = \"classes.csv\"\n\niterations = \"many\"\n"),
+    ("percent.toml", "data = \"classes.csv\"\ntarget-accuracy = 97\n"),
+    ("not-toml.toml", "data = \"classes.csv\nminibatch = 1\n"),
+    ("two-tests.toml", "data = \"classes.csv\"\ntest = \"classes.csv\"\ntest-fraction = 0.1\n"),
+    (
+        "unknown-layer-key.toml",
+        "data = \"classes.csv\"\n[model]\nlayers = [{ kind = \"dense\", width = 3 }]\n",
+    ),
+    ("network.toml", "layers = [{ kind = \"conv\", units = 3 }]\n"),
+    ("network.json", "{\"layers\": [{\"kind\": \"dense\"}]}"),
+    ("ragged.csv", "x,y,side\n1,2,left\n1,2\n3,4,right\n"),
+    ("text.csv", "x,y,side\n1,2,left\n1,two,left\n3,4,right\n"),
+    ("empty.csv", ""),
+];
+
+/// Command line, exit code, what the message must contain.
+const TABLE: &[(&str, i32, &[&str])] = &[
+    // Nothing, or nothing that is understood.
+    ("", 2, &["Usage: shoal"]),
+    ("trian", 2, &["trian", "train"]),
+    ("train", 2, &["data is missing", "--data"]),
+    ("train --dat classes.csv", 2, &["--dat", "--data"]),
+    ("resume", 2, &["<RUN>"]),
+    ("evaluate somewhere", 2, &["--data"]),
+    ("volunteer", 2, &["<URL>"]),
+    ("volunteer http://127.0.0.1:1 --cores 0", 2, &["--cores", "0"]),
+    // Values out of range or of the wrong kind.
+    ("train --data classes.csv --minibatch 0", 2, &["minibatch", "from 1"]),
+    ("train --data classes.csv --minibatch ten", 2, &["--minibatch", "whole number"]),
+    ("train --data classes.csv --minibatch -5", 2, &["--minibatch", "whole number"]),
+    ("train --data classes.csv --iterations 0", 2, &["iterations", "from 1"]),
+    ("train --data classes.csv --seed -1", 2, &["--seed", "whole number"]),
+    ("train --data classes.csv --l2 -1", 2, &["l2", "positive"]),
+    ("train --data classes.csv --l2 nan", 2, &["l2"]),
+    ("train --data classes.csv --target-accuracy 97", 2, &["--target-accuracy", "0.97"]),
+    ("train --data classes.csv --target-accuracy 0", 2, &["target-accuracy"]),
+    ("train --data classes.csv --test-fraction 1", 2, &["test-fraction", "below 1"]),
+    ("train --data classes.csv --test-fraction -0.1", 2, &["--test-fraction"]),
+    ("train --data classes.csv --arithmetic exact", 2, &["--arithmetic", "portable", "fused"]),
+    ("train --data classes.csv --optimizer adamant", 2, &["--optimizer", "lbfgs"]),
+    ("train --data classes.csv --task guess", 2, &["--task", "classes", "numbers"]),
+    ("train --data classes.csv --listen nowhere", 2, &["--listen", "127.0.0.1:8080"]),
+    ("train --data classes.csv --local-workers some", 2, &["--local-workers", "auto"]),
+    ("train --data classes.csv --wait-for all", 2, &["--wait-for", "whole number"]),
+    ("train --data embedded:iris", 2, &["--data", "embedded:mnist"]),
+    // Things that contradict each other.
+    ("train --data classes.csv --test classes.csv --test-fraction 0.2", 2, &["--test ", "--test-fraction"]),
+    ("train --data classes.csv --test-fraction 0 --target-accuracy 0.9", 2, &["target-accuracy"]),
+    ("train --data numbers.csv --task numbers --target-accuracy 0.9", 2, &["target-accuracy"]),
+    ("train --data embedded:mnist --label 3", 2, &["MNIST", "--label"]),
+    // Networks.
+    ("train --data classes.csv --model resnet", 2, &["resnet", "mlp:128,64"]),
+    ("train --data classes.csv --model mlp:8,x", 2, &["layer 2", "\"x\""]),
+    ("train --data classes.csv --model mlp:0", 2, &["layer 1", "0 units"]),
+    ("train --data classes.csv --model mlp:8:cube", 2, &["cube", "tanh"]),
+    ("train --data classes.csv --model missing.toml", 2, &["missing.toml"]),
+    ("train --data classes.csv --model network.toml", 2, &["network.toml", "line 1", "conv"]),
+    ("train --data classes.csv --model network.json", 2, &["network.json", "units"]),
+    // Labels.
+    ("train --data classes.csv --label colour", 2, &["classes.csv", "colour"]),
+    ("train --data classes.csv --label 7", 2, &["classes.csv", "7"]),
+    // Configuration files.
+    ("train --config missing.toml", 2, &["missing.toml"]),
+    ("train --config unknown-key.toml", 2, &["unknown-key.toml", "line 2", "minibtach"]),
+    ("train --config wrong-kind.toml", 2, &["wrong-kind.toml", "line 3", "iterations", "many"]),
+    ("train --config percent.toml", 2, &["percent.toml", "line 2", "target-accuracy", "0.97"]),
+    ("train --config not-toml.toml", 2, &["not-toml.toml", "line 1"]),
+    ("train --config two-tests.toml", 2, &["test-fraction", "not both"]),
+    ("train --config unknown-layer-key.toml", 2, &["unknown-layer-key.toml", "line 3", "width"]),
+    // Files and folders that are not what they should be.
+    ("train --data missing.csv", 1, &["missing.csv"]),
+    ("train --data empty.csv", 1, &["empty.csv"]),
+    ("train --data ragged.csv", 1, &["ragged.csv", "line 3"]),
+    ("train --data text.csv", 1, &["text.csv", "line 3", "two"]),
+    ("resume missing", 2, &["missing", "not a run directory"]),
+    ("evaluate missing --data classes.csv", 2, &["missing", "not a run directory"]),
+    ("predict . --data classes.csv", 2, &["not a run directory"]),
+];
+
+#[test]
+fn every_mistake_gets_its_sentence_and_its_exit_code() {
+    let folder = Folder::new();
+    for (name, content) in FILES {
+        folder.write(name, content);
+    }
+    for (arguments, code, fragments) in TABLE {
+        let ran = folder.run(arguments);
+        ran.failed(*code, fragments);
+        for innards in ["panicked", "RUST_BACKTRACE", "Error {", "Some(", "Os {", "ParseIntError"] {
+            assert!(!ran.stderr.contains(innards), "shoal {arguments}: {}", ran.stderr);
+        }
+    }
+    assert!(!folder.path("runs").exists(), "a mistake must leave nothing behind");
+}
+
+#[test]
+fn an_error_of_ours_is_exactly_one_line() {
+    let folder = Folder::new();
+    for arguments in ["train", "train --data missing.csv", "train --data classes.csv --model resnet"] {
+        let ran = folder.run(arguments);
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+        assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_wrong_log_filter_is_named() {
+    let folder = Folder::new();
+    let output = folder.command("evaluate x --data y").env("SHOAL_LOG", "coordinator=loud").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("SHOAL_LOG"), "{stderr}");
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let folder = Folder::new();
+    for arguments in ["--help", "--version", "demo --help", "train --help", "resume --help", "predict -h"] {
+        assert!(!folder.run(arguments).succeeded().stdout.is_empty());
+    }
+}
+
+#[test]
+fn help_states_every_default() {
+    let folder = Folder::new();
+    let help = folder.run("train --help").succeeded().stdout;
+    let words: Vec<&str> = help.split_whitespace().collect();
+    let help = words.join(" ");
+    for default in
+        ["mlp:128]", "lbfgs]", "100]", "60]", "1]", "portable]", "127.0.0.1:8080]", "auto]", "0.2,"]
+    {
+        assert!(help.contains(&format!("[default: {default}")), "{default} is missing in: {help}");
+    }
+}

@@ -1,0 +1,123 @@
+//! `train`, `resume`, Ctrl-C and `demo`.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Command;
+
+use crate::shoal::{ALONE, Folder, Ran};
+
+const SMALL: &str = "--model mlp:4 --minibatch 8 --iterations 6";
+
+#[test]
+fn the_last_line_of_json_has_everything_and_standard_output_nothing_else() {
+    let folder = Folder::new();
+    let ran = folder.run(&format!("train --data classes.csv {SMALL} {ALONE} --json")).succeeded();
+    assert_eq!(ran.stdout.lines().count(), 1);
+    let result = ran.last_json();
+    assert_eq!(result["iterations"], 6);
+    // Two features, four units, two classes.
+    assert_eq!(result["parameters"], 2 * 4 + 4 + 4 * 2 + 2);
+    assert_eq!(result["volunteers"], 0);
+    assert_eq!(result["stop_reason"], "iterations");
+    assert_eq!(result["weights_digest"].as_str().unwrap().len(), 64);
+    for number in ["rounds", "epochs", "seconds", "train_loss", "test_loss", "test_accuracy"] {
+        assert!(result[number].is_number(), "{number}: {result}");
+    }
+    assert!(ran.stderr.contains("iteration 6/6"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_summary_for_people_says_where_the_model_is_and_what_to_do_with_it() {
+    let folder = Folder::new();
+    let ran = folder.run(&format!("train --data classes.csv {SMALL} {ALONE}")).succeeded();
+    for part in ["test accuracy", "runs/classes", "shoal predict runs/classes", "shoal evaluate runs/classes"]
+    {
+        assert!(ran.stdout.contains(part), "{part} is missing in: {}", ran.stdout);
+    }
+}
+
+#[test]
+fn a_run_directory_is_never_written_over() {
+    let folder = Folder::new();
+    let train = format!("train --data classes.csv {SMALL} {ALONE}");
+    folder.run(&format!("{train} --out mine")).succeeded();
+    let before = folder.read("mine/run.toml");
+    folder.run(&format!("{train} --seed 2 --out mine")).failed(2, &["mine", "shoal resume", "--out"]);
+    assert_eq!(folder.read("mine/run.toml"), before);
+    // Without a place of their own, runs are numbered.
+    for name in ["runs/classes", "runs/classes-2"] {
+        folder.run(&train).succeeded();
+        assert!(folder.path(name).join("model.safetensors").exists());
+    }
+}
+
+#[test]
+fn the_run_toml_of_a_run_repeats_it_to_the_bit() {
+    let folder = Folder::new();
+    let first = folder.train(&format!("--data classes.csv {SMALL} --seed 5 --out first"));
+    let again = folder.train("--config first/run.toml --out again");
+    assert_eq!(again["weights_digest"], first["weights_digest"]);
+    let other = folder.train("--config first/run.toml --seed 6 --out other");
+    assert_ne!(other["weights_digest"], first["weights_digest"], "a flag wins over the file");
+}
+
+#[test]
+fn a_run_goes_on_beyond_its_limit_as_if_it_had_never_stopped() {
+    let folder = Folder::new();
+    let data = "--data classes.csv --model mlp:4 --minibatch 8";
+    let whole = folder.train(&format!("{data} --iterations 9 --out whole"));
+    folder.train(&format!("{data} --iterations 4 --out part"));
+    let resumed = folder.run(&format!("resume part --iterations 9 {ALONE} --json")).succeeded().last_json();
+    assert_eq!(resumed["iterations"], 9);
+    assert_eq!(resumed["weights_digest"], whole["weights_digest"]);
+}
+
+#[test]
+fn a_run_is_not_resumed_on_other_data() {
+    let folder = Folder::new();
+    folder.train(&format!("--data classes.csv {SMALL} --out run"));
+    let changed = folder.read("classes.csv").replacen("0.5", "0.75", 1);
+    folder.write("classes.csv", &changed);
+    folder.run(&format!("resume run --iterations 9 {ALONE}")).failed(1, &["classes.csv", "not the data"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_the_run_can_be_resumed_to_the_same_bits() {
+    let folder = Folder::new();
+    let whole = folder.train(&format!("--data classes.csv {SMALL} --out whole"));
+    // It waits for a volunteer that never comes, so that it is interrupted at a known point.
+    let arguments = format!("train --data classes.csv {SMALL} {ALONE} --wait-for 1 --out part");
+    let mut child = folder.command(&arguments).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("Waiting") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended too early: {said}");
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    stderr.read_to_string(&mut said).unwrap();
+    let ran = Ran::of(&arguments, child.wait_with_output().unwrap()).succeeded();
+    assert!(said.contains("press Ctrl-C again"), "{said}");
+    assert!(ran.stdout.contains("shoal resume part"), "{}", ran.stdout);
+
+    let resumed = folder.run(&format!("resume part --wait-for 0 {ALONE} --json")).succeeded().last_json();
+    assert_eq!(resumed["weights_digest"], whole["weights_digest"]);
+}
+
+#[test]
+fn the_demo_ends_by_itself_without_a_terminal_or_a_browser() {
+    let folder = Folder::new();
+    let demo = format!("demo --model linear --iterations 1 --wait-seconds 0 {ALONE} --json");
+    let result = folder.run(&demo).succeeded().last_json();
+    assert_eq!(result["parameters"], 784 * 10 + 10);
+    assert!(folder.path("runs/demo/model.safetensors").exists());
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_what_to_do() {
+    let folder = Folder::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ran = folder.run(&format!("train --data classes.csv {SMALL} --local-workers 1 --listen {address}"));
+    ran.failed(1, &[&address, "--listen"]);
+}
