@@ -46,7 +46,9 @@ fn line(report: &IterationReport) -> String {
     line += &format!(", {}", counted(report.volunteers, "volunteer"));
     line += &format!(", {} examples/s", rate(report.examples_per_second));
     line += &format!(", {} so far", duration(report.seconds));
-    if let Some(seconds) = report.eta_seconds {
+    if let Some(seconds) = report.eta_seconds
+        && report.iteration < report.iterations_max
+    {
         line += &format!(", {} left", duration(seconds));
     }
     line

@@ -64,7 +64,9 @@ impl Terminal {
 
     fn iteration(&mut self, report: &IterationReport) {
         let mut prefix = format!("iteration {}/{}", report.iteration, report.iterations_max);
-        if let Some(seconds) = report.eta_seconds {
+        if let Some(seconds) = report.eta_seconds
+            && report.iteration < report.iterations_max
+        {
             prefix += &format!(", {} left", duration(seconds));
         }
         let message = format!("{} · {}", quality(report), helpers(report));
