@@ -9,6 +9,8 @@ mod http;
 mod local;
 mod native;
 mod runner;
+#[cfg(test)]
+mod tests;
 
 pub use local::spawn_local;
 pub use native::{Options, Summary, run};

@@ -1,0 +1,243 @@
+//! Both kinds of volunteer with a scripted driver: in memory, and over the real server.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::{Arithmetic, Network, NetworkSpec};
+use protocol::frame::encode_round;
+use protocol::message::Welcome;
+use protocol::plan::{Assignment, Part, RoundPlan, Set, Work};
+use protocol::shard::Shard;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
+
+use super::{Options, run, spawn_local};
+use crate::data::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn, prepare};
+use crate::exchange::{DriverHandle, FromSession, Joined, OpenRound, ToSession};
+use crate::server::{ServerConfig, Site, bind, serve};
+use crate::shards::ShardStore;
+use crate::status::{Phase, Status};
+
+const RUN: u64 = 5;
+/// Only turns a hang into a failure.
+const HANG: Duration = Duration::from_secs(60);
+
+/// A run, and the driver's side of it.
+struct Stage {
+    network: Network,
+    welcome: Welcome,
+    shards: Arc<ShardStore>,
+    handle: DriverHandle,
+    inbox: mpsc::Receiver<(u64, FromSession)>,
+    round: watch::Sender<Option<Arc<OpenRound>>>,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let (examples, width) = (400, 30);
+        let features = (0..width * examples).map(|index| (index * index % 251) as u8).collect();
+        let ids = (0..examples).map(|index| index as u16 % 3).collect();
+        let names = ["a", "b", "c"].map(String::from).to_vec();
+        let dataset = Dataset {
+            features: FeatureRows::new(width, FeatureValues::U8(features)),
+            feature_names: None,
+            targets: TargetColumn::Classes { ids, names },
+            label_names: None,
+            label_columns: vec![width],
+            kind: DatasetKind::Table,
+        };
+        let data = Arc::new(prepare(dataset, None, 0.25, 1).unwrap());
+        let (shards, training, test) = ShardStore::cut(data.clone(), 10);
+        let spec = NetworkSpec::from_shorthand("mlp:700").unwrap();
+        let network = Network::new(&spec, width, data.task()).unwrap();
+        let welcome = Welcome {
+            run: RUN,
+            session: 0,
+            arithmetic: Arithmetic::Portable,
+            network: spec.to_json(),
+            features: width as u32,
+            task: data.task(),
+            preprocessing: data.preprocessing.clone(),
+            training,
+            test,
+        };
+        let (to_driver, inbox) = mpsc::channel(16);
+        let (round, seen) = watch::channel(None);
+        let handle = DriverHandle { inbox: to_driver, round: seen };
+        Stage { network, welcome, shards: Arc::new(shards), handle, inbox, round }
+    }
+
+    /// Opens a gradient round and answers with what its first `units` units come to.
+    fn open_round(&self, round: u64, units: u32) -> UnitSums {
+        let training = &self.welcome.training;
+        let work = Work::Gradient;
+        let part = Part { work: work.clone(), set: Set::Training, units: training.units() };
+        let plan =
+            RoundPlan { round, version: 3, gradient_exponent: 24, loss_exponent: 24, parts: vec![part] };
+        let weights = self.network.initialise(round);
+        let mut sums = UnitSums::zero(&work, self.network.parameters());
+        let mut buffers = Buffers::default();
+        for unit in 0..units {
+            let index = training.shard_of(unit);
+            let bytes = self.shards.encoded(&training.shards[index as usize].hash).unwrap();
+            let shard = Shard::decode(&bytes, self.network.features(), self.network.task()).unwrap();
+            let first = training.examples_in_shard(index).start;
+            let range = training.examples_of(unit);
+            let range = (range.start - first) as usize..(range.end - first) as usize;
+            let input = Unit {
+                network: &self.network,
+                arithmetic: Arithmetic::Portable,
+                plan: &plan,
+                work: &work,
+                examples: shard.slice(range, &self.welcome.preprocessing).unwrap(),
+                weights: &weights,
+                direction: &[],
+            };
+            assert_eq!(evaluate_unit(&input, &mut buffers, &mut sums), UnitOutcome::Added);
+        }
+        let frame = Bytes::from(encode_round(&plan, &[&weights]));
+        self.round.send_replace(Some(Arc::new(OpenRound { plan, frame })));
+        sums
+    }
+
+    async fn hear(&mut self) -> (u64, FromSession) {
+        timeout(HANG, self.inbox.recv()).await.expect("this hangs").expect("a sender is held")
+    }
+
+    async fn joined(&mut self) -> Joined {
+        match self.hear().await {
+            (_, FromSession::Joined(joined)) => joined,
+            other => panic!("expected a volunteer to join, found {other:?}"),
+        }
+    }
+
+    /// Has the volunteer work through two rounds and compares what it answers.
+    async fn work(&mut self, outbox: &mpsc::Sender<ToSession>) {
+        for (round, units) in [(1, 7), (2, self.welcome.training.units())] {
+            let expected = self.open_round(round, units);
+            let over = Assignment { assignment: 90 + round, round: round + 7, units: Vec::from([0..1]) };
+            let assignment = Assignment { assignment: round, round, units: Vec::from([0..units]) };
+            for assignment in [over, assignment] {
+                outbox.send(ToSession::Assign(assignment)).await.unwrap();
+            }
+            let (_, FromSession::Result { header, vector }) = self.hear().await else { panic!("a result") };
+            assert_eq!((header.run, header.round, header.version, header.assignment), (RUN, round, 3, round));
+            assert_eq!((header.losses, vector), (expected.losses, expected.vector));
+        }
+    }
+
+    /// Serves the run and answers with its address and what must be kept for it to go on.
+    async fn serve(&self, known_answer: [u8; 32]) -> (String, watch::Sender<Arc<Status>>) {
+        let (shown, status) = watch::channel(Arc::new(status()));
+        let site = Site {
+            config: ServerConfig::default(),
+            welcome: self.welcome.clone(),
+            parameters: self.network.parameters(),
+            known_answer,
+            shards: Arc::clone(&self.shards),
+            status,
+            driver: self.handle.clone(),
+            next_session: Arc::new(AtomicU64::new(1)),
+        };
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, Arc::new(site), std::future::pending()));
+        (format!("http://{address}"), shown)
+    }
+}
+
+fn status() -> Status {
+    Status {
+        title: String::new(),
+        run: String::new(),
+        arithmetic: Arithmetic::Portable,
+        phase: Phase::Waiting,
+        sentence: String::new(),
+        network: String::new(),
+        parameters: 0,
+        examples: 0,
+        iteration: 0,
+        iterations_max: 0,
+        rounds: 0,
+        epochs: 0.0,
+        train_loss: None,
+        test_loss: None,
+        test_accuracy: None,
+        history: Vec::new(),
+        volunteers: 0,
+        cores: 0,
+        fused_capable: 0,
+        local_worker: false,
+        examples_per_second: 0.0,
+        seconds: 0.0,
+    }
+}
+
+#[tokio::test]
+async fn the_local_volunteer_works_until_the_training_ends() {
+    let mut stage = Stage::new();
+    let (welcome, shards) = (stage.welcome.clone(), Arc::clone(&stage.shards));
+    let volunteer = spawn_local(2, welcome, shards, stage.handle.clone(), 77);
+    let joined = stage.joined().await;
+    assert!(joined.local);
+    assert_eq!(joined.cores, 2);
+    assert_eq!(joined.training_shards.len(), stage.welcome.training.shards.len());
+    stage.work(&joined.outbox).await;
+    joined.outbox.send(ToSession::Finish { text: "Done.".into() }).await.unwrap();
+    assert!(matches!(stage.hear().await, (77, FromSession::Left)));
+    timeout(HANG, volunteer).await.expect("this hangs").unwrap();
+}
+
+#[tokio::test]
+async fn aborting_the_local_volunteer_ends_it() {
+    let mut stage = Stage::new();
+    let (welcome, shards) = (stage.welcome.clone(), Arc::clone(&stage.shards));
+    let volunteer = spawn_local(1, welcome, shards, stage.handle.clone(), 77);
+    let joined = stage.joined().await;
+    volunteer.abort();
+    timeout(HANG, joined.outbox.closed()).await.expect("this hangs");
+}
+
+#[tokio::test]
+async fn a_native_volunteer_works_until_the_training_ends() {
+    let mut stage = Stage::new();
+    let (url, _shown) = stage.serve(model::known_answer::digest(Arithmetic::Portable)).await;
+    let options = Options { cores: 2, report: None };
+    let volunteer = tokio::spawn(async move { run(&url, options, std::future::pending()).await });
+    let joined = stage.joined().await;
+    assert!(!joined.local && joined.training_shards.is_empty());
+    stage.work(&joined.outbox).await;
+    joined.outbox.send(ToSession::Finish { text: "All is learnt.".into() }).await.unwrap();
+    let summary = timeout(HANG, volunteer).await.expect("this hangs").unwrap().unwrap();
+    assert!(summary.finished && summary.text.contains("All is learnt."), "{}", summary.text);
+    assert_eq!((summary.assignments, summary.units), (2, 7 + u64::from(stage.welcome.training.units())));
+}
+
+#[tokio::test]
+async fn a_native_volunteer_leaves_when_told_to() {
+    let mut stage = Stage::new();
+    let (url, _shown) = stage.serve(model::known_answer::digest(Arithmetic::Portable)).await;
+    let (leave, told) = oneshot::channel::<()>();
+    let options = Options { cores: 1, report: None };
+    let volunteer = tokio::spawn(async move {
+        let told = async { drop(told.await) };
+        run(&url, options, told).await
+    });
+    stage.joined().await;
+    leave.send(()).unwrap();
+    assert!(matches!(stage.hear().await, (_, FromSession::Left)));
+    let summary = timeout(HANG, volunteer).await.expect("this hangs").unwrap().unwrap();
+    assert!(!summary.finished);
+}
+
+#[tokio::test]
+async fn a_native_volunteer_that_is_turned_away_says_why() {
+    let stage = Stage::new();
+    let (url, _shown) = stage.serve([0; 32]).await;
+    let options = Options { cores: 1, report: None };
+    let error = timeout(HANG, run(&url, options, std::future::pending())).await.expect("this hangs");
+    assert!(!error.unwrap_err().to_string().is_empty());
+}
