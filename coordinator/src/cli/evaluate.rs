@@ -287,7 +287,7 @@ mod tests {
         write_matrix(&mut text, &["no".to_owned(), "yes".to_owned()], &matrix(&pairs, 2)).unwrap();
         let text = String::from_utf8(text).unwrap();
         let rows: Vec<&str> = text.lines().skip(2).collect();
-        assert_eq!(rows, ["        no  yes", " no     12    3", "yes      0  100"]);
+        assert_eq!(rows, ["      no  yes", " no   12    3", "yes    0  100"]);
     }
 
     #[test]
