@@ -24,8 +24,8 @@ pub const LOSS_BITS: u32 = 30;
 /// How far a scale moves when a unit does not fit: by two to this power.
 pub const RESCALE_BITS: i32 = 8;
 
-/// How often a round is restarted with a moved scale before its point counts as not finite.
-pub const RESCALES_MAX: u32 = 3;
+/// How often each of a round's scales may be moved before its point counts as not finite.
+pub const RESCALES_MAX: i32 = 3;
 
 /// The exponents of a round: integers are `round(value * 2^exponent)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,16 +45,26 @@ impl Scales {
         }
     }
 
-    /// Scales for the same round once more, wider by [`RESCALE_BITS`] where a unit did not fit.
-    pub fn widened(self, gradient: bool, loss: bool) -> Scales {
-        let widen = |exponent: i32, really: bool| {
+    /// Scales for a round, which began with `self` and now has `current`, once more: wider by
+    /// [`RESCALE_BITS`] where a unit did not fit. `None` when that is not allowed any more.
+    ///
+    /// Each scale ends at the first of its [`RESCALES_MAX`] steps at which all units fit, or at
+    /// none: so it does not matter which of the units that do not fit is reported first.
+    pub fn widened(self, current: Scales, gradient: bool, loss: bool) -> Option<Scales> {
+        let widen = |first: i32, exponent: i32, really: bool| {
             let moved = if really { exponent - RESCALE_BITS } else { exponent };
-            moved.max(*exact::EXPONENTS.start())
+            let moved = moved.max(*exact::EXPONENTS.start());
+            (first - moved <= RESCALE_BITS * RESCALES_MAX).then_some(moved)
         };
-        Scales {
-            gradient_exponent: widen(self.gradient_exponent, gradient),
-            loss_exponent: widen(self.loss_exponent, loss),
-        }
+        Some(Scales {
+            gradient_exponent: widen(self.gradient_exponent, current.gradient_exponent, gradient)?,
+            loss_exponent: widen(self.loss_exponent, current.loss_exponent, loss)?,
+        })
+    }
+
+    /// The scales of a round.
+    pub fn of(plan: &RoundPlan) -> Scales {
+        Scales { gradient_exponent: plan.gradient_exponent, loss_exponent: plan.loss_exponent }
     }
 
     /// Scales for the round after one whose gradient summed to `gradient` over `units` units and
@@ -117,9 +127,50 @@ impl Sums {
 
 /// The objective's gradient: the mean over `examples` of the summed data gradient, plus the
 /// penalty's. Each element is computed in f64 and rounded to f32 once.
-pub fn mean_gradient(network: &Network, weights: &[f32], sum: &[i64], exponent: i32, examples: u32) -> Arc<[f32]> {
+pub fn mean_gradient(
+    network: &Network,
+    weights: &[f32],
+    sum: &[i64],
+    exponent: i32,
+    examples: u32,
+) -> Arc<[f32]> {
     let (unscale, examples) = (exact::to_f64(1, exponent), f64::from(examples));
     let mut gradient: Vec<f64> = sum.iter().map(|&value| value as f64 * unscale / examples).collect();
     network.add_penalty_gradient(weights, &mut gradient);
     gradient.iter().map(|&value| value as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Scales = Scales { gradient_exponent: 20, loss_exponent: 10 };
+
+    #[test]
+    fn scales_put_the_largest_value_just_below_their_bits() {
+        let scales = Scales::for_unit(1.0, 3.0);
+        assert_eq!(scales, Scales { gradient_exponent: 23, loss_exponent: 28 });
+        // A sum of 8 units whose mean is 1 and 3 again.
+        let (gradient, loss) = ([-(8 << 23), 5, 0], 3 * 8 << 28);
+        assert_eq!(scales.after(&gradient, loss, 8), scales);
+        assert_eq!(scales.after(&[0; 3], 0, 8), scales, "zero says nothing of the next round");
+    }
+
+    #[test]
+    fn a_scale_moves_three_times_whatever_the_other_does() {
+        let mut scales = FIRST;
+        for (gradient, loss) in [(true, false), (false, true), (true, true), (false, true), (true, false)] {
+            scales = FIRST.widened(scales, gradient, loss).unwrap();
+        }
+        assert_eq!(scales, Scales { gradient_exponent: -4, loss_exponent: -14 });
+        assert_eq!(FIRST.widened(scales, true, false), None);
+        assert_eq!(FIRST.widened(scales, false, true), None);
+    }
+
+    #[test]
+    fn no_scale_leaves_the_exponents_there_are() {
+        let lowest = *exact::EXPONENTS.start();
+        let first = Scales { gradient_exponent: lowest + 3, loss_exponent: 0 };
+        assert_eq!(first.widened(first, true, false).unwrap().gradient_exponent, lowest);
+    }
 }

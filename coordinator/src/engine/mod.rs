@@ -17,8 +17,9 @@ mod round;
 mod scheduler;
 mod snapshot;
 mod validator;
+mod volunteers;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,13 +28,14 @@ use model::{Network, Task, exact};
 use protocol::message::{ResultHeader, Unfit};
 use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, Work};
 
-use aggregator::{RESCALES_MAX, Scales, mean_gradient};
+use aggregator::{Scales, mean_gradient};
 use optimisers::{Ask, Optimiser, Progress, Tell};
 use round::Round;
-use scheduler::{Cuts, Volunteer};
-use validator::Verdict;
+use scheduler::{Cuts, Scheduler};
+use validator::Question;
+use volunteers::Volunteers;
 
-pub use scheduler::{LAST_RESORT_MS, SLICE_MS};
+pub use scheduler::{LAST_RESORT_MS, OUTSTANDING_MAX, REST_MS};
 pub use snapshot::{Accepted, Counters, Snapshot};
 pub use worker::unit::Measure;
 
@@ -210,9 +212,14 @@ pub struct Engine {
     counters: Counters,
     accepted: Option<Accepted>,
     phase: Phase,
-    volunteers: BTreeMap<u64, Volunteer>,
+    volunteers: Volunteers,
+    /// When a volunteer's result was last counted, or else the round was opened.
+    heard_ms: u64,
+    /// Nobody was heard for so long that the coordinator's own worker helps whatever its setting.
+    /// Outlasts the round: only a volunteer's result ends it.
+    left_alone: bool,
     outputs: VecDeque<Output>,
-    backup_ms: Option<u64>,
+    wake_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -220,9 +227,15 @@ enum Phase {
     /// [`Input::Begin`] has not come.
     Waiting,
     /// The referee measures the first scales for this round.
-    Scaling { plan: RoundPlan, vectors: Vec<Arc<[f32]>> },
-    /// A round is under way.
-    Open { round: Box<Round>, rescales: u32, referee: Option<Suspicion> },
+    Scaling {
+        plan: RoundPlan,
+        vectors: Vec<Arc<[f32]>>,
+    },
+    /// A round is under way, perhaps with wider scales than [`Engine::scales`].
+    Open {
+        round: Box<Round>,
+        referee: Option<Suspicion>,
+    },
     Finished(StopReason),
 }
 
@@ -243,9 +256,11 @@ impl Engine {
             counters: snapshot.counters,
             accepted: snapshot.accepted,
             phase: Phase::Waiting,
-            volunteers: BTreeMap::new(),
+            volunteers: Volunteers::default(),
+            heard_ms: 0,
+            left_alone: false,
             outputs: VecDeque::new(),
-            backup_ms: None,
+            wake_ms: None,
         }
     }
 
@@ -298,11 +313,10 @@ impl Engine {
         self.outputs.pop_front()
     }
 
-    /// When to hand in [`Input::Tick`] if nothing else happens before.
+    /// When to hand in [`Input::Tick`] if nothing else happens before. Always later than the last
+    /// input.
     pub fn wake_ms(&self) -> Option<u64> {
-        let Phase::Open { round, .. } = &self.phase else { return None };
-        let last_resort_ms = round.progress_ms + LAST_RESORT_MS;
-        Some(self.backup_ms.map_or(last_resort_ms, |backup_ms| backup_ms.min(last_resort_ms)))
+        self.wake_ms
     }
 
     /// Takes in what happened at `now_ms` (any monotonic clock).
@@ -314,25 +328,26 @@ impl Engine {
                 }
             }
             Input::Joined { session, cores, local, training_shards } => {
-                let shards = training_shards.into_iter().collect();
-                let outstanding = BTreeSet::new();
-                let volunteer = Volunteer { cores, local, shards, outstanding, speed: None, last_result_ms: now_ms };
-                self.volunteers.insert(session, volunteer);
+                let existing = |shard: &u32| (*shard as usize) < self.settings.training.shards.len();
+                let shards = training_shards.into_iter().filter(existing).map(|shard| (Set::Training, shard));
+                self.volunteers.join(session, cores, local, shards.collect());
             }
             Input::Cores { session, cores } => {
-                if let Some(volunteer) = self.volunteers.get_mut(&session) {
+                if let Some(volunteer) = self.volunteers.get_mut(session) {
                     volunteer.cores = cores;
                 }
             }
             Input::Left { session } => self.remove(session),
-            Input::Result { session, header, vector } => self.result(now_ms, session, &header, vector.as_deref()),
-            Input::Unfit { session, unfit } => self.unfit(session, unfit),
-            Input::Declined { session, assignment } => self.declined(session, assignment),
+            Input::Result { session, header, vector } => {
+                self.result(now_ms, session, &header, vector.as_deref())
+            }
+            Input::Unfit { session, unfit } => self.unfit(now_ms, session, unfit),
+            Input::Declined { session, assignment } => self.declined(now_ms, session, assignment),
             Input::Measured { round, measure } => self.measured(now_ms, round, measure),
             Input::Tick => {}
             Input::Stop => {
                 if !matches!(self.phase, Phase::Finished(_)) {
-                    self.finish(StopReason::Interrupted);
+                    self.finish(now_ms, StopReason::Interrupted);
                 }
             }
         }
@@ -341,15 +356,16 @@ impl Engine {
 
     // Rounds.
 
-    /// Ends the training if a rule says so, otherwise opens the round that the optimiser asks for.
+    /// Ends the training if a rule says so, otherwise opens the round that the optimiser asks for;
+    /// before the first, has the referee find the scales.
     fn go_on(&mut self, now_ms: u64) {
         if let Some(reason) = self.stop_rule() {
-            return self.finish(reason);
+            return self.finish(now_ms, reason);
         }
         let (work, vectors) = match self.optimiser.ask() {
             Ask::Gradient { point } => (Work::Gradient, vec![point]),
             Ask::Losses { base, direction, steps } => (Work::Losses { steps }, vec![base, direction]),
-            Ask::Stopped(reason) => return self.finish(StopReason::Optimiser(reason)),
+            Ask::Stopped(reason) => return self.finish(now_ms, StopReason::Optimiser(reason)),
         };
         let evaluate = work == Work::Gradient && self.settings.test.examples > 0;
         let mut parts = vec![Part { work, set: Set::Training, units: self.settings.training.units() }];
@@ -358,36 +374,35 @@ impl Engine {
             parts.push(Part { work: Work::Evaluation, set: Set::Test, units: self.settings.test.units() });
         }
         self.counters.version += 1;
-        self.open(now_ms, parts, vectors, 0);
+        if let Some(scales) = self.scales {
+            return self.open(now_ms, parts, vectors, scales);
+        }
+        let plan = self.plan(parts, Scales { gradient_exponent: 0, loss_exponent: 0 });
+        self.outputs.push_back(Output::Measure { plan: plan.clone(), unit: 0, vectors: vectors.clone() });
+        self.phase = Phase::Scaling { plan, vectors };
     }
 
-    /// Opens a round with these parts; before the first, has the referee find the scales.
-    fn open(&mut self, now_ms: u64, parts: Vec<Part>, vectors: Vec<Arc<[f32]>>, rescales: u32) {
-        self.forget_assignments();
+    fn plan(&mut self, parts: Vec<Part>, scales: Scales) -> RoundPlan {
         self.counters.round += 1;
-        let scales = self.scales.unwrap_or(Scales { gradient_exponent: 0, loss_exponent: 0 });
-        let plan = RoundPlan {
-            round: self.counters.round,
-            version: self.counters.version,
-            gradient_exponent: scales.gradient_exponent,
-            loss_exponent: scales.loss_exponent,
-            parts,
-        };
-        if self.scales.is_none() {
-            self.outputs.push_back(Output::Measure { plan: plan.clone(), unit: 0, vectors: vectors.clone() });
-            self.phase = Phase::Scaling { plan, vectors };
-            return;
-        }
+        let Scales { gradient_exponent, loss_exponent } = scales;
+        let Counters { round, version, .. } = self.counters;
+        RoundPlan { round, version, gradient_exponent, loss_exponent, parts }
+    }
+
+    fn open(&mut self, now_ms: u64, parts: Vec<Part>, vectors: Vec<Arc<[f32]>>, scales: Scales) {
+        self.volunteers.forget_tasks(now_ms);
+        self.heard_ms = now_ms;
+        let plan = self.plan(parts, scales);
         self.outputs.push_back(Output::OpenRound { plan: plan.clone(), vectors: vectors.clone() });
-        let round = Round::new(plan, vectors, self.settings.network.parameters(), now_ms);
-        self.phase = Phase::Open { round: Box::new(round), rescales, referee: None };
+        let round = Round::new(plan, vectors, self.settings.network.parameters());
+        self.phase = Phase::Open { round: Box::new(round), referee: None };
     }
 
     /// Opens the round once more under a new number, all of its results forgotten.
-    fn reopen(&mut self, now_ms: u64, parts: Vec<Part>, rescales: u32) {
+    fn reopen(&mut self, now_ms: u64, parts: Vec<Part>, scales: Scales) {
         if let Phase::Open { round, .. } = &mut self.phase {
             let vectors = std::mem::take(&mut round.vectors);
-            self.open(now_ms, parts, vectors, rescales);
+            self.open(now_ms, parts, vectors, scales);
         }
     }
 
@@ -402,60 +417,52 @@ impl Engine {
         (accepted.iteration >= limit).then_some(StopReason::Iterations(limit))
     }
 
-    fn finish(&mut self, reason: StopReason) {
-        self.forget_assignments();
+    fn finish(&mut self, now_ms: u64, reason: StopReason) {
+        self.volunteers.forget_tasks(now_ms);
         self.phase = Phase::Finished(reason.clone());
         self.outputs.push_back(Output::Finished(reason));
-    }
-
-    fn forget_assignments(&mut self) {
-        for volunteer in self.volunteers.values_mut() {
-            volunteer.outstanding.clear();
-        }
     }
 
     // Answers.
 
     fn result(&mut self, now_ms: u64, session: u64, header: &ResultHeader, vector: Option<&[i64]>) {
-        let cuts = Cuts { training: &self.settings.training, test: &self.settings.test };
+        let assignment = header.assignment;
         let Phase::Open { round, .. } = &mut self.phase else { return };
-        let Some(issued) = round.issued(header.assignment, session) else { return };
-        let part = &round.plan.parts[issued.part];
-        let examples = examples(&round.plan, cuts, &issued.units);
-        let parameters = self.settings.network.parameters();
-        match validator::judge(self.settings.run, &round.plan, &issued, examples, parameters, header, vector) {
-            Verdict::Stale => return,
-            Verdict::Invalid(text) => return self.dismiss(session, text),
-            Verdict::Valid => {}
+        if !self.volunteers.owes(session, assignment) {
+            return;
         }
-        let cost = scheduler::cost(part, cuts.of(part.set), &issued.units);
-        let set = part.set;
-        round.sums.add(issued.part, header, vector);
-        for (copy, holder) in round.settle(header.assignment, now_ms) {
-            if let Some(volunteer) = self.volunteers.get_mut(&holder) {
-                volunteer.outstanding.remove(&copy);
+        if let Some(group) = round.group_of(assignment) {
+            let cuts = Cuts { training: &self.settings.training, test: &self.settings.test };
+            let (run, parameters) = (self.settings.run, self.settings.network.parameters());
+            let examples = examples(&round.plan, cuts, &group.units);
+            let question = Question { run, plan: &round.plan, group, examples, parameters };
+            if let Err(text) = validator::judge(question, header, vector) {
+                return self.dismiss(session, text);
+            }
+            round.sums.add(group.part, header, vector);
+            round.settle(assignment);
+            if self.volunteers.get(session).is_some_and(|volunteer| !volunteer.local) {
+                self.heard_ms = now_ms;
+                self.left_alone = false;
             }
         }
-        if let Some(volunteer) = self.volunteers.get_mut(&session) {
-            volunteer.measure(cost, issued.issued_ms, now_ms);
-            if set == Set::Training {
-                volunteer.shards.extend(issued.units.iter().cloned().flatten().map(|unit| cuts.training.shard_of(unit)));
-            }
-        }
+        // Also when somebody else was first: it tells how fast the volunteer is.
+        self.volunteers.delivered(session, assignment, now_ms);
         if round.is_complete() {
             self.complete(now_ms);
         }
     }
 
-    fn declined(&mut self, session: u64, assignment: u64) {
+    fn declined(&mut self, now_ms: u64, session: u64, assignment: u64) {
         let Phase::Open { round, .. } = &mut self.phase else { return };
-        if round.issued(assignment, session).is_none() {
+        if !self.volunteers.owes(session, assignment) {
             return;
         }
+        let cuts = Cuts { training: &self.settings.training, test: &self.settings.test };
+        let group = round.group_of(assignment);
+        let shards = group.map(|group| scheduler::shards(round, cuts, group.part, &group.units));
+        self.volunteers.declined(session, assignment, &shards.unwrap_or_default(), now_ms);
         round.take_back(assignment);
-        if let Some(volunteer) = self.volunteers.get_mut(&session) {
-            volunteer.outstanding.remove(&assignment);
-        }
     }
 
     /// All units are accounted for: tell the optimiser.
@@ -463,8 +470,6 @@ impl Engine {
         let Phase::Open { round, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else { return };
         let Round { plan, vectors, sums, .. } = *round;
         let examples = self.settings.training.examples;
-        let scales =
-            Scales { gradient_exponent: plan.gradient_exponent, loss_exponent: plan.loss_exponent };
         let training = &sums.parts[0];
         let mean = |sum: i64| exact::to_f64(sum, plan.loss_exponent) / f64::from(examples);
         let network = &self.settings.network;
@@ -473,7 +478,7 @@ impl Engine {
             return self.tell(now_ms, Tell::Losses(losses), steps.len() as u64, None);
         }
         let weights = &vectors[0];
-        self.scales = Some(scales.after(&sums.gradient, training.losses[0], plan.parts[0].units));
+        self.scales = Some(Scales::of(&plan).after(&sums.gradient, training.losses[0], plan.parts[0].units));
         let gradient = mean_gradient(network, weights, &sums.gradient, plan.gradient_exponent, examples);
         let train_loss = mean(training.losses[0]);
         let test = sums.parts.get(1).map(|sums| {
@@ -488,17 +493,11 @@ impl Engine {
     }
 
     /// The round's point is confirmed not to be finite (or far out of range): an answer like any
-    /// other, which makes the optimiser try a shorter step.
+    /// other, which makes the optimiser try a shorter step. The next round's scales are those that
+    /// this one began with, so that they do not depend on which unit was reported first.
     fn complete_without_value(&mut self, now_ms: u64) {
-        let Phase::Open { round, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else { return };
-        let answer = match &round.plan.parts[0].work {
-            Work::Losses { steps } => Tell::Losses(vec![f64::INFINITY; steps.len()]),
-            _ => {
-                let gradient = vec![f32::NAN; self.settings.network.parameters()].into();
-                Tell::Gradient { loss: f64::INFINITY, gradient }
-            }
-        };
-        self.tell(now_ms, answer, 1, None);
+        let gradient = vec![f32::NAN; self.settings.network.parameters()].into();
+        self.tell(now_ms, Tell::Gradient { loss: f64::INFINITY, gradient }, 1, None);
     }
 
     fn tell(&mut self, now_ms: u64, answer: Tell<f32>, epochs: u64, point: Option<Point>) {
@@ -538,19 +537,24 @@ impl Engine {
 
     // Units that do not fit.
 
-    fn unfit(&mut self, session: u64, unfit: Unfit) {
-        let Phase::Open { round, referee, .. } = &mut self.phase else { return };
-        if unfit.round != round.plan.round {
+    fn unfit(&mut self, now_ms: u64, session: u64, unfit: Unfit) {
+        let Phase::Open { round, referee } = &mut self.phase else { return };
+        if !self.volunteers.owes(session, unfit.assignment) {
             return;
         }
-        let Some(issued) = round.issued(unfit.assignment, session) else { return };
-        if !issued.units.iter().any(|range| range.contains(&unfit.unit)) {
+        let Some(group) = round.group_of(unfit.assignment) else {
+            // Somebody else's result was believed already.
+            return self.volunteers.gave_up(session, unfit.assignment);
+        };
+        if unfit.round != round.plan.round || !group.units.iter().any(|range| range.contains(&unfit.unit)) {
             return self.dismiss(session, "a unit that was not asked for");
         }
-        round.suspend(unfit.assignment);
-        if let Some(volunteer) = self.volunteers.get_mut(&session) {
-            volunteer.outstanding.remove(&unfit.assignment);
+        if matches!(round.plan.parts[group.part].work, Work::Losses { .. }) {
+            // Such units always have a result: it marks the step lengths that do not fit.
+            return self.convict(now_ms, session);
         }
+        round.withdraw(unfit.assignment);
+        self.volunteers.gave_up(session, unfit.assignment);
         if referee.is_none() {
             *referee = Some(Suspicion { session, unit: unfit.unit });
             let (plan, vectors) = (round.plan.clone(), round.vectors.clone());
@@ -559,103 +563,97 @@ impl Engine {
     }
 
     fn measured(&mut self, now_ms: u64, number: u64, measure: Measure) {
-        if let Phase::Scaling { plan, vectors } = &mut self.phase {
-            if plan.round == number {
+        match &mut self.phase {
+            Phase::Scaling { plan, vectors } if plan.round == number => {
                 let (parts, vectors) = (std::mem::take(&mut plan.parts), std::mem::take(vectors));
-                self.scales = Some(Scales::for_unit(measure.largest_gradient, measure.loss));
-                self.open(now_ms, parts, vectors, 0);
+                let scales = Scales::for_unit(measure.largest_gradient, measure.loss);
+                self.scales = Some(scales);
+                self.open(now_ms, parts, vectors, scales);
             }
-            return;
+            Phase::Open { round, referee } if round.plan.round == number => {
+                if let Some(suspicion) = referee.take() {
+                    self.rule_on(now_ms, suspicion, measure);
+                }
+            }
+            _ => {}
         }
-        let Phase::Open { round, rescales, referee } = &mut self.phase else { return };
-        let Some(suspicion) = referee.take_if(|_| round.plan.round == number) else { return };
+    }
+
+    /// Whatever the referee has found out about a unit, the round cannot go on as it is.
+    fn rule_on(&mut self, now_ms: u64, suspicion: Suspicion, measure: Measure) {
+        if measure.finite && measure.gradient_fits && measure.loss_fits {
+            return self.convict(now_ms, suspicion.session);
+        }
+        let (Phase::Open { round, .. }, Some(first)) = (&self.phase, self.scales) else { return };
         let (index, _) = round.plan.locate(suspicion.unit).expect("checked when it was reported");
         let mut parts = round.plan.parts.clone();
-        if measure.finite && measure.gradient_fits && measure.loss_fits {
-            // The report was false. What else that volunteer sent cannot be trusted either.
-            let rescales = *rescales;
-            self.dismiss(suspicion.session, "a unit was reported unfit that fits");
-            return self.reopen(now_ms, parts, rescales);
-        }
-        if measure.finite && *rescales < RESCALES_MAX {
-            let rescales = *rescales + 1;
-            let widen = |scales: Scales| scales.widened(!measure.gradient_fits, !measure.loss_fits);
-            self.scales = self.scales.map(widen);
-            self.outputs.push_back(Output::Note(format!(
-                "a unit does not fit the round's fixed-point range: the round starts again with a wider one ({rescales} of {RESCALES_MAX})"
-            )));
-            return self.reopen(now_ms, parts, rescales);
+        let wider = first.widened(Scales::of(&round.plan), !measure.gradient_fits, !measure.loss_fits);
+        if let Some(wider) = wider.filter(|_| measure.finite) {
+            self.note(
+                "a unit does not fit the round's fixed-point range: the round starts again with a wider one",
+            );
+            return self.reopen(now_ms, parts, wider);
         }
         if parts[index].work == Work::Evaluation {
-            // The test examples judge the model, they do not train it: go on without them.
-            self.outputs.push_back(Output::Note("the loss of the test examples is not finite at this point".into()));
+            // The test examples judge the model, they do not train it: go on without them, and as
+            // if they had never been there.
+            self.note("the loss of the test examples is not finite at this point");
             parts.truncate(1);
-            let rescales = *rescales;
-            return self.reopen(now_ms, parts, rescales);
+            return self.reopen(now_ms, parts, first);
         }
         self.complete_without_value(now_ms);
+    }
+
+    /// A unit was reported unfit that fits: what else that volunteer sent cannot be trusted either.
+    fn convict(&mut self, now_ms: u64, session: u64) {
+        self.dismiss(session, "a unit was reported unfit that fits");
+        if let Phase::Open { round, .. } = &self.phase {
+            let (parts, scales) = (round.plan.parts.clone(), Scales::of(&round.plan));
+            self.reopen(now_ms, parts, scales);
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        self.outputs.push_back(Output::Note(text.into()));
     }
 
     // Volunteers.
 
     fn remove(&mut self, session: u64) {
-        let Some(volunteer) = self.volunteers.remove(&session) else { return };
-        if let Phase::Open { round, .. } = &mut self.phase {
-            for assignment in volunteer.outstanding {
+        for assignment in self.volunteers.leave(session) {
+            if let Phase::Open { round, .. } = &mut self.phase {
                 round.take_back(assignment);
             }
         }
     }
 
     fn dismiss(&mut self, session: u64, text: &str) {
-        if self.volunteers.contains_key(&session) {
+        if self.volunteers.get(session).is_some() {
             self.remove(session);
             self.outputs.push_back(Output::Dismiss { session, text: text.into() });
         }
     }
 
-    /// Gives work to whoever should have some.
     fn hand_out(&mut self, now_ms: u64) {
-        self.backup_ms = None;
-        let Phase::Open { round, referee, .. } = &mut self.phase else { return };
-        let cuts = Cuts { training: &self.settings.training, test: &self.settings.test };
-        let local_helps = scheduler::local_helps(self.settings.local_help, &self.volunteers);
-        let last_resort = now_ms >= round.progress_ms + LAST_RESORT_MS;
-        if referee.is_none() {
-            round.release_suspended();
-        }
-        let sessions: Vec<u64> = self.volunteers.keys().copied().collect();
-        // First everyone gets something to do, then something to go on with.
-        for outstanding in 0..scheduler::OUTSTANDING_MAX {
-            for &session in &sessions {
-                let volunteer = &self.volunteers[&session];
-                let works = volunteer.cores > 0 && (!volunteer.local || local_helps || last_resort);
-                if !works || volunteer.outstanding.len() != outstanding {
-                    continue;
-                }
-                let (part, units) = scheduler::choose(round, cuts, &self.volunteers, session);
-                let assignment = self.counters.assignment + 1;
-                let units = if !units.is_empty() {
-                    round.issue(assignment, session, part, units.clone(), now_ms);
-                    units
-                } else if outstanding == 0 {
-                    match scheduler::choose_backup(round, cuts, volunteer, session, now_ms) {
-                        Ok(group) => round.back_up(group, assignment, session, now_ms),
-                        Err(look_again_ms) => {
-                            self.backup_ms = [self.backup_ms, look_again_ms].into_iter().flatten().min();
-                            continue;
-                        }
-                    }
-                } else {
-                    continue;
-                };
-                self.counters.assignment = assignment;
-                let assignment = Assignment { assignment, round: round.plan.round, units };
-                let volunteer = self.volunteers.get_mut(&session).expect("only those present are given work");
-                volunteer.outstanding.insert(assignment.assignment);
-                self.outputs.push_back(Output::Assign { session, assignment });
-            }
-        }
+        self.wake_ms = None;
+        let Phase::Open { round, .. } = &mut self.phase else { return };
+        let last_resort_ms = self.heard_ms + LAST_RESORT_MS;
+        self.left_alone |= now_ms >= last_resort_ms;
+        let local_helps =
+            self.left_alone || scheduler::local_helps(self.settings.local_help, &self.volunteers);
+        let scheduler = Scheduler {
+            round,
+            volunteers: &mut self.volunteers,
+            cuts: Cuts { training: &self.settings.training, test: &self.settings.test },
+            assignment: &mut self.counters.assignment,
+            local_helps,
+            now_ms,
+        };
+        let handed = scheduler.hand_out();
+        let assign = |(session, assignment)| Output::Assign { session, assignment };
+        self.outputs.extend(handed.assignments.into_iter().map(assign));
+        let last_resort_ms = (!self.left_alone).then_some(last_resort_ms);
+        self.wake_ms = handed.again_ms.into_iter().chain(last_resort_ms).min();
     }
 }
 

@@ -4,88 +4,35 @@
 //! a share of what remains, so they shrink towards the end of a round. A volunteer that already
 //! holds a unit's shard is preferred. When nothing is free, idle volunteers get copies of what is
 //! out, oldest first. None of this touches the results, only the time they take.
+//!
+//! Work is measured in cost: passes of one example forward through the network.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use protocol::limits::RANGES_MAX;
-use protocol::plan::{Part, Set, SetPlan, Work};
+use protocol::plan::{Assignment, Part, Set, SetPlan, Work};
 
 use super::LocalHelp;
 use super::round::{Group, Round};
+use super::volunteers::{Shard, Volunteer, Volunteers};
 
 /// How long an assignment should keep a volunteer busy.
-pub const SLICE_MS: f64 = 400.0;
+pub(super) const SLICE_MS: f64 = 400.0;
 /// Assignments that one volunteer may have: one under way, one queued behind it.
 pub const OUTSTANDING_MAX: usize = 2;
-/// Copies of one group that may be out, the first included.
-pub const COPIES_MAX: usize = 4;
+/// Copies of one group that may be out, the first included. Further ones go out only when nobody
+/// has answered for [`LAST_RESORT_MS`]: those who have it may all be asleep.
+const COPIES_MAX: usize = 4;
 /// No group is copied before it has been out this long: its result may be on its way.
-pub const BACKUP_AFTER_MS: u64 = 25;
+const BACKUP_AFTER_MS: u64 = 25;
 /// A newcomer is expected to take this long for anything.
-pub const UNKNOWN_DURATION_MS: u64 = 1000;
-/// When no result has come for this long, the coordinator's own worker helps whatever its setting.
+const UNKNOWN_DURATION_MS: f64 = 1000.0;
+/// A volunteer that gave work back gets none for this long, so that it is not asked in a loop.
+pub const REST_MS: u64 = 1000;
+/// When no volunteer's result has come for this long, the coordinator's own worker helps whatever
+/// its setting, until one comes.
 pub const LAST_RESORT_MS: u64 = 5000;
-
-/// What the scheduler knows of a volunteer.
-#[derive(Debug)]
-pub(super) struct Volunteer {
-    pub(super) cores: u16,
-    pub(super) local: bool,
-    /// Shards of the training set it holds.
-    pub(super) shards: BTreeSet<u32>,
-    /// Assignments it has.
-    pub(super) outstanding: BTreeSet<u64>,
-    /// Measured speed in cost per millisecond (see [`cost`]).
-    pub(super) speed: Option<f64>,
-    /// When its last result came.
-    pub(super) last_result_ms: u64,
-}
-
-impl Volunteer {
-    /// Learns from a result for units of that cost, issued then, come now.
-    pub(super) fn measure(&mut self, cost: f64, issued_ms: u64, now_ms: u64) {
-        let began_ms = issued_ms.max(self.last_result_ms);
-        let elapsed_ms = now_ms.saturating_sub(began_ms).max(1) as f64;
-        let speed = cost / elapsed_ms;
-        self.speed = Some(self.speed.map_or(speed, |known| 0.5 * (known + speed)));
-        self.last_result_ms = now_ms;
-    }
-
-    fn duration_ms(&self, cost: f64) -> u64 {
-        self.speed.map_or(UNKNOWN_DURATION_MS, |speed| (cost / speed) as u64)
-    }
-}
-
-/// How much work one example of a part is, in forward passes.
-pub(super) fn cost_per_example(work: &Work) -> f64 {
-    match work {
-        Work::Gradient => 3.0,
-        Work::Evaluation => 1.0,
-        Work::Losses { steps } => steps.len() as f64,
-    }
-}
-
-/// How much work these units of a part are, in forward passes.
-pub(super) fn cost(part: &Part, set: &SetPlan, units: &[Range<u32>]) -> f64 {
-    let units: u32 = units.iter().map(|range| range.end - range.start).sum();
-    cost_per_example(&part.work) * f64::from(units) * f64::from(set.examples_per_unit)
-}
-
-/// Whether the coordinator's own worker takes part in ordinary work.
-pub(super) fn local_helps(help: LocalHelp, volunteers: &BTreeMap<u64, Volunteer>) -> bool {
-    match help {
-        LocalHelp::Never => false,
-        LocalHelp::Always => true,
-        LocalHelp::Auto => {
-            let speed = |volunteer: &Volunteer| volunteer.speed.unwrap_or(0.0);
-            let lent = |volunteer: &&Volunteer| !volunteer.local && volunteer.cores > 0;
-            let remote: f64 = volunteers.values().filter(lent).map(speed).sum();
-            let own = volunteers.values().find(|volunteer| volunteer.local).map_or(0.0, speed);
-            remote == 0.0 || remote < own
-        }
-    }
-}
 
 /// The sets' cuts, to find a part's shards.
 #[derive(Debug, Clone, Copy)]
@@ -103,76 +50,216 @@ impl<'a> Cuts<'a> {
     }
 }
 
-/// The units to hand to `session` now: all of one part, at most a time slice and at most half of
-/// its fair share of what remains. Empty when nothing is free.
-pub(super) fn choose(
-    round: &Round,
-    cuts: Cuts<'_>,
-    volunteers: &BTreeMap<u64, Volunteer>,
-    session: u64,
-) -> (usize, Vec<Range<u32>>) {
-    let volunteer = &volunteers[&session];
-    let Some(&first) = round.free.first() else { return (0, Vec::new()) };
-    let (index, _) = round.plan.locate(first).expect("a free unit is one of the round's");
-    let part = &round.plan.parts[index];
-    let begins: u32 = round.plan.parts[..index].iter().map(|part| part.units).sum();
-    let cut = cuts.of(part.set);
-
-    let at_hand = volunteers.values().filter(|volunteer| volunteer.cores > 0);
-    let (total, known) = at_hand.clone().fold((0.0, 0usize), |(total, known), volunteer| {
-        volunteer.speed.map_or((total, known), |speed| (total + speed, known + 1))
-    });
-    let fair_share = match volunteer.speed {
-        Some(speed) if total > 0.0 => (speed / total) * known as f64 / at_hand.count().max(1) as f64,
-        _ => 1.0 / at_hand.count().max(1) as f64,
-    };
-    let remaining = round.free.range(begins..begins + part.units).count();
-    let by_share = (remaining as f64 * fair_share / 2.0).ceil().max(1.0);
-    let unit_cost = cost_per_example(&part.work) * f64::from(cut.examples_per_unit);
-    let by_slice = volunteer.speed.map_or(f64::from(volunteer.cores), |speed| SLICE_MS * speed / unit_cost);
-    let wanted = by_slice.min(by_share).max(1.0) as usize;
-
-    let mut chosen = BTreeSet::new();
-    let take_shard = |shard: u32, chosen: &mut BTreeSet<u32>| {
-        let start = begins + shard.saturating_mul(cut.units_per_shard).min(part.units);
-        let end = (start + cut.units_per_shard).min(begins + part.units);
-        chosen.extend(round.free.range(start..end).take(wanted.saturating_sub(chosen.len())));
-    };
-    if part.set == Set::Training {
-        for &shard in &volunteer.shards {
-            take_shard(shard, &mut chosen);
-            if chosen.len() >= wanted {
-                break;
-            }
+/// Whether the coordinator's own worker takes part in ordinary work.
+pub(super) fn local_helps(help: LocalHelp, volunteers: &Volunteers) -> bool {
+    match help {
+        LocalHelp::Never => false,
+        LocalHelp::Always => true,
+        LocalHelp::Auto => {
+            let speed = |volunteer: &Volunteer| volunteer.speed.unwrap_or(0.0);
+            let all = || volunteers.iter().map(|(_, volunteer)| volunteer);
+            let remote: f64 = all().filter(|one| !one.local && one.cores > 0).map(speed).sum();
+            let own: f64 = all().filter(|one| one.local).map(speed).sum();
+            remote == 0.0 || remote < own
         }
-        if chosen.is_empty() {
-            // A new shard: one that the fewest others hold, so that each has its own to come back to.
-            for shard in least_held(round, begins..begins + part.units, cut, volunteers) {
-                take_shard(shard, &mut chosen);
-                if chosen.len() >= wanted {
-                    break;
-                }
-            }
-        }
-    } else {
-        chosen.extend(round.free.range(begins..begins + part.units).take(wanted));
     }
-    (index, ranges(chosen))
 }
 
-/// Shards with free units among `units`, the least held first.
-fn least_held(
-    round: &Round,
-    units: Range<u32>,
-    cut: &SetPlan,
-    volunteers: &BTreeMap<u64, Volunteer>,
-) -> Vec<u32> {
-    let mut shards: Vec<u32> = round.free.range(units.clone()).map(|unit| cut.shard_of(unit - units.start)).collect();
+/// One look at the open round and at who is there.
+#[derive(Debug)]
+pub(super) struct Scheduler<'a> {
+    pub(super) round: &'a mut Round,
+    pub(super) volunteers: &'a mut Volunteers,
+    pub(super) cuts: Cuts<'a>,
+    /// The last assignment's number.
+    pub(super) assignment: &'a mut u64,
+    /// Whether the coordinator's own worker is to be given work.
+    pub(super) local_helps: bool,
+    pub(super) now_ms: u64,
+}
+
+/// What a look came to.
+#[derive(Debug)]
+pub(super) struct Handed {
+    /// Assignments to send, each with its session.
+    pub(super) assignments: Vec<(u64, Assignment)>,
+    /// When to look again if nothing happens before; later than now.
+    pub(super) again_ms: Option<u64>,
+}
+
+impl Scheduler<'_> {
+    /// Gives work to whoever should have some.
+    pub(super) fn hand_out(mut self) -> Handed {
+        let mut assignments = Vec::new();
+        let works = |one: &Volunteer| one.cores > 0 && (!one.local || self.local_helps);
+        let (ready, resting): (Vec<_>, Vec<_>) = self
+            .volunteers
+            .iter()
+            .filter(|(_, one)| works(one))
+            .partition(|(_, one)| one.rests_until_ms <= self.now_ms);
+        let rested_ms = resting.iter().map(|(_, one)| one.rests_until_ms).min();
+        let crowd = Crowd::of(ready.iter().map(|(_, one)| *one));
+        let ready: Vec<u64> = ready.into_iter().map(|(session, _)| session).collect();
+        // First everyone gets something to do, then something to go on with.
+        for outstanding in 0..OUTSTANDING_MAX {
+            for &session in &ready {
+                if self.outstanding(session) != outstanding {
+                    continue;
+                }
+                let Some((part, units)) = self.choose(session, &crowd) else { break };
+                *self.assignment += 1;
+                self.round.issue(*self.assignment, part, units.clone(), self.now_ms);
+                assignments.push((session, self.ask(session, part, units)));
+            }
+        }
+        let backup_ms = self.back_up(&ready, &mut assignments);
+        Handed { assignments, again_ms: backup_ms.into_iter().chain(rested_ms).min() }
+    }
+
+    /// Gives copies of overdue groups, oldest first, to idle volunteers, fastest first. Answers
+    /// with when the next copy is due if somebody stays idle.
+    fn back_up(&mut self, ready: &[u64], assignments: &mut Vec<(u64, Assignment)>) -> Option<u64> {
+        let mut idle: Vec<u64> =
+            ready.iter().copied().filter(|session| self.outstanding(*session) == 0).collect();
+        let speed = |session: u64| self.volunteers.get(session).and_then(|one| one.speed);
+        idle.sort_by(|a, b| speed(*b).unwrap_or(0.0).total_cmp(&speed(*a).unwrap_or(0.0)));
+        let pace = speed(*idle.first()?);
+        let due = self.round.groups().filter(|(_, group)| self.backup_due_ms(group, pace) <= self.now_ms);
+        let due: Vec<u64> = due.map(|(id, _)| id).take(idle.len()).collect();
+        for (&group, &session) in due.iter().zip(&idle) {
+            *self.assignment += 1;
+            let group = self.round.back_up(group, *self.assignment, self.now_ms);
+            let (part, units) = (group.part, group.units.clone());
+            assignments.push((session, self.ask(session, part, units)));
+        }
+        let stays_idle = due.len() < idle.len();
+        stays_idle
+            .then(|| self.round.groups().map(|(_, group)| self.backup_due_ms(group, pace)).min())
+            .flatten()
+    }
+
+    /// A copy pays once the group has been out for as long as the fastest of the idle, which has
+    /// this speed, would need for it: before that, the one who has it will most likely be first.
+    fn backup_due_ms(&self, group: &Group, pace: Option<f64>) -> u64 {
+        if group.copies.len() >= COPIES_MAX {
+            return group.issued_ms + LAST_RESORT_MS;
+        }
+        let cost = self.cost(group.part, &group.units);
+        let duration_ms = pace.map_or(UNKNOWN_DURATION_MS, |speed| cost / speed);
+        group.issued_ms + (duration_ms as u64).clamp(BACKUP_AFTER_MS, LAST_RESORT_MS)
+    }
+
+    fn outstanding(&self, session: u64) -> usize {
+        self.volunteers.get(session).map_or(0, Volunteer::outstanding)
+    }
+
+    /// Makes the assignment of the newest number and notes whom it went to.
+    fn ask(&mut self, session: u64, part: usize, units: Vec<Range<u32>>) -> Assignment {
+        let (assignment, round) = (*self.assignment, self.round.plan.round);
+        let cost = self.cost(part, &units);
+        let shards = shards(self.round, self.cuts, part, &units);
+        self.volunteers.asked(session, assignment, cost, &shards, self.now_ms);
+        Assignment { assignment, round, units }
+    }
+
+    fn cost(&self, part: usize, units: &[Range<u32>]) -> f64 {
+        let units: u32 = units.iter().map(|range| range.end - range.start).sum();
+        f64::from(units) * self.unit_cost(part)
+    }
+
+    /// A full unit's cost; backward takes about as long as two passes forward.
+    fn unit_cost(&self, part: usize) -> f64 {
+        let Part { work, set, .. } = &self.round.plan.parts[part];
+        let passes = match work {
+            Work::Gradient => 3.0,
+            Work::Evaluation => 1.0,
+            Work::Losses { steps } => steps.len() as f64,
+        };
+        passes * f64::from(self.cuts.of(*set).examples_per_unit)
+    }
+
+    /// The units to hand to `session` now: all of one part, at most a time slice and at most half
+    /// of its share of what remains. `None` when nothing is free.
+    fn choose(&self, session: u64, crowd: &Crowd) -> Option<(usize, Vec<Range<u32>>)> {
+        let volunteer = self.volunteers.get(session)?;
+        let free = self.round.free();
+        let index = free.iter().position(|units| !units.is_empty())?;
+        let part = &self.round.plan.parts[index];
+        let (begins, cut) = (begin_of(self.round, index), self.cuts.of(part.set));
+
+        let remaining =
+            free.iter().enumerate().map(|(part, units)| units.len() as f64 * self.unit_cost(part));
+        let share = remaining.sum::<f64>() * crowd.share(volunteer.speed) / 2.0;
+        let share = (share / self.unit_cost(index)).ceil();
+        let cores = f64::from(volunteer.cores);
+        let slice = volunteer.speed.map_or(cores, |speed| SLICE_MS * speed / self.unit_cost(index));
+        let wanted = slice.min(share).max(1.0) as usize;
+
+        let free_of = |shard: u32| {
+            let first = begins + shard.saturating_mul(cut.units_per_shard).min(part.units);
+            let end = first.saturating_add(cut.units_per_shard).min(begins + part.units);
+            free[index].range(first..end)
+        };
+        let mut chosen = BTreeSet::new();
+        let held = volunteer.shards.range((part.set, 0)..=(part.set, u32::MAX));
+        for &(_, shard) in held {
+            chosen.extend(free_of(shard).take(wanted - chosen.len()));
+        }
+        if chosen.is_empty() {
+            // A new shard: one that the fewest others hold, so that each has its own to come back
+            // to, and only at last one that could not be had before.
+            let mut shards: Vec<u32> = free[index].iter().map(|unit| cut.shard_of(unit - begins)).collect();
+            shards.dedup();
+            shards.sort_by_key(|&shard| {
+                let shard = (part.set, shard);
+                (volunteer.refused.contains(&shard), self.volunteers.holders(shard), shard)
+            });
+            for shard in shards {
+                chosen.extend(free_of(shard).take(wanted - chosen.len()));
+            }
+        }
+        Some((index, ranges(chosen)))
+    }
+}
+
+/// What those who work now amount to together.
+#[derive(Debug)]
+struct Crowd {
+    count: usize,
+    measured: usize,
+    speed: f64,
+}
+
+impl Crowd {
+    fn of<'a>(volunteers: impl Iterator<Item = &'a Volunteer>) -> Crowd {
+        let mut crowd = Crowd { count: 0, measured: 0, speed: 0.0 };
+        for volunteer in volunteers {
+            crowd.count += 1;
+            crowd.measured += usize::from(volunteer.speed.is_some());
+            crowd.speed += volunteer.speed.unwrap_or(0.0);
+        }
+        crowd
+    }
+
+    /// The share of the work that is one volunteer's. A newcomer counts as of average speed.
+    fn share(&self, speed: Option<f64>) -> f64 {
+        let relative = speed.map_or(1.0, |speed| speed / self.speed * self.measured as f64);
+        relative / self.count as f64
+    }
+}
+
+/// The shards that units of a part need.
+pub(super) fn shards(round: &Round, cuts: Cuts<'_>, part: usize, units: &[Range<u32>]) -> Vec<Shard> {
+    let (set, begins) = (round.plan.parts[part].set, begin_of(round, part));
+    let shard_of = |unit: u32| (set, cuts.of(set).shard_of(unit - begins));
+    let mut shards: Vec<Shard> = units.iter().cloned().flatten().map(shard_of).collect();
     shards.dedup();
-    let holders = |shard: &u32| volunteers.values().filter(|volunteer| volunteer.shards.contains(shard)).count();
-    let mut by_holders: Vec<(usize, u32)> = shards.iter().map(|shard| (holders(shard), *shard)).collect();
-    by_holders.sort_unstable();
-    by_holders.into_iter().map(|(_, shard)| shard).collect()
+    shards
+}
+
+/// The first of the round's units that belong to a part.
+fn begin_of(round: &Round, part: usize) -> u32 {
+    round.plan.parts[..part].iter().map(|part| part.units).sum()
 }
 
 /// Units in increasing order as ranges, at most [`RANGES_MAX`] of them.
@@ -187,34 +274,4 @@ fn ranges(units: BTreeSet<u32>) -> Vec<Range<u32>> {
         }
     }
     ranges
-}
-
-/// The oldest group that `session`, being idle, should get a copy of, or else when to look again.
-pub(super) fn choose_backup(
-    round: &Round,
-    cuts: Cuts<'_>,
-    volunteer: &Volunteer,
-    session: u64,
-    now_ms: u64,
-) -> Result<u64, Option<u64>> {
-    let mut look_again: Option<u64> = None;
-    for (id, group) in round.groups() {
-        if group.copies.len() >= COPIES_MAX || round.has_copy(group, session) {
-            continue;
-        }
-        let due_ms = backup_due_ms(round, cuts, volunteer, group);
-        if due_ms <= now_ms {
-            return Ok(id);
-        }
-        look_again = Some(look_again.map_or(due_ms, |earliest| earliest.min(due_ms)));
-    }
-    Err(look_again)
-}
-
-/// A copy pays once the group has been out for as long as the idle volunteer would need for it:
-/// before that, the one who has it will most likely be first.
-fn backup_due_ms(round: &Round, cuts: Cuts<'_>, volunteer: &Volunteer, group: &Group) -> u64 {
-    let part = &round.plan.parts[group.part];
-    let duration_ms = volunteer.duration_ms(cost(part, cuts.of(part.set), &group.units));
-    group.issued_ms + duration_ms.clamp(BACKUP_AFTER_MS, LAST_RESORT_MS)
 }
