@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use model::{Network, weights_digest};
 use protocol::limits::UNITS_MAX;
 use protocol::message::Welcome;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{LocalWorkers, RunConfig};
 use crate::data::Prepared;
@@ -56,7 +56,7 @@ pub struct Training {
 ///
 /// # Errors
 /// When the address cannot be served, or the model cannot be saved.
-pub async fn run(training: Training, mut stop: watch::Receiver<bool>) -> Result<Summary> {
+pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summary> {
     let Training { config, data, network, directory, checkpoint, observer, keep_serving } = training;
     if crate::assets::worker_is_placeholder() {
         bail!("this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without");
@@ -116,54 +116,70 @@ pub async fn run(training: Training, mut stop: watch::Receiver<bool>) -> Result<
         },
         observer,
     };
-    let mut running = driver::start(setup, Handle::current()).context("cannot start the engine's thread")?;
-    let known_answer = model::known_answer::digest(arithmetic);
-    let site = Arc::new(Site {
+    let running = driver::start(setup, Handle::current()).context("cannot start the engine's thread")?;
+    let driver::Running { sessions, orders, status, outcome, thread } = running;
+    let site = Site {
         config: ServerConfig { allowed_hosts: config.allow_host.clone(), ..ServerConfig::default() },
         welcome: welcome.clone(),
         parameters,
-        known_answer,
+        known_answer: model::known_answer::digest(arithmetic),
         shards: Arc::clone(&shards),
-        status: running.status.clone(),
-        driver: running.sessions.clone(),
+        status,
+        driver: sessions.clone(),
         next_session: Arc::new(AtomicU64::new(LOCAL_SESSION + 1)),
-    });
-    let (shut_down, shutting_down) = watch::channel(false);
-    let server = tokio::spawn(server::serve(listener, site, until(shutting_down)));
-    let cores = local_cores(config.local_workers);
-    let local = volunteer::spawn_local(cores, welcome, shards, running.sessions.clone(), LOCAL_SESSION);
-
-    let outcome = tokio::select! {
-        outcome = &mut running.outcome => outcome,
-        () = until(stop.clone()) => {
-            let _ = running.orders.send(Order::Stop).await;
-            (&mut running.outcome).await
-        }
     };
-    let outcome = outcome.context("the engine stopped unexpectedly; the last checkpoint can be resumed")?;
-    let saving = Arc::clone(&directory);
-    let summary = summarise(&outcome, parameters, &directory);
-    let model = SavedModel {
+    let (shut_down, shutting_down) = watch::channel(false);
+    let server = tokio::spawn(server::serve(listener, Arc::new(site), until(shutting_down)));
+    let cores = local_cores(config.local_workers);
+    let local = volunteer::spawn_local(cores, welcome, shards, sessions, LOCAL_SESSION);
+
+    let model = |weights| SavedModel {
         network,
-        weights: Arc::clone(&outcome.weights),
+        weights,
         arithmetic,
         seed: config.seed,
         schema: data.schema.clone(),
         preprocessing: data.preprocessing.clone(),
         target_scaling: data.target_scaling.clone(),
     };
-    let save = move || {
-        saving.save_model(&model)?;
-        saving.save_checkpoint(&outcome.checkpoint.to_bytes())
-    };
-    tokio::task::spawn_blocking(save).await??;
-    let _ = running.orders.send(Order::Saved(Box::new(summary.clone()))).await;
+    let ended = train_and_save(outcome, &orders, stop.clone(), model, directory).await;
     local.abort();
-    if keep_serving {
+    if ended.is_ok() && keep_serving {
         until(stop).await;
     }
     shut_down.send_replace(true);
     server.await.context("the server failed")?;
+    drop(orders);
+    let ended_thread = tokio::task::spawn_blocking(|| thread.join()).await?;
+    let summary = ended?;
+    ended_thread.map_err(|_| anyhow!("the engine failed after the model was saved"))?;
+    Ok(summary)
+}
+
+/// Waits for the end of the training, or for the wish to end it, and saves the model.
+async fn train_and_save(
+    mut outcome: oneshot::Receiver<Outcome>,
+    orders: &mpsc::Sender<Order>,
+    stop: watch::Receiver<bool>,
+    model: impl FnOnce(Arc<[f32]>) -> SavedModel,
+    directory: Arc<RunDirectory>,
+) -> Result<Summary> {
+    let outcome = tokio::select! {
+        outcome = &mut outcome => outcome,
+        () = until(stop) => {
+            let _ = orders.send(Order::Stop).await;
+            outcome.await
+        }
+    };
+    let outcome = outcome.context("the engine stopped unexpectedly; the last checkpoint can be resumed")?;
+    let model = model(Arc::clone(&outcome.weights));
+    let summary = summarise(&outcome, model.network.parameters(), &directory);
+    let save = move || {
+        directory.save_model(&model)?;
+        directory.save_checkpoint(&outcome.checkpoint.to_bytes())
+    };
+    tokio::task::spawn_blocking(save).await??;
+    let _ = orders.send(Order::Saved(Box::new(summary.clone()))).await;
     Ok(summary)
 }
 
@@ -213,7 +229,9 @@ fn local_help(workers: LocalWorkers) -> LocalHelp {
 
 fn local_cores(workers: LocalWorkers) -> u16 {
     match workers {
-        LocalWorkers::Auto => std::thread::available_parallelism().map_or(1, |cores| cores.get().min(256) as u16),
+        LocalWorkers::Auto => {
+            std::thread::available_parallelism().map_or(1, |cores| cores.get().min(256) as u16)
+        }
         // Even without ordinary help there is one, for the last resort.
         LocalWorkers::Count(count) => count.max(1),
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::coordinator::Coordinator;
 
 /// A tab in a Chromium of its own. The browser is killed when this is dropped.
-pub struct Tab {
+pub(crate) struct Tab {
     client: Client,
     driver: Driver,
 }
@@ -20,7 +20,7 @@ struct Driver(Child);
 
 impl Tab {
     /// Opens the page, chooses the cores and presses Start.
-    pub async fn lend(coordinator: &Coordinator, cores: u32) -> Tab {
+    pub(crate) async fn lend(coordinator: &Coordinator, cores: u32) -> Tab {
         let (driver, port) = Driver::start();
         let flags = [
             "--headless",
@@ -49,12 +49,12 @@ impl Tab {
     }
 
     /// Closes the tab as a person would.
-    pub async fn close(self) {
+    pub(crate) async fn close(self) {
         self.client.close().await.unwrap();
     }
 
     /// Ends the browser with no chance to say goodbye.
-    pub fn kill(self) {
+    pub(crate) fn kill(self) {
         drop(self.driver);
     }
 }
@@ -73,7 +73,7 @@ impl Driver {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let port = lines.map_while(Result::ok).find_map(|line| {
             let (_, port) = line.rsplit_once("on port ")?;
-            port.trim_end_matches('.').parse().ok()
+            port.trim_end_matches('.').parse().ok().filter(|port| *port != 0)
         });
         (Driver(child), port.expect("chromedriver names its port"))
     }

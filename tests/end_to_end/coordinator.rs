@@ -18,10 +18,10 @@ const POLL: Duration = Duration::from_millis(20);
 const POLLS_MAX: usize = 6000;
 
 /// What tests vary. Nobody but volunteers computes unless `local_workers` says so.
-pub struct Options {
-    pub arithmetic: Arithmetic,
-    pub local_workers: &'static str,
-    pub wait_for: u32,
+pub(crate) struct Options {
+    pub(crate) arithmetic: Arithmetic,
+    pub(crate) local_workers: &'static str,
+    pub(crate) wait_for: u32,
 }
 
 impl Default for Options {
@@ -32,14 +32,14 @@ impl Default for Options {
 
 /// The object that `--json` prints.
 #[derive(Debug, Deserialize)]
-pub struct Outcome {
-    pub iterations: u64,
-    pub volunteers: usize,
-    pub weights_digest: String,
+pub(crate) struct Outcome {
+    pub(crate) iterations: u64,
+    pub(crate) volunteers: usize,
+    pub(crate) weights_digest: String,
 }
 
 /// A coordinator under way. Killed when dropped.
-pub struct Coordinator {
+pub(crate) struct Coordinator {
     child: Child,
     stderr: BufReader<ChildStderr>,
     address: String,
@@ -48,7 +48,7 @@ pub struct Coordinator {
 
 impl Coordinator {
     /// `shoal train` on the problem.
-    pub fn train(problem: &Problem, options: &Options) -> Coordinator {
+    pub(crate) fn train(problem: &Problem, options: &Options) -> Coordinator {
         let run = problem.new_run();
         let mut command = Command::new(SHOAL);
         command.arg("train").arg("--data").arg(problem.csv()).arg("--out").arg(&run);
@@ -61,7 +61,7 @@ impl Coordinator {
     }
 
     /// Kills it with no chance to clean up, and resumes its run at the same address.
-    pub fn kill_and_resume(mut self) -> Coordinator {
+    pub(crate) fn kill_and_resume(mut self) -> Coordinator {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         let mut command = Command::new(SHOAL);
@@ -70,7 +70,8 @@ impl Coordinator {
     }
 
     fn start(mut command: Command, run: PathBuf) -> Coordinator {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
         let address = loop {
@@ -85,22 +86,22 @@ impl Coordinator {
     }
 
     /// `host:port` of the page.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// Waits until that iteration is reached.
-    pub async fn reaches_iteration(&self, iteration: u64) {
+    pub(crate) async fn reaches_iteration(&self, iteration: u64) {
         self.until(async || self.iteration().await >= iteration).await;
     }
 
     /// Waits until there is something to resume from.
-    pub async fn has_checkpoint(&self) {
+    pub(crate) async fn has_checkpoint(&self) {
         self.until(async || self.run.join("checkpoint").exists()).await;
     }
 
     /// Waits for the end; what it printed must be one JSON object and nothing else.
-    pub fn result(mut self) -> Outcome {
+    pub(crate) fn result(mut self) -> Outcome {
         let (mut said, mut printed) = (String::new(), String::new());
         self.stderr.read_to_string(&mut said).unwrap();
         self.child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
@@ -142,12 +143,17 @@ impl Drop for Coordinator {
 }
 
 /// A native volunteer. Killed when dropped.
-pub struct Volunteer(Child);
+pub(crate) struct Volunteer(Child);
 
 impl Volunteer {
-    pub fn join(coordinator: &Coordinator, cores: u32) -> Volunteer {
+    pub(crate) fn join(coordinator: &Coordinator, cores: u32) -> Volunteer {
         let mut command = Command::new(SHOAL);
-        command.args(["volunteer", &format!("http://{}", coordinator.address()), "--cores", &cores.to_string()]);
+        command.args([
+            "volunteer",
+            &format!("http://{}", coordinator.address()),
+            "--cores",
+            &cores.to_string(),
+        ]);
         Volunteer(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 }

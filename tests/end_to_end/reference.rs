@@ -9,7 +9,7 @@ use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Scratch, exact
 use crate::problem::{ITERATIONS, MINIBATCH, MODEL, Problem, SEED};
 
 /// BLAKE3 of the weights that the problem's run must arrive at, in hexadecimal.
-pub fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> String {
+pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> String {
     let loaded = data::load(&problem.csv(), &data::LoadOptions::default()).unwrap();
     let data = data::prepare(loaded.train, None, 0.2, SEED).unwrap();
     let spec = NetworkSpec::from_shorthand(MODEL).unwrap();
@@ -19,7 +19,9 @@ pub fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> String {
     let mut optimiser = first_snapshot(&network, SEED).optimiser;
     let mut scratch = Scratch::new();
     let mut scales: Option<Scales> = None;
-    let units = || (0..data.train.len()).step_by(unit_size).map(|start| start..(start + unit_size).min(data.train.len()));
+    let units = || {
+        (0..data.train.len()).step_by(unit_size).map(|start| start..(start + unit_size).min(data.train.len()))
+    };
     // Loss of each example and, if asked for, the gradient of one unit.
     let mut unit = |weights: &[f32], range: std::ops::Range<usize>| {
         let features = Features { rows: data.train.rows(range.clone()), preprocessing: &data.preprocessing };

@@ -85,7 +85,7 @@ pub enum Order {
     Saved(Box<Summary>),
 }
 
-/// The ways to a running driver.
+/// The ways to a running driver. Its thread ends when `orders` is dropped.
 #[derive(Debug)]
 pub struct Running {
     /// For sessions.
@@ -96,6 +96,8 @@ pub struct Running {
     pub status: watch::Receiver<Arc<Status>>,
     /// Answers once, when the training has ended.
     pub outcome: oneshot::Receiver<Outcome>,
+    /// The thread. It must end before the runtime that it waits with.
+    pub thread: std::thread::JoinHandle<()>,
 }
 
 /// All a driver needs.
@@ -116,7 +118,10 @@ pub struct Setup {
     pub observer: Box<dyn Observer + Send>,
 }
 
-/// Starts the driver's thread. It ends when all senders of [`Running`] are gone.
+/// Starts the driver's thread.
+///
+/// # Errors
+/// When the system gives no more threads.
 pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
     let (inbox_sender, inbox) = mpsc::channel(INBOX_MAX);
     let (orders_sender, orders) = mpsc::channel(ORDERS_MAX);
@@ -148,9 +153,9 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         directory: setup.directory,
         observer: setup.observer,
     };
-    std::thread::Builder::new().name("engine".into()).spawn(move || driver.run())?;
+    let thread = std::thread::Builder::new().name("engine".into()).spawn(move || driver.run())?;
     let sessions = DriverHandle { inbox: inbox_sender, round };
-    Ok(Running { sessions, orders: orders_sender, status, outcome })
+    Ok(Running { sessions, orders: orders_sender, status, outcome, thread })
 }
 
 struct Driver {
@@ -184,8 +189,8 @@ enum Wake {
     Session(u64, FromSession),
     Order(Order),
     Time,
-    /// Nobody can send anything any more.
-    Alone,
+    /// Whoever runs the training has let go of the driver.
+    End,
 }
 
 impl Driver {
@@ -196,10 +201,12 @@ impl Driver {
             match self.wait() {
                 Wake::Session(session, message) => self.session(session, message),
                 Wake::Order(Order::Stop) => self.engine(Input::Stop),
-                Wake::Order(Order::Measured(round, measure)) => self.engine(Input::Measured { round, measure }),
+                Wake::Order(Order::Measured(round, measure)) => {
+                    self.engine(Input::Measured { round, measure })
+                }
                 Wake::Order(Order::Saved(summary)) => self.observer.event(&Event::Finished(*summary)),
                 Wake::Time => self.engine(Input::Tick),
-                Wake::Alone => return,
+                Wake::End => return,
             }
             if self.pictured.is_none_or(|at| at.elapsed() >= PICTURE_EVERY) {
                 self.show();
@@ -215,10 +222,9 @@ impl Driver {
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
-                Some(order) = orders.recv() => Wake::Order(order),
+                order = orders.recv() => order.map_or(Wake::End, Wake::Order),
                 Some((session, message)) = inbox.recv() => Wake::Session(session, message),
                 () = tokio::time::sleep(timeout) => Wake::Time,
-                else => Wake::Alone,
             }
         })
     }
@@ -373,13 +379,15 @@ impl Driver {
         let status = self.picture.status();
         match (status.phase, progress) {
             (Phase::Waiting, _) => self.observer.event(&Event::Waiting { sentence: status.sentence.clone() }),
-            (Phase::Training, Some((units_done, units))) => self.observer.event(&Event::Round(RoundProgress {
-                units_done,
-                units,
-                volunteers: status.volunteers,
-                cores: status.cores,
-                examples_per_second: status.examples_per_second,
-            })),
+            (Phase::Training, Some((units_done, units))) => {
+                self.observer.event(&Event::Round(RoundProgress {
+                    units_done,
+                    units,
+                    volunteers: status.volunteers,
+                    cores: status.cores,
+                    examples_per_second: status.examples_per_second,
+                }))
+            }
             _ => {}
         }
         self.status.send_replace(Arc::new(status));

@@ -184,7 +184,14 @@ impl Picture {
         self.status.sentence = sentence;
     }
 
-    pub(super) fn renew(&mut self, crowd: &Crowd, begin: BeginRule, waited: Duration, local_helps: bool, seconds: f64) {
+    pub(super) fn renew(
+        &mut self,
+        crowd: &Crowd,
+        begin: BeginRule,
+        waited: Duration,
+        local_helps: bool,
+        seconds: f64,
+    ) {
         let status = &mut self.status;
         status.volunteers = crowd.volunteers();
         status.cores = crowd.cores();
@@ -201,7 +208,8 @@ impl Picture {
 
 fn waiting(volunteers: usize, begin: BeginRule, waited: Duration) -> String {
     let missing = begin.wait_for.saturating_sub(volunteers);
-    let who = if missing == 1 { "one more volunteer".to_owned() } else { format!("{missing} more volunteers") };
+    let who =
+        if missing == 1 { "one more volunteer".to_owned() } else { format!("{missing} more volunteers") };
     match begin.patience {
         Some(patience) => {
             let seconds = patience.saturating_sub(waited).as_secs() + 1;
