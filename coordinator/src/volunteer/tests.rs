@@ -1,5 +1,7 @@
 //! Both kinds of volunteer with a scripted driver: in memory, and over the real server.
 
+#![expect(clippy::single_range_in_vec_init, reason = "ranges of units, not the units in them")]
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -118,8 +120,8 @@ impl Stage {
     async fn work(&mut self, outbox: &mpsc::Sender<ToSession>) {
         for (round, units) in [(1, 7), (2, self.welcome.training.units())] {
             let expected = self.open_round(round, units);
-            let over = Assignment { assignment: 90 + round, round: round + 7, units: Vec::from([0..1]) };
-            let assignment = Assignment { assignment: round, round, units: Vec::from([0..units]) };
+            let over = Assignment { assignment: 90 + round, round: round + 7, units: vec![0..1] };
+            let assignment = Assignment { assignment: round, round, units: vec![0..units] };
             for assignment in [over, assignment] {
                 outbox.send(ToSession::Assign(assignment)).await.unwrap();
             }
