@@ -11,10 +11,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::message::{ResultHeader, Unfit};
 use protocol::plan::{Assignment, RoundPlan};
-use tokio::sync::{mpsc, watch};
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Messages that may wait for the driver, from all sessions together.
 pub const INBOX_MAX: usize = 1024;
+/// Memory that the vectors among them may take, in KiB. A single larger one is let through alone.
+pub const INBOX_KIB_MAX: u32 = 1 << 20;
 /// Messages that may wait for one session; a session that lags further is closed.
 pub const OUTBOX_MAX: usize = 32;
 
@@ -88,8 +91,54 @@ pub struct OpenRound {
 /// A session's way to the driver. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct DriverHandle {
-    /// Messages from sessions, each with the session's number.
-    pub inbox: mpsc::Sender<(u64, FromSession)>,
+    inbox: mpsc::Sender<Letter>,
+    room: Arc<Semaphore>,
     /// The newest round; `None` before the first.
     pub round: watch::Receiver<Option<Arc<OpenRound>>>,
+}
+
+/// A message on its way to the driver. What it weighs is taken from the room that all sessions
+/// share, until it is dropped.
+#[derive(Debug)]
+pub struct Letter {
+    /// Who sends it.
+    pub session: u64,
+    /// What it says.
+    pub message: FromSession,
+    _room: OwnedSemaphorePermit,
+}
+
+/// The driver has ended.
+#[derive(Debug, Error)]
+#[error("the engine's driver has ended")]
+pub struct DriverGone;
+
+impl DriverHandle {
+    /// A handle for sessions, and the driver's end of the inbox.
+    pub fn new(round: watch::Receiver<Option<Arc<OpenRound>>>) -> (DriverHandle, mpsc::Receiver<Letter>) {
+        let (inbox, letters) = mpsc::channel(INBOX_MAX);
+        let room = Arc::new(Semaphore::new(INBOX_KIB_MAX as usize));
+        (DriverHandle { inbox, room, round }, letters)
+    }
+
+    /// Hands a message over; waits while the driver is behind, and so makes the volunteer wait.
+    ///
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn tell(&self, session: u64, message: FromSession) -> Result<(), DriverGone> {
+        let kib = u32::try_from(message.bytes() / 1024).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(kib.min(INBOX_KIB_MAX)).await;
+        let letter = Letter { session, message, _room: room.map_err(|_| DriverGone)? };
+        self.inbox.send(letter).await.map_err(|_| DriverGone)
+    }
+}
+
+impl FromSession {
+    /// Memory that the message holds on to, as far as it matters.
+    fn bytes(&self) -> usize {
+        match self {
+            FromSession::Result { vector: Some(vector), .. } => size_of_val(&vector[..]),
+            _ => 0,
+        }
+    }
 }

@@ -20,6 +20,7 @@ mod layers;
 mod loss;
 mod network;
 mod spec;
+mod trial_point;
 
 pub use arithmetic::{Arithmetic, UnknownArithmetic};
 pub use digest::weights_digest;
@@ -29,3 +30,4 @@ pub use spec::{
     Activation, DenseSpec, LayerSpec, LossSpec, MAX_FEATURES, MAX_LAYERS, MAX_PARAMETERS, MAX_UNITS,
     NetworkSpec, SpecError, Task,
 };
+pub use trial_point::trial_point;

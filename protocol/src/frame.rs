@@ -112,6 +112,17 @@ pub fn decode_upward(bytes: &[u8]) -> Result<UpwardFrame<'_>, DecodeError> {
     }
 }
 
+/// The protocol version that a hello begins with, whatever follows it: the kind of frame, the
+/// number of the variant and the version keep their places for ever, so that a volunteer of another
+/// version can be told so. `None` if the frame is no hello.
+pub fn hello_version(bytes: &[u8]) -> Option<u16> {
+    const VARIANT_HELLO: u32 = 0;
+    match postcard::take_from_bytes::<(u8, u32, u16)>(bytes) {
+        Ok(((KIND_CONTROL, VARIANT_HELLO, version), _)) => Some(version),
+        _ => None,
+    }
+}
+
 /// Reads a coordinator's frame.
 pub fn decode_downward(bytes: &[u8]) -> Result<DownwardFrame<'_>, DecodeError> {
     let (&kind, body) = bytes.split_first().ok_or(DecodeError::Truncated)?;

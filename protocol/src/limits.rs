@@ -28,5 +28,8 @@ pub const STEPS_MAX: usize = 16;
 pub const FEATURES_MAX: usize = 1 << 20;
 /// Shards of one set of examples.
 pub const SHARDS_MAX: usize = 1 << 16;
+/// Shards that a volunteer may say it holds; with these the message stays far below
+/// [`UPWARD_MESSAGE_BYTES_MAX`]. What it does not say only costs a preference.
+pub const READY_SHARDS_MAX: usize = 4096;
 /// Bytes of one shard before compression.
 pub const SHARD_BYTES_MAX: usize = 64 << 20;

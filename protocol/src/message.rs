@@ -4,7 +4,8 @@ use model::{Arithmetic, Preprocessing, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    CORES_MAX, FEATURES_MAX, PARAMETERS_MAX, SHARDS_MAX, SPECIFICATION_BYTES_MAX, STEPS_MAX, TEXT_BYTES_MAX,
+    CORES_MAX, FEATURES_MAX, PARAMETERS_MAX, READY_SHARDS_MAX, SPECIFICATION_BYTES_MAX, STEPS_MAX,
+    TEXT_BYTES_MAX,
 };
 use crate::plan::{Assignment, SetPlan};
 use crate::{DecodeError, within};
@@ -155,7 +156,7 @@ impl FromVolunteer {
             }
             FromVolunteer::Ready(ready) => {
                 let shards = ready.training_shards.len() as u64;
-                within("the number of shards", shards, SHARDS_MAX as u64)
+                within("the number of shards", shards, READY_SHARDS_MAX as u64)
             }
             FromVolunteer::Cores(cores) => within("the number of cores", (*cores).into(), CORES_MAX.into()),
             FromVolunteer::Result(header) => {

@@ -2,9 +2,9 @@
 
 use coordinator::data;
 use coordinator::engine::aggregator::{Scales, mean_gradient};
-use coordinator::engine::optimisers::{Ask, Tell, step_point};
+use coordinator::engine::optimisers::{Ask, Tell};
 use coordinator::training::{examples_per_unit, first_snapshot};
-use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Scratch, exact};
+use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Scratch, exact, trial_point};
 
 use crate::problem::{ITERATIONS, MINIBATCH, MODEL, Problem, SEED};
 
@@ -52,7 +52,7 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
             Ask::Losses { base, direction, steps } => {
                 let scale = scales.unwrap();
                 let loss_at = |&step: &f32| {
-                    let point = step_point(&base, &direction, step);
+                    let point: Vec<f32> = trial_point(&base, &direction, step).collect();
                     let mut sum = [0];
                     for range in units() {
                         let (_, losses) = unit(&point, range);

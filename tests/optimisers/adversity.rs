@@ -1,8 +1,9 @@
 //! Numbers that are not finite, functions without a minimum, answers that do not fit.
 
 use coordinator::engine::optimisers::{
-    Ask, BACKTRACKS, Lbfgs, Scalar, Settings, StopReason, Tell, TellError, step_point,
+    Ask, BACKTRACKS, Lbfgs, Scalar, Settings, StopReason, Tell, TellError,
 };
+use model::trial_point;
 
 use crate::problems::{Problem, answer, quadratic, rosenbrock_pairs, rosenbrock_start, run};
 
@@ -177,7 +178,7 @@ fn the_lowest_of_the_passing_losses_is_chosen() {
     // Lower than the best that passes are only values that are no losses.
     let losses = vec![f64::NAN, f64::NEG_INFINITY, 0.9, 0.7, 0.7, 0.8, 2.0, f64::INFINITY];
     optimiser.tell(Tell::Losses(losses)).expect("one loss a step");
-    assert_eq!(optimiser.ask(), Ask::Gradient { point: step_point(&base, &direction, steps[3]) });
+    assert_eq!(optimiser.ask(), Ask::Gradient { point: trial_point(&base, &direction, steps[3]).collect() });
     let accepted = optimiser.tell(gradient(0.7, 1.0)).expect("the best point").accepted.expect("it passes");
     assert_eq!((accepted.iteration, accepted.step, accepted.backtracked), (1, 0.03125, true));
     assert_eq!(optimiser.loss(), Some(0.7));

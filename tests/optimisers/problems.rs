@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use coordinator::engine::optimisers::{Accepted, Ask, Lbfgs, Scalar, StopReason, Tell, step_point};
+use coordinator::engine::optimisers::{Accepted, Ask, Lbfgs, Scalar, StopReason, Tell};
+use model::trial_point;
 
 /// A function of n variables: its value and gradient at a point.
 pub(crate) type Problem<'a> = &'a dyn Fn(&[f64]) -> (f64, Vec<f64>);
@@ -48,7 +49,8 @@ pub(crate) fn answer<T: Scalar>(problem: Problem, ask: Ask<T>) -> Option<Tell<T>
             Some(Tell::Gradient { loss, gradient: gradient.into_iter().map(T::from_f64).collect() })
         }
         Ask::Losses { base, direction, steps } => {
-            let loss = |&step: &T| problem(&widen(&step_point(&base, &direction, step))).0;
+            let loss =
+                |&step: &T| problem(&widen(&trial_point(&base, &direction, step).collect::<Vec<T>>())).0;
             Some(Tell::Losses(steps.iter().map(loss).collect()))
         }
         Ask::Stopped(_) => None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coordinator::data::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn, prepare};
-use coordinator::exchange::{DriverHandle, FromSession, Joined, OpenRound};
+use coordinator::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound};
 use coordinator::server::{ServerConfig, Site, bind, serve};
 use coordinator::shards::ShardStore;
 use coordinator::status::{Phase, Status};
@@ -40,7 +40,7 @@ const HANG: Duration = Duration::from_secs(60);
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) training: SetPlan,
-    inbox: mpsc::Receiver<(u64, FromSession)>,
+    inbox: mpsc::Receiver<Letter>,
     round: watch::Sender<Option<Arc<OpenRound>>>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
@@ -56,8 +56,8 @@ impl TestServer {
         let mut config = ServerConfig { allowed_hosts: vec!["shoal.test".into()], ..ServerConfig::default() };
         configure(&mut config);
         let (shards, training, test) = shards();
-        let (inbox_sender, inbox) = mpsc::channel(16);
         let (round, round_receiver) = watch::channel(None);
+        let (driver, inbox) = DriverHandle::new(round_receiver);
         let (status_sender, status) = watch::channel(Arc::new(status()));
         let site = Site {
             config,
@@ -76,7 +76,7 @@ impl TestServer {
             known_answer: KNOWN_ANSWER,
             shards: Arc::new(shards),
             status,
-            driver: DriverHandle { inbox: inbox_sender, round: round_receiver },
+            driver,
             next_session: Arc::new(AtomicU64::new(1)),
         };
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
@@ -90,7 +90,8 @@ impl TestServer {
 
     /// The next thing a session tells the driver.
     pub(crate) async fn event(&mut self) -> (u64, FromSession) {
-        in_time(self.inbox.recv()).await.expect("the server holds the sender")
+        let letter = in_time(self.inbox.recv()).await.expect("the server holds the sender");
+        (letter.session, letter.message)
     }
 
     /// The next thing is a volunteer joining.

@@ -5,7 +5,7 @@
 //! once to the round's fixed point, so that units may be added in any order and grouping.
 
 use model::exact::{self, Fit};
-use model::{Arithmetic, Examples, Network, Scratch};
+use model::{Arithmetic, Examples, Network, Scratch, trial_point};
 use protocol::plan::{RoundPlan, Work};
 
 /// One unit and all that its result depends on.
@@ -162,19 +162,6 @@ pub fn measure_unit(unit: &Unit<'_>, buffers: &mut Buffers) -> Measure {
     measure
 }
 
-/// Writes the trial point `base + step * direction` to `out`, element by element, product and sum
-/// each rounded. Whoever builds a trial point builds it like this, so that all get the same bits.
-///
-/// # Panics
-/// When the lengths differ.
-pub fn step_point(base: &[f32], direction: &[f32], step: f32, out: &mut [f32]) {
-    assert_eq!(base.len(), direction.len(), "one element of the direction for each parameter");
-    assert_eq!(base.len(), out.len(), "one element of the point for each parameter");
-    for ((out, base), direction) in out.iter_mut().zip(base).zip(direction) {
-        *out = *base + step * *direction;
-    }
-}
-
 fn add_gradient(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
     gradient(unit, buffers);
     let exponent = unit.plan.gradient_exponent;
@@ -246,8 +233,8 @@ fn evaluate(unit: &Unit<'_>, buffers: &mut Buffers, step: Option<f32>) -> u32 {
     losses.resize(unit.examples.len(), 0.0);
     let weights = match step {
         Some(step) => {
-            point.resize(unit.weights.len(), 0.0);
-            step_point(unit.weights, unit.direction, step, point);
+            point.clear();
+            point.extend(trial_point(unit.weights, unit.direction, step));
             point
         }
         None => unit.weights,

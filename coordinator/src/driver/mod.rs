@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::engine::{Accepted, Engine, Input, Measure, Output, Snapshot, StopReason};
-use crate::exchange::{DriverHandle, FromSession, INBOX_MAX, OpenRound, ToSession};
+use crate::exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
 use crate::progress::{Event, Observer, RoundProgress};
 use crate::report::Summary;
 use crate::run_directory::RunDirectory;
@@ -123,9 +123,9 @@ pub struct Setup {
 /// # Errors
 /// When the system gives no more threads.
 pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
-    let (inbox_sender, inbox) = mpsc::channel(INBOX_MAX);
     let (orders_sender, orders) = mpsc::channel(ORDERS_MAX);
     let (round_sender, round) = watch::channel(None);
+    let (sessions, inbox) = DriverHandle::new(round);
     let (outcome_sender, outcome) = oneshot::channel();
     let picture = Picture::new(setup.facts, setup.resumed.as_ref());
     let (status_sender, status) = watch::channel(Arc::new(picture.status()));
@@ -154,7 +154,6 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         observer: setup.observer,
     };
     let thread = std::thread::Builder::new().name("engine".into()).spawn(move || driver.run())?;
-    let sessions = DriverHandle { inbox: inbox_sender, round };
     Ok(Running { sessions, orders: orders_sender, status, outcome, thread })
 }
 
@@ -166,7 +165,7 @@ struct Driver {
     training_began: Option<Instant>,
     earlier: Option<Checkpoint>,
     begin: BeginRule,
-    inbox: mpsc::Receiver<(u64, FromSession)>,
+    inbox: mpsc::Receiver<Letter>,
     orders: mpsc::Receiver<Order>,
     outboxes: BTreeMap<u64, mpsc::Sender<ToSession>>,
     crowd: Crowd,
@@ -186,7 +185,7 @@ struct Driver {
 
 /// What wakes the driver.
 enum Wake {
-    Session(u64, FromSession),
+    Letter(Letter),
     Order(Order),
     Time,
     /// Whoever runs the training has let go of the driver.
@@ -199,7 +198,7 @@ impl Driver {
         loop {
             self.begin_if_due();
             match self.wait() {
-                Wake::Session(session, message) => self.session(session, message),
+                Wake::Letter(letter) => self.session(letter.session, letter.message),
                 Wake::Order(Order::Stop) => self.engine(Input::Stop),
                 Wake::Order(Order::Measured(round, measure)) => {
                     self.engine(Input::Measured { round, measure })
@@ -223,7 +222,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 order = orders.recv() => order.map_or(Wake::End, Wake::Order),
-                Some((session, message)) = inbox.recv() => Wake::Session(session, message),
+                Some(letter) = inbox.recv() => Wake::Letter(letter),
                 () = tokio::time::sleep(timeout) => Wake::Time,
             }
         })

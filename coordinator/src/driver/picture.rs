@@ -208,6 +208,9 @@ impl Picture {
 
 fn waiting(volunteers: usize, begin: BeginRule, waited: Duration) -> String {
     let missing = begin.wait_for.saturating_sub(volunteers);
+    if missing == 0 {
+        return "Preparing the first round.".into();
+    }
     let who =
         if missing == 1 { "one more volunteer".to_owned() } else { format!("{missing} more volunteers") };
     match begin.patience {

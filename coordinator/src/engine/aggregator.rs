@@ -153,6 +153,8 @@ mod tests {
         // A sum of 8 units whose mean is 1 and 3 again.
         let (gradient, loss) = ([-(8 << 23), 5, 0], 3 * 8 << 28);
         assert_eq!(scales.after(&gradient, loss, 8), scales);
+        let larger = Scales { gradient_exponent: 21, loss_exponent: 25 };
+        assert_eq!(scales.after(&[4 * 8 << 23], loss << 3, 8), larger);
         assert_eq!(scales.after(&[0; 3], 0, 8), scales, "zero says nothing of the next round");
     }
 

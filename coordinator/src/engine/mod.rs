@@ -24,7 +24,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use model::{Network, Task, exact};
+use model::{Network, Task, exact, trial_point};
 use protocol::message::{ResultHeader, Unfit};
 use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, Work};
 
@@ -677,7 +677,7 @@ fn losses_along(
         if sums.unfit_steps >> index & 1 == 1 {
             return f64::INFINITY;
         }
-        let point = optimisers::step_point(&vectors[0], &vectors[1], step);
+        let point: Vec<f32> = trial_point(&vectors[0], &vectors[1], step).collect();
         mean(sum) + network.penalty(&point)
     };
     steps.iter().zip(&sums.losses).enumerate().map(objective).collect()

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use model::Arithmetic;
 use protocol::PROTOCOL_VERSION;
+use protocol::frame::hello_version;
 use protocol::message::{Hello, Refusal};
 
 use crate::session::{Misbehaviour, read_hello};
@@ -23,7 +24,7 @@ pub(super) type Objection = (Refusal, String);
 /// Reads and judges the first message of a session.
 pub(super) fn judge(frame: &[u8], terms: &Terms) -> Result<Hello, Objection> {
     // A later version's hello may not decode, but says its version.
-    if let Some(version) = version_of(frame).filter(|version| *version != PROTOCOL_VERSION) {
+    if let Some(version) = hello_version(frame).filter(|version| *version != PROTOCOL_VERSION) {
         return Err((
             Refusal::OtherVersion,
             format!(
@@ -64,17 +65,6 @@ pub(super) fn misbehaved(misbehaviour: Misbehaviour) -> Objection {
 /// for its subject.
 pub(super) fn sent_away(because: impl Display) -> Objection {
     (Refusal::Misbehaved, format!("The coordinator sent this volunteer away: {because}"))
-}
-
-/// The protocol version that a hello begins with, whatever follows it: the kind of frame, the number of
-/// the variant and the version have kept their places in every version.
-fn version_of(frame: &[u8]) -> Option<u16> {
-    const KIND_CONTROL: u8 = 1;
-    const VARIANT_HELLO: u32 = 0;
-    match postcard::take_from_bytes::<(u8, u32, u16)>(frame) {
-        Ok(((KIND_CONTROL, VARIANT_HELLO, version), _)) => Some(version),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

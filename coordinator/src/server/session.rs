@@ -137,24 +137,23 @@ async fn converse(
 /// too, the driver hears that it has left, once and after all it has said.
 struct Presence {
     number: u64,
-    inbox: mpsc::Sender<(u64, FromSession)>,
+    driver: DriverHandle,
 }
 
 impl Presence {
     async fn announce(driver: &DriverHandle, number: u64, joined: Joined) -> Result<Presence, Ending> {
-        let inbox = driver.inbox.clone();
-        inbox.send((number, FromSession::Joined(joined))).await.map_err(|_| Ending::Released)?;
-        Ok(Presence { number, inbox })
+        driver.tell(number, FromSession::Joined(joined)).await.map_err(|_| Ending::Released)?;
+        Ok(Presence { number, driver: driver.clone() })
     }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let (number, inbox) = (self.number, self.inbox.clone());
+        let (number, driver) = (self.number, self.driver.clone());
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
                 // An error means that there is no driver any more to tell.
-                let _ = inbox.send((number, FromSession::Left)).await;
+                let _ = driver.tell(number, FromSession::Left).await;
             });
         }
     }
@@ -182,7 +181,7 @@ async fn listen(
         let frame = next_frame(incoming, site.config.deadlines.silence, budget, taken).await?;
         let decoded = decoder.frame(&frame).map_err(misbehaved)?;
         if let Some(message) = decoded {
-            site.driver.inbox.send((number, message)).await.map_err(|_| Ending::Released)?;
+            site.driver.tell(number, message).await.map_err(|_| Ending::Released)?;
         }
     }
 }

@@ -123,7 +123,7 @@ impl Local {
                 },
             }
         }
-        let _ = self.driver.inbox.send((self.session, FromSession::Left)).await;
+        let _ = self.driver.tell(self.session, FromSession::Left).await;
         let status = self.runner.status();
         tracing::debug!(units = status.units_done, why = status.sentence, "the local volunteer ends");
     }
@@ -169,7 +169,7 @@ impl Local {
     }
 
     async fn tell(&self, message: FromSession) -> Result<(), Gone> {
-        self.driver.inbox.send((self.session, message)).await.map_err(|_| Gone)
+        self.driver.tell(self.session, message).await.map_err(|_| Gone)
     }
 
     /// Shows the hub what the driver says as the frames a session would send.

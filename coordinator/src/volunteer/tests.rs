@@ -18,7 +18,7 @@ use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
 
 use super::{Options, run, spawn_local};
 use crate::data::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn, prepare};
-use crate::exchange::{DriverHandle, FromSession, Joined, OpenRound, ToSession};
+use crate::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound, ToSession};
 use crate::server::{ServerConfig, Site, bind, serve};
 use crate::shards::ShardStore;
 use crate::status::{Phase, Status};
@@ -33,7 +33,7 @@ struct Stage {
     welcome: Welcome,
     shards: Arc<ShardStore>,
     handle: DriverHandle,
-    inbox: mpsc::Receiver<(u64, FromSession)>,
+    inbox: mpsc::Receiver<Letter>,
     round: watch::Sender<Option<Arc<OpenRound>>>,
 }
 
@@ -66,9 +66,8 @@ impl Stage {
             training,
             test,
         };
-        let (to_driver, inbox) = mpsc::channel(16);
         let (round, seen) = watch::channel(None);
-        let handle = DriverHandle { inbox: to_driver, round: seen };
+        let (handle, inbox) = DriverHandle::new(seen);
         Stage { network, welcome, shards: Arc::new(shards), handle, inbox, round }
     }
 
@@ -106,7 +105,8 @@ impl Stage {
     }
 
     async fn hear(&mut self) -> (u64, FromSession) {
-        timeout(HANG, self.inbox.recv()).await.expect("this hangs").expect("a sender is held")
+        let letter = timeout(HANG, self.inbox.recv()).await.expect("this hangs").expect("a sender is held");
+        (letter.session, letter.message)
     }
 
     async fn joined(&mut self) -> Joined {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use model::Arithmetic;
 use protocol::PROTOCOL_VERSION;
 use protocol::frame::{DownwardFrame, RoundFrame, decode_downward, encode_chunks};
-use protocol::limits::{CORES_MAX, TEXT_BYTES_MAX};
+use protocol::limits::{CORES_MAX, READY_SHARDS_MAX, TEXT_BYTES_MAX};
 use protocol::message::{
     FromCoordinator, FromVolunteer, Hello, Ready, Refusal, ResultHeader, Unfit, Welcome,
 };
@@ -434,7 +434,7 @@ impl Hub {
         self.backoff.reset();
         self.link = Link::Open;
         let training = self.shards.held().filter(|(set, _)| *set == Set::Training);
-        let training_shards = training.map(|(_, index)| index).collect();
+        let training_shards = training.map(|(_, index)| index).take(READY_SHARDS_MAX).collect();
         self.send(FromVolunteer::Ready(Ready { training_shards }).encode());
     }
 

@@ -8,11 +8,12 @@
 
 use std::sync::Arc;
 
+use model::trial_point;
 use serde::{Deserialize, Serialize};
 
 use super::curvature::{CurvaturePair, Evaluated, learn};
 use super::memory::{Direction, Memory};
-use super::vectors::{Scalar, norm, step_point};
+use super::vectors::{Scalar, norm};
 use super::{Accepted, Ask, Progress, StopReason, Tell, TellError};
 
 /// How many halvings of the step a scalars-only round covers: alpha/2 to alpha/256.
@@ -288,7 +289,7 @@ impl<T: Scalar> State<T> {
     /// Asks for loss and gradient at `step` along the line, unless the step is too short to move
     /// any weight: such a step can be neither progress nor a curvature pair.
     fn try_step(&mut self, line: Line<T>, step: T) {
-        let point = step_point(&self.weights, &line.direction, step);
+        let point: Arc<[T]> = trial_point(&self.weights, &line.direction, step).collect();
         if point == self.weights {
             self.search_failed(line);
         } else {

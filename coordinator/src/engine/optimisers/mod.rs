@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use lbfgs::{BACKTRACKS, Lbfgs, Settings};
-pub use vectors::{Scalar, step_point};
+pub use vectors::Scalar;
 
 /// The optimiser of a run: one variant per method, all asked and told in the same way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,7 +72,7 @@ pub enum Ask<T> {
         /// The point, one value per parameter.
         point: Arc<[T]>,
     },
-    /// Losses alone at the points [`step_point`]`(base, direction, step)`: one scalars-only round.
+    /// Losses alone at the points [`model::trial_point`]`(base, direction, step)`: one scalars-only round.
     /// Answer with [`Tell::Losses`], one loss per step in the same order.
     Losses {
         /// Where the line starts: the last accepted point.

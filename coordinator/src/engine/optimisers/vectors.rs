@@ -58,17 +58,6 @@ impl Scalar for f64 {
     }
 }
 
-/// The trial point `base + step * direction`, element by element in `T` with two roundings: the
-/// product, then the sum. Whoever builds a trial point builds it like this, so that all get the
-/// same bits.
-///
-/// # Panics
-/// When `base` and `direction` differ in length.
-pub fn step_point<T: Scalar>(base: &[T], direction: &[T], step: T) -> Arc<[T]> {
-    assert_eq!(base.len(), direction.len(), "one direction element per parameter");
-    base.iter().zip(direction).map(|(&b, &d)| b + step * d).collect()
-}
-
 /// Elements whose products are summed together before they join the total.
 pub(super) const CHUNK: usize = 4096;
 
