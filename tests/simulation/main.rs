@@ -1,1 +1,84 @@
-//! Whole runs in virtual time.
+//! Whole runs in virtual time: one real engine, real hubs and compute workers, real frames between
+//! them, and a world in which whatever can go wrong does. A run is a function of its seed.
+//!
+//! - `scenario`: what a run is made from, as data.
+//! - `problem`: the data set and the network; `reference`: the same training as one plain loop.
+//! - `stage`: time, events and connections; `world`: the run.
+//! - `host`: the coordinator; `guest`: a volunteer; `mouth`: what it sends instead of the truth.
+//! - `watch`: what must be true of the engine at every moment.
+//! - `cases`: single things that go wrong, each written down.
+//!
+//! `SHOAL_SIMULATION_SEEDS=n` runs n seeds instead of 200, `SHOAL_SIMULATION_SEED=n` just that one.
+
+mod cases;
+mod guest;
+mod host;
+mod mouth;
+mod problem;
+mod random;
+mod reference;
+mod scenario;
+mod stage;
+mod watch;
+mod world;
+
+use std::collections::BTreeMap;
+
+use scenario::Scenario;
+
+/// Seeds run by default.
+const SEEDS: u64 = 200;
+
+#[test]
+fn the_same_bits_whoever_helps_and_whatever_goes_wrong() {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    if let Some(seed) = number("SHOAL_SIMULATION_SEED") {
+        world::run(&Scenario::draw(seed));
+        return;
+    }
+    let seeds = number("SHOAL_SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let mut happened = BTreeMap::new();
+    for seed in 0..seeds {
+        let report = world::run(&Scenario::draw(seed));
+        for (what, count) in report.happened() {
+            *happened.entry(what).or_insert(0) += count;
+        }
+    }
+    if seeds >= SEEDS {
+        // A simulation in which nothing goes wrong shows nothing.
+        let missing: Vec<_> =
+            HAPPENS.iter().filter(|what| happened.get(*what).is_none_or(|count| *count == 0)).collect();
+        assert!(missing.is_empty(), "never happened: {missing:?} in {happened:#?}");
+    }
+}
+
+/// What must happen somewhere in [`SEEDS`] runs.
+const HAPPENS: [&str; 27] = [
+    "all places taken",
+    "backup task",
+    "changed its cores",
+    "compute worker died",
+    "connection broke",
+    "declined",
+    "dismissed",
+    "download failed",
+    "duplicate result",
+    "fell asleep",
+    "fell asleep for good",
+    "killed",
+    "left",
+    "left without a word",
+    "lie about a unit",
+    "line search",
+    "malformed result",
+    "old result again",
+    "paused",
+    "point without a value",
+    "restart without the test set",
+    "result overtaken",
+    "scale moved",
+    "step out of range",
+    "stopped",
+    "wrong shard bytes",
+    "round opened again",
+];

@@ -1,0 +1,333 @@
+//! The simulated coordinator: the real engine behind sessions that decode real frames.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use coordinator::engine::{Accepted, Engine, Input, Output, Settings, Snapshot, StopReason};
+use coordinator::exchange::FromSession;
+use coordinator::session::{UpwardDecoder, read_hello, read_ready};
+use protocol::frame::encode_round;
+use protocol::message::{FromCoordinator, Refusal};
+use protocol::plan::RoundPlan;
+use worker::unit::{Buffers, Unit, measure_unit};
+
+use crate::problem::{Problem, RUN};
+use crate::reference::Reference;
+use crate::scenario::Scenario;
+use crate::stage::{Event, Item, Stage};
+use crate::watch::Watch;
+
+pub(crate) struct Host<'a> {
+    scenario: &'a Scenario,
+    problem: &'a Problem,
+    reference: &'a Reference,
+    /// Counts the times it was started; `engine` is `None` while it is down.
+    pub(crate) life: u64,
+    engine: Option<Engine>,
+    pub(crate) watch: Watch,
+    sessions: BTreeMap<u64, Session>,
+    next_session: u64,
+    round: Option<(RoundPlan, Arc<Vec<u8>>)>,
+    /// The last checkpoint's bytes.
+    checkpoint: Vec<u8>,
+    wake_ms: Option<u64>,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) counts: Counts,
+}
+
+/// How the training ended.
+pub(crate) struct Outcome {
+    pub(crate) reason: StopReason,
+    pub(crate) digest: [u8; 32],
+    pub(crate) accepted: Option<Accepted>,
+    pub(crate) rounds: u64,
+    pub(crate) at_ms: u64,
+}
+
+/// What the engine did, over all lives.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) rounds: u64,
+    pub(crate) assignments: u64,
+    pub(crate) notes: u64,
+    pub(crate) dismissed: u64,
+    pub(crate) measured: u64,
+    pub(crate) backups: u64,
+    pub(crate) overtaken: u64,
+}
+
+/// One end of a connection.
+struct Session {
+    number: u64,
+    local: bool,
+    stage: Greeting,
+    /// The round that was sent last.
+    sent: Option<u64>,
+}
+
+enum Greeting {
+    Hello,
+    Ready { cores: u16 },
+    Open(UpwardDecoder),
+}
+
+impl<'a> Host<'a> {
+    pub(crate) fn new(scenario: &'a Scenario, problem: &'a Problem, reference: &'a Reference) -> Host<'a> {
+        Host {
+            scenario,
+            problem,
+            reference,
+            life: 0,
+            engine: None,
+            watch: Watch::default(),
+            sessions: BTreeMap::new(),
+            next_session: 0,
+            round: None,
+            checkpoint: postcard::to_allocvec(&problem.start()).unwrap(),
+            wake_ms: None,
+            outcome: None,
+            counts: Counts::default(),
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// Starts from the last checkpoint.
+    pub(crate) fn start(&mut self, stage: &mut Stage) {
+        let snapshot: Snapshot = postcard::from_bytes(&self.checkpoint).unwrap();
+        let settings = Settings {
+            run: RUN,
+            network: self.problem.network.clone(),
+            training: self.problem.training.clone(),
+            test: self.problem.test.clone(),
+            iterations_max: self.scenario.limits.iterations,
+            target_accuracy: self.scenario.limits.accuracy,
+            local_help: self.scenario.local_help,
+        };
+        self.life += 1;
+        self.engine = Some(Engine::new(settings, snapshot));
+        self.next_session = 0;
+        stage.after(self.scenario.begin_ms, Event::Begin { life: self.life });
+    }
+
+    /// Dies; all connections with it. If orderly, the state is saved as it is.
+    pub(crate) fn kill(&mut self, stage: &mut Stage, orderly: bool) {
+        if orderly {
+            // Volunteers are not told that this training has ended, so that the same may go on.
+            let Some(engine) = &mut self.engine else { return };
+            engine.handle(stage.now_ms, Input::Stop);
+            let interrupted = engine.stop_reason() == Some(&StopReason::Interrupted);
+            assert!(interrupted, "whoever wants the training to end is heard");
+            self.checkpoint = postcard::to_allocvec(&engine.snapshot()).unwrap();
+        }
+        self.engine = None;
+        self.count_watched();
+        self.watch = Watch::default();
+        self.round = None;
+        self.wake_ms = None;
+        for connection in std::mem::take(&mut self.sessions).into_keys() {
+            let notices_ms = stage.draw.between(0, 2_000);
+            stage.cut(connection, 0, notices_ms);
+        }
+    }
+
+    fn count_watched(&mut self) {
+        self.counts.backups += self.watch.backups;
+        self.counts.overtaken += self.watch.overtaken;
+    }
+
+    pub(crate) fn accept(&mut self, connection: u64, local: bool) {
+        let number = self.next_session;
+        self.next_session += 1;
+        self.sessions.insert(connection, Session { number, local, stage: Greeting::Hello, sent: None });
+    }
+
+    pub(crate) fn receive(&mut self, stage: &mut Stage, connection: u64, item: Item) {
+        match item {
+            Item::Frame(frame) => self.frame(stage, connection, &frame),
+            Item::Close => self.hang_up(stage, connection),
+        }
+    }
+
+    fn hang_up(&mut self, stage: &mut Stage, connection: u64) {
+        if let Some(Session { number, stage: Greeting::Open(_), .. }) = self.sessions.remove(&connection) {
+            self.engine(stage, Input::Left { session: number });
+        }
+    }
+
+    fn frame(&mut self, stage: &mut Stage, connection: u64, frame: &[u8]) {
+        let Some(session) = self.sessions.get_mut(&connection) else { return };
+        let number = session.number;
+        match &mut session.stage {
+            Greeting::Hello => {
+                let hello = read_hello(frame).unwrap();
+                if stage.now_ms < self.scenario.calm_ms
+                    && !session.local
+                    && stage.draw.percent(self.scenario.full)
+                {
+                    stage.fault("all places taken", format_args!("session {number}"));
+                    self.farewell(stage, connection, Refusal::Full);
+                    return;
+                }
+                session.stage = Greeting::Ready { cores: hello.cores };
+                let welcome = FromCoordinator::Welcome(Box::new(self.problem.welcome(number)));
+                stage.send_down(connection, Item::Frame(welcome.encode()));
+            }
+            Greeting::Ready { cores } => {
+                let (cores, local) = (*cores, session.local);
+                let training_shards = read_ready(frame, self.problem.training.shards.len()).unwrap();
+                session.stage = Greeting::Open(UpwardDecoder::new(RUN, self.problem.network.parameters()));
+                if self.outcome.is_some() {
+                    return self.send_finished(stage, connection);
+                }
+                if self.scenario.eager_rounds {
+                    self.show_round(stage, connection);
+                }
+                self.engine(stage, Input::Joined { session: number, cores, local, training_shards });
+            }
+            Greeting::Open(decoder) => {
+                let input = match decoder.frame(frame) {
+                    Ok(None) => return,
+                    Ok(Some(FromSession::Result { header, vector })) => {
+                        Input::Result { session: number, header, vector }
+                    }
+                    Ok(Some(FromSession::Unfit(unfit))) => Input::Unfit { session: number, unfit },
+                    Ok(Some(FromSession::Declined { assignment })) => {
+                        Input::Declined { session: number, assignment }
+                    }
+                    Ok(Some(FromSession::Cores(cores))) => Input::Cores { session: number, cores },
+                    Ok(Some(FromSession::Joined(_) | FromSession::Left)) => {
+                        unreachable!("no frame says this")
+                    }
+                    Err(_) => {
+                        self.engine(stage, Input::Left { session: number });
+                        return self.farewell(stage, connection, Refusal::Misbehaved);
+                    }
+                };
+                self.engine(stage, input);
+            }
+        }
+    }
+
+    fn farewell(&mut self, stage: &mut Stage, connection: u64, reason: Refusal) {
+        let refused = FromCoordinator::Refused { reason, text: "no".into() };
+        stage.send_down(connection, Item::Frame(refused.encode()));
+        stage.send_down(connection, Item::Close);
+        self.sessions.remove(&connection);
+    }
+
+    fn send_finished(&mut self, stage: &mut Stage, connection: u64) {
+        let finished = FromCoordinator::Finished { text: "done".into() };
+        stage.send_down(connection, Item::Frame(finished.encode()));
+        stage.send_down(connection, Item::Close);
+        self.sessions.remove(&connection);
+    }
+
+    fn show_round(&mut self, stage: &mut Stage, connection: u64) {
+        let (Some((plan, frame)), Some(session)) = (&self.round, self.sessions.get_mut(&connection)) else {
+            return;
+        };
+        if session.sent.replace(plan.round) != Some(plan.round) {
+            stage.send_down(connection, Item::Frame(frame.to_vec()));
+        }
+    }
+
+    /// Feeds the engine and does what it wants.
+    pub(crate) fn engine(&mut self, stage: &mut Stage, input: Input) {
+        let Some(engine) = &mut self.engine else { return };
+        let before = self.watch.before(stage.now_ms, engine, &input);
+        engine.handle(stage.now_ms, input);
+        let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll_output()).collect();
+        self.watch.after(stage.now_ms, engine, before, &outputs);
+        if engine.wake_ms() != self.wake_ms {
+            self.wake_ms = engine.wake_ms();
+            if let Some(at_ms) = self.wake_ms {
+                stage.at(at_ms, Event::Wake { life: self.life });
+            }
+        }
+        let between = outputs.iter().any(|output| matches!(output, Output::Accepted(_) | Output::Between));
+        if between && stage.draw.percent(self.scenario.checkpoints) {
+            self.checkpoint = postcard::to_allocvec(&engine.snapshot()).unwrap();
+        }
+        for output in outputs {
+            self.carry_out(stage, output);
+        }
+    }
+
+    fn carry_out(&mut self, stage: &mut Stage, output: Output) {
+        match output {
+            Output::OpenRound { plan, vectors } => {
+                self.counts.rounds += 1;
+                let slices: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..]).collect();
+                self.round = Some((plan.clone(), Arc::new(encode_round(&plan, &slices))));
+                if self.scenario.eager_rounds {
+                    let open = self.sessions.iter().filter(|(_, one)| matches!(one.stage, Greeting::Open(_)));
+                    for connection in open.map(|(connection, _)| *connection).collect::<Vec<u64>>() {
+                        self.show_round(stage, connection);
+                    }
+                }
+            }
+            Output::Assign { session, assignment } => {
+                self.counts.assignments += 1;
+                let connection = self.connection(session).expect("an assignment goes to an open session");
+                self.show_round(stage, connection);
+                let frame = FromCoordinator::Assign(assignment).encode();
+                stage.send_down(connection, Item::Frame(frame));
+            }
+            Output::Dismiss { session, .. } => {
+                self.counts.dismissed += 1;
+                let connection = self.connection(session).expect("only open sessions are dismissed");
+                self.farewell(stage, connection, Refusal::Misbehaved);
+            }
+            Output::Measure { plan, unit, vectors } => {
+                self.counts.measured += 1;
+                let (part, unit) = plan.locate(unit).unwrap();
+                let part = &plan.parts[part];
+                let unit = Unit {
+                    network: &self.problem.network,
+                    arithmetic: self.problem.arithmetic,
+                    plan: &plan,
+                    work: &part.work,
+                    examples: self.problem.unit(part.set, unit),
+                    weights: &vectors[0],
+                    direction: vectors.get(1).map_or(&[][..], |direction| direction),
+                };
+                let measure = measure_unit(&unit, &mut Buffers::default());
+                let delay_ms = stage.draw.between(self.scenario.referee_ms.0, self.scenario.referee_ms.1);
+                stage.after(delay_ms, Event::Measured { life: self.life, round: plan.round, measure });
+            }
+            Output::Accepted(accepted) => {
+                let expected =
+                    self.reference.points.iter().find(|point| point.iteration == accepted.iteration);
+                let expected =
+                    expected.unwrap_or_else(|| panic!("there is no iteration {}", accepted.iteration));
+                assert_eq!(bits(&accepted), bits(expected), "{accepted:#?} should be {expected:#?}");
+            }
+            Output::Between => {}
+            Output::Note(_) => self.counts.notes += 1,
+            Output::Finished(reason) => {
+                let engine = self.engine.as_ref().expect("it has just spoken");
+                let digest = model::weights_digest(engine.weights());
+                let (accepted, rounds) = (engine.accepted().copied(), engine.counters().rounds);
+                self.outcome = Some(Outcome { reason, digest, accepted, rounds, at_ms: stage.now_ms });
+                self.count_watched();
+                let open = self.sessions.iter().filter(|(_, one)| matches!(one.stage, Greeting::Open(_)));
+                for connection in open.map(|(connection, _)| *connection).collect::<Vec<u64>>() {
+                    self.send_finished(stage, connection);
+                }
+            }
+        }
+    }
+
+    fn connection(&self, session: u64) -> Option<u64> {
+        let open = |one: &Session| one.number == session && matches!(one.stage, Greeting::Open(_));
+        self.sessions.iter().find(|(_, one)| open(one)).map(|(connection, _)| *connection)
+    }
+}
+
+/// A point as bytes: equal if and only if every bit is.
+fn bits(point: &Accepted) -> Vec<u8> {
+    postcard::to_allocvec(point).unwrap()
+}

@@ -1,0 +1,296 @@
+//! What is trained: a small data set, a small network, and how the set is cut.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use coordinator::engine::optimisers::{self, Lbfgs, Optimiser};
+use coordinator::engine::{Counters, Snapshot};
+use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Preprocessing, Rows, Targets, Task};
+use ndarray::{Array2, s};
+use protocol::message::Welcome;
+use protocol::plan::{Set, SetPlan, ShardRef};
+use protocol::shard;
+
+use crate::random::Draw;
+
+/// Names the simulated run.
+pub(crate) const RUN: u64 = 0x5a0a1;
+
+/// All that a problem is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct ProblemPlan {
+    pub(crate) seed: u64,
+    pub(crate) arithmetic: Arithmetic,
+    pub(crate) task: Task,
+    pub(crate) features: usize,
+    pub(crate) bytes: bool,
+    pub(crate) training: u32,
+    pub(crate) test: u32,
+    pub(crate) examples_per_unit: u32,
+    pub(crate) units_per_shard: u32,
+    pub(crate) network: &'static str,
+    pub(crate) l2: f32,
+    pub(crate) memory: usize,
+    pub(crate) oddity: Oddity,
+}
+
+/// What is unusual about the numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Oddity {
+    None,
+    /// Unit 0 is silent, and the others' targets (or features, for classes) are 2^this as large:
+    /// the first scale, which comes from unit 0, does not fit them.
+    Loud(i32),
+    /// One example in eight of the training set has features 2^this as large.
+    Outliers(i32),
+    /// The test set's features are 2^this as large.
+    LoudTest(i32),
+    /// All features are 2^this as large.
+    Explosive(i32),
+    /// Features and targets are 2^these as large and all weights begin at zero, so that the first
+    /// step may lead far away. For numbers and no hidden layer only.
+    Overshoot(i32, i32),
+}
+
+impl ProblemPlan {
+    /// Three classes, `units` units of four examples, a small network.
+    pub(crate) fn plain(units: u32) -> ProblemPlan {
+        ProblemPlan {
+            seed: 7,
+            arithmetic: Arithmetic::Portable,
+            task: Task::Classes(3),
+            features: 4,
+            bytes: false,
+            training: 4 * units,
+            test: 0,
+            examples_per_unit: 4,
+            units_per_shard: 4,
+            network: "mlp:4:tanh",
+            l2: 0.0,
+            memory: 5,
+            oddity: Oddity::None,
+        }
+    }
+
+    /// Numbers to be met by a linear function, with something unusual about them.
+    pub(crate) fn odd(oddity: Oddity) -> ProblemPlan {
+        let (task, network) = (Task::Numbers(1), "linear");
+        ProblemPlan { task, network, features: 1, test: 10, oddity, ..ProblemPlan::plain(12) }
+    }
+
+    pub(crate) fn draw(draw: &mut Draw) -> ProblemPlan {
+        let classes = draw.percent(50);
+        let count = draw.between(1, 3) as u32;
+        let examples_per_unit = draw.between(1, 8) as u32;
+        let units = draw.between(1, 40) as u32;
+        let oddity = match draw.between(0, 11) {
+            0 | 1 => Oddity::Loud(draw.between(4, 40) as i32),
+            2 => Oddity::Outliers(draw.between(4, 30) as i32),
+            3 | 4 => Oddity::LoudTest(draw.between(4, 70) as i32),
+            5 => Oddity::Explosive(draw.between(20, 63) as i32),
+            6 => Oddity::Overshoot(draw.between(4, 66) as i32, draw.between(0, 76) as i32 - 20),
+            _ => Oddity::None,
+        };
+        let overshoots = matches!(oddity, Oddity::Overshoot(..));
+        let networks = ["linear", "mlp:3", "mlp:5:tanh", "mlp:4,3", "mlp:6:sigmoid"];
+        ProblemPlan {
+            seed: draw.between(0, u64::MAX - 1),
+            arithmetic: draw.of(&Arithmetic::ALL),
+            task: if classes && !overshoots { Task::Classes(count + 1) } else { Task::Numbers(count) },
+            features: draw.between(1, 6) as usize,
+            bytes: draw.percent(30) && oddity == Oddity::None,
+            training: ((units - 1) * examples_per_unit) + draw.between(1, examples_per_unit.into()) as u32,
+            test: if draw.percent(75) { draw.between(1, 40) as u32 } else { 0 },
+            examples_per_unit,
+            units_per_shard: draw.between(1, 5) as u32,
+            network: draw.of(&networks[..if overshoots { 1 } else { networks.len() }]),
+            l2: draw.of(&[0.0, 0.01]),
+            memory: draw.between(1, 6) as usize,
+            oddity,
+        }
+    }
+}
+
+/// Everything that defines the run, ready to be trained on.
+pub(crate) struct Problem {
+    pub(crate) network: Network,
+    pub(crate) arithmetic: Arithmetic,
+    pub(crate) preprocessing: Preprocessing,
+    pub(crate) training: SetPlan,
+    pub(crate) test: SetPlan,
+    training_table: Table,
+    test_table: Table,
+    /// Encoded shards by their hash.
+    pub(crate) shards: BTreeMap<[u8; 32], Vec<u8>>,
+    start: Snapshot,
+}
+
+/// The examples of one set.
+struct Table {
+    rows: Values,
+    targets: Answers,
+}
+
+enum Values {
+    Bytes(Array2<u8>),
+    Numbers(Array2<f32>),
+}
+
+enum Answers {
+    Classes(Vec<u16>),
+    Numbers(Array2<f32>),
+}
+
+impl Problem {
+    pub(crate) fn new(plan: &ProblemPlan) -> Problem {
+        let mut draw = Draw::new(plan.seed, "data");
+        let mut spec = NetworkSpec::from_shorthand(plan.network).unwrap();
+        spec.l2 = plan.l2;
+        let network = Network::new(&spec, plan.features, plan.task).unwrap();
+        let training_table = Table::draw(&mut draw, plan, Set::Training);
+        let test_table = Table::draw(&mut draw, plan, Set::Test);
+        let mut shards = BTreeMap::new();
+        let training = cut(plan, plan.training, &training_table, &mut shards);
+        let test = cut(plan, plan.test, &test_table, &mut shards);
+        let scale = if plan.bytes { 1.0 / 255.0 } else { 1.0 };
+        let settings = optimisers::Settings { memory: plan.memory, gradient_tolerance: None };
+        let start = match plan.oddity {
+            Oddity::Overshoot(..) => vec![0.0; network.parameters()],
+            _ => network.initialise(plan.seed),
+        };
+        let optimiser = Optimiser::Lbfgs(Lbfgs::new(start, settings));
+        let start = Snapshot { optimiser, scales: None, counters: Counters::default(), accepted: None };
+        let preprocessing = Preprocessing::uniform(plan.features, 0.0, scale);
+        let arithmetic = plan.arithmetic;
+        Problem {
+            network,
+            arithmetic,
+            preprocessing,
+            training,
+            test,
+            training_table,
+            test_table,
+            shards,
+            start,
+        }
+    }
+
+    /// The state before the first round.
+    pub(crate) fn start(&self) -> Snapshot {
+        self.start.clone()
+    }
+
+    pub(crate) fn cut(&self, set: Set) -> &SetPlan {
+        match set {
+            Set::Training => &self.training,
+            Set::Test => &self.test,
+        }
+    }
+
+    /// The examples of a set's unit.
+    pub(crate) fn unit(&self, set: Set, unit: u32) -> Examples<'_> {
+        let table = match set {
+            Set::Training => &self.training_table,
+            Set::Test => &self.test_table,
+        };
+        let range = self.cut(set).examples_of(unit);
+        table.examples(range.start as usize..range.end as usize, &self.preprocessing)
+    }
+
+    pub(crate) fn welcome(&self, session: u64) -> Welcome {
+        Welcome {
+            run: RUN,
+            session,
+            arithmetic: self.arithmetic,
+            network: self.network.spec().to_json(),
+            features: self.network.features() as u32,
+            task: self.network.task(),
+            preprocessing: self.preprocessing.clone(),
+            training: self.training.clone(),
+            test: self.test.clone(),
+        }
+    }
+}
+
+fn cut(
+    plan: &ProblemPlan,
+    examples: u32,
+    table: &Table,
+    shards: &mut BTreeMap<[u8; 32], Vec<u8>>,
+) -> SetPlan {
+    let ProblemPlan { examples_per_unit, units_per_shard, features, .. } = *plan;
+    let mut cut = SetPlan { examples, examples_per_unit, units_per_shard, shards: Vec::new() };
+    let preprocessing = Preprocessing::identity(features);
+    for index in 0..cut.units().div_ceil(units_per_shard) {
+        let range = cut.examples_in_shard(index);
+        let examples = table.examples(range.start as usize..range.end as usize, &preprocessing);
+        let encoded = shard::encode(&examples.features.rows, &examples.targets);
+        let hash = *blake3::hash(&encoded).as_bytes();
+        cut.shards.push(ShardRef { hash, bytes: encoded.len() as u32 });
+        shards.insert(hash, encoded);
+    }
+    cut
+}
+
+impl Table {
+    fn draw(draw: &mut Draw, plan: &ProblemPlan, set: Set) -> Table {
+        let examples = if set == Set::Training { plan.training } else { plan.test } as usize;
+        let power = |exponent: i32| (exponent as f32).exp2();
+        let mut rows = Array2::from_shape_simple_fn((examples, plan.features), || draw.number());
+        // Something to learn: targets follow the features' sum, with noise.
+        let leaning: Vec<f32> = rows.rows().into_iter().map(|row| row.sum() + 0.5 * draw.number()).collect();
+        let quiet = |example: usize| set == Set::Training && example < plan.examples_per_unit as usize;
+        let columns = plan.task.outputs();
+        let targets = match plan.task {
+            Task::Classes(classes) => {
+                let class = |leaning: &f32| {
+                    ((leaning + 2.0) * 0.25 * classes as f32).clamp(0.0, classes as f32 - 1.0)
+                };
+                Answers::Classes(leaning.iter().map(|leaning| class(leaning) as u16).collect())
+            }
+            Task::Numbers(_) => {
+                let mut targets = Array2::from_shape_fn((examples, columns as usize), |(row, column)| {
+                    leaning[row] * (1.0 + column as f32)
+                });
+                for (example, mut row) in targets.rows_mut().into_iter().enumerate() {
+                    let factor = match plan.oddity {
+                        Oddity::Loud(_) if quiet(example) => 0.0,
+                        Oddity::Loud(exponent) => power(exponent),
+                        Oddity::Overshoot(_, exponent) => power(exponent),
+                        _ => 1.0,
+                    };
+                    row.mapv_inplace(|value| value * factor);
+                }
+                Answers::Numbers(targets)
+            }
+        };
+        if plan.bytes {
+            let rows = rows.mapv(|value| ((value + 1.0) * 127.5) as u8);
+            return Table { rows: Values::Bytes(rows), targets };
+        }
+        for (example, mut row) in rows.rows_mut().into_iter().enumerate() {
+            let factor = match plan.oddity {
+                Oddity::Loud(_) if quiet(example) => 0.0,
+                Oddity::Loud(exponent) if matches!(plan.task, Task::Classes(_)) => power(exponent),
+                Oddity::Outliers(exponent) if set == Set::Training && example % 8 == 7 => power(exponent),
+                Oddity::LoudTest(exponent) if set == Set::Test => power(exponent),
+                Oddity::Explosive(exponent) | Oddity::Overshoot(exponent, _) => power(exponent),
+                _ => 1.0,
+            };
+            row.mapv_inplace(|value| value * factor);
+        }
+        Table { rows: Values::Numbers(rows), targets }
+    }
+
+    fn examples<'a>(&'a self, range: Range<usize>, preprocessing: &'a Preprocessing) -> Examples<'a> {
+        let rows = match &self.rows {
+            Values::Bytes(rows) => Rows::U8(rows.slice(s![range.clone(), ..])),
+            Values::Numbers(rows) => Rows::F32(rows.slice(s![range.clone(), ..])),
+        };
+        let targets = match &self.targets {
+            Answers::Classes(classes) => Targets::Classes(&classes[range]),
+            Answers::Numbers(numbers) => Targets::Numbers(numbers.slice(s![range, ..])),
+        };
+        Examples { features: Features { rows, preprocessing }, targets }
+    }
+}

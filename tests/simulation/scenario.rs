@@ -1,0 +1,282 @@
+//! What a simulation is made from: drawn from a seed, or written down by a test.
+
+use coordinator::engine::LocalHelp;
+
+use crate::problem::ProblemPlan;
+use crate::random::Draw;
+use crate::reference::Limits;
+
+/// All of a simulation but the chance of the moment, which comes from the same seed.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    pub(crate) seed: u64,
+    pub(crate) problem: ProblemPlan,
+    pub(crate) limits: Limits,
+    pub(crate) local_help: LocalHelp,
+    /// The volunteers; if there is a local one it comes first.
+    pub(crate) guests: Vec<Guest>,
+    /// When the training begins (and begins again after a restart), from the coordinator's start.
+    pub(crate) begin_ms: u64,
+    pub(crate) kills: Vec<Kill>,
+    /// How long the referee takes for a unit.
+    pub(crate) referee_ms: (u64, u64),
+    /// Chance that a moment between two rounds is saved as a checkpoint, in percent.
+    pub(crate) checkpoints: u64,
+    /// Whether rounds are sent to volunteers before they have work in them.
+    pub(crate) eager_rounds: bool,
+    /// Chance that a newcomer is told that all places are taken, in percent.
+    pub(crate) full: u64,
+    /// Faults end here; only who has left, or is asleep for good, stays so.
+    pub(crate) calm_ms: u64,
+}
+
+/// One volunteer.
+#[derive(Debug, Clone)]
+pub(crate) struct Guest {
+    /// Whether it is the coordinator's own worker.
+    pub(crate) local: bool,
+    pub(crate) cores: u16,
+    /// What a unit takes on one core.
+    pub(crate) unit_ms: (u64, u64),
+    /// What a message takes, either way.
+    pub(crate) latency_ms: (u64, u64),
+    /// What a download takes.
+    pub(crate) download_ms: (u64, u64),
+    /// Bytes of shards it keeps.
+    pub(crate) shard_bytes: usize,
+    /// Whether its messages go through `postMessage`.
+    pub(crate) posts: bool,
+    /// What happens to it.
+    pub(crate) happenings: Vec<(u64, Happening)>,
+    /// How it misbehaves.
+    pub(crate) manners: Manners,
+}
+
+/// What may happen to a volunteer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Happening {
+    /// It opens the page.
+    Arrive,
+    /// It closes the page; whether politely.
+    Leave(bool),
+    /// Its machine sleeps for that long.
+    Sleep(u64),
+    /// It lends that many cores from now on.
+    Cores(u16),
+    /// Its connection breaks; the coordinator and it itself notice after that long.
+    Cut(u64, u64),
+}
+
+/// For good.
+pub(crate) const FOR_EVER: u64 = u64::MAX / 4;
+
+/// Chances in percent, for each result (or download, or job).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Manners {
+    /// Reports a unit unfit instead.
+    pub(crate) lies: u64,
+    /// Reports a unit of a scalars-only round unfit instead.
+    pub(crate) lies_about_steps: u64,
+    /// Sends something malformed instead.
+    pub(crate) mangles: u64,
+    /// Gives the assignment back instead.
+    pub(crate) declines: u64,
+    /// Sends it twice.
+    pub(crate) doubles: u64,
+    /// Sends an earlier one once more.
+    pub(crate) echoes: u64,
+    /// A download brings the wrong bytes.
+    pub(crate) damages: u64,
+    /// A download fails.
+    pub(crate) misses: u64,
+    /// A compute worker dies.
+    pub(crate) crashes: u64,
+}
+
+/// The coordinator's death.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kill {
+    pub(crate) at_ms: u64,
+    pub(crate) down_ms: u64,
+    /// Whether it can still save its state, in the middle of a round as it may be.
+    pub(crate) orderly: bool,
+}
+
+impl Scenario {
+    /// An undisturbed training by these volunteers, four iterations long.
+    pub(crate) fn calm(problem: ProblemPlan, guests: Vec<Guest>) -> Scenario {
+        Scenario {
+            seed: 0,
+            problem,
+            limits: Limits { iterations: 4, accuracy: None },
+            local_help: LocalHelp::Never,
+            guests,
+            begin_ms: 0,
+            kills: Vec::new(),
+            referee_ms: (1, 1),
+            checkpoints: 0,
+            eager_rounds: true,
+            full: 0,
+            calm_ms: 0,
+        }
+    }
+
+    pub(crate) fn draw(seed: u64) -> Scenario {
+        let mut draw = Draw::new(seed, "scenario");
+        let draw = &mut draw;
+        let problem = ProblemPlan::draw(draw);
+        let limits = Limits {
+            iterations: draw.between(3, 8),
+            accuracy: draw.percent(20).then(|| draw.between(1, 9) as f64 / 10.0),
+        };
+        // How long a unit takes on an ordinary core, and so how long all takes.
+        let unit_ms = draw.of(&[1, 5, 20, 80]);
+        let calm_ms = draw.of(&[2_000, 10_000, 40_000]);
+        let has_local = draw.percent(50);
+        let mut guests = Vec::new();
+        if has_local {
+            guests.push(Guest {
+                local: true,
+                latency_ms: (0, 1),
+                download_ms: (0, 1),
+                ..Guest::draw(draw, unit_ms)
+            });
+        }
+        let others = draw.between(u64::from(!has_local), 6);
+        for number in 0..others {
+            let mut guest = Guest::draw(draw, unit_ms);
+            let anchor = number == 0 && !has_local;
+            guest.arrive(draw, if anchor { calm_ms / 2 } else { calm_ms });
+            guest.suffer(draw, calm_ms, anchor);
+            guests.push(guest);
+        }
+        let kills = (0..draw.of(&[0, 0, 1, 1, 2, 3])).map(|_| Kill {
+            at_ms: draw.between(1, calm_ms),
+            down_ms: draw.of(&[1, 100, 3_000]),
+            orderly: draw.percent(40),
+        });
+        let kills = kills.collect();
+        Scenario {
+            seed,
+            problem,
+            limits,
+            local_help: draw.of(&[LocalHelp::Never, LocalHelp::Always, LocalHelp::Auto]),
+            guests,
+            begin_ms: draw.of(&[0, 50, 1_500]),
+            kills,
+            referee_ms: draw.of(&[(0, 1), (1, 50), (500, 2_000)]),
+            checkpoints: draw.of(&[20, 60, 100]),
+            eager_rounds: draw.percent(50),
+            full: draw.of(&[0, 0, 30]),
+            calm_ms,
+        }
+    }
+}
+
+impl Guest {
+    /// A well-behaved volunteer that is there from the beginning.
+    pub(crate) fn steady(unit_ms: u64) -> Guest {
+        Guest {
+            local: false,
+            cores: 1,
+            unit_ms: (unit_ms, unit_ms),
+            latency_ms: (5, 5),
+            download_ms: (10, 10),
+            shard_bytes: worker::SHARD_CACHE_BYTES,
+            posts: false,
+            happenings: vec![(0, Happening::Arrive)],
+            manners: Manners::default(),
+        }
+    }
+
+    /// One that is asleep for good from some moment on.
+    pub(crate) fn asleep_from(at_ms: u64, unit_ms: u64) -> Guest {
+        let happenings = vec![(0, Happening::Arrive), (at_ms, Happening::Sleep(FOR_EVER))];
+        Guest { happenings, ..Guest::steady(unit_ms) }
+    }
+
+    /// One that comes later.
+    pub(crate) fn from(at_ms: u64, unit_ms: u64) -> Guest {
+        Guest { happenings: vec![(at_ms, Happening::Arrive)], ..Guest::steady(unit_ms) }
+    }
+
+    /// The coordinator's own worker.
+    pub(crate) fn own(unit_ms: u64) -> Guest {
+        Guest {
+            local: true,
+            latency_ms: (0, 0),
+            download_ms: (0, 0),
+            happenings: Vec::new(),
+            ..Guest::steady(unit_ms)
+        }
+    }
+
+    fn draw(draw: &mut Draw, unit_ms: u64) -> Guest {
+        let pace = draw.of(&[unit_ms, unit_ms, 3 * unit_ms, 50 * unit_ms]);
+        let latency_ms = draw.of(&[(1, 2), (5, 40), (100, 600)]);
+        Guest {
+            cores: draw.of(&[1, 1, 2, 4]),
+            unit_ms: (pace, draw.of(&[pace, 2 * pace])),
+            latency_ms,
+            download_ms: draw.of(&[(1, 5), (20, 400)]),
+            shard_bytes: draw.of(&[worker::SHARD_CACHE_BYTES, worker::SHARD_CACHE_BYTES, 200]),
+            posts: draw.percent(30),
+            happenings: Vec::new(),
+            ..Guest::steady(pace)
+        }
+    }
+
+    fn arrive(&mut self, draw: &mut Draw, latest_ms: u64) {
+        let at_ms = if draw.percent(60) { 0 } else { draw.between(0, latest_ms) };
+        self.happenings.push((at_ms, Happening::Arrive));
+    }
+
+    /// Draws what happens to it and how it misbehaves. An anchor is there, awake and lends a core
+    /// when all is calm.
+    fn suffer(&mut self, draw: &mut Draw, calm_ms: u64, anchor: bool) {
+        for _ in 0..draw.of(&[0, 0, 1, 3]) {
+            let at_ms = draw.between(0, calm_ms);
+            let left_ms = calm_ms - at_ms;
+            match draw.between(0, 3) {
+                0 => {
+                    let ms = if anchor || draw.percent(60) { draw.between(0, left_ms) } else { FOR_EVER };
+                    self.happenings.push((at_ms, Happening::Sleep(ms)));
+                }
+                1 => {
+                    self.happenings.push((at_ms, Happening::Cores(0)));
+                    if anchor || draw.percent(70) {
+                        let back_ms = at_ms + draw.between(0, left_ms);
+                        self.happenings.push((back_ms, Happening::Cores(draw.between(1, 3) as u16)));
+                    }
+                }
+                2 => {
+                    let notices = draw.of(&[(0, 0), (10_000, 5), (5, 10_000), (300, 300)]);
+                    self.happenings.push((at_ms, Happening::Cut(notices.0, notices.1)));
+                }
+                _ => {
+                    self.happenings.push((at_ms, Happening::Leave(draw.percent(50))));
+                    if anchor || draw.percent(50) {
+                        self.happenings.push((at_ms + draw.between(0, left_ms), Happening::Arrive));
+                    }
+                }
+            }
+        }
+        if anchor {
+            // Whatever came of the above, which may overlap.
+            self.happenings.push((calm_ms, Happening::Cores(1)));
+            self.happenings.push((calm_ms, Happening::Arrive));
+        }
+        let mut chance = |likely: u64, percent: u64| if draw.percent(likely) { percent } else { 0 };
+        self.manners = Manners {
+            lies: if anchor { 0 } else { chance(15, 10) },
+            lies_about_steps: if anchor { 0 } else { chance(15, 50) },
+            mangles: if anchor { 0 } else { chance(15, 20) },
+            declines: chance(20, 30),
+            doubles: chance(25, 50),
+            echoes: chance(25, 30),
+            damages: chance(25, 40),
+            misses: chance(25, 40),
+            crashes: if anchor { 0 } else { chance(15, 10) },
+        };
+    }
+}

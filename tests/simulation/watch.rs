@@ -1,0 +1,186 @@
+//! What must be true of the engine at every moment, seen from outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use coordinator::engine::{Engine, Input, OUTSTANDING_MAX, Output, REST_MS};
+use protocol::plan::{Assignment, RoundPlan};
+
+/// Follows the engine's inputs and outputs. Its methods panic when something is wrong.
+#[derive(Default)]
+pub(crate) struct Watch {
+    members: BTreeMap<u64, Member>,
+    plan: Option<RoundPlan>,
+    /// Units of the open round whose result was counted.
+    counted: BTreeSet<u32>,
+    last_round: u64,
+    last_assignment: u64,
+    /// The referee looks into the open round: some units are with nobody.
+    suspicion: bool,
+    /// Groups that were handed out more than once.
+    pub(crate) backups: u64,
+    /// Results that came second.
+    pub(crate) overtaken: u64,
+}
+
+struct Member {
+    cores: u16,
+    local: bool,
+    /// What it has not answered.
+    owes: BTreeMap<u64, Vec<u32>>,
+    rests_until_ms: u64,
+}
+
+/// What an input may change.
+pub(crate) struct Before {
+    /// The assignment's units, if the input is a result that was asked for.
+    answers: Option<Vec<u32>>,
+    done: Option<u32>,
+}
+
+impl Watch {
+    /// Notes an input that is about to be handled.
+    pub(crate) fn before(&mut self, now_ms: u64, engine: &Engine, input: &Input) -> Before {
+        let mut answers = None;
+        match input {
+            Input::Joined { session, cores, local, .. } => {
+                let member =
+                    Member { cores: *cores, local: *local, owes: BTreeMap::new(), rests_until_ms: 0 };
+                self.members.insert(*session, member);
+            }
+            Input::Left { session } => {
+                self.members.remove(session);
+            }
+            Input::Cores { session, cores } => {
+                if let Some(member) = self.members.get_mut(session) {
+                    member.cores = *cores;
+                }
+            }
+            Input::Result { session, header, .. } => answers = self.answered(*session, header.assignment),
+            Input::Unfit { session, unfit } => {
+                self.answered(*session, unfit.assignment);
+            }
+            Input::Declined { session, assignment } => {
+                let asked = self.answered(*session, *assignment).is_some();
+                if let Some(member) = self.members.get_mut(session).filter(|member| asked && member.cores > 0)
+                {
+                    member.rests_until_ms = now_ms + REST_MS;
+                }
+            }
+            _ => {}
+        }
+        Before { answers, done: engine.round_progress().map(|(done, _)| done) }
+    }
+
+    /// Checks what came of the input.
+    pub(crate) fn after(&mut self, now_ms: u64, engine: &Engine, before: Before, outputs: &[Output]) {
+        let mut completed = false;
+        let mut dismissed = false;
+        for output in outputs {
+            match output {
+                Output::OpenRound { plan, .. } => self.open(plan),
+                Output::Assign { session, assignment } => {
+                    // All of the round before is settled by then.
+                    self.assign(now_ms, *session, assignment);
+                }
+                Output::Dismiss { session, .. } => {
+                    dismissed = true;
+                    assert!(self.members.remove(session).is_some(), "only those present are dismissed");
+                }
+                Output::Measure { .. } => self.suspicion = true,
+                Output::Accepted(_) | Output::Between => {
+                    if let Some(answers) = &before.answers {
+                        completed = true;
+                        self.count(answers);
+                        let units = self.plan.as_ref().map_or(0, RoundPlan::units);
+                        assert_eq!(self.counted.len() as u32, units, "a round ends with all its units");
+                    }
+                    self.plan = None;
+                }
+                Output::Finished(_) => self.plan = None,
+                Output::Note(_) => {}
+            }
+        }
+        if let (false, false, Some(answers), Some(done)) = (completed, dismissed, before.answers, before.done)
+        {
+            let now_done = engine.round_progress().map_or(0, |(done, _)| done);
+            if now_done == done {
+                let all_counted = answers.iter().all(|unit| self.counted.contains(unit));
+                assert!(all_counted, "a result is refused only if another was first");
+                self.overtaken += 1;
+            } else {
+                self.count(&answers);
+                assert_eq!(now_done as usize, self.counted.len(), "progress counts units once");
+            }
+        } else if let (Some(_), Some((done, _))) = (&self.plan, engine.round_progress()) {
+            assert_eq!(done as usize, self.counted.len(), "nothing but results makes progress");
+        }
+        assert!(engine.wake_ms().is_none_or(|at_ms| at_ms > now_ms), "the engine wants to be woken at once");
+        self.check_idleness(now_ms);
+    }
+
+    fn open(&mut self, plan: &RoundPlan) {
+        assert!(plan.round > self.last_round, "a round's number is used once");
+        self.last_round = plan.round;
+        self.plan = Some(plan.clone());
+        self.counted.clear();
+        self.suspicion = false;
+        for member in self.members.values_mut() {
+            member.owes.clear();
+        }
+    }
+
+    fn assign(&mut self, now_ms: u64, session: u64, assignment: &Assignment) {
+        let plan = self.plan.as_ref().expect("work is given while a round is open");
+        assert_eq!(assignment.round, plan.round);
+        assert!(assignment.assignment > self.last_assignment, "an assignment's number is used once");
+        self.last_assignment = assignment.assignment;
+        let units: Vec<u32> = assignment.units.iter().cloned().flatten().collect();
+        assert!(!units.is_empty() && units.is_sorted_by(|a, b| a < b));
+        let parts: BTreeSet<usize> = units.iter().map(|unit| plan.locate(*unit).expect("a unit").0).collect();
+        assert_eq!(parts.len(), 1, "an assignment keeps to one part");
+        assert!(units.iter().all(|unit| !self.counted.contains(unit)), "nobody is asked what is known");
+        let held =
+            |member: &Member| member.owes.values().any(|owed| owed.iter().any(|unit| units.contains(unit)));
+        if self.members.values().any(held) {
+            let same = self.members.values().any(|member| member.owes.values().any(|owed| *owed == units));
+            assert!(same, "what is out is copied whole");
+            self.backups += 1;
+        }
+        let member = self.members.get_mut(&session).expect("only those present are given work");
+        assert!(member.cores > 0, "who pauses gets no work");
+        assert!(member.rests_until_ms <= now_ms, "who gave work back rests");
+        member.owes.insert(assignment.assignment, units);
+        assert!(
+            member.owes.len() <= OUTSTANDING_MAX,
+            "a volunteer is asked for {} things",
+            member.owes.len()
+        );
+    }
+
+    fn answered(&mut self, session: u64, assignment: u64) -> Option<Vec<u32>> {
+        self.members.get_mut(&session)?.owes.remove(&assignment)
+    }
+
+    fn count(&mut self, units: &[u32]) {
+        for unit in units {
+            assert!(self.counted.insert(*unit), "unit {unit} is counted twice");
+        }
+    }
+
+    /// While units are free, all who can work have as much as they may have.
+    fn check_idleness(&self, now_ms: u64) {
+        let Some(plan) = self.plan.as_ref().filter(|_| !self.suspicion) else { return };
+        let owed: BTreeSet<u32> =
+            self.members.values().flat_map(|member| member.owes.values().flatten()).copied().collect();
+        if (0..plan.units()).all(|unit| self.counted.contains(&unit) || owed.contains(&unit)) {
+            return;
+        }
+        for (session, member) in &self.members {
+            let works = member.cores > 0 && !member.local && member.rests_until_ms <= now_ms;
+            assert!(
+                !works || member.owes.len() == OUTSTANDING_MAX,
+                "session {session} idles while units are free"
+            );
+        }
+    }
+}
