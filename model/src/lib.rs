@@ -9,6 +9,7 @@
 //! What the bits promise does not cover is the payload and sign of a NaN, which the hardware may choose.
 
 mod arithmetic;
+mod compile;
 mod digest;
 pub mod exact;
 mod examples;
@@ -19,6 +20,8 @@ pub mod known_answer;
 mod layers;
 mod loss;
 mod network;
+mod shape;
+mod smooth;
 mod spec;
 mod trial_point;
 
@@ -26,6 +29,7 @@ pub use arithmetic::{Arithmetic, UnknownArithmetic};
 pub use digest::weights_digest;
 pub use examples::{Examples, Features, Preprocessing, Rows, Targets};
 pub use network::{Network, ParameterBlock, Scratch};
+pub use shape::Shape;
 pub use spec::{
     Activation, DenseSpec, LayerSpec, LossSpec, MAX_FEATURES, MAX_LAYERS, MAX_PARAMETERS, MAX_UNITS,
     NetworkSpec, SpecError, Task,

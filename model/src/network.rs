@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use crate::arithmetic::Arithmetic;
+use crate::compile::{self, Compiled};
 use crate::examples::{Examples, Features, Targets};
 use crate::initialise;
 use crate::kernels::{Kernel, Workspace};
-use crate::layers::dense::Dense;
+use crate::layers::{Means, Seen, Step};
 use crate::loss;
-use crate::spec::{
-    Activation, LayerSpec, MAX_FEATURES, MAX_LAYERS, MAX_PARAMETERS, MAX_UNITS, NetworkSpec, SpecError, Task,
-};
+use crate::shape::Shape;
+use crate::spec::{NetworkSpec, SpecError, Task};
 
 /// The most examples that go through the network at a time, so that activations stay in the cache. No result depends
 /// on it, because gradients accumulate in the order of the examples.
@@ -21,15 +21,18 @@ const SUB_BATCH_VALUES: usize = 1 << 20;
 
 /// A validated network with a flat parameter vector.
 ///
-/// The vector holds, layer after layer, the weights `[inputs, outputs]` in row-major order and then the biases
-/// `[outputs]`, without padding; [`Network::layout`] tells where.
+/// The vector holds each layer's parameters after the last's, in row-major order without padding, for example a dense
+/// layer's weights `[inputs, outputs]` and then its biases `[outputs]`; [`Network::layout`] tells where.
 #[derive(Clone, Debug)]
 pub struct Network {
     spec: NetworkSpec,
     task: Task,
-    features: usize,
-    layers: Vec<Dense>,
+    /// The shape of an example, then of each layer's answer.
+    shapes: Vec<Shape>,
+    steps: Vec<Step>,
     layout: Vec<ParameterBlock>,
+    /// How each block of the layout starts.
+    starts: Vec<initialise::Start>,
     parameters: usize,
 }
 
@@ -50,22 +53,9 @@ impl Network {
     /// Checks `spec` against the data's number of features and the task, and appends the output layer: dense, without
     /// an activation, as wide as the task asks.
     pub fn new(spec: &NetworkSpec, features: usize, task: Task) -> Result<Network, SpecError> {
-        check_ends(spec, features, task)?;
-        let mut network = Network {
-            spec: spec.clone(),
-            task,
-            features,
-            layers: Vec::new(),
-            layout: Vec::new(),
-            parameters: 0,
-        };
-        for layer in &spec.layers {
-            match layer {
-                LayerSpec::Dense(dense) => network.push_dense(dense.units, dense.activation)?,
-            }
-        }
-        network.push_dense(task.outputs(), Activation::None)?;
-        Ok(network)
+        let Compiled { shapes, steps, layout, starts } = compile::compile(spec, features, task)?;
+        let parameters = layout.last().map_or(0, |block| block.range.end);
+        Ok(Network { spec: spec.clone(), task, shapes, steps, layout, starts, parameters })
     }
 
     /// The specification this network was made from.
@@ -80,7 +70,19 @@ impl Network {
 
     /// How many features an example has.
     pub fn features(&self) -> usize {
-        self.features
+        self.shapes[0].len()
+    }
+
+    /// The shape of an example, then of what each layer of the specification and at last the output layer makes of it.
+    pub fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+
+    /// The shapes in one line, without repetitions: `784-128-10`.
+    pub fn outline(&self) -> String {
+        let mut shapes = self.shapes.clone();
+        shapes.dedup();
+        shapes.iter().map(Shape::to_string).collect::<Vec<_>>().join("-")
     }
 
     /// The number of classes or of target columns.
@@ -102,8 +104,8 @@ impl Network {
     /// weight block has a random stream of its own (ChaCha8, keyed by the seed and the block's name).
     pub fn initialise(&self, seed: u64) -> Vec<f32> {
         let mut weights = vec![0.0; self.parameters];
-        for (layer, blocks) in self.layers.iter().zip(self.layout.chunks_exact(2)) {
-            initialise::dense(layer, &blocks[0].name, seed, &mut weights);
+        for (block, start) in self.layout.iter().zip(&self.starts) {
+            start.fill(&block.name, seed, &mut weights[block.range.clone()]);
         }
         weights
     }
@@ -240,7 +242,7 @@ impl Network {
         for first in (0..features.len()).step_by(self.sub_batch()) {
             let count = self.sub_batch().min(features.len() - first);
             self.forward(kernel, scratch, weights, features, first, count);
-            let answers = &mut scratch.activations[self.layers.len()][..count * width];
+            let answers = &mut scratch.activations[self.steps.len()][..count * width];
             if let Task::Classes(_) = self.task {
                 loss::softmax(answers, width);
             }
@@ -248,44 +250,13 @@ impl Network {
         }
     }
 
-    fn push_dense(&mut self, units: u32, activation: Activation) -> Result<(), SpecError> {
-        let index = self.layers.len();
-        if units == 0 || units > MAX_UNITS {
-            return Err(SpecError::Units { layer: index + 1, units });
-        }
-        let inputs = self.layers.last().map_or(self.features, |layer| layer.outputs);
-        // At most 2^24 * 2^20 + 2^20 + 2^28: far from overflowing.
-        let parameters = self.parameters as u64 + (inputs as u64 + 1) * u64::from(units);
-        if parameters > MAX_PARAMETERS as u64 {
-            return Err(SpecError::TooManyParameters { layer: index + 1, inputs, units, parameters });
-        }
-        let outputs = units as usize;
-        let weight = self.parameters..self.parameters + inputs * outputs;
-        let bias = weight.end..weight.end + outputs;
-        self.parameters = bias.end;
-        self.layout.push(ParameterBlock {
-            name: format!("layers.{index}.weight"),
-            shape: vec![inputs, outputs],
-            range: weight.clone(),
-            is_weight: true,
-        });
-        self.layout.push(ParameterBlock {
-            name: format!("layers.{index}.bias"),
-            shape: vec![outputs],
-            range: bias.clone(),
-            is_weight: false,
-        });
-        self.layers.push(Dense { inputs, outputs, activation, weight, bias });
-        Ok(())
-    }
-
     /// How many examples go through the network at a time.
     fn sub_batch(&self) -> usize {
-        let widest = self.layers.iter().map(|layer| layer.inputs.max(layer.outputs)).max().unwrap_or(1);
+        let widest = self.steps.iter().map(|step| step.inputs.max(step.outputs)).max().unwrap_or(1);
         (SUB_BATCH_VALUES / widest).clamp(1, SUB_BATCH)
     }
 
-    /// Fills `scratch.activations`: the preprocessed inputs, then each layer's outputs, for examples `first ..` of a
+    /// Fills `scratch.activations`: the preprocessed inputs, then each step's outputs, for examples `first ..` of a
     /// sub-batch of `count`.
     fn forward(
         &self,
@@ -297,19 +268,17 @@ impl Network {
         count: usize,
     ) {
         assert_eq!(weights.len(), self.parameters, "weights of another network");
-        assert_eq!(features.width(), self.features, "rows of another width");
-        assert_eq!(features.preprocessing.len(), self.features, "preprocessing of another width");
+        assert_eq!(features.width(), self.features(), "rows of another width");
+        assert_eq!(features.preprocessing.len(), self.features(), "preprocessing of another width");
         scratch.make_room(self);
-        features.preprocessing.apply(
-            &features.rows,
-            first,
-            &mut scratch.activations[0][..count * self.features],
-        );
-        for (i, layer) in self.layers.iter().enumerate() {
-            let (before, after) = scratch.activations.split_at_mut(i + 1);
-            let inputs = &before[i][..count * layer.inputs];
-            let outputs = &mut after[0][..count * layer.outputs];
-            layer.forward(kernel, &mut scratch.workspace, weights, inputs, outputs);
+        let Scratch { activations, workspace, .. } = scratch;
+        let inputs = &mut activations[0][..count * self.features()];
+        features.preprocessing.apply(&features.rows, first, inputs);
+        let mut means = Means { kernel, workspace, weights };
+        for (i, step) in self.steps.iter().enumerate() {
+            let (before, after) = activations.split_at_mut(i + 1);
+            let inputs = &before[i][..count * step.inputs];
+            step.forward(&mut means, inputs, &mut after[0][..count * step.outputs]);
         }
     }
 
@@ -323,7 +292,7 @@ impl Network {
         losses: &mut [f32],
     ) -> u32 {
         let width = self.outputs();
-        let outputs = &mut scratch.activations[self.layers.len()][..count * width];
+        let outputs = &mut scratch.activations[self.steps.len()][..count * width];
         match (self.task, targets) {
             (Task::Classes(_), Targets::Classes(classes)) => {
                 loss::softmax_cross_entropy(outputs, width, &classes[first..first + count], losses)
@@ -346,21 +315,18 @@ impl Network {
         count: usize,
         gradient: &mut [f32],
     ) {
-        let Scratch { activations, deltas: [delta, input_delta], workspace } = scratch;
+        let Scratch { activations, deltas: [delta, input_delta_buffer], workspace } = scratch;
+        let mut means = Means { kernel, workspace, weights };
         let answers = count * self.outputs();
-        delta[..answers].copy_from_slice(&activations[self.layers.len()][..answers]);
-        for (i, layer) in self.layers.iter().enumerate().rev() {
-            layer.backward(
-                kernel,
-                workspace,
-                weights,
-                &activations[i][..count * layer.inputs],
-                &activations[i + 1][..count * layer.outputs],
-                &mut delta[..count * layer.outputs],
-                gradient,
-                (i > 0).then(|| &mut input_delta[..count * layer.inputs]),
-            );
-            std::mem::swap(delta, input_delta);
+        delta[..answers].copy_from_slice(&activations[self.steps.len()][..answers]);
+        for (i, step) in self.steps.iter().enumerate().rev() {
+            let seen = Seen {
+                inputs: &activations[i][..count * step.inputs],
+                outputs: &activations[i + 1][..count * step.outputs],
+            };
+            let input_delta = (i > 0).then(|| &mut input_delta_buffer[..count * step.inputs]);
+            step.backward(&mut means, seen, &mut delta[..count * step.outputs], gradient, input_delta);
+            std::mem::swap(delta, input_delta_buffer);
         }
     }
 }
@@ -368,9 +334,9 @@ impl Network {
 /// The buffers of a computation. They grow to what the network needs at the first call and are reused after that.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// The inputs of a sub-batch, then each layer's outputs, row-major.
+    /// The inputs of a sub-batch, then each step's outputs, row-major.
     activations: Vec<Vec<f32>>,
-    /// Derivatives by a layer's outputs and by its inputs, taking turns.
+    /// Derivatives by a step's outputs and by its inputs, taking turns.
     deltas: [Vec<f32>; 2],
     workspace: Workspace,
 }
@@ -383,14 +349,14 @@ impl Scratch {
 
     fn make_room(&mut self, network: &Network) {
         let examples = network.sub_batch();
-        if self.activations.len() < network.layers.len() + 1 {
-            self.activations.resize_with(network.layers.len() + 1, Vec::new);
+        if self.activations.len() < network.steps.len() + 1 {
+            self.activations.resize_with(network.steps.len() + 1, Vec::new);
         }
-        grow(&mut self.activations[0], examples * network.features);
-        for (layer, outputs) in network.layers.iter().zip(&mut self.activations[1..]) {
-            grow(outputs, examples * layer.outputs);
+        grow(&mut self.activations[0], examples * network.features());
+        for (step, outputs) in network.steps.iter().zip(&mut self.activations[1..]) {
+            grow(outputs, examples * step.outputs);
         }
-        let widest = network.layers.iter().map(|layer| layer.outputs).max().unwrap_or(0);
+        let widest = network.steps.iter().map(|step| step.outputs).max().unwrap_or(0);
         for delta in &mut self.deltas {
             grow(delta, examples * widest);
         }
@@ -403,28 +369,61 @@ fn grow(buffer: &mut Vec<f32>, length: usize) {
     }
 }
 
-/// The checks that do not belong to one layer.
-fn check_ends(spec: &NetworkSpec, features: usize, task: Task) -> Result<(), SpecError> {
-    if spec.layers.len() > MAX_LAYERS {
-        return Err(SpecError::TooManyLayers { layers: spec.layers.len() });
-    }
-    if features == 0 || features > MAX_FEATURES {
-        return Err(SpecError::Features { features });
-    }
-    match task {
-        Task::Classes(classes) if !(2..=1 << 16).contains(&classes) => {
-            return Err(SpecError::Classes { classes });
+#[cfg(test)]
+mod tests {
+    use ndarray::ArrayView2;
+
+    use super::*;
+    use crate::examples::{Preprocessing, Rows};
+
+    /// Specifications that have every layer, with the number of their features.
+    const NETWORKS: [(&str, usize); 1] = [(
+        r#"{"layers": [{"kind": "dense", "units": 19, "activation": "leaky-relu"},
+            {"kind": "dense", "units": 33, "activation": "gelu"}, {"kind": "dense", "units": 17, "activation": "silu"},
+            {"kind": "dense", "units": 6, "activation": "softplus"}]}"#,
+        13,
+    )];
+
+    /// On ordinary numbers, subnormal and huge ones, and with infinities among them; which NaN it is may differ.
+    #[test]
+    fn every_path_gives_the_same_bits() {
+        let bits = |values: &[f32]| -> Vec<u32> {
+            values.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
+        };
+        for (json, features) in NETWORKS {
+            let spec = NetworkSpec::from_json(json).unwrap();
+            let network = Network::new(&spec, features, Task::Classes(3)).unwrap();
+            let weights = network.initialise(5);
+            let preprocessing = Preprocessing::identity(features);
+            for size in [1.0, 1e-39, 1e30, f32::INFINITY] {
+                let rows: Vec<f32> = (0..7 * features)
+                    .map(|i| if i % 5 == 0 { size } else { 1.0 } * ((i * 37 % 101) as f32 / 50.0 - 1.0))
+                    .collect();
+                let examples = Examples {
+                    features: Features {
+                        rows: Rows::F32(ArrayView2::from_shape((7, features), &rows).unwrap()),
+                        preprocessing: &preprocessing,
+                    },
+                    targets: Targets::Classes(&[0, 1, 2, 0, 1, 2, 1]),
+                };
+                for arithmetic in Arithmetic::ALL {
+                    let mut results = Kernel::all(arithmetic).into_iter().map(|kernel| {
+                        let (mut gradient, mut losses) = (vec![0.0; network.parameters()], [0.0; 7]);
+                        let scratch = &mut Scratch::new();
+                        network.gradient_with(
+                            kernel,
+                            scratch,
+                            &weights,
+                            &examples,
+                            &mut gradient,
+                            &mut losses,
+                        );
+                        (bits(&gradient), bits(&losses))
+                    });
+                    let first = results.next().expect("there is always a path");
+                    assert!(results.all(|result| result == first), "{json} with {size} in {arithmetic}");
+                }
+            }
         }
-        Task::Numbers(columns) if !(1..=MAX_UNITS).contains(&columns) => {
-            return Err(SpecError::TargetColumns { columns });
-        }
-        _ => {}
-    }
-    if !(spec.l2.is_finite() && spec.l2 >= 0.0) {
-        return Err(SpecError::L2 { l2: spec.l2 });
-    }
-    match spec.loss {
-        Some(written) if written != task.loss() => Err(SpecError::Loss { written, suitable: task.loss() }),
-        _ => Ok(()),
     }
 }

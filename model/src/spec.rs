@@ -18,6 +18,10 @@ pub const MAX_PARAMETERS: usize = 1 << 28;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSpec {
+    /// The shape of an example, `[channels, height, width]`, for layers that see images; its values lie in row-major
+    /// order. By default the features have no arrangement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<[u32; 3]>,
     /// The hidden layers, first to last.
     #[serde(default)]
     pub layers: Vec<LayerSpec>,
@@ -50,15 +54,23 @@ pub struct DenseSpec {
 
 /// The function a unit applies to its weighted sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// `max(z, 0)`.
     #[default]
     Relu,
+    /// `z` from 0 on, `0.01 z` below.
+    LeakyRelu,
     /// The hyperbolic tangent.
     Tanh,
     /// `1 / (1 + exp(-z))`.
     Sigmoid,
+    /// `z` times the normal distribution function of `z`.
+    Gelu,
+    /// `z / (1 + exp(-z))`.
+    Silu,
+    /// `ln(1 + exp(z))`.
+    Softplus,
     /// The sum itself.
     None,
 }
@@ -67,8 +79,12 @@ impl Activation {
     fn from_name(name: &str) -> Option<Activation> {
         Some(match name {
             "relu" => Activation::Relu,
+            "leaky-relu" => Activation::LeakyRelu,
             "tanh" => Activation::Tanh,
             "sigmoid" => Activation::Sigmoid,
+            "gelu" => Activation::Gelu,
+            "silu" => Activation::Silu,
+            "softplus" => Activation::Softplus,
             "none" => Activation::None,
             _ => return None,
         })
@@ -180,7 +196,9 @@ pub enum SpecError {
         text: String,
     },
     /// An activation in the shorthand that does not exist.
-    #[error("unknown activation \"{name}\": use relu, tanh, sigmoid or none")]
+    #[error(
+        "unknown activation \"{name}\": use relu, leaky-relu, tanh, sigmoid, gelu, silu, softplus or none"
+    )]
     UnknownActivation {
         /// What was written.
         name: String,
@@ -224,6 +242,16 @@ pub enum SpecError {
     #[error("the data has {features} features; a network needs 1 to {MAX_FEATURES}")]
     Features {
         /// How many the data has.
+        features: usize,
+    },
+    /// An input shape that does not hold the data's features.
+    #[error(
+        "input: {shape:?} does not hold the {features} features of the data; channels x height x width must"
+    )]
+    Input {
+        /// What was written: channels, height, width.
+        shape: [u32; 3],
+        /// How many features the data has.
         features: usize,
     },
     /// A number of classes that is no choice, or does not fit a label.

@@ -1,5 +1,7 @@
 //! Loss and gradient of random small networks, against a network written out in `f64` and its finite differences.
 
+mod reference;
+
 use model::{
     Activation, Arithmetic, DenseSpec, Examples, Features, LayerSpec, Network, NetworkSpec, Preprocessing,
     Rows, Scratch, Targets, Task,
@@ -56,31 +58,14 @@ impl Case {
 
     fn reference_loss(&self, weights: &[f64], example: usize) -> f64 {
         let raw = self.rows.row(example);
-        let mut values: Vec<f64> = raw
+        let values = raw
             .iter()
             .zip(&self.preprocessing.offset)
             .zip(&self.preprocessing.scale)
             .map(|((&raw, &offset), &scale)| f64::from((raw - offset) * scale))
             .collect();
-        for (i, blocks) in self.network.layout().chunks_exact(2).enumerate() {
-            let (weight, bias) = (&weights[blocks[0].range.clone()], &weights[blocks[1].range.clone()]);
-            let activation = match self.network.spec().layers.get(i) {
-                Some(LayerSpec::Dense(dense)) => dense.activation,
-                None => Activation::None,
-            };
-            values = (0..bias.len())
-                .map(|j| {
-                    let products = values.iter().enumerate().map(|(p, x)| x * weight[p * bias.len() + j]);
-                    let z = bias[j] + products.sum::<f64>();
-                    match activation {
-                        Activation::Relu => z.max(0.0),
-                        Activation::Tanh => z.tanh(),
-                        Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
-                        Activation::None => z,
-                    }
-                })
-                .collect();
-        }
+        let network = &self.network;
+        let values = reference::outputs(network.spec(), network.outputs(), weights, values);
         match self.network.task() {
             Task::Classes(_) => {
                 let sum: f64 = values.iter().map(|z| z.exp()).sum();
@@ -96,12 +81,16 @@ impl Case {
 }
 
 fn activation() -> impl Strategy<Value = Activation> {
-    prop_oneof![
-        Just(Activation::Relu),
-        Just(Activation::Tanh),
-        Just(Activation::Sigmoid),
-        Just(Activation::None)
-    ]
+    prop::sample::select(vec![
+        Activation::Relu,
+        Activation::LeakyRelu,
+        Activation::Tanh,
+        Activation::Sigmoid,
+        Activation::Gelu,
+        Activation::Silu,
+        Activation::Softplus,
+        Activation::None,
+    ])
 }
 
 fn case(max_examples: usize) -> impl Strategy<Value = Case> {
@@ -319,8 +308,13 @@ fn penalty_and_its_gradient_agree() {
 /// A run that has diverged must be seen to have: nothing on the way turns NaN or infinity into an ordinary number.
 #[test]
 fn non_finite_weights_flow_through() {
-    for name in ["mlp:4", "mlp:4:tanh", "mlp:4:sigmoid", "mlp:4:none"] {
-        let network = Network::new(&NetworkSpec::from_shorthand(name).unwrap(), 3, Task::Classes(2)).unwrap();
+    for name in ["relu", "leaky-relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "none"] {
+        let network = Network::new(
+            &NetworkSpec::from_shorthand(&format!("mlp:4:{name}")).unwrap(),
+            3,
+            Task::Classes(2),
+        )
+        .unwrap();
         let rows = Array2::from_elem((2, 3), 1.0f32);
         let preprocessing = Preprocessing::identity(3);
         let examples = Examples {

@@ -1,7 +1,7 @@
 //! What people write to describe networks: what is accepted, and what the answer is where it is not.
 
 use model::{
-    Activation, DenseSpec, LayerSpec, LossSpec, MAX_LAYERS, Network, NetworkSpec, SpecError, Task,
+    Activation, DenseSpec, LayerSpec, LossSpec, MAX_LAYERS, Network, NetworkSpec, Shape, SpecError, Task,
     weights_digest,
 };
 
@@ -14,6 +14,7 @@ fn shorthands() {
     let layers = |shorthand: &str| NetworkSpec::from_shorthand(shorthand).unwrap().layers;
     assert_eq!(layers("mlp:128,64"), [dense(128, Activation::Relu), dense(64, Activation::Relu)]);
     assert_eq!(layers("mlp:128, 64:tanh"), [dense(128, Activation::Tanh), dense(64, Activation::Tanh)]);
+    assert_eq!(layers("mlp:8:leaky-relu"), [dense(8, Activation::LeakyRelu)]);
     assert_eq!(layers("mlp:"), []);
     assert_eq!(layers("linear"), []);
 }
@@ -22,11 +23,12 @@ fn shorthands() {
 fn json_there_and_back() {
     let spec = NetworkSpec::from_json(
         r#"{"layers": [{"kind": "dense", "units": 20}, {"kind": "dense", "units": 5, "activation": "sigmoid"}],
-            "l2": 0.0001, "loss": "mean-squared-error"}"#,
+            "l2": 0.0001, "loss": "mean-squared-error", "input": [1, 2, 3]}"#,
     )
     .unwrap();
     assert_eq!(spec.layers, [dense(20, Activation::Relu), dense(5, Activation::Sigmoid)]);
     assert_eq!((spec.l2, spec.loss), (0.0001, Some(LossSpec::MeanSquaredError)));
+    assert_eq!(spec.input, Some([1, 2, 3]));
     assert_eq!(NetworkSpec::from_json(&spec.to_json()), Ok(spec));
     assert_eq!(NetworkSpec::from_json("{}"), Ok(NetworkSpec::default()));
 }
@@ -44,7 +46,10 @@ fn mistakes_are_named() {
         shorthand("mlp:8,-3"),
         "layer 2: \"-3\" is not a number of units; write for example mlp:128,64"
     );
-    assert_eq!(shorthand("mlp:8:gelu"), "unknown activation \"gelu\": use relu, tanh, sigmoid or none");
+    assert_eq!(
+        shorthand("mlp:8:swish"),
+        "unknown activation \"swish\": use relu, leaky-relu, tanh, sigmoid, gelu, silu, softplus or none"
+    );
     assert_eq!(
         shorthand(&format!("mlp:{}", ["1"; 65].join(","))),
         "65 hidden layers are too many: use at most 64"
@@ -87,6 +92,16 @@ fn mistakes_are_named() {
         network("linear", 4, Task::Numbers(0)),
         "the data has 0 target columns; a network needs 1 to 1048576"
     );
+
+    for shape in [[3, 5, 5], [0, 5, 5], [u32::MAX; 3]] {
+        let spec = NetworkSpec { input: Some(shape), ..NetworkSpec::default() };
+        assert_eq!(
+            Network::new(&spec, 25, Task::Classes(2)).unwrap_err().to_string(),
+            format!(
+                "input: {shape:?} does not hold the 25 features of the data; channels x height x width must"
+            )
+        );
+    }
 
     let with = |l2: f32, loss| {
         let spec = NetworkSpec { l2, loss, ..NetworkSpec::default() };
@@ -133,6 +148,17 @@ fn parameters_lie_layer_after_layer_without_gaps() {
         ]
     );
     assert_eq!(network.parameters(), 109_386);
+}
+
+#[test]
+fn shapes_follow_the_layers() {
+    let spec =
+        NetworkSpec { input: Some([3, 4, 5]), ..NetworkSpec::from_shorthand("mlp:128,64,64:gelu").unwrap() };
+    let network = Network::new(&spec, 60, Task::Classes(10)).unwrap();
+    let image = Shape::Image { channels: 3, height: 4, width: 5 };
+    let vectors = [128, 64, 64, 10].map(Shape::Vector);
+    assert_eq!(network.shapes(), [&[image], &vectors[..]].concat());
+    assert_eq!(network.outline(), "3x4x5-128-64-10");
 }
 
 /// Saved runs are resumed and compared by these: a change here is a change of what a seed means.

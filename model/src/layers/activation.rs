@@ -1,26 +1,46 @@
-//! What a unit applies to its sum, and the derivative of that, which is computed from the result alone.
+//! What a unit applies to its sum, and the derivative of that.
+//!
+//! Some derivatives follow from the result alone; then a layer applies its activation in place. The others need the sum,
+//! so their activation is a step of its own, which has both.
 
 use crate::functions::{relu, sigmoid, tanh};
+use crate::smooth::{gelu, gelu_derivative, silu, silu_derivative, softplus};
 use crate::spec::Activation;
+
+/// What a leaky relu multiplies negative sums by.
+const LEAK: f32 = 0.01;
 
 impl Activation {
     /// Replaces each sum by its activation. NaN stays NaN, so that a diverged run is seen to have diverged.
     pub(crate) fn forward(self, values: &mut [f32]) {
         match self {
             Activation::Relu => apply(values, relu),
+            Activation::LeakyRelu => apply(values, |z| if z < 0.0 { LEAK * z } else { z }),
             Activation::Tanh => apply(values, tanh),
             Activation::Sigmoid => apply(values, sigmoid),
+            Activation::Gelu => apply(values, gelu),
+            Activation::Silu => apply(values, silu),
+            Activation::Softplus => apply(values, softplus),
             Activation::None => {}
         }
     }
 
-    /// Turns the derivatives by the activations, `delta`, into derivatives by the sums. `activations` are the results of
-    /// [`Activation::forward`].
-    pub(crate) fn backward(self, activations: &[f32], delta: &mut [f32]) {
+    /// Whether [`Activation::backward`] needs the sums and not the results.
+    pub(crate) fn needs_sums(self) -> bool {
+        matches!(self, Activation::Gelu | Activation::Silu | Activation::Softplus)
+    }
+
+    /// Turns the derivatives by the activations, `delta`, into derivatives by the sums. `values` are the sums if
+    /// [`Activation::needs_sums`], otherwise the results of [`Activation::forward`].
+    pub(crate) fn backward(self, values: &[f32], delta: &mut [f32]) {
         match self {
-            Activation::Relu => combine(activations, delta, |a, d| if a <= 0.0 { 0.0 } else { d }),
-            Activation::Tanh => combine(activations, delta, |a, d| d * (1.0 - a * a)),
-            Activation::Sigmoid => combine(activations, delta, |a, d| d * (a * (1.0 - a))),
+            Activation::Relu => combine(values, delta, |a, d| if a <= 0.0 { 0.0 } else { d }),
+            Activation::LeakyRelu => combine(values, delta, |a, d| if a < 0.0 { LEAK * d } else { d }),
+            Activation::Tanh => combine(values, delta, |a, d| d * (1.0 - a * a)),
+            Activation::Sigmoid => combine(values, delta, |a, d| d * (a * (1.0 - a))),
+            Activation::Gelu => combine(values, delta, |z, d| d * gelu_derivative(z)),
+            Activation::Silu => combine(values, delta, |z, d| d * silu_derivative(z)),
+            Activation::Softplus => combine(values, delta, |z, d| d * sigmoid(z)),
             Activation::None => {}
         }
     }
@@ -34,8 +54,8 @@ fn apply(values: &mut [f32], function: impl Fn(f32) -> f32) {
 }
 
 #[inline(always)]
-fn combine(activations: &[f32], delta: &mut [f32], function: impl Fn(f32, f32) -> f32) {
-    for (delta, &activation) in delta.iter_mut().zip(activations) {
-        *delta = function(activation, *delta);
+fn combine(values: &[f32], delta: &mut [f32], function: impl Fn(f32, f32) -> f32) {
+    for (delta, &value) in delta.iter_mut().zip(values) {
+        *delta = function(value, *delta);
     }
 }

@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-use crate::kernels::{Kernel, Matrix, Workspace};
+use super::{Means, Seen};
+use crate::kernels::Matrix;
 use crate::spec::Activation;
 
 /// A dense layer and where its parameters lie in the flat vector.
@@ -12,6 +13,7 @@ use crate::spec::Activation;
 pub(crate) struct Dense {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
+    /// Applied in place, so not one that needs its sums.
     pub(crate) activation: Activation,
     /// W, row-major.
     pub(crate) weight: Range<usize>,
@@ -20,21 +22,14 @@ pub(crate) struct Dense {
 
 impl Dense {
     /// Writes y to `outputs`: each sum starts from the bias and goes over increasing inputs.
-    pub(crate) fn forward(
-        &self,
-        kernel: Kernel,
-        workspace: &mut Workspace,
-        weights: &[f32],
-        inputs: &[f32],
-        outputs: &mut [f32],
-    ) {
-        let bias = &weights[self.bias.clone()];
+    pub(crate) fn forward(&self, means: &mut Means<'_>, inputs: &[f32], outputs: &mut [f32]) {
+        let bias = &means.weights[self.bias.clone()];
         for row in outputs.chunks_exact_mut(self.outputs) {
             row.copy_from_slice(bias);
         }
-        let weight = &weights[self.weight.clone()];
-        kernel.add_product(
-            workspace,
+        let weight = &means.weights[self.weight.clone()];
+        means.kernel.add_product(
+            means.workspace,
             Matrix::new(inputs, outputs.len() / self.outputs, self.inputs),
             Matrix::new(weight, self.inputs, self.outputs),
             outputs,
@@ -42,32 +37,24 @@ impl Dense {
         self.activation.forward(outputs);
     }
 
-    /// Adds the derivatives by W and b to `gradient` (the whole flat vector), each element going over increasing
-    /// examples, and writes the derivatives by the inputs to `input_delta`, if given. On entry `delta` holds the
-    /// derivatives by y, on return those by the sums before the activation.
+    /// The derivatives by W, b and the inputs, as [`Step::backward`](super::Step::backward) asks. On return `delta`
+    /// holds the derivatives by the sums before the activation.
     ///
     /// With D the derivatives by the sums: dW = x^T D, db = the column sums of D, dx = D W^T.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the inputs and outputs of one step, each with its own owner"
-    )]
     pub(crate) fn backward(
         &self,
-        kernel: Kernel,
-        workspace: &mut Workspace,
-        weights: &[f32],
-        inputs: &[f32],
-        outputs: &[f32],
+        means: &mut Means<'_>,
+        seen: Seen<'_>,
         delta: &mut [f32],
         gradient: &mut [f32],
         input_delta: Option<&mut [f32]>,
     ) {
-        self.activation.backward(outputs, delta);
+        self.activation.backward(seen.outputs, delta);
         let examples = delta.len() / self.outputs;
         let delta_rows = Matrix::new(delta, examples, self.outputs);
-        kernel.add_product(
-            workspace,
-            Matrix::new(inputs, examples, self.inputs).transposed(),
+        means.kernel.add_product(
+            means.workspace,
+            Matrix::new(seen.inputs, examples, self.inputs).transposed(),
             delta_rows,
             &mut gradient[self.weight.clone()],
         );
@@ -79,8 +66,8 @@ impl Dense {
         }
         if let Some(input_delta) = input_delta {
             input_delta.fill(0.0);
-            let weight = Matrix::new(&weights[self.weight.clone()], self.inputs, self.outputs);
-            kernel.add_product(workspace, delta_rows, weight.transposed(), input_delta);
+            let weight = Matrix::new(&means.weights[self.weight.clone()], self.inputs, self.outputs);
+            means.kernel.add_product(means.workspace, delta_rows, weight.transposed(), input_delta);
         }
     }
 }

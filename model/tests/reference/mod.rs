@@ -1,0 +1,58 @@
+//! The network written out in `f64`, straight from the definitions and with nothing shared with the product.
+
+use model::{Activation, LayerSpec, NetworkSpec};
+
+/// The outputs for one example's preprocessed `values`. `weights` is the flat vector, of which the output layer gets
+/// `columns` units.
+pub(crate) fn outputs(spec: &NetworkSpec, columns: usize, weights: &[f64], values: Vec<f64>) -> Vec<f64> {
+    let mut walk = Walk { values, weights };
+    for layer in &spec.layers {
+        walk.layer(layer);
+    }
+    walk.dense(columns, Activation::None);
+    assert!(walk.weights.is_empty(), "every parameter is used once");
+    walk.values
+}
+
+struct Walk<'a> {
+    /// What the last layer answered.
+    values: Vec<f64>,
+    /// The parameters of the layers to come.
+    weights: &'a [f64],
+}
+
+impl<'a> Walk<'a> {
+    fn layer(&mut self, layer: &LayerSpec) {
+        match layer {
+            LayerSpec::Dense(dense) => self.dense(dense.units as usize, dense.activation),
+        }
+    }
+
+    fn dense(&mut self, units: usize, activation: Activation) {
+        let weight = self.take(self.values.len() * units);
+        let bias = self.take(units);
+        let sum = |j: usize| {
+            bias[j] + self.values.iter().enumerate().map(|(p, x)| x * weight[p * units + j]).sum::<f64>()
+        };
+        self.values = (0..units).map(|j| activate(activation, sum(j))).collect();
+    }
+
+    fn take(&mut self, count: usize) -> &'a [f64] {
+        let (taken, rest) = self.weights.split_at(count);
+        self.weights = rest;
+        taken
+    }
+}
+
+fn activate(activation: Activation, z: f64) -> f64 {
+    match activation {
+        Activation::Relu => z.max(0.0),
+        Activation::LeakyRelu => z.max(0.01 * z),
+        Activation::Tanh => z.tanh(),
+        Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
+        Activation::Gelu => 0.5 * z * (1.0 + libm::erf(z / 2.0f64.sqrt())),
+        Activation::Silu => z / (1.0 + (-z).exp()),
+        Activation::Softplus => z.exp().ln_1p(),
+        Activation::None => z,
+    }
+}
