@@ -3,52 +3,105 @@
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::spec::Activation;
+use crate::functions::ln;
+use crate::spec::Initialiser;
 
 /// Separates these streams from any other use of the run's seed.
 const CONTEXT: &str = "shoal network initialisation, version 1";
 
 /// How a block of parameters starts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Start {
-    /// 0 everywhere.
-    Zero,
-    /// Random weights of a layer that sums `fan_in` inputs for each output and whose inputs each reach `fan_out` outputs.
-    Weights {
-        fan_in: usize,
-        fan_out: usize,
-        /// What the layer applies to its sums.
-        activation: Activation,
-    },
+pub(crate) struct Start {
+    pub(crate) initialiser: Initialiser,
+    /// How many inputs each output sums.
+    pub(crate) fan_in: usize,
+    /// How many outputs each input reaches.
+    pub(crate) fan_out: usize,
 }
 
 impl Start {
-    /// Fills a block of this name with its first values: for weights uniform numbers in `-limit .. limit`.
+    /// 0 everywhere.
+    pub(crate) const ZERO: Start = Start { initialiser: Initialiser::Zero, fan_in: 0, fan_out: 0 };
+
+    /// Fills a block of this name, in row-major order, with its first values.
     ///
-    /// Before relu and those like it, `limit = sqrt(6 / fan_in)`, which gives the variance `2 / fan_in` of He, Zhang, Ren
-    /// and Sun (2015), "Delving Deep into Rectifiers", equation 10. Otherwise `limit = sqrt(6 / (fan_in + fan_out))`, the
-    /// "normalized initialization" of Glorot and Bengio (2010), "Understanding the difficulty of training deep
-    /// feedforward neural networks", equation 16.
+    /// He, Zhang, Ren and Sun (2015), "Delving Deep into Rectifiers", equation 10: variance `2 / fan_in`. Glorot and
+    /// Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks", equation 16: variance
+    /// `2 / (fan_in + fan_out)`. LeCun, Bottou, Orr and Müller (1998), "Efficient BackProp", equation 16: variance
+    /// `1 / fan_in`. All three uniform, in `-limit .. limit` with `limit = sqrt(3 variance)`. Orthogonal: Saxe,
+    /// McClelland and Ganguli (2013), "Exact solutions to the nonlinear dynamics of learning in deep linear neural
+    /// networks".
     pub(crate) fn fill(self, name: &str, seed: u64, block: &mut [f32]) {
-        match self {
-            Start::Zero => block.fill(0.0),
-            Start::Weights { fan_in, fan_out, activation } => {
-                let (fan_in, fan_out) = (fan_in as f64, fan_out as f64);
-                let limit = match activation {
-                    Activation::Relu
-                    | Activation::LeakyRelu
-                    | Activation::Gelu
-                    | Activation::Silu
-                    | Activation::Softplus => (6.0 / fan_in).sqrt(),
-                    Activation::Tanh | Activation::Sigmoid | Activation::None => {
-                        (6.0 / (fan_in + fan_out)).sqrt()
-                    }
-                };
-                let mut random = stream(seed, name);
-                for weight in block {
-                    *weight = (symmetric(random.next_u32()) * limit) as f32;
+        let (fan_in, fan_out) = (self.fan_in as f64, self.fan_out as f64);
+        let mut random = stream(seed, name);
+        let limit = match self.initialiser {
+            Initialiser::He => (6.0 / fan_in).sqrt(),
+            Initialiser::Glorot => (6.0 / (fan_in + fan_out)).sqrt(),
+            Initialiser::LeCun => (3.0 / fan_in).sqrt(),
+            Initialiser::Orthogonal => return orthogonal(&mut random, block, self.fan_out),
+            Initialiser::Zero => return block.fill(0.0),
+        };
+        for weight in block {
+            *weight = (symmetric(random.next_u32()) * limit) as f32;
+        }
+    }
+}
+
+/// The most multiplications that [`orthogonal`] may take, a few seconds' worth.
+const ORTHOGONAL_WORK: u128 = 1 << 32;
+
+/// Whether a matrix of this many rows and columns is within what [`orthogonal`] can do.
+pub(crate) fn orthogonal_is_quick(rows: usize, columns: usize) -> bool {
+    let (short, long) = (rows.min(columns) as u128, rows.max(columns) as u128);
+    2 * short * short * long <= ORTHOGONAL_WORK
+}
+
+/// Fills a row-major matrix so that its columns, or its rows if these are fewer, are orthogonal and of length 1: normally
+/// distributed vectors, each made orthogonal to those before it (twice, because once leaves rounding errors).
+fn orthogonal(random: &mut ChaCha8Rng, matrix: &mut [f32], columns: usize) {
+    let rows = matrix.len() / columns;
+    let (short, long) = (rows.min(columns), rows.max(columns));
+    let mut vectors: Vec<Vec<f64>> = Vec::with_capacity(short);
+    for _ in 0..short {
+        let mut vector: Vec<f64> = (0..long).map(|_| normal(random)).collect();
+        for _ in 0..2 {
+            for other in &vectors {
+                let along = dot(&vector, other);
+                for (value, other) in vector.iter_mut().zip(other) {
+                    *value -= along * other;
                 }
             }
+        }
+        let length = dot(&vector, &vector).sqrt();
+        vector.iter_mut().for_each(|value| *value /= length);
+        vectors.push(vector);
+    }
+    for (i, row) in matrix.chunks_exact_mut(columns).enumerate() {
+        for (j, value) in row.iter_mut().enumerate() {
+            *value = if rows < columns { vectors[i][j] } else { vectors[j][i] } as f32;
+        }
+    }
+}
+
+/// Products go into eight running sums in turn, which are then added in order.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    for (a, b) in a.chunks(8).zip(b.chunks(8)) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum()
+}
+
+/// A number of the standard normal distribution, by the polar method of Marsaglia and Bray (1964).
+fn normal(random: &mut ChaCha8Rng) -> f64 {
+    loop {
+        let (u, v) = (symmetric(random.next_u32()), symmetric(random.next_u32()));
+        let s = u * u + v * v;
+        // Of all pairs, 78 in 100 end the loop. None has s = 0.
+        if s < 1.0 {
+            return u * (-2.0 * f64::from(ln(s as f32)) / s).sqrt();
         }
     }
 }

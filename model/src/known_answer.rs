@@ -118,7 +118,7 @@ fn functions(hasher: &mut blake3::Hasher) {
 /// The gradients of two small networks, summed exactly.
 fn networks(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher) {
     let mut numbers = Numbers::new(2);
-    let dense = |units, activation| LayerSpec::Dense(DenseSpec { units, activation });
+    let dense = |units, activation| LayerSpec::Dense(DenseSpec { units, activation, initialiser: None });
     let (features, examples) = (11, 9);
     let preprocessing = Preprocessing::uniform(features, 3.0, 1.0 / 255.0);
 

@@ -1,32 +1,67 @@
-//! The two losses: each example's loss from the network's outputs, and its derivative by those outputs.
+//! The losses: each example's loss from the network's outputs, and its derivative by those outputs.
 
 use ndarray::ArrayView2;
 
-use crate::functions::{exp, ln};
+use crate::functions::{exp, ln, relu, sigmoid};
+use crate::smooth::softplus;
+
+/// A loss with its settings.
+#[derive(Clone, Debug)]
+pub(crate) enum Loss {
+    /// For classes.
+    SoftmaxCrossEntropy {
+        /// How much of the target is spread evenly over all classes.
+        smoothing: f32,
+        /// One factor a class; empty for 1.
+        weights: Vec<f32>,
+    },
+    /// For numbers, as the others below.
+    MeanSquaredError,
+    BinaryCrossEntropy,
+    Huber {
+        delta: f32,
+    },
+}
 
 /// Softmax cross-entropy of each row of `outputs`, shape `[classes.len(), width]`, replaced by the derivative.
 ///
-/// loss = ln(sum_j exp(z_j - m)) - (z_y - m) with m = max_j z_j, and d loss / d z_j = p_j - [j = y] with
-/// p_j = exp(z_j - m) / sum. Sums go over increasing j. Returns how many rows have their largest output at their class
-/// (the first of equals counts; a row with a NaN at its class has none).
+/// loss = w_y (ln(sum_j exp(z_j - m)) - sum_j q_j (z_j - m)) with m = max_j z_j, w_y the weight of class y and
+/// q_j = (1 - s) [j = y] + s / width under smoothing s (Szegedy and others (2015), "Rethinking the Inception
+/// Architecture", section 7); d loss / d z_j = w_y (p_j - q_j) with p_j = exp(z_j - m) / sum. Sums go over increasing j.
+/// Returns how many rows have their largest output at their class (the first of equals counts; a row with a NaN at its
+/// class has none).
 pub(crate) fn softmax_cross_entropy(
     outputs: &mut [f32],
     width: usize,
     classes: &[u16],
+    (smoothing, weights): (f32, &[f32]),
     losses: &mut [f32],
 ) -> u32 {
     let mut correct = 0;
+    let spread = smoothing / width as f32;
     for ((row, &class), loss) in outputs.chunks_exact_mut(width).zip(classes).zip(losses) {
         let class = usize::from(class);
         assert!(class < width, "class {class} where there are {width}");
         correct += u32::from(is_largest(row, class));
         let (largest, target) = (largest(row), row[class]);
+        let mut expected = target - largest;
+        if smoothing > 0.0 {
+            let all: f32 = row.iter().fold(0.0, |sum, value| sum + (value - largest));
+            expected = (1.0 - smoothing) * expected + spread * all;
+        }
         let sum = exponentials(row, largest);
-        *loss = ln(sum) - (target - largest);
+        *loss = ln(sum) - expected;
         for value in &mut *row {
             *value /= sum;
         }
-        row[class] -= 1.0;
+        if smoothing > 0.0 {
+            row.iter_mut().for_each(|value| *value -= spread);
+        }
+        row[class] -= 1.0 - smoothing;
+        if let Some(weight) = weights.get(class) {
+            *loss *= weight;
+            row.iter_mut().for_each(|value| *value *= weight);
+        }
     }
     correct
 }
@@ -41,23 +76,62 @@ pub(crate) fn softmax(outputs: &mut [f32], width: usize) {
     }
 }
 
-/// Mean squared error of each row of `outputs`, replaced by the derivative. `targets` has the same shape, and its rows
-/// from `first` on belong to `outputs`.
-///
-/// loss = sum_j (o_j - t_j)^2 / columns over increasing j, and d loss / d o_j = 2 (o_j - t_j) / columns.
-pub(crate) fn mean_squared_error(
+impl Loss {
+    /// A loss for numbers of each row of `outputs`, replaced by the derivative. `targets` has the same shape, and its
+    /// rows from `first` on belong to `outputs`.
+    ///
+    /// The loss is the sum over increasing columns j of a term for the output o_j and the target t_j, divided by the number
+    /// of columns, with d_j = o_j - t_j:
+    /// - mean squared error: d^2, with the derivative 2 d;
+    /// - binary cross-entropy: ln(1 + e^o) - o t = max(o, 0) - o t + ln(1 + e^-|o|), with the derivative s(o) - t, where
+    ///   s is the sigmoid;
+    /// - Huber (1964), "Robust Estimation of a Location Parameter": d^2 / 2 for |d| up to delta, with the derivative d;
+    ///   beyond it delta (|d| - delta / 2), with the derivative delta or -delta.
+    pub(crate) fn of_numbers(
+        &self,
+        outputs: &mut [f32],
+        targets: &ArrayView2<'_, f32>,
+        first: usize,
+        losses: &mut [f32],
+    ) {
+        match *self {
+            Loss::MeanSquaredError => columns(outputs, targets, first, losses, |output, target| {
+                let difference = output - target;
+                (difference * difference, 2.0 * difference)
+            }),
+            Loss::BinaryCrossEntropy => columns(outputs, targets, first, losses, |output, target| {
+                (relu(output) - output * target + softplus(-output.abs()), sigmoid(output) - target)
+            }),
+            Loss::Huber { delta } => columns(outputs, targets, first, losses, |output, target| {
+                let difference = output - target;
+                // Written so that NaN stays NaN.
+                if difference.abs() > delta {
+                    (delta * (difference.abs() - 0.5 * delta), delta.copysign(difference))
+                } else {
+                    (0.5 * difference * difference, difference)
+                }
+            }),
+            Loss::SoftmaxCrossEntropy { .. } => panic!("a loss for classes with targets that are numbers"),
+        }
+    }
+}
+
+/// The mean over the columns of `term`, which answers with a loss and its derivative.
+#[inline(always)]
+fn columns(
     outputs: &mut [f32],
     targets: &ArrayView2<'_, f32>,
     first: usize,
     losses: &mut [f32],
+    term: impl Fn(f32, f32) -> (f32, f32),
 ) {
     let columns = targets.ncols();
     for (i, (row, loss)) in outputs.chunks_exact_mut(columns).zip(losses).enumerate() {
         let mut sum = 0.0;
-        for (value, target) in row.iter_mut().zip(targets.row(first + i)) {
-            let difference = *value - target;
-            sum += difference * difference;
-            *value = 2.0 * difference / columns as f32;
+        for (value, &target) in row.iter_mut().zip(targets.row(first + i)) {
+            let (loss, derivative) = term(*value, target);
+            sum += loss;
+            *value = derivative / columns as f32;
         }
         *loss = sum / columns as f32;
     }

@@ -5,12 +5,12 @@ use std::ops::Range;
 use crate::arithmetic::Arithmetic;
 use crate::compile::{self, Compiled};
 use crate::examples::{Examples, Features, Targets};
-use crate::initialise;
+use crate::initialise::Start;
 use crate::kernels::{Kernel, Workspace};
 use crate::layers::{Means, Seen, Step};
-use crate::loss;
+use crate::loss::{self, Loss};
 use crate::shape::Shape;
-use crate::spec::{NetworkSpec, SpecError, Task};
+use crate::spec::{Activation, NetworkSpec, SpecError, Task};
 
 /// The most examples that go through the network at a time, so that activations stay in the cache. No result depends
 /// on it, because gradients accumulate in the order of the examples.
@@ -32,7 +32,8 @@ pub struct Network {
     steps: Vec<Step>,
     layout: Vec<ParameterBlock>,
     /// How each block of the layout starts.
-    starts: Vec<initialise::Start>,
+    starts: Vec<Start>,
+    loss: Loss,
     parameters: usize,
 }
 
@@ -53,9 +54,9 @@ impl Network {
     /// Checks `spec` against the data's number of features and the task, and appends the output layer: dense, without
     /// an activation, as wide as the task asks.
     pub fn new(spec: &NetworkSpec, features: usize, task: Task) -> Result<Network, SpecError> {
-        let Compiled { shapes, steps, layout, starts } = compile::compile(spec, features, task)?;
+        let Compiled { shapes, steps, layout, starts, loss } = compile::compile(spec, features, task)?;
         let parameters = layout.last().map_or(0, |block| block.range.end);
-        Ok(Network { spec: spec.clone(), task, shapes, steps, layout, starts, parameters })
+        Ok(Network { spec: spec.clone(), task, shapes, steps, layout, starts, loss, parameters })
     }
 
     /// The specification this network was made from.
@@ -100,8 +101,9 @@ impl Network {
         &self.layout
     }
 
-    /// The weights a run with this seed starts from: uniform He before a relu, uniform Glorot otherwise, biases 0. Each
-    /// weight block has a random stream of its own (ChaCha8, keyed by the seed and the block's name).
+    /// The weights a run with this seed starts from: as each layer's initialiser says, by default uniform He before a relu
+    /// and those like it, uniform Glorot otherwise; biases 0. Each weight block has a random stream of its own (ChaCha8,
+    /// keyed by the seed and the block's name).
     pub fn initialise(&self, seed: u64) -> Vec<f32> {
         let mut weights = vec![0.0; self.parameters];
         for (block, start) in self.layout.iter().zip(&self.starts) {
@@ -115,44 +117,54 @@ impl Network {
         self.spec.l2
     }
 
-    /// `l2 / 2` times the sum of the squared weights (not biases), to be added to the mean loss.
+    /// `l2 / 2` times the sum of the squared weights (not biases) and `l1` times the sum of their sizes, to be added to the
+    /// mean loss.
     ///
-    /// The squares go into eight running sums in turn, which are then added in order: one fixed order, eight at a time.
+    /// The terms go into eight running sums in turn, which are then added in order: one fixed order, eight at a time.
     pub fn penalty(&self, weights: &[f32]) -> f64 {
         assert_eq!(weights.len(), self.parameters, "weights of another network");
-        if self.spec.l2 == 0.0 {
-            return 0.0;
+        let mut penalty = 0.0;
+        if self.spec.l2 != 0.0 {
+            penalty +=
+                0.5 * f64::from(self.spec.l2) * self.sum_over_weights(weights, |weight| weight * weight);
         }
+        if self.spec.l1 != 0.0 {
+            penalty += f64::from(self.spec.l1) * self.sum_over_weights(weights, f64::abs);
+        }
+        penalty
+    }
+
+    fn sum_over_weights(&self, weights: &[f32], term: impl Fn(f64) -> f64) -> f64 {
         let mut total = 0.0;
         for block in self.layout.iter().filter(|block| block.is_weight) {
             let mut sums = [0.0f64; 8];
             for chunk in weights[block.range.clone()].chunks(sums.len()) {
                 for (sum, &weight) in sums.iter_mut().zip(chunk) {
-                    *sum += f64::from(weight) * f64::from(weight);
+                    *sum += term(f64::from(weight));
                 }
             }
             total += sums.iter().fold(0.0, |total, sum| total + sum);
         }
-        0.5 * f64::from(self.spec.l2) * total
+        total
     }
 
-    /// Adds the gradient of [`Network::penalty`], `l2` times each weight (not bias), to `gradient`, in the precision of
-    /// `gradient`: `f32` or `f64`.
+    /// Adds the gradient of [`Network::penalty`], `l2` times each weight (not bias) and `l1` times its sign (0 for 0), to
+    /// `gradient`, in the precision of `gradient`: `f32` or `f64`.
     pub fn add_penalty_gradient<T>(&self, weights: &[f32], gradient: &mut [T])
     where
         T: Copy + From<f32> + std::ops::Add<Output = T> + std::ops::Mul<Output = T>,
     {
         assert_eq!(weights.len(), self.parameters, "weights of another network");
         assert_eq!(gradient.len(), self.parameters, "a gradient of another network");
-        if self.spec.l2 == 0.0 {
-            return;
-        }
-        let l2 = T::from(self.spec.l2);
+        let NetworkSpec { l1, l2, .. } = self.spec;
         for block in self.layout.iter().filter(|block| block.is_weight) {
-            for (gradient, &weight) in
-                gradient[block.range.clone()].iter_mut().zip(&weights[block.range.clone()])
-            {
-                *gradient = *gradient + l2 * T::from(weight);
+            let pairs = || block.range.clone().map(|i| (i, weights[i]));
+            if l2 != 0.0 {
+                pairs().for_each(|(i, weight)| gradient[i] = gradient[i] + T::from(l2) * T::from(weight));
+            }
+            if l1 != 0.0 {
+                let sign = |weight: f32| if weight == 0.0 { 0.0 } else { weight.signum() };
+                pairs().for_each(|(i, weight)| gradient[i] = gradient[i] + T::from(l1 * sign(weight)));
             }
         }
     }
@@ -223,8 +235,8 @@ impl Network {
         correct
     }
 
-    /// Writes the network's answers to `outputs`, row-major `[examples, outputs]`: probabilities of the classes, or
-    /// numbers.
+    /// Writes the network's answers to `outputs`, row-major `[examples, outputs]`: probabilities of the classes,
+    /// probabilities of each column under binary cross-entropy, or numbers.
     ///
     /// # Panics
     /// If a length does not fit the network.
@@ -243,8 +255,10 @@ impl Network {
             let count = self.sub_batch().min(features.len() - first);
             self.forward(kernel, scratch, weights, features, first, count);
             let answers = &mut scratch.activations[self.steps.len()][..count * width];
-            if let Task::Classes(_) = self.task {
-                loss::softmax(answers, width);
+            match self.loss {
+                Loss::SoftmaxCrossEntropy { .. } => loss::softmax(answers, width),
+                Loss::BinaryCrossEntropy => Activation::Sigmoid.forward(answers),
+                Loss::MeanSquaredError | Loss::Huber { .. } => {}
             }
             outputs[first * width..(first + count) * width].copy_from_slice(answers);
         }
@@ -293,16 +307,17 @@ impl Network {
     ) -> u32 {
         let width = self.outputs();
         let outputs = &mut scratch.activations[self.steps.len()][..count * width];
-        match (self.task, targets) {
-            (Task::Classes(_), Targets::Classes(classes)) => {
-                loss::softmax_cross_entropy(outputs, width, &classes[first..first + count], losses)
+        match (&self.loss, targets) {
+            (Loss::SoftmaxCrossEntropy { smoothing, weights }, Targets::Classes(classes)) => {
+                let classes = &classes[first..first + count];
+                loss::softmax_cross_entropy(outputs, width, classes, (*smoothing, weights), losses)
             }
-            (Task::Numbers(_), Targets::Numbers(numbers)) => {
+            (loss, Targets::Numbers(numbers)) => {
                 assert_eq!(numbers.ncols(), width, "targets of another width");
-                loss::mean_squared_error(outputs, numbers, first, losses);
+                loss.of_numbers(outputs, numbers, first, losses);
                 0
             }
-            (task, _) => panic!("targets of another kind than {task:?}"),
+            (loss, Targets::Classes(_)) => panic!("classes for {loss:?}"),
         }
     }
 

@@ -28,9 +28,30 @@ pub struct NetworkSpec {
     /// Weight decay: `l2 / 2` times the sum of the squared weights (not biases) is added to the mean loss.
     #[serde(default)]
     pub l2: f32,
+    /// `l1` times the sum of the sizes of the weights (not biases) is added to the mean loss.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub l1: f32,
     /// The loss; by default the one that suits the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<LossSpec>,
+    /// For softmax cross-entropy: how much of the target, from 0 to below 1, is spread evenly over all classes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub label_smoothing: f32,
+    /// For softmax cross-entropy: what an example's loss is multiplied by, one number a class; empty for 1. The mean is
+    /// still over the number of examples.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_weights: Vec<f32>,
+    /// For the Huber loss: the difference up to which it is quadratic, by default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub huber_delta: Option<f32>,
+    /// How the weights of layers start that do not say it themselves, the output layer among them; by default as suits
+    /// each layer's activation: He before relu and those like it, Glorot otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initialiser: Option<Initialiser>,
+}
+
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
 }
 
 /// One hidden layer.
@@ -50,6 +71,9 @@ pub struct DenseSpec {
     /// What each unit applies to its sum.
     #[serde(default)]
     pub activation: Activation,
+    /// How the weights start, if not as [`NetworkSpec::initialiser`] says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initialiser: Option<Initialiser>,
 }
 
 /// The function a unit applies to its weighted sum.
@@ -91,6 +115,22 @@ impl Activation {
     }
 }
 
+/// How the weights of a layer start. Biases always start at 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Initialiser {
+    /// Uniform, with variance `2 / fan_in`.
+    He,
+    /// Uniform, with variance `2 / (fan_in + fan_out)`.
+    Glorot,
+    /// Uniform, with variance `1 / fan_in`.
+    LeCun,
+    /// The columns of the matrix, or its rows if these are fewer, are orthogonal to each other and of length 1.
+    Orthogonal,
+    /// 0 everywhere. The units of a layer that starts so stay alike unless they are told apart from the other side.
+    Zero,
+}
+
 /// How an answer is compared with its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -99,6 +139,12 @@ pub enum LossSpec {
     SoftmaxCrossEntropy,
     /// The mean over target columns of `(output - target)^2`, for numbers.
     MeanSquaredError,
+    /// The mean over target columns of `ln(1 + exp(z)) - z target`, for targets from 0 to 1; predictions are
+    /// `1 / (1 + exp(-z))`.
+    BinaryCrossEntropy,
+    /// The mean over target columns of half the squared difference, where that is larger than
+    /// [`NetworkSpec::huber_delta`] of `delta (|difference| - delta / 2)`, for numbers.
+    Huber,
 }
 
 /// What is learnt, which decides the output layer and the loss.
@@ -159,7 +205,7 @@ impl NetworkSpec {
                     .trim()
                     .parse()
                     .map_err(|_| SpecError::NotAWidth { layer: i + 1, text: width.trim().to_owned() })?;
-                layers.push(LayerSpec::Dense(DenseSpec { units, activation }));
+                layers.push(LayerSpec::Dense(DenseSpec { units, activation, initialiser: None }));
             }
         }
         Ok(NetworkSpec { layers, ..NetworkSpec::default() })
@@ -272,6 +318,50 @@ pub enum SpecError {
         /// What was written.
         l2: f32,
     },
+    /// An L1 penalty that is negative or not finite.
+    #[error("l1 = {l1} does not work; use 0 or a small positive number such as 0.0001")]
+    L1 {
+        /// What was written.
+        l1: f32,
+    },
+    /// A label smoothing outside its range.
+    #[error("label_smoothing = {smoothing} does not work; use 0 or a number below 1 such as 0.1")]
+    LabelSmoothing {
+        /// What was written.
+        smoothing: f32,
+    },
+    /// Class weights that do not fit the classes.
+    #[error("class_weights must be one positive number (or 0) for each of the {classes} classes")]
+    ClassWeights {
+        /// How many classes there are.
+        classes: u32,
+    },
+    /// A Huber delta that is not positive.
+    #[error("huber_delta = {delta} does not work; use a positive number such as 1")]
+    HuberDelta {
+        /// What was written.
+        delta: f32,
+    },
+    /// A setting that another loss has.
+    #[error("{setting} belongs to another loss than {loss}; leave it out", loss = loss_name(*.loss))]
+    LossSetting {
+        /// Its name.
+        setting: &'static str,
+        /// The loss of this network.
+        loss: LossSpec,
+    },
+    /// A layer too large for orthogonal weights.
+    #[error(
+        "layer {layer}: orthogonal weights for {inputs} inputs and {units} units take too long; use another initialiser"
+    )]
+    Orthogonal {
+        /// Position, counted from 1.
+        layer: usize,
+        /// Its inputs.
+        inputs: usize,
+        /// Its units.
+        units: usize,
+    },
     /// A loss that the task cannot have.
     #[error("loss {written} does not suit these targets; leave it out or write {suitable}", written = loss_name(*.written), suitable = loss_name(*.suitable))]
     Loss {
@@ -286,5 +376,7 @@ fn loss_name(loss: LossSpec) -> &'static str {
     match loss {
         LossSpec::SoftmaxCrossEntropy => "softmax-cross-entropy",
         LossSpec::MeanSquaredError => "mean-squared-error",
+        LossSpec::BinaryCrossEntropy => "binary-cross-entropy",
+        LossSpec::Huber => "huber",
     }
 }

@@ -3,8 +3,8 @@
 mod reference;
 
 use model::{
-    Activation, Arithmetic, DenseSpec, Examples, Features, LayerSpec, Network, NetworkSpec, Preprocessing,
-    Rows, Scratch, Targets, Task,
+    Activation, Arithmetic, DenseSpec, Examples, Features, LayerSpec, LossSpec, Network, NetworkSpec,
+    Preprocessing, Rows, Scratch, Targets, Task,
 };
 use ndarray::{Array2, ArrayView2};
 use proptest::prelude::*;
@@ -66,18 +66,36 @@ impl Case {
             .collect();
         let network = &self.network;
         let values = reference::outputs(network.spec(), network.outputs(), weights, values);
-        match self.network.task() {
+        let targets: Vec<f64> = self.numbers.row(example).iter().map(|&t| f64::from(t)).collect();
+        match network.task() {
             Task::Classes(_) => {
-                let sum: f64 = values.iter().map(|z| z.exp()).sum();
-                sum.ln() - values[usize::from(self.classes[example])]
+                reference::loss_of_class(network.spec(), &values, usize::from(self.classes[example]))
             }
-            Task::Numbers(_) => {
-                let squares =
-                    values.iter().zip(self.numbers.row(example)).map(|(o, &t)| (o - f64::from(t)).powi(2));
-                squares.sum::<f64>() / values.len() as f64
-            }
+            Task::Numbers(_) => reference::loss_of_numbers(network.spec(), &values, &targets),
         }
     }
+}
+
+/// What is to be learnt, and a specification without layers that says how the loss is taken.
+fn objective() -> impl Strategy<Value = (Task, NetworkSpec)> {
+    let classes = (2u32..6).prop_flat_map(|classes| {
+        let weights = prop_oneof![Just(vec![]), prop::collection::vec(0.0f32..3.0, classes as usize)];
+        let spec =
+            (prop_oneof![Just(0.0), 0.0f32..0.9], weights).prop_map(|(label_smoothing, class_weights)| {
+                NetworkSpec { label_smoothing, class_weights, ..NetworkSpec::default() }
+            });
+        (Just(Task::Classes(classes)), spec)
+    });
+    let loss = prop_oneof![
+        Just((None, None)),
+        Just((Some(LossSpec::BinaryCrossEntropy), None)),
+        Just((Some(LossSpec::Huber), None)),
+        (0.1f32..2.0).prop_map(|delta| (Some(LossSpec::Huber), Some(delta))),
+    ];
+    let numbers = ((1u32..4).prop_map(Task::Numbers), loss).prop_map(|(task, (loss, huber_delta))| {
+        (task, NetworkSpec { loss, huber_delta, ..NetworkSpec::default() })
+    });
+    prop_oneof![classes, numbers]
 }
 
 fn activation() -> impl Strategy<Value = Activation> {
@@ -95,11 +113,10 @@ fn activation() -> impl Strategy<Value = Activation> {
 
 fn case(max_examples: usize) -> impl Strategy<Value = Case> {
     let layer = (1u32..20, activation())
-        .prop_map(|(units, activation)| LayerSpec::Dense(DenseSpec { units, activation }));
-    let task = prop_oneof![(2u32..6).prop_map(Task::Classes), (1u32..4).prop_map(Task::Numbers)];
-    (prop::collection::vec(layer, 0..4), task, 1usize..9, 1..=max_examples, any::<u64>()).prop_flat_map(
-        |(layers, task, features, examples, seed)| {
-            let spec = NetworkSpec { layers, ..NetworkSpec::default() };
+        .prop_map(|(units, activation)| LayerSpec::Dense(DenseSpec { units, activation, initialiser: None }));
+    (prop::collection::vec(layer, 0..4), objective(), 1usize..9, 1..=max_examples, any::<u64>())
+        .prop_flat_map(|(layers, (task, spec), features, examples, seed)| {
+            let spec = NetworkSpec { layers, ..spec };
             let network = Network::new(&spec, features, task).expect("a valid network");
             let columns = network.outputs();
             let numbers = |count: usize| prop::collection::vec(-2.0f32..2.0, count);
@@ -125,8 +142,7 @@ fn case(max_examples: usize) -> impl Strategy<Value = Case> {
                             .expect("a row an example"),
                     }
                 })
-        },
-    )
+        })
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -196,16 +212,27 @@ proptest! {
             let mut outputs = vec![0.0; case.len() * width];
             case.network.predict(arithmetic, scratch, &case.weights, &examples.features, &mut outputs);
             for (i, row) in outputs.chunks_exact(width).enumerate() {
+                // From probabilities back to what the reference starts from: a constant off, which softmax does not see.
+                let spec = case.network.spec();
+                let values: Vec<f64> = row
+                    .iter()
+                    .map(|&answer| f64::from(answer))
+                    .map(|answer| match (case.network.task(), spec.loss) {
+                        (Task::Classes(_), _) => answer.ln(),
+                        (_, Some(LossSpec::BinaryCrossEntropy)) => (answer / (1.0 - answer)).ln(),
+                        _ => answer,
+                    })
+                    .collect();
                 let loss = match case.network.task() {
                     Task::Classes(_) => {
                         prop_assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
-                        -row[usize::from(case.classes[i])].ln()
+                        reference::loss_of_class(spec, &values, usize::from(case.classes[i]))
                     }
                     Task::Numbers(_) => {
-                        let squares = row.iter().zip(case.numbers.row(i)).map(|(o, t)| (o - t).powi(2));
-                        squares.sum::<f32>() / width as f32
+                        let targets: Vec<f64> = case.numbers.row(i).iter().map(|&t| f64::from(t)).collect();
+                        reference::loss_of_numbers(spec, &values, &targets)
                     }
-                };
+                } as f32;
                 prop_assert!((loss - losses[i]).abs() <= 1e-4 * (1.0 + loss.abs()));
             }
         }
@@ -303,6 +330,20 @@ fn penalty_and_its_gradient_agree() {
     let mut gradient = [0.0f32; 13];
     network.add_penalty_gradient(&weights, &mut gradient);
     assert_eq!(gradient, wanted);
+}
+
+/// The L1 penalty and its gradient, together with the L2 penalty.
+#[test]
+fn both_penalties_and_their_gradient_agree() {
+    let spec = NetworkSpec { l1: 0.25, l2: 0.5, ..NetworkSpec::default() };
+    let network = Network::new(&spec, 3, Task::Numbers(1)).unwrap();
+    // l2 / 2 * (4 + 1) + l1 * (2 + 1) = 2, without the bias.
+    let weights = [2.0, -1.0, 0.0, 9.0];
+    assert_eq!(network.penalty(&weights), 2.0);
+    // d/dw = l2 * w + l1 * sign(w).
+    let mut gradient = [0.0f32; 4];
+    network.add_penalty_gradient(&weights, &mut gradient);
+    assert_eq!(gradient, [1.25, -0.75, 0.0, 0.0]);
 }
 
 /// A run that has diverged must be seen to have: nothing on the way turns NaN or infinity into an ordinary number.

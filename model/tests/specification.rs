@@ -1,12 +1,12 @@
 //! What people write to describe networks: what is accepted, and what the answer is where it is not.
 
 use model::{
-    Activation, DenseSpec, LayerSpec, LossSpec, MAX_LAYERS, Network, NetworkSpec, Shape, SpecError, Task,
-    weights_digest,
+    Activation, DenseSpec, Initialiser, LayerSpec, LossSpec, MAX_LAYERS, Network, NetworkSpec, Shape,
+    SpecError, Task, weights_digest,
 };
 
 fn dense(units: u32, activation: Activation) -> LayerSpec {
-    LayerSpec::Dense(DenseSpec { units, activation })
+    LayerSpec::Dense(DenseSpec { units, activation, initialiser: None })
 }
 
 #[test]
@@ -119,6 +119,65 @@ fn mistakes_are_named() {
     );
 }
 
+/// Mistakes in the settings of losses, penalties and initialisers.
+#[test]
+fn wrong_settings_are_named() {
+    let answer = |json: &str, task| {
+        Network::new(&NetworkSpec::from_json(json).unwrap(), 4, task).unwrap_err().to_string()
+    };
+    let (classes, numbers) = (Task::Classes(3), Task::Numbers(2));
+    for (json, task, wanted) in [
+        (r#"{"l1": -1}"#, classes, "l1 = -1 does not work; use 0 or a small positive number such as 0.0001"),
+        (
+            r#"{"label_smoothing": 1}"#,
+            classes,
+            "label_smoothing = 1 does not work; use 0 or a number below 1 such as 0.1",
+        ),
+        (
+            r#"{"class_weights": [1, 2]}"#,
+            classes,
+            "class_weights must be one positive number (or 0) for each of the 3 classes",
+        ),
+        (
+            r#"{"class_weights": [1, 2, -1]}"#,
+            classes,
+            "class_weights must be one positive number (or 0) for each of the 3 classes",
+        ),
+        (
+            r#"{"loss": "huber", "huber_delta": 0}"#,
+            numbers,
+            "huber_delta = 0 does not work; use a positive number such as 1",
+        ),
+        (
+            r#"{"huber_delta": 1}"#,
+            numbers,
+            "huber_delta belongs to another loss than mean-squared-error; leave it out",
+        ),
+        (
+            r#"{"label_smoothing": 0.1}"#,
+            numbers,
+            "label_smoothing belongs to another loss than mean-squared-error; leave it out",
+        ),
+        (
+            r#"{"class_weights": [1, 1], "loss": "binary-cross-entropy"}"#,
+            numbers,
+            "class_weights belongs to another loss than binary-cross-entropy; leave it out",
+        ),
+        (
+            r#"{"loss": "huber"}"#,
+            classes,
+            "loss huber does not suit these targets; leave it out or write softmax-cross-entropy",
+        ),
+        (
+            r#"{"layers": [{"kind": "dense", "units": 9000}, {"kind": "dense", "units": 9000, "initialiser": "orthogonal"}]}"#,
+            classes,
+            "layer 2: orthogonal weights for 9000 inputs and 9000 units take too long; use another initialiser",
+        ),
+    ] {
+        assert_eq!(answer(json, task), wanted);
+    }
+}
+
 #[test]
 fn too_many_layers_are_refused_in_every_form() {
     let spec =
@@ -193,6 +252,49 @@ fn initial_weights_have_the_right_spread() {
     assert_ne!(block(2), block(4));
     assert_ne!(weights, network.initialise(8));
     assert_eq!(weights, network.initialise(7));
+}
+
+/// A layer's own initialiser comes before the network's, which holds for the output layer too.
+#[test]
+fn initialisers_can_be_chosen() {
+    let spec = NetworkSpec::from_json(
+        r#"{"initialiser": "zero", "layers": [
+            {"kind": "dense", "units": 40, "initialiser": "lecun"},
+            {"kind": "dense", "units": 70, "initialiser": "orthogonal"},
+            {"kind": "dense", "units": 30, "initialiser": "orthogonal"},
+            {"kind": "dense", "units": 5}]}"#,
+    )
+    .unwrap();
+    assert_eq!(spec.initialiser, Some(Initialiser::Zero));
+    let network = Network::new(&spec, 50, Task::Classes(3)).unwrap();
+    let weights = network.initialise(7);
+    let block = |i: usize| &weights[network.layout()[2 * i].range.clone()];
+
+    // Uniform with variance 1 / fan_in.
+    let measured = block(0).iter().map(|w| w * w).sum::<f32>() / block(0).len() as f32;
+    assert!((measured * 50.0 - 1.0).abs() < 0.1, "{measured}");
+    // 40 rows of 70, then 30 columns of 70.
+    let rows: Vec<Vec<f32>> = block(1).chunks(70).map(<[f32]>::to_vec).collect();
+    let columns = (0..30).map(|j| block(2).iter().skip(j).step_by(30).copied().collect()).collect();
+    for vectors in [rows, columns] {
+        for (i, a) in vectors.iter().enumerate() {
+            for (j, b) in vectors.iter().enumerate() {
+                let dot: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+                assert!((dot - f32::from(u8::from(i == j))).abs() < 1e-5, "{i} and {j}: {dot}");
+            }
+        }
+    }
+    assert!(block(3).iter().chain(block(4)).all(|&weight| weight == 0.0));
+    assert_eq!(NetworkSpec::from_json(&spec.to_json()), Ok(spec));
+}
+
+/// What older versions wrote and hashed must stay as it is.
+#[test]
+fn settings_that_are_not_used_are_not_written() {
+    assert_eq!(
+        NetworkSpec::from_shorthand("mlp:3").unwrap().to_json(),
+        r#"{"layers":[{"kind":"dense","units":3,"activation":"relu"}],"l2":0.0}"#
+    );
 }
 
 #[test]

@@ -30,6 +30,18 @@ impl Activation {
         matches!(self, Activation::Gelu | Activation::Silu | Activation::Softplus)
     }
 
+    /// Whether it lets through what is above 0 and holds back what is below.
+    pub(crate) fn is_like_relu(self) -> bool {
+        match self {
+            Activation::Relu
+            | Activation::LeakyRelu
+            | Activation::Gelu
+            | Activation::Silu
+            | Activation::Softplus => true,
+            Activation::Tanh | Activation::Sigmoid | Activation::None => false,
+        }
+    }
+
     /// Turns the derivatives by the activations, `delta`, into derivatives by the sums. `values` are the sums if
     /// [`Activation::needs_sums`], otherwise the results of [`Activation::forward`].
     pub(crate) fn backward(self, values: &[f32], delta: &mut [f32]) {

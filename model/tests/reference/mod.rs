@@ -1,6 +1,6 @@
 //! The network written out in `f64`, straight from the definitions and with nothing shared with the product.
 
-use model::{Activation, LayerSpec, NetworkSpec};
+use model::{Activation, LayerSpec, LossSpec, NetworkSpec};
 
 /// The outputs for one example's preprocessed `values`. `weights` is the flat vector, of which the output layer gets
 /// `columns` units.
@@ -12,6 +12,30 @@ pub(crate) fn outputs(spec: &NetworkSpec, columns: usize, weights: &[f64], value
     walk.dense(columns, Activation::None);
     assert!(walk.weights.is_empty(), "every parameter is used once");
     walk.values
+}
+
+/// The loss of the outputs `values` for an example of this class.
+pub(crate) fn loss_of_class(spec: &NetworkSpec, values: &[f64], class: usize) -> f64 {
+    let normaliser = values.iter().map(|z| z.exp()).sum::<f64>().ln();
+    let smoothing = f64::from(spec.label_smoothing);
+    let even = values.iter().map(|z| normaliser - z).sum::<f64>() / values.len() as f64;
+    let weight = spec.class_weights.get(class).map_or(1.0, |&weight| f64::from(weight));
+    weight * ((1.0 - smoothing) * (normaliser - values[class]) + smoothing * even)
+}
+
+/// The loss of the outputs `values` for these targets.
+pub(crate) fn loss_of_numbers(spec: &NetworkSpec, values: &[f64], targets: &[f64]) -> f64 {
+    let delta = spec.huber_delta.map_or(1.0, f64::from);
+    let term = |(o, t): (&f64, &f64)| match spec.loss {
+        Some(LossSpec::BinaryCrossEntropy) => {
+            let p = 1.0 / (1.0 + (-o).exp());
+            -t * p.ln() - (1.0 - t) * (1.0 - p).ln()
+        }
+        Some(LossSpec::Huber) if (o - t).abs() <= delta => 0.5 * (o - t).powi(2),
+        Some(LossSpec::Huber) => delta * ((o - t).abs() - 0.5 * delta),
+        _ => (o - t).powi(2),
+    };
+    values.iter().zip(targets).map(term).sum::<f64>() / values.len() as f64
 }
 
 struct Walk<'a> {
