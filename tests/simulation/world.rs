@@ -141,9 +141,10 @@ impl World<'_> {
         let events = &self.reference.events;
         let rounds = events.rounds + events.rescales + events.without_test + 1;
         let units = u64::from(self.problem.training.units() + self.problem.test.units());
-        // Whoever is certain to be there when all is calm.
-        let guest = &guests[0];
-        let round_ms = 3 * units * (guest.unit_ms.1 + guest.latency_ms.1 + guest.download_ms.1);
+        // Whoever is certain to be there does all of it in this time, and the slowest of all, if it
+        // is the only one that may help, too.
+        let unit_ms = guests.iter().map(|guest| guest.unit_ms.1 + guest.latency_ms.1 + guest.download_ms.1);
+        let round_ms = 3 * units * unit_ms.max().unwrap_or(0);
         let calm_ms = calm_ms + begin_ms + kills.iter().map(|kill| kill.down_ms).sum::<u64>() + 60_000;
         calm_ms + rounds * (round_ms + 4 * LAST_RESORT_MS + 10 * referee_ms.1)
     }

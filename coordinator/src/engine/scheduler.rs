@@ -7,7 +7,8 @@
 //!
 //! Work is measured in cost: passes of one example forward through the network.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::ops::Range;
 
 use protocol::limits::RANGES_MAX;
@@ -90,42 +91,55 @@ pub(super) struct Handed {
 impl Scheduler<'_> {
     /// Gives work to whoever should have some.
     pub(super) fn hand_out(mut self) -> Handed {
+        let mut crowd = Crowd::default();
+        let mut rested_ms: Option<u64> = None;
+        // Volunteers with room for an assignment, by how many they have.
+        let mut waiting: [Vec<u64>; OUTSTANDING_MAX] = Default::default();
+        for (session, one) in self.volunteers.iter() {
+            if one.cores == 0 || (one.local && !self.local_helps) {
+                continue;
+            }
+            if one.rests_until_ms > self.now_ms {
+                rested_ms = Some(rested_ms.map_or(one.rests_until_ms, |ms| ms.min(one.rests_until_ms)));
+                continue;
+            }
+            crowd.add(one);
+            if let Some(waiting) = waiting.get_mut(one.outstanding()) {
+                waiting.push(session);
+            }
+        }
         let mut assignments = Vec::new();
-        let works = |one: &Volunteer| one.cores > 0 && (!one.local || self.local_helps);
-        let (ready, resting): (Vec<_>, Vec<_>) = self
-            .volunteers
-            .iter()
-            .filter(|(_, one)| works(one))
-            .partition(|(_, one)| one.rests_until_ms <= self.now_ms);
-        let rested_ms = resting.iter().map(|(_, one)| one.rests_until_ms).min();
-        let crowd = Crowd::of(ready.iter().map(|(_, one)| *one));
-        let ready: Vec<u64> = ready.into_iter().map(|(session, _)| session).collect();
         // First everyone gets something to do, then something to go on with.
         for outstanding in 0..OUTSTANDING_MAX {
-            for &session in &ready {
-                if self.outstanding(session) != outstanding {
-                    continue;
-                }
+            let mut served = 0;
+            for &session in &waiting[outstanding] {
                 let Some((part, units)) = self.choose(session, &crowd) else { break };
                 *self.assignment += 1;
                 self.round.issue(*self.assignment, part, units.clone(), self.now_ms);
                 assignments.push((session, self.ask(session, part, units)));
+                served += 1;
+            }
+            let served: Vec<u64> = waiting[outstanding].drain(..served).collect();
+            if let Some(next) = waiting.get_mut(outstanding + 1) {
+                next.extend(served);
             }
         }
-        let backup_ms = self.back_up(&ready, &mut assignments);
+        let [idle, ..] = waiting;
+        let backup_ms = self.back_up(idle, &mut assignments);
         Handed { assignments, again_ms: backup_ms.into_iter().chain(rested_ms).min() }
     }
 
     /// Gives copies of overdue groups, oldest first, to idle volunteers, fastest first. Answers
     /// with when the next copy is due if somebody stays idle.
-    fn back_up(&mut self, ready: &[u64], assignments: &mut Vec<(u64, Assignment)>) -> Option<u64> {
-        let mut idle: Vec<u64> =
-            ready.iter().copied().filter(|session| self.outstanding(*session) == 0).collect();
-        let speed = |session: u64| self.volunteers.get(session).and_then(|one| one.speed);
-        idle.sort_by(|a, b| speed(*b).unwrap_or(0.0).total_cmp(&speed(*a).unwrap_or(0.0)));
-        let pace = speed(*idle.first()?);
+    fn back_up(&mut self, mut idle: Vec<u64>, assignments: &mut Vec<(u64, Assignment)>) -> Option<u64> {
+        let speed = |session: &u64| self.volunteers.get(*session).and_then(|one| one.speed);
+        let pace = idle.iter().filter_map(speed).reduce(f64::max);
         let due = self.round.groups().filter(|(_, group)| self.backup_due_ms(group, pace) <= self.now_ms);
         let due: Vec<u64> = due.map(|(id, _)| id).take(idle.len()).collect();
+        if !due.is_empty() {
+            // The bits of numbers that are not negative order as the numbers do.
+            idle.sort_by_cached_key(|session| Reverse(speed(session).unwrap_or(0.0).to_bits()));
+        }
         for (&group, &session) in due.iter().zip(&idle) {
             *self.assignment += 1;
             let group = self.round.back_up(group, *self.assignment, self.now_ms);
@@ -133,9 +147,8 @@ impl Scheduler<'_> {
             assignments.push((session, self.ask(session, part, units)));
         }
         let stays_idle = due.len() < idle.len();
-        stays_idle
-            .then(|| self.round.groups().map(|(_, group)| self.backup_due_ms(group, pace)).min())
-            .flatten()
+        let due_ms = self.round.groups().map(|(_, group)| self.backup_due_ms(group, pace));
+        stays_idle.then(|| due_ms.min()).flatten()
     }
 
     /// A copy pays once the group has been out for as long as the fastest of the idle, which has
@@ -147,10 +160,6 @@ impl Scheduler<'_> {
         let cost = self.cost(group.part, &group.units);
         let duration_ms = pace.map_or(UNKNOWN_DURATION_MS, |speed| cost / speed);
         group.issued_ms + (duration_ms as u64).clamp(BACKUP_AFTER_MS, LAST_RESORT_MS)
-    }
-
-    fn outstanding(&self, session: u64) -> usize {
-        self.volunteers.get(session).map_or(0, Volunteer::outstanding)
     }
 
     /// Makes the assignment of the newest number and notes whom it went to.
@@ -195,27 +204,32 @@ impl Scheduler<'_> {
         let slice = volunteer.speed.map_or(cores, |speed| SLICE_MS * speed / self.unit_cost(index));
         let wanted = slice.min(share).max(1.0) as usize;
 
-        let free_of = |shard: u32| {
+        let units_of = |shard: u32| {
             let first = begins + shard.saturating_mul(cut.units_per_shard).min(part.units);
-            let end = first.saturating_add(cut.units_per_shard).min(begins + part.units);
-            free[index].range(first..end)
+            first..first.saturating_add(cut.units_per_shard).min(begins + part.units)
         };
+        let free = &free[index];
         let mut chosen = BTreeSet::new();
         let held = volunteer.shards.range((part.set, 0)..=(part.set, u32::MAX));
         for &(_, shard) in held {
-            chosen.extend(free_of(shard).take(wanted - chosen.len()));
+            chosen.extend(free.range(units_of(shard)).take(wanted - chosen.len()));
+            if chosen.len() == wanted {
+                break;
+            }
         }
         if chosen.is_empty() {
             // A new shard: one that the fewest others hold, so that each has its own to come back
             // to, and only at last one that could not be had before.
-            let mut shards: Vec<u32> = free[index].iter().map(|unit| cut.shard_of(unit - begins)).collect();
-            shards.dedup();
-            shards.sort_by_key(|&shard| {
-                let shard = (part.set, shard);
-                (volunteer.refused.contains(&shard), self.volunteers.holders(shard), shard)
-            });
-            for shard in shards {
-                chosen.extend(free_of(shard).take(wanted - chosen.len()));
+            let mut shards = BinaryHeap::new();
+            let mut next = free.first();
+            while let Some(unit) = next {
+                let shard = cut.shard_of(unit - begins);
+                let key = (part.set, shard);
+                shards.push(Reverse((volunteer.refused.contains(&key), self.volunteers.holders(key), shard)));
+                next = free.range(units_of(shard).end..).next();
+            }
+            while let Some(Reverse((_, _, shard))) = shards.pop().filter(|_| chosen.len() < wanted) {
+                chosen.extend(free.range(units_of(shard)).take(wanted - chosen.len()));
             }
         }
         Some((index, ranges(chosen)))
@@ -223,7 +237,7 @@ impl Scheduler<'_> {
 }
 
 /// What those who work now amount to together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Crowd {
     count: usize,
     measured: usize,
@@ -231,14 +245,10 @@ struct Crowd {
 }
 
 impl Crowd {
-    fn of<'a>(volunteers: impl Iterator<Item = &'a Volunteer>) -> Crowd {
-        let mut crowd = Crowd { count: 0, measured: 0, speed: 0.0 };
-        for volunteer in volunteers {
-            crowd.count += 1;
-            crowd.measured += usize::from(volunteer.speed.is_some());
-            crowd.speed += volunteer.speed.unwrap_or(0.0);
-        }
-        crowd
+    fn add(&mut self, volunteer: &Volunteer) {
+        self.count += 1;
+        self.measured += usize::from(volunteer.speed.is_some());
+        self.speed += volunteer.speed.unwrap_or(0.0);
     }
 
     /// The share of the work that is one volunteer's. A newcomer counts as of average speed.
