@@ -56,7 +56,7 @@ impl Case {
         (0..self.len()).map(|i| self.reference_loss(weights, i)).collect()
     }
 
-    fn reference_loss(&self, weights: &[f64], example: usize) -> f64 {
+    fn reference_outputs(&self, weights: &[f64], example: usize) -> Vec<f64> {
         let raw = self.rows.row(example);
         let values = raw
             .iter()
@@ -64,8 +64,12 @@ impl Case {
             .zip(&self.preprocessing.scale)
             .map(|((&raw, &offset), &scale)| f64::from((raw - offset) * scale))
             .collect();
+        reference::outputs(self.network.spec(), self.network.outputs(), weights, values)
+    }
+
+    fn reference_loss(&self, weights: &[f64], example: usize) -> f64 {
         let network = &self.network;
-        let values = reference::outputs(network.spec(), network.outputs(), weights, values);
+        let values = self.reference_outputs(weights, example);
         let targets: Vec<f64> = self.numbers.row(example).iter().map(|&t| f64::from(t)).collect();
         match network.task() {
             Task::Classes(_) => {
@@ -82,7 +86,8 @@ fn objective() -> impl Strategy<Value = (Task, NetworkSpec)> {
         let weights = prop_oneof![Just(vec![]), prop::collection::vec(0.0f32..3.0, classes as usize)];
         let spec =
             (prop_oneof![Just(0.0), 0.0f32..0.9], weights).prop_map(|(label_smoothing, class_weights)| {
-                NetworkSpec { label_smoothing, class_weights, ..NetworkSpec::default() }
+                let loss = Some(LossSpec::SoftmaxCrossEntropy);
+                NetworkSpec { loss, label_smoothing, class_weights, ..NetworkSpec::default() }
             });
         (Just(Task::Classes(classes)), spec)
     });
@@ -208,32 +213,15 @@ proptest! {
             prop_assert_eq!(bits(&losses), bits(&evaluated));
             prop_assert_eq!(correct, evaluated_correct);
 
+            let exact: Vec<f64> = case.weights.iter().map(|&w| f64::from(w)).collect();
             let width = case.network.outputs();
             let mut outputs = vec![0.0; case.len() * width];
             case.network.predict(arithmetic, scratch, &case.weights, &examples.features, &mut outputs);
             for (i, row) in outputs.chunks_exact(width).enumerate() {
-                // From probabilities back to what the reference starts from: a constant off, which softmax does not see.
-                let spec = case.network.spec();
-                let values: Vec<f64> = row
-                    .iter()
-                    .map(|&answer| f64::from(answer))
-                    .map(|answer| match (case.network.task(), spec.loss) {
-                        (Task::Classes(_), _) => answer.ln(),
-                        (_, Some(LossSpec::BinaryCrossEntropy)) => (answer / (1.0 - answer)).ln(),
-                        _ => answer,
-                    })
-                    .collect();
-                let loss = match case.network.task() {
-                    Task::Classes(_) => {
-                        prop_assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
-                        reference::loss_of_class(spec, &values, usize::from(case.classes[i]))
-                    }
-                    Task::Numbers(_) => {
-                        let targets: Vec<f64> = case.numbers.row(i).iter().map(|&t| f64::from(t)).collect();
-                        reference::loss_of_numbers(spec, &values, &targets)
-                    }
-                } as f32;
-                prop_assert!((loss - losses[i]).abs() <= 1e-4 * (1.0 + loss.abs()));
+                let wanted = reference::predictions(case.network.spec(), case.reference_outputs(&exact, i));
+                for (answer, wanted) in row.iter().zip(wanted) {
+                    prop_assert!((f64::from(*answer) - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()));
+                }
             }
         }
     }

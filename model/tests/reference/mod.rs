@@ -14,6 +14,18 @@ pub(crate) fn outputs(spec: &NetworkSpec, columns: usize, weights: &[f64], value
     walk.values
 }
 
+/// What the network answers where the output layer gives `values`: probabilities, or the numbers themselves.
+pub(crate) fn predictions(spec: &NetworkSpec, values: Vec<f64>) -> Vec<f64> {
+    match spec.loss {
+        None | Some(LossSpec::MeanSquaredError | LossSpec::Huber) => values,
+        Some(LossSpec::BinaryCrossEntropy) => values.iter().map(|z| 1.0 / (1.0 + (-z).exp())).collect(),
+        Some(LossSpec::SoftmaxCrossEntropy) => {
+            let sum: f64 = values.iter().map(|z| z.exp()).sum();
+            values.iter().map(|z| z.exp() / sum).collect()
+        }
+    }
+}
+
 /// The loss of the outputs `values` for an example of this class.
 pub(crate) fn loss_of_class(spec: &NetworkSpec, values: &[f64], class: usize) -> f64 {
     let normaliser = values.iter().map(|z| z.exp()).sum::<f64>().ln();
