@@ -71,7 +71,9 @@ impl ShardStore {
             let range = range.start as usize..range.end as usize;
             let encoded = self.encode(set, range.clone());
             let hash = *blake3::hash(&encoded).as_bytes();
-            plan.shards.push(ShardRef { hash, bytes: encoded.len() as u32 });
+            // One too large for the number is too large for the protocol, and refused there.
+            let bytes = u32::try_from(encoded.len()).unwrap_or(u32::MAX);
+            plan.shards.push(ShardRef { hash, bytes });
             let stored = Stored { set, examples: range, compressed: OnceLock::new() };
             self.shards.insert(hash, stored);
         }

@@ -1,6 +1,6 @@
 //! What `/api/status` and the pages show: a picture of the run, renewed by the driver.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Points of the loss curve kept for the page; when full, every second one is dropped.
 pub const HISTORY_MAX: usize = 400;
@@ -67,12 +67,12 @@ pub enum Phase {
 }
 
 /// One accepted point of the training.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Point {
     /// Its iteration.
     pub iteration: u64,
-    /// Mean training loss.
-    pub train_loss: f64,
+    /// Mean training loss; `None` when it is not finite.
+    pub train_loss: Option<f64>,
     /// Share of test examples predicted correctly, if there is a test set.
     pub test_accuracy: Option<f64>,
 }

@@ -9,19 +9,22 @@ use anyhow::{Context, Result, anyhow, bail};
 use model::{Network, weights_digest};
 use protocol::limits::UNITS_MAX;
 use protocol::message::Welcome;
+use protocol::plan::SetPlan;
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::{LocalWorkers, RunConfig};
+use crate::config::{ConfigError, DataSource, LocalWorkers, RunConfig};
 use crate::data::Prepared;
 use crate::driver::{self, BeginRule, Checkpoint, Facts, Order, Outcome, Referee};
 use crate::engine::optimisers::{self, Lbfgs, Optimiser};
 use crate::engine::{self, Counters, Engine, LocalHelp, Snapshot};
 use crate::progress::{Event, Observer};
 use crate::report::{StopReason, Summary};
-use crate::run_directory::{RunDirectory, SavedModel};
+use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
 use crate::server::{self, ServerConfig, Site};
 use crate::shards::ShardStore;
+use crate::status::Point;
 use crate::volunteer;
 
 /// The session of the coordinator's own worker; those of volunteers count from 1.
@@ -45,6 +48,8 @@ pub struct Training {
     pub directory: Arc<RunDirectory>,
     /// Where to go on from; `None` starts at the beginning.
     pub checkpoint: Option<Checkpoint>,
+    /// Where the page and the volunteers' channel are served.
+    pub listener: TcpListener,
     /// Who is told how it goes.
     pub observer: Box<dyn Observer + Send>,
     /// Whether to go on serving page and status when the model is saved, until told to stop.
@@ -55,14 +60,14 @@ pub struct Training {
 /// now.
 ///
 /// # Errors
-/// When the address cannot be served, or the model cannot be saved.
+/// When the data cannot be cut into work units, or the model cannot be saved.
 pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summary> {
-    let Training { config, data, network, directory, checkpoint, observer, keep_serving } = training;
+    let Training { config, data, network, directory, checkpoint, listener, observer, keep_serving } =
+        training;
     if crate::assets::worker_is_placeholder() {
         bail!("this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without");
     }
     let mut observer = observer;
-    let listener = server::bind(config.listen.0).await?;
     let addresses = server::addresses(listener.local_addr()?);
     observer.event(&Event::Listening { addresses });
 
@@ -72,7 +77,12 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     let cut = move || ShardStore::cut(cutting, examples_per_unit);
     let (shards, training_plan, test_plan) = tokio::task::spawn_blocking(cut).await?;
     let shards = Arc::new(shards);
-    let run = run_number(&config, &data);
+    check_plans(&training_plan, &test_plan)?;
+    let run = run_number(&config, &data.fingerprint);
+    if checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.run != run) {
+        // Whoever resumes has seen to it, in words for the user.
+        bail!("the checkpoint in {} belongs to another run", directory.path().display());
+    }
     let welcome = Welcome {
         run,
         session: LOCAL_SESSION,
@@ -101,6 +111,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     let setup = driver::Setup {
         engine: Engine::new(settings, snapshot),
         facts: facts(&config, &data, &network, run),
+        history: history(&directory, checkpoint.as_ref())?,
         resumed: checkpoint,
         begin: BeginRule {
             wait_for: config.wait_for as usize,
@@ -205,11 +216,31 @@ pub fn examples_per_unit(examples: usize, minibatch: u32) -> u32 {
     wanted.max(least).div_ceil(minibatch).saturating_mul(minibatch)
 }
 
-/// Names a run: everything that its results depend on.
-fn run_number(config: &RunConfig, data: &Prepared) -> u64 {
+/// The cut must be one that volunteers accept.
+fn check_plans(training: &SetPlan, test: &SetPlan) -> Result<()> {
+    let problem = match (training.check(), test.check()) {
+        (Err(problem), _) | (_, Err(problem)) => problem.to_string(),
+        _ if training.units() + test.units() > UNITS_MAX => format!("more than {UNITS_MAX} units in a round"),
+        _ => return Ok(()),
+    };
+    let problem = format!("the examples cannot be cut into work units of whole minibatches: {problem}");
+    Err(ConfigError::Setting { setting: "minibatch", problem }.into())
+}
+
+/// The course of a training that is resumed, from its metrics.
+fn history(directory: &RunDirectory, checkpoint: Option<&Checkpoint>) -> Result<Vec<Point>> {
+    let Some(accepted) = checkpoint.and_then(|checkpoint| checkpoint.snapshot.accepted) else {
+        return Ok(Vec::new());
+    };
+    let points: Vec<Point> = load_metrics(directory.path())?;
+    Ok(points.into_iter().filter(|point| point.iteration <= accepted.iteration).collect())
+}
+
+/// Names a run: everything that its results depend on. `data_fingerprint` is [`Prepared::fingerprint`].
+pub fn run_number(config: &RunConfig, data_fingerprint: &[u8; 32]) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&protocol::PROTOCOL_VERSION.to_le_bytes());
-    hasher.update(&data.fingerprint);
+    hasher.update(data_fingerprint);
     hasher.update(config.model.to_json().as_bytes());
     hasher.update(config.arithmetic.to_string().as_bytes());
     hasher.update(&config.minibatch.to_le_bytes());
@@ -238,20 +269,33 @@ fn local_cores(workers: LocalWorkers) -> u16 {
 }
 
 fn facts(config: &RunConfig, data: &Prepared, network: &Network, run: u64) -> Facts {
-    let network_words = network_in_words(network);
     Facts {
-        title: format!("{network_words} on {}", config.data.name()),
+        title: title(config, data),
         run,
         arithmetic: config.arithmetic,
-        network: network_words,
+        network: network_in_words(network),
         parameters: network.parameters(),
         examples: data.train.len(),
         iterations_max: config.iterations,
     }
 }
 
+/// What is trained, for people who know nothing of networks: `a network that predicts price from
+/// houses.csv`.
+fn title(config: &RunConfig, data: &Prepared) -> String {
+    let path = match &config.data {
+        DataSource::EmbeddedMnist => return "a network that reads handwritten digits (MNIST)".to_owned(),
+        DataSource::Path(path) => path,
+    };
+    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    match data.schema.label_in_words() {
+        Some(label) => format!("a network that predicts {label} from {file}"),
+        None => format!("a network that recognises the images in {file}"),
+    }
+}
+
 /// `784-128-10 network`.
-fn network_in_words(network: &Network) -> String {
+pub(crate) fn network_in_words(network: &Network) -> String {
     let mut words = network.features().to_string();
     for block in network.layout().iter().filter(|block| block.is_weight) {
         words.extend(block.shape.last().map(|width| format!("-{width}")));

@@ -74,7 +74,11 @@ impl SetPlan {
         start..start.saturating_add(size).min(self.examples)
     }
 
-    pub(crate) fn check(&self) -> Result<(), DecodeError> {
+    /// Whether the cut is within the protocol's limits and its shards are all there.
+    ///
+    /// # Errors
+    /// What is not.
+    pub fn check(&self) -> Result<(), DecodeError> {
         if self.examples_per_unit == 0 || self.units_per_shard == 0 {
             return Err(DecodeError::Malformed);
         }
@@ -139,8 +143,10 @@ pub struct RoundPlan {
     pub version: u64,
     /// Vectors become integers `round(value * 2^gradient_exponent)`.
     pub gradient_exponent: i32,
-    /// Losses become integers `round(value * 2^loss_exponent)`.
+    /// Losses of training examples become integers `round(value * 2^loss_exponent)`.
     pub loss_exponent: i32,
+    /// The same for losses of an evaluation, which may be of another size by far.
+    pub evaluation_exponent: i32,
     /// The parts; the round's units are numbered through them in this order.
     pub parts: Vec<Part>,
 }
@@ -149,6 +155,14 @@ impl RoundPlan {
     /// Units of the round over all parts.
     pub fn units(&self) -> u32 {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.units))
+    }
+
+    /// The exponent of losses that `work` finds.
+    pub fn loss_exponent_of(&self, work: &Work) -> i32 {
+        match work {
+            Work::Gradient | Work::Losses { .. } => self.loss_exponent,
+            Work::Evaluation => self.evaluation_exponent,
+        }
     }
 
     /// Where the round's `unit` lies: the index of its part and its number within the set.
@@ -175,7 +189,7 @@ impl RoundPlan {
         within("the number of parts", self.parts.len() as u64, PARTS_MAX as u64)?;
         let units: u64 = self.parts.iter().map(|part| u64::from(part.units)).sum();
         within("the number of units", units, UNITS_MAX.into())?;
-        let exponents = [self.gradient_exponent, self.loss_exponent];
+        let exponents = [self.gradient_exponent, self.loss_exponent, self.evaluation_exponent];
         if self.parts.is_empty() || exponents.iter().any(|exponent| !EXPONENTS.contains(exponent)) {
             return Err(DecodeError::Malformed);
         }
@@ -255,6 +269,7 @@ mod tests {
             version: 0,
             gradient_exponent: 0,
             loss_exponent: 0,
+            evaluation_exponent: 0,
             parts: vec![part(3), part(0), part(2)],
         };
         let located: Vec<_> = (0..round.units()).map(|unit| round.locate(unit).unwrap()).collect();

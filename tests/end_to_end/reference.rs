@@ -31,7 +31,7 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
         (gradient, losses)
     };
     while optimiser.iteration() < ITERATIONS {
-        let answer = match optimiser.ask() {
+        let (answer, next) = match optimiser.ask() {
             Ask::Gradient { point } => {
                 let scale = *scales.get_or_insert_with(|| {
                     let (gradient, losses) = unit(&point, units().next().unwrap());
@@ -44,10 +44,10 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
                     exact::add(&mut gradient_sum, &gradient, scale.gradient_exponent);
                     losses.iter().for_each(|loss| exact::add(&mut loss_sum, &[*loss], scale.loss_exponent));
                 }
-                scales = Some(scale.after(&gradient_sum, loss_sum[0], units().count() as u32));
+                let next = scale.after(&gradient_sum, loss_sum[0], units().count() as u32, None);
                 let loss = exact::to_f64(loss_sum[0], scale.loss_exponent) / f64::from(count);
                 let gradient = mean_gradient(&network, &point, &gradient_sum, scale.gradient_exponent, count);
-                Tell::Gradient { loss: loss + network.penalty(&point), gradient }
+                (Tell::Gradient { loss: loss + network.penalty(&point), gradient }, Some(next))
             }
             Ask::Losses { base, direction, steps } => {
                 let scale = scales.unwrap();
@@ -60,11 +60,15 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
                     }
                     exact::to_f64(sum[0], scale.loss_exponent) / f64::from(count) + network.penalty(&point)
                 };
-                Tell::Losses(steps.iter().map(loss_at).collect())
+                (Tell::Losses(steps.iter().map(loss_at).collect()), None)
             }
             Ask::Stopped(reason) => panic!("the problem is harder than that: {reason}"),
         };
-        optimiser.tell(answer).unwrap();
+        let is_start = optimiser.loss().is_none();
+        let accepted = optimiser.tell(answer).unwrap().accepted.is_some();
+        if is_start || accepted {
+            scales = next.or(scales);
+        }
     }
     blake3::Hash::from_bytes(model::weights_digest(optimiser.weights())).to_hex().to_string()
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use coordinator::engine::aggregator::Scales;
+use coordinator::engine::aggregator::{self, Scales};
 use coordinator::engine::optimisers::{Ask, Tell};
 use coordinator::engine::{Accepted, StopReason};
 use model::exact::{self, Fit, UNIT_LIMIT};
@@ -84,13 +84,13 @@ pub(crate) fn train(problem: &Problem, limits: Limits) -> Reference {
                     optimiser.tell(Tell::Gradient { loss: f64::INFINITY, gradient }).unwrap();
                     continue;
                 };
-                scales = found.scales;
                 let is_start = optimiser.loss().is_none();
                 let squares = found.gradient.iter().map(|value| f64::from(*value) * f64::from(*value));
                 let norm_at_start = squares.sum::<f64>().sqrt();
                 let answer = Tell::Gradient { loss: found.objective, gradient: found.gradient };
                 let accepted = optimiser.tell(answer).unwrap().accepted;
                 if is_start || accepted.is_some() {
+                    scales = found.scales;
                     let accepted = accepted.map_or((norm_at_start, 0.0), |one| (one.gradient_norm, one.step));
                     points.push(Accepted {
                         iteration: optimiser.iteration(),
@@ -205,7 +205,7 @@ impl Trainer<'_> {
             for unit in 0..if with_test { self.problem.test.units() } else { 0 } {
                 let (unit_correct, losses, _) = self.unit(Set::Test, unit, point, false);
                 correct += unit_correct;
-                match add_losses(&losses, scales.loss_exponent) {
+                match add_losses(&losses, scales.evaluation_exponent) {
                     Ok(unit_loss) => test_loss += unit_loss,
                     Err(fit) => test_misfit.note(Fit::Fits, fit),
                 }
@@ -225,8 +225,9 @@ impl Trainer<'_> {
                     let classes = matches!(self.problem.network.task(), Task::Classes(_));
                     (self.mean(test_loss, scales, Set::Test), classes.then_some(accuracy))
                 });
+                let evaluated = with_test.then(|| (test_loss, self.problem.test.units()));
                 return Some(Found {
-                    scales: scales.after(&gradient, loss, self.problem.training.units()),
+                    scales: scales.after(&gradient, loss, self.problem.training.units(), evaluated),
                     gradient: mean.iter().map(|value| *value as f32).collect(),
                     train_loss,
                     objective: train_loss + self.problem.network.penalty(point),
@@ -234,8 +235,11 @@ impl Trainer<'_> {
                 });
             }
             // The training set alone decides whether there is a value.
-            first.widened(scales, misfit.gradient, misfit.loss)?;
-            match first.widened(scales, misfit.gradient, misfit.loss || test_misfit.loss) {
+            let mut wanted =
+                aggregator::Misfit { gradient: misfit.gradient, loss: misfit.loss, evaluation: false };
+            first.widened(scales, wanted)?;
+            wanted.evaluation = test_misfit.loss;
+            match first.widened(scales, wanted) {
                 Some(wider) if !test_misfit.infinite => {
                     self.events.rescales += 1;
                     scales = wider;
@@ -250,7 +254,11 @@ impl Trainer<'_> {
     }
 
     fn mean(&self, sum: i64, scales: Scales, set: Set) -> f64 {
-        exact::to_f64(sum, scales.loss_exponent) / f64::from(self.problem.cut(set).examples)
+        let exponent = match set {
+            Set::Training => scales.loss_exponent,
+            Set::Test => scales.evaluation_exponent,
+        };
+        exact::to_f64(sum, exponent) / f64::from(self.problem.cut(set).examples)
     }
 }
 

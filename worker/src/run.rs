@@ -29,7 +29,7 @@ impl Run {
     /// Whether a round's vectors, units and exponents are ones that this run can have.
     pub(crate) fn suits(&self, round: &RoundFrame<'_>) -> bool {
         let plan = &round.plan;
-        let exponents = [plan.gradient_exponent, plan.loss_exponent];
+        let exponents = [plan.gradient_exponent, plan.loss_exponent, plan.evaluation_exponent];
         round.parameters() == self.network.parameters()
             && exponents.iter().all(|exponent| exact::EXPONENTS.contains(exponent))
             && plan.parts.iter().all(|part| part.units <= self.set(part.set).units())

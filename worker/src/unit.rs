@@ -244,7 +244,7 @@ fn evaluate(unit: &Unit<'_>, buffers: &mut Buffers, step: Option<f32>) -> u32 {
 
 /// The sum of the losses in the buffers as an integer below [`exact::UNIT_LIMIT`], or why not.
 fn loss_sum(unit: &Unit<'_>, buffers: &mut Buffers) -> Result<i64, Fit> {
-    let exponent = unit.plan.loss_exponent;
+    let exponent = unit.plan.loss_exponent_of(unit.work);
     match exact::fit(&buffers.losses, exponent) {
         Fit::Fits => {}
         unfit => return Err(unfit),

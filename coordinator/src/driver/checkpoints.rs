@@ -14,7 +14,8 @@ const COST_FACTOR: u32 = 10;
 
 /// The driver's end of the writer.
 pub(super) struct CheckpointWriter {
-    work: SyncSender<Checkpoint>,
+    /// `None` once it is finished.
+    work: Option<SyncSender<Checkpoint>>,
     done: Receiver<(Duration, io::Result<()>)>,
     busy: bool,
     began: Instant,
@@ -38,7 +39,7 @@ impl CheckpointWriter {
         })?;
         // The first is due at once: a run that dies young can then be resumed.
         let began = Instant::now().checked_sub(EVERY_AT_LEAST).unwrap_or_else(Instant::now);
-        Ok(CheckpointWriter { work, done, busy: false, began, cost: Duration::ZERO, error: None })
+        Ok(CheckpointWriter { work: Some(work), done, busy: false, began, cost: Duration::ZERO, error: None })
     }
 
     /// Whether a checkpoint should be written now.
@@ -49,15 +50,31 @@ impl CheckpointWriter {
                 self.cost = cost;
                 self.error = written.err();
             }
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => {
+                if self.work.take().is_some() {
+                    self.error = Some(io::Error::other("the thread that writes them has ended"));
+                }
+            }
         }
-        !self.busy && self.began.elapsed() >= EVERY_AT_LEAST.max(self.cost * COST_FACTOR)
+        self.work.is_some()
+            && !self.busy
+            && self.began.elapsed() >= EVERY_AT_LEAST.max(self.cost * COST_FACTOR)
     }
 
     /// Has a checkpoint written; only when [`CheckpointWriter::is_due`].
     pub(super) fn write(&mut self, checkpoint: Checkpoint) {
         self.began = Instant::now();
-        self.busy = self.work.try_send(checkpoint).is_ok();
+        self.busy = self.work.as_ref().is_some_and(|work| work.try_send(checkpoint).is_ok());
+    }
+
+    /// Waits for the one under way and takes no more.
+    pub(super) fn finish(&mut self) {
+        self.work = None;
+        if self.busy {
+            self.error = self.done.recv().ok().and_then(|(_, written)| written.err());
+            self.busy = false;
+        }
     }
 
     /// What went wrong with the last one, once.

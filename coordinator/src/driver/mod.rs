@@ -23,7 +23,7 @@ use crate::exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
 use crate::progress::{Event, Observer, RoundProgress};
 use crate::report::Summary;
 use crate::run_directory::RunDirectory;
-use crate::status::{Phase, Status};
+use crate::status::{Phase, Point, Status};
 
 use checkpoints::CheckpointWriter;
 use picture::{Crowd, Picture};
@@ -40,11 +40,13 @@ const ORDERS_MAX: usize = 8;
 /// What a checkpoint holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Checkpoint {
+    /// The run it belongs to ([`protocol::message::Welcome::run`]).
+    pub run: u64,
     /// The engine's state.
     pub snapshot: Snapshot,
     /// Seconds of training that led there.
     pub seconds: f64,
-    /// Volunteers that have helped.
+    /// Sessions of volunteers that have helped; who reconnects counts again.
     pub volunteers: u64,
 }
 
@@ -108,6 +110,8 @@ pub struct Setup {
     pub facts: Facts,
     /// The checkpoint this training goes on from, if it does.
     pub resumed: Option<Checkpoint>,
+    /// The course of the training up to there.
+    pub history: Vec<Point>,
     /// When to begin.
     pub begin: BeginRule,
     /// Where metrics and checkpoints go.
@@ -127,7 +131,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
     let (round_sender, round) = watch::channel(None);
     let (sessions, inbox) = DriverHandle::new(round);
     let (outcome_sender, outcome) = oneshot::channel();
-    let picture = Picture::new(setup.facts, setup.resumed.as_ref());
+    let picture = Picture::new(setup.facts, setup.resumed.as_ref(), setup.history);
     let (status_sender, status) = watch::channel(Arc::new(picture.status()));
     let referee = referee::start(setup.referee, orders_sender.downgrade())?;
     let checkpoints = CheckpointWriter::start(Arc::clone(&setup.directory))?;
@@ -136,12 +140,14 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         runtime,
         began: Instant::now(),
         training_began: None,
+        training_seconds: None,
         earlier: setup.resumed,
         begin: setup.begin,
         inbox,
         orders,
         outboxes: BTreeMap::new(),
         crowd: Crowd::default(),
+        lost: Vec::new(),
         helped: BTreeSet::new(),
         round: round_sender,
         status: status_sender,
@@ -163,12 +169,16 @@ struct Driver {
     began: Instant,
     /// When the first round of this process began.
     training_began: Option<Instant>,
+    /// How long the training took, once it has ended.
+    training_seconds: Option<f64>,
     earlier: Option<Checkpoint>,
     begin: BeginRule,
     inbox: mpsc::Receiver<Letter>,
     orders: mpsc::Receiver<Order>,
     outboxes: BTreeMap<u64, mpsc::Sender<ToSession>>,
     crowd: Crowd,
+    /// Sessions that did not keep up, of which the engine is still to hear.
+    lost: Vec<u64>,
     /// Sessions (the coordinator's own not counted) that returned a result.
     helped: BTreeSet<u64>,
     round: watch::Sender<Option<Arc<OpenRound>>>,
@@ -203,7 +213,7 @@ impl Driver {
                 Wake::Order(Order::Measured(round, measure)) => {
                     self.engine(Input::Measured { round, measure })
                 }
-                Wake::Order(Order::Saved(summary)) => self.observer.event(&Event::Finished(*summary)),
+                Wake::Order(Order::Saved(summary)) => self.saved(&summary),
                 Wake::Time => self.engine(Input::Tick),
                 Wake::End => return,
             }
@@ -269,17 +279,23 @@ impl Driver {
         }
         let enough = self.crowd.volunteers() >= self.begin.wait_for;
         let impatient = self.begin.patience.is_some_and(|patience| self.began.elapsed() >= patience);
-        if enough || impatient {
+        if enough || impatient || self.engine.is_at_its_end() {
             self.training_began = Some(Instant::now());
             self.picture.training_begins();
             self.engine(Input::Begin);
         }
     }
 
+    /// Hands an input to the engine and does what it says, then the same for every session that is
+    /// found not to keep up meanwhile.
     fn engine(&mut self, input: Input) {
-        self.engine.handle(self.now_ms(), input);
-        while let Some(output) = self.engine.poll_output() {
-            self.carry_out(output);
+        let mut input = Some(input);
+        while let Some(next) = input {
+            self.engine.handle(self.now_ms(), next);
+            while let Some(output) = self.engine.poll_output() {
+                self.carry_out(output);
+            }
+            input = self.lost.pop().map(|session| Input::Left { session });
         }
     }
 
@@ -298,8 +314,10 @@ impl Driver {
                 self.crowd.leave(session);
             }
             Output::Measure { plan, unit, vectors } => {
-                // The referee lives as long as the driver, and answers through the orders.
-                let _ = self.referee.send(referee::Request { plan, unit, vectors });
+                // The engine never has more than one request open, and the referee ends after the
+                // driver; if it is gone it has panicked, and nothing can go on.
+                let request = referee::Request { plan, unit, vectors };
+                self.referee.send(request).expect("the referee lives as long as the driver");
             }
             Output::Accepted(accepted) => self.accepted(&accepted),
             Output::Between => {
@@ -316,7 +334,9 @@ impl Driver {
         let Some(outbox) = self.outboxes.get(&session) else { return };
         if outbox.try_send(message).is_err() {
             tracing::info!(session, "a volunteer does not keep up and is disconnected");
-            self.leave(session);
+            self.outboxes.remove(&session);
+            self.crowd.leave(session);
+            self.lost.push(session);
         }
     }
 
@@ -345,15 +365,19 @@ impl Driver {
     fn checkpoint(&self) -> Checkpoint {
         let earlier = self.earlier.as_ref().map_or(0, |earlier| earlier.volunteers);
         let volunteers = earlier + self.helped.len() as u64;
-        Checkpoint { snapshot: self.engine.snapshot(), seconds: self.seconds(), volunteers }
+        let (run, seconds) = (self.engine.run(), self.seconds());
+        Checkpoint { run, snapshot: self.engine.snapshot(), seconds, volunteers }
     }
 
     fn finished(&mut self, reason: StopReason) {
+        self.training_seconds = Some(self.seconds());
+        // Whoever saves the final state must not be overtaken by an older one.
+        self.checkpoints.finish();
         let text = format!("The training has ended: {reason}.");
         for outbox in std::mem::take(&mut self.outboxes).into_values() {
             let _ = outbox.try_send(ToSession::Finish { text: text.clone() });
         }
-        self.picture.finished(text);
+        self.picture.ended(text);
         let counters = self.engine.counters();
         let outcome = Outcome {
             reason,
@@ -367,6 +391,12 @@ impl Driver {
         if let Some(sender) = self.outcome.take() {
             let _ = sender.send(outcome);
         }
+    }
+
+    fn saved(&mut self, summary: &Summary) {
+        self.picture.saved();
+        self.show();
+        self.observer.event(&Event::Finished(summary.clone()));
     }
 
     /// Renews the status, and tells the observer how the round goes or why none does.
@@ -392,7 +422,11 @@ impl Driver {
         self.status.send_replace(Arc::new(status));
     }
 
+    /// Seconds of training so far, those before a resume included.
     fn seconds(&self) -> f64 {
+        if let Some(seconds) = self.training_seconds {
+            return seconds;
+        }
         let earlier = self.earlier.as_ref().map_or(0.0, |earlier| earlier.seconds);
         earlier + self.training_began.map_or(0.0, |began| began.elapsed().as_secs_f64())
     }

@@ -79,12 +79,14 @@ pub(super) struct Picture {
     status: Status,
     /// Epochs counted when the speed was last measured, and when that was.
     measured: Option<(u64, Instant)>,
+    /// Why the training has ended, once it has.
+    ended: Option<String>,
     /// Seconds and iteration when this process began to train, for the estimate of the rest.
     origin: Option<(f64, u64)>,
 }
 
 impl Picture {
-    pub(super) fn new(facts: Facts, resumed: Option<&Checkpoint>) -> Picture {
+    pub(super) fn new(facts: Facts, resumed: Option<&Checkpoint>, history: Vec<Point>) -> Picture {
         let accepted = resumed.and_then(|checkpoint| checkpoint.snapshot.accepted);
         let counters = resumed.map(|checkpoint| checkpoint.snapshot.counters).unwrap_or_default();
         let status = Status {
@@ -103,7 +105,7 @@ impl Picture {
             train_loss: accepted.map(|accepted| accepted.train_loss),
             test_loss: accepted.and_then(|accepted| accepted.test_loss),
             test_accuracy: accepted.and_then(|accepted| accepted.test_accuracy),
-            history: accepted.as_ref().map(point).into_iter().collect(),
+            history: Vec::new(),
             volunteers: 0,
             cores: 0,
             fused_capable: 0,
@@ -111,7 +113,9 @@ impl Picture {
             examples_per_second: 0.0,
             seconds: resumed.map_or(0.0, |checkpoint| checkpoint.seconds),
         };
-        Picture { status, measured: None, origin: None }
+        let mut picture = Picture { status, measured: None, ended: None, origin: None };
+        history.into_iter().for_each(|point| picture.remember(point));
+        picture
     }
 
     pub(super) fn status(&self) -> Status {
@@ -144,6 +148,10 @@ impl Picture {
         self.status.train_loss = Some(accepted.train_loss);
         self.status.test_loss = accepted.test_loss;
         self.status.test_accuracy = accepted.test_accuracy;
+        self.remember(point(accepted));
+    }
+
+    fn remember(&mut self, point: Point) {
         let history = &mut self.status.history;
         if history.len() >= HISTORY_MAX {
             let mut index = 0;
@@ -152,7 +160,7 @@ impl Picture {
                 index % 2 == 1
             });
         }
-        history.push(point(accepted));
+        history.push(point);
     }
 
     pub(super) fn report(&self, accepted: &Accepted, crowd: &Crowd, seconds: f64) -> IterationReport {
@@ -179,9 +187,13 @@ impl Picture {
         }
     }
 
-    pub(super) fn finished(&mut self, sentence: String) {
+    /// No more rounds: the model is being saved.
+    pub(super) fn ended(&mut self, sentence: String) {
+        self.ended = Some(sentence);
+    }
+
+    pub(super) fn saved(&mut self) {
         self.status.phase = Phase::Finished;
-        self.status.sentence = sentence;
     }
 
     pub(super) fn renew(
@@ -198,6 +210,11 @@ impl Picture {
         status.fused_capable = crowd.remote().filter(|member| member.fused_capable).count();
         status.seconds = seconds;
         status.local_worker = status.phase == Phase::Training && local_helps;
+        if let Some(sentence) = &self.ended {
+            status.sentence.clone_from(sentence);
+            status.local_worker = false;
+            return;
+        }
         match status.phase {
             Phase::Waiting => status.sentence = waiting(status.volunteers, begin, waited),
             Phase::Training => status.sentence = training(status.volunteers, local_helps),
@@ -236,7 +253,7 @@ fn training(volunteers: usize, local_helps: bool) -> String {
 fn point(accepted: &Accepted) -> Point {
     Point {
         iteration: accepted.iteration,
-        train_loss: accepted.train_loss,
+        train_loss: Some(accepted.train_loss),
         test_accuracy: accepted.test_accuracy,
     }
 }

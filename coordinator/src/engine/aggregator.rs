@@ -27,21 +27,41 @@ pub const RESCALE_BITS: i32 = 8;
 /// How often each of a round's scales may be moved before its point counts as not finite.
 pub const RESCALES_MAX: i32 = 3;
 
+/// How far a scale may tighten from one accepted point to the next: by two to this power. A sum
+/// that all but cancels (as gradients do at a minimum, while those of single units stay as they
+/// are) would otherwise tighten a scale that had to be widened, and make every round start twice.
+pub const TIGHTEN_BITS: i32 = 2;
+
 /// The exponents of a round: integers are `round(value * 2^exponent)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scales {
     /// For vectors.
     pub gradient_exponent: i32,
-    /// For losses.
+    /// For losses of training examples.
     pub loss_exponent: i32,
+    /// For losses of an evaluation.
+    pub evaluation_exponent: i32,
+}
+
+/// Which values of a unit did not fit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Misfit {
+    /// Its vector.
+    pub gradient: bool,
+    /// Its loss, as a training unit.
+    pub loss: bool,
+    /// Its loss, as an evaluation unit.
+    pub evaluation: bool,
 }
 
 impl Scales {
     /// Scales for values like these: the largest element of a unit's gradient, and a unit's loss.
     pub fn for_unit(largest_gradient: f64, loss: f64) -> Scales {
+        let loss_exponent = exact::exponent_for(loss, LOSS_BITS);
         Scales {
             gradient_exponent: exact::exponent_for(largest_gradient, GRADIENT_BITS),
-            loss_exponent: exact::exponent_for(loss, LOSS_BITS),
+            loss_exponent,
+            evaluation_exponent: loss_exponent,
         }
     }
 
@@ -50,39 +70,59 @@ impl Scales {
     ///
     /// Each scale ends at the first of its [`RESCALES_MAX`] steps at which all units fit, or at
     /// none: so it does not matter which of the units that do not fit is reported first.
-    pub fn widened(self, current: Scales, gradient: bool, loss: bool) -> Option<Scales> {
+    pub fn widened(self, current: Scales, misfit: Misfit) -> Option<Scales> {
         let widen = |first: i32, exponent: i32, really: bool| {
             let moved = if really { exponent - RESCALE_BITS } else { exponent };
             let moved = moved.max(*exact::EXPONENTS.start());
             (first - moved <= RESCALE_BITS * RESCALES_MAX).then_some(moved)
         };
         Some(Scales {
-            gradient_exponent: widen(self.gradient_exponent, current.gradient_exponent, gradient)?,
-            loss_exponent: widen(self.loss_exponent, current.loss_exponent, loss)?,
+            gradient_exponent: widen(self.gradient_exponent, current.gradient_exponent, misfit.gradient)?,
+            loss_exponent: widen(self.loss_exponent, current.loss_exponent, misfit.loss)?,
+            evaluation_exponent: widen(
+                self.evaluation_exponent,
+                current.evaluation_exponent,
+                misfit.evaluation,
+            )?,
         })
     }
 
     /// The scales of a round.
     pub fn of(plan: &RoundPlan) -> Scales {
-        Scales { gradient_exponent: plan.gradient_exponent, loss_exponent: plan.loss_exponent }
+        Scales {
+            gradient_exponent: plan.gradient_exponent,
+            loss_exponent: plan.loss_exponent,
+            evaluation_exponent: plan.evaluation_exponent,
+        }
     }
 
-    /// Scales for the round after one whose gradient summed to `gradient` over `units` units and
-    /// whose loss summed to `loss`. A sum of zero says nothing of the next: the scale stays.
-    pub fn after(self, gradient: &[i64], loss: i64, units: u32) -> Scales {
-        let units = f64::from(units);
+    /// Scales for the rounds after one with these scales whose point was accepted. Its gradient
+    /// summed to `gradient` and its loss to `loss`, over `units` training units; the evaluation's
+    /// loss, if there was one, to the first of `evaluation` over the second's number of units.
+    pub fn after(self, gradient: &[i64], loss: i64, units: u32, evaluation: Option<(i64, u32)>) -> Scales {
         let largest = gradient.iter().fold(0, |largest, value| value.unsigned_abs().max(largest));
-        let mut next = self;
-        if largest > 0 {
-            let mean = largest as f64 * exact::to_f64(1, self.gradient_exponent) / units;
-            next.gradient_exponent = exact::exponent_for(mean, GRADIENT_BITS);
+        let evaluation = evaluation.unwrap_or((0, 1));
+        Scales {
+            gradient_exponent: next(self.gradient_exponent, largest, units, GRADIENT_BITS),
+            loss_exponent: next(self.loss_exponent, loss.unsigned_abs(), units, LOSS_BITS),
+            evaluation_exponent: next(
+                self.evaluation_exponent,
+                evaluation.0.unsigned_abs(),
+                evaluation.1,
+                LOSS_BITS,
+            ),
         }
-        if loss != 0 {
-            let mean = exact::to_f64(loss.saturating_abs(), self.loss_exponent) / units;
-            next.loss_exponent = exact::exponent_for(mean, LOSS_BITS);
-        }
-        next
     }
+}
+
+/// The exponent after one at which `units` units summed to `sum`. A sum of zero says nothing of the
+/// next: the exponent stays.
+fn next(exponent: i32, sum: u64, units: u32, bits: u32) -> i32 {
+    if sum == 0 {
+        return exponent;
+    }
+    let mean = sum as f64 * exact::to_f64(1, exponent) / f64::from(units);
+    exact::exponent_for(mean, bits).min(exponent + TIGHTEN_BITS)
 }
 
 /// Integer sums of the results accepted so far.
@@ -144,35 +184,47 @@ pub fn mean_gradient(
 mod tests {
     use super::*;
 
-    const FIRST: Scales = Scales { gradient_exponent: 20, loss_exponent: 10 };
+    const FIRST: Scales = Scales { gradient_exponent: 20, loss_exponent: 10, evaluation_exponent: 12 };
 
     #[test]
     fn scales_put_the_largest_value_just_below_their_bits() {
         let scales = Scales::for_unit(1.0, 3.0);
-        assert_eq!(scales, Scales { gradient_exponent: 23, loss_exponent: 28 });
+        assert_eq!(scales, Scales { gradient_exponent: 23, loss_exponent: 28, evaluation_exponent: 28 });
         // A sum of 8 units whose mean is 1 and 3 again.
-        let (gradient, loss) = ([-(8 << 23), 5, 0], 3 * 8 << 28);
-        assert_eq!(scales.after(&gradient, loss, 8), scales);
-        let larger = Scales { gradient_exponent: 21, loss_exponent: 25 };
-        assert_eq!(scales.after(&[4 * 8 << 23], loss << 3, 8), larger);
-        assert_eq!(scales.after(&[0; 3], 0, 8), scales, "zero says nothing of the next round");
+        let (gradient, loss) = ([-(8 << 23), 5, 0], (3 * 8) << 28);
+        assert_eq!(scales.after(&gradient, loss, 8, None), scales);
+        let larger = Scales { gradient_exponent: 21, loss_exponent: 25, evaluation_exponent: 27 };
+        assert_eq!(scales.after(&[(4 * 8) << 23], loss << 3, 8, Some((3 << 29, 1))), larger);
+        assert_eq!(scales.after(&[0; 3], 0, 8, Some((0, 4))), scales, "zero says nothing of the next round");
     }
 
     #[test]
-    fn a_scale_moves_three_times_whatever_the_other_does() {
+    fn a_sum_that_cancels_tightens_the_next_scale_only_so_far() {
+        let scales = Scales::for_unit(1.0, 3.0);
+        let next = scales.after(&[1], 1, 8, Some((1, 8)));
+        assert_eq!(next.gradient_exponent, scales.gradient_exponent + TIGHTEN_BITS);
+        assert_eq!(next.loss_exponent, scales.loss_exponent + TIGHTEN_BITS);
+        assert_eq!(next.evaluation_exponent, scales.evaluation_exponent + TIGHTEN_BITS);
+    }
+
+    #[test]
+    fn a_scale_moves_three_times_whatever_the_others_do() {
         let mut scales = FIRST;
+        let misfit = |gradient, loss| Misfit { gradient, loss, evaluation: false };
         for (gradient, loss) in [(true, false), (false, true), (true, true), (false, true), (true, false)] {
-            scales = FIRST.widened(scales, gradient, loss).unwrap();
+            scales = FIRST.widened(scales, misfit(gradient, loss)).unwrap();
         }
-        assert_eq!(scales, Scales { gradient_exponent: -4, loss_exponent: -14 });
-        assert_eq!(FIRST.widened(scales, true, false), None);
-        assert_eq!(FIRST.widened(scales, false, true), None);
+        assert_eq!(scales, Scales { gradient_exponent: -4, loss_exponent: -14, ..FIRST });
+        assert_eq!(FIRST.widened(scales, misfit(true, false)), None);
+        assert_eq!(FIRST.widened(scales, misfit(false, true)), None);
+        assert!(FIRST.widened(scales, Misfit { evaluation: true, ..Misfit::default() }).is_some());
     }
 
     #[test]
     fn no_scale_leaves_the_exponents_there_are() {
         let lowest = *exact::EXPONENTS.start();
-        let first = Scales { gradient_exponent: lowest + 3, loss_exponent: 0 };
-        assert_eq!(first.widened(first, true, false).unwrap().gradient_exponent, lowest);
+        let first = Scales { gradient_exponent: lowest + 3, ..FIRST };
+        let misfit = Misfit { gradient: true, ..Misfit::default() };
+        assert_eq!(first.widened(first, misfit).unwrap().gradient_exponent, lowest);
     }
 }

@@ -28,7 +28,7 @@ use model::{Network, Task, exact, trial_point};
 use protocol::message::{ResultHeader, Unfit};
 use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, Work};
 
-use aggregator::{Scales, mean_gradient};
+use aggregator::{Misfit, Scales, mean_gradient};
 use optimisers::{Ask, Optimiser, Progress, Tell};
 use round::Round;
 use scheduler::{Cuts, Scheduler};
@@ -284,9 +284,19 @@ impl Engine {
         self.accepted.as_ref()
     }
 
+    /// The run's number.
+    pub fn run(&self) -> u64 {
+        self.settings.run
+    }
+
     /// What has been counted.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Whether the training has nothing to do: the point it stands at is the one to stop at.
+    pub fn is_at_its_end(&self) -> bool {
+        self.stop_rule().is_some()
     }
 
     /// Units accounted for and units in all, while a round is open.
@@ -377,16 +387,17 @@ impl Engine {
         if let Some(scales) = self.scales {
             return self.open(now_ms, parts, vectors, scales);
         }
-        let plan = self.plan(parts, Scales { gradient_exponent: 0, loss_exponent: 0 });
+        let unscaled = Scales { gradient_exponent: 0, loss_exponent: 0, evaluation_exponent: 0 };
+        let plan = self.plan(parts, unscaled);
         self.outputs.push_back(Output::Measure { plan: plan.clone(), unit: 0, vectors: vectors.clone() });
         self.phase = Phase::Scaling { plan, vectors };
     }
 
     fn plan(&mut self, parts: Vec<Part>, scales: Scales) -> RoundPlan {
         self.counters.round += 1;
-        let Scales { gradient_exponent, loss_exponent } = scales;
+        let Scales { gradient_exponent, loss_exponent, evaluation_exponent } = scales;
         let Counters { round, version, .. } = self.counters;
-        RoundPlan { round, version, gradient_exponent, loss_exponent, parts }
+        RoundPlan { round, version, gradient_exponent, loss_exponent, evaluation_exponent, parts }
     }
 
     fn open(&mut self, now_ms: u64, parts: Vec<Part>, vectors: Vec<Arc<[f32]>>, scales: Scales) {
@@ -478,17 +489,19 @@ impl Engine {
             return self.tell(now_ms, Tell::Losses(losses), steps.len() as u64, None);
         }
         let weights = &vectors[0];
-        self.scales = Some(Scales::of(&plan).after(&sums.gradient, training.losses[0], plan.parts[0].units));
+        let evaluated = sums.parts.get(1).map(|sums| (sums.losses[0], plan.parts[1].units));
+        let (loss, units) = (training.losses[0], plan.parts[0].units);
+        let scales = Scales::of(&plan).after(&sums.gradient, loss, units, evaluated);
         let gradient = mean_gradient(network, weights, &sums.gradient, plan.gradient_exponent, examples);
         let train_loss = mean(training.losses[0]);
         let test = sums.parts.get(1).map(|sums| {
             let examples = f64::from(self.settings.test.examples);
-            let loss = exact::to_f64(sums.losses[0], plan.loss_exponent) / examples;
+            let loss = exact::to_f64(sums.losses[0], plan.evaluation_exponent) / examples;
             let classes = matches!(network.task(), Task::Classes(_));
             (loss, classes.then(|| sums.correct as f64 / examples))
         });
         let objective = train_loss + network.penalty(weights);
-        let point = Point { train_loss, objective, test };
+        let point = Point { train_loss, objective, test, scales };
         self.tell(now_ms, Tell::Gradient { loss: objective, gradient }, 1, Some(point));
     }
 
@@ -528,6 +541,8 @@ impl Engine {
                     step,
                 };
                 self.accepted = Some(accepted);
+                // A rejected point may lie far off: its sums say nothing of the next.
+                self.scales = Some(point.scales);
                 self.outputs.push_back(Output::Accepted(accepted));
             }
             _ => self.outputs.push_back(Output::Between),
@@ -587,14 +602,20 @@ impl Engine {
         let (Phase::Open { round, .. }, Some(first)) = (&self.phase, self.scales) else { return };
         let (index, _) = round.plan.locate(suspicion.unit).expect("checked when it was reported");
         let mut parts = round.plan.parts.clone();
-        let wider = first.widened(Scales::of(&round.plan), !measure.gradient_fits, !measure.loss_fits);
+        let is_evaluation = round.plan.parts[index].work == Work::Evaluation;
+        let misfit = Misfit {
+            gradient: !measure.gradient_fits,
+            loss: !measure.loss_fits && !is_evaluation,
+            evaluation: !measure.loss_fits && is_evaluation,
+        };
+        let wider = first.widened(Scales::of(&round.plan), misfit);
         if let Some(wider) = wider.filter(|_| measure.finite) {
             self.note(
-                "a unit does not fit the round's fixed-point range: the round starts again with a wider one",
+                "values have outgrown the round's fixed point: it is repeated with a wider one, which changes no result",
             );
             return self.reopen(now_ms, parts, wider);
         }
-        if parts[index].work == Work::Evaluation {
+        if is_evaluation {
             // The test examples judge the model, they do not train it: go on without them, and as
             // if they had never been there.
             self.note("the loss of the test examples is not finite at this point");
@@ -663,6 +684,8 @@ struct Point {
     train_loss: f64,
     objective: f64,
     test: Option<(f64, Option<f64>)>,
+    /// For the rounds after it, if it is accepted.
+    scales: Scales,
 }
 
 /// The objective at each step length of a scalars-only round; infinite where a unit did not fit.

@@ -142,7 +142,14 @@ mod tests {
     fn round() -> Round {
         let part = |work, set, units| Part { work, set, units };
         let parts = vec![part(Work::Gradient, Set::Training, 4), part(Work::Evaluation, Set::Test, 2)];
-        let plan = RoundPlan { round: 1, version: 1, gradient_exponent: 0, loss_exponent: 0, parts };
+        let plan = RoundPlan {
+            round: 1,
+            version: 1,
+            gradient_exponent: 0,
+            loss_exponent: 0,
+            evaluation_exponent: 0,
+            parts,
+        };
         Round::new(plan, vec![Arc::from([0.0])], 1)
     }
 

@@ -178,7 +178,14 @@ mod tests {
     fn underway(units: &[Range<u32>]) -> Option<Underway> {
         let part = |units| Part { work: Work::Evaluation, set: Set::Training, units };
         let parts = vec![part(5), part(10)];
-        let plan = RoundPlan { round: 1, version: 1, gradient_exponent: 0, loss_exponent: 0, parts };
+        let plan = RoundPlan {
+            round: 1,
+            version: 1,
+            gradient_exponent: 0,
+            loss_exponent: 0,
+            evaluation_exponent: 0,
+            parts,
+        };
         let cut = cut();
         Underway::new(9, Assignment { assignment: 7, round: 1, units: units.to_vec() }, &plan, |_| &cut, 0)
     }
