@@ -4,6 +4,7 @@
 //! coordinator somewhere else, [`spawn_local`] is the coordinator's own worker, whose frames pass
 //! through memory. Neither decides anything: that is the `worker` crate's.
 
+mod address;
 mod connection;
 mod http;
 mod local;
@@ -12,5 +13,6 @@ mod runner;
 #[cfg(test)]
 mod tests;
 
+pub use address::{Address, AddressError};
 pub use local::spawn_local;
 pub use native::{Options, Summary, run};

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use hyper::Uri;
 use model::Arithmetic;
 use protocol::plan::ShardRef;
 use serde::Deserialize;
@@ -12,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use worker::{HubInput, HubStatus, Phase};
 
+use super::address::Address;
 use super::connection::{Connection, Event};
 use super::http;
 use super::runner::{Runner, Task, settings};
@@ -47,13 +47,12 @@ pub struct Summary {
     pub examples: u64,
 }
 
-/// Helps the coordinator at `url` (http://host:port, ws://host:port or host:port) until the
-/// training ends or `shutdown` completes.
+/// Helps the coordinator at `url`, an [`Address`], until the training ends or `shutdown` completes.
 ///
 /// A coordinator that has answered once is waited for as long as it takes, so that it may be
 /// restarted. Fails when the coordinator never answers, or turns this volunteer away.
 pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<Summary> {
-    let authority = authority(url)?;
+    let Address { authority } = url.parse()?;
     tokio::pin!(shutdown);
     let arithmetic = tokio::select! {
         arithmetic = first_contact(&authority) => arithmetic?,
@@ -188,41 +187,6 @@ async fn first_contact(authority: &str) -> anyhow::Result<Arithmetic> {
                     "no coordinator answers at http://{authority}; check the address and that it is running"
                 )));
             }
-        }
-    }
-}
-
-/// Host and port of a coordinator's address.
-fn authority(url: &str) -> anyhow::Result<String> {
-    let wrong = || format!("\"{url}\" is not a coordinator's address; use one like http://192.168.1.20:8080");
-    let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let uri: Uri = with_scheme.parse().with_context(wrong)?;
-    match uri.scheme_str() {
-        Some("http" | "ws") => {}
-        Some("https" | "wss") => bail!("\"{url}\" asks for encryption, which is not there yet; use http://"),
-        _ => bail!(wrong()),
-    }
-    let host = uri.host().filter(|host| !host.is_empty()).with_context(wrong)?;
-    Ok(format!("{host}:{}", uri.port_u16().unwrap_or(80)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_may_be_written_in_several_ways() {
-        for url in ["http://shoal:8080", "http://shoal:8080/", "ws://shoal:8080/channel", "shoal:8080"] {
-            assert_eq!(authority(url).unwrap(), "shoal:8080");
-        }
-        assert_eq!(authority("http://[::1]/").unwrap(), "[::1]:80");
-    }
-
-    #[test]
-    fn an_address_that_cannot_be_used_is_named() {
-        for url in ["", "http://", "ftp://shoal", "https://shoal", "a b"] {
-            let error = format!("{:#}", authority(url).unwrap_err());
-            assert!(error.contains(&format!("\"{url}\"")), "{error}");
         }
     }
 }
