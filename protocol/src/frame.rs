@@ -212,9 +212,11 @@ mod tests {
             assert_eq!(decode_upward(&bytes), Ok(UpwardFrame::Message(message)));
         }
         let assignment = Assignment { assignment: 1, round: 2, units: vec![0..3, 7..9] };
-        for message in
-            [FromCoordinator::Assign(assignment), FromCoordinator::Finished { text: "done".into() }]
-        {
+        for message in [
+            FromCoordinator::Assign(assignment),
+            FromCoordinator::Finished { text: "done".into() },
+            FromCoordinator::Heartbeat,
+        ] {
             let bytes = message.encode();
             assert_eq!(decode_downward(&bytes), Ok(DownwardFrame::Message(message)));
         }

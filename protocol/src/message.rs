@@ -51,6 +51,9 @@ pub enum FromCoordinator {
         /// Why it ended, in one sentence for a person.
         text: String,
     },
+    /// Nothing but a sign of life: a browser sees no pings. Sent every few seconds in which nothing
+    /// else is, so that a volunteer notices a connection that was lost without a word.
+    Heartbeat,
 }
 
 /// Why a volunteer is turned away.
@@ -189,6 +192,7 @@ impl FromCoordinator {
                 text("the text", words)
             }
             FromCoordinator::Assign(assignment) => assignment.check(),
+            FromCoordinator::Heartbeat => Ok(()),
         }
     }
 }

@@ -201,11 +201,12 @@ impl Volunteer {
         in_time(self.socket.send(Message::Binary(frame.into()))).await.expect("an open channel");
     }
 
-    /// What comes next, pings left out.
+    /// What comes next, pings and heartbeats left out.
     pub(crate) async fn hear(&mut self) -> Heard {
         loop {
             match in_time(self.socket.next()).await {
                 Some(Ok(Message::Binary(frame))) => match decode_downward(&frame).expect("a frame") {
+                    DownwardFrame::Message(FromCoordinator::Heartbeat) => {}
                     DownwardFrame::Message(message) => return Heard::Message(message),
                     DownwardFrame::Round(round) => return Heard::Round(round.plan.round),
                 },

@@ -27,7 +27,7 @@ pub use compute::Compute;
 pub use hub::status::{HubStatus, Phase};
 pub use hub::{
     ASSIGNMENTS_MAX, COMPUTE_SHARD_BYTES, FETCH_ATTEMPTS_MAX, FETCHES_MAX, GREETING_MS_MAX, Hub, HubInput,
-    HubOutput, SHARD_CACHE_BYTES, Settings,
+    HubOutput, LINK_BYTES_PER_MS, ROUND_MS_MAX, SHARD_CACHE_BYTES, SILENCE_MS_MAX, Settings,
 };
 pub use message::{FromCompute, Job, Parts, PartsError, Payload, ToCompute};
 pub use shared_shard::SharedShard;

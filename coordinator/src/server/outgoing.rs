@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::stream::SplitSink;
 use futures_util::{FutureExt, Sink, SinkExt};
 use protocol::limits::FRAGMENT_BYTES;
+use protocol::message::FromCoordinator;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::Error as SocketError;
 use tokio_tungstenite::tungstenite::Message;
@@ -40,6 +41,8 @@ pub(super) struct Outgoing<S = SplitSink<Channel, Message>> {
     heartbeat: Interval,
     stall: Duration,
     taken: Arc<AtomicU64>,
+    /// Whether a message was sent since the last heartbeat.
+    has_spoken: bool,
 }
 
 /// What is left of a message.
@@ -56,7 +59,14 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick is immediate, and nobody is quiet yet.
         heartbeat.reset();
-        Outgoing { sink, unsent: None, heartbeat, stall: deadlines.stall, taken: Arc::default() }
+        Outgoing {
+            sink,
+            unsent: None,
+            heartbeat,
+            stall: deadlines.stall,
+            taken: Arc::default(),
+            has_spoken: false,
+        }
     }
 
     /// Counts the fragments that the other end has taken: who takes something is there, even if its own
@@ -89,6 +99,7 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
             self.flush().await?;
             self.taken.fetch_add(1, Ordering::Relaxed);
             // Control frames may stand between fragments.
+            self.has_spoken |= is_last;
             if !is_last && self.heartbeat.tick().now_or_never().is_some() {
                 self.ping().await?;
             }
@@ -96,13 +107,24 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
         Ok(())
     }
 
-    /// Waits until a ping is due.
+    /// Waits until a heartbeat is due.
     pub(super) async fn quiet(&mut self) {
         self.heartbeat.tick().await;
     }
 
+    /// Gives a sign of life, unless one was given since the last time, and asks for one. The asking
+    /// alone would not do: a page in a browser never sees it.
+    pub(super) async fn beat(&mut self) -> Result<(), Lost> {
+        self.ping().await?;
+        if !self.has_spoken {
+            self.send(FromCoordinator::Heartbeat.encode().into()).await?;
+        }
+        self.has_spoken = false;
+        Ok(())
+    }
+
     /// Asks the other end for a sign of life.
-    pub(super) async fn ping(&mut self) -> Result<(), Lost> {
+    async fn ping(&mut self) -> Result<(), Lost> {
         self.feed(Message::Ping(Bytes::new())).await?;
         self.flush().await
     }

@@ -210,7 +210,7 @@ async fn speak(
                 changed.map_err(|_| Ending::Released)?;
                 catch_up(outgoing, round, &mut sent_round).await?;
             }
-            () = outgoing.quiet() => outgoing.ping().await?,
+            () = outgoing.quiet() => outgoing.beat().await?,
         }
     }
 }

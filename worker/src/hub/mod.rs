@@ -41,6 +41,15 @@ pub const FETCHES_MAX: usize = 2;
 pub const FETCH_ATTEMPTS_MAX: u32 = 3;
 /// How long a coordinator may take to answer a hello before the hub tries again, in milliseconds.
 pub const GREETING_MS_MAX: u64 = 30_000;
+/// How long a coordinator may be silent, in milliseconds, before the hub takes the connection for
+/// lost, which a browser may never notice by itself. A coordinator says something every ten
+/// seconds, but for those in which a round is on its way: see [`ROUND_MS_MAX`].
+pub const SILENCE_MS_MAX: u64 = 60_000;
+/// What a round's arrival may add to that, in milliseconds: a message is not seen before it is here
+/// whole. As long as a coordinator tries to send one.
+pub const ROUND_MS_MAX: u64 = 120_000;
+/// The slowest link to allow for, up to [`ROUND_MS_MAX`], in bytes of a round per millisecond.
+pub const LINK_BYTES_PER_MS: u64 = 64;
 /// Bytes of shards a hub keeps by default.
 pub const SHARD_CACHE_BYTES: usize = 512 << 20;
 /// Bytes of shards one compute worker keeps by default.
@@ -173,6 +182,8 @@ pub enum HubOutput {
 pub struct Hub {
     settings: Settings,
     link: Link,
+    /// When the coordinator was last heard.
+    heard_ms: u64,
     backoff: Backoff,
     run: Option<CurrentRun>,
     round: Option<CurrentRound>,
@@ -238,6 +249,7 @@ impl Hub {
             backoff: Backoff::new(settings.seed),
             settings,
             link: Link::Connecting,
+            heard_ms: 0,
             run: None,
             round: None,
             shards: Shards::default(),
@@ -264,6 +276,7 @@ impl Hub {
             HubInput::Frame(bytes) => {
                 self.counters.bytes_received += bytes.len() as u64;
                 if matches!(self.link, Link::Greeting { .. } | Link::Open) {
+                    self.heard_ms = now_ms;
                     self.frame(now_ms, bytes);
                 }
             }
@@ -384,10 +397,21 @@ impl Hub {
             Link::Greeting { until_ms } if now_ms >= until_ms => {
                 self.hang_up(now_ms, "the coordinator did not answer");
             }
+            Link::Open if now_ms >= self.silent_until_ms() => {
+                self.hang_up(now_ms, "nothing was heard from the coordinator for too long");
+            }
             _ => {}
         }
         // Whatever is still awaited is wished for again, in case this came too early.
         self.wake_ms = None;
+    }
+
+    /// When the coordinator has been silent for too long.
+    fn silent_until_ms(&self) -> u64 {
+        let parameters = self.run.as_ref().map_or(0, |current| current.run.network.parameters() as u64);
+        // The largest rounds carry two vectors of f32.
+        let round_ms = (8 * parameters / LINK_BYTES_PER_MS).min(ROUND_MS_MAX);
+        self.heard_ms.saturating_add(SILENCE_MS_MAX + round_ms)
     }
 
     fn frame(&mut self, now_ms: u64, bytes: &[u8]) {
@@ -403,6 +427,7 @@ impl Hub {
             Ok(DownwardFrame::Message(FromCoordinator::Assign(assignment))) if open => {
                 self.assign(assignment)
             }
+            Ok(DownwardFrame::Message(FromCoordinator::Heartbeat)) => {}
             Ok(DownwardFrame::Round(round)) if open => self.begin_round(now_ms, &round, bytes),
             Ok(_) => self.hang_up(now_ms, "the coordinator sent a message out of its order"),
             Err(error) => self.hang_up(now_ms, &format!("a message cannot be read: {error}")),
@@ -765,10 +790,17 @@ impl Hub {
     fn set_wake(&mut self, now_ms: u64) {
         let at_ms = match &self.link {
             Link::Waiting { until_ms, .. } | Link::Greeting { until_ms } => Some(*until_ms),
-            Link::Open => self.shards.again_ms(now_ms, &self.wanted_shards()),
+            Link::Open => {
+                let again_ms = self.shards.again_ms(now_ms, &self.wanted_shards());
+                let silent_ms = self.silent_until_ms();
+                Some(again_ms.map_or(silent_ms, |at_ms| at_ms.min(silent_ms)))
+            }
             Link::Connecting | Link::Ended { .. } => None,
         };
-        if let Some(at_ms) = at_ms.filter(|_| at_ms != self.wake_ms) {
+        // With every frame the coordinator may be silent for longer; the wish for the earlier time
+        // stands then, and is renewed when it is due.
+        let stands = self.link == Link::Open && self.wake_ms.is_some_and(|wish| Some(wish) <= at_ms);
+        if let Some(at_ms) = at_ms.filter(|_| !stands && at_ms != self.wake_ms) {
             self.outputs.push_back(HubOutput::Wake { at_ms });
             self.wake_ms = Some(at_ms);
         }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use protocol::message::{FromCoordinator, FromVolunteer, Refusal};
-use worker::{ASSIGNMENTS_MAX, FETCH_ATTEMPTS_MAX, HubInput, Phase};
+use worker::{ASSIGNMENTS_MAX, FETCH_ATTEMPTS_MAX, HubInput, Phase, SILENCE_MS_MAX};
 
 use crate::support::{Heard, Volunteer, World, order, result, settings};
 
@@ -300,6 +300,38 @@ fn a_coordinator_that_does_not_answer_or_talks_nonsense_is_tried_again_later() {
         assert!(volunteer.closed);
         assert_eq!(volunteer.hub.status().phase, Phase::Connecting);
     }
+}
+
+#[test]
+fn a_connection_that_is_lost_without_a_word_is_given_up_and_opened_again() {
+    let world = World::new();
+    let mut volunteer = Volunteer::welcomed(&world, 1);
+    let heard_ms = volunteer.now_ms;
+    while !volunteer.closed {
+        volunteer.wake();
+    }
+    let silence_ms = volunteer.now_ms - heard_ms;
+    assert!((SILENCE_MS_MAX..SILENCE_MS_MAX + 1000).contains(&silence_ms), "{silence_ms} ms");
+    assert_eq!(volunteer.hub.status().phase, Phase::Connecting);
+    volunteer.wake();
+    assert_eq!(volunteer.connects, 2);
+}
+
+#[test]
+fn whatever_the_coordinator_says_keeps_the_connection() {
+    let world = World::new();
+    let round = world.gradient_round(1);
+    let mut volunteer = Volunteer::welcomed(&world, 1);
+    for frame in [FromCoordinator::Heartbeat.encode(), round.frame(), round.assign(1, &[0..1])] {
+        // The clock of a machine that slept runs on: it is the time of the last frame that counts.
+        volunteer.now_ms += SILENCE_MS_MAX - 1;
+        volunteer.frame(&frame);
+        volunteer.tell(HubInput::Tick);
+        assert!(!volunteer.closed);
+    }
+    volunteer.now_ms += 2 * SILENCE_MS_MAX;
+    volunteer.tell(HubInput::Tick);
+    assert!(volunteer.closed, "silence counts while there is work to do as well");
 }
 
 #[test]
