@@ -16,7 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Messages that may wait for the driver, from all sessions together.
 pub const INBOX_MAX: usize = 1024;
-/// Memory that the vectors among them may take, in KiB. A single larger one is let through alone.
+/// Memory that the vectors among them may take, in KiB, those that are being unpacked included. A
+/// single larger one is let through alone.
 pub const INBOX_KIB_MAX: u32 = 1 << 20;
 /// Messages that may wait for one session; a session that lags further is closed.
 pub const OUTBOX_MAX: usize = 32;
@@ -105,8 +106,12 @@ pub struct Letter {
     pub session: u64,
     /// What it says.
     pub message: FromSession,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
+
+/// Room among the messages that wait for the driver, until it is dropped.
+#[derive(Debug)]
+pub struct Room(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 
 /// The driver has ended.
 #[derive(Debug, Error)]
@@ -121,24 +126,56 @@ impl DriverHandle {
         (DriverHandle { inbox, room, round }, letters)
     }
 
-    /// Hands a message over; waits while the driver is behind, and so makes the volunteer wait.
+    /// Waits for room for a vector of that many bytes, which is to be taken before the vector is.
+    ///
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn room(&self, bytes: usize) -> Result<Room, DriverGone> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(kib.min(INBOX_KIB_MAX)).await;
+        room.map(Room).map_err(|_| DriverGone)
+    }
+
+    /// Hands over a message without a vector; waits while the driver is behind, and so makes the
+    /// volunteer wait.
     ///
     /// # Errors
     /// When the driver has ended.
     pub async fn tell(&self, session: u64, message: FromSession) -> Result<(), DriverGone> {
-        let kib = u32::try_from(message.bytes() / 1024).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).acquire_many_owned(kib.min(INBOX_KIB_MAX)).await;
-        let letter = Letter { session, message, _room: room.map_err(|_| DriverGone)? };
+        self.tell_in(self.room(0).await?, session, message).await
+    }
+
+    /// The same for a message whose vector has `room`.
+    ///
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn tell_in(&self, room: Room, session: u64, message: FromSession) -> Result<(), DriverGone> {
+        let letter = Letter { session, message, _room: room };
         self.inbox.send(letter).await.map_err(|_| DriverGone)
     }
 }
 
-impl FromSession {
-    /// Memory that the message holds on to, as far as it matters.
-    fn bytes(&self) -> usize {
-        match self {
-            FromSession::Result { vector: Some(vector), .. } => size_of_val(&vector[..]),
-            _ => 0,
-        }
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn vectors_wait_for_room_until_the_driver_has_dealt_with_those_before() {
+        let (_round, newest) = watch::channel(None);
+        let (handle, mut inbox) = DriverHandle::new(newest);
+        let whole = 1024 * INBOX_KIB_MAX as usize;
+        // Larger than all the room there is.
+        let room = handle.room(3 * whole).await.unwrap();
+        assert!(handle.room(1).now_or_never().is_none());
+        handle.tell(1, FromSession::Cores(2)).await.unwrap();
+        handle.tell_in(room, 1, FromSession::Cores(3)).await.unwrap();
+        assert!(matches!(inbox.recv().await.unwrap().message, FromSession::Cores(2)));
+        let letter = inbox.recv().await.unwrap();
+        assert!(handle.room(1).now_or_never().is_none());
+        drop(letter);
+        let (half, other_half) = (handle.room(whole / 2).await, handle.room(whole / 2).await);
+        assert!(half.is_ok() && other_half.is_ok());
     }
 }

@@ -5,6 +5,9 @@
 //! unpacks to exactly the network's parameters, and nothing is out of order. Whether a result
 //! answers an assignment is the validator's affair. Shared by WebSocket sessions and the
 //! in-process volunteer; no I/O.
+//!
+//! A vector takes far more memory unpacked than packed, and time to unpack. So a result is first
+//! [`Upward::Packed`]: whoever holds the session finds room for it and says where it is unpacked.
 
 use protocol::DecodeError;
 use protocol::frame::{UpwardFrame, decode_upward};
@@ -60,6 +63,51 @@ pub fn read_ready(bytes: &[u8], shards: usize) -> Result<Vec<u32>, Misbehaviour>
     Ok(held)
 }
 
+/// What a volunteer has said, whole.
+#[derive(Debug)]
+pub enum Upward {
+    /// A message for the driver.
+    Message(FromSession),
+    /// A result that is still to be unpacked.
+    Packed(PackedResult),
+}
+
+impl Upward {
+    /// The message for the driver, here and now.
+    pub fn unpack(self) -> Result<FromSession, Misbehaviour> {
+        match self {
+            Upward::Message(message) => Ok(message),
+            Upward::Packed(result) => result.unpack(),
+        }
+    }
+}
+
+/// A result whose vector is here whole, as it travelled.
+#[derive(Debug)]
+pub struct PackedResult {
+    header: ResultHeader,
+    packed: Vec<u8>,
+    parameters: usize,
+}
+
+impl PackedResult {
+    /// Numbers in the vector.
+    pub fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    /// Bytes of the vector once it is unpacked.
+    pub fn unpacked_bytes(&self) -> usize {
+        self.parameters * size_of::<i64>()
+    }
+
+    /// The message for the driver. Takes time proportional to the parameters.
+    pub fn unpack(self) -> Result<FromSession, Misbehaviour> {
+        let vector = unpack(&self.packed, self.parameters)?;
+        Ok(FromSession::Result { header: self.header, vector: Some(vector) })
+    }
+}
+
 /// Reads all later frames.
 #[derive(Debug)]
 pub struct UpwardDecoder {
@@ -82,12 +130,17 @@ impl UpwardDecoder {
         UpwardDecoder { run, parameters, arriving: None }
     }
 
+    /// Takes the next frame; answers with what it completes, unpacked at once. After an error the
+    /// session is over.
+    pub fn frame(&mut self, bytes: &[u8]) -> Result<Option<FromSession>, Misbehaviour> {
+        self.take(bytes)?.map(Upward::unpack).transpose()
+    }
+
     /// Takes the next frame; answers with what it completes. After an error the session is over.
     ///
     /// Holds at most the packed bytes that the network's vector can have
-    /// ([`packed_bytes_max`]), and those only as they arrive. Unpacking takes time proportional
-    /// to the parameters, in the call that takes the last chunk.
-    pub fn frame(&mut self, bytes: &[u8]) -> Result<Option<FromSession>, Misbehaviour> {
+    /// ([`packed_bytes_max`]), and those only as they arrive.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<Option<Upward>, Misbehaviour> {
         let arriving = self.arriving.take();
         match (decode_upward(bytes)?, arriving) {
             (UpwardFrame::Chunk(chunk), Some(arriving)) => self.chunk(arriving, chunk),
@@ -101,26 +154,27 @@ impl UpwardDecoder {
         self.arriving.is_some()
     }
 
-    fn message(&mut self, message: FromVolunteer) -> Result<Option<FromSession>, Misbehaviour> {
-        match message {
-            FromVolunteer::Hello(_) | FromVolunteer::Ready(_) => Err(Misbehaviour::OutOfOrder),
-            FromVolunteer::Cores(cores) => Ok(Some(FromSession::Cores(cores))),
-            FromVolunteer::Unfit(unfit) => Ok(Some(FromSession::Unfit(unfit))),
+    fn message(&mut self, message: FromVolunteer) -> Result<Option<Upward>, Misbehaviour> {
+        let message = match message {
+            FromVolunteer::Hello(_) | FromVolunteer::Ready(_) => return Err(Misbehaviour::OutOfOrder),
+            FromVolunteer::Cores(cores) => FromSession::Cores(cores),
+            FromVolunteer::Unfit(unfit) => FromSession::Unfit(unfit),
             FromVolunteer::Decline { assignment, reason } => {
                 tracing::debug!(assignment, reason = ?reason, "an assignment was declined");
-                Ok(Some(FromSession::Declined { assignment }))
+                FromSession::Declined { assignment }
             }
-            FromVolunteer::Result(header) => self.result(header),
-        }
+            FromVolunteer::Result(header) => return self.result(header),
+        };
+        Ok(Some(Upward::Message(message)))
     }
 
-    fn result(&mut self, header: ResultHeader) -> Result<Option<FromSession>, Misbehaviour> {
+    fn result(&mut self, header: ResultHeader) -> Result<Option<Upward>, Misbehaviour> {
         if header.run != self.run {
             return Err(Misbehaviour::OtherRun);
         }
         let size = header.vector_bytes as usize;
         if size == 0 {
-            return Ok(Some(FromSession::Result { header, vector: None }));
+            return Ok(Some(Upward::Message(FromSession::Result { header, vector: None })));
         }
         // Every block takes at least the byte that gives its width.
         let least = self.parameters.div_ceil(BLOCK).max(1);
@@ -132,7 +186,7 @@ impl UpwardDecoder {
     }
 
     /// Full chunks only, but for the last: so the number of messages is bounded as well.
-    fn chunk(&mut self, mut arriving: Arriving, chunk: &[u8]) -> Result<Option<FromSession>, Misbehaviour> {
+    fn chunk(&mut self, mut arriving: Arriving, chunk: &[u8]) -> Result<Option<Upward>, Misbehaviour> {
         let missing = arriving.header.vector_bytes as usize - arriving.packed.len();
         if chunk.len() != missing.min(FRAGMENT_BYTES) {
             return Err(Misbehaviour::ChunkSize);
@@ -142,8 +196,8 @@ impl UpwardDecoder {
             self.arriving = Some(arriving);
             return Ok(None);
         }
-        let vector = unpack(&arriving.packed, self.parameters)?;
-        Ok(Some(FromSession::Result { header: arriving.header, vector: Some(vector) }))
+        let Arriving { header, packed } = arriving;
+        Ok(Some(Upward::Packed(PackedResult { header, packed, parameters: self.parameters })))
     }
 }
 

@@ -1,13 +1,20 @@
 //! Volunteers from hello to goodbye.
 
-use coordinator::exchange::{FromSession, ToSession};
+use std::time::Duration;
+
+use coordinator::exchange::{FromSession, OUTBOX_MAX, ToSession};
 use model::Arithmetic;
 use protocol::frame::encode_chunks;
 use protocol::limits::FRAGMENT_BYTES;
 use protocol::message::{FromCoordinator, FromVolunteer, Hello, Ready, Refusal, ResultHeader};
 use protocol::pack::pack;
 
-use crate::harness::{Heard, KNOWN_ANSWER, PARAMETERS, RUN, RawVolunteer, TestServer, assignment, hello};
+use crate::harness::{
+    Heard, KNOWN_ANSWER, PARAMETERS, RUN, RawVolunteer, TestServer, assignment, hello, in_time,
+};
+
+/// Weights of a round that is larger than all the operating system's buffers between the two together.
+const LARGE_ROUND: usize = 8_000_000;
 
 #[tokio::test]
 async fn a_volunteer_is_welcomed_and_known_to_the_driver() {
@@ -90,18 +97,18 @@ async fn a_large_round_travels_in_small_fragments() {
 
 #[tokio::test]
 async fn a_slow_reader_skips_to_the_newest_round() {
-    // More than all the operating system's buffers between the two together.
-    const WEIGHTS: usize = 8_000_000;
     let mut server = TestServer::start().await;
     let mut volunteer = RawVolunteer::connect(server.address).await;
     volunteer.introduce().await;
     let (_, joined) = server.joined().await;
-    server.open_round(1, WEIGHTS);
+    server.open_round(1, LARGE_ROUND);
     let first = server.round_frame();
     let mut begun = volunteer.frame().await.payload;
-    for round in 2..=5 {
+    // However many rounds it misses, their assignments do not fill its outbox.
+    let last = 3 * OUTBOX_MAX as u64;
+    for round in 2..=last {
         server.open_round(round, 10);
-        joined.outbox.send(ToSession::Assign(assignment(round, round))).await.unwrap();
+        in_time(joined.outbox.send(ToSession::Assign(assignment(round, round)))).await.unwrap();
     }
     // The message that was begun is finished, for nothing may stand inside it.
     while begun.len() < first.len() {
@@ -111,9 +118,25 @@ async fn a_slow_reader_skips_to_the_newest_round() {
         }
     }
     assert!(begun == first);
-    assert_eq!(volunteer.message().await.0, server.round_frame(), "round 5");
+    assert_eq!(volunteer.message().await.0, server.round_frame(), "the last round");
     let assigned = volunteer.message().await.0;
-    assert_eq!(assigned, FromCoordinator::Assign(assignment(5, 5)).encode());
+    assert_eq!(assigned, FromCoordinator::Assign(assignment(last, last)).encode());
+}
+
+#[tokio::test]
+async fn a_session_that_the_driver_lets_go_of_ends_whatever_is_on_its_way() {
+    let mut server =
+        TestServer::start_with(|config| config.deadlines.stall = Duration::from_secs(3600)).await;
+    let mut volunteer = RawVolunteer::connect(server.address).await;
+    volunteer.introduce().await;
+    let (session, joined) = server.joined().await;
+    server.open_round(1, LARGE_ROUND);
+    volunteer.frame().await;
+    for number in 0..OUTBOX_MAX as u64 {
+        joined.outbox.send(ToSession::Assign(assignment(number, 1))).await.unwrap();
+    }
+    drop(joined);
+    server.left(session).await;
 }
 
 #[tokio::test]
@@ -182,6 +205,17 @@ async fn the_drivers_last_word_is_passed_on() {
     let (mut volunteer, session, joined) = server.volunteer().await;
     joined.outbox.send(ToSession::Dismiss { text: "Its sums are wrong.".into() }).await.unwrap();
     assert_eq!(volunteer.refused().await, (Refusal::Misbehaved, "Its sums are wrong.".into()));
+    server.left(session).await;
+    // Nor do assignments that are out of date keep it, or that nothing follows.
+    let (mut volunteer, session, joined) = server.volunteer().await;
+    for number in 0..10 {
+        joined.outbox.send(ToSession::Assign(assignment(number, 7))).await.unwrap();
+    }
+    let text = String::from("That was all.");
+    joined.outbox.send(ToSession::Finish { text: text.clone() }).await.unwrap();
+    drop(joined);
+    assert_eq!(volunteer.hear().await, Heard::Message(FromCoordinator::Finished { text }));
+    assert_eq!(volunteer.hear().await, Heard::Closed);
     server.left(session).await;
     // A driver that gives up a session has nothing to say.
     let (mut volunteer, session, joined) = server.volunteer().await;

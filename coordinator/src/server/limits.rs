@@ -31,8 +31,12 @@ pub(super) const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// written, so this holds a fragment, a ping and a pong with room to spare.
 pub(super) const WRITE_BUFFER_BYTES_MAX: usize = 4 * FRAGMENT_BYTES;
 /// Time in which a volunteer must have taken a whole round, or it is closed: it would be of no use, and
-/// until then it keeps that round's vectors in memory.
+/// until then it keeps that round's vectors in memory. A volunteer is as patient
+/// ([`worker::ROUND_MS_MAX`]).
 pub(super) const ROUND_SENDING_MAX: Duration = Duration::from_secs(120);
+/// Numbers of a result that are unpacked in the session's own task, some milliseconds; larger results would
+/// keep others waiting, and get a thread.
+pub(super) const UNPACKED_IN_TASK_MAX: usize = 1_000_000;
 /// Time for the last words on a channel, an unfinished round before them included.
 pub(super) const FAREWELL_MAX: Duration = Duration::from_secs(3);
 /// Time in which what a volunteer still sends is read and dropped after the last words, because closing a

@@ -14,6 +14,7 @@ mod connections;
 mod gate;
 mod greeting;
 mod limits;
+mod mail;
 mod outgoing;
 mod routes;
 mod session;
@@ -90,7 +91,8 @@ impl Default for ServerConfig {
 pub struct Deadlines {
     /// For each step of a stranger: the head of a request, the first message, the answer to the welcome.
     pub handshake: Duration,
-    /// Between the pings that keep a quiet volunteer's connection alive and show that it is.
+    /// Between the pings and heartbeats that keep a quiet volunteer's connection alive and show both ends
+    /// that it is.
     pub heartbeat: Duration,
     /// Until a volunteer that is not heard from, and takes nothing either, counts as gone.
     pub silence: Duration,

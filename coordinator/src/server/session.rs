@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -17,11 +18,11 @@ use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use protocol::limits::{TEXT_BYTES_MAX, UPWARD_MESSAGE_BYTES_MAX};
 use protocol::message::{FromCoordinator, Hello, Refusal, Welcome};
-use protocol::plan::Assignment;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as SocketError, ProtocolError};
@@ -30,16 +31,17 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::budget::Budget;
 use super::gate::quote;
 use super::greeting::{self, Objection, Terms, misbehaved, sent_away};
-use super::limits::{FAREWELL_MAX, LINGER_MAX, ROUND_SENDING_MAX};
+use super::limits::{FAREWELL_MAX, LINGER_MAX, ROUND_SENDING_MAX, UNPACKED_IN_TASK_MAX};
+use super::mail::{Mail, Next};
 use super::outgoing::{Lost, Outgoing};
 use super::upgrade::Channel;
 use super::{Deadlines, Server};
-use crate::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, OpenRound, ToSession};
-use crate::session::{UpwardDecoder, read_ready};
+use crate::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, OpenRound};
+use crate::session::{PackedResult, Upward, UpwardDecoder, read_ready};
 
 /// Why a session ends.
 #[derive(Debug, Error)]
-enum Ending {
+pub(super) enum Ending {
     /// The volunteer closed the channel, or the connection broke.
     #[error("the volunteer left")]
     Gone,
@@ -117,18 +119,16 @@ async fn converse(
 
     let Hello { cores, fused_capable, agent, .. } = hello;
     tracing::info!(session = number, %address, cores, agent = quote(&agent), "volunteer joined");
-    let (outbox, mut messages) = mpsc::channel(OUTBOX_MAX);
+    let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
     let joined = Joined { outbox, cores, local: false, fused_capable, training_shards };
     let _presence = Presence::announce(&site.driver, number, joined).await?;
     let budget = Mutex::new(Budget::new(site.parameters, Instant::now()));
     let taken = outgoing.taken();
-    let mut round = site.driver.round.clone();
-    // The round that is open already is news to this volunteer.
-    round.mark_changed();
+    let mut mail = Mail::new(messages, site.driver.round.clone());
     tokio::select! {
         // In this order, so that the driver's last word goes out even if the volunteer has just failed.
         biased;
-        ended = speak(outgoing, &mut messages, &mut round, &budget) => ended,
+        ended = speak(outgoing, &mut mail, &budget) => ended,
         ended = listen(server, number, incoming, &budget, &taken) => ended,
     }
 }
@@ -179,74 +179,62 @@ async fn listen(
     let mut decoder = UpwardDecoder::new(site.welcome.run, site.parameters);
     loop {
         let frame = next_frame(incoming, site.config.deadlines.silence, budget, taken).await?;
-        let decoded = decoder.frame(&frame).map_err(misbehaved)?;
-        if let Some(message) = decoded {
-            site.driver.tell(number, message).await.map_err(|_| Ending::Released)?;
+        match decoder.take(&frame).map_err(misbehaved)? {
+            Some(Upward::Message(message)) => {
+                site.driver.tell(number, message).await.map_err(|_| Ending::Released)?;
+            }
+            Some(Upward::Packed(result)) => pass_on(&site.driver, number, result).await?,
+            None => {}
         }
     }
+}
+
+/// Unpacks a result, when there is room for it, and hands it to the driver.
+async fn pass_on(driver: &DriverHandle, number: u64, result: PackedResult) -> Result<(), Ending> {
+    let room = driver.room(result.unpacked_bytes()).await.map_err(|_| Ending::Released)?;
+    let (unpacked, room) = if result.parameters() > UNPACKED_IN_TASK_MAX {
+        // With its room, for it goes on even if this session ends meanwhile.
+        let unpacking = spawn_blocking(move || (result.unpack(), room)).await;
+        unpacking.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Ending::Closing,
+        })?
+    } else {
+        (result.unpack(), room)
+    };
+    driver.tell_in(room, number, unpacked.map_err(misbehaved)?).await.map_err(|_| Ending::Released)
 }
 
 /// Sends the volunteer what the driver has for it, and each round.
 async fn speak(
     outgoing: &mut Outgoing,
-    messages: &mut mpsc::Receiver<ToSession>,
-    round: &mut watch::Receiver<Option<Arc<OpenRound>>>,
+    mail: &mut Mail,
     budget: &Mutex<Budget>,
 ) -> Result<Infallible, Ending> {
-    let mut sent_round = None;
     loop {
         tokio::select! {
             biased;
-            message = messages.recv() => match message {
-                Some(ToSession::Assign(assignment)) => {
-                    catch_up(outgoing, round, &mut sent_round).await?;
-                    assign(outgoing, round, sent_round, assignment, budget).await?;
+            next = mail.next() => match next {
+                Next::Round(round) => send_round(outgoing, mail, &round).await?,
+                Next::Assign(assignment) => {
+                    budget.lock().unwrap_or_else(PoisonError::into_inner).grant();
+                    say(outgoing, FromCoordinator::Assign(assignment)).await?;
                 }
-                Some(ToSession::Dismiss { text }) => return Err(Ending::Refused((Refusal::Misbehaved, text))),
-                Some(ToSession::Finish { text }) => return Err(Ending::Finished(text)),
-                None => return Err(Ending::Released),
+                Next::End(ending) => return Err(ending),
             },
-            changed = round.changed() => {
-                changed.map_err(|_| Ending::Released)?;
-                catch_up(outgoing, round, &mut sent_round).await?;
-            }
             () = outgoing.quiet() => outgoing.beat().await?,
         }
     }
 }
 
-/// Sends the newest round, unless it is sent already. Rounds in between are skipped.
-async fn catch_up(
-    outgoing: &mut Outgoing,
-    round: &mut watch::Receiver<Option<Arc<OpenRound>>>,
-    sent_round: &mut Option<u64>,
-) -> Result<(), Ending> {
-    let Some(newest) = round.borrow_and_update().clone() else { return Ok(()) };
-    if *sent_round == Some(newest.plan.round) {
-        return Ok(());
+async fn send_round(outgoing: &mut Outgoing, mail: &mut Mail, round: &OpenRound) -> Result<(), Ending> {
+    tokio::select! {
+        biased;
+        ending = mail.released() => Err(ending),
+        sent = timeout(ROUND_SENDING_MAX, outgoing.send(round.frame.clone())) => {
+            Ok(sent.map_err(|_| Ending::Unresponsive("a round takes too long to reach it"))??)
+        }
     }
-    let sending = outgoing.send(newest.frame.clone());
-    let sent = timeout(ROUND_SENDING_MAX, sending).await;
-    sent.map_err(|_| Ending::Unresponsive("a round takes too long to reach it"))??;
-    *sent_round = Some(newest.plan.round);
-    Ok(())
-}
-
-/// Sends an assignment of the open round; one of a round that is over is dropped.
-async fn assign(
-    outgoing: &mut Outgoing,
-    round: &watch::Receiver<Option<Arc<OpenRound>>>,
-    sent_round: Option<u64>,
-    assignment: Assignment,
-    budget: &Mutex<Budget>,
-) -> Result<(), Ending> {
-    let open = round.borrow().as_ref().map(|open| open.plan.round);
-    if sent_round != Some(assignment.round) || open != sent_round {
-        tracing::debug!(assignment = assignment.assignment, "dropped: its round is over");
-        return Ok(());
-    }
-    budget.lock().unwrap_or_else(PoisonError::into_inner).grant();
-    say(outgoing, FromCoordinator::Assign(assignment)).await
 }
 
 async fn say(outgoing: &mut Outgoing, message: FromCoordinator) -> Result<(), Ending> {
