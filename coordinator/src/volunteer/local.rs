@@ -2,23 +2,34 @@
 //!
 //! It is an ordinary session to the driver and runs an ordinary hub; only the wire is missing. Its
 //! frames are encoded and decoded all the same, so that there is one path to trust, not two.
+//!
+//! When all others are gone the training hangs on this one, so it is started again when it fails.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{Network, NetworkSpec};
 use protocol::message::{FromCoordinator, Welcome};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use worker::HubInput;
+use tokio::time::{MissedTickBehavior, interval};
+use worker::{HubInput, HubStatus, Phase};
 
 use super::runner::{Runner, Task, settings};
 use crate::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, ToSession};
-use crate::session::UpwardDecoder;
+use crate::session::{Misbehaviour, Upward, UpwardDecoder};
 use crate::shards::ShardStore;
 
+/// Times the volunteer is started again after it has failed. What fails so often will go on failing.
+pub const RESTARTS_MAX: u32 = 3;
+/// Between two frames that tell the hub that the coordinator is there, which a session on the wire
+/// sends as well; far below what the hub puts up with ([`worker::SILENCE_MS_MAX`]).
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
 /// Starts the volunteer with `cores` compute threads and joins it to the driver as `session`. The
-/// task ends when the training has; aborting it ends the volunteer.
+/// task ends when the training has; aborting it ends the volunteer. If the volunteer fails, it
+/// leaves and joins again, [`RESTARTS_MAX`] times.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -29,30 +40,68 @@ pub fn spawn_local(
     driver: DriverHandle,
     session: u64,
 ) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut restarts = 0;
+        loop {
+            let (welcome, shards, to_driver) = (welcome.clone(), Arc::clone(&shards), driver.clone());
+            let over = live(move || Local::new(cores, welcome, shards, to_driver, session)).await;
+            if driver.tell(session, FromSession::Left).await.is_err() {
+                return;
+            }
+            match over {
+                Over::Ended => return,
+                Over::Failed(why) if restarts < RESTARTS_MAX => {
+                    restarts += 1;
+                    tracing::warn!(
+                        restarts,
+                        "the coordinator's own worker failed and is started again: {why}"
+                    );
+                }
+                Over::Failed(why) => {
+                    tracing::warn!(
+                        "the coordinator's own worker failed too often and is not started again; the training \
+                         now depends on volunteers: {why}"
+                    );
+                    return;
+                }
+            }
+        }
+    })
+}
+
+/// How a life of the volunteer ends.
+enum Over {
+    /// It is not needed any more.
+    Ended,
+    /// It cannot go on; why.
+    Failed(String),
+}
+
+/// One life of the volunteer. Dropping this ends it.
+async fn live(local: impl FnOnce() -> Local + Send + 'static) -> Over {
     // Merging and packing large sums takes too long for a task among the server's, so the hub has
     // a thread, and this task only stands for it.
     let (alive, ended) = oneshot::channel::<()>();
     let (done, is_done) = oneshot::channel();
     let runtime = Handle::current();
     let body = move || {
-        let local = Local::new(cores, welcome, shards, driver, session);
-        runtime.block_on(async {
+        let local = local();
+        let over = runtime.block_on(async {
             tokio::select! {
                 biased;
-                _ = ended => {}
-                () = local.run() => {}
+                _ = ended => Over::Ended,
+                over = local.run() => over,
             }
         });
-        let _ = done.send(());
+        let _ = done.send(over);
     };
     let thread = std::thread::Builder::new().name("local volunteer".into()).spawn(body);
-    tokio::spawn(async move {
-        let _alive = alive;
-        match thread {
-            Ok(_) => drop(is_done.await),
-            Err(error) => tracing::error!(%error, "the local volunteer's thread cannot be started"),
-        }
-    })
+    let over = match thread {
+        Ok(_) => is_done.await.unwrap_or_else(|_| Over::Failed("its thread died of a mistake in it".into())),
+        Err(error) => Over::Failed(format!("its thread cannot be started: {error}")),
+    };
+    drop(alive);
+    over
 }
 
 struct Local {
@@ -76,9 +125,6 @@ enum Stage {
     /// Anything else.
     Open,
 }
-
-/// The driver is gone, and with it the reason to go on.
-struct Gone;
 
 impl Local {
     fn new(
@@ -113,27 +159,33 @@ impl Local {
         }
     }
 
-    async fn run(mut self) {
-        while self.perform().await.is_ok() && !self.runner.status().phase.is_last() {
+    async fn run(mut self) -> Over {
+        let mut heartbeat = interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let over = loop {
+            if let Err(over) = self.perform().await {
+                break over;
+            }
             tokio::select! {
                 () = self.runner.event() => {}
                 message = self.outbox.recv() => match message {
                     Some(message) => self.hear(message),
-                    None => break,
+                    None => break Over::Failed("it did not keep up with the training".into()),
                 },
+                _ = heartbeat.tick() => self.runner.handle(HubInput::Frame(&FromCoordinator::Heartbeat.encode())),
             }
-        }
-        let _ = self.driver.tell(self.session, FromSession::Left).await;
-        let status = self.runner.status();
-        tracing::debug!(units = status.units_done, why = status.sentence, "the local volunteer ends");
+        };
+        tracing::debug!(units = self.runner.status().units_done, "the local volunteer ends");
+        over
     }
 
-    /// Does what the hub asks for.
-    async fn perform(&mut self) -> Result<(), Gone> {
+    /// Does what the hub asks for. An error is the end.
+    async fn perform(&mut self) -> Result<(), Over> {
         while let Some(task) = self.runner.task() {
             match task {
                 Task::Connect => self.runner.handle(HubInput::Connected),
-                Task::Close => {}
+                // Whatever the hub would do next, it does in its next life.
+                Task::Close => return Err(self.closed()),
                 Task::Send(frame) => self.pass_on(&frame).await?,
                 Task::Fetch { fetch, shard, path: _ } => {
                     let input = match self.shards.encoded(&shard.hash) {
@@ -147,8 +199,14 @@ impl Local {
         Ok(())
     }
 
+    /// The hub has ended, or hung up.
+    fn closed(&self) -> Over {
+        let HubStatus { phase, sentence, .. } = self.runner.status();
+        if phase == Phase::Finished { Over::Ended } else { Over::Failed(sentence) }
+    }
+
     /// Takes the hub's frame as a session takes a volunteer's.
-    async fn pass_on(&mut self, frame: &[u8]) -> Result<(), Gone> {
+    async fn pass_on(&mut self, frame: &[u8]) -> Result<(), Over> {
         match std::mem::replace(&mut self.stage, Stage::Open) {
             Stage::Hello { welcome, joined } => {
                 self.stage = Stage::Ready { joined };
@@ -158,18 +216,21 @@ impl Local {
             Stage::Ready { joined } => return self.tell(FromSession::Joined(joined)).await,
             Stage::Open => {}
         }
-        match self.decoder.frame(frame) {
-            Ok(Some(message)) => self.tell(message).await,
-            Ok(None) => Ok(()),
-            Err(error) => {
-                tracing::error!(%error, "the local volunteer misbehaves");
-                Err(Gone)
+        let misbehaves = |error: Misbehaviour| Over::Failed(error.to_string());
+        match self.decoder.take(frame).map_err(misbehaves)? {
+            Some(Upward::Message(message)) => self.tell(message).await,
+            Some(Upward::Packed(result)) => {
+                let room = self.driver.room(result.unpacked_bytes()).await.map_err(|_| Over::Ended)?;
+                let message = result.unpack().map_err(misbehaves)?;
+                self.driver.tell_in(room, self.session, message).await.map_err(|_| Over::Ended)
             }
+            None => Ok(()),
         }
     }
 
-    async fn tell(&self, message: FromSession) -> Result<(), Gone> {
-        self.driver.tell(self.session, message).await.map_err(|_| Gone)
+    async fn tell(&self, message: FromSession) -> Result<(), Over> {
+        // Without a driver there is no reason to go on.
+        self.driver.tell(self.session, message).await.map_err(|_| Over::Ended)
     }
 
     /// Shows the hub what the driver says as the frames a session would send.

@@ -14,5 +14,5 @@ mod runner;
 mod tests;
 
 pub use address::{Address, AddressError};
-pub use local::spawn_local;
+pub use local::{RESTARTS_MAX, spawn_local};
 pub use native::{Options, Summary, run};

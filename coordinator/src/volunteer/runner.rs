@@ -109,7 +109,10 @@ impl Runner {
         tokio::select! {
             answer = self.answers.recv() => match answer {
                 Some((compute, Some(message))) => self.handle(HubInput::Compute { compute, message }),
-                Some((compute, None)) => self.handle(HubInput::ComputeFailed { compute }),
+                Some((compute, None)) => {
+                    tracing::warn!(compute, "a compute thread has failed; going on without it");
+                    self.handle(HubInput::ComputeFailed { compute });
+                }
                 None => unreachable!("the runner holds a sender itself"),
             },
             () = alarm => {

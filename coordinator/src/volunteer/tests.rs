@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
 
-use super::{Options, run, spawn_local};
+use super::{Options, RESTARTS_MAX, run, spawn_local};
 use crate::data::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn, prepare};
 use crate::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound, ToSession};
 use crate::server::{ServerConfig, Site, bind, serve};
@@ -102,6 +102,16 @@ impl Stage {
         let frame = Bytes::from(encode_round(&plan, &[&weights]));
         self.round.send_replace(Some(Arc::new(OpenRound { plan, frame })));
         sums
+    }
+
+    /// Opens a round that does not suit the network and has a volunteer see it.
+    async fn open_unsuitable_round(&self, round: u64, outbox: &mpsc::Sender<ToSession>) {
+        self.open_round(round, 1);
+        let plan = self.round.borrow().as_ref().expect("just opened").plan.clone();
+        let frame = Bytes::from(encode_round(&plan, &[&[1.0]]));
+        self.round.send_replace(Some(Arc::new(OpenRound { plan, frame })));
+        let assignment = Assignment { assignment: 80, round, units: vec![0..1] };
+        outbox.send(ToSession::Assign(assignment)).await.unwrap();
     }
 
     async fn hear(&mut self) -> (u64, FromSession) {
@@ -201,6 +211,38 @@ async fn aborting_the_local_volunteer_ends_it() {
     let joined = stage.joined().await;
     volunteer.abort();
     timeout(HANG, joined.outbox.closed()).await.expect("this hangs");
+}
+
+#[tokio::test]
+async fn the_local_volunteer_joins_again_after_it_has_failed() {
+    let mut stage = Stage::new();
+    let (welcome, shards) = (stage.welcome.clone(), Arc::clone(&stage.shards));
+    let volunteer = spawn_local(2, welcome, shards, stage.handle.clone(), 77);
+    let joined = stage.joined().await;
+    stage.open_unsuitable_round(50, &joined.outbox).await;
+    assert!(matches!(stage.hear().await, (77, FromSession::Left)));
+    let joined = stage.joined().await;
+    stage.work(&joined.outbox).await;
+    // Lagging behind is a failure, too.
+    drop(joined);
+    assert!(matches!(stage.hear().await, (77, FromSession::Left)));
+    let joined = stage.joined().await;
+    joined.outbox.send(ToSession::Finish { text: "Done.".into() }).await.unwrap();
+    assert!(matches!(stage.hear().await, (77, FromSession::Left)));
+    timeout(HANG, volunteer).await.expect("this hangs").unwrap();
+}
+
+#[tokio::test]
+async fn a_local_volunteer_that_fails_again_and_again_is_given_up() {
+    let mut stage = Stage::new();
+    let (welcome, shards) = (stage.welcome.clone(), Arc::clone(&stage.shards));
+    let volunteer = spawn_local(1, welcome, shards, stage.handle.clone(), 77);
+    for life in 0..=RESTARTS_MAX {
+        let joined = stage.joined().await;
+        stage.open_unsuitable_round(50 + u64::from(life), &joined.outbox).await;
+        assert!(matches!(stage.hear().await, (77, FromSession::Left)));
+    }
+    timeout(HANG, volunteer).await.expect("this hangs").unwrap();
 }
 
 #[tokio::test]
