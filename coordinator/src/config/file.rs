@@ -5,16 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use model::{Arithmetic, NetworkSpec};
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::error::ConfigError;
+use super::network::{self, NetworkFile};
+use super::sentences;
 use super::values::{DataSource, Fraction, Listen, LocalWorkers, Optimizer};
 use super::{RunConfig, TaskKind, defaults};
 
-/// Examples in the largest minibatch.
-pub const MINIBATCH_MAX: u32 = 1 << 20;
 /// Bytes of the largest configuration or network file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -141,51 +140,24 @@ impl ConfigFile {
             DataSource::EmbeddedMnist => DataSource::EmbeddedMnist,
             DataSource::Path(path) => DataSource::Path(absolute("data", path)?),
         };
-        if self.test.is_some() && self.test_fraction.is_some() {
-            let problem = "give either test examples or a test fraction, not both".to_owned();
-            return Err(ConfigError::Setting { setting: "test-fraction", problem });
-        }
         let test = self.test.map(|path| absolute("test", path)).transpose()?;
-        if self.test_fraction.is_some_and(|fraction| fraction.get() == 1.0) {
-            let problem = "with 1 nothing is left to train on; give a share below 1, such as 0.2".to_owned();
-            return Err(ConfigError::Setting { setting: "test-fraction", problem });
-        }
-        if self.target_accuracy.is_some() && self.task == Some(TaskKind::Numbers) {
-            let problem = "numbers have no accuracy; leave it out or set task to classes".to_owned();
-            return Err(ConfigError::Setting { setting: "target-accuracy", problem });
-        }
-        if self.target_accuracy == Some(Fraction::ZERO) {
-            let problem = "0 is reached before training; give a share such as 0.97".to_owned();
-            return Err(ConfigError::Setting { setting: "target-accuracy", problem });
-        }
-        let minibatch = self.minibatch.unwrap_or(defaults::MINIBATCH);
-        in_range("minibatch", minibatch, 1, MINIBATCH_MAX)?;
-        let iterations = self.iterations.unwrap_or(defaults::ITERATIONS);
-        in_range("iterations", iterations, 1, i64::MAX as u64)?;
-        let seed = self.seed.unwrap_or(defaults::SEED);
-        in_range("seed", seed, 0, i64::MAX as u64)?;
-
         let model = self.model.unwrap_or_else(|| ModelChoice::Text(defaults::MODEL.to_owned()));
         let mut model = model.resolve()?;
         if let Some(l2) = self.l2 {
             model.l2 = l2;
         }
-        if !(model.l2 >= 0.0 && model.l2.is_finite()) {
-            let problem = "the weight of the L2 penalty must be 0 or a positive number".to_owned();
-            return Err(ConfigError::Setting { setting: "l2", problem });
-        }
-        Ok(RunConfig {
+        let config = RunConfig {
             data,
             label: self.label.unwrap_or_default(),
             task: self.task,
             header: self.header,
             test,
             test_fraction: self.test_fraction,
-            minibatch,
+            minibatch: self.minibatch.unwrap_or(defaults::MINIBATCH),
             optimizer: self.optimizer.unwrap_or_default(),
-            iterations,
+            iterations: self.iterations.unwrap_or(defaults::ITERATIONS),
             target_accuracy: self.target_accuracy,
-            seed,
+            seed: self.seed.unwrap_or(defaults::SEED),
             arithmetic: self.arithmetic.unwrap_or_default(),
             listen: self.listen.unwrap_or_default(),
             allow_host: self.allow_host.unwrap_or_default(),
@@ -194,7 +166,9 @@ impl ConfigFile {
             wait_seconds: self.wait_seconds,
             data_fingerprint: None,
             model,
-        })
+        };
+        config.check()?;
+        Ok(config)
     }
 }
 
@@ -211,9 +185,9 @@ impl ModelChoice {
         let path = Path::new(&text);
         let content = read_text(path)?;
         if text.ends_with(".json") {
-            NetworkSpec::from_json(&content).map_err(|problem| ConfigError::Model { origin: text, problem })
+            parse_json(path, &content).map(|NetworkFile(network)| network)
         } else {
-            parse_toml(path, &content)
+            parse_toml(path, &content).map(|NetworkFile(network)| network)
         }
     }
 }
@@ -224,12 +198,27 @@ pub(super) fn parse_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result
         let start = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count() + 1;
         let key = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
-        let message = error.message().replace("unknown field", "unknown key").replace('\n', " ");
+        let message = sentences::plain(error.message());
         let problem = match key {
             Some(key) if !key.is_empty() && !message.contains(key) => format!("{key}: {message}"),
             _ => message,
         };
         ConfigError::Parse { path: path.to_owned(), line, problem }
+    })
+}
+
+/// Parses JSON; an error names the line.
+fn parse_json<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
+    serde_json::from_str(text).map_err(|error| {
+        let message = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let message = message.strip_suffix(&place).unwrap_or(&message);
+        let problem = match error.classify() {
+            serde_json::error::Category::Eof => "the file ends too early".to_owned(),
+            serde_json::error::Category::Data => sentences::plain(message),
+            _ => format!("this is not JSON: {message}"),
+        };
+        ConfigError::Parse { path: path.to_owned(), line: error.line().max(1), problem }
     })
 }
 
@@ -257,19 +246,6 @@ fn absolute(setting: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError
         return Err(problem(format!("{path} cannot be written to run.toml; rename it in plain Unicode")));
     }
     Ok(absolute)
-}
-
-fn in_range<T: PartialOrd + fmt::Display>(
-    setting: &'static str,
-    value: T,
-    least: T,
-    most: T,
-) -> Result<(), ConfigError> {
-    if value >= least && value <= most {
-        return Ok(());
-    }
-    let problem = format!("{value} is out of range; give a number from {least} to {most}");
-    Err(ConfigError::Setting { setting, problem })
 }
 
 /// `"a"` or `["a", "b"]`, and a number for a column's index.
@@ -312,7 +288,7 @@ impl<'de> Deserialize<'de> for ModelChoice {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ModelChoice, A::Error> {
-                NetworkSpec::deserialize(MapAccessDeserializer::new(map)).map(ModelChoice::Spec)
+                network::from_map(map).map(ModelChoice::Spec)
             }
         }
         deserializer.deserialize_any(Choice)

@@ -5,9 +5,12 @@
 //! type again; [`ConfigFile::or`] lays one over the other and [`ConfigFile::resolve`] fills in the
 //! defaults. Keys are named like the flags.
 
+mod check;
 pub mod defaults;
 mod error;
 mod file;
+mod network;
+mod sentences;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -16,9 +19,12 @@ use model::{Arithmetic, NetworkSpec};
 use serde::{Deserialize, Serialize};
 
 pub use crate::data::TaskKind;
+pub use check::MINIBATCH_MAX;
 pub use error::ConfigError;
-pub use file::{ConfigFile, MINIBATCH_MAX, ModelChoice};
-pub use values::{DEFAULT_PORT, DataSource, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, Optimizer};
+pub use file::{ConfigFile, ModelChoice};
+pub use values::{
+    DEFAULT_PORT, DataSource, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, Optimizer, host_name,
+};
 
 /// A run, fully described. The same configuration and data give the same weights, bit for bit;
 /// what cannot change the weights is grouped at the end.
@@ -76,11 +82,12 @@ pub struct RunConfig {
     pub data_fingerprint: Option<String>,
 
     /// The network. Last, because it is a table of its own in the file.
+    #[serde(deserialize_with = "network::deserialize")]
     pub model: NetworkSpec,
 }
 
 impl RunConfig {
-    /// Reads the text of the `run.toml` at `path`.
+    /// Reads the text of the `run.toml` at `path`. [`RunConfig::check`] says whether it can be used.
     ///
     /// # Errors
     /// When it was changed into something that is not understood.

@@ -142,6 +142,22 @@ impl FromStr for Listen {
     }
 }
 
+/// Checks a name under which the page may be opened.
+///
+/// # Errors
+/// When it is not a host name and nothing but that: no request could ever have it.
+pub fn host_name(text: &str) -> Result<String, String> {
+    const BYTES_MAX: usize = 253;
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    if text.len() <= BYTES_MAX && text.split('.').all(is_label) {
+        return Ok(text.to_owned());
+    }
+    Err("give a host name such as shoal.example.org, without http://, port or path".to_owned())
+}
+
 /// A share, from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Fraction(f64);
