@@ -139,6 +139,9 @@ impl Table {
             header: None,
             counts: None,
         };
+        if meaning != FirstRow::Example {
+            table.refuse_other_encodings(&rows[0])?;
+        }
         match meaning {
             FirstRow::Example => {}
             FirstRow::Header => {
@@ -157,6 +160,20 @@ impl Table {
             return Err(table.too_large("columns", limits::MAX_COLUMNS));
         }
         Ok(table)
+    }
+
+    /// Different names in another encoding would become the same.
+    fn refuse_other_encodings(&self, names: &ByteRecord) -> Result<(), DataError> {
+        let line = names.position().map_or(0, csv::Position::line);
+        for (cell, column) in names.iter().zip(0..) {
+            utf8(cell).map_err(|problem| DataError::Cell {
+                path: self.path.clone(),
+                line,
+                column: format!("{column}"),
+                problem,
+            })?;
+        }
+        Ok(())
     }
 
     /// The columns that the user asked to predict, or the usual one; each once.
@@ -358,6 +375,11 @@ impl Place<'_> {
         }
         DataError::Cell { path: self.path.to_owned(), line: self.line, column, problem }
     }
+}
+
+/// A cell as text, or what is wrong with it.
+pub(super) fn utf8(cell: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(cell).map_err(|_| format!("{} is not in UTF-8; save the file as UTF-8", quoted(cell)))
 }
 
 /// A cell as a number, or what is wrong with it.

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     DataError, TargetColumn, TaskKind,
-    csv_file::{Place, number},
+    csv_file::{Place, number, utf8},
     error::quoted,
     limits,
 };
@@ -59,7 +59,7 @@ impl LabelColumn {
             self.texts.push(name, place.line);
             return Ok(());
         }
-        let text = String::from_utf8_lossy(cell);
+        let text = utf8(cell).map_err(|problem| place.error(problem))?;
         match number(cell) {
             Ok(value) => {
                 if value.fract() != 0.0 {
@@ -73,7 +73,7 @@ impl LabelColumn {
                 self.first_text.get_or_insert((place.line, quoted(cell)));
             }
         }
-        self.texts.push(&text, place.line);
+        self.texts.push(text, place.line);
         Ok(())
     }
 

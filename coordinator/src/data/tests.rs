@@ -191,6 +191,20 @@ fn wrong_csv_files_get_a_sentence_that_names_the_place() {
 }
 
 #[test]
+fn names_in_another_encoding_are_refused_because_they_would_become_one() {
+    let cases: [(&[u8], &str); 4] = [
+        (b"x,k\n1,Gl\xfcck\n2,Gl\xf6ck\n", "line 2, column 1 (k)"),
+        (b"1,2,\xe9t\xe9\n3,4,b\n", "line 1, column 2"),
+        (b"x,\xfc,k\n1,2,a\n3,4,b\n", "line 1, column 1"),
+        (b"2,1,\xfc,\xf6\n1,0\n2,1\n", "line 1, column 2"),
+    ];
+    for (content, place) in cases {
+        let message = message(csv_with(content, &LoadOptions::default()));
+        assert!(message.contains(place) && message.contains("save the file as UTF-8"), "{message}");
+    }
+}
+
+#[test]
 fn wrong_label_options_get_a_sentence() {
     let cases = [
         (
