@@ -14,11 +14,33 @@ const FILES: &[(&str, &str)] = &[
         "unknown-layer-key.toml",
         "data = \"classes.csv\"\n[model]\nlayers = [{ kind = \"dense\", width = 3 }]\n",
     ),
+    ("out-of-range.toml", "data = \"classes.csv\"\nminibatch = -5\n"),
+    ("unknown-name.toml", "data = \"classes.csv\"\noptimizer = \"adamant\"\n"),
+    ("unlike-any-key.toml", "data = \"classes.csv\"\ncolour = 1\n"),
+    ("url-as-host.toml", "data = \"classes.csv\"\nallow-host = [\"a.example\", \"http://x.y/\"]\n"),
+    ("no-layers.toml", "data = \"classes.csv\"\n[model]\nl2 = 0.1\n"),
+    ("empty-network.toml", ""),
+    ("list.json", "[]"),
+    ("half.json", "{\"layers\": ["),
     ("network.toml", "layers = [{ kind = \"conv\", units = 3 }]\n"),
     ("network.json", "{\"layers\": [{\"kind\": \"dense\"}]}"),
     ("ragged.csv", "x,y,side\n1,2,left\n1,2\n3,4,right\n"),
     ("text.csv", "x,y,side\n1,2,left\n1,two,left\n3,4,right\n"),
     ("empty.csv", ""),
+];
+
+/// What no message may contain.
+const INNARDS: [&str; 10] = [
+    "panicked",
+    "RUST_BACKTRACE",
+    "Error {",
+    "Some(",
+    "Os {",
+    "ParseIntError",
+    "u32",
+    "unknown variant",
+    "unknown field",
+    "invalid type",
 ];
 
 /// Command line, exit code, what the message must contain.
@@ -31,7 +53,9 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("resume", 2, &["<RUN>"]),
     ("evaluate somewhere", 2, &["--data"]),
     ("volunteer", 2, &["<URL>"]),
-    ("volunteer http://127.0.0.1:1 --cores 0", 2, &["--cores", "0"]),
+    ("volunteer http://127.0.0.1:1 --cores 0", 2, &["--cores", "from 1 to 256"]),
+    ("volunteer http://", 2, &["http://", "http://192.168.1.20:8080"]),
+    ("volunteer https://127.0.0.1:1", 2, &["https://127.0.0.1:1", "encryption"]),
     // Values out of range or of the wrong kind.
     ("train --data classes.csv --minibatch 0", 2, &["minibatch", "from 1"]),
     ("train --data classes.csv --minibatch ten", 2, &["--minibatch", "whole number"]),
@@ -50,6 +74,9 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("train --data classes.csv --listen nowhere", 2, &["--listen", "127.0.0.1:8080"]),
     ("train --data classes.csv --local-workers some", 2, &["--local-workers", "auto"]),
     ("train --data classes.csv --wait-for all", 2, &["--wait-for", "whole number"]),
+    ("train --data classes.csv --allow-host=", 2, &["--allow-host", "shoal.example.org"]),
+    ("train --data classes.csv --allow-host http://x.y/", 2, &["--allow-host", "without http://"]),
+    ("train --data classes.csv --allow-host x.y:8080", 2, &["--allow-host", "port"]),
     ("train --data embedded:iris", 2, &["--data", "embedded:mnist"]),
     // Things that contradict each other.
     ("train --data classes.csv --test classes.csv --test-fraction 0.2", 2, &["--test ", "--test-fraction"]),
@@ -62,15 +89,35 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("train --data classes.csv --model mlp:0", 2, &["layer 1", "0 units"]),
     ("train --data classes.csv --model mlp:8:cube", 2, &["cube", "tanh"]),
     ("train --data classes.csv --model missing.toml", 2, &["missing.toml"]),
-    ("train --data classes.csv --model network.toml", 2, &["network.toml", "line 1", "conv"]),
-    ("train --data classes.csv --model network.json", 2, &["network.json", "units"]),
+    ("train --data classes.csv --model network.toml", 2, &["network.toml", "line 1", "no \"conv\""]),
+    ("train --data classes.csv --model network.json", 2, &["network.json", "line 1", "key units is missing"]),
+    (
+        "train --data classes.csv --model list.json",
+        2,
+        &["list.json", "a table with the key layers, not a list"],
+    ),
+    ("train --data classes.csv --model half.json", 2, &["half.json", "line 1", "ends too early"]),
+    ("train --data classes.csv --model empty-network.toml", 2, &["empty-network.toml", "layers", "linear"]),
     // Labels.
     ("train --data classes.csv --label colour", 2, &["classes.csv", "colour"]),
     ("train --data classes.csv --label 7", 2, &["classes.csv", "7"]),
     // Configuration files.
     ("train --config missing.toml", 2, &["missing.toml"]),
-    ("train --config unknown-key.toml", 2, &["unknown-key.toml", "line 2", "minibtach"]),
-    ("train --config wrong-kind.toml", 2, &["wrong-kind.toml", "line 3", "iterations", "many"]),
+    (
+        "train --config unknown-key.toml",
+        2,
+        &["unknown-key.toml", "line 2", "minibtach", "did you mean minibatch?"],
+    ),
+    ("train --config unlike-any-key.toml", 2, &["line 2", "colour", "data, label", "wait-seconds and out"]),
+    (
+        "train --config wrong-kind.toml",
+        2,
+        &["wrong-kind.toml", "line 3", "iterations: give a whole number", "many"],
+    ),
+    ("train --config out-of-range.toml", 2, &["line 2", "minibatch: give a whole number from 0", "-5"]),
+    ("train --config unknown-name.toml", 2, &["line 2", "optimizer", "no \"adamant\"", "give lbfgs"]),
+    ("train --config url-as-host.toml", 2, &["allow-host", "\"http://x.y/\"", "shoal.example.org"]),
+    ("train --config no-layers.toml", 2, &["no-layers.toml", "layers", "linear"]),
     ("train --config percent.toml", 2, &["percent.toml", "line 2", "target-accuracy", "0.97"]),
     ("train --config not-toml.toml", 2, &["not-toml.toml", "line 1"]),
     ("train --config two-tests.toml", 2, &["test-fraction", "not both"]),
@@ -94,7 +141,7 @@ fn every_mistake_gets_its_sentence_and_its_exit_code() {
     for (arguments, code, fragments) in TABLE {
         let ran = folder.run(arguments);
         ran.failed(*code, fragments);
-        for innards in ["panicked", "RUST_BACKTRACE", "Error {", "Some(", "Os {", "ParseIntError"] {
+        for innards in INNARDS {
             assert!(!ran.stderr.contains(innards), "shoal {arguments}: {}", ran.stderr);
         }
     }

@@ -80,13 +80,45 @@ fn a_run_is_not_resumed_on_other_data() {
     folder.run(&format!("resume run --iterations 9 {ALONE}")).failed(1, &["classes.csv", "not the data"]);
 }
 
+#[test]
+fn a_run_is_not_resumed_with_other_settings() {
+    let folder = Folder::new();
+    folder.train(&format!("--data classes.csv {SMALL} --out run"));
+    let saved = folder.read("run/run.toml");
+    for (before, after) in
+        [("seed = 1", "seed = 2"), ("minibatch = 8", "minibatch = 4"), ("units = 4", "units = 5")]
+    {
+        assert!(saved.contains(before), "{saved}");
+        folder.write("run/run.toml", &saved.replace(before, after));
+        folder.run(&format!("resume run --iterations 9 {ALONE}")).failed(2, &["run.toml", "other settings"]);
+    }
+    folder.write("run/run.toml", &saved);
+    folder.run(&format!("resume run --iterations 9 {ALONE}")).succeeded();
+}
+
+#[test]
+fn a_run_is_resumed_only_by_what_a_new_one_would_take() {
+    let folder = Folder::new();
+    folder.train(&format!("--data classes.csv {SMALL} --out run"));
+    let before = folder.read("run/run.toml");
+    for (flags, fragments) in [
+        ("--iterations 0", ["iterations", "from 1"]),
+        ("--iterations 5", ["iterations", "6 that are done already"]),
+        ("--target-accuracy 0", ["target-accuracy", "0.97"]),
+        ("--allow-host x.y:1", ["--allow-host", "port"]),
+    ] {
+        folder.run(&format!("resume run {flags} {ALONE}")).failed(2, &fragments);
+    }
+    assert_eq!(folder.read("run/run.toml"), before, "a mistake must change nothing");
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_the_run_can_be_resumed_to_the_same_bits() {
     let folder = Folder::new();
     let whole = folder.train(&format!("--data classes.csv {SMALL} --out whole"));
     // It waits for a volunteer that never comes, so that it is interrupted at a known point.
-    let arguments = format!("train --data classes.csv {SMALL} {ALONE} --wait-for 1 --out part");
+    let arguments = format!("train --data classes.csv {SMALL} {ALONE} --wait-for 1 --out part --json");
     let mut child = folder.command(&arguments).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
@@ -96,9 +128,12 @@ fn ctrl_c_saves_and_the_run_can_be_resumed_to_the_same_bits() {
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
     stderr.read_to_string(&mut said).unwrap();
-    let ran = Ran::of(&arguments, child.wait_with_output().unwrap()).succeeded();
+    let ran = Ran::of(&arguments, child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(130), "{said}");
     assert!(said.contains("press Ctrl-C again"), "{said}");
-    assert!(ran.stdout.contains("shoal resume part"), "{}", ran.stdout);
+    let result = ran.last_json();
+    assert_eq!(result["stop_reason"], "interrupted");
+    assert_eq!(result["run"], "part");
 
     let resumed = folder.run(&format!("resume part --wait-for 0 {ALONE} --json")).succeeded().last_json();
     assert_eq!(resumed["weights_digest"], whole["weights_digest"]);
@@ -118,6 +153,42 @@ fn a_port_that_is_taken_is_named_with_what_to_do() {
     let folder = Folder::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let ran = folder.run(&format!("train --data classes.csv {SMALL} --local-workers 1 --listen {address}"));
-    ran.failed(1, &[&address, "--listen"]);
+    let train = format!("train --data classes.csv {SMALL} --local-workers 1 --out run --listen");
+    folder.run(&format!("{train} {address}")).failed(1, &[&address, "--listen"]);
+    assert!(!folder.path("run").exists(), "nothing stands in the way of the next try");
+    folder.run(&format!("{train} 127.0.0.1:0")).succeeded();
+    let resume = "resume run --iterations 9 --listen";
+    folder.run(&format!("{resume} {address}")).failed(1, &[&address, "--listen"]);
+    folder.run(&format!("{resume} 127.0.0.1:0")).succeeded();
+}
+
+#[test]
+fn it_says_what_is_predicted_and_how_to_have_it_otherwise() {
+    let folder = Folder::new();
+    let few: String = (0..40).map(|example| format!("{example},{}\n", example % 4)).collect();
+    folder.write("few.csv", &format!("x,age\n{few}"));
+    for (data, sentence) in [
+        ("classes.csv", "predicting side: 2 classes, testing"),
+        ("numbers.csv", "predicting price: a number, told from its values (--task classes for classes)"),
+        ("few.csv", "predicting age: 4 classes, told from its values (--task numbers for numbers)"),
+        ("few.csv --task numbers", "predicting age: a number, testing"),
+    ] {
+        let ran =
+            folder.run(&format!("train --data {data} --model linear --iterations 1 {ALONE}")).succeeded();
+        assert!(ran.stderr.contains(sentence), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_volunteer_is_not_mute_while_nobody_answers() {
+    let folder = Folder::new();
+    let mut child = folder.command("volunteer 127.0.0.1:1 --cores 1").spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("No answer yet from http://127.0.0.1:1") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended too early: {said}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(said.contains("Lending 1 core to http://127.0.0.1:1;"), "{said}");
 }

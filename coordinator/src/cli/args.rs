@@ -14,7 +14,7 @@ use model::Arithmetic;
 
 use crate::config::{
     ConfigFile, DataSource, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, ModelChoice, Optimizer,
-    TaskKind, defaults,
+    TaskKind, defaults, host_name,
 };
 
 /// Trains neural networks on borrowed browser tabs.
@@ -120,7 +120,7 @@ pub struct VolunteerArgs {
     /// The address of the page, such as http://192.168.1.20:8080
     pub url: String,
     /// Cores to lend [default: all but one]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(LOCAL_WORKERS_MAX)))]
+    #[arg(long, value_name = "N", value_parser = cores, allow_negative_numbers = true)]
     pub cores: Option<u16>,
 }
 
@@ -234,7 +234,7 @@ pub struct ServingArgs {
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<Listen>,
     /// Another name under which the page may be opened, such as shoal.example.org; may be repeated
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
     pub allow_host: Vec<String>,
     /// Own help: auto (until the volunteers together are faster), or a number of cores; with 0 it
     /// only steps in for a stuck unit [default: auto]
@@ -301,6 +301,13 @@ impl ServingArgs {
 /// same in a file.
 fn whole<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse().map_err(|_| "give a whole number, not too large")
+}
+
+fn cores(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(cores) if (1..=LOCAL_WORKERS_MAX).contains(&cores) => Ok(cores),
+        _ => Err(format!("give a whole number from 1 to {LOCAL_WORKERS_MAX}")),
+    }
 }
 
 fn number(text: &str) -> Result<f32, &'static str> {

@@ -8,20 +8,22 @@ use std::time::Duration;
 
 use anyhow::bail;
 use indicatif::MultiProgress;
-use model::{LayerSpec, Network};
+use model::Network;
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use super::lines::Lines;
 use super::output::{results, say};
 use super::terminal::Terminal;
-use super::{misuse, stop};
+use super::{Interrupted, misuse, stop};
 use crate::config::{DataSource, Fraction, RunConfig, defaults};
-use crate::data::{self, LoadOptions, Prepared};
+use crate::data::{self, LoadOptions, Prepared, TargetSchema};
 use crate::driver::Checkpoint;
 use crate::progress::{Event, Observer};
 use crate::report::words::{count, counted};
 use crate::report::{StopReason, Summary};
 use crate::run_directory::{RunDirectory, RunError};
+use crate::server;
 use crate::training::{self, Training};
 
 /// Runs of one name that are told apart by a number.
@@ -61,9 +63,11 @@ pub(super) fn begin(mut config: RunConfig, place: Place, show: Show) -> anyhow::
     }
     let data = prepare(&mut config)?;
     let network = network(&config, &data)?;
+    let door = Door::open(&config)?;
     // Last, so that a mistake above leaves nothing behind.
     let directory = RunDirectory::create(&place.path()?, &config.to_toml())?;
-    train(Work { config, data, network, directory, checkpoint: None }, show)
+    let hint = how_told(&config, &data);
+    train(Work { config, data, network, directory, checkpoint: None, door }, &hint, show)
 }
 
 /// What to train.
@@ -73,12 +77,28 @@ pub(super) struct Work {
     pub(super) network: Network,
     pub(super) directory: RunDirectory,
     pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) door: Door,
 }
 
-/// Trains, shows it, and prints what came out.
-pub(super) fn train(work: Work, show: Show) -> anyhow::Result<()> {
+/// Where volunteers come in: open before anything is written, so that an address that cannot be had
+/// leaves nothing behind.
+pub(super) struct Door {
+    runtime: Runtime,
+    listener: TcpListener,
+}
+
+impl Door {
+    pub(super) fn open(config: &RunConfig) -> anyhow::Result<Self> {
+        let runtime = Runtime::new()?;
+        let listener = runtime.block_on(server::bind(config.listen.0))?;
+        Ok(Self { runtime, listener })
+    }
+}
+
+/// Trains, shows it, and prints what came out. `hint` goes with what is predicted.
+pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
     let Show { bars, json, invite_phones, keep_serving } = show;
-    introduce(&work);
+    introduce(&work, hint);
     let outcome = Arc::new(Outcome { json, shown: AtomicBool::new(false) });
     let on_screen: Box<dyn Observer + Send> = if io::stderr().is_terminal() {
         Box::new(Terminal::new(bars.clone(), invite_phones))
@@ -87,11 +107,11 @@ pub(super) fn train(work: Work, show: Show) -> anyhow::Result<()> {
     };
     let observer =
         if keep_serving { Box::new(Serving { on_screen, outcome: Arc::clone(&outcome) }) } else { on_screen };
-    let Work { config, data, network, directory, checkpoint } = work;
+    let Work { config, data, network, directory, checkpoint, door: Door { runtime, listener } } = work;
     let (data, directory) = (Arc::new(data), Arc::new(directory));
-    let training = Training { config, data, network, directory, checkpoint, observer, keep_serving };
+    let training =
+        Training { config, data, network, directory, checkpoint, listener, observer, keep_serving };
 
-    let runtime = Runtime::new()?;
     let summary = runtime.block_on(async {
         let outcome = Arc::clone(&outcome);
         // With the model saved and only the page still served, there is nothing to wait for.
@@ -102,7 +122,12 @@ pub(super) fn train(work: Work, show: Show) -> anyhow::Result<()> {
     runtime.shutdown_timeout(SHUTDOWN);
     // A bar that stays on the screen is no reason to lose the result.
     let _ = bars.clear();
-    outcome.show(&summary?)
+    let summary = summary?;
+    outcome.show(&summary)?;
+    match summary.stop_reason {
+        StopReason::Interrupted => Err(Interrupted.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Reads the data that a configuration names, and settles what only the data can tell.
@@ -137,7 +162,8 @@ pub(super) fn prepare(config: &mut RunConfig) -> anyhow::Result<Prepared> {
     let fingerprint = blake3::Hash::from_bytes(prepared.fingerprint).to_hex().to_string();
     if config.data_fingerprint.as_ref().is_some_and(|started_with| *started_with != fingerprint) {
         bail!(
-            "{} is not the data that this run was started with; put that back, or start a new run",
+            "{}, read as run.toml says, is not the data that this run was started with; put both back as they \
+             were, or start a new run",
             config.data
         );
     }
@@ -183,23 +209,45 @@ fn file_name(name: &str) -> String {
     name.chars().map(safe).collect()
 }
 
-fn introduce(work: &Work) {
+fn introduce(work: &Work, hint: &str) {
     let Work { config, data, network, directory, .. } = work;
-    let mut widths = vec![network.features().to_string()];
-    widths.extend(config.model.layers.iter().map(|layer| match layer {
-        LayerSpec::Dense(dense) => dense.units.to_string(),
-    }));
-    widths.push(network.outputs().to_string());
     let test = data.test.as_ref().map_or(0, data::ExampleTable::len);
     say(format!(
-        "Training a {} network with {} on {} of {}, testing on {}; the run is kept in {}.",
-        widths.join("-"),
+        "Training a {} with {} on {} of {}, predicting {}{hint}, testing on {}; the run is kept in {}.",
+        training::network_in_words(network),
         counted(network.parameters(), "parameter"),
         counted(data.train.len(), "example"),
         config.data.name(),
+        predicted(data),
         if test == 0 { "none".to_owned() } else { count(test) },
         directory.path().display(),
     ));
+}
+
+/// `species: 3 classes`, `price: a number`.
+fn predicted(data: &Prepared) -> String {
+    let kind = match &data.schema.targets {
+        TargetSchema::Classes(names) => counted(names.len(), "class"),
+        TargetSchema::Numbers(names) if names.len() == 1 => "a number".to_owned(),
+        TargetSchema::Numbers(names) => counted(names.len(), "number"),
+    };
+    match data.schema.label_in_words() {
+        Some(label) => format!("{label}: {kind}"),
+        None => kind,
+    }
+}
+
+/// What can be done where the values of the label decided what it is, and wrongly.
+fn how_told(config: &RunConfig, data: &Prepared) -> String {
+    let is_number = |name: &String| name.parse::<f64>().is_ok();
+    let otherwise = match &data.schema.targets {
+        // Images come with classes, and several columns are numbers: nothing was told there.
+        _ if config.task.is_some() || data.schema.label_columns.len() != 1 => return String::new(),
+        TargetSchema::Classes(names) if names.iter().all(is_number) => "numbers",
+        TargetSchema::Classes(_) => return String::new(),
+        TargetSchema::Numbers(_) => "classes",
+    };
+    format!(", told from its values (--task {otherwise} for {otherwise})")
 }
 
 /// The result, which is printed once.

@@ -2,7 +2,8 @@
 //!
 //! [`args`] is what can be typed, one file per command is what then happens, and this file turns
 //! errors into exit codes: 0 for success, 1 for failure, 2 for misuse, that is for what only the
-//! person who typed it can mend. Results go to standard output, all else to standard error.
+//! person who typed it can mend, 130 for a training that was interrupted before its end. Results go to
+//! standard output, all else to standard error.
 
 pub mod args;
 mod demo;
@@ -42,6 +43,9 @@ pub fn main() -> ExitCode {
     if error.is::<ReaderGone>() {
         return ExitCode::SUCCESS;
     }
+    if error.is::<Interrupted>() {
+        return ExitCode::from(stop::INTERRUPTED);
+    }
     say(format!("error: {}", sentence(&error)));
     ExitCode::from(if is_misuse(&error) { MISUSE } else { FAILURE })
 }
@@ -63,6 +67,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Misuse(String);
+
+/// The user ended a training before its end. Everything has been said already.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+struct Interrupted;
 
 fn misuse(problem: impl Into<String>) -> anyhow::Error {
     Misuse(problem.into()).into()

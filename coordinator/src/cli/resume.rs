@@ -1,25 +1,43 @@
 //! `shoal resume`.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use indicatif::MultiProgress;
 
 use super::args::ResumeArgs;
-use super::launch::{self, Show, Work};
+use super::launch::{self, Door, Show, Work};
 use super::misuse;
 use super::output::say;
 use crate::config::RunConfig;
 use crate::driver::Checkpoint;
 use crate::run_directory::{self, RunDirectory};
+use crate::training;
 
 pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     let directory = RunDirectory::open(&args.run)?;
+    let file = args.run.join("run.toml");
     let text = run_directory::load_config(&args.run)?;
-    let mut config = RunConfig::from_toml(&args.run.join("run.toml"), &text)?;
+    let mut config = RunConfig::from_toml(&file, &text)?;
     let json = args.json;
-    overrule(&mut config, args)?;
-    let data = launch::prepare(&mut config)?;
-    let network = launch::network(&config, &data)?;
+    overrule(&mut config, args);
+    config.check()?;
     let checkpoint = load_checkpoint(&directory)?;
+    if let Some(checkpoint) = &checkpoint {
+        require_more(&config, checkpoint)?;
+        // By what run.toml says of the data, before these are read: settings change them too, and
+        // would then be taken for other data.
+        let recorded = config.data_fingerprint.as_deref();
+        if let Some(recorded) = recorded.and_then(|text| blake3::Hash::from_hex(text).ok()) {
+            require_same_settings(&config, recorded.as_bytes(), checkpoint, &file)?;
+        }
+    }
+    let data = launch::prepare(&mut config)?;
+    if let Some(checkpoint) = &checkpoint {
+        require_same_settings(&config, &data.fingerprint, checkpoint, &file)?;
+    }
+    let network = launch::network(&config, &data)?;
+    let door = Door::open(&config)?;
     match checkpoint.as_ref().and_then(|checkpoint| checkpoint.snapshot.accepted.as_ref()) {
         Some(accepted) => say(format!("Going on after iteration {}.", accepted.iteration)),
         None => say("Nothing was saved yet; starting at the beginning."),
@@ -30,16 +48,43 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
         directory.save_config(&saved)?;
     }
     let show = Show { bars, json, invite_phones: false, keep_serving: false };
-    launch::train(Work { config, data, network, directory, checkpoint }, show)
+    launch::train(Work { config, data, network, directory, checkpoint, door }, "", show)
+}
+
+/// The limit must lie ahead.
+fn require_more(config: &RunConfig, checkpoint: &Checkpoint) -> anyhow::Result<()> {
+    let reached = checkpoint.snapshot.accepted.map_or(0, |accepted| accepted.iteration);
+    if config.iterations >= reached {
+        return Ok(());
+    }
+    Err(misuse(format!(
+        "iterations: {} is below the {reached} that are done already; give a larger number",
+        config.iterations
+    )))
+}
+
+/// The checkpoint must have been made with these settings.
+fn require_same_settings(
+    config: &RunConfig,
+    data_fingerprint: &[u8; 32],
+    checkpoint: &Checkpoint,
+    file: &Path,
+) -> anyhow::Result<()> {
+    if training::run_number(config, data_fingerprint) == checkpoint.run {
+        return Ok(());
+    }
+    Err(misuse(format!(
+        "{} has other settings than this run was trained with; put it back as it was, or start a new run with \
+         shoal train --config",
+        file.display()
+    )))
 }
 
 /// Lays the flags over what the run was started with.
-fn overrule(config: &mut RunConfig, args: ResumeArgs) -> anyhow::Result<()> {
+fn overrule(config: &mut RunConfig, args: ResumeArgs) {
     let ResumeArgs { iterations, target_accuracy, serving, .. } = args;
-    match iterations {
-        Some(0) => return Err(misuse("iterations: give a number from 1")),
-        Some(iterations) => config.iterations = iterations,
-        None => {}
+    if let Some(iterations) = iterations {
+        config.iterations = iterations;
     }
     if target_accuracy.is_some() {
         config.target_accuracy = target_accuracy;
@@ -61,7 +106,6 @@ fn overrule(config: &mut RunConfig, args: ResumeArgs) -> anyhow::Result<()> {
     if serving.wait_seconds.is_some() {
         config.wait_seconds = serving.wait_seconds;
     }
-    Ok(())
 }
 
 fn load_checkpoint(directory: &RunDirectory) -> anyhow::Result<Option<Checkpoint>> {

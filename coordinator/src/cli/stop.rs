@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::output::say;
 
 /// The exit code of a program ended by Ctrl-C.
-const INTERRUPTED: i32 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Turns true when the user asks to stop for the first time; the second time ends the process.
 /// `answer` is what is then said, if anything. To be called inside a tokio runtime.
@@ -22,7 +22,7 @@ pub(super) fn requested(
         }
         sender.send_replace(true);
         interrupted().await;
-        std::process::exit(INTERRUPTED);
+        std::process::exit(INTERRUPTED.into());
     });
     receiver
 }

@@ -8,27 +8,29 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use worker::{HubStatus, Phase};
 
 use super::args::VolunteerArgs;
 use super::output::{results, say};
-use super::stop;
+use super::{misuse, stop};
 use crate::config::LOCAL_WORKERS_MAX;
 use crate::report::words::{count, counted};
-use crate::volunteer::{self, Options};
+use crate::volunteer::{self, Address, AddressError, Options};
 
 const LEAVING: &str = "Leaving; press Ctrl-C again to leave at once.";
 
 pub(super) fn run(args: VolunteerArgs, bars: MultiProgress) -> anyhow::Result<()> {
+    let address: Address = args.url.parse().map_err(|error: AddressError| misuse(error.to_string()))?;
     let cores = args.cores.unwrap_or_else(all_but_one);
-    say(format!("Lending {} to {}; Ctrl-C ends it.", counted(cores.into(), "core"), args.url));
+    say(format!("Lending {} to {address}; Ctrl-C ends it.", counted(cores.into(), "core")));
     let summary = Runtime::new()?.block_on(async {
         let (report, status) = watch::channel(beginning(cores));
         let mut stop = stop::requested(bars.clone(), || Some(LEAVING));
         let shutdown = async move {
             let _ = stop.wait_for(|stop| *stop).await;
         };
-        let watching = tokio::spawn(show(status, bars));
+        let watching = tokio::spawn(show(address, status, bars));
         let options = Options { cores, report: Some(report) };
         let summary = volunteer::run(&args.url, options, shutdown).await;
         // The sender is gone, so that this ends, and the screen is tidy before the result.
@@ -73,8 +75,10 @@ fn all_but_one() -> u16 {
 
 /// Shows what goes on, until nothing more can: on a terminal as one line that stays, else as a line
 /// for every change that means something.
-async fn show(mut status: watch::Receiver<HubStatus>, bars: MultiProgress) {
+async fn show(address: Address, mut status: watch::Receiver<HubStatus>, bars: MultiProgress) {
     const TICK: Duration = Duration::from_millis(120);
+    /// A coordinator that is there has answered by then.
+    const PATIENCE: Duration = Duration::from_secs(2);
     let bar = io::stderr().is_terminal().then(|| {
         let style =
             ProgressStyle::with_template("{spinner:.cyan} {wide_msg}").expect("the template is valid");
@@ -82,8 +86,21 @@ async fn show(mut status: watch::Receiver<HubStatus>, bars: MultiProgress) {
         bar.enable_steady_tick(TICK);
         bar
     });
-    let mut shown: Option<Phase> = None;
-    while status.changed().await.is_ok() {
+    let tell = |sentence: &str| match &bar {
+        Some(bar) => bar.set_message(sentence.to_owned()),
+        None => say(sentence),
+    };
+    let first = status.borrow_and_update().clone();
+    tell(&first.sentence);
+    let mut shown = first.phase;
+    let mut changed = match timeout(PATIENCE, status.changed()).await {
+        Ok(changed) => changed,
+        Err(_) => {
+            tell(&format!("No answer yet from {address}; still trying."));
+            status.changed().await
+        }
+    };
+    while changed.is_ok() {
         let now = status.borrow_and_update().clone();
         match &bar {
             Some(bar) => {
@@ -91,11 +108,12 @@ async fn show(mut status: watch::Receiver<HubStatus>, bars: MultiProgress) {
                 bar.set_message(format!("{} · {so_far}", now.sentence));
             }
             // Computing and waiting take turns many times a second.
-            None if shown.is_some_and(is_routine) && is_routine(now.phase) => {}
-            None if shown != Some(now.phase) => say(&now.sentence),
+            None if is_routine(shown) && is_routine(now.phase) => {}
+            None if shown != now.phase => say(&now.sentence),
             None => {}
         }
-        shown = Some(now.phase);
+        shown = now.phase;
+        changed = status.changed().await;
     }
     if let Some(bar) = bar {
         bar.finish_and_clear();

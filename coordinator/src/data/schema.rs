@@ -54,6 +54,23 @@ impl Schema {
         }
     }
 
+    /// The label as a person would call it, such as `price` or `column 4`; `None` for images, whose
+    /// labels have no name.
+    pub fn label_in_words(&self) -> Option<String> {
+        const NAMED_MAX: usize = 3;
+        let names: Vec<String> = match &self.label_names {
+            Some(names) => names.clone(),
+            None => self.label_columns.iter().map(|column| format!("column {column}")).collect(),
+        };
+        match names.len() {
+            0 => None,
+            count if count > NAMED_MAX => {
+                Some(format!("{} and {} more", names[..NAMED_MAX].join(", "), count - NAMED_MAX))
+            }
+            _ => Some(names.join(", ")),
+        }
+    }
+
     /// Whether the parts fit together, as they do unless a model file was tampered with; else what does not.
     pub fn check(&self) -> Result<(), &'static str> {
         let named =

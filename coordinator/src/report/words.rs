@@ -13,9 +13,14 @@ pub(crate) fn count(number: usize) -> String {
     text
 }
 
-/// `1 volunteer`, `3 volunteers`.
+/// `1 volunteer`, `3 volunteers`, `3 classes`.
 pub(crate) fn counted(number: usize, noun: &str) -> String {
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+    let plural = match number {
+        1 => "",
+        _ if noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{plural}", count(number))
 }
 
 /// `8.3 s`, `2 min 10 s`, `3 h 05 min`.
@@ -68,6 +73,7 @@ mod tests {
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(counted(1, "volunteer"), "1 volunteer");
         assert_eq!(counted(0, "volunteer"), "0 volunteers");
+        assert_eq!(counted(2, "class"), "2 classes");
         assert_eq!(duration(8.26), "8.3 s");
         assert_eq!(duration(59.97), "1 min 00 s");
         assert_eq!(duration(130.4), "2 min 10 s");
