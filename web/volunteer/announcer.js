@@ -1,4 +1,5 @@
-// Tells screen readers what has changed, but not every flicker between two states.
+// Tells screen readers what has changed, but not every flicker between two states. What was said is
+// taken away again, because whoever reads the page meets the same on it elsewhere.
 
 const PAUSE_MS = 4000;
 
@@ -17,6 +18,7 @@ export function announce(region, text) {
   pausing = true;
   setTimeout(() => {
     pausing = false;
+    region.textContent = "";
     announce(region, latest);
   }, PAUSE_MS);
 }

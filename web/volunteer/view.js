@@ -76,18 +76,26 @@ export function showRun(run, silentSince, mine) {
   if (run === null) return;
   if (silentSince === null) show("phase", run.sentence);
   show("title", run.title);
-  at("title-part").hidden = false;
-  show("network", `${words.plural(run.parameters, "parameter", "parameters")}, `
+  show("network", `${run.network}, ${words.plural(run.parameters, "parameter", "parameters")}, `
     + `${words.plural(run.examples, "training example", "training examples")}`);
   show("iteration", words.count(run.iteration));
   show("iteration-note", `of at most ${words.count(run.iterations_max)}`);
   show("loss", run.train_loss === null ? "–" : words.loss(run.train_loss));
-  show("accuracy", run.test_accuracy === null ? "–" : words.share(run.test_accuracy));
+  showTest(run);
   show("volunteers", words.count(run.volunteers));
   const lent = words.plural(run.cores, "core", "cores");
   show("volunteers-note", run.local_worker ? `${lent}, and the coordinator's own` : lent);
   drawSchool(at("school"), run.volunteers, mine);
   chart.draw(at("chart"), at("chart-caption"), run.history);
+}
+
+/** The figure of the test examples, if the run has any and they have been looked at. */
+function showTest({ test_accuracy: accuracy, test_loss: loss }) {
+  at("test").hidden = accuracy === null && loss === null;
+  // Numbers are not right or wrong, so that only classes have an accuracy.
+  show("test-name", accuracy === null ? "Test loss" : "Test accuracy");
+  if (accuracy !== null) show("test-value", words.share(accuracy));
+  else if (loss !== null) show("test-value", words.loss(loss));
 }
 
 /** What this tab has contributed. */
