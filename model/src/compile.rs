@@ -4,14 +4,17 @@
 use std::ops::Range;
 
 use crate::initialise::{self, Start};
+use crate::layers::conv2d::Conv2d;
 use crate::layers::dense::Dense;
+use crate::layers::pool::{Pool, PoolKind};
+use crate::layers::window::{Axis, Windows};
 use crate::layers::{Layer, Step};
 use crate::loss::Loss;
 use crate::network::ParameterBlock;
 use crate::shape::Shape;
 use crate::spec::{
-    Activation, DenseSpec, Initialiser, LayerSpec, LossSpec, MAX_FEATURES, MAX_LAYERS, MAX_PARAMETERS,
-    MAX_UNITS, NetworkSpec, SpecError, Task,
+    Activation, Conv2dSpec, DenseSpec, Initialiser, LayerSpec, LossSpec, MAX_FEATURES, MAX_LAYERS,
+    MAX_PARAMETERS, MAX_UNITS, MAX_VALUES, MAX_WINDOW, NetworkSpec, Padding, PoolSpec, SpecError, Task,
 };
 
 /// What [`Network`](crate::Network) is made of.
@@ -46,6 +49,15 @@ pub(crate) fn compile(spec: &NetworkSpec, features: usize, task: Task) -> Result
         };
         let shape = match layer {
             LayerSpec::Dense(dense) => compiled.push_dense(&place, dense)?,
+            LayerSpec::Conv2d(conv2d) => compiled.push_conv2d(&place, conv2d)?,
+            LayerSpec::MaxPool(pool) => compiled.push_pool(&place, PoolKind::Largest, pool)?,
+            LayerSpec::AveragePool(pool) => compiled.push_pool(&place, PoolKind::Mean, pool)?,
+            LayerSpec::GlobalMaxPool => compiled.push_global_pool(&place, PoolKind::Largest)?,
+            LayerSpec::GlobalAveragePool => compiled.push_global_pool(&place, PoolKind::Mean)?,
+            LayerSpec::Flatten => Shape::Vector(place.input.len()),
+            LayerSpec::Activation(spec) => {
+                compiled.push_step(Layer::Activation(spec.function), place.input, place.input)
+            }
         };
         compiled.shapes.push(shape);
     }
@@ -61,6 +73,32 @@ struct Place {
     input: Shape,
     /// What its weights start with unless it says so itself.
     initialiser: Option<Initialiser>,
+}
+
+impl Place {
+    /// Channels, height and width of what the layer sees, which must be an image.
+    fn image(&self, kind: &'static str) -> Result<(usize, usize, usize), SpecError> {
+        match self.input {
+            Shape::Image { channels, height, width } => Ok((channels, height, width)),
+            Shape::Vector(values) => Err(SpecError::NoImage { layer: self.position, kind, values }),
+        }
+    }
+
+    /// What weights of `rows` by `columns` start with: the layer's own choice, the network's, or what suits the
+    /// activation.
+    fn initialiser(
+        &self,
+        own: Option<Initialiser>,
+        activation: Activation,
+        (rows, columns): (usize, usize),
+    ) -> Result<Initialiser, SpecError> {
+        let suitable = if activation.is_like_relu() { Initialiser::He } else { Initialiser::Glorot };
+        let initialiser = own.or(self.initialiser).unwrap_or(suitable);
+        if initialiser == Initialiser::Orthogonal && !initialise::orthogonal_is_quick(rows, columns) {
+            return Err(SpecError::Orthogonal { layer: self.position, inputs: rows, units: columns });
+        }
+        Ok(initialiser)
+    }
 }
 
 impl Compiled {
@@ -81,24 +119,102 @@ impl Compiled {
             return Err(SpecError::TooManyParameters { layer, inputs, units, parameters });
         }
         let outputs = units as usize;
-        let initialiser = initialiser.or(place.initialiser).unwrap_or(if activation.is_like_relu() {
-            Initialiser::He
-        } else {
-            Initialiser::Glorot
-        });
-        if initialiser == Initialiser::Orthogonal && !initialise::orthogonal_is_quick(inputs, outputs) {
-            return Err(SpecError::Orthogonal { layer, inputs, units: outputs });
-        }
-        let start = Start { initialiser, fan_in: inputs, fan_out: outputs };
+        let initialiser = place.initialiser(initialiser, activation, (inputs, outputs))?;
+        let start = Start { initialiser, fan_in: inputs, fan_out: outputs, columns: outputs };
         let weight = self.push_block(place, "weight", vec![inputs, outputs], start);
         let bias = self.push_block(place, "bias", vec![outputs], Start::ZERO);
         let in_place = if activation.needs_sums() { Activation::None } else { activation };
         let dense = Dense { inputs, outputs, activation: in_place, weight, bias };
-        self.steps.push(Step { layer: Layer::Dense(dense), inputs, outputs });
-        if activation.needs_sums() {
-            self.steps.push(Step { layer: Layer::Activation(activation), inputs: outputs, outputs });
+        let shape = self.push_step(Layer::Dense(dense), place.input, Shape::Vector(outputs));
+        self.push_activation_apart(activation, shape);
+        Ok(shape)
+    }
+
+    fn push_conv2d(&mut self, place: &Place, spec: &Conv2dSpec) -> Result<Shape, SpecError> {
+        let &Conv2dSpec { channels, kernel, stride, padding, groups, activation, initialiser } = spec;
+        let layer = place.position;
+        let (channels_in, height, width) = place.image("conv2d")?;
+        check_setting(layer, "channels", channels, 1, MAX_UNITS)?;
+        check_setting(layer, "kernel", kernel, 1, MAX_WINDOW)?;
+        check_setting(layer, "stride", stride, 1, MAX_WINDOW)?;
+        if let Padding::Number(places) = padding {
+            check_setting(layer, "padding", places, 0, kernel - 1)?;
         }
-        Ok(Shape::Vector(outputs))
+        let (channels, groups) = (channels as usize, groups as usize);
+        if groups == 0 || !channels_in.is_multiple_of(groups) || !channels.is_multiple_of(groups) {
+            return Err(SpecError::Groups { layer, groups, inputs: channels_in, channels });
+        }
+        let axis = |length| axis(length, kernel as usize, stride as usize, padding);
+        let (Some(rows), Some(columns)) = (axis(height), axis(width)) else {
+            return Err(SpecError::Window { layer, size: kernel, shape: place.input });
+        };
+        let windows = Windows { rows, columns };
+        let shape = Shape::Image { channels, height: rows.count, width: columns.count };
+        let taps = (channels_in / groups) as u128 * windows.size() as u128;
+        let values = taps.max(channels as u128) * windows.count() as u128;
+        if values > u128::from(MAX_VALUES) {
+            return Err(SpecError::TooManyValues { layer, values });
+        }
+        let parameters = self.parameters() as u128 + (taps + 1) * channels as u128;
+        // Now it is known to fit.
+        let taps = taps as usize;
+        if parameters > MAX_PARAMETERS as u128 {
+            let parameters = u64::try_from(parameters).unwrap_or(u64::MAX);
+            return Err(SpecError::TooManyParameters {
+                layer,
+                inputs: taps,
+                units: spec.channels,
+                parameters,
+            });
+        }
+        let start = Start {
+            initialiser: place.initialiser(initialiser, activation, (channels, taps))?,
+            fan_in: taps,
+            fan_out: channels / groups * windows.size(),
+            columns: taps,
+        };
+        let weight_shape = vec![channels, channels_in / groups, kernel as usize, kernel as usize];
+        let weight = self.push_block(place, "weight", weight_shape, start);
+        let bias = self.push_block(place, "bias", vec![channels], Start::ZERO);
+        let in_place = if activation.needs_sums() { Activation::None } else { activation };
+        let conv2d = Conv2d { channels_in, channels, groups, windows, activation: in_place, weight, bias };
+        self.push_step(Layer::Conv2d(conv2d), place.input, shape);
+        self.push_activation_apart(activation, shape);
+        Ok(shape)
+    }
+
+    fn push_pool(&mut self, place: &Place, kind: PoolKind, spec: &PoolSpec) -> Result<Shape, SpecError> {
+        let (layer, size) = (place.position, spec.size);
+        let stride = spec.stride.unwrap_or(size);
+        let (channels, height, width) = place.image("pooling")?;
+        check_setting(layer, "size", size, 1, MAX_WINDOW)?;
+        check_setting(layer, "stride", stride, 1, MAX_WINDOW)?;
+        let axis = |length| axis(length, size as usize, stride as usize, Padding::Valid);
+        let (Some(rows), Some(columns)) = (axis(height), axis(width)) else {
+            return Err(SpecError::Window { layer, size, shape: place.input });
+        };
+        let shape = Shape::Image { channels, height: rows.count, width: columns.count };
+        let pool = Pool { kind, windows: Windows { rows, columns } };
+        Ok(self.push_step(Layer::Pool(pool), place.input, shape))
+    }
+
+    fn push_global_pool(&mut self, place: &Place, kind: PoolKind) -> Result<Shape, SpecError> {
+        let (channels, height, width) = place.image("global pooling")?;
+        let whole = |length| Axis { length, size: length, stride: 1, before: 0, count: 1 };
+        let pool = Pool { kind, windows: Windows { rows: whole(height), columns: whole(width) } };
+        Ok(self.push_step(Layer::Pool(pool), place.input, Shape::Vector(channels)))
+    }
+
+    /// A step of its own for an activation that cannot be applied in place.
+    fn push_activation_apart(&mut self, activation: Activation, shape: Shape) {
+        if activation.needs_sums() {
+            self.push_step(Layer::Activation(activation), shape, shape);
+        }
+    }
+
+    fn push_step(&mut self, layer: Layer, input: Shape, output: Shape) -> Shape {
+        self.steps.push(Step { layer, inputs: input.len(), outputs: output.len() });
+        output
     }
 
     /// Gives a block of parameters the next place in the flat vector.
@@ -120,8 +236,13 @@ impl Compiled {
     }
 }
 
+/// The shape of an example: as the specification says; otherwise without an arrangement, or, if a layer sees an image, a
+/// square if there is one.
 fn input_shape(spec: &NetworkSpec, features: usize) -> Result<Shape, SpecError> {
-    let Some(shape) = spec.input else { return Ok(Shape::Vector(features)) };
+    let Some(shape) = spec.input else {
+        let sees_images = spec.layers.iter().any(LayerSpec::sees_an_image);
+        return Ok(square(features).filter(|_| sees_images).unwrap_or(Shape::Vector(features)));
+    };
     let values = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size as usize));
     if values != Some(features) {
         return Err(SpecError::Input { shape, features });
@@ -198,4 +319,41 @@ fn compile_loss(spec: &NetworkSpec, task: Task) -> Result<Loss, SpecError> {
             Loss::Huber { delta }
         }
     })
+}
+
+/// The square image, grey or of three colours, that has this many values.
+fn square(values: usize) -> Option<Shape> {
+    [1, 3].into_iter().find_map(|channels| {
+        let side = (values / channels).isqrt();
+        let shape = Shape::Image { channels, height: side, width: side };
+        (shape.len() == values).then_some(shape)
+    })
+}
+
+/// The windows of this size over `length` places; none if not one fits.
+fn axis(length: usize, size: usize, stride: usize, padding: Padding) -> Option<Axis> {
+    let (before, both) = match padding {
+        Padding::Valid => (0, 0),
+        Padding::Number(places) => (places as usize, 2 * places as usize),
+        Padding::Same => {
+            let both = ((length.div_ceil(stride) - 1) * stride + size).saturating_sub(length);
+            (both / 2, both)
+        }
+    };
+    let count = (length + both).checked_sub(size)? / stride + 1;
+    Some(Axis { length, size, stride, before, count })
+}
+
+fn check_setting(
+    layer: usize,
+    setting: &'static str,
+    value: u32,
+    least: u32,
+    most: u32,
+) -> Result<(), SpecError> {
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(SpecError::Setting { layer, setting, value, least, most })
+    }
 }

@@ -17,11 +17,14 @@ pub(crate) struct Start {
     pub(crate) fan_in: usize,
     /// How many outputs each input reaches.
     pub(crate) fan_out: usize,
+    /// How many columns the block has as a matrix.
+    pub(crate) columns: usize,
 }
 
 impl Start {
     /// 0 everywhere.
-    pub(crate) const ZERO: Start = Start { initialiser: Initialiser::Zero, fan_in: 0, fan_out: 0 };
+    pub(crate) const ZERO: Start =
+        Start { initialiser: Initialiser::Zero, fan_in: 0, fan_out: 0, columns: 0 };
 
     /// Fills a block of this name, in row-major order, with its first values.
     ///
@@ -38,7 +41,7 @@ impl Start {
             Initialiser::He => (6.0 / fan_in).sqrt(),
             Initialiser::Glorot => (6.0 / (fan_in + fan_out)).sqrt(),
             Initialiser::LeCun => (3.0 / fan_in).sqrt(),
-            Initialiser::Orthogonal => return orthogonal(&mut random, block, self.fan_out),
+            Initialiser::Orthogonal => return orthogonal(&mut random, block, self.columns),
             Initialiser::Zero => return block.fill(0.0),
         };
         for weight in block {

@@ -31,7 +31,8 @@ pub use examples::{Examples, Features, Preprocessing, Rows, Targets};
 pub use network::{Network, ParameterBlock, Scratch};
 pub use shape::Shape;
 pub use spec::{
-    Activation, DenseSpec, Initialiser, LayerSpec, LossSpec, MAX_FEATURES, MAX_LAYERS, MAX_PARAMETERS,
-    MAX_UNITS, NetworkSpec, SpecError, Task,
+    Activation, ActivationSpec, Conv2dSpec, DenseSpec, Initialiser, LayerSpec, LossSpec, MAX_FEATURES,
+    MAX_LAYERS, MAX_PARAMETERS, MAX_UNITS, MAX_VALUES, MAX_WINDOW, NetworkSpec, Padding, PoolSpec, SpecError,
+    Task,
 };
 pub use trial_point::trial_point;

@@ -10,7 +10,7 @@ use crate::kernels::{Kernel, Workspace};
 use crate::layers::{Means, Seen, Step};
 use crate::loss::{self, Loss};
 use crate::shape::Shape;
-use crate::spec::{Activation, NetworkSpec, SpecError, Task};
+use crate::spec::{Activation, LayerSpec, NetworkSpec, SpecError, Task};
 
 /// The most examples that go through the network at a time, so that activations stay in the cache. No result depends
 /// on it, because gradients accumulate in the order of the examples.
@@ -79,11 +79,11 @@ impl Network {
         &self.shapes
     }
 
-    /// The shapes in one line, without repetitions: `784-128-10`.
+    /// The shapes in one line, without those of activations: `784-128-10`.
     pub fn outline(&self) -> String {
-        let mut shapes = self.shapes.clone();
-        shapes.dedup();
-        shapes.iter().map(Shape::to_string).collect::<Vec<_>>().join("-")
+        let is_activation = |i: usize| matches!(self.spec.layers.get(i), Some(LayerSpec::Activation(_)));
+        let answers = self.shapes[1..].iter().enumerate().filter(|(i, _)| !is_activation(*i));
+        answers.fold(self.shapes[0].to_string(), |outline, (_, shape)| format!("{outline}-{shape}"))
     }
 
     /// The number of classes or of target columns.
@@ -285,10 +285,10 @@ impl Network {
         assert_eq!(features.width(), self.features(), "rows of another width");
         assert_eq!(features.preprocessing.len(), self.features(), "preprocessing of another width");
         scratch.make_room(self);
-        let Scratch { activations, workspace, .. } = scratch;
+        let Scratch { activations, workspace, buffer, .. } = scratch;
         let inputs = &mut activations[0][..count * self.features()];
         features.preprocessing.apply(&features.rows, first, inputs);
-        let mut means = Means { kernel, workspace, weights };
+        let mut means = Means { kernel, workspace, buffer, weights };
         for (i, step) in self.steps.iter().enumerate() {
             let (before, after) = activations.split_at_mut(i + 1);
             let inputs = &before[i][..count * step.inputs];
@@ -330,16 +330,18 @@ impl Network {
         count: usize,
         gradient: &mut [f32],
     ) {
-        let Scratch { activations, deltas: [delta, input_delta_buffer], workspace } = scratch;
-        let mut means = Means { kernel, workspace, weights };
+        let Scratch { activations, deltas: [delta, input_delta_buffer], workspace, buffer } = scratch;
+        let mut means = Means { kernel, workspace, buffer, weights };
         let answers = count * self.outputs();
         delta[..answers].copy_from_slice(&activations[self.steps.len()][..answers]);
-        for (i, step) in self.steps.iter().enumerate().rev() {
+        // Below the first parameters no derivative is needed.
+        let lowest = self.steps.iter().position(|step| step.layer.has_parameters()).unwrap_or(0);
+        for (i, step) in self.steps.iter().enumerate().skip(lowest).rev() {
             let seen = Seen {
                 inputs: &activations[i][..count * step.inputs],
                 outputs: &activations[i + 1][..count * step.outputs],
             };
-            let input_delta = (i > 0).then(|| &mut input_delta_buffer[..count * step.inputs]);
+            let input_delta = (i > lowest).then(|| &mut input_delta_buffer[..count * step.inputs]);
             step.backward(&mut means, seen, &mut delta[..count * step.outputs], gradient, input_delta);
             std::mem::swap(delta, input_delta_buffer);
         }
@@ -354,6 +356,8 @@ pub struct Scratch {
     /// Derivatives by a step's outputs and by its inputs, taking turns.
     deltas: [Vec<f32>; 2],
     workspace: Workspace,
+    /// What a single step needs for itself.
+    buffer: Vec<f32>,
 }
 
 impl Scratch {
@@ -392,12 +396,27 @@ mod tests {
     use crate::examples::{Preprocessing, Rows};
 
     /// Specifications that have every layer, with the number of their features.
-    const NETWORKS: [(&str, usize); 1] = [(
-        r#"{"layers": [{"kind": "dense", "units": 19, "activation": "leaky-relu"},
+    const NETWORKS: [(&str, usize); 3] = [
+        (
+            r#"{"layers": [{"kind": "dense", "units": 19, "activation": "leaky-relu"},
             {"kind": "dense", "units": 33, "activation": "gelu"}, {"kind": "dense", "units": 17, "activation": "silu"},
             {"kind": "dense", "units": 6, "activation": "softplus"}]}"#,
-        13,
-    )];
+            13,
+        ),
+        (
+            r#"{"input": [2, 9, 7], "layers": [
+            {"kind": "conv2d", "channels": 18, "kernel": 3, "padding": "same", "groups": 2, "activation": "gelu"},
+            {"kind": "max-pool", "size": 2, "stride": 1}, {"kind": "activation", "function": "silu"},
+            {"kind": "conv2d", "channels": 5, "kernel": 5, "stride": 2, "padding": 3},
+            {"kind": "average-pool", "size": 2}, {"kind": "flatten"}, {"kind": "dense", "units": 6}]}"#,
+            126,
+        ),
+        (
+            r#"{"input": [1, 7, 18], "layers": [{"kind": "conv2d", "channels": 17, "kernel": 4, "activation": "tanh"},
+            {"kind": "global-max-pool"}]}"#,
+            126,
+        ),
+    ];
 
     /// On ordinary numbers, subnormal and huge ones, and with infinities among them; which NaN it is may differ.
     #[test]

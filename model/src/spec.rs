@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::shape::Shape;
+
 /// The most hidden layers a network may have.
 pub const MAX_LAYERS: usize = 64;
 
@@ -13,6 +15,12 @@ pub const MAX_FEATURES: usize = 1 << 24;
 
 /// The most parameters a network may have: 1 GiB of `f32`.
 pub const MAX_PARAMETERS: usize = 1 << 28;
+
+/// The largest side of a window, and the largest step from one window to the next.
+pub const MAX_WINDOW: u32 = 1024;
+
+/// The most values that a convolution may make of one example, unfolded windows included: 256 MiB of `f32`.
+pub const MAX_VALUES: u64 = 1 << 26;
 
 /// A network as described in a configuration, without the output layer, which follows from the [`Task`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -60,6 +68,47 @@ fn is_zero(value: &f32) -> bool {
 pub enum LayerSpec {
     /// Every unit sees every input.
     Dense(DenseSpec),
+    /// Every output sees a window of an image.
+    Conv2d(Conv2dSpec),
+    /// The largest value of each window of a channel.
+    MaxPool(PoolSpec),
+    /// The mean of each window of a channel.
+    AveragePool(PoolSpec),
+    /// The largest value of each channel, a vector.
+    GlobalMaxPool,
+    /// The mean of each channel, a vector.
+    GlobalAveragePool,
+    /// An image as a vector, in row-major order. Dense layers do so on their own.
+    Flatten,
+    /// One function for every value.
+    Activation(ActivationSpec),
+}
+
+impl LayerSpec {
+    fn dense(units: u32, activation: Activation) -> LayerSpec {
+        LayerSpec::Dense(DenseSpec { units, activation, initialiser: None })
+    }
+
+    fn conv2d(channels: u32, kernel: u32, padding: Padding, activation: Activation) -> LayerSpec {
+        let (stride, groups, initialiser) = (1, 1, None);
+        LayerSpec::Conv2d(Conv2dSpec { channels, kernel, stride, padding, groups, activation, initialiser })
+    }
+
+    fn max_pool(size: u32) -> LayerSpec {
+        LayerSpec::MaxPool(PoolSpec { size, stride: None })
+    }
+
+    /// Whether it needs an image.
+    pub(crate) fn sees_an_image(&self) -> bool {
+        match self {
+            LayerSpec::Conv2d(_)
+            | LayerSpec::MaxPool(_)
+            | LayerSpec::AveragePool(_)
+            | LayerSpec::GlobalMaxPool
+            | LayerSpec::GlobalAveragePool => true,
+            LayerSpec::Dense(_) | LayerSpec::Flatten | LayerSpec::Activation(_) => false,
+        }
+    }
 }
 
 /// A dense layer: `activation(x W + b)`.
@@ -74,6 +123,69 @@ pub struct DenseSpec {
     /// How the weights start, if not as [`NetworkSpec::initialiser`] says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initialiser: Option<Initialiser>,
+}
+
+/// A convolution of an image `[channels in, height, width]`: `activation(conv(x, W) + b)`, an image with `channels`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conv2dSpec {
+    /// How many channels it answers with.
+    pub channels: u32,
+    /// Height and width of a window.
+    pub kernel: u32,
+    /// Places from one window to the next, along both axes.
+    #[serde(default = "one")]
+    pub stride: u32,
+    /// What is added around the image.
+    #[serde(default)]
+    pub padding: Padding,
+    /// Into how many parts the channels fall that do not see each other.
+    #[serde(default = "one")]
+    pub groups: u32,
+    /// What is applied to each sum.
+    #[serde(default)]
+    pub activation: Activation,
+    /// How the weights start, if not as [`NetworkSpec::initialiser`] says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initialiser: Option<Initialiser>,
+}
+
+/// How many zeros are added around an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Padding {
+    /// None.
+    #[default]
+    Valid,
+    /// As many as make the number of windows along an axis the image's length divided by the stride, rounded up. If it is
+    /// odd, the end gets one more than the beginning.
+    Same,
+    /// So many on each side.
+    #[serde(untagged)]
+    Number(u32),
+}
+
+/// Pooling: each window of a channel becomes one value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolSpec {
+    /// Height and width of a window.
+    pub size: u32,
+    /// Places from one window to the next; by default as many as a window has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stride: Option<u32>,
+}
+
+/// An activation as a layer of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActivationSpec {
+    /// What is applied.
+    pub function: Activation,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// The function a unit applies to its weighted sum.
@@ -176,38 +288,25 @@ impl Task {
 }
 
 impl NetworkSpec {
-    /// Reads the shorthand: `mlp:128,64` for two dense layers with relu, `mlp:128,64:tanh` for another activation,
-    /// `linear` (or `mlp:`) for no hidden layer.
+    /// Reads the shorthand: `mlp:128,64` for two dense layers with relu, `linear` (or `mlp:`) for no hidden layer,
+    /// `cnn:8,16` for two convolutions (5 x 5 windows, padding `same`, relu) of 8 and 16 channels, each followed by
+    /// max-pooling by 2, and `lenet`, after LeCun, Bottou, Bengio and Haffner (1998), "Gradient-Based Learning Applied to
+    /// Document Recognition", with relu and max-pooling. `mlp:128,64:tanh` and `cnn:8:tanh` have another activation.
     pub fn from_shorthand(shorthand: &str) -> Result<NetworkSpec, SpecError> {
-        let unknown = || SpecError::Shorthand { shorthand: shorthand.to_owned() };
-        if shorthand == "linear" {
-            return Ok(NetworkSpec::default());
-        }
-        let rest = shorthand.strip_prefix("mlp:").ok_or_else(unknown)?;
-        let (widths, activation) = match rest.split_once(':') {
-            None => (rest, Activation::default()),
-            Some((widths, name)) => {
-                let activation = Activation::from_name(name.trim());
-                (
-                    widths,
-                    activation
-                        .ok_or_else(|| SpecError::UnknownActivation { name: name.trim().to_owned() })?,
-                )
+        let layers = match shorthand.split_once(':') {
+            None if shorthand == "linear" => Vec::new(),
+            None if shorthand == "lenet" => lenet(),
+            Some(("mlp", rest)) => {
+                let (widths, activation) = widths(rest, "units; write for example mlp:128,64", 1)?;
+                widths.into_iter().map(|units| LayerSpec::dense(units, activation)).collect()
             }
+            Some(("cnn", rest)) => {
+                let (widths, activation) = widths(rest, "channels; write for example cnn:8,16", 2)?;
+                let conv2d = |channels| LayerSpec::conv2d(channels, 5, Padding::Same, activation);
+                widths.into_iter().flat_map(|channels| [conv2d(channels), LayerSpec::max_pool(2)]).collect()
+            }
+            _ => return Err(SpecError::Shorthand { shorthand: shorthand.to_owned() }),
         };
-        let mut layers = Vec::new();
-        if !widths.trim().is_empty() {
-            for (i, width) in widths.split(',').enumerate() {
-                if i == MAX_LAYERS {
-                    return Err(SpecError::TooManyLayers { layers: widths.split(',').count() });
-                }
-                let units = width
-                    .trim()
-                    .parse()
-                    .map_err(|_| SpecError::NotAWidth { layer: i + 1, text: width.trim().to_owned() })?;
-                layers.push(LayerSpec::Dense(DenseSpec { units, activation, initialiser: None }));
-            }
-        }
         Ok(NetworkSpec { layers, ..NetworkSpec::default() })
     }
 
@@ -222,24 +321,61 @@ impl NetworkSpec {
     }
 }
 
+/// Takes apart `8,16:tanh`: numbers of `unit`, each for `layers` layers, and an activation.
+fn widths(text: &str, unit: &'static str, layers: usize) -> Result<(Vec<u32>, Activation), SpecError> {
+    let (numbers, activation) = match text.split_once(':') {
+        None => (text, Activation::default()),
+        Some((numbers, name)) => {
+            let name = name.trim();
+            let unknown = || SpecError::UnknownActivation { name: name.to_owned() };
+            (numbers, Activation::from_name(name).ok_or_else(unknown)?)
+        }
+    };
+    let count = if numbers.trim().is_empty() { 0 } else { numbers.split(',').count() };
+    if count * layers > MAX_LAYERS {
+        return Err(SpecError::TooManyLayers { layers: count * layers });
+    }
+    let number = |(i, text): (usize, &str)| {
+        let wrong = |_| SpecError::NotAWidth { layer: i * layers + 1, text: text.trim().to_owned(), unit };
+        text.trim().parse().map_err(wrong)
+    };
+    let widths = numbers.split(',').take(count).enumerate().map(number).collect::<Result<_, _>>()?;
+    Ok((widths, activation))
+}
+
+fn lenet() -> Vec<LayerSpec> {
+    let relu = Activation::Relu;
+    vec![
+        LayerSpec::conv2d(6, 5, Padding::Same, relu),
+        LayerSpec::max_pool(2),
+        LayerSpec::conv2d(16, 5, Padding::Valid, relu),
+        LayerSpec::max_pool(2),
+        LayerSpec::dense(120, relu),
+        LayerSpec::dense(84, relu),
+    ]
+}
+
 /// What is wrong with a specification, where, and what to do. Layers are counted from 1; the last is the output.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SpecError {
     /// Not one of the shorthands.
     #[error(
-        "unknown model \"{shorthand}\": write mlp:128,64 (or mlp:128,64:tanh), linear, or name a .toml or .json file"
+        "unknown model \"{shorthand}\": write mlp:128,64 (or mlp:128,64:tanh), cnn:8,16, lenet, linear, or name a .toml \
+         or .json file"
     )]
     Shorthand {
         /// What was written.
         shorthand: String,
     },
     /// A width in the shorthand that is not a number.
-    #[error("layer {layer}: \"{text}\" is not a number of units; write for example mlp:128,64")]
+    #[error("layer {layer}: \"{text}\" is not a number of {unit}")]
     NotAWidth {
         /// Position, counted from 1.
         layer: usize,
         /// What was written.
         text: String,
+        /// What is counted, and an example.
+        unit: &'static str,
     },
     /// An activation in the shorthand that does not exist.
     #[error(
@@ -361,6 +497,68 @@ pub enum SpecError {
         inputs: usize,
         /// Its units.
         units: usize,
+    },
+    /// A layer that needs an image and gets a vector.
+    #[error(
+        "layer {layer}: {kind} needs an image but gets {values} values without an arrangement; write input = [channels, \
+         height, width], and put dense, global and flatten layers after it"
+    )]
+    NoImage {
+        /// Position, counted from 1.
+        layer: usize,
+        /// What the layer is.
+        kind: &'static str,
+        /// How many values it gets.
+        values: usize,
+    },
+    /// A setting of a layer out of its range.
+    #[error("layer {layer}: {setting} = {value} does not work; use {least} to {most}")]
+    Setting {
+        /// Position, counted from 1.
+        layer: usize,
+        /// Its name.
+        setting: &'static str,
+        /// What was written.
+        value: u32,
+        /// The least that works.
+        least: u32,
+        /// The most that works.
+        most: u32,
+    },
+    /// Windows larger than the image.
+    #[error(
+        "layer {layer}: a window of {size}x{size} does not fit into the image of {shape}; use a smaller one"
+    )]
+    Window {
+        /// Position, counted from 1.
+        layer: usize,
+        /// Height and width of the window.
+        size: u32,
+        /// The image.
+        shape: Shape,
+    },
+    /// Groups into which the channels do not fall.
+    #[error("layer {layer}: {inputs} channels in and {channels} out do not fall into {groups} equal groups")]
+    Groups {
+        /// Position, counted from 1.
+        layer: usize,
+        /// What was written.
+        groups: usize,
+        /// Channels in.
+        inputs: usize,
+        /// Channels out.
+        channels: usize,
+    },
+    /// More values than [`MAX_VALUES`].
+    #[error(
+        "layer {layer}: {values} values for each example are more than {MAX_VALUES}; use fewer channels, a smaller \
+         window or a larger stride"
+    )]
+    TooManyValues {
+        /// Position, counted from 1.
+        layer: usize,
+        /// How many there would be.
+        values: u128,
     },
     /// A loss that the task cannot have.
     #[error("loss {written} does not suit these targets; leave it out or write {suitable}", written = loss_name(*.written), suitable = loss_name(*.suitable))]

@@ -3,8 +3,8 @@
 mod reference;
 
 use model::{
-    Activation, Arithmetic, DenseSpec, Examples, Features, LayerSpec, LossSpec, Network, NetworkSpec,
-    Preprocessing, Rows, Scratch, Targets, Task,
+    Activation, ActivationSpec, Arithmetic, Conv2dSpec, DenseSpec, Examples, Features, LayerSpec, LossSpec,
+    Network, NetworkSpec, Padding, PoolSpec, Preprocessing, Rows, Scratch, Targets, Task,
 };
 use ndarray::{Array2, ArrayView2};
 use proptest::prelude::*;
@@ -116,38 +116,102 @@ fn activation() -> impl Strategy<Value = Activation> {
     ])
 }
 
-fn case(max_examples: usize) -> impl Strategy<Value = Case> {
-    let layer = (1u32..20, activation())
-        .prop_map(|(units, activation)| LayerSpec::Dense(DenseSpec { units, activation, initialiser: None }));
-    (prop::collection::vec(layer, 0..4), objective(), 1usize..9, 1..=max_examples, any::<u64>())
-        .prop_flat_map(|(layers, (task, spec), features, examples, seed)| {
+fn dense_layer() -> impl Strategy<Value = LayerSpec> {
+    (1u32..20, activation())
+        .prop_map(|(units, activation)| LayerSpec::Dense(DenseSpec { units, activation, initialiser: None }))
+}
+
+/// A layer that may follow an image. Not every one fits every image.
+fn image_layer() -> impl Strategy<Value = LayerSpec> {
+    let padding = prop_oneof![Just(Padding::Valid), Just(Padding::Same), (0u32..3).prop_map(Padding::Number)];
+    let conv2d = (1u32..5, 1u32..5, 1u32..4, padding, 1u32..3, activation()).prop_map(
+        |(channels, kernel, stride, padding, groups, activation)| {
+            let channels = channels * groups;
+            let initialiser = None;
+            LayerSpec::Conv2d(Conv2dSpec {
+                channels,
+                kernel,
+                stride,
+                padding,
+                groups,
+                activation,
+                initialiser,
+            })
+        },
+    );
+    let pool = || (1u32..4, prop::option::of(1u32..4)).prop_map(|(size, stride)| PoolSpec { size, stride });
+    prop_oneof![
+        4 => conv2d,
+        1 => pool().prop_map(LayerSpec::MaxPool),
+        1 => pool().prop_map(LayerSpec::AveragePool),
+        1 => activation().prop_map(|function| LayerSpec::Activation(ActivationSpec { function })),
+    ]
+}
+
+/// A layer that makes a vector of an image, if any does before a dense layer.
+fn vector_layer() -> impl Strategy<Value = Option<LayerSpec>> {
+    prop::option::of(prop::sample::select(vec![
+        LayerSpec::Flatten,
+        LayerSpec::GlobalMaxPool,
+        LayerSpec::GlobalAveragePool,
+    ]))
+}
+
+/// A random composition of layers for vectors, with the number of features.
+fn dense_network() -> impl Strategy<Value = (Network, usize)> {
+    let activation = activation().prop_map(|function| LayerSpec::Activation(ActivationSpec { function }));
+    let layer = prop_oneof![4 => dense_layer(), 1 => activation];
+    (prop::collection::vec(layer, 0..4), objective(), 1usize..9).prop_map(
+        |(layers, (task, spec), features)| {
             let spec = NetworkSpec { layers, ..spec };
-            let network = Network::new(&spec, features, task).expect("a valid network");
-            let columns = network.outputs();
-            let numbers = |count: usize| prop::collection::vec(-2.0f32..2.0, count);
-            (
-                numbers(examples * features),
-                prop::collection::vec(0..columns as u16, examples),
-                numbers(examples * columns),
-                numbers(features),
-                numbers(network.parameters()),
-            )
-                .prop_map(move |(rows, classes, targets, offset, noise)| {
-                    // Initial weights alone would leave the biases at zero.
-                    let weights = network.initialise(seed);
-                    let weights =
-                        weights.iter().zip(&noise).map(|(weight, noise)| weight + 0.2 * noise).collect();
-                    Case {
-                        network: network.clone(),
-                        weights,
-                        preprocessing: Preprocessing { offset, scale: vec![0.75; features] },
-                        rows: Array2::from_shape_vec((examples, features), rows).expect("a row an example"),
-                        classes,
-                        numbers: Array2::from_shape_vec((examples, columns), targets)
-                            .expect("a row an example"),
-                    }
-                })
-        })
+            (Network::new(&spec, features, task).expect("a valid network"), features)
+        },
+    )
+}
+
+/// A random composition of layers for images, with the number of features.
+fn image_network() -> impl Strategy<Value = (Network, usize)> {
+    let input = (1u32..4, 2u32..8, 2u32..8).prop_map(|(channels, height, width)| [channels, height, width]);
+    let layers =
+        (prop::collection::vec(image_layer(), 1..4), vector_layer(), prop::option::of(dense_layer()));
+    (input, layers, objective()).prop_filter_map(
+        "the layers must fit",
+        |(input, (mut layers, vector, dense), (task, spec))| {
+            layers.extend(vector.into_iter().chain(dense));
+            let spec = NetworkSpec { input: Some(input), layers, ..spec };
+            let features = input.iter().product::<u32>() as usize;
+            Network::new(&spec, features, task).ok().map(|network| (network, features))
+        },
+    )
+}
+
+fn case(max_examples: usize) -> impl Strategy<Value = Case> {
+    let network = prop_oneof![dense_network(), image_network()];
+    (network, 1..=max_examples, any::<u64>()).prop_flat_map(|((network, features), examples, seed)| {
+        let columns = network.outputs();
+        let numbers = |count: usize| prop::collection::vec(-2.0f32..2.0, count);
+        (
+            numbers(examples * features),
+            prop::collection::vec(0..columns as u16, examples),
+            numbers(examples * columns),
+            numbers(features),
+            numbers(network.parameters()),
+        )
+            .prop_map(move |(rows, classes, targets, offset, noise)| {
+                // Initial weights alone would leave the biases at zero.
+                let weights = network.initialise(seed);
+                let weights =
+                    weights.iter().zip(&noise).map(|(weight, noise)| weight + 0.2 * noise).collect();
+                Case {
+                    network: network.clone(),
+                    weights,
+                    preprocessing: Preprocessing { offset, scale: vec![0.75; features] },
+                    rows: Array2::from_shape_vec((examples, features), rows).expect("a row an example"),
+                    classes,
+                    numbers: Array2::from_shape_vec((examples, columns), targets).expect("a row an example"),
+                }
+            })
+    })
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {

@@ -39,7 +39,8 @@ fn mistakes_are_named() {
     let shorthand = |text: &str| NetworkSpec::from_shorthand(text).unwrap_err().to_string();
     assert_eq!(
         shorthand("mpl:3"),
-        "unknown model \"mpl:3\": write mlp:128,64 (or mlp:128,64:tanh), linear, or name a .toml or .json file"
+        "unknown model \"mpl:3\": write mlp:128,64 (or mlp:128,64:tanh), cnn:8,16, lenet, linear, or name a \
+         .toml or .json file"
     );
     assert_eq!(shorthand("mlp:8,x"), "layer 2: \"x\" is not a number of units; write for example mlp:128,64");
     assert_eq!(
@@ -178,6 +179,103 @@ fn wrong_settings_are_named() {
     }
 }
 
+/// Layers that do not fit the shape they get, and settings that no layer can have.
+#[test]
+fn layers_that_do_not_fit_are_named_with_their_shapes() {
+    let answer = |input: Option<[u32; 3]>, layers: &str| {
+        let spec = NetworkSpec::from_json(&format!("{{\"layers\": [{layers}]}}")).unwrap();
+        let spec = NetworkSpec { input, ..spec };
+        Network::new(&spec, 60, Task::Classes(2)).unwrap_err().to_string()
+    };
+    let conv2d = |settings: &str| format!(r#"{{"kind": "conv2d", {settings}}}"#);
+    let image = Some([3, 4, 5]);
+    for (input, layers, wanted) in [
+        (
+            None,
+            conv2d(r#""channels": 2, "kernel": 3"#),
+            "layer 1: conv2d needs an image but gets 60 values without an arrangement; write input = [channels, \
+             height, width], and put dense, global and flatten layers after it",
+        ),
+        (
+            image,
+            r#"{"kind": "flatten"}, {"kind": "max-pool", "size": 2}"#.to_owned(),
+            "layer 2: pooling needs an image but gets 60 values without an arrangement; write input = [channels, \
+             height, width], and put dense, global and flatten layers after it",
+        ),
+        (
+            image,
+            conv2d(r#""channels": 2, "kernel": 5"#),
+            "layer 1: a window of 5x5 does not fit into the image of 3x4x5; use a smaller one",
+        ),
+        (
+            image,
+            r#"{"kind": "max-pool", "size": 2}, {"kind": "average-pool", "size": 3}"#.to_owned(),
+            "layer 2: a window of 3x3 does not fit into the image of 3x2x2; use a smaller one",
+        ),
+        (
+            image,
+            conv2d(r#""channels": 4, "kernel": 3, "groups": 3"#),
+            "layer 1: 3 channels in and 4 out do not fall into 3 equal groups",
+        ),
+        (
+            image,
+            conv2d(r#""channels": 4, "kernel": 3, "groups": 0"#),
+            "layer 1: 3 channels in and 4 out do not fall into 0 equal groups",
+        ),
+        (image, conv2d(r#""channels": 4, "kernel": 0"#), "layer 1: kernel = 0 does not work; use 1 to 1024"),
+        (
+            image,
+            conv2d(r#""channels": 4, "kernel": 3, "padding": 3"#),
+            "layer 1: padding = 3 does not work; use 0 to 2",
+        ),
+        (
+            image,
+            conv2d(r#""channels": 1048576, "kernel": 1024, "padding": 1023"#),
+            "layer 1: 3321121210368 values for each example are more than 67108864; use fewer channels, a smaller \
+             window or a larger stride",
+        ),
+    ] {
+        assert_eq!(answer(input, &layers), wanted);
+    }
+}
+
+/// Grey and coloured squares need no input shape.
+#[test]
+fn convolutional_shorthands() {
+    let outline = |shorthand: &str, features| {
+        let spec = NetworkSpec::from_shorthand(shorthand).unwrap();
+        assert_eq!(NetworkSpec::from_json(&spec.to_json()).as_ref(), Ok(&spec));
+        let network = Network::new(&spec, features, Task::Classes(10)).unwrap();
+        (network.outline(), network.parameters())
+    };
+    assert_eq!(
+        outline("lenet", 784),
+        ("1x28x28-6x28x28-6x14x14-16x10x10-16x5x5-120-84-10".to_owned(), 61_706)
+    );
+    assert_eq!(
+        outline("cnn:8,16", 3072),
+        ("3x32x32-8x32x32-8x16x16-16x16x16-16x8x8-10".to_owned(), 608 + 3216 + 10_250)
+    );
+    let message = |text: &str| NetworkSpec::from_shorthand(text).unwrap_err().to_string();
+    assert_eq!(message("cnn:8,x"), "layer 3: \"x\" is not a number of channels; write for example cnn:8,16");
+    assert_eq!(
+        message(&format!("cnn:{}", ["1"; 33].join(","))),
+        "66 hidden layers are too many: use at most 64"
+    );
+}
+
+#[test]
+fn padding_there_and_back() {
+    for padding in ["\"valid\"", "\"same\"", "2"] {
+        let json = format!(
+            r#"{{"layers": [{{"kind": "conv2d", "channels": 1, "kernel": 3, "padding": {padding}}}]}}"#
+        );
+        let spec = NetworkSpec::from_json(&json).unwrap();
+        assert!(spec.to_json().contains(&format!("\"padding\":{padding}")), "{}", spec.to_json());
+        assert_eq!(NetworkSpec::from_json(&spec.to_json()), Ok(spec));
+    }
+}
+
 #[test]
 fn too_many_layers_are_refused_in_every_form() {
     let spec =
@@ -217,7 +315,7 @@ fn shapes_follow_the_layers() {
     let image = Shape::Image { channels: 3, height: 4, width: 5 };
     let vectors = [128, 64, 64, 10].map(Shape::Vector);
     assert_eq!(network.shapes(), [&[image], &vectors[..]].concat());
-    assert_eq!(network.outline(), "3x4x5-128-64-10");
+    assert_eq!(network.outline(), "3x4x5-128-64-64-10");
 }
 
 /// Saved runs are resumed and compared by these: a change here is a change of what a seed means.

@@ -1,11 +1,16 @@
 //! The layers: each file holds a layer's forward beside its backward.
 
 pub(crate) mod activation;
+pub(crate) mod conv2d;
 pub(crate) mod dense;
+pub(crate) mod pool;
+pub(crate) mod window;
 
 use crate::kernels::{Kernel, Workspace};
 use crate::spec::Activation;
+use conv2d::Conv2d;
 use dense::Dense;
+use pool::Pool;
 
 /// One step of a compiled network, from `inputs` values an example to `outputs` values.
 #[derive(Clone, Debug)]
@@ -19,6 +24,8 @@ pub(crate) struct Step {
 #[derive(Clone, Debug)]
 pub(crate) enum Layer {
     Dense(Dense),
+    Conv2d(Conv2d),
+    Pool(Pool),
     /// One function for every value.
     Activation(Activation),
 }
@@ -27,6 +34,8 @@ pub(crate) enum Layer {
 pub(crate) struct Means<'a> {
     pub(crate) kernel: Kernel,
     pub(crate) workspace: &'a mut Workspace,
+    /// For whatever a step needs while it runs.
+    pub(crate) buffer: &'a mut Vec<f32>,
     /// The whole flat vector.
     pub(crate) weights: &'a [f32],
 }
@@ -38,11 +47,31 @@ pub(crate) struct Seen<'a> {
     pub(crate) outputs: &'a [f32],
 }
 
+impl Layer {
+    pub(crate) fn has_parameters(&self) -> bool {
+        match self {
+            Layer::Dense(_) | Layer::Conv2d(_) => true,
+            Layer::Pool(_) | Layer::Activation(_) => false,
+        }
+    }
+}
+
+impl Means<'_> {
+    /// Makes the buffer at least this long.
+    fn make_room(&mut self, length: usize) {
+        if self.buffer.len() < length {
+            self.buffer.resize(length, 0.0);
+        }
+    }
+}
+
 impl Step {
     /// Writes the outputs of all the examples in `inputs`.
     pub(crate) fn forward(&self, means: &mut Means<'_>, inputs: &[f32], outputs: &mut [f32]) {
         match &self.layer {
             Layer::Dense(dense) => dense.forward(means, inputs, outputs),
+            Layer::Conv2d(conv2d) => conv2d.forward(means, inputs, outputs),
+            Layer::Pool(pool) => pool.forward(inputs, outputs),
             Layer::Activation(activation) => {
                 outputs.copy_from_slice(inputs);
                 activation.forward(outputs);
@@ -63,6 +92,12 @@ impl Step {
     ) {
         match &self.layer {
             Layer::Dense(dense) => dense.backward(means, seen, delta, gradient, input_delta),
+            Layer::Conv2d(conv2d) => conv2d.backward(means, seen, delta, gradient, input_delta),
+            Layer::Pool(pool) => {
+                if let Some(input_delta) = input_delta {
+                    pool.backward(seen, delta, input_delta);
+                }
+            }
             Layer::Activation(activation) => {
                 let Some(input_delta) = input_delta else { return };
                 input_delta.copy_from_slice(delta);

@@ -1,0 +1,61 @@
+//! How windows slide over an image: the geometry that convolution and pooling share.
+
+/// Windows over the places of a `[channels, height, width]` image, padded with zeros at its edges.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Windows {
+    pub(crate) rows: Axis,
+    pub(crate) columns: Axis,
+}
+
+/// Windows along one axis of an image. Window i covers the places `i * stride - before .. i * stride - before + size`, of
+/// which those in `0..length` are real and the rest padding.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Axis {
+    /// Places of the image.
+    pub(crate) length: usize,
+    /// Places a window covers.
+    pub(crate) size: usize,
+    pub(crate) stride: usize,
+    /// Padded places before the image.
+    pub(crate) before: usize,
+    /// How many windows there are.
+    pub(crate) count: usize,
+}
+
+impl Axis {
+    /// The first place of the image that window `i` covers with its place `k`, if that is not padding.
+    pub(crate) fn place(&self, i: usize, k: usize) -> Option<usize> {
+        (i * self.stride + k).checked_sub(self.before).filter(|&place| place < self.length)
+    }
+
+    /// The windows whose place `k` is not padding. They are consecutive.
+    pub(crate) fn windows_inside(&self, k: usize) -> std::ops::Range<usize> {
+        let first = self.before.saturating_sub(k).div_ceil(self.stride);
+        let end = (self.length + self.before).saturating_sub(k).div_ceil(self.stride).min(self.count);
+        first.min(end)..end
+    }
+
+    /// The places of window `i` that are not padding. They are consecutive.
+    pub(crate) fn places_inside(&self, i: usize) -> std::ops::Range<usize> {
+        let first = self.before.saturating_sub(i * self.stride).min(self.size);
+        let end = (self.length + self.before).saturating_sub(i * self.stride).min(self.size);
+        first.min(end)..end
+    }
+}
+
+impl Windows {
+    /// How many windows there are.
+    pub(crate) fn count(&self) -> usize {
+        self.rows.count * self.columns.count
+    }
+
+    /// How many places of one channel a window covers.
+    pub(crate) fn size(&self) -> usize {
+        self.rows.size * self.columns.size
+    }
+
+    /// How many places one channel of the image has.
+    pub(crate) fn places(&self) -> usize {
+        self.rows.length * self.columns.length
+    }
+}
