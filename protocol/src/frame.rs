@@ -202,7 +202,14 @@ mod tests {
 
     fn plan(work: Work) -> RoundPlan {
         let part = Part { work, set: Set::Training, units: 4 };
-        RoundPlan { round: 1, version: 2, gradient_exponent: -3, loss_exponent: 30, parts: vec![part] }
+        RoundPlan {
+            round: 1,
+            version: 2,
+            gradient_exponent: -3,
+            loss_exponent: 30,
+            evaluation_exponent: 30,
+            parts: vec![part],
+        }
     }
 
     #[test]

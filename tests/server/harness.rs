@@ -118,8 +118,14 @@ impl TestServer {
     /// Opens a round whose frame carries that many weights.
     pub(crate) fn open_round(&self, round: u64, weights: usize) {
         let part = Part { work: Work::Gradient, set: Set::Training, units: 8 };
-        let plan =
-            RoundPlan { round, version: round, gradient_exponent: 0, loss_exponent: 0, parts: vec![part] };
+        let plan = RoundPlan {
+            round,
+            version: round,
+            gradient_exponent: 0,
+            loss_exponent: 0,
+            evaluation_exponent: 0,
+            parts: vec![part],
+        };
         let weights: Vec<f32> = (0..weights).map(|index| index as f32).collect();
         let frame = Bytes::from(encode_round(&plan, &[&weights]));
         self.round.send_replace(Some(Arc::new(OpenRound { plan, frame })));

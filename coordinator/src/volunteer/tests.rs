@@ -76,8 +76,14 @@ impl Stage {
         let training = &self.welcome.training;
         let work = Work::Gradient;
         let part = Part { work: work.clone(), set: Set::Training, units: training.units() };
-        let plan =
-            RoundPlan { round, version: 3, gradient_exponent: 24, loss_exponent: 24, parts: vec![part] };
+        let plan = RoundPlan {
+            round,
+            version: 3,
+            gradient_exponent: 24,
+            loss_exponent: 24,
+            evaluation_exponent: 24,
+            parts: vec![part],
+        };
         let weights = self.network.initialise(round);
         let mut sums = UnitSums::zero(&work, self.network.parameters());
         let mut buffers = Buffers::default();
@@ -204,16 +210,6 @@ async fn the_local_volunteer_works_until_the_training_ends() {
 }
 
 #[tokio::test]
-async fn aborting_the_local_volunteer_ends_it() {
-    let mut stage = Stage::new();
-    let (welcome, shards) = (stage.welcome.clone(), Arc::clone(&stage.shards));
-    let volunteer = spawn_local(1, welcome, shards, stage.handle.clone(), 77);
-    let joined = stage.joined().await;
-    volunteer.abort();
-    timeout(HANG, joined.outbox.closed()).await.expect("this hangs");
-}
-
-#[tokio::test]
 async fn the_local_volunteer_joins_again_after_it_has_failed() {
     let mut stage = Stage::new();
     let (welcome, shards) = (stage.welcome.clone(), Arc::clone(&stage.shards));
@@ -243,6 +239,16 @@ async fn a_local_volunteer_that_fails_again_and_again_is_given_up() {
         assert!(matches!(stage.hear().await, (77, FromSession::Left)));
     }
     timeout(HANG, volunteer).await.expect("this hangs").unwrap();
+}
+
+#[tokio::test]
+async fn aborting_the_local_volunteer_ends_it() {
+    let mut stage = Stage::new();
+    let (welcome, shards) = (stage.welcome.clone(), Arc::clone(&stage.shards));
+    let volunteer = spawn_local(1, welcome, shards, stage.handle.clone(), 77);
+    let joined = stage.joined().await;
+    volunteer.abort();
+    timeout(HANG, joined.outbox.closed()).await.expect("this hangs");
 }
 
 #[tokio::test]

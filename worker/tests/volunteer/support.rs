@@ -67,7 +67,14 @@ impl World {
     }
 
     fn round(&self, round: u64, parts: Vec<Part>) -> Round {
-        let plan = RoundPlan { round, version: 10 + round, gradient_exponent: 24, loss_exponent: 24, parts };
+        let plan = RoundPlan {
+            round,
+            version: 10 + round,
+            gradient_exponent: 24,
+            loss_exponent: 24,
+            evaluation_exponent: 24,
+            parts,
+        };
         let count = plan.vectors();
         let vectors = (0..count as u64).map(|index| self.network.initialise(100 * round + index)).collect();
         Round { plan, vectors }
