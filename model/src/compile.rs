@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::initialise::{self, Start};
 use crate::layers::conv2d::Conv2d;
 use crate::layers::dense::Dense;
+use crate::layers::layer_norm::LayerNorm;
 use crate::layers::pool::{Pool, PoolKind};
 use crate::layers::window::{Axis, Windows};
 use crate::layers::{Layer, Step};
@@ -54,6 +55,7 @@ pub(crate) fn compile(spec: &NetworkSpec, features: usize, task: Task) -> Result
             LayerSpec::AveragePool(pool) => compiled.push_pool(&place, PoolKind::Mean, pool)?,
             LayerSpec::GlobalMaxPool => compiled.push_global_pool(&place, PoolKind::Largest)?,
             LayerSpec::GlobalAveragePool => compiled.push_global_pool(&place, PoolKind::Mean)?,
+            LayerSpec::LayerNorm => compiled.push_layer_norm(&place)?,
             LayerSpec::Flatten => Shape::Vector(place.input.len()),
             LayerSpec::Activation(spec) => {
                 compiled.push_step(Layer::Activation(spec.function), place.input, place.input)
@@ -120,9 +122,9 @@ impl Compiled {
         }
         let outputs = units as usize;
         let initialiser = place.initialiser(initialiser, activation, (inputs, outputs))?;
-        let start = Start { initialiser, fan_in: inputs, fan_out: outputs, columns: outputs };
+        let start = Start::Weights { initialiser, fan_in: inputs, fan_out: outputs, columns: outputs };
         let weight = self.push_block(place, "weight", vec![inputs, outputs], start);
-        let bias = self.push_block(place, "bias", vec![outputs], Start::ZERO);
+        let bias = self.push_block(place, "bias", vec![outputs], Start::Constant(0.0));
         let in_place = if activation.needs_sums() { Activation::None } else { activation };
         let dense = Dense { inputs, outputs, activation: in_place, weight, bias };
         let shape = self.push_step(Layer::Dense(dense), place.input, Shape::Vector(outputs));
@@ -167,7 +169,7 @@ impl Compiled {
                 parameters,
             });
         }
-        let start = Start {
+        let start = Start::Weights {
             initialiser: place.initialiser(initialiser, activation, (channels, taps))?,
             fan_in: taps,
             fan_out: channels / groups * windows.size(),
@@ -175,12 +177,29 @@ impl Compiled {
         };
         let weight_shape = vec![channels, channels_in / groups, kernel as usize, kernel as usize];
         let weight = self.push_block(place, "weight", weight_shape, start);
-        let bias = self.push_block(place, "bias", vec![channels], Start::ZERO);
+        let bias = self.push_block(place, "bias", vec![channels], Start::Constant(0.0));
         let in_place = if activation.needs_sums() { Activation::None } else { activation };
         let conv2d = Conv2d { channels_in, channels, groups, windows, activation: in_place, weight, bias };
         self.push_step(Layer::Conv2d(conv2d), place.input, shape);
         self.push_activation_apart(activation, shape);
         Ok(shape)
+    }
+
+    fn push_layer_norm(&mut self, place: &Place) -> Result<Shape, SpecError> {
+        let values = place.input.len();
+        let parameters = self.parameters() as u64 + 2 * values as u64;
+        if parameters > MAX_PARAMETERS as u64 {
+            return Err(SpecError::TooManyParameters {
+                layer: place.position,
+                inputs: 1,
+                units: u32::try_from(2 * values).unwrap_or(u32::MAX),
+                parameters,
+            });
+        }
+        let gain = self.push_block(place, "gain", vec![values], Start::Constant(1.0));
+        let bias = self.push_block(place, "bias", vec![values], Start::Constant(0.0));
+        let layer = Layer::LayerNorm(LayerNorm { values, gain, bias });
+        Ok(self.push_step(layer, place.input, place.input))
     }
 
     fn push_pool(&mut self, place: &Place, kind: PoolKind, spec: &PoolSpec) -> Result<Shape, SpecError> {

@@ -11,21 +11,22 @@ const CONTEXT: &str = "shoal network initialisation, version 1";
 
 /// How a block of parameters starts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Start {
-    pub(crate) initialiser: Initialiser,
-    /// How many inputs each output sums.
-    pub(crate) fan_in: usize,
-    /// How many outputs each input reaches.
-    pub(crate) fan_out: usize,
-    /// How many columns the block has as a matrix.
-    pub(crate) columns: usize,
+pub(crate) enum Start {
+    /// With this number everywhere.
+    Constant(f32),
+    /// As the weights of a layer.
+    Weights {
+        initialiser: Initialiser,
+        /// How many inputs each output sums.
+        fan_in: usize,
+        /// How many outputs each input reaches.
+        fan_out: usize,
+        /// How many columns the block has as a matrix.
+        columns: usize,
+    },
 }
 
 impl Start {
-    /// 0 everywhere.
-    pub(crate) const ZERO: Start =
-        Start { initialiser: Initialiser::Zero, fan_in: 0, fan_out: 0, columns: 0 };
-
     /// Fills a block of this name, in row-major order, with its first values.
     ///
     /// He, Zhang, Ren and Sun (2015), "Delving Deep into Rectifiers", equation 10: variance `2 / fan_in`. Glorot and
@@ -35,13 +36,18 @@ impl Start {
     /// McClelland and Ganguli (2013), "Exact solutions to the nonlinear dynamics of learning in deep linear neural
     /// networks".
     pub(crate) fn fill(self, name: &str, seed: u64, block: &mut [f32]) {
-        let (fan_in, fan_out) = (self.fan_in as f64, self.fan_out as f64);
+        let (initialiser, fan_in, fan_out, columns) = match self {
+            Start::Constant(value) => return block.fill(value),
+            Start::Weights { initialiser, fan_in, fan_out, columns } => {
+                (initialiser, fan_in as f64, fan_out as f64, columns)
+            }
+        };
         let mut random = stream(seed, name);
-        let limit = match self.initialiser {
+        let limit = match initialiser {
             Initialiser::He => (6.0 / fan_in).sqrt(),
             Initialiser::Glorot => (6.0 / (fan_in + fan_out)).sqrt(),
             Initialiser::LeCun => (3.0 / fan_in).sqrt(),
-            Initialiser::Orthogonal => return orthogonal(&mut random, block, self.columns),
+            Initialiser::Orthogonal => return orthogonal(&mut random, block, columns),
             Initialiser::Zero => return block.fill(0.0),
         };
         for weight in block {

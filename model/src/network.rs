@@ -102,7 +102,7 @@ impl Network {
     }
 
     /// The weights a run with this seed starts from: as each layer's initialiser says, by default uniform He before a relu
-    /// and those like it, uniform Glorot otherwise; biases 0. Each weight block has a random stream of its own (ChaCha8,
+    /// and those like it, uniform Glorot otherwise; biases 0, gains 1. Each weight block has a random stream of its own (ChaCha8,
     /// keyed by the seed and the block's name).
     pub fn initialise(&self, seed: u64) -> Vec<f32> {
         let mut weights = vec![0.0; self.parameters];
@@ -406,7 +406,7 @@ mod tests {
         (
             r#"{"input": [2, 9, 7], "layers": [
             {"kind": "conv2d", "channels": 18, "kernel": 3, "padding": "same", "groups": 2, "activation": "gelu"},
-            {"kind": "max-pool", "size": 2, "stride": 1}, {"kind": "activation", "function": "silu"},
+            {"kind": "max-pool", "size": 2, "stride": 1}, {"kind": "layer-norm"}, {"kind": "activation", "function": "silu"},
             {"kind": "conv2d", "channels": 5, "kernel": 5, "stride": 2, "padding": 3},
             {"kind": "average-pool", "size": 2}, {"kind": "flatten"}, {"kind": "dense", "units": 6}]}"#,
             126,

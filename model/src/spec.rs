@@ -78,6 +78,8 @@ pub enum LayerSpec {
     GlobalMaxPool,
     /// The mean of each channel, a vector.
     GlobalAveragePool,
+    /// The values of each example shifted and scaled to mean 0 and variance 1, then by a learnt gain and bias a value.
+    LayerNorm,
     /// An image as a vector, in row-major order. Dense layers do so on their own.
     Flatten,
     /// One function for every value.
@@ -106,7 +108,9 @@ impl LayerSpec {
             | LayerSpec::AveragePool(_)
             | LayerSpec::GlobalMaxPool
             | LayerSpec::GlobalAveragePool => true,
-            LayerSpec::Dense(_) | LayerSpec::Flatten | LayerSpec::Activation(_) => false,
+            LayerSpec::Dense(_) | LayerSpec::LayerNorm | LayerSpec::Flatten | LayerSpec::Activation(_) => {
+                false
+            }
         }
     }
 }

@@ -56,7 +56,13 @@ impl Case {
         (0..self.len()).map(|i| self.reference_loss(weights, i)).collect()
     }
 
-    fn reference_outputs(&self, weights: &[f64], example: usize) -> Vec<f64> {
+    /// Whether no layer normalisation magnifies rounding errors beyond what the tests allow.
+    fn is_well_conditioned(&self) -> bool {
+        let weights: Vec<f64> = self.weights.iter().map(|&w| f64::from(w)).collect();
+        (0..self.len()).all(|i| self.reference_outputs(&weights, i).1 > 0.1)
+    }
+
+    fn reference_outputs(&self, weights: &[f64], example: usize) -> (Vec<f64>, f64) {
         let raw = self.rows.row(example);
         let values = raw
             .iter()
@@ -69,7 +75,7 @@ impl Case {
 
     fn reference_loss(&self, weights: &[f64], example: usize) -> f64 {
         let network = &self.network;
-        let values = self.reference_outputs(weights, example);
+        let (values, _) = self.reference_outputs(weights, example);
         let targets: Vec<f64> = self.numbers.row(example).iter().map(|&t| f64::from(t)).collect();
         match network.task() {
             Task::Classes(_) => {
@@ -144,6 +150,7 @@ fn image_layer() -> impl Strategy<Value = LayerSpec> {
         4 => conv2d,
         1 => pool().prop_map(LayerSpec::MaxPool),
         1 => pool().prop_map(LayerSpec::AveragePool),
+        1 => Just(LayerSpec::LayerNorm),
         1 => activation().prop_map(|function| LayerSpec::Activation(ActivationSpec { function })),
     ]
 }
@@ -160,7 +167,7 @@ fn vector_layer() -> impl Strategy<Value = Option<LayerSpec>> {
 /// A random composition of layers for vectors, with the number of features.
 fn dense_network() -> impl Strategy<Value = (Network, usize)> {
     let activation = activation().prop_map(|function| LayerSpec::Activation(ActivationSpec { function }));
-    let layer = prop_oneof![4 => dense_layer(), 1 => activation];
+    let layer = prop_oneof![4 => dense_layer(), 1 => activation, 1 => Just(LayerSpec::LayerNorm)];
     (prop::collection::vec(layer, 0..4), objective(), 1usize..9).prop_map(
         |(layers, (task, spec), features)| {
             let spec = NetworkSpec { layers, ..spec };
@@ -223,6 +230,7 @@ proptest! {
 
     #[test]
     fn losses_and_gradient_agree_with_finite_differences(case in case(6)) {
+        prop_assume!(case.is_well_conditioned());
         let weights: Vec<f64> = case.weights.iter().map(|&w| f64::from(w)).collect();
         let wanted = case.reference_losses(&weights);
         for arithmetic in Arithmetic::ALL {
@@ -266,6 +274,7 @@ proptest! {
 
     #[test]
     fn evaluate_and_predict_agree_with_the_gradient_pass(case in case(6)) {
+        prop_assume!(case.is_well_conditioned());
         let examples = case.examples(0, case.len());
         for arithmetic in Arithmetic::ALL {
             let mut gradient = vec![0.0; case.weights.len()];
@@ -282,7 +291,7 @@ proptest! {
             let mut outputs = vec![0.0; case.len() * width];
             case.network.predict(arithmetic, scratch, &case.weights, &examples.features, &mut outputs);
             for (i, row) in outputs.chunks_exact(width).enumerate() {
-                let wanted = reference::predictions(case.network.spec(), case.reference_outputs(&exact, i));
+                let wanted = reference::predictions(case.network.spec(), case.reference_outputs(&exact, i).0);
                 for (answer, wanted) in row.iter().zip(wanted) {
                     prop_assert!((f64::from(*answer) - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()));
                 }

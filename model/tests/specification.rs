@@ -265,6 +265,16 @@ fn convolutional_shorthands() {
 }
 
 #[test]
+fn gains_start_at_one_and_have_no_penalty() {
+    let spec = NetworkSpec::from_json(r#"{"layers": [{"kind": "layer-norm"}], "l2": 1, "l1": 1}"#).unwrap();
+    let network = Network::new(&spec, 3, Task::Numbers(1)).unwrap();
+    let block = &network.layout()[0];
+    assert_eq!((block.name.as_str(), block.range.clone(), block.is_weight), ("layers.0.gain", 0..3, false));
+    assert_eq!(network.initialise(1)[..6], [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(network.penalty(&[5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 0.0, 0.0, 0.0, 5.0]), 0.0);
+}
+
+#[test]
 fn padding_there_and_back() {
     for padding in ["\"valid\"", "\"same\"", "2"] {
         let json = format!(

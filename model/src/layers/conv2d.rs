@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use super::window::Windows;
-use super::{Means, Seen};
+use super::{Means, Seen, sum};
 use crate::kernels::Matrix;
 use crate::spec::Activation;
 
@@ -197,15 +197,4 @@ impl Conv2d {
         let Windows { rows, columns } = self.windows;
         (0..rows.size).flat_map(move |row| (0..columns.size).map(move |column| (row, column)))
     }
-}
-
-/// The values go into eight running sums in turn, which are then added in order.
-fn sum(values: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 8];
-    for chunk in values.chunks(sums.len()) {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum += value;
-        }
-    }
-    sums.iter().fold(0.0, |total, sum| total + sum)
 }

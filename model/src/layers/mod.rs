@@ -3,6 +3,7 @@
 pub(crate) mod activation;
 pub(crate) mod conv2d;
 pub(crate) mod dense;
+pub(crate) mod layer_norm;
 pub(crate) mod pool;
 pub(crate) mod window;
 
@@ -10,6 +11,7 @@ use crate::kernels::{Kernel, Workspace};
 use crate::spec::Activation;
 use conv2d::Conv2d;
 use dense::Dense;
+use layer_norm::LayerNorm;
 use pool::Pool;
 
 /// One step of a compiled network, from `inputs` values an example to `outputs` values.
@@ -25,6 +27,7 @@ pub(crate) struct Step {
 pub(crate) enum Layer {
     Dense(Dense),
     Conv2d(Conv2d),
+    LayerNorm(LayerNorm),
     Pool(Pool),
     /// One function for every value.
     Activation(Activation),
@@ -50,7 +53,7 @@ pub(crate) struct Seen<'a> {
 impl Layer {
     pub(crate) fn has_parameters(&self) -> bool {
         match self {
-            Layer::Dense(_) | Layer::Conv2d(_) => true,
+            Layer::Dense(_) | Layer::Conv2d(_) | Layer::LayerNorm(_) => true,
             Layer::Pool(_) | Layer::Activation(_) => false,
         }
     }
@@ -71,6 +74,7 @@ impl Step {
         match &self.layer {
             Layer::Dense(dense) => dense.forward(means, inputs, outputs),
             Layer::Conv2d(conv2d) => conv2d.forward(means, inputs, outputs),
+            Layer::LayerNorm(layer_norm) => layer_norm.forward(means, inputs, outputs),
             Layer::Pool(pool) => pool.forward(inputs, outputs),
             Layer::Activation(activation) => {
                 outputs.copy_from_slice(inputs);
@@ -93,6 +97,7 @@ impl Step {
         match &self.layer {
             Layer::Dense(dense) => dense.backward(means, seen, delta, gradient, input_delta),
             Layer::Conv2d(conv2d) => conv2d.backward(means, seen, delta, gradient, input_delta),
+            Layer::LayerNorm(layer_norm) => layer_norm.backward(means, seen, delta, gradient, input_delta),
             Layer::Pool(pool) => {
                 if let Some(input_delta) = input_delta {
                     pool.backward(seen, delta, input_delta);
@@ -106,4 +111,15 @@ impl Step {
             }
         }
     }
+}
+
+/// The values go into eight running sums in turn, which are then added in order.
+fn sum(values: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 8];
+    for chunk in values.chunks(sums.len()) {
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum += value;
+        }
+    }
+    sums.iter().fold(0.0, |total, sum| total + sum)
 }

@@ -2,17 +2,23 @@
 
 use model::{Activation, Conv2dSpec, LayerSpec, LossSpec, NetworkSpec, Padding, PoolSpec};
 
-/// The outputs for one example's preprocessed `values`. `weights` is the flat vector, of which the output layer gets
-/// `columns` units.
-pub(crate) fn outputs(spec: &NetworkSpec, columns: usize, weights: &[f64], values: Vec<f64>) -> Vec<f64> {
+/// The outputs for one example's preprocessed `values`, and the smallest standard deviation that a layer normalisation
+/// divided by: where that is tiny, so is the precision of `f32`. `weights` is the flat vector, of which the output layer
+/// gets `columns` units.
+pub(crate) fn outputs(
+    spec: &NetworkSpec,
+    columns: usize,
+    weights: &[f64],
+    values: Vec<f64>,
+) -> (Vec<f64>, f64) {
     let image = spec.input.unwrap_or([1, 1, 0]).map(|size| size as usize);
-    let mut walk = Walk { values, image, weights };
+    let mut walk = Walk { values, image, weights, smallest_deviation: f64::INFINITY };
     for layer in &spec.layers {
         walk.layer(layer);
     }
     walk.dense(columns, Activation::None);
     assert!(walk.weights.is_empty(), "every parameter is used once");
-    walk.values
+    (walk.values, walk.smallest_deviation)
 }
 
 /// What the network answers where the output layer gives `values`: probabilities, or the numbers themselves.
@@ -58,6 +64,7 @@ struct Walk<'a> {
     image: [usize; 3],
     /// The parameters of the layers to come.
     weights: &'a [f64],
+    smallest_deviation: f64,
 }
 
 impl<'a> Walk<'a> {
@@ -69,6 +76,7 @@ impl<'a> Walk<'a> {
             LayerSpec::AveragePool(pool) => self.pool(pool, mean),
             LayerSpec::GlobalMaxPool => self.global_pool(largest),
             LayerSpec::GlobalAveragePool => self.global_pool(mean),
+            LayerSpec::LayerNorm => self.layer_norm(),
             LayerSpec::Flatten => {}
             LayerSpec::Activation(spec) => {
                 self.values.iter_mut().for_each(|value| *value = activate(spec.function, *value));
@@ -141,6 +149,17 @@ impl<'a> Walk<'a> {
             }
         }
         (self.values, self.image) = (values, [channels, rows, columns]);
+    }
+
+    fn layer_norm(&mut self) {
+        let (gain, bias) = (self.take(self.values.len()), self.take(self.values.len()));
+        let middle = mean(&self.values);
+        let squares: Vec<f64> = self.values.iter().map(|value| (value - middle).powi(2)).collect();
+        let deviation = (mean(&squares) + 1e-5).sqrt();
+        self.smallest_deviation = self.smallest_deviation.min(deviation);
+        for ((value, gain), bias) in self.values.iter_mut().zip(gain).zip(bias) {
+            *value = (*value - middle) / deviation * gain + bias;
+        }
     }
 
     fn global_pool(&mut self, pooled: fn(&[f64]) -> f64) {
