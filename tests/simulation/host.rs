@@ -17,6 +17,9 @@ use crate::scenario::Scenario;
 use crate::stage::{Event, Item, Stage};
 use crate::watch::Watch;
 
+/// How often the coordinator says that it is there.
+const HEARTBEAT_MS: u64 = 10_000;
+
 pub(crate) struct Host<'a> {
     scenario: &'a Scenario,
     problem: &'a Problem,
@@ -110,6 +113,15 @@ impl<'a> Host<'a> {
         self.engine = Some(Engine::new(settings, snapshot));
         self.next_session = 0;
         stage.after(self.scenario.begin_ms, Event::Begin { life: self.life });
+        stage.after(HEARTBEAT_MS, Event::Heartbeat { life: self.life });
+    }
+
+    /// Says to everybody that it is there.
+    pub(crate) fn heartbeat(&mut self, stage: &mut Stage) {
+        for connection in self.sessions.keys() {
+            stage.send_down(*connection, Item::Frame(FromCoordinator::Heartbeat.encode()));
+        }
+        stage.after(HEARTBEAT_MS, Event::Heartbeat { life: self.life });
     }
 
     /// Dies; all connections with it. If orderly, the state is saved as it is.

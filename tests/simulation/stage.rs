@@ -31,6 +31,8 @@ pub(crate) enum Event {
     Begin { life: u64 },
     /// The referee has an answer.
     Measured { life: u64, round: u64, measure: Measure },
+    /// The coordinator says that it is there.
+    Heartbeat { life: u64 },
     /// The coordinator dies.
     Kill { kill: usize },
     /// It is started again.

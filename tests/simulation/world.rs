@@ -212,6 +212,11 @@ impl World<'_> {
                     host.engine(stage, Input::Measured { round, measure });
                 }
             }
+            Event::Heartbeat { life } => {
+                if life == host.life && host.is_up() {
+                    host.heartbeat(stage);
+                }
+            }
             Event::Kill { kill } => {
                 let kill = scenario.kills[kill];
                 if host.is_up() {
