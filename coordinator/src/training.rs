@@ -296,11 +296,7 @@ fn title(config: &RunConfig, data: &Prepared) -> String {
 
 /// `784-128-10 network`.
 pub(crate) fn network_in_words(network: &Network) -> String {
-    let mut words = network.features().to_string();
-    for block in network.layout().iter().filter(|block| block.is_weight) {
-        words.extend(block.shape.last().map(|width| format!("-{width}")));
-    }
-    words + " network"
+    format!("{} network", network.outline())
 }
 
 fn summarise(outcome: &Outcome, parameters: usize, directory: &RunDirectory) -> Summary {

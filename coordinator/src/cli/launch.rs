@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use indicatif::MultiProgress;
-use model::Network;
+use model::{LossSpec, Network};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -178,6 +178,12 @@ pub(super) fn prepare(config: &mut RunConfig) -> anyhow::Result<Prepared> {
 
 /// The network that a configuration describes, made for the data.
 pub(super) fn network(config: &RunConfig, data: &Prepared) -> anyhow::Result<Network> {
+    if config.model.loss == Some(LossSpec::BinaryCrossEntropy) && data.target_scaling.is_some() {
+        return Err(misuse(
+            "model: binary cross-entropy needs answers from 0 to 1, and numbers are standardised for training; \
+             leave the loss out, or make the label a class with --task classes",
+        ));
+    }
     Network::new(&config.model, data.schema.features, data.task())
         .map_err(|error| misuse(format!("model: {error}")))
 }

@@ -34,7 +34,8 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
         HeaderName::from_static("content-security-policy"),
         HeaderValue::from_static(
             "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; \
-             connect-src 'self' ws: wss:; base-uri 'none'; frame-ancestors 'none'",
+             connect-src 'self'; object-src 'none'; form-action 'none'; base-uri 'none'; \
+             frame-ancestors 'none'",
         ),
     ),
     (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
