@@ -47,7 +47,7 @@ pub enum ConfigError {
     /// The network is not understood.
     #[error("{origin}: {problem}")]
     Model {
-        /// The key, or the file that it names.
+        /// The key.
         origin: String,
         /// What is wrong and what to do.
         problem: model::SpecError,
