@@ -519,22 +519,14 @@ proptest! {
     }
 }
 
-/// A file of the collection that developers keep beside the workspace; the test is skipped, loudly, without it.
-fn beside_the_workspace(name: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
-    {
-        eprintln!("SKIPPED: {} is not there", path.display());
-    }
-    None
+/// A file of the data that tests train on.
+fn real_data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data").join(name)
 }
 
 #[test]
 fn the_digits_file_is_read_as_bytes_in_ten_classes() {
-    let Some(path) = beside_the_workspace("digits.csv.gz") else { return };
+    let path = real_data("digits.csv.gz");
     let train = load(&path, &LoadOptions::default()).unwrap().train;
     assert_eq!((train.len(), train.features.columns()), (1797, 64));
     assert_eq!(classes(&train).1.len(), 10);
@@ -546,7 +538,7 @@ fn the_digits_file_is_read_as_bytes_in_ten_classes() {
 
 #[test]
 fn the_breast_cancer_file_is_read_with_the_classes_of_its_first_line() {
-    let Some(path) = beside_the_workspace("breast_cancer.csv") else { return };
+    let path = real_data("breast_cancer.csv");
     let train = load(&path, &LoadOptions::default()).unwrap().train;
     assert_eq!((train.len(), train.features.columns()), (569, 30));
     let (ids, names) = classes(&train);
