@@ -42,6 +42,8 @@ pub(crate) struct Outcome {
 pub(crate) struct Coordinator {
     child: Child,
     stderr: BufReader<ChildStderr>,
+    /// What it said before it listened.
+    greeting: String,
     address: String,
     run: PathBuf,
 }
@@ -82,7 +84,7 @@ impl Coordinator {
                 break address.to_owned();
             }
         };
-        Coordinator { child, stderr, address, run }
+        Coordinator { child, stderr, greeting: said, address, run }
     }
 
     /// `host:port` of the page.
@@ -95,9 +97,17 @@ impl Coordinator {
         self.until(async || self.iteration().await >= iteration).await;
     }
 
-    /// Waits until there is something to resume from.
+    /// Waits until a checkpoint of the middle of the run is there: the first is of its start, and kept
+    /// when the second is written.
     pub(crate) async fn has_checkpoint(&self) {
-        self.until(async || self.run.join("checkpoint").exists()).await;
+        self.until(async || self.run.join("checkpoint.previous").exists()).await;
+    }
+
+    /// The iteration that a resumed run goes on after.
+    pub(crate) fn goes_on_after(&self) -> u64 {
+        let (_, rest) =
+            self.greeting.split_once("Going on after iteration ").expect("it says where it goes on");
+        rest.split('.').next().unwrap().parse().unwrap()
     }
 
     /// Waits for the end; what it printed must be one JSON object and nothing else.

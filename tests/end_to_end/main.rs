@@ -121,6 +121,7 @@ fn the_coordinator_killed_and_resumed_under_a_tab() {
         coordinator.has_checkpoint().await;
         // The tab stays open, reconnects by itself and goes on.
         let coordinator = coordinator.kill_and_resume();
+        assert!(coordinator.goes_on_after() > 0, "not from the start");
         let result = coordinator.result();
         tab.close().await;
         assert_eq!(result.iterations, problem::ITERATIONS);

@@ -7,12 +7,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use tempfile::TempDir;
 
-pub(crate) const ITERATIONS: u64 = 40;
+pub(crate) const ITERATIONS: u64 = 60;
 pub(crate) const MINIBATCH: u32 = 5;
-pub(crate) const MODEL: &str = "mlp:48,16:tanh";
+pub(crate) const MODEL: &str = "mlp:96,32:tanh";
 pub(crate) const SEED: u64 = 7;
 
-const EXAMPLES: usize = 3000;
+const EXAMPLES: usize = 6000;
 const FEATURES: usize = 40;
 const CLASSES: u64 = 5;
 
