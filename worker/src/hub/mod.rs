@@ -184,6 +184,8 @@ pub struct Hub {
     link: Link,
     /// When the coordinator was last heard.
     heard_ms: u64,
+    /// Cores that the hello spoke of.
+    greeted_cores: u16,
     backoff: Backoff,
     run: Option<CurrentRun>,
     round: Option<CurrentRound>,
@@ -250,6 +252,7 @@ impl Hub {
             settings,
             link: Link::Connecting,
             heard_ms: 0,
+            greeted_cores: 0,
             run: None,
             round: None,
             shards: Shards::default(),
@@ -353,6 +356,7 @@ impl Hub {
             return;
         }
         self.link = Link::Greeting { until_ms: now_ms.saturating_add(GREETING_MS_MAX) };
+        self.greeted_cores = self.lent();
         let hello = Hello {
             protocol: PROTOCOL_VERSION,
             arithmetic: self.settings.arithmetic,
@@ -461,6 +465,10 @@ impl Hub {
         let training = self.shards.held().filter(|(set, _)| *set == Set::Training);
         let training_shards = training.map(|(_, index)| index).take(READY_SHARDS_MAX).collect();
         self.send(FromVolunteer::Ready(Ready { training_shards }).encode());
+        // The hello may be out of date: the number of cores can change while the welcome is awaited.
+        if self.lent() != self.greeted_cores {
+            self.send(FromVolunteer::Cores(self.lent()).encode());
+        }
     }
 
     fn refused(&mut self, now_ms: u64, reason: Refusal, text: String) {
@@ -709,11 +717,12 @@ impl Hub {
                 let compute = self.crew.hire();
                 self.outputs.push_back(HubOutput::StartCompute { compute });
             }
+            // Before new jobs, so that a finished assignment's sums do not wait behind them.
+            self.collect();
             let idle: Vec<u32> = self.crew.idle().collect();
             for compute in idle {
                 self.give_job(compute);
             }
-            self.collect();
             self.fetch(now_ms);
         }
         self.set_wake(now_ms);
