@@ -61,7 +61,9 @@ pub(super) fn local_helps(help: LocalHelp, volunteers: &Volunteers) -> bool {
             let all = || volunteers.iter().map(|(_, volunteer)| volunteer);
             let remote: f64 = all().filter(|one| !one.local && one.cores > 0).map(speed).sum();
             let own: f64 = all().filter(|one| one.local).map(speed).sum();
-            remote == 0.0 || remote < own
+            // Without a measurement there is nothing to compare: it helps and is measured.
+            let unmeasured = all().any(|one| one.local && one.speed.is_none());
+            unmeasured || remote < own || remote == 0.0
         }
     }
 }
