@@ -8,7 +8,7 @@ pub const HISTORY_MAX: usize = 400;
 /// The run as seen from outside. Field names are the JSON's.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
-    /// What is being trained, in words ("784-128-10 perceptron on MNIST").
+    /// What is being trained, in words ("a network that reads handwritten digits (MNIST)").
     pub title: String,
     /// Names the run.
     pub run: String,

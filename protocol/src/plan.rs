@@ -137,7 +137,8 @@ pub struct Part {
 /// All that defines a round's results besides the vectors and the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RoundPlan {
-    /// Counts rounds and their restarts: no two differ in anything and share a number.
+    /// Counts rounds and their restarts. A coordinator that was killed and resumed counts again from its
+    /// checkpoint, for sessions that are all new.
     pub round: u64,
     /// Counts weights: the version these units are evaluated at.
     pub version: u64,
@@ -203,7 +204,7 @@ impl RoundPlan {
 /// Units handed to one volunteer. All belong to one part, so that they add up to one result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// Counts assignments; never used twice in a run's life.
+    /// Counts assignments; not used twice within a session.
     pub assignment: u64,
     /// The round ([`RoundPlan::round`]) whose units these are.
     pub round: u64,
