@@ -9,7 +9,7 @@ use model::Arithmetic;
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::problem::{ITERATIONS, MINIBATCH, MODEL, Problem, SEED};
+use crate::problem::{ITERATIONS, MINIBATCH, Problem, SEED};
 
 const SHOAL: &str = env!("CARGO_BIN_EXE_shoal");
 
@@ -54,7 +54,8 @@ impl Coordinator {
         let run = problem.new_run();
         let mut command = Command::new(SHOAL);
         command.arg("train").arg("--data").arg(problem.csv()).arg("--out").arg(&run);
-        command.args(["--model", MODEL, "--test-fraction", "0.2", "--json", "--listen", "127.0.0.1:0"]);
+        command.arg("--model").arg(problem.network());
+        command.args(["--test-fraction", "0.2", "--json", "--listen", "127.0.0.1:0"]);
         command.args(["--minibatch", &MINIBATCH.to_string(), "--iterations", &ITERATIONS.to_string()]);
         command.args(["--seed", &SEED.to_string(), "--arithmetic", &options.arithmetic.to_string()]);
         command.args(["--local-workers", options.local_workers]);

@@ -24,11 +24,14 @@ use problem::Problem;
 
 /// Runs `scenario` in both arithmetics and asserts the weights it arrives at.
 fn gives_the_reference(scenario: impl AsyncFn(&Problem, Arithmetic) -> String) {
-    let problem = Problem::new();
+    gives_the_reference_of(&Problem::dense(), scenario);
+}
+
+fn gives_the_reference_of(problem: &Problem, scenario: impl AsyncFn(&Problem, Arithmetic) -> String) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for arithmetic in [Portable, Fused] {
-        let expected = reference::weights_digest(&problem, arithmetic);
-        let digest = runtime.block_on(scenario(&problem, arithmetic));
+        let expected = reference::weights_digest(problem, arithmetic);
+        let digest = runtime.block_on(scenario(problem, arithmetic));
         assert_eq!(digest, expected, "{arithmetic} arithmetic");
     }
 }
@@ -74,6 +77,20 @@ fn one_tab() {
         let result = coordinator.result();
         tab.close().await;
         assert_eq!(result.volunteers, 1);
+        result.weights_digest
+    });
+}
+
+#[test]
+fn convolutions_in_a_tab_and_a_native_volunteer() {
+    gives_the_reference_of(&Problem::convolutions(), async |problem, arithmetic| {
+        let options = Options { arithmetic, wait_for: 2, ..Options::default() };
+        let coordinator = Coordinator::train(problem, &options);
+        let tab = Tab::lend(&coordinator, 1).await;
+        let _volunteer = Volunteer::join(&coordinator, 1);
+        let result = coordinator.result();
+        tab.close().await;
+        assert_eq!(result.volunteers, 2);
         result.weights_digest
     });
 }

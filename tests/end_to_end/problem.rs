@@ -9,20 +9,48 @@ use tempfile::TempDir;
 
 pub(crate) const ITERATIONS: u64 = 60;
 pub(crate) const MINIBATCH: u32 = 5;
-pub(crate) const MODEL: &str = "mlp:96,32:tanh";
 pub(crate) const SEED: u64 = 7;
 
 const EXAMPLES: usize = 6000;
-const FEATURES: usize = 40;
+/// As many as a small square image has.
+const FEATURES: usize = 36;
 const CLASSES: u64 = 5;
 
-/// A CSV file of noisy classes in a directory of its own, where runs go too.
+/// Dense layers.
+const DENSE: &str = r#"{ "layers": [
+    { "kind": "dense", "units": 96, "activation": "tanh" },
+    { "kind": "dense", "units": 32, "activation": "sigmoid" }
+], "l2": 0.0001 }"#;
+
+/// One of each of the other layers.
+const CONVOLUTIONS: &str = r#"{ "input": [1, 6, 6], "layers": [
+    { "kind": "conv2d", "channels": 4, "kernel": 3, "padding": "same", "activation": "leaky-relu" },
+    { "kind": "layer-norm" },
+    { "kind": "max-pool", "size": 2, "stride": 1 },
+    { "kind": "conv2d", "channels": 8, "kernel": 2, "groups": 2, "activation": "silu" },
+    { "kind": "average-pool", "size": 2 },
+    { "kind": "flatten" },
+    { "kind": "dense", "units": 16, "activation": "gelu" },
+    { "kind": "activation", "function": "softplus" }
+], "label_smoothing": 0.1, "l1": 0.00001 }"#;
+
+/// A CSV file of noisy classes and a network's specification, in a directory where runs go too.
 pub(crate) struct Problem {
     directory: TempDir,
 }
 
 impl Problem {
-    pub(crate) fn new() -> Problem {
+    /// With a network of dense layers.
+    pub(crate) fn dense() -> Problem {
+        Problem::new(DENSE)
+    }
+
+    /// With a network that sees the features as an image.
+    pub(crate) fn convolutions() -> Problem {
+        Problem::new(CONVOLUTIONS)
+    }
+
+    fn new(specification: &str) -> Problem {
         let mut random = ChaCha8Rng::seed_from_u64(1);
         let mut text = String::new();
         for _ in 0..EXAMPLES {
@@ -37,11 +65,16 @@ impl Problem {
         }
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("data.csv"), text).unwrap();
+        std::fs::write(directory.path().join("network.json"), specification).unwrap();
         Problem { directory }
     }
 
     pub(crate) fn csv(&self) -> PathBuf {
         self.directory.path().join("data.csv")
+    }
+
+    pub(crate) fn network(&self) -> PathBuf {
+        self.directory.path().join("network.json")
     }
 
     /// A place for a run that does not exist yet.

@@ -6,13 +6,13 @@ use coordinator::engine::optimisers::{Ask, Tell};
 use coordinator::training::{examples_per_unit, first_snapshot};
 use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Scratch, exact, trial_point};
 
-use crate::problem::{ITERATIONS, MINIBATCH, MODEL, Problem, SEED};
+use crate::problem::{ITERATIONS, MINIBATCH, Problem, SEED};
 
 /// BLAKE3 of the weights that the problem's run must arrive at, in hexadecimal.
 pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> String {
     let loaded = data::load(&problem.csv(), &data::LoadOptions::default()).unwrap();
     let data = data::prepare(loaded.train, None, 0.2, SEED).unwrap();
-    let spec = NetworkSpec::from_shorthand(MODEL).unwrap();
+    let spec = NetworkSpec::from_json(&std::fs::read_to_string(problem.network()).unwrap()).unwrap();
     let network = Network::new(&spec, data.preprocessing.offset.len(), data.task()).unwrap();
     let unit_size = examples_per_unit(data.train.len(), MINIBATCH) as usize;
     let count = u32::try_from(data.train.len()).unwrap();
