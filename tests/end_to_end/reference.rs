@@ -32,7 +32,7 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
     };
     while optimiser.iteration() < ITERATIONS {
         let (answer, next) = match optimiser.ask() {
-            Ask::Gradient { point } => {
+            Ask::Gradient { point, .. } => {
                 let scale = *scales.get_or_insert_with(|| {
                     let (gradient, losses) = unit(&point, units().next().unwrap());
                     let largest = gradient.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
@@ -49,7 +49,7 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
                 let gradient = mean_gradient(&network, &point, &gradient_sum, scale.gradient_exponent, count);
                 (Tell::Gradient { loss: loss + network.penalty(&point), gradient }, Some(next))
             }
-            Ask::Losses { base, direction, steps } => {
+            Ask::Losses { base, direction, steps, .. } => {
                 let scale = scales.unwrap();
                 let loss_at = |&step: &f32| {
                     let point: Vec<f32> = trial_point(&base, &direction, step).collect();
@@ -62,6 +62,7 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
                 };
                 (Tell::Losses(steps.iter().map(loss_at).collect()), None)
             }
+            Ask::Local { .. } => unreachable!("full-batch L-BFGS asks for no local steps"),
             Ask::Stopped(reason) => panic!("the problem is harder than that: {reason}"),
         };
         let is_start = optimiser.loss().is_none();

@@ -57,7 +57,7 @@ fn assert_directions<T: Scalar>(tolerance: f64) {
         let Some(reply) = answer(&problem, ask.clone()) else { panic!("stopped at {ask:?}") };
         let told = reply.clone();
         let accepted = optimiser.tell(reply).expect("an answer to what was asked").accepted;
-        let (Ask::Gradient { point }, Tell::Gradient { gradient, .. }) = (ask, told) else { continue };
+        let (Ask::Gradient { point, .. }, Tell::Gradient { gradient, .. }) = (ask, told) else { continue };
         let started = last.is_none();
         if let (Some((weights, before)), Some(accepted)) = (&last, &accepted) {
             assert!(!accepted.damped);
@@ -68,7 +68,7 @@ fn assert_directions<T: Scalar>(tolerance: f64) {
         if accepted.is_none() && !started {
             continue;
         }
-        if let Ask::Gradient { point: trial } = optimiser.ask()
+        if let Ask::Gradient { point: trial, .. } = optimiser.ask()
             && !started
         {
             let expected = two_loop(&pairs, &gradient);

@@ -44,15 +44,16 @@ pub(crate) fn run<T: Scalar>(problem: Problem, optimiser: &mut Lbfgs<T>, limit: 
 /// The true answer to a question, if it is one.
 pub(crate) fn answer<T: Scalar>(problem: Problem, ask: Ask<T>) -> Option<Tell<T>> {
     match ask {
-        Ask::Gradient { point } => {
+        Ask::Gradient { point, .. } => {
             let (loss, gradient) = problem(&widen(&point));
             Some(Tell::Gradient { loss, gradient: gradient.into_iter().map(T::from_f64).collect() })
         }
-        Ask::Losses { base, direction, steps } => {
+        Ask::Losses { base, direction, steps, .. } => {
             let loss =
                 |&step: &T| problem(&widen(&trial_point(&base, &direction, step).collect::<Vec<T>>())).0;
             Some(Tell::Losses(steps.iter().map(loss).collect()))
         }
+        Ask::Local { .. } => unreachable!("full-batch L-BFGS asks for no local steps"),
         Ask::Stopped(_) => None,
     }
 }

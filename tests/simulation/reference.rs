@@ -63,11 +63,12 @@ pub(crate) fn train(problem: &Problem, limits: Limits) -> Reference {
         }
         trainer.events.rounds += 1;
         match optimiser.ask() {
+            Ask::Local { .. } => unreachable!("full-batch L-BFGS asks for no local steps"),
             Ask::Stopped(reason) => {
                 trainer.events.rounds -= 1;
                 break StopReason::Optimiser(reason);
             }
-            Ask::Losses { base, direction, steps } => {
+            Ask::Losses { base, direction, steps, .. } => {
                 epochs += steps.len() as u64;
                 trainer.events.line_searches += 1;
                 let point = |step: &f32| -> Vec<f32> {
@@ -76,7 +77,7 @@ pub(crate) fn train(problem: &Problem, limits: Limits) -> Reference {
                 let losses = steps.iter().map(|step| trainer.loss(&point(step), scales)).collect();
                 optimiser.tell(Tell::Losses(losses)).unwrap();
             }
-            Ask::Gradient { point } => {
+            Ask::Gradient { point, .. } => {
                 epochs += 1;
                 let Some(found) = trainer.gradient(&point, scales) else {
                     trainer.events.valueless += 1;

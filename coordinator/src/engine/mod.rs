@@ -373,8 +373,9 @@ impl Engine {
             return self.finish(now_ms, reason);
         }
         let (work, vectors) = match self.optimiser.ask() {
-            Ask::Gradient { point } => (Work::Gradient, vec![point]),
-            Ask::Losses { base, direction, steps } => (Work::Losses { steps }, vec![base, direction]),
+            Ask::Gradient { point, .. } => (Work::Gradient, vec![point]),
+            Ask::Losses { base, direction, steps, .. } => (Work::Losses { steps }, vec![base, direction]),
+            Ask::Local { .. } => unreachable!("full-batch L-BFGS asks for no local steps"),
             Ask::Stopped(reason) => return self.finish(now_ms, StopReason::Optimiser(reason)),
         };
         let evaluate = work == Work::Gradient && self.settings.test.examples > 0;
@@ -521,8 +522,9 @@ impl Engine {
             (Tell::Gradient { gradient, .. }, true) => norm(gradient),
             _ => 0.0,
         };
-        let Progress { accepted } =
+        let Progress { accepted, note } =
             self.optimiser.tell(answer).expect("a round answers what the optimiser asked for");
+        self.outputs.extend(note.map(Output::Note));
         let (gradient_norm, step) = match accepted {
             Some(accepted) => (accepted.gradient_norm, accepted.step),
             None => (norm_at_start, 0.0),

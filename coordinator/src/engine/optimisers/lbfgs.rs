@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::curvature::{CurvaturePair, Evaluated, learn};
 use super::memory::{Direction, Memory};
 use super::vectors::{Scalar, norm};
-use super::{Accepted, Ask, Progress, StopReason, Tell, TellError};
+use super::{Accepted, Ask, Batch, Progress, StopReason, Tell, TellError};
 
 /// How many halvings of the step a scalars-only round covers: alpha/2 to alpha/256.
 pub const BACKTRACKS: usize = 8;
@@ -28,6 +28,10 @@ const MAX_FAILURES: u32 = 2;
 /// Iterations in a row that may leave the loss exactly as it was. Armijo's test passes by rounding
 /// when the predicted decrease is far below the loss's precision; this ends such wandering.
 const MAX_FLAT_ITERATIONS: u32 = 10;
+
+/// Dropout masks are those of one epoch for the whole run: every loss is compared with, and every
+/// gradient subtracted from, one at another point under the same masks.
+const MASK_EPOCH: u64 = 0;
 
 /// What the user can choose.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,12 +124,14 @@ impl<T: Scalar> Lbfgs<T> {
     pub fn ask(&self) -> Ask<T> {
         let state = &self.0;
         match &state.phase {
-            Phase::Start => Ask::Gradient { point: Arc::clone(&state.weights) },
-            Phase::Trial { point, .. } => Ask::Gradient { point: Arc::clone(point) },
+            Phase::Start => gradient_at(&state.weights),
+            Phase::Trial { point, .. } => gradient_at(point),
             Phase::Shorten { line } => Ask::Losses {
                 base: Arc::clone(&state.weights),
                 direction: Arc::clone(&line.direction),
                 steps: line.shorter_steps().to_vec(),
+                batch: Batch::Full,
+                mask_epoch: MASK_EPOCH,
             },
             Phase::Stopped { reason, .. } => Ask::Stopped(reason.clone()),
         }
@@ -153,14 +159,14 @@ impl<T: Scalar> Lbfgs<T> {
                 None
             }
             (Phase::Stopped { .. }, _) => return Err(TellError::Stopped),
-            (Phase::Start | Phase::Trial { .. }, Tell::Losses(_)) => {
-                return Err(TellError::WrongKind { asked: "a gradient", told: "losses" });
+            (Phase::Start | Phase::Trial { .. }, told) => {
+                return Err(TellError::WrongKind { asked: "a gradient", told: told.kind() });
             }
-            (Phase::Shorten { .. }, Tell::Gradient { .. }) => {
-                return Err(TellError::WrongKind { asked: "losses", told: "a gradient" });
+            (Phase::Shorten { .. }, told) => {
+                return Err(TellError::WrongKind { asked: "losses", told: told.kind() });
             }
         };
-        Ok(Progress { accepted })
+        Ok(Progress { accepted, note: None })
     }
 
     /// The last accepted point (the start point until one is accepted).
@@ -366,6 +372,10 @@ impl<T: Scalar> TryFrom<State<T>> for Lbfgs<T> {
             Err("the optimiser's vectors differ in length")
         }
     }
+}
+
+fn gradient_at<T: Scalar>(point: &Arc<[T]>) -> Ask<T> {
+    Ask::Gradient { point: Arc::clone(point), batch: Batch::Full, mask_epoch: MASK_EPOCH }
 }
 
 fn check_length(expected: usize, told: usize) -> Result<(), TellError> {

@@ -64,16 +64,25 @@ impl Optimiser {
     }
 }
 
-/// What an optimiser wants to know next. Vectors are shared, not copied.
+/// What an optimiser wants to know next. Vectors are shared, not copied; they hold trainable
+/// parameters only.
+///
+/// `mask_epoch` (for local steps `draw`) is the optimiser's choice of the dropout masks: what it
+/// compares, or takes differences of, it asks for with the same one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask<T> {
-    /// Loss and gradient at one point: one round. Answer with [`Tell::Gradient`].
+    /// Loss and gradient at one point: one round. Answer with [`Tell::Gradient`] for
+    /// [`Batch::Full`] and with [`Tell::Segments`] for [`Batch::Segments`].
     Gradient {
         /// The point, one value per parameter.
         point: Arc<[T]>,
+        /// The examples.
+        batch: Batch,
+        /// Chooses the dropout masks.
+        mask_epoch: u64,
     },
     /// Losses alone at the points [`model::trial_point`]`(base, direction, step)`: one scalars-only round.
-    /// Answer with [`Tell::Losses`], one loss per step in the same order.
+    /// Answer with [`Tell::Losses`], one loss per step in the same order, each over the whole batch.
     Losses {
         /// Where the line starts: the last accepted point.
         base: Arc<[T]>,
@@ -81,26 +90,87 @@ pub enum Ask<T> {
         direction: Arc<[T]>,
         /// The step lengths, positive.
         steps: Vec<T>,
+        /// The examples: those the gradient at `base` was asked for with.
+        batch: Batch,
+        /// Chooses the dropout masks.
+        mask_epoch: u64,
+    },
+    /// Local minibatch steps: each of `replicas` replicas sets out from one point and walks through
+    /// its part of the training examples on its own. One round; answer with [`Tell::Local`].
+    Local {
+        /// Where all replicas set out.
+        point: Arc<[T]>,
+        /// How many replicas there are (R); each is a work unit.
+        replicas: u32,
+        /// Minibatch steps that each replica takes (K).
+        steps: u32,
+        /// Length of a step, as a multiple of the minibatch's mean gradient.
+        learning_rate: f32,
+        /// Chooses the order of the examples and the dropout masks. Counts the optimiser's own
+        /// rounds, so that it never depends on restarts.
+        draw: u64,
     },
     /// Nothing: the optimiser is done and its weights are final.
     Stopped(StopReason),
 }
 
+/// Which training examples a gradient or losses are asked for on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Batch {
+    /// All of them, once.
+    Full,
+    /// Some of them. Each segment is answered by itself.
+    Segments(Vec<Segment>),
+}
+
+/// Consecutive positions in the endless sequence of permutations of the training set's units:
+/// positions e*U .. (e+1)*U hold each of the set's U units once, in an order of epoch e's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// The first position.
+    pub first: u64,
+    /// How many positions, at least 1.
+    pub units: u32,
+}
+
 /// The answer to an [`Ask`].
 ///
-/// A loss or gradient that is infinite or not a number is a valid answer (the point does not fit,
+/// A loss or vector that is infinite or not a number is a valid answer (the point does not fit,
 /// or the network overflowed there): the trial point is then rejected like any that is too high.
 #[derive(Clone, Debug)]
 pub enum Tell<T> {
     /// Loss and gradient at the point asked for.
     Gradient {
-        /// The loss.
+        /// The loss: mean over the examples plus the penalty.
         loss: f64,
         /// Its gradient, one value per parameter.
         gradient: Arc<[T]>,
     },
-    /// Losses at the steps asked for, in the same order.
+    /// For each segment, in order: loss and gradient, both the mean over the segment's examples
+    /// plus the penalty's share.
+    Segments(Vec<(f64, Arc<[T]>)>),
+    /// Losses at the steps asked for, in the same order; each the mean over the batch plus the penalty.
     Losses(Vec<f64>),
+    /// What the replicas did.
+    Local {
+        /// Mean loss over the examples of all minibatches of the round, each at its replica's
+        /// weights before the step, plus the penalty at the round's point.
+        loss: f64,
+        /// Mean over the replicas of where each ended less where it set out.
+        displacement: Arc<[T]>,
+    },
+}
+
+impl<T> Tell<T> {
+    /// What this is, for [`TellError::WrongKind`].
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Gradient { .. } => "a gradient",
+            Self::Segments(_) => "gradients of segments",
+            Self::Losses(_) => "losses",
+            Self::Local { .. } => "a displacement",
+        }
+    }
 }
 
 /// What an answer changed.
@@ -109,6 +179,8 @@ pub struct Progress {
     /// The iteration this answer completed. `None` for the start point, for a rejected trial point
     /// and for the losses of a line search.
     pub accepted: Option<Accepted>,
+    /// What a person who follows the training should know, in one sentence.
+    pub note: Option<String>,
 }
 
 /// One iteration: a trial point that became the accepted point.
