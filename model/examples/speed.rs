@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use model::{
-    Arithmetic, Examples, Features, Network, NetworkSpec, Preprocessing, Rows, Scratch, Targets, Task,
+    Arithmetic, Examples, Features, Network, NetworkSpec, Pass, Preprocessing, Rows, Scratch, Targets, Task,
 };
 use ndarray::Array2;
 
@@ -49,7 +49,15 @@ fn measure(network: &Network, arithmetic: Arithmetic, batch: usize) -> Duration 
     let repetitions = (4096 / batch) as u32;
     let start = Instant::now();
     for _ in 0..repetitions {
-        network.gradient(arithmetic, &mut scratch, &weights, &examples, &mut gradient, &mut losses);
+        network.gradient(
+            arithmetic,
+            &mut scratch,
+            &weights,
+            &Pass::new(batch),
+            &examples,
+            &mut gradient,
+            &mut losses,
+        );
     }
     start.elapsed() / repetitions
 }

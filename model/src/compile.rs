@@ -11,12 +11,18 @@ use crate::layers::pool::{Pool, PoolKind};
 use crate::layers::window::{Axis, Windows};
 use crate::layers::{Layer, Step};
 use crate::loss::Loss;
-use crate::network::ParameterBlock;
+use crate::network::{ParameterBlock, ParameterKind};
 use crate::shape::Shape;
 use crate::spec::{
     Activation, Conv2dSpec, DenseSpec, Initialiser, LayerSpec, LossSpec, MAX_FEATURES, MAX_LAYERS,
     MAX_PARAMETERS, MAX_UNITS, MAX_VALUES, MAX_WINDOW, NetworkSpec, Padding, PoolSpec, SpecError, Task,
 };
+
+/// What a layer's blocks are called, and what they are.
+type Part = (&'static str, ParameterKind);
+const WEIGHT: Part = ("weight", ParameterKind::Weight);
+const BIAS: Part = ("bias", ParameterKind::Bias);
+const GAIN: Part = ("gain", ParameterKind::Gain);
 
 /// What [`Network`](crate::Network) is made of.
 pub(crate) struct Compiled {
@@ -123,8 +129,8 @@ impl Compiled {
         let outputs = units as usize;
         let initialiser = place.initialiser(initialiser, activation, (inputs, outputs))?;
         let start = Start::Weights { initialiser, fan_in: inputs, fan_out: outputs, columns: outputs };
-        let weight = self.push_block(place, "weight", vec![inputs, outputs], start);
-        let bias = self.push_block(place, "bias", vec![outputs], Start::Constant(0.0));
+        let weight = self.push_block(place, WEIGHT, vec![inputs, outputs], start);
+        let bias = self.push_block(place, BIAS, vec![outputs], Start::Constant(0.0));
         let in_place = if activation.needs_sums() { Activation::None } else { activation };
         let dense = Dense { inputs, outputs, activation: in_place, weight, bias };
         let shape = self.push_step(Layer::Dense(dense), place.input, Shape::Vector(outputs));
@@ -176,8 +182,8 @@ impl Compiled {
             columns: taps,
         };
         let weight_shape = vec![channels, channels_in / groups, kernel as usize, kernel as usize];
-        let weight = self.push_block(place, "weight", weight_shape, start);
-        let bias = self.push_block(place, "bias", vec![channels], Start::Constant(0.0));
+        let weight = self.push_block(place, WEIGHT, weight_shape, start);
+        let bias = self.push_block(place, BIAS, vec![channels], Start::Constant(0.0));
         let in_place = if activation.needs_sums() { Activation::None } else { activation };
         let conv2d = Conv2d { channels_in, channels, groups, windows, activation: in_place, weight, bias };
         self.push_step(Layer::Conv2d(conv2d), place.input, shape);
@@ -196,8 +202,8 @@ impl Compiled {
                 parameters,
             });
         }
-        let gain = self.push_block(place, "gain", vec![values], Start::Constant(1.0));
-        let bias = self.push_block(place, "bias", vec![values], Start::Constant(0.0));
+        let gain = self.push_block(place, GAIN, vec![values], Start::Constant(1.0));
+        let bias = self.push_block(place, BIAS, vec![values], Start::Constant(0.0));
         let layer = Layer::LayerNorm(LayerNorm { values, gain, bias });
         Ok(self.push_step(layer, place.input, place.input))
     }
@@ -237,14 +243,20 @@ impl Compiled {
     }
 
     /// Gives a block of parameters the next place in the flat vector.
-    fn push_block(&mut self, place: &Place, part: &str, shape: Vec<usize>, start: Start) -> Range<usize> {
+    fn push_block(
+        &mut self,
+        place: &Place,
+        (part, kind): Part,
+        shape: Vec<usize>,
+        start: Start,
+    ) -> Range<usize> {
         let first = self.parameters();
         let range = first..first + shape.iter().product::<usize>();
         self.layout.push(ParameterBlock {
             name: format!("{}.{part}", place.name),
             shape,
             range: range.clone(),
-            is_weight: part == "weight",
+            kind,
         });
         self.starts.push(start);
         range

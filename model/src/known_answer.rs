@@ -10,6 +10,7 @@ use crate::arithmetic::Arithmetic;
 use crate::examples::{Examples, Features, Preprocessing, Rows, Targets};
 use crate::kernels::{Kernel, Matrix, Workspace};
 use crate::network::{Network, Scratch};
+use crate::pass::Pass;
 use crate::spec::{Activation, DenseSpec, LayerSpec, NetworkSpec, Task};
 use crate::{digest, exact, functions};
 
@@ -171,7 +172,15 @@ fn network(
     let mut scratch = Scratch::new();
     let mut gradient = vec![0.0; network.parameters()];
     let mut losses = vec![0.0; examples.len()];
-    let correct = network.gradient_with(kernel, &mut scratch, &weights, examples, &mut gradient, &mut losses);
+    let correct = network.gradient_with(
+        kernel,
+        &mut scratch,
+        &weights,
+        &Pass::new(examples.len()),
+        examples,
+        &mut gradient,
+        &mut losses,
+    );
     digest::update(hasher, &weights);
     digest::update(hasher, &gradient);
     digest::update(hasher, &losses);

@@ -20,6 +20,7 @@ pub mod known_answer;
 mod layers;
 mod loss;
 mod network;
+mod pass;
 mod shape;
 mod smooth;
 mod spec;
@@ -28,7 +29,8 @@ mod trial_point;
 pub use arithmetic::{Arithmetic, UnknownArithmetic};
 pub use digest::weights_digest;
 pub use examples::{Examples, Features, Preprocessing, Rows, Targets};
-pub use network::{Network, ParameterBlock, Scratch};
+pub use network::{Network, ParameterBlock, ParameterKind, Scratch};
+pub use pass::Pass;
 pub use shape::Shape;
 pub use spec::{
     Activation, ActivationSpec, Conv2dSpec, DenseSpec, Initialiser, LayerSpec, LossSpec, MAX_FEATURES,

@@ -9,6 +9,7 @@ use crate::initialise::Start;
 use crate::kernels::{Kernel, Workspace};
 use crate::layers::{Means, Seen, Step};
 use crate::loss::{self, Loss};
+use crate::pass::{Masks, Mode, Pass};
 use crate::shape::Shape;
 use crate::spec::{Activation, LayerSpec, NetworkSpec, SpecError, Task};
 
@@ -22,7 +23,8 @@ const SUB_BATCH_VALUES: usize = 1 << 20;
 /// A validated network with a flat parameter vector.
 ///
 /// The vector holds each layer's parameters after the last's, in row-major order without padding, for example a dense
-/// layer's weights `[inputs, outputs]` and then its biases `[outputs]`; [`Network::layout`] tells where.
+/// layer's weights `[inputs, outputs]` and then its biases `[outputs]`; [`Network::layout`] tells where. After all that is
+/// learnt, its first [`Network::trainable`] elements, comes a tail with the statistics of batch normalisations.
 #[derive(Clone, Debug)]
 pub struct Network {
     spec: NetworkSpec,
@@ -35,6 +37,8 @@ pub struct Network {
     starts: Vec<Start>,
     loss: Loss,
     parameters: usize,
+    /// How many of them are learnt.
+    trainable: usize,
 }
 
 /// One named part of the flat parameter vector.
@@ -46,8 +50,21 @@ pub struct ParameterBlock {
     pub shape: Vec<usize>,
     /// Where its elements lie, in row-major order.
     pub range: Range<usize>,
-    /// Whether the L2 penalty applies: it does to weights, not to biases.
-    pub is_weight: bool,
+    /// What its elements are.
+    pub kind: ParameterKind,
+}
+
+/// What a parameter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// Multiplies an input. The only kind to which the penalties apply.
+    Weight,
+    /// Is added to a sum.
+    Bias,
+    /// Multiplies a normalised value.
+    Gain,
+    /// Is not learnt but observed: a running mean or variance.
+    Statistic,
 }
 
 impl Network {
@@ -56,7 +73,9 @@ impl Network {
     pub fn new(spec: &NetworkSpec, features: usize, task: Task) -> Result<Network, SpecError> {
         let Compiled { shapes, steps, layout, starts, loss } = compile::compile(spec, features, task)?;
         let parameters = layout.last().map_or(0, |block| block.range.end);
-        Ok(Network { spec: spec.clone(), task, shapes, steps, layout, starts, loss, parameters })
+        let learnt = layout.iter().rfind(|block| block.kind != ParameterKind::Statistic);
+        let trainable = learnt.map_or(0, |block| block.range.end);
+        Ok(Network { spec: spec.clone(), task, shapes, steps, layout, starts, loss, parameters, trainable })
     }
 
     /// The specification this network was made from.
@@ -96,6 +115,11 @@ impl Network {
         self.parameters
     }
 
+    /// How many parameters are learnt: the first of the parameter vector, before the statistics.
+    pub fn trainable(&self) -> usize {
+        self.trainable
+    }
+
     /// The blocks of the parameter vector, in order and without gaps.
     pub fn layout(&self) -> &[ParameterBlock] {
         &self.layout
@@ -121,8 +145,11 @@ impl Network {
     /// mean loss.
     ///
     /// The terms go into eight running sums in turn, which are then added in order: one fixed order, eight at a time.
+    ///
+    /// # Panics
+    /// If `weights` are neither all the parameters nor those that are learnt.
     pub fn penalty(&self, weights: &[f32]) -> f64 {
-        assert_eq!(weights.len(), self.parameters, "weights of another network");
+        self.assert_trainable(weights.len());
         let mut penalty = 0.0;
         if self.spec.l2 != 0.0 {
             penalty +=
@@ -136,7 +163,7 @@ impl Network {
 
     fn sum_over_weights(&self, weights: &[f32], term: impl Fn(f64) -> f64) -> f64 {
         let mut total = 0.0;
-        for block in self.layout.iter().filter(|block| block.is_weight) {
+        for block in self.layout.iter().filter(|block| block.kind == ParameterKind::Weight) {
             let mut sums = [0.0f64; 8];
             for chunk in weights[block.range.clone()].chunks(sums.len()) {
                 for (sum, &weight) in sums.iter_mut().zip(chunk) {
@@ -150,14 +177,17 @@ impl Network {
 
     /// Adds the gradient of [`Network::penalty`], `l2` times each weight (not bias) and `l1` times its sign (0 for 0), to
     /// `gradient`, in the precision of `gradient`: `f32` or `f64`.
+    ///
+    /// # Panics
+    /// If one of the two has elements neither for all the parameters nor for those that are learnt.
     pub fn add_penalty_gradient<T>(&self, weights: &[f32], gradient: &mut [T])
     where
         T: Copy + From<f32> + std::ops::Add<Output = T> + std::ops::Mul<Output = T>,
     {
-        assert_eq!(weights.len(), self.parameters, "weights of another network");
-        assert_eq!(gradient.len(), self.parameters, "a gradient of another network");
+        self.assert_trainable(weights.len());
+        self.assert_trainable(gradient.len());
         let NetworkSpec { l1, l2, .. } = self.spec;
-        for block in self.layout.iter().filter(|block| block.is_weight) {
+        for block in self.layout.iter().filter(|block| block.kind == ParameterKind::Weight) {
             let pairs = || block.range.clone().map(|i| (i, weights[i]));
             if l2 != 0.0 {
                 pairs().for_each(|(i, weight)| gradient[i] = gradient[i] + T::from(l2) * T::from(weight));
@@ -169,32 +199,43 @@ impl Network {
         }
     }
 
-    /// Adds the gradient of the summed loss (without the L2 penalty) of `examples` to `gradient`, writes each example's
+    /// Whether with the statistics or without does not matter.
+    fn assert_trainable(&self, length: usize) {
+        let fits = [self.trainable, self.parameters].contains(&length);
+        assert!(fits, "{length} elements for a network of {} parameters", self.parameters);
+    }
+
+    /// Adds the gradient of the summed loss (without the penalties) of `examples` to `gradient`, writes each example's
     /// loss to `losses`, and returns how many predictions were correct (0 for numbers).
     ///
     /// Every element of the gradient accumulates over the examples in increasing order, starting from what it holds, so
-    /// that two calls with consecutive examples give the bits of one call with all of them. It is never left at -0.
+    /// that two calls with consecutive examples (and [`Pass::first_example`] moved on) give the bits of one call with all
+    /// of them. It is never left at -0.
     ///
     /// # Panics
     /// If a length does not fit the network, or a class is not smaller than the number of classes.
+    #[expect(clippy::too_many_arguments, reason = "what a gradient depends on is this much")]
     pub fn gradient(
         &self,
         arithmetic: Arithmetic,
         scratch: &mut Scratch,
         weights: &[f32],
+        pass: &Pass,
         examples: &Examples<'_>,
         gradient: &mut [f32],
         losses: &mut [f32],
     ) -> u32 {
-        self.gradient_with(Kernel::best(arithmetic), scratch, weights, examples, gradient, losses)
+        self.gradient_with(Kernel::best(arithmetic), scratch, weights, pass, examples, gradient, losses)
     }
 
     /// [`Network::gradient`] with the kernel chosen by the caller.
+    #[expect(clippy::too_many_arguments, reason = "what a gradient depends on is this much")]
     pub(crate) fn gradient_with(
         &self,
         kernel: Kernel,
         scratch: &mut Scratch,
         weights: &[f32],
+        pass: &Pass,
         examples: &Examples<'_>,
         gradient: &mut [f32],
         losses: &mut [f32],
@@ -204,15 +245,34 @@ impl Network {
         let mut correct = 0;
         for first in (0..examples.len()).step_by(self.sub_batch()) {
             let count = self.sub_batch().min(examples.len() - first);
-            self.forward(kernel, scratch, weights, &examples.features, first, count);
+            let mode = Mode::Training(Masks::of(pass, first));
+            self.forward(kernel, scratch, weights, mode, &examples.features, first, count);
             correct += self.loss(scratch, &examples.targets, first, count, &mut losses[first..first + count]);
-            self.backward(kernel, scratch, weights, count, gradient);
+            self.backward(kernel, scratch, weights, mode, count, gradient);
         }
         correct
     }
 
-    /// Writes each example's loss (without the L2 penalty) to `losses` and returns how many predictions were correct
-    /// (0 for numbers).
+    /// Writes each example's loss (without the penalties) as [`Network::gradient`] would to `losses`: in training, with
+    /// dropout and the statistics of the minibatches.
+    ///
+    /// # Panics
+    /// If a length does not fit the network, or a class is not smaller than the number of classes.
+    pub fn training_losses(
+        &self,
+        arithmetic: Arithmetic,
+        scratch: &mut Scratch,
+        weights: &[f32],
+        pass: &Pass,
+        examples: &Examples<'_>,
+        losses: &mut [f32],
+    ) {
+        let mode = |first| Mode::Training(Masks::of(pass, first));
+        self.losses(Kernel::best(arithmetic), scratch, weights, mode, examples, losses);
+    }
+
+    /// Writes each example's loss (without the penalties) to `losses` and returns how many predictions were correct
+    /// (0 for numbers): in inference, without dropout and with running statistics.
     ///
     /// # Panics
     /// If a length does not fit the network, or a class is not smaller than the number of classes.
@@ -224,12 +284,24 @@ impl Network {
         examples: &Examples<'_>,
         losses: &mut [f32],
     ) -> u32 {
+        self.losses(Kernel::best(arithmetic), scratch, weights, |_| Mode::Inference, examples, losses)
+    }
+
+    /// `mode` is asked with the index of the first example of each sub-batch.
+    fn losses(
+        &self,
+        kernel: Kernel,
+        scratch: &mut Scratch,
+        weights: &[f32],
+        mode: impl Fn(usize) -> Mode<'static>,
+        examples: &Examples<'_>,
+        losses: &mut [f32],
+    ) -> u32 {
         assert_eq!(losses.len(), examples.len(), "one loss an example");
-        let kernel = Kernel::best(arithmetic);
         let mut correct = 0;
         for first in (0..examples.len()).step_by(self.sub_batch()) {
             let count = self.sub_batch().min(examples.len() - first);
-            self.forward(kernel, scratch, weights, &examples.features, first, count);
+            self.forward(kernel, scratch, weights, mode(first), &examples.features, first, count);
             correct += self.loss(scratch, &examples.targets, first, count, &mut losses[first..first + count]);
         }
         correct
@@ -253,7 +325,7 @@ impl Network {
         let kernel = Kernel::best(arithmetic);
         for first in (0..features.len()).step_by(self.sub_batch()) {
             let count = self.sub_batch().min(features.len() - first);
-            self.forward(kernel, scratch, weights, features, first, count);
+            self.forward(kernel, scratch, weights, Mode::Inference, features, first, count);
             let answers = &mut scratch.activations[self.steps.len()][..count * width];
             match self.loss {
                 Loss::SoftmaxCrossEntropy { .. } => loss::softmax(answers, width),
@@ -272,11 +344,13 @@ impl Network {
 
     /// Fills `scratch.activations`: the preprocessed inputs, then each step's outputs, for examples `first ..` of a
     /// sub-batch of `count`.
+    #[expect(clippy::too_many_arguments, reason = "a private step of the functions above")]
     fn forward(
         &self,
         kernel: Kernel,
         scratch: &mut Scratch,
         weights: &[f32],
+        mode: Mode<'_>,
         features: &Features<'_>,
         first: usize,
         count: usize,
@@ -288,7 +362,7 @@ impl Network {
         let Scratch { activations, workspace, buffer, .. } = scratch;
         let inputs = &mut activations[0][..count * self.features()];
         features.preprocessing.apply(&features.rows, first, inputs);
-        let mut means = Means { kernel, workspace, buffer, weights };
+        let mut means = Means { kernel, workspace, buffer, weights, mode };
         for (i, step) in self.steps.iter().enumerate() {
             let (before, after) = activations.split_at_mut(i + 1);
             let inputs = &before[i][..count * step.inputs];
@@ -327,11 +401,12 @@ impl Network {
         kernel: Kernel,
         scratch: &mut Scratch,
         weights: &[f32],
+        mode: Mode<'_>,
         count: usize,
         gradient: &mut [f32],
     ) {
         let Scratch { activations, deltas: [delta, input_delta_buffer], workspace, buffer } = scratch;
-        let mut means = Means { kernel, workspace, buffer, weights };
+        let mut means = Means { kernel, workspace, buffer, weights, mode };
         let answers = count * self.outputs();
         delta[..answers].copy_from_slice(&activations[self.steps.len()][..answers]);
         // Below the first parameters no derivative is needed.
@@ -448,6 +523,7 @@ mod tests {
                             kernel,
                             scratch,
                             &weights,
+                            &Pass::new(7),
                             &examples,
                             &mut gradient,
                             &mut losses,

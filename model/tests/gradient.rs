@@ -4,7 +4,7 @@ mod reference;
 
 use model::{
     Activation, ActivationSpec, Arithmetic, Conv2dSpec, DenseSpec, Examples, Features, LayerSpec, LossSpec,
-    Network, NetworkSpec, Padding, PoolSpec, Preprocessing, Rows, Scratch, Targets, Task,
+    Network, NetworkSpec, Padding, Pass, PoolSpec, Preprocessing, Rows, Scratch, Targets, Task,
 };
 use ndarray::{Array2, ArrayView2};
 use proptest::prelude::*;
@@ -46,8 +46,15 @@ impl Case {
         let mut losses = vec![f32::NAN; end - first];
         let examples = self.examples(first, end);
         let scratch = &mut Scratch::new();
-        let correct =
-            self.network.gradient(arithmetic, scratch, &self.weights, &examples, gradient, &mut losses);
+        let correct = self.network.gradient(
+            arithmetic,
+            scratch,
+            &self.weights,
+            &Pass::new(1),
+            &examples,
+            gradient,
+            &mut losses,
+        );
         (losses, correct)
     }
 
@@ -319,7 +326,7 @@ proptest! {
             let examples = Examples { features, targets: Targets::Classes(&classes) };
             let (mut gradient, mut losses) = (vec![0.0; network.parameters()], [0.0; 3]);
             let scratch = &mut Scratch::new();
-            network.gradient(Arithmetic::Portable, scratch, &weights, &examples, &mut gradient, &mut losses);
+            network.gradient(Arithmetic::Portable, scratch, &weights, &Pass::new(1), &examples, &mut gradient, &mut losses);
             (bits(&gradient), bits(&losses))
         });
         let last = results[2].clone();
@@ -354,6 +361,7 @@ fn sub_batches_and_reused_buffers_change_no_bit() {
             Arithmetic::Fused,
             &mut scratch,
             &weights,
+            &Pass::new(1),
             &part(0, examples),
             &mut whole,
             &mut losses,
@@ -365,6 +373,7 @@ fn sub_batches_and_reused_buffers_change_no_bit() {
                 Arithmetic::Fused,
                 &mut Scratch::new(),
                 &weights,
+                &Pass::new(1),
                 &part(i, i + 1),
                 &mut single,
                 losses,
@@ -427,8 +436,15 @@ fn non_finite_weights_flow_through() {
         weights[0] = f32::NAN;
         let (mut gradient, mut losses) = (vec![0.0; network.parameters()], [0.0; 2]);
         let scratch = &mut Scratch::new();
-        let correct =
-            network.gradient(Arithmetic::Portable, scratch, &weights, &examples, &mut gradient, &mut losses);
+        let correct = network.gradient(
+            Arithmetic::Portable,
+            scratch,
+            &weights,
+            &Pass::new(1),
+            &examples,
+            &mut gradient,
+            &mut losses,
+        );
         assert!(losses.iter().all(|loss| loss.is_nan()), "{name}");
         assert!(gradient.iter().any(|element| element.is_nan()), "{name}");
         assert_eq!(correct, 0);

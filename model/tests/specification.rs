@@ -1,8 +1,8 @@
 //! What people write to describe networks: what is accepted, and what the answer is where it is not.
 
 use model::{
-    Activation, DenseSpec, Initialiser, LayerSpec, LossSpec, MAX_LAYERS, Network, NetworkSpec, Shape,
-    SpecError, Task, weights_digest,
+    Activation, DenseSpec, Initialiser, LayerSpec, LossSpec, MAX_LAYERS, Network, NetworkSpec, ParameterKind,
+    Shape, SpecError, Task, weights_digest,
 };
 
 fn dense(units: u32, activation: Activation) -> LayerSpec {
@@ -269,7 +269,10 @@ fn gains_start_at_one_and_have_no_penalty() {
     let spec = NetworkSpec::from_json(r#"{"layers": [{"kind": "layer-norm"}], "l2": 1, "l1": 1}"#).unwrap();
     let network = Network::new(&spec, 3, Task::Numbers(1)).unwrap();
     let block = &network.layout()[0];
-    assert_eq!((block.name.as_str(), block.range.clone(), block.is_weight), ("layers.0.gain", 0..3, false));
+    assert_eq!(
+        (block.name.as_str(), block.range.clone(), block.kind),
+        ("layers.0.gain", 0..3, ParameterKind::Gain)
+    );
     assert_eq!(network.initialise(1)[..6], [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
     assert_eq!(network.penalty(&[5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 0.0, 0.0, 0.0, 5.0]), 0.0);
 }
@@ -296,25 +299,26 @@ fn too_many_layers_are_refused_in_every_form() {
 
 #[test]
 fn parameters_lie_layer_after_layer_without_gaps() {
+    use ParameterKind::{Bias, Weight};
     let spec = NetworkSpec::from_shorthand("mlp:128,64").unwrap();
     let network = Network::new(&spec, 784, Task::Classes(10)).unwrap();
     let blocks: Vec<_> = network
         .layout()
         .iter()
-        .map(|block| (block.name.as_str(), block.shape.clone(), block.range.clone(), block.is_weight))
+        .map(|block| (block.name.as_str(), block.shape.clone(), block.range.clone(), block.kind))
         .collect();
     assert_eq!(
         blocks,
         [
-            ("layers.0.weight", vec![784, 128], 0..100_352, true),
-            ("layers.0.bias", vec![128], 100_352..100_480, false),
-            ("layers.1.weight", vec![128, 64], 100_480..108_672, true),
-            ("layers.1.bias", vec![64], 108_672..108_736, false),
-            ("layers.2.weight", vec![64, 10], 108_736..109_376, true),
-            ("layers.2.bias", vec![10], 109_376..109_386, false),
+            ("layers.0.weight", vec![784, 128], 0..100_352, Weight),
+            ("layers.0.bias", vec![128], 100_352..100_480, Bias),
+            ("layers.1.weight", vec![128, 64], 100_480..108_672, Weight),
+            ("layers.1.bias", vec![64], 108_672..108_736, Bias),
+            ("layers.2.weight", vec![64, 10], 108_736..109_376, Weight),
+            ("layers.2.bias", vec![10], 109_376..109_386, Bias),
         ]
     );
-    assert_eq!(network.parameters(), 109_386);
+    assert_eq!((network.parameters(), network.trainable()), (109_386, 109_386));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use coordinator::data;
 use coordinator::engine::aggregator::{Scales, mean_gradient};
 use coordinator::engine::optimisers::{Ask, Tell};
 use coordinator::training::{examples_per_unit, first_snapshot};
-use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Scratch, exact, trial_point};
+use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Pass, Scratch, exact, trial_point};
 
 use crate::problem::{ITERATIONS, MINIBATCH, Problem, SEED};
 
@@ -27,7 +27,15 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
         let features = Features { rows: data.train.rows(range.clone()), preprocessing: &data.preprocessing };
         let examples = Examples { features, targets: data.train.targets(range.clone()) };
         let (mut gradient, mut losses) = (vec![0.0; network.parameters()], vec![0.0; range.len()]);
-        network.gradient(arithmetic, &mut scratch, weights, &examples, &mut gradient, &mut losses);
+        network.gradient(
+            arithmetic,
+            &mut scratch,
+            weights,
+            &Pass::new(1),
+            &examples,
+            &mut gradient,
+            &mut losses,
+        );
         (gradient, losses)
     };
     while optimiser.iteration() < ITERATIONS {

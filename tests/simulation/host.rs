@@ -6,6 +6,7 @@ use std::sync::Arc;
 use coordinator::engine::{Accepted, Engine, Input, Output, Settings, Snapshot, StopReason};
 use coordinator::exchange::FromSession;
 use coordinator::session::{UpwardDecoder, read_hello, read_ready};
+use model::Pass;
 use protocol::frame::encode_round;
 use protocol::message::{FromCoordinator, Refusal};
 use protocol::plan::RoundPlan;
@@ -303,6 +304,7 @@ impl<'a> Host<'a> {
                     plan: &plan,
                     work: &part.work,
                     examples: self.problem.unit(part.set, unit),
+                    pass: Pass::new(1),
                     weights: &vectors[0],
                     direction: vectors.get(1).map_or(&[][..], |direction| direction),
                 };

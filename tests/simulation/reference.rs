@@ -7,7 +7,7 @@ use coordinator::engine::aggregator::{self, Scales};
 use coordinator::engine::optimisers::{Ask, Tell};
 use coordinator::engine::{Accepted, StopReason};
 use model::exact::{self, Fit, UNIT_LIMIT};
-use model::{Scratch, Task};
+use model::{Pass, Scratch, Task};
 use protocol::plan::Set;
 
 use crate::problem::Problem;
@@ -161,7 +161,7 @@ impl Trainer<'_> {
         let mut sum = vec![0.0; if gradient { network.parameters() } else { 0 }];
         let scratch = &mut self.scratch;
         let correct = if gradient {
-            network.gradient(*arithmetic, scratch, weights, &examples, &mut sum, &mut losses)
+            network.gradient(*arithmetic, scratch, weights, &Pass::new(1), &examples, &mut sum, &mut losses)
         } else {
             network.evaluate(*arithmetic, scratch, weights, &examples, &mut losses)
         };

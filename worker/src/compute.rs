@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use model::Pass;
 use protocol::frame::{DownwardFrame, decode_downward};
 use protocol::message::FromCoordinator;
 use protocol::plan::{RoundPlan, Set};
@@ -123,6 +124,7 @@ impl Compute {
                 plan: &round.plan,
                 work: &part.work,
                 examples,
+                pass: Pass::new(1),
                 weights: &round.weights,
                 direction: &round.direction,
             };

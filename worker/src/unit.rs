@@ -5,7 +5,7 @@
 //! once to the round's fixed point, so that units may be added in any order and grouping.
 
 use model::exact::{self, Fit};
-use model::{Arithmetic, Examples, Network, Scratch, trial_point};
+use model::{Arithmetic, Examples, Network, Pass, Scratch, trial_point};
 use protocol::plan::{RoundPlan, Work};
 
 /// One unit and all that its result depends on.
@@ -21,6 +21,8 @@ pub struct Unit<'a> {
     pub work: &'a Work,
     /// The unit's examples, all of them and in order.
     pub examples: Examples<'a>,
+    /// What dropout and batch normalisation go by in training.
+    pub pass: Pass,
     /// The round's first vector.
     pub weights: &'a [f32],
     /// The round's second vector; used by [`Work::Losses`] only.
@@ -139,14 +141,14 @@ pub fn measure_unit(unit: &Unit<'_>, buffers: &mut Buffers) -> Measure {
             measure.finite &= fit != Fit::NonFinite;
         }
         Work::Evaluation => {
-            evaluate(unit, buffers, None);
+            evaluate(unit, buffers);
             measure_losses(unit, buffers, &mut measure);
         }
         Work::Losses { steps } => {
             let mut one_finite = steps.is_empty();
             let mut all_fit = true;
             for &step in steps {
-                evaluate(unit, buffers, Some(step));
+                losses_at(unit, step, buffers);
                 let mut this = measure;
                 measure_losses(unit, buffers, &mut this);
                 if this.finite {
@@ -181,7 +183,7 @@ fn add_gradient(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> 
 }
 
 fn add_evaluation(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
-    let correct = evaluate(unit, buffers, None);
+    let correct = evaluate(unit, buffers);
     match loss_sum(unit, buffers) {
         Ok(loss) => {
             let total = sums.losses[0].checked_add(loss);
@@ -203,7 +205,7 @@ fn add_losses(unit: &Unit<'_>, steps: &[f32], buffers: &mut Buffers, sums: &mut 
     let mut totals = sums.losses.clone();
     let mut unfit_steps = sums.unfit_steps;
     for (index, (total, &step)) in totals.iter_mut().zip(steps).enumerate() {
-        evaluate(unit, buffers, Some(step));
+        losses_at(unit, step, buffers);
         match loss_sum(unit, buffers) {
             Ok(loss) => match total.checked_add(loss) {
                 Some(sum) => *total = sum,
@@ -223,23 +225,32 @@ fn gradient(unit: &Unit<'_>, buffers: &mut Buffers) {
     gradient.clear();
     gradient.resize(unit.network.parameters(), 0.0);
     losses.resize(unit.examples.len(), 0.0);
-    unit.network.gradient(unit.arithmetic, scratch, unit.weights, &unit.examples, gradient, losses);
+    unit.network.gradient(
+        unit.arithmetic,
+        scratch,
+        unit.weights,
+        &unit.pass,
+        &unit.examples,
+        gradient,
+        losses,
+    );
 }
 
-/// Leaves the examples' losses in the buffers, at the round's weights or a step away from them;
-/// answers how many predictions are correct.
-fn evaluate(unit: &Unit<'_>, buffers: &mut Buffers, step: Option<f32>) -> u32 {
+/// Leaves the examples' losses in training, a step away from the round's weights, in the buffers.
+fn losses_at(unit: &Unit<'_>, step: f32, buffers: &mut Buffers) {
     let Buffers { scratch, losses, point, .. } = buffers;
     losses.resize(unit.examples.len(), 0.0);
-    let weights = match step {
-        Some(step) => {
-            point.clear();
-            point.extend(trial_point(unit.weights, unit.direction, step));
-            point
-        }
-        None => unit.weights,
-    };
-    unit.network.evaluate(unit.arithmetic, scratch, weights, &unit.examples, losses)
+    point.clear();
+    point.extend(trial_point(unit.weights, unit.direction, step));
+    unit.network.training_losses(unit.arithmetic, scratch, point, &unit.pass, &unit.examples, losses);
+}
+
+/// Leaves the examples' losses in inference, at the round's weights, in the buffers; answers how
+/// many predictions are correct.
+fn evaluate(unit: &Unit<'_>, buffers: &mut Buffers) -> u32 {
+    let Buffers { scratch, losses, .. } = buffers;
+    losses.resize(unit.examples.len(), 0.0);
+    unit.network.evaluate(unit.arithmetic, scratch, unit.weights, &unit.examples, losses)
 }
 
 /// The sum of the losses in the buffers as an integer below [`exact::UNIT_LIMIT`], or why not.

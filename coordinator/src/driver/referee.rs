@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, mpsc};
 
-use model::{Arithmetic, Examples, Features, Network};
+use model::{Arithmetic, Examples, Features, Network, Pass};
 use protocol::plan::{RoundPlan, Set, SetPlan};
 use tokio::sync::mpsc::WeakSender;
 use worker::unit::{Buffers, Unit, measure_unit};
@@ -73,6 +73,7 @@ impl Referee {
             plan,
             work: &part.work,
             examples,
+            pass: Pass::new(1),
             weights: &request.vectors[0],
             direction,
         };

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::{Arithmetic, Network, NetworkSpec};
+use model::{Arithmetic, Network, NetworkSpec, Pass};
 use protocol::frame::encode_round;
 use protocol::message::Welcome;
 use protocol::plan::{Assignment, Part, RoundPlan, Set, Work};
@@ -100,6 +100,7 @@ impl Stage {
                 plan: &plan,
                 work: &work,
                 examples: shard.slice(range, &self.welcome.preprocessing).unwrap(),
+                pass: Pass::new(1),
                 weights: &weights,
                 direction: &[],
             };

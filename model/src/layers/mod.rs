@@ -8,6 +8,7 @@ pub(crate) mod pool;
 pub(crate) mod window;
 
 use crate::kernels::{Kernel, Workspace};
+use crate::pass::Mode;
 use crate::spec::Activation;
 use conv2d::Conv2d;
 use dense::Dense;
@@ -41,6 +42,8 @@ pub(crate) struct Means<'a> {
     pub(crate) buffer: &'a mut Vec<f32>,
     /// The whole flat vector.
     pub(crate) weights: &'a [f32],
+    #[expect(dead_code, reason = "dropout and batch normalisation ask for it")]
+    pub(crate) mode: Mode<'a>,
 }
 
 /// What a step saw and answered on the way forward, row-major with one row an example.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use model::{Arithmetic, Network, NetworkSpec, Preprocessing, Rows, Targets, Task};
+use model::{Arithmetic, Network, NetworkSpec, Pass, Preprocessing, Rows, Targets, Task};
 use ndarray::{Array2, s};
 use protocol::frame::{UpwardFrame, decode_upward, encode_round};
 use protocol::message::{FromCoordinator, FromVolunteer, ResultHeader, Welcome};
@@ -101,6 +101,7 @@ impl World {
                 plan: &round.plan,
                 work: &part.work,
                 examples: shard.slice(range, &self.welcome.preprocessing).unwrap(),
+                pass: Pass::new(1),
                 weights: &round.vectors[0],
                 direction: round.vectors.get(1).map(Vec::as_slice).unwrap_or_default(),
             };
