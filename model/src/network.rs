@@ -337,7 +337,7 @@ impl Network {
     }
 
     /// How many examples go through the network at a time.
-    fn sub_batch(&self) -> usize {
+    pub(crate) fn sub_batch(&self) -> usize {
         let widest = self.steps.iter().map(|step| step.inputs.max(step.outputs)).max().unwrap_or(1);
         (SUB_BATCH_VALUES / widest).clamp(1, SUB_BATCH)
     }
@@ -355,13 +355,25 @@ impl Network {
         first: usize,
         count: usize,
     ) {
-        assert_eq!(weights.len(), self.parameters, "weights of another network");
         assert_eq!(features.width(), self.features(), "rows of another width");
         assert_eq!(features.preprocessing.len(), self.features(), "preprocessing of another width");
         scratch.make_room(self);
-        let Scratch { activations, workspace, buffer, .. } = scratch;
-        let inputs = &mut activations[0][..count * self.features()];
+        let inputs = &mut scratch.activations[0][..count * self.features()];
         features.preprocessing.apply(&features.rows, first, inputs);
+        self.forward_layers(kernel, scratch, weights, mode, count);
+    }
+
+    /// [`Network::forward`] once the preprocessed inputs are in the scratch.
+    pub(crate) fn forward_layers(
+        &self,
+        kernel: Kernel,
+        scratch: &mut Scratch,
+        weights: &[f32],
+        mode: Mode<'_>,
+        count: usize,
+    ) {
+        assert_eq!(weights.len(), self.parameters, "weights of another network");
+        let Scratch { activations, workspace, buffer, .. } = scratch;
         let mut means = Means { kernel, workspace, buffer, weights, mode };
         for (i, step) in self.steps.iter().enumerate() {
             let (before, after) = activations.split_at_mut(i + 1);
@@ -371,7 +383,7 @@ impl Network {
     }
 
     /// Writes the losses of a sub-batch and replaces its outputs by the derivatives of the losses.
-    fn loss(
+    pub(crate) fn loss(
         &self,
         scratch: &mut Scratch,
         targets: &Targets<'_>,
@@ -396,7 +408,7 @@ impl Network {
     }
 
     /// Adds a sub-batch's gradient, from what [`Network::forward`] and [`Network::loss`] left in `scratch`.
-    fn backward(
+    pub(crate) fn backward(
         &self,
         kernel: Kernel,
         scratch: &mut Scratch,
@@ -405,7 +417,7 @@ impl Network {
         count: usize,
         gradient: &mut [f32],
     ) {
-        let Scratch { activations, deltas: [delta, input_delta_buffer], workspace, buffer } = scratch;
+        let Scratch { activations, deltas: [delta, input_delta_buffer], workspace, buffer, .. } = scratch;
         let mut means = Means { kernel, workspace, buffer, weights, mode };
         let answers = count * self.outputs();
         delta[..answers].copy_from_slice(&activations[self.steps.len()][..answers]);
@@ -427,12 +439,16 @@ impl Network {
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// The inputs of a sub-batch, then each step's outputs, row-major.
-    activations: Vec<Vec<f32>>,
+    pub(crate) activations: Vec<Vec<f32>>,
     /// Derivatives by a step's outputs and by its inputs, taking turns.
     deltas: [Vec<f32>; 2],
     workspace: Workspace,
     /// What a single step needs for itself.
     buffer: Vec<f32>,
+    /// The gradient of one local step, and the targets of its examples.
+    pub(crate) gradient: Vec<f32>,
+    pub(crate) picked_classes: Vec<u16>,
+    pub(crate) picked_numbers: Vec<f32>,
 }
 
 impl Scratch {
@@ -441,7 +457,7 @@ impl Scratch {
         Scratch::default()
     }
 
-    fn make_room(&mut self, network: &Network) {
+    pub(crate) fn make_room(&mut self, network: &Network) {
         let examples = network.sub_batch();
         if self.activations.len() < network.steps.len() + 1 {
             self.activations.resize_with(network.steps.len() + 1, Vec::new);

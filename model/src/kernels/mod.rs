@@ -118,6 +118,14 @@ impl Kernel {
         paths.into_iter().map(|path| Kernel { arithmetic, path }).collect()
     }
 
+    /// `sum + a * b` in the kernel's arithmetic.
+    pub(crate) fn multiply_add(self, a: f32, b: f32, sum: f32) -> f32 {
+        match self.arithmetic {
+            Arithmetic::Portable => sum + a * b,
+            Arithmetic::Fused => a.mul_add(b, sum),
+        }
+    }
+
     /// C += A B, with C row-major of shape `[a.rows, b.columns]`, by the definition above.
     ///
     /// # Panics
