@@ -77,6 +77,16 @@ mod tests {
     }
 
     #[test]
+    fn either_worker_travels_in_at_most_350_kilobytes() {
+        for arithmetic in ["portable", "fused"] {
+            let package = format!("/worker/{arithmetic}/");
+            let files = assets().iter().filter(|asset| asset.path.starts_with(&package));
+            let bytes: usize = files.map(|asset| asset.gzip.unwrap_or(asset.bytes).len()).sum();
+            assert!(bytes <= 350_000, "the {arithmetic} worker takes {bytes} bytes");
+        }
+    }
+
+    #[test]
     fn the_compressed_form_holds_the_same_bytes() {
         use std::io::Read as _;
 

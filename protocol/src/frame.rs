@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::limits::{FRAGMENT_BYTES, PARAMETERS_MAX};
 use crate::message::{FromCoordinator, FromVolunteer};
+use crate::pack::{BLOCK, pack_block};
 use crate::plan::RoundPlan;
 use crate::{DecodeError, within};
 
@@ -52,9 +53,13 @@ impl RoundFrame<'_> {
     /// Vector number `index` (0: the weights, 1: the direction) as numbers; empty when there is none.
     pub fn vector(&self, index: usize) -> Vec<f32> {
         let bytes = 4 * self.parameters();
-        let chosen = self.vectors.get(index * bytes..(index + 1) * bytes).unwrap_or_default();
-        chosen.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+        floats(self.vectors.get(index * bytes..(index + 1) * bytes).unwrap_or_default()).collect()
     }
+}
+
+/// The little-endian numbers in `bytes`.
+pub fn floats(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> {
+    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
 }
 
 impl FromVolunteer {
@@ -93,6 +98,45 @@ pub fn encode_chunks(packed: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         bytes.extend_from_slice(chunk);
         bytes
     })
+}
+
+/// The frames that carry a vector's integers after the result that announced
+/// [`packed_bytes`](crate::pack::packed_bytes) of them. They are packed one at a time, so that the vector is never there
+/// twice.
+#[derive(Debug)]
+pub struct VectorChunks {
+    values: Vec<i64>,
+    /// Values that are packed.
+    packed: usize,
+    /// Packed bytes that no frame has carried yet, after the kind of the next frame.
+    frame: Vec<u8>,
+}
+
+impl VectorChunks {
+    /// The frames of `values`.
+    pub fn new(values: Vec<i64>) -> VectorChunks {
+        VectorChunks { values, packed: 0, frame: vec![KIND_CHUNK] }
+    }
+}
+
+impl Iterator for VectorChunks {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        const FULL: usize = 1 + FRAGMENT_BYTES;
+        while self.frame.len() < FULL && self.packed < self.values.len() {
+            let end = self.values.len().min(self.packed + BLOCK);
+            pack_block(&self.values[self.packed..end], &mut self.frame);
+            self.packed = end;
+        }
+        if self.frame.len() <= 1 {
+            return None;
+        }
+        let mut next = Vec::with_capacity(FULL + BLOCK * 8 + 1);
+        next.push(KIND_CHUNK);
+        next.extend(self.frame.drain(self.frame.len().min(FULL)..));
+        Some(std::mem::replace(&mut self.frame, next))
+    }
 }
 
 /// Reads a volunteer's frame.
@@ -241,6 +285,15 @@ mod tests {
         assert_eq!(bits(&frame.vector(0)), bits(&weights));
         assert_eq!(bits(&frame.vector(1)), bits(&direction));
         assert!(frame.vector(2).is_empty());
+    }
+
+    #[test]
+    fn a_vector_packed_as_it_goes_travels_in_the_same_frames() {
+        for length in [0u32, 1, 127, 128, 5_000, 20_000] {
+            let values: Vec<i64> = (0..length).map(|index| i64::from(index * 7919) << (index % 30)).collect();
+            let expected: Vec<_> = encode_chunks(&crate::pack::pack(&values)).collect();
+            assert_eq!(VectorChunks::new(values).collect::<Vec<_>>(), expected, "{length} values");
+        }
     }
 
     #[test]

@@ -17,24 +17,37 @@ pub fn packed_bytes_max(elements: usize) -> usize {
 /// Packs `values`.
 pub fn pack(values: &[i64]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(values.len() * 5 + 16);
-    for block in values.chunks(BLOCK) {
-        let all = block.iter().fold(0, |all, value| all | zigzag(*value));
-        let width = u64::BITS - all.leading_zeros();
-        bytes.push(width as u8);
-        let (mut buffer, mut filled) = (0u128, 0u32);
-        for value in block {
-            buffer |= u128::from(zigzag(*value)) << filled;
-            filled += width;
-            if filled >= u64::BITS {
-                bytes.extend_from_slice(&(buffer as u64).to_le_bytes());
-                buffer >>= u64::BITS;
-                filled -= u64::BITS;
-            }
-        }
-        let rest = (buffer as u64).to_le_bytes();
-        bytes.extend_from_slice(&rest[..filled.div_ceil(8) as usize]);
-    }
+    values.chunks(BLOCK).for_each(|block| pack_block(block, &mut bytes));
     bytes
+}
+
+/// The length of what [`pack`] makes of `values`.
+pub fn packed_bytes(values: &[i64]) -> usize {
+    let bytes = |block: &[i64]| 1 + (block.len() * width(block) as usize).div_ceil(8);
+    values.chunks(BLOCK).map(bytes).sum()
+}
+
+/// Appends up to [`BLOCK`] integers.
+pub(crate) fn pack_block(block: &[i64], bytes: &mut Vec<u8>) {
+    let width = width(block);
+    bytes.push(width as u8);
+    let (mut buffer, mut filled) = (0u128, 0u32);
+    for value in block {
+        buffer |= u128::from(zigzag(*value)) << filled;
+        filled += width;
+        if filled >= u64::BITS {
+            bytes.extend_from_slice(&(buffer as u64).to_le_bytes());
+            buffer >>= u64::BITS;
+            filled -= u64::BITS;
+        }
+    }
+    let rest = (buffer as u64).to_le_bytes();
+    bytes.extend_from_slice(&rest[..filled.div_ceil(8) as usize]);
+}
+
+/// The bits that the widest of the integers takes.
+fn width(block: &[i64]) -> u32 {
+    u64::BITS - block.iter().fold(0, |all, value| all | zigzag(*value)).leading_zeros()
 }
 
 /// Unpacks exactly `elements` integers. Bytes that `pack` would not have written are refused,
@@ -119,7 +132,9 @@ mod tests {
         #[test]
         fn what_is_packed_comes_back(values in proptest::collection::vec(any::<i64>(), 0..400), shift in 0u32..64) {
             let values: Vec<i64> = values.iter().map(|value| value >> shift).collect();
-            prop_assert_eq!(unpack(&pack(&values), values.len()), Ok(values));
+            let packed = pack(&values);
+            prop_assert_eq!(packed_bytes(&values), packed.len());
+            prop_assert_eq!(unpack(&packed, values.len()), Ok(values));
         }
 
         #[test]

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::coordinator::Coordinator;
 
@@ -21,6 +21,13 @@ struct Driver(Child);
 impl Tab {
     /// Opens the page, chooses the cores and presses Start.
     pub(crate) async fn lend(coordinator: &Coordinator, cores: u32) -> Tab {
+        let tab = Tab::open(coordinator).await;
+        tab.start(cores).await;
+        tab
+    }
+
+    /// Opens the page.
+    pub(crate) async fn open(coordinator: &Coordinator) -> Tab {
         let (driver, port) = Driver::start();
         let flags = [
             "--headless",
@@ -38,14 +45,23 @@ impl Tab {
         builder.capabilities(capabilities.as_object().unwrap().clone());
         let client = builder.connect(&format!("http://127.0.0.1:{port}")).await.unwrap();
         client.goto(&format!("http://{}/", coordinator.address())).await.unwrap();
-        let start = client.wait().for_element(Locator::Css("#start:enabled")).await.unwrap();
+        Tab { client, driver }
+    }
+
+    /// Chooses the cores and presses Start.
+    pub(crate) async fn start(&self, cores: u32) {
+        let start = self.client.wait().for_element(Locator::Css("#start:enabled")).await.unwrap();
         // The tab offers as many cores as the machine has; a test may lend fewer or pretend to more.
         let choose = "const cores = document.querySelector('#cores'); cores.max = Math.max(cores.max, arguments[0]); \
                       cores.value = arguments[0]; \
                       for (const kind of ['input', 'change']) cores.dispatchEvent(new Event(kind, { bubbles: true }));";
-        client.execute(choose, vec![json!(cores)]).await.unwrap();
+        self.evaluate(choose, vec![json!(cores)]).await;
         start.click().await.unwrap();
-        Tab { client, driver }
+    }
+
+    /// Runs a script in the page and answers with what it returns.
+    pub(crate) async fn evaluate(&self, script: &str, arguments: Vec<Value>) -> Value {
+        self.client.execute(script, arguments).await.unwrap()
     }
 
     /// Closes the tab as a person would.

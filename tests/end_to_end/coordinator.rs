@@ -51,15 +51,27 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     /// `shoal train` on the problem.
     pub(crate) fn train(problem: &Problem, options: &Options) -> Coordinator {
+        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+        let arguments = [
+            ["--data", &text(problem.csv())],
+            ["--model", &text(problem.network())],
+            ["--test-fraction", "0.2"],
+            ["--minibatch", &MINIBATCH.to_string()],
+            ["--iterations", &ITERATIONS.to_string()],
+            ["--seed", &SEED.to_string()],
+            ["--arithmetic", &options.arithmetic.to_string()],
+            ["--local-workers", options.local_workers],
+            ["--wait-for", &options.wait_for.to_string()],
+        ];
+        Coordinator::serve(problem, &arguments.concat())
+    }
+
+    /// `shoal train` with these arguments, in a new run among the problem's.
+    pub(crate) fn serve(problem: &Problem, arguments: &[&str]) -> Coordinator {
         let run = problem.new_run();
         let mut command = Command::new(SHOAL);
-        command.arg("train").arg("--data").arg(problem.csv()).arg("--out").arg(&run);
-        command.arg("--model").arg(problem.network());
-        command.args(["--test-fraction", "0.2", "--json", "--listen", "127.0.0.1:0"]);
-        command.args(["--minibatch", &MINIBATCH.to_string(), "--iterations", &ITERATIONS.to_string()]);
-        command.args(["--seed", &SEED.to_string(), "--arithmetic", &options.arithmetic.to_string()]);
-        command.args(["--local-workers", options.local_workers]);
-        command.args(["--wait-for", &options.wait_for.to_string()]);
+        command.arg("train").arg("--out").arg(&run).args(arguments);
+        command.args(["--json", "--listen", "127.0.0.1:0"]);
         Coordinator::start(command, run)
     }
 

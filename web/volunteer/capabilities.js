@@ -20,6 +20,14 @@ export function hasRelaxedSimd() {
   return accepts([...GET_LOCAL, ...GET_LOCAL, ...GET_LOCAL, ...F32X4_RELAXED_MADD]);
 }
 
+/**
+ * How much of this device's memory a tab may take: half of what the browser says there is, which it
+ * rounds and cuts off to give little away. Firefox and Safari do not say; then half of 4 GB.
+ */
+export function memoryBytes() {
+  return ((navigator.deviceMemory ?? 4) * 2 ** 30) / 2;
+}
+
 /** One sentence that says why this browser cannot help a run of that arithmetic, or null. */
 export function obstacle(arithmetic) {
   const newer = "A current Chrome, Edge, Firefox or Safari can.";

@@ -1,9 +1,11 @@
-// Owns this tab's hub worker: starts it, passes on what the visitor chooses, and ends it.
+// Owns this tab's hub worker: loads it, starts it, passes on what the visitor chooses, and ends it.
 
 /** The hub gets this long to say goodbye to the coordinator. */
 const GOODBYE_MS = 500;
 
 export class Lending {
+  /** A worker that waits to be started, {arithmetic, worker, failed}; `failed` if it could not be loaded. */
+  #prepared = null;
   #hub = null;
   #onReport;
 
@@ -16,9 +18,30 @@ export class Lending {
     return this.#hub !== null;
   }
 
-  start(arithmetic, cores, fusedCapable) {
+  /** Loads the worker of that arithmetic, so that `start` need not wait for it. Nothing is computed. */
+  prepare(arithmetic) {
+    if (this.active || this.#prepared?.arithmetic === arithmetic) return;
+    this.#prepared?.worker.terminate();
+    const worker = new Worker(`/hub.js?arithmetic=${arithmetic}`, { type: "module", name: "shoal hub" });
+    const prepared = { arithmetic, worker, failed: false };
+    // Nobody has asked for it yet: it is tried again, and said, when somebody does.
+    worker.onmessage = ({ data }) => {
+      prepared.failed ||= data.type === "failed";
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      prepared.failed = true;
+    };
+    this.#prepared = prepared;
+  }
+
+  /** `settings` as in `FromPage::Start` (worker-wasm/src/page.rs). */
+  start(arithmetic, settings) {
     this.stop();
-    const hub = new Worker(`/hub.js?arithmetic=${arithmetic}`, { type: "module", name: "shoal hub" });
+    if (this.#prepared?.failed) this.#prepared = null;
+    this.prepare(arithmetic);
+    const hub = this.#prepared.worker;
+    this.#prepared = null;
     hub.onmessage = ({ data }) => {
       if (hub === this.#hub) this.#report(data);
     };
@@ -26,7 +49,7 @@ export class Lending {
       event.preventDefault();
       if (hub === this.#hub) this.#report({ type: "failed", text: event.message ?? "" });
     };
-    hub.postMessage({ type: "start", cores, fused_capable: fusedCapable });
+    hub.postMessage({ type: "start", ...settings });
     this.#hub = hub;
   }
 

@@ -1,7 +1,7 @@
 // The volunteer page: joins what the coordinator says, what this tab's hub says and what the
 // visitor does, and has it shown. It computes nothing itself.
 
-import { hasRelaxedSimd, obstacle } from "./capabilities.js";
+import { hasRelaxedSimd, memoryBytes, obstacle } from "./capabilities.js";
 import { Contribution } from "./contribution.js";
 import * as coordinator from "./coordinator.js";
 import { Lending } from "./lending.js";
@@ -30,6 +30,7 @@ const lending = new Lending(heard);
 const cores = () => Number(at("cores").value);
 
 function begin() {
+  performance.mark("shoal:start");
   wanted = true;
   ending = null;
   wakeLock.keepAwake(at("awake").checked);
@@ -41,7 +42,7 @@ function launch() {
   if (!wanted || lending.active || run === null || obstacle(run.arithmetic) !== null) return;
   arithmetic = run.arithmetic;
   contribution.begin();
-  lending.start(arithmetic, cores(), hasRelaxedSimd());
+  lending.start(arithmetic, { cores: cores(), fused_capable: hasRelaxedSimd(), memory_bytes: memoryBytes() });
 }
 
 function end(how) {
@@ -56,6 +57,11 @@ function end(how) {
 
 /** The hub reports. */
 function heard(report) {
+  if (report.type === "begun") {
+    performance.mark("shoal:computing");
+    performance.measure("shoal:start-to-computing", "shoal:start", "shoal:computing");
+    return;
+  }
   if (report.type === "failed") {
     const why = report.text ? ` (${report.text})` : "";
     end({ tone: "problem", text: `The worker could not run in this browser${why}. Reload the page to try again; if that does not `
@@ -106,6 +112,7 @@ coordinator.watch(
       end(null);
       begin();
     }
+    if (obstacle(run.arithmetic) === null) lending.prepare(run.arithmetic);
     launch();
     showAll();
   },

@@ -34,6 +34,8 @@ pub(crate) enum FromPage {
 pub(crate) enum ToPage<'a> {
     /// How things stand.
     Status(&'a HubStatus),
+    /// A compute worker begins its first job. Said at once, unlike what is a status.
+    Begun,
 }
 
 impl FromPage {

@@ -9,7 +9,9 @@ use wasm_bindgen::prelude::*;
 use web_sys::{Event, MessageEvent, Worker, WorkerOptions, WorkerType};
 use worker::{FromCompute, HubInput, ToCompute};
 
+use crate::compute::BEGUN;
 use crate::listener::Listener;
+use crate::page::ToPage;
 use crate::parcel;
 
 /// Nested Web Workers by their number.
@@ -41,7 +43,10 @@ impl Pool {
         let tell = self.tell.clone();
         let hear = move |event: Event| {
             let event: MessageEvent = event.unchecked_into();
-            tell(read(compute, &event.data()));
+            match event.data() {
+                data if data == BEGUN => ToPage::Begun.post(),
+                data => tell(read(compute, &data)),
+            }
         };
         let tell = self.tell.clone();
         let fail = move |event: Event| {
