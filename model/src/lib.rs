@@ -22,6 +22,7 @@ mod local;
 mod loss;
 mod network;
 mod pass;
+mod philox;
 mod shape;
 mod smooth;
 mod spec;
@@ -35,8 +36,8 @@ pub use network::{Network, ParameterBlock, ParameterKind, Scratch};
 pub use pass::Pass;
 pub use shape::Shape;
 pub use spec::{
-    Activation, ActivationSpec, Conv2dSpec, DenseSpec, Initialiser, LayerSpec, LossSpec, MAX_FEATURES,
-    MAX_LAYERS, MAX_PARAMETERS, MAX_UNITS, MAX_VALUES, MAX_WINDOW, NetworkSpec, Padding, PoolSpec, SpecError,
-    Task,
+    Activation, ActivationSpec, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, Initialiser, LayerSpec,
+    LossSpec, MAX_DEPTH, MAX_FEATURES, MAX_LAYERS, MAX_PARAMETERS, MAX_UNITS, MAX_VALUES, MAX_WINDOW,
+    NetworkSpec, Padding, PoolSpec, Position, ResidualSpec, Shortcut, SpecError, Task,
 };
 pub use trial_point::trial_point;

@@ -35,7 +35,8 @@ impl Network {
     /// product and after the sum, or fused. All derivatives are at the weights before the step. After every
     /// [`DECAY_STEPS`] steps, and at the end for those that remain, weights (not biases) are multiplied by 1 - n r l2, at
     /// least 0, and then moved towards 0 by n r l1, at most to it, for n steps at learning rate r: each factor is computed
-    /// in 64 bits and rounded once. Statistics are left as they are.
+    /// in 64 bits and rounded once. The tail of `weights` is left as it is; `statistics`, as long, gets the sum over the
+    /// steps of the minibatches' statistics, as [`Network::gradient`] adds them, added to what it holds.
     ///
     /// A weight that is infinite or not a number stays so. When there is such a weight at the end, the rest of the
     /// result may be anything.
@@ -43,6 +44,7 @@ impl Network {
     /// # Panics
     /// If a length does not fit the network, the order is not a whole number of minibatches, an index is not in the pool,
     /// or a class is not smaller than the number of classes.
+    #[expect(clippy::too_many_arguments, reason = "what goes in and what comes out")]
     pub fn local_steps(
         &self,
         arithmetic: Arithmetic,
@@ -51,11 +53,13 @@ impl Network {
         steps: &LocalSteps<'_>,
         pool: &[Examples<'_>],
         losses: &mut [f32],
+        statistics: &mut [f32],
     ) {
-        self.local_steps_with(Kernel::best(arithmetic), scratch, weights, steps, pool, losses);
+        self.local_steps_with(Kernel::best(arithmetic), scratch, weights, steps, pool, losses, statistics);
     }
 
     /// [`Network::local_steps`] with the kernel chosen by the caller.
+    #[expect(clippy::too_many_arguments, reason = "what goes in and what comes out")]
     pub(crate) fn local_steps_with(
         &self,
         kernel: Kernel,
@@ -64,7 +68,9 @@ impl Network {
         steps: &LocalSteps<'_>,
         pool: &[Examples<'_>],
         losses: &mut [f32],
+        statistics: &mut [f32],
     ) {
+        assert_eq!(statistics.len(), self.parameters() - self.trainable(), "statistics of another network");
         let LocalSteps { order, minibatch, learning_rate, pass } = *steps;
         assert_eq!(order.len() % minibatch, 0, "a whole number of minibatches");
         assert_eq!(losses.len(), order.len(), "one loss for each entry of the order");
@@ -74,7 +80,8 @@ impl Network {
             let mut gradient = std::mem::take(&mut scratch.gradient);
             gradient.clear();
             gradient.resize(self.parameters(), 0.0);
-            let sub_batches = order.chunks(self.sub_batch()).zip(losses.chunks_mut(self.sub_batch()));
+            let batch = self.training_batch(minibatch);
+            let sub_batches = order.chunks(batch).zip(losses.chunks_mut(batch));
             for (order, losses) in sub_batches {
                 let masks = Masks {
                     seed: pass.mask_seed,
@@ -91,6 +98,9 @@ impl Network {
             for (weight, gradient) in weights[..self.trainable()].iter_mut().zip(&gradient) {
                 *weight = kernel.multiply_add(factor, *gradient, *weight);
             }
+            for (sum, statistic) in statistics.iter_mut().zip(&gradient[self.trainable()..]) {
+                *sum += statistic;
+            }
             scratch.gradient = gradient;
             if (step + 1) % DECAY_STEPS == 0 {
                 self.shrink(weights, learning_rate, DECAY_STEPS);
@@ -101,7 +111,7 @@ impl Network {
 
     /// Puts the preprocessed inputs and the targets of some of the pool's examples into the scratch.
     fn pick(&self, scratch: &mut Scratch, pool: &[Examples<'_>], order: &[u32]) {
-        scratch.make_room(self);
+        scratch.make_room(self, order.len());
         scratch.picked_classes.clear();
         scratch.picked_numbers.clear();
         let inputs = scratch.activations[0].chunks_exact_mut(self.features());
@@ -305,6 +315,7 @@ mod tests {
                             &steps,
                             &slices,
                             &mut losses,
+                            &mut [],
                         );
                         assert_eq!(bits(&weights), bits(&wanted), "{json} {kernel:?}");
                         assert_eq!(bits(&losses), bits(&wanted_losses), "{json} {kernel:?}");
@@ -336,6 +347,7 @@ mod tests {
                     &steps,
                     &slices,
                     &mut losses,
+                    &mut [],
                 );
                 assert!(!weights[40].is_finite());
             }

@@ -7,11 +7,11 @@ use crate::compile::{self, Compiled};
 use crate::examples::{Examples, Features, Targets};
 use crate::initialise::Start;
 use crate::kernels::{Kernel, Workspace};
-use crate::layers::{Means, Seen, Step};
+use crate::layers::{Deltas, Means, Seen, Step};
 use crate::loss::{self, Loss};
 use crate::pass::{Masks, Mode, Pass};
 use crate::shape::Shape;
-use crate::spec::{Activation, LayerSpec, NetworkSpec, SpecError, Task};
+use crate::spec::{Activation, LayerSpec, MAX_DEPTH, MAX_VALUES, NetworkSpec, SpecError, Task};
 
 /// The most examples that go through the network at a time, so that activations stay in the cache. No result depends
 /// on it, because gradients accumulate in the order of the examples.
@@ -19,6 +19,9 @@ const SUB_BATCH: usize = 256;
 
 /// The most `f32` that one layer's activations may take in a sub-batch: very wide layers get fewer examples at a time.
 const SUB_BATCH_VALUES: usize = 1 << 20;
+
+/// The most `f32` that all layers' activations may take in a sub-batch, 64 MiB: very deep networks likewise.
+const ALL_VALUES: usize = 1 << 24;
 
 /// A validated network with a flat parameter vector.
 ///
@@ -71,7 +74,7 @@ impl Network {
     /// Checks `spec` against the data's number of features and the task, and appends the output layer: dense, without
     /// an activation, as wide as the task asks.
     pub fn new(spec: &NetworkSpec, features: usize, task: Task) -> Result<Network, SpecError> {
-        let Compiled { shapes, steps, layout, starts, loss } = compile::compile(spec, features, task)?;
+        let Compiled { shapes, steps, layout, starts, loss, .. } = compile::compile(spec, features, task)?;
         let parameters = layout.last().map_or(0, |block| block.range.end);
         let learnt = layout.iter().rfind(|block| block.kind != ParameterKind::Statistic);
         let trainable = learnt.map_or(0, |block| block.range.end);
@@ -98,10 +101,13 @@ impl Network {
         &self.shapes
     }
 
-    /// The shapes in one line, without those of activations: `784-128-10`.
+    /// The shapes in one line, without those of activations, batch normalisations and dropouts: `784-128-10`.
     pub fn outline(&self) -> String {
-        let is_activation = |i: usize| matches!(self.spec.layers.get(i), Some(LayerSpec::Activation(_)));
-        let answers = self.shapes[1..].iter().enumerate().filter(|(i, _)| !is_activation(*i));
+        let is_told = |i: usize| match self.spec.layers.get(i) {
+            Some(LayerSpec::Activation(_) | LayerSpec::BatchNorm | LayerSpec::Dropout(_)) => false,
+            Some(_) | None => true,
+        };
+        let answers = self.shapes[1..].iter().enumerate().filter(|(i, _)| is_told(*i));
         answers.fold(self.shapes[0].to_string(), |outline, (_, shape)| format!("{outline}-{shape}"))
     }
 
@@ -210,7 +216,9 @@ impl Network {
     ///
     /// Every element of the gradient accumulates over the examples in increasing order, starting from what it holds, so
     /// that two calls with consecutive examples (and [`Pass::first_example`] moved on) give the bits of one call with all
-    /// of them. It is never left at -0.
+    /// of them; with batch normalisation, if the first has whole minibatches. It is never left at -0. The tail, where the
+    /// parameters are statistics, accumulates the statistics of the minibatches: the sum of their means and of their
+    /// unbiased variances.
     ///
     /// # Panics
     /// If a length does not fit the network, or a class is not smaller than the number of classes.
@@ -243,8 +251,9 @@ impl Network {
         assert_eq!(gradient.len(), self.parameters, "a gradient of another network");
         assert_eq!(losses.len(), examples.len(), "one loss an example");
         let mut correct = 0;
-        for first in (0..examples.len()).step_by(self.sub_batch()) {
-            let count = self.sub_batch().min(examples.len() - first);
+        let batch = self.training_batch(pass.minibatch);
+        for first in (0..examples.len()).step_by(batch) {
+            let count = batch.min(examples.len() - first);
             let mode = Mode::Training(Masks::of(pass, first));
             self.forward(kernel, scratch, weights, mode, &examples.features, first, count);
             correct += self.loss(scratch, &examples.targets, first, count, &mut losses[first..first + count]);
@@ -268,7 +277,8 @@ impl Network {
         losses: &mut [f32],
     ) {
         let mode = |first| Mode::Training(Masks::of(pass, first));
-        self.losses(Kernel::best(arithmetic), scratch, weights, mode, examples, losses);
+        let batch = self.training_batch(pass.minibatch);
+        self.losses(Kernel::best(arithmetic), scratch, weights, (batch, mode), examples, losses);
     }
 
     /// Writes each example's loss (without the penalties) to `losses` and returns how many predictions were correct
@@ -284,23 +294,24 @@ impl Network {
         examples: &Examples<'_>,
         losses: &mut [f32],
     ) -> u32 {
-        self.losses(Kernel::best(arithmetic), scratch, weights, |_| Mode::Inference, examples, losses)
+        let mode = (self.sub_batch(), |_| Mode::Inference);
+        self.losses(Kernel::best(arithmetic), scratch, weights, mode, examples, losses)
     }
 
-    /// `mode` is asked with the index of the first example of each sub-batch.
+    /// With the number of examples in a sub-batch and, given the index of its first example, how it goes through.
     fn losses(
         &self,
         kernel: Kernel,
         scratch: &mut Scratch,
         weights: &[f32],
-        mode: impl Fn(usize) -> Mode<'static>,
+        (batch, mode): (usize, impl Fn(usize) -> Mode<'static>),
         examples: &Examples<'_>,
         losses: &mut [f32],
     ) -> u32 {
         assert_eq!(losses.len(), examples.len(), "one loss an example");
         let mut correct = 0;
-        for first in (0..examples.len()).step_by(self.sub_batch()) {
-            let count = self.sub_batch().min(examples.len() - first);
+        for first in (0..examples.len()).step_by(batch) {
+            let count = batch.min(examples.len() - first);
             self.forward(kernel, scratch, weights, mode(first), &examples.features, first, count);
             correct += self.loss(scratch, &examples.targets, first, count, &mut losses[first..first + count]);
         }
@@ -338,8 +349,37 @@ impl Network {
 
     /// How many examples go through the network at a time.
     pub(crate) fn sub_batch(&self) -> usize {
-        let widest = self.steps.iter().map(|step| step.inputs.max(step.outputs)).max().unwrap_or(1);
-        (SUB_BATCH_VALUES / widest).clamp(1, SUB_BATCH)
+        let all: usize = self.steps.iter().map(|step| step.outputs).sum();
+        (SUB_BATCH_VALUES / self.widest()).min(ALL_VALUES / all).clamp(1, SUB_BATCH)
+    }
+
+    /// The same in training: a minibatch where there is batch normalisation, which needs all of it at once.
+    pub(crate) fn training_batch(&self, minibatch: usize) -> usize {
+        if self.has_statistics() {
+            assert!(minibatch > 0, "a minibatch has an example");
+            minibatch
+        } else {
+            self.sub_batch()
+        }
+    }
+
+    /// Whether anything in the network is observed and not learnt, namely by batch normalisation.
+    pub fn has_statistics(&self) -> bool {
+        self.trainable < self.parameters
+    }
+
+    /// Checks that minibatches of this size do not take too much memory. Without batch normalisation they never do.
+    pub fn check_minibatch(&self, minibatch: usize) -> Result<(), SpecError> {
+        let widest = self.widest();
+        if self.has_statistics() && minibatch.saturating_mul(widest) as u64 > MAX_VALUES {
+            return Err(SpecError::Minibatch { minibatch, widest });
+        }
+        Ok(())
+    }
+
+    /// The most values that a step sees or answers with.
+    fn widest(&self) -> usize {
+        self.steps.iter().map(|step| step.inputs.max(step.outputs)).max().unwrap_or(1)
     }
 
     /// Fills `scratch.activations`: the preprocessed inputs, then each step's outputs, for examples `first ..` of a
@@ -357,7 +397,7 @@ impl Network {
     ) {
         assert_eq!(features.width(), self.features(), "rows of another width");
         assert_eq!(features.preprocessing.len(), self.features(), "preprocessing of another width");
-        scratch.make_room(self);
+        scratch.make_room(self, count);
         let inputs = &mut scratch.activations[0][..count * self.features()];
         features.preprocessing.apply(&features.rows, first, inputs);
         self.forward_layers(kernel, scratch, weights, mode, count);
@@ -373,13 +413,25 @@ impl Network {
         count: usize,
     ) {
         assert_eq!(weights.len(), self.parameters, "weights of another network");
-        let Scratch { activations, workspace, buffer, .. } = scratch;
-        let mut means = Means { kernel, workspace, buffer, weights, mode };
+        let Scratch { activations, workspace, buffer, observed, .. } = scratch;
+        let running = &weights[self.trainable..];
+        let mut means = Means { kernel, workspace, buffer, weights, running, observed, mode };
         for (i, step) in self.steps.iter().enumerate() {
             let (before, after) = activations.split_at_mut(i + 1);
             let inputs = &before[i][..count * step.inputs];
-            step.forward(&mut means, inputs, &mut after[0][..count * step.outputs]);
+            let shortcut = self.shortcut(step, before, count);
+            step.forward(&mut means, shortcut, inputs, &mut after[0][..count * step.outputs]);
         }
+    }
+
+    /// What a step takes a shortcut from, if it does.
+    fn shortcut<'a>(&self, step: &Step, activations: &'a [Vec<f32>], count: usize) -> &'a [f32] {
+        let from = step.layer.shortcut_from();
+        from.map_or(&[], |from| &activations[from][..count * self.inputs_of(from)])
+    }
+
+    fn inputs_of(&self, step: usize) -> usize {
+        self.steps[step].inputs
     }
 
     /// Writes the losses of a sub-batch and replaces its outputs by the derivatives of the losses.
@@ -417,19 +469,45 @@ impl Network {
         count: usize,
         gradient: &mut [f32],
     ) {
-        let Scratch { activations, deltas: [delta, input_delta_buffer], workspace, buffer, .. } = scratch;
-        let mut means = Means { kernel, workspace, buffer, weights, mode };
+        let Scratch {
+            activations,
+            deltas: [delta, input_delta_buffer],
+            shortcut_deltas,
+            workspace,
+            buffer,
+            observed,
+            ..
+        } = scratch;
+        let running = &weights[self.trainable..];
+        let mut means = Means { kernel, workspace, buffer, weights, running, observed, mode };
         let answers = count * self.outputs();
         delta[..answers].copy_from_slice(&activations[self.steps.len()][..answers]);
         // Below the first parameters no derivative is needed.
         let lowest = self.steps.iter().position(|step| step.layer.has_parameters()).unwrap_or(0);
+        // The beginnings of the residual blocks that the walk is in, the innermost last.
+        let mut open = [0; MAX_DEPTH];
+        let mut depth = 0;
         for (i, step) in self.steps.iter().enumerate().skip(lowest).rev() {
             let seen = Seen {
                 inputs: &activations[i][..count * step.inputs],
+                shortcut: self.shortcut(step, activations, count),
                 outputs: &activations[i + 1][..count * step.outputs],
             };
-            let input_delta = (i > lowest).then(|| &mut input_delta_buffer[..count * step.inputs]);
-            step.backward(&mut means, seen, &mut delta[..count * step.outputs], gradient, input_delta);
+            let mut shortcut_delta = None;
+            if let Some(from) = step.layer.shortcut_from().filter(|&from| from > lowest) {
+                open[depth] = from;
+                shortcut_delta = Some(&mut shortcut_deltas[depth][..count * self.inputs_of(from)]);
+                depth += 1;
+            }
+            let inputs = (i > lowest).then(|| &mut input_delta_buffer[..count * step.inputs]);
+            let deltas = Deltas { inputs, shortcut: shortcut_delta };
+            step.backward(&mut means, seen, &mut delta[..count * step.outputs], gradient, deltas);
+            while depth > 0 && open[depth - 1] == i {
+                depth -= 1;
+                let through_layers = &mut input_delta_buffer[..count * step.inputs];
+                let through_shortcut = &shortcut_deltas[depth][..count * step.inputs];
+                through_layers.iter_mut().zip(through_shortcut).for_each(|(sum, delta)| *sum += delta);
+            }
             std::mem::swap(delta, input_delta_buffer);
         }
     }
@@ -442,6 +520,10 @@ pub struct Scratch {
     pub(crate) activations: Vec<Vec<f32>>,
     /// Derivatives by a step's outputs and by its inputs, taking turns.
     deltas: [Vec<f32>; 2],
+    /// Derivatives that residual blocks' shortcuts take past their layers, one for each depth of blocks.
+    shortcut_deltas: [Vec<f32>; MAX_DEPTH],
+    /// The statistics of a minibatch, where there is batch normalisation.
+    observed: Vec<f32>,
     workspace: Workspace,
     /// What a single step needs for itself.
     buffer: Vec<f32>,
@@ -457,8 +539,8 @@ impl Scratch {
         Scratch::default()
     }
 
-    pub(crate) fn make_room(&mut self, network: &Network) {
-        let examples = network.sub_batch();
+    /// Makes room for so many examples at a time.
+    pub(crate) fn make_room(&mut self, network: &Network, examples: usize) {
         if self.activations.len() < network.steps.len() + 1 {
             self.activations.resize_with(network.steps.len() + 1, Vec::new);
         }
@@ -470,6 +552,12 @@ impl Scratch {
         for delta in &mut self.deltas {
             grow(delta, examples * widest);
         }
+        for step in &network.steps {
+            let Some(from) = step.layer.shortcut_from() else { continue };
+            // Which depth it will have is seen on the way back; all the same, no shortcut is larger than the largest.
+            self.shortcut_deltas.iter_mut().for_each(|delta| grow(delta, examples * network.inputs_of(from)));
+        }
+        grow(&mut self.observed, network.parameters - network.trainable);
     }
 }
 
@@ -487,7 +575,7 @@ mod tests {
     use crate::examples::{Preprocessing, Rows};
 
     /// Specifications that have every layer, with the number of their features.
-    const NETWORKS: [(&str, usize); 3] = [
+    const NETWORKS: [(&str, usize); 5] = [
         (
             r#"{"layers": [{"kind": "dense", "units": 19, "activation": "leaky-relu"},
             {"kind": "dense", "units": 33, "activation": "gelu"}, {"kind": "dense", "units": 17, "activation": "silu"},
@@ -505,6 +593,18 @@ mod tests {
         (
             r#"{"input": [1, 7, 18], "layers": [{"kind": "conv2d", "channels": 17, "kernel": 4, "activation": "tanh"},
             {"kind": "global-max-pool"}]}"#,
+            126,
+        ),
+        (
+            r#"{"layers": [{"kind": "embedding", "vocabulary": 9, "width": 5}, {"kind": "batch-norm"},
+            {"kind": "residual", "layers": [{"kind": "dropout", "rate": 0.3}, {"kind": "dense", "units": 19}],
+            "shortcut": "projection", "activation": "tanh"}]}"#,
+            13,
+        ),
+        (
+            r#"{"input": [2, 9, 7], "layers": [{"kind": "residual", "shortcut": "projection", "layers": [
+            {"kind": "conv2d", "channels": 17, "kernel": 3, "padding": "same", "stride": 2}, {"kind": "batch-norm"},
+            {"kind": "residual", "layers": [{"kind": "dropout", "rate": 0.5}]}]}]}"#,
             126,
         ),
     ];
@@ -539,7 +639,7 @@ mod tests {
                             kernel,
                             scratch,
                             &weights,
-                            &Pass::new(7),
+                            &Pass { mask_seed: 9, ..Pass::new(3) },
                             &examples,
                             &mut gradient,
                             &mut losses,

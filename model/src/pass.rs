@@ -25,7 +25,6 @@ impl Pass {
 }
 
 /// How a sub-batch goes through the layers.
-#[expect(dead_code, reason = "dropout draws its masks from this")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mode<'a> {
     /// Without dropout, batch normalisation by its running statistics.
@@ -35,7 +34,6 @@ pub(crate) enum Mode<'a> {
 }
 
 /// What the masks of a sub-batch are drawn from.
-#[expect(dead_code, reason = "dropout draws its masks from this")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Masks<'a> {
     pub(crate) seed: u64,
@@ -46,7 +44,6 @@ pub(crate) struct Masks<'a> {
 }
 
 /// The numbers, in the training set, of the examples of a sub-batch.
-#[expect(dead_code, reason = "dropout draws its masks from this")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Numbers<'a> {
     /// The first, then those that follow.
@@ -56,6 +53,14 @@ pub(crate) enum Numbers<'a> {
 }
 
 impl Masks<'_> {
+    /// The number of the example in this row of the sub-batch.
+    pub(crate) fn example(&self, row: usize) -> u64 {
+        match self.examples {
+            Numbers::From(first) => first.wrapping_add(row as u64),
+            Numbers::Picked { first, indices } => first.wrapping_add(u64::from(indices[row])),
+        }
+    }
+
     /// Of the sub-batch of a pass that begins `skipped` examples after the pass itself.
     pub(crate) fn of(pass: &Pass, skipped: usize) -> Masks<'static> {
         let examples = Numbers::From(pass.first_example.wrapping_add(skipped as u64));

@@ -3,8 +3,9 @@
 mod reference;
 
 use model::{
-    Activation, ActivationSpec, Arithmetic, Conv2dSpec, DenseSpec, Examples, Features, LayerSpec, LossSpec,
-    Network, NetworkSpec, Padding, Pass, PoolSpec, Preprocessing, Rows, Scratch, Targets, Task,
+    Activation, ActivationSpec, Arithmetic, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, Examples,
+    Features, LayerSpec, LocalSteps, LossSpec, Network, NetworkSpec, Padding, Pass, PoolSpec, Preprocessing,
+    ResidualSpec, Rows, Scratch, Shortcut, Targets, Task,
 };
 use ndarray::{Array2, ArrayView2};
 use proptest::prelude::*;
@@ -14,6 +15,7 @@ use proptest::prelude::*;
 struct Case {
     network: Network,
     weights: Vec<f32>,
+    pass: Pass,
     preprocessing: Preprocessing,
     rows: Array2<f32>,
     classes: Vec<u16>,
@@ -35,6 +37,11 @@ impl Case {
         Examples { features: Features { rows: Rows::F32(rows), preprocessing: &self.preprocessing }, targets }
     }
 
+    /// The pass for examples from `first` on.
+    fn pass(&self, first: usize) -> Pass {
+        Pass { first_example: self.pass.first_example + first as u64, ..self.pass }
+    }
+
     /// Gradient, losses and correct predictions of examples `first..end`, the gradient added to `gradient`.
     fn add_gradient(
         &self,
@@ -45,12 +52,13 @@ impl Case {
     ) -> (Vec<f32>, u32) {
         let mut losses = vec![f32::NAN; end - first];
         let examples = self.examples(first, end);
+        let pass = self.pass(first);
         let scratch = &mut Scratch::new();
         let correct = self.network.gradient(
             arithmetic,
             scratch,
             &self.weights,
-            &Pass::new(1),
+            &pass,
             &examples,
             gradient,
             &mut losses,
@@ -58,38 +66,48 @@ impl Case {
         (losses, correct)
     }
 
-    /// Each example's loss for `weights`, computed in `f64` straight from the definitions.
-    fn reference_losses(&self, weights: &[f64]) -> Vec<f64> {
-        (0..self.len()).map(|i| self.reference_loss(weights, i)).collect()
+    fn exact_weights(&self) -> Vec<f64> {
+        self.weights.iter().map(|&weight| f64::from(weight)).collect()
     }
 
-    /// Whether no layer normalisation magnifies rounding errors beyond what the tests allow.
-    fn is_well_conditioned(&self) -> bool {
-        let weights: Vec<f64> = self.weights.iter().map(|&w| f64::from(w)).collect();
-        (0..self.len()).all(|i| self.reference_outputs(&weights, i).1 > 0.1)
+    /// The outputs of each minibatch, computed in `f64` straight from the definitions.
+    fn reference(&self, weights: &[f64], training: bool) -> Vec<reference::Outputs> {
+        let preprocessed = |i: usize| {
+            let raw = self.rows.row(i);
+            let columns = raw.iter().zip(&self.preprocessing.offset).zip(&self.preprocessing.scale);
+            columns.map(|((&raw, &offset), &scale)| f64::from((raw - offset) * scale)).collect()
+        };
+        let minibatch = |first: usize| {
+            let end = self.len().min(first + self.pass.minibatch);
+            let rows = (first..end).map(preprocessed).collect();
+            reference::outputs(&self.network, weights, rows, training.then(|| self.pass(first)))
+        };
+        (0..self.len()).step_by(self.pass.minibatch).map(minibatch).collect()
     }
 
-    fn reference_outputs(&self, weights: &[f64], example: usize) -> (Vec<f64>, f64) {
-        let raw = self.rows.row(example);
-        let values = raw
-            .iter()
-            .zip(&self.preprocessing.offset)
-            .zip(&self.preprocessing.scale)
-            .map(|((&raw, &offset), &scale)| f64::from((raw - offset) * scale))
-            .collect();
-        reference::outputs(self.network.spec(), self.network.outputs(), weights, values)
+    /// The same, one row an example.
+    fn reference_rows(&self, weights: &[f64], training: bool) -> Vec<Vec<f64>> {
+        self.reference(weights, training).into_iter().flat_map(|outputs| outputs.rows).collect()
     }
 
-    fn reference_loss(&self, weights: &[f64], example: usize) -> f64 {
-        let network = &self.network;
-        let (values, _) = self.reference_outputs(weights, example);
-        let targets: Vec<f64> = self.numbers.row(example).iter().map(|&t| f64::from(t)).collect();
-        match network.task() {
-            Task::Classes(_) => {
-                reference::loss_of_class(network.spec(), &values, usize::from(self.classes[example]))
+    /// Each example's loss for `weights`, computed in `f64`.
+    fn reference_losses(&self, weights: &[f64], training: bool) -> Vec<f64> {
+        let loss = |(example, values): (usize, Vec<f64>)| {
+            let (spec, targets) = (self.network.spec(), self.numbers.row(example).mapv(f64::from));
+            match self.network.task() {
+                Task::Classes(_) => {
+                    reference::loss_of_class(spec, &values, usize::from(self.classes[example]))
+                }
+                Task::Numbers(_) => reference::loss_of_numbers(spec, &values, &targets.to_vec()),
             }
-            Task::Numbers(_) => reference::loss_of_numbers(network.spec(), &values, &targets),
-        }
+        };
+        self.reference_rows(weights, training).into_iter().enumerate().map(loss).collect()
+    }
+
+    /// Whether no normalisation magnifies rounding errors beyond what the tests allow.
+    fn is_well_conditioned(&self) -> bool {
+        let minibatches = self.reference(&self.exact_weights(), true);
+        minibatches.iter().all(|minibatch| minibatch.smallest_deviation > 0.1)
     }
 }
 
@@ -134,8 +152,30 @@ fn dense_layer() -> impl Strategy<Value = LayerSpec> {
         .prop_map(|(units, activation)| LayerSpec::Dense(DenseSpec { units, activation, initialiser: None }))
 }
 
-/// A layer that may follow an image. Not every one fits every image.
-fn image_layer() -> impl Strategy<Value = LayerSpec> {
+/// A layer that keeps any shape.
+fn anywhere() -> impl Strategy<Value = LayerSpec> {
+    prop_oneof![
+        activation().prop_map(|function| LayerSpec::Activation(ActivationSpec { function })),
+        Just(LayerSpec::LayerNorm),
+        Just(LayerSpec::BatchNorm),
+        (0.0f32..0.9).prop_map(|rate| LayerSpec::Dropout(DropoutSpec { rate })),
+    ]
+}
+
+/// Such a layer, or a residual block of some, perhaps with blocks of its own. Not every block fits what it sees.
+fn perhaps_residual(layer: impl Strategy<Value = LayerSpec> + 'static) -> impl Strategy<Value = LayerSpec> {
+    layer.prop_recursive(2, 8, 3, |inner| {
+        let shortcut = prop::sample::select(vec![Shortcut::Identity, Shortcut::Projection]);
+        (prop::collection::vec(inner, 1..4), shortcut, activation()).prop_map(
+            |(layers, shortcut, activation)| {
+                LayerSpec::Residual(ResidualSpec { layers, shortcut, activation })
+            },
+        )
+    })
+}
+
+/// A layer other than a residual block that may follow an image. Not every one fits every image.
+fn simple_image_layer() -> impl Strategy<Value = LayerSpec> {
     let padding = prop_oneof![Just(Padding::Valid), Just(Padding::Same), (0u32..3).prop_map(Padding::Number)];
     let conv2d = (1u32..5, 1u32..5, 1u32..4, padding, 1u32..3, activation()).prop_map(
         |(channels, kernel, stride, padding, groups, activation)| {
@@ -157,9 +197,12 @@ fn image_layer() -> impl Strategy<Value = LayerSpec> {
         4 => conv2d,
         1 => pool().prop_map(LayerSpec::MaxPool),
         1 => pool().prop_map(LayerSpec::AveragePool),
-        1 => Just(LayerSpec::LayerNorm),
-        1 => activation().prop_map(|function| LayerSpec::Activation(ActivationSpec { function })),
+        2 => anywhere(),
     ]
+}
+
+fn image_layer() -> impl Strategy<Value = LayerSpec> {
+    perhaps_residual(simple_image_layer())
 }
 
 /// A layer that makes a vector of an image, if any does before a dense layer.
@@ -173,12 +216,16 @@ fn vector_layer() -> impl Strategy<Value = Option<LayerSpec>> {
 
 /// A random composition of layers for vectors, with the number of features.
 fn dense_network() -> impl Strategy<Value = (Network, usize)> {
-    let activation = activation().prop_map(|function| LayerSpec::Activation(ActivationSpec { function }));
-    let layer = prop_oneof![4 => dense_layer(), 1 => activation, 1 => Just(LayerSpec::LayerNorm)];
-    (prop::collection::vec(layer, 0..4), objective(), 1usize..9).prop_map(
-        |(layers, (task, spec), features)| {
-            let spec = NetworkSpec { layers, ..spec };
-            (Network::new(&spec, features, task).expect("a valid network"), features)
+    let layer = perhaps_residual(prop_oneof![4 => dense_layer(), 3 => anywhere()]);
+    let embedding = (1u32..6, 1u32..4).prop_map(|(vocabulary, width)| {
+        LayerSpec::Embedding(EmbeddingSpec { vocabulary, width, initialiser: None })
+    });
+    let first = prop_oneof![3 => Just(None), 1 => embedding.prop_map(Some)];
+    (first, prop::collection::vec(layer, 0..4), objective(), 1usize..9).prop_filter_map(
+        "the blocks must fit",
+        |(first, layers, (task, spec), features)| {
+            let spec = NetworkSpec { layers: first.into_iter().chain(layers).collect(), ..spec };
+            Network::new(&spec, features, task).ok().map(|network| (network, features))
         },
     )
 }
@@ -201,31 +248,50 @@ fn image_network() -> impl Strategy<Value = (Network, usize)> {
 
 fn case(max_examples: usize) -> impl Strategy<Value = Case> {
     let network = prop_oneof![dense_network(), image_network()];
-    (network, 1..=max_examples, any::<u64>()).prop_flat_map(|((network, features), examples, seed)| {
-        let columns = network.outputs();
-        let numbers = |count: usize| prop::collection::vec(-2.0f32..2.0, count);
-        (
-            numbers(examples * features),
-            prop::collection::vec(0..columns as u16, examples),
-            numbers(examples * columns),
-            numbers(features),
-            numbers(network.parameters()),
-        )
-            .prop_map(move |(rows, classes, targets, offset, noise)| {
-                // Initial weights alone would leave the biases at zero.
-                let weights = network.initialise(seed);
-                let weights =
-                    weights.iter().zip(&noise).map(|(weight, noise)| weight + 0.2 * noise).collect();
-                Case {
-                    network: network.clone(),
-                    weights,
-                    preprocessing: Preprocessing { offset, scale: vec![0.75; features] },
-                    rows: Array2::from_shape_vec((examples, features), rows).expect("a row an example"),
-                    classes,
-                    numbers: Array2::from_shape_vec((examples, columns), targets).expect("a row an example"),
-                }
-            })
-    })
+    let pass = (1usize..6, any::<u64>(), any::<u64>(), 0..u64::MAX / 2).prop_map(
+        |(minibatch, mask_seed, mask_epoch, first_example)| Pass {
+            minibatch,
+            mask_seed,
+            mask_epoch,
+            first_example,
+        },
+    );
+    (network, 1..=max_examples, any::<u64>(), pass).prop_flat_map(
+        |((network, features), examples, seed, pass)| {
+            let columns = network.outputs();
+            let numbers = |count: usize| prop::collection::vec(-2.0f32..2.0, count);
+            (
+                numbers(examples * features),
+                prop::collection::vec(0..columns as u16, examples),
+                numbers(examples * columns),
+                numbers(features),
+                numbers(network.parameters()),
+            )
+                .prop_map(move |(mut rows, classes, targets, offset, noise)| {
+                    // Initial weights alone would leave the biases at zero.
+                    let weights = network.initialise(seed);
+                    let weights =
+                        weights.iter().zip(&noise).map(|(weight, noise)| weight + 0.2 * noise).collect();
+                    let mut preprocessing = Preprocessing { offset, scale: vec![0.75; features] };
+                    if let Some(LayerSpec::Embedding(embedding)) = network.spec().layers.first() {
+                        let integer =
+                            |value: f32| ((value + 2.0) / 4.0 * embedding.vocabulary as f32).floor();
+                        rows.iter_mut().for_each(|value| *value = integer(*value));
+                        preprocessing = Preprocessing::identity(features);
+                    }
+                    Case {
+                        network: network.clone(),
+                        weights,
+                        pass,
+                        preprocessing,
+                        rows: Array2::from_shape_vec((examples, features), rows).expect("a row an example"),
+                        classes,
+                        numbers: Array2::from_shape_vec((examples, columns), targets)
+                            .expect("a row an example"),
+                    }
+                })
+        },
+    )
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -238,8 +304,9 @@ proptest! {
     #[test]
     fn losses_and_gradient_agree_with_finite_differences(case in case(6)) {
         prop_assume!(case.is_well_conditioned());
-        let weights: Vec<f64> = case.weights.iter().map(|&w| f64::from(w)).collect();
-        let wanted = case.reference_losses(&weights);
+        let weights = case.exact_weights();
+        let wanted = case.reference_losses(&weights, true);
+        let trainable = case.network.trainable();
         for arithmetic in Arithmetic::ALL {
             let mut gradient = vec![0.0; case.weights.len()];
             let (losses, _) = case.add_gradient(arithmetic, 0, case.len(), &mut gradient);
@@ -247,11 +314,11 @@ proptest! {
                 prop_assert!((f64::from(*loss) - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()), "{loss} and not {wanted}");
             }
             let middle: f64 = wanted.iter().sum();
-            for (i, &got) in gradient.iter().enumerate() {
+            for (i, &got) in gradient[..trainable].iter().enumerate() {
                 let at = |step: f64| -> f64 {
                     let mut moved = weights.clone();
                     moved[i] += step;
-                    case.reference_losses(&moved).iter().sum()
+                    case.reference_losses(&moved, true).iter().sum()
                 };
                 // At the kink of a relu the derivatives from the two sides differ; any between them will do.
                 let step = 1e-6;
@@ -260,15 +327,24 @@ proptest! {
                 let allowed = left.min(right) - tolerance..=left.max(right) + tolerance;
                 prop_assert!(allowed.contains(&f64::from(got)), "{}: {got} is not in {allowed:?}", i);
             }
+            let mut wanted = vec![0.0; case.network.parameters() - trainable];
+            for minibatch in case.reference(&weights, true) {
+                wanted.iter_mut().zip(minibatch.statistics).for_each(|(sum, statistic)| *sum += statistic);
+            }
+            for (got, wanted) in gradient[trainable..].iter().zip(wanted) {
+                prop_assert!((f64::from(*got) - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()), "{got} and not {wanted}");
+            }
         }
     }
 
     #[test]
     fn parts_of_the_examples_add_up_to_the_same_bits(case in case(12), cut in 0usize..12) {
+        let cut = cut.min(case.len());
+        // Batch normalisation needs its minibatches whole.
+        let cut = if case.network.has_statistics() { cut - cut % case.pass.minibatch } else { cut };
         for arithmetic in Arithmetic::ALL {
             let mut whole = vec![0.0; case.weights.len()];
             let (losses, correct) = case.add_gradient(arithmetic, 0, case.len(), &mut whole);
-            let cut = cut.min(case.len());
             let mut parts = vec![0.0; case.weights.len()];
             let (mut part_losses, first) = case.add_gradient(arithmetic, 0, cut, &mut parts);
             let (rest, second) = case.add_gradient(arithmetic, cut, case.len(), &mut parts);
@@ -280,25 +356,60 @@ proptest! {
     }
 
     #[test]
-    fn evaluate_and_predict_agree_with_the_gradient_pass(case in case(6)) {
-        prop_assume!(case.is_well_conditioned());
+    fn losses_in_training_are_those_of_the_gradient_pass(case in case(6)) {
         let examples = case.examples(0, case.len());
         for arithmetic in Arithmetic::ALL {
             let mut gradient = vec![0.0; case.weights.len()];
-            let (losses, correct) = case.add_gradient(arithmetic, 0, case.len(), &mut gradient);
-            let scratch = &mut Scratch::new();
-            let mut evaluated = vec![0.0; case.len()];
-            let evaluated_correct =
-                case.network.evaluate(arithmetic, scratch, &case.weights, &examples, &mut evaluated);
-            prop_assert_eq!(bits(&losses), bits(&evaluated));
-            prop_assert_eq!(correct, evaluated_correct);
+            let (losses, _) = case.add_gradient(arithmetic, 0, case.len(), &mut gradient);
+            let (scratch, mut alone) = (&mut Scratch::new(), vec![0.0; case.len()]);
+            case.network.training_losses(arithmetic, scratch, &case.weights, &case.pass, &examples, &mut alone);
+            prop_assert_eq!(bits(&losses), bits(&alone));
+        }
+    }
 
-            let exact: Vec<f64> = case.weights.iter().map(|&w| f64::from(w)).collect();
+    #[test]
+    fn a_local_step_goes_down_the_gradient_and_tells_the_statistics(case in case(6)) {
+        let examples = case.examples(0, case.len());
+        let pass = Pass { minibatch: case.len(), ..case.pass };
+        let order: Vec<u32> = (0..case.len() as u32).collect();
+        let steps = LocalSteps { order: &order, minibatch: case.len(), learning_rate: 0.1, pass };
+        let scratch = &mut Scratch::new();
+        let (network, portable) = (&case.network, Arithmetic::Portable);
+        let (mut gradient, mut losses) = (vec![0.0; case.weights.len()], vec![0.0; case.len()]);
+        network.gradient(portable, scratch, &case.weights, &pass, &examples, &mut gradient, &mut losses);
+        let (learnt, tail) = gradient.split_at(network.trainable());
+        let (mut weights, mut local_losses) = (case.weights.clone(), vec![0.0; case.len()]);
+        let mut statistics = vec![0.0; tail.len()];
+        network.local_steps(
+            portable, scratch, &mut weights, &steps, &[examples], &mut local_losses, &mut statistics,
+        );
+        let factor = -(0.1 / case.len() as f32);
+        let mut wanted = case.weights.clone();
+        wanted.iter_mut().zip(learnt).for_each(|(weight, gradient)| *weight += factor * gradient);
+        prop_assert_eq!(bits(&weights), bits(&wanted));
+        prop_assert_eq!(bits(&local_losses), bits(&losses));
+        prop_assert_eq!(bits(&statistics), bits(tail));
+    }
+
+    #[test]
+    fn evaluate_and_predict_agree_with_the_definitions(case in case(6)) {
+        prop_assume!(case.is_well_conditioned());
+        let examples = case.examples(0, case.len());
+        let exact = case.exact_weights();
+        let (wanted_losses, wanted_rows) = (case.reference_losses(&exact, false), case.reference_rows(&exact, false));
+        for arithmetic in Arithmetic::ALL {
+            let scratch = &mut Scratch::new();
+            let mut losses = vec![0.0; case.len()];
+            case.network.evaluate(arithmetic, scratch, &case.weights, &examples, &mut losses);
+            for (loss, wanted) in losses.iter().zip(&wanted_losses) {
+                prop_assert!((f64::from(*loss) - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()), "{loss} and not {wanted}");
+            }
+
             let width = case.network.outputs();
             let mut outputs = vec![0.0; case.len() * width];
             case.network.predict(arithmetic, scratch, &case.weights, &examples.features, &mut outputs);
-            for (i, row) in outputs.chunks_exact(width).enumerate() {
-                let wanted = reference::predictions(case.network.spec(), case.reference_outputs(&exact, i).0);
+            for (row, wanted) in outputs.chunks_exact(width).zip(&wanted_rows) {
+                let wanted = reference::predictions(case.network.spec(), wanted.clone());
                 for (answer, wanted) in row.iter().zip(wanted) {
                     prop_assert!((f64::from(*answer) - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()));
                 }

@@ -1,8 +1,8 @@
 //! What people write to describe networks: what is accepted, and what the answer is where it is not.
 
 use model::{
-    Activation, DenseSpec, Initialiser, LayerSpec, LossSpec, MAX_LAYERS, Network, NetworkSpec, ParameterKind,
-    Shape, SpecError, Task, weights_digest,
+    Activation, DenseSpec, Initialiser, LayerSpec, LossSpec, MAX_DEPTH, MAX_LAYERS, Network, NetworkSpec,
+    ParameterKind, ResidualSpec, Shape, Shortcut, SpecError, Task, weights_digest,
 };
 
 fn dense(units: u32, activation: Activation) -> LayerSpec {
@@ -52,8 +52,8 @@ fn mistakes_are_named() {
         "unknown activation \"swish\": use relu, leaky-relu, tanh, sigmoid, gelu, silu, softplus or none"
     );
     assert_eq!(
-        shorthand(&format!("mlp:{}", ["1"; 65].join(","))),
-        "65 hidden layers are too many: use at most 64"
+        shorthand(&format!("mlp:{}", ["1"; 257].join(","))),
+        "257 hidden layers are too many: use at most 256"
     );
 
     let json = |text: &str| NetworkSpec::from_json(text).unwrap_err().to_string();
@@ -234,6 +234,51 @@ fn layers_that_do_not_fit_are_named_with_their_shapes() {
             "layer 1: 3321121210368 values for each example are more than 67108864; use fewer channels, a smaller \
              window or a larger stride",
         ),
+        (
+            image,
+            r#"{"kind": "residual", "layers": [{"kind": "conv2d", "channels": 3, "kernel": 3}]}"#.to_owned(),
+            "layer 1: the block makes 3x2x3 of 3x4x5, which cannot be added to each other; write shortcut = \
+             \"projection\"",
+        ),
+        (
+            image,
+            r#"{"kind": "residual", "shortcut": "projection", "layers": [
+                {"kind": "conv2d", "channels": 3, "kernel": 2}]}"#.to_owned(),
+            "layer 1: the block makes 3x3x4 of 3x4x5, which no stride of the shortcut does, too; give its convolutions \
+             padding = \"same\"",
+        ),
+        (
+            image,
+            r#"{"kind": "layer-norm"}, {"kind": "residual", "layers": [{"kind": "flatten"}, {"kind": "max-pool", "size": 2}]}"#
+                .to_owned(),
+            "layer 2.2: pooling needs an image but gets 60 values without an arrangement; write input = [channels, \
+             height, width], and put dense, global and flatten layers after it",
+        ),
+        (
+            image,
+            r#"{"kind": "residual", "layers": []}"#.to_owned(),
+            "layer 1: a residual block needs at least one layer",
+        ),
+        (
+            None,
+            r#"{"kind": "dropout", "rate": 1}"#.to_owned(),
+            "layer 1: rate = 1 does not work; use 0 to 0.9999, for example 0.5",
+        ),
+        (
+            None,
+            r#"{"kind": "dropout", "rate": -0.1}"#.to_owned(),
+            "layer 1: rate = -0.1 does not work; use 0 to 0.9999, for example 0.5",
+        ),
+        (
+            None,
+            r#"{"kind": "dropout", "rate": 0.5}, {"kind": "embedding", "vocabulary": 5, "width": 2}"#.to_owned(),
+            "layer 2: an embedding can only be the first layer, because it looks the columns of the data up",
+        ),
+        (
+            None,
+            r#"{"kind": "embedding", "vocabulary": 0, "width": 2}"#.to_owned(),
+            "layer 1: vocabulary = 0 does not work; use 1 to 1048576",
+        ),
     ] {
         assert_eq!(answer(input, &layers), wanted);
     }
@@ -259,8 +304,8 @@ fn convolutional_shorthands() {
     let message = |text: &str| NetworkSpec::from_shorthand(text).unwrap_err().to_string();
     assert_eq!(message("cnn:8,x"), "layer 3: \"x\" is not a number of channels; write for example cnn:8,16");
     assert_eq!(
-        message(&format!("cnn:{}", ["1"; 33].join(","))),
-        "66 hidden layers are too many: use at most 64"
+        message(&format!("cnn:{}", ["1"; 129].join(","))),
+        "258 hidden layers are too many: use at most 256"
     );
 }
 
@@ -295,6 +340,90 @@ fn too_many_layers_are_refused_in_every_form() {
         NetworkSpec { layers: vec![dense(1, Activation::Relu); MAX_LAYERS + 1], ..NetworkSpec::default() };
     let refused = Err(SpecError::TooManyLayers { layers: MAX_LAYERS + 1 });
     assert_eq!(Network::new(&spec, 1, Task::Classes(2)).map(|_| ()), refused);
+
+    let layers = vec![dense(1, Activation::Relu); MAX_LAYERS];
+    let (shortcut, activation) = (Shortcut::Identity, Activation::None);
+    let block = LayerSpec::Residual(ResidualSpec { layers, shortcut, activation });
+    let spec = NetworkSpec { layers: vec![block], ..NetworkSpec::default() };
+    assert_eq!(Network::new(&spec, 1, Task::Classes(2)).map(|_| ()), refused);
+}
+
+#[test]
+fn residual_blocks_go_only_so_deep() {
+    let nested = |depth: usize| {
+        let block = |inner| {
+            let (layers, shortcut, activation) = (vec![inner], Shortcut::Identity, Activation::None);
+            LayerSpec::Residual(ResidualSpec { layers, shortcut, activation })
+        };
+        let layers = vec![(0..depth).fold(dense(3, Activation::Relu), |inner, _| block(inner))];
+        let spec = NetworkSpec { layers, ..NetworkSpec::default() };
+        assert_eq!(NetworkSpec::from_json(&spec.to_json()).as_ref(), Ok(&spec));
+        Network::new(&spec, 3, Task::Classes(2)).map(|network| network.layout()[0].name.clone())
+    };
+    assert_eq!(nested(MAX_DEPTH).unwrap(), "layers.0.body.0.body.0.body.0.body.0.weight");
+    assert_eq!(
+        nested(MAX_DEPTH + 1).unwrap_err().to_string(),
+        "layer 1.1.1.1.1: residual blocks go at most 4 deep into each other"
+    );
+    // The parser has a limit of its own, before the stack ends.
+    let deep = format!(r#"{{"layers":[{}"#, r#"{"kind":"residual","layers":["#.repeat(5000));
+    assert!(NetworkSpec::from_json(&deep).is_err());
+}
+
+/// The names, shapes and places of a residual network's parameters: what is learnt first, then what is observed.
+#[test]
+fn statistics_lie_behind_all_that_is_learnt() {
+    use ParameterKind::{Bias, Gain, Statistic, Weight};
+    let spec = NetworkSpec::from_json(
+        r#"{"input": [1, 4, 4], "layers": [{"kind": "batch-norm"}, {"kind": "residual", "shortcut": "projection", "layers":
+            [{"kind": "conv2d", "channels": 2, "kernel": 3, "stride": 2, "padding": "same"}, {"kind": "batch-norm"}]}]}"#,
+    )
+    .unwrap();
+    let network = Network::new(&spec, 16, Task::Numbers(1)).unwrap();
+    let blocks: Vec<_> = network
+        .layout()
+        .iter()
+        .map(|block| (block.name.as_str(), block.shape.clone(), block.range.clone(), block.kind))
+        .collect();
+    assert_eq!(
+        blocks,
+        [
+            ("layers.0.gain", vec![1], 0..1, Gain),
+            ("layers.0.bias", vec![1], 1..2, Bias),
+            ("layers.1.body.0.weight", vec![2, 1, 3, 3], 2..20, Weight),
+            ("layers.1.body.0.bias", vec![2], 20..22, Bias),
+            ("layers.1.body.1.gain", vec![2], 22..24, Gain),
+            ("layers.1.body.1.bias", vec![2], 24..26, Bias),
+            ("layers.1.shortcut.weight", vec![2, 1, 1, 1], 26..28, Weight),
+            ("layers.1.shortcut.bias", vec![2], 28..30, Bias),
+            ("layers.2.weight", vec![8, 1], 30..38, Weight),
+            ("layers.2.bias", vec![1], 38..39, Bias),
+            ("layers.0.running_mean", vec![1], 39..40, Statistic),
+            ("layers.0.running_variance", vec![1], 40..41, Statistic),
+            ("layers.1.body.1.running_mean", vec![2], 41..43, Statistic),
+            ("layers.1.body.1.running_variance", vec![2], 43..45, Statistic),
+        ]
+    );
+    assert_eq!((network.trainable(), network.parameters()), (39, 45));
+    assert_eq!(network.initialise(1)[39..], [0.0, 1.0, 0.0, 0.0, 1.0, 1.0]);
+    assert_eq!(network.shapes().last(), Some(&Shape::Vector(1)));
+}
+
+/// A minibatch goes through batch normalisation at once, so its size is a matter of memory.
+#[test]
+fn minibatches_of_batch_normalisation_have_a_limit() {
+    let network = |layers: &str| {
+        let spec = NetworkSpec::from_json(&format!(r#"{{"layers": [{layers}]}}"#)).unwrap();
+        Network::new(&spec, 1024, Task::Classes(2)).unwrap()
+    };
+    assert_eq!(network("").check_minibatch(usize::MAX), Ok(()));
+    let normalised = network(r#"{"kind": "batch-norm"}"#);
+    assert_eq!(normalised.check_minibatch(1 << 16), Ok(()));
+    assert_eq!(
+        normalised.check_minibatch((1 << 16) + 1).unwrap_err().to_string(),
+        "batch normalisation needs a minibatch at once: 65537 examples of up to 1024 values are more than 67108864 \
+         values; use a smaller minibatch"
+    );
 }
 
 #[test]

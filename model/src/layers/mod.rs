@@ -1,19 +1,27 @@
 //! The layers: each file holds a layer's forward beside its backward.
 
 pub(crate) mod activation;
+pub(crate) mod batch_norm;
 pub(crate) mod conv2d;
 pub(crate) mod dense;
+pub(crate) mod dropout;
+pub(crate) mod embedding;
 pub(crate) mod layer_norm;
 pub(crate) mod pool;
+pub(crate) mod residual;
 pub(crate) mod window;
 
 use crate::kernels::{Kernel, Workspace};
 use crate::pass::Mode;
 use crate::spec::Activation;
+use batch_norm::BatchNorm;
 use conv2d::Conv2d;
 use dense::Dense;
+use dropout::Dropout;
+use embedding::Embedding;
 use layer_norm::LayerNorm;
 use pool::Pool;
+use residual::Sum;
 
 /// One step of a compiled network, from `inputs` values an example to `outputs` values.
 #[derive(Clone, Debug)]
@@ -29,7 +37,12 @@ pub(crate) enum Layer {
     Dense(Dense),
     Conv2d(Conv2d),
     LayerNorm(LayerNorm),
+    BatchNorm(BatchNorm),
+    Embedding(Embedding),
     Pool(Pool),
+    Dropout(Dropout),
+    /// The end of a residual block.
+    Sum(Sum),
     /// One function for every value.
     Activation(Activation),
 }
@@ -42,7 +55,10 @@ pub(crate) struct Means<'a> {
     pub(crate) buffer: &'a mut Vec<f32>,
     /// The whole flat vector.
     pub(crate) weights: &'a [f32],
-    #[expect(dead_code, reason = "dropout and batch normalisation ask for it")]
+    /// The tail of it: running statistics.
+    pub(crate) running: &'a [f32],
+    /// The statistics of the minibatch that is going through, in the places of the running ones.
+    pub(crate) observed: &'a mut [f32],
     pub(crate) mode: Mode<'a>,
 }
 
@@ -50,14 +66,37 @@ pub(crate) struct Means<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Seen<'a> {
     pub(crate) inputs: &'a [f32],
+    /// What the first step of a residual block saw, for the block's [`Sum`]; empty for all others.
+    pub(crate) shortcut: &'a [f32],
     pub(crate) outputs: &'a [f32],
+}
+
+/// Where a step writes derivatives, if they are wanted.
+pub(crate) struct Deltas<'a> {
+    /// By its inputs.
+    pub(crate) inputs: Option<&'a mut [f32]>,
+    /// By [`Seen::shortcut`].
+    pub(crate) shortcut: Option<&'a mut [f32]>,
 }
 
 impl Layer {
     pub(crate) fn has_parameters(&self) -> bool {
         match self {
-            Layer::Dense(_) | Layer::Conv2d(_) | Layer::LayerNorm(_) => true,
-            Layer::Pool(_) | Layer::Activation(_) => false,
+            Layer::Dense(_)
+            | Layer::Conv2d(_)
+            | Layer::LayerNorm(_)
+            | Layer::BatchNorm(_)
+            | Layer::Embedding(_) => true,
+            Layer::Sum(sum) => sum.projection.is_some(),
+            Layer::Pool(_) | Layer::Dropout(_) | Layer::Activation(_) => false,
+        }
+    }
+
+    /// The step whose inputs this layer takes a shortcut from.
+    pub(crate) fn shortcut_from(&self) -> Option<usize> {
+        match self {
+            Layer::Sum(sum) => Some(sum.from),
+            _ => None,
         }
     }
 }
@@ -72,12 +111,22 @@ impl Means<'_> {
 }
 
 impl Step {
-    /// Writes the outputs of all the examples in `inputs`.
-    pub(crate) fn forward(&self, means: &mut Means<'_>, inputs: &[f32], outputs: &mut [f32]) {
+    /// Writes the outputs of all the examples in `inputs`. `shortcut` is as in [`Seen`].
+    pub(crate) fn forward(
+        &self,
+        means: &mut Means<'_>,
+        shortcut: &[f32],
+        inputs: &[f32],
+        outputs: &mut [f32],
+    ) {
         match &self.layer {
             Layer::Dense(dense) => dense.forward(means, inputs, outputs),
             Layer::Conv2d(conv2d) => conv2d.forward(means, inputs, outputs),
             Layer::LayerNorm(layer_norm) => layer_norm.forward(means, inputs, outputs),
+            Layer::BatchNorm(batch_norm) => batch_norm.forward(means, inputs, outputs),
+            Layer::Embedding(embedding) => embedding.forward(means, inputs, outputs),
+            Layer::Dropout(dropout) => dropout.apply(means, inputs, outputs),
+            Layer::Sum(sum) => sum.forward(means, shortcut, inputs, outputs),
             Layer::Pool(pool) => pool.forward(inputs, outputs),
             Layer::Activation(activation) => {
                 outputs.copy_from_slice(inputs);
@@ -87,20 +136,34 @@ impl Step {
     }
 
     /// Adds the derivatives by the step's parameters to `gradient` (the whole flat vector), each element going over
-    /// increasing examples, and writes the derivatives by the inputs to `input_delta`, if given. On entry `delta` holds
-    /// the derivatives by the outputs; on return it is used up.
+    /// increasing examples, and writes the derivatives by the inputs to `deltas`, if wanted. On entry `delta` holds the
+    /// derivatives by the outputs; on return it is used up.
     pub(crate) fn backward(
         &self,
         means: &mut Means<'_>,
         seen: Seen<'_>,
         delta: &mut [f32],
         gradient: &mut [f32],
-        input_delta: Option<&mut [f32]>,
+        deltas: Deltas<'_>,
     ) {
+        let input_delta = deltas.inputs;
         match &self.layer {
             Layer::Dense(dense) => dense.backward(means, seen, delta, gradient, input_delta),
             Layer::Conv2d(conv2d) => conv2d.backward(means, seen, delta, gradient, input_delta),
             Layer::LayerNorm(layer_norm) => layer_norm.backward(means, seen, delta, gradient, input_delta),
+            Layer::BatchNorm(batch_norm) => batch_norm.backward(means, seen, delta, gradient, input_delta),
+            Layer::Embedding(embedding) => embedding.backward(seen.inputs, delta, gradient),
+            Layer::Dropout(dropout) => {
+                if let Some(input_delta) = input_delta {
+                    dropout.apply(means, delta, input_delta);
+                }
+            }
+            Layer::Sum(sum) => {
+                if let Some(input_delta) = input_delta {
+                    input_delta.copy_from_slice(delta);
+                }
+                sum.backward(means, seen, delta, gradient, deltas.shortcut);
+            }
             Layer::Pool(pool) => {
                 if let Some(input_delta) = input_delta {
                     pool.backward(seen, delta, input_delta);

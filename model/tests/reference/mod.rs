@@ -1,24 +1,45 @@
 //! The network written out in `f64`, straight from the definitions and with nothing shared with the product.
 
-use model::{Activation, Conv2dSpec, LayerSpec, LossSpec, NetworkSpec, Padding, PoolSpec};
+use model::{
+    Activation, Conv2dSpec, DropoutSpec, EmbeddingSpec, LayerSpec, LossSpec, Network, NetworkSpec, Padding,
+    Pass, PoolSpec, ResidualSpec, Shortcut,
+};
 
-/// The outputs for one example's preprocessed `values`, and the smallest standard deviation that a layer normalisation
-/// divided by: where that is tiny, so is the precision of `f32`. `weights` is the flat vector, of which the output layer
-/// gets `columns` units.
+/// What a network makes of some examples.
+pub(crate) struct Outputs {
+    /// One row an example.
+    pub(crate) rows: Vec<Vec<f64>>,
+    /// The means and unbiased variances that batch normalisations saw, in the order of the parameters.
+    pub(crate) statistics: Vec<f64>,
+    /// The smallest standard deviation that a normalisation divided by: where that is tiny, so is the precision of `f32`.
+    pub(crate) smallest_deviation: f64,
+}
+
+/// The outputs for preprocessed `rows`: in training they are one minibatch, whose first example has the number that the
+/// pass says; otherwise in inference. `weights` is the flat vector.
 pub(crate) fn outputs(
-    spec: &NetworkSpec,
-    columns: usize,
+    network: &Network,
     weights: &[f64],
-    values: Vec<f64>,
-) -> (Vec<f64>, f64) {
+    rows: Vec<Vec<f64>>,
+    training: Option<Pass>,
+) -> Outputs {
+    let spec = network.spec();
     let image = spec.input.unwrap_or([1, 1, 0]).map(|size| size as usize);
-    let mut walk = Walk { values, image, weights, smallest_deviation: f64::INFINITY };
-    for layer in &spec.layers {
-        walk.layer(layer);
-    }
-    walk.dense(columns, Activation::None);
-    assert!(walk.weights.is_empty(), "every parameter is used once");
-    (walk.values, walk.smallest_deviation)
+    let (weights, statistics) = weights.split_at(network.trainable());
+    let mut walk = Walk {
+        rows,
+        image,
+        weights,
+        statistics,
+        training,
+        dropouts: 0,
+        observed: Vec::new(),
+        smallest_deviation: f64::INFINITY,
+    };
+    walk.layers(&spec.layers);
+    walk.dense(network.outputs(), Activation::None);
+    assert!(walk.weights.is_empty() && walk.statistics.is_empty(), "every parameter is used once");
+    Outputs { rows: walk.rows, statistics: walk.observed, smallest_deviation: walk.smallest_deviation }
 }
 
 /// What the network answers where the output layer gives `values`: probabilities, or the numbers themselves.
@@ -58,16 +79,24 @@ pub(crate) fn loss_of_numbers(spec: &NetworkSpec, values: &[f64], targets: &[f64
 }
 
 struct Walk<'a> {
-    /// What the last layer answered.
-    values: Vec<f64>,
-    /// Channels, height and width of the values, where they are an image.
+    /// What the last layer answered, one row an example.
+    rows: Vec<Vec<f64>>,
+    /// Channels, height and width of a row, where it is an image.
     image: [usize; 3],
     /// The parameters of the layers to come.
     weights: &'a [f64],
+    statistics: &'a [f64],
+    training: Option<Pass>,
+    dropouts: u32,
+    observed: Vec<f64>,
     smallest_deviation: f64,
 }
 
 impl<'a> Walk<'a> {
+    fn layers(&mut self, layers: &[LayerSpec]) {
+        layers.iter().for_each(|layer| self.layer(layer));
+    }
+
     fn layer(&mut self, layer: &LayerSpec) {
         match layer {
             LayerSpec::Dense(dense) => self.dense(dense.units as usize, dense.activation),
@@ -77,20 +106,21 @@ impl<'a> Walk<'a> {
             LayerSpec::GlobalMaxPool => self.global_pool(largest),
             LayerSpec::GlobalAveragePool => self.global_pool(mean),
             LayerSpec::LayerNorm => self.layer_norm(),
-            LayerSpec::Flatten => {}
-            LayerSpec::Activation(spec) => {
-                self.values.iter_mut().for_each(|value| *value = activate(spec.function, *value));
-            }
+            LayerSpec::BatchNorm => self.batch_norm(),
+            LayerSpec::Dropout(dropout) => self.dropout(dropout),
+            LayerSpec::Flatten => self.image = [1, 1, 0],
+            LayerSpec::Activation(spec) => self.activate(spec.function),
+            LayerSpec::Residual(residual) => self.residual(residual),
+            LayerSpec::Embedding(embedding) => self.embedding(embedding),
         }
     }
 
-    /// The value at a place of the image, or the padding around it.
-    fn at(&self, channel: usize, y: i64, x: i64) -> f64 {
-        let [_, height, width] = self.image;
-        if y < 0 || x < 0 || y >= height as i64 || x >= width as i64 {
-            return 0.0;
-        }
-        self.values[(channel * height + y as usize) * width + x as usize]
+    fn activate(&mut self, activation: Activation) {
+        self.rows.iter_mut().flatten().for_each(|value| *value = activate(activation, *value));
+    }
+
+    fn width(&self) -> usize {
+        self.rows[0].len()
     }
 
     fn conv2d(&mut self, spec: &Conv2dSpec) {
@@ -110,70 +140,176 @@ impl<'a> Walk<'a> {
         let inputs = channels_in / groups;
         let weight = self.take(channels * inputs * size * size);
         let bias = self.take(channels);
-        let mut values = Vec::new();
-        for (channel, &bias) in bias.iter().enumerate() {
-            let group = channel / (channels / groups);
-            for i in 0..rows {
-                for j in 0..columns {
-                    let mut sum = bias;
-                    for input in 0..inputs {
-                        for a in 0..size {
-                            for b in 0..size {
-                                let (y, x) = ((i * stride + a) as i64 - top, (j * stride + b) as i64 - left);
-                                let tap = ((channel * inputs + input) * size + a) * size + b;
-                                sum += weight[tap] * self.at(group * inputs + input, y, x);
+        for example in &mut self.rows {
+            let mut values = Vec::new();
+            for (channel, &bias) in bias.iter().enumerate() {
+                let group = channel / (channels / groups);
+                for i in 0..rows {
+                    for j in 0..columns {
+                        let mut sum = bias;
+                        for input in 0..inputs {
+                            for a in 0..size {
+                                for b in 0..size {
+                                    let place =
+                                        ((i * stride + a) as i64 - top, (j * stride + b) as i64 - left);
+                                    let tap = ((channel * inputs + input) * size + a) * size + b;
+                                    sum +=
+                                        weight[tap] * at(example, self.image, group * inputs + input, place);
+                                }
                             }
                         }
+                        values.push(activate(spec.activation, sum));
                     }
-                    values.push(activate(spec.activation, sum));
                 }
             }
+            *example = values;
         }
-        (self.values, self.image) = (values, [channels, rows, columns]);
+        self.image = [channels, rows, columns];
     }
 
     fn pool(&mut self, spec: &PoolSpec, pooled: fn(&[f64]) -> f64) {
         let [channels, height, width] = self.image;
         let (size, stride) = (spec.size as usize, spec.stride.unwrap_or(spec.size) as usize);
         let (rows, columns) = ((height - size) / stride + 1, (width - size) / stride + 1);
-        let mut values = Vec::new();
-        for channel in 0..channels {
-            for i in 0..rows {
-                for j in 0..columns {
-                    let places =
-                        (0..size).flat_map(|a| (0..size).map(move |b| (i * stride + a, j * stride + b)));
-                    let window: Vec<f64> =
-                        places.map(|(y, x)| self.at(channel, y as i64, x as i64)).collect();
-                    values.push(pooled(&window));
+        for example in &mut self.rows {
+            let mut values = Vec::new();
+            for channel in 0..channels {
+                for i in 0..rows {
+                    for j in 0..columns {
+                        let places =
+                            (0..size).flat_map(|a| (0..size).map(move |b| (i * stride + a, j * stride + b)));
+                        let window: Vec<f64> = places
+                            .map(|(y, x)| at(example, self.image, channel, (y as i64, x as i64)))
+                            .collect();
+                        values.push(pooled(&window));
+                    }
                 }
             }
+            *example = values;
         }
-        (self.values, self.image) = (values, [channels, rows, columns]);
+        self.image = [channels, rows, columns];
     }
 
     fn layer_norm(&mut self) {
-        let (gain, bias) = (self.take(self.values.len()), self.take(self.values.len()));
-        let middle = mean(&self.values);
-        let squares: Vec<f64> = self.values.iter().map(|value| (value - middle).powi(2)).collect();
-        let deviation = (mean(&squares) + 1e-5).sqrt();
-        self.smallest_deviation = self.smallest_deviation.min(deviation);
-        for ((value, gain), bias) in self.values.iter_mut().zip(gain).zip(bias) {
-            *value = (*value - middle) / deviation * gain + bias;
+        let (gain, bias) = (self.take(self.width()), self.take(self.width()));
+        for example in &mut self.rows {
+            let middle = mean(example);
+            let squares: Vec<f64> = example.iter().map(|value| (value - middle).powi(2)).collect();
+            let deviation = (mean(&squares) + 1e-5).sqrt();
+            self.smallest_deviation = self.smallest_deviation.min(deviation);
+            for ((value, gain), bias) in example.iter_mut().zip(gain).zip(bias) {
+                *value = (*value - middle) / deviation * gain + bias;
+            }
+        }
+    }
+
+    fn batch_norm(&mut self) {
+        let [_, height, width] = self.image;
+        let places = (height * width).max(1);
+        let channels = self.width() / places;
+        let (gain, bias) = (self.take(channels), self.take(channels));
+        let (running, rest) = self.statistics.split_at(2 * channels);
+        self.statistics = rest;
+        let (mut means, mut variances) = (Vec::new(), Vec::new());
+        for channel in 0..channels {
+            let range = channel * places..(channel + 1) * places;
+            let all: Vec<f64> = self.rows.iter().flat_map(|row| row[range.clone()].to_vec()).collect();
+            let middle = mean(&all);
+            let squares: Vec<f64> = all.iter().map(|value| (value - middle).powi(2)).collect();
+            let unbiased = squares.iter().sum::<f64>() / (all.len() as f64 - 1.0).max(1.0);
+            means.push(middle);
+            variances.push(unbiased);
+            let (middle, deviation) = match self.training {
+                Some(_) => (middle, (mean(&squares) + 1e-5).sqrt()),
+                None => (running[channel], (running[channels + channel] + 1e-5).sqrt()),
+            };
+            // A single value is its own mean, whatever the precision.
+            if all.len() > 1 {
+                self.smallest_deviation = self.smallest_deviation.min(deviation);
+            }
+            for value in self.rows.iter_mut().flat_map(|row| &mut row[range.clone()]) {
+                *value = (*value - middle) / deviation * gain[channel] + bias[channel];
+            }
+        }
+        self.observed.extend(means.into_iter().chain(variances));
+    }
+
+    fn dropout(&mut self, spec: &DropoutSpec) {
+        let number = self.dropouts;
+        self.dropouts += 1;
+        let Some(pass) = self.training else { return };
+        let (seed, epoch) = (pass.mask_seed, pass.mask_epoch);
+        let key = philox([seed as u32, (seed >> 32) as u32], [epoch as u32, (epoch >> 32) as u32, 0, 0]);
+        let dropped = (f64::from(spec.rate) * 65536.0).round();
+        for (i, row) in self.rows.iter_mut().enumerate() {
+            let example = pass.first_example + i as u64;
+            for (j, value) in row.iter_mut().enumerate() {
+                let counter = [example as u32, (example >> 32) as u32, j as u32 / 8, number];
+                let words = philox([key[0], key[1]], counter);
+                let chance = words[j % 8 / 2].to_le_bytes();
+                let chance = u16::from_le_bytes([chance[j % 2 * 2], chance[j % 2 * 2 + 1]]);
+                *value *= if f64::from(chance) < dropped { 0.0 } else { 65536.0 / (65536.0 - dropped) };
+            }
+        }
+    }
+
+    fn residual(&mut self, spec: &ResidualSpec) {
+        let (seen, image) = (self.rows.clone(), self.image);
+        self.layers(&spec.layers);
+        let (answer, answer_image) = (std::mem::replace(&mut self.rows, seen), self.image);
+        if spec.shortcut == Shortcut::Projection {
+            self.image = image;
+            let [_, height, width] = image;
+            let [channels, rows, columns] = answer_image;
+            if rows * columns > 0 {
+                let fits = |s: &usize| height.div_ceil(*s) == rows && width.div_ceil(*s) == columns;
+                let stride = (1..).find(fits).expect("the network is valid");
+                self.conv2d(&Conv2dSpec {
+                    channels: channels as u32,
+                    kernel: 1,
+                    stride: stride as u32,
+                    padding: Padding::Valid,
+                    groups: 1,
+                    activation: Activation::None,
+                    initialiser: None,
+                });
+            } else {
+                self.dense(answer[0].len(), Activation::None);
+            }
+        }
+        self.image = answer_image;
+        for (value, answer) in self.rows.iter_mut().flatten().zip(answer.iter().flatten()) {
+            *value += answer;
+        }
+        self.activate(spec.activation);
+    }
+
+    fn embedding(&mut self, spec: &EmbeddingSpec) {
+        let width = spec.width as usize;
+        let weight = self.take(spec.vocabulary as usize * width);
+        for row in &mut self.rows {
+            *row = row.iter().flat_map(|&id| weight[id as usize * width..][..width].to_vec()).collect();
         }
     }
 
     fn global_pool(&mut self, pooled: fn(&[f64]) -> f64) {
         let [_, height, width] = self.image;
-        self.values = self.values.chunks(height * width).map(pooled).collect();
+        for example in &mut self.rows {
+            *example = example.chunks(height * width).map(pooled).collect();
+        }
+        self.image = [1, 1, 0];
     }
 
     fn dense(&mut self, units: usize, activation: Activation) {
-        let weight = self.take(self.values.len() * units);
+        let weight = self.take(self.width() * units);
         let bias = self.take(units);
-        let sum = |j: usize| {
-            bias[j] + self.values.iter().enumerate().map(|(p, x)| x * weight[p * units + j]).sum::<f64>()
-        };
-        self.values = (0..units).map(|j| activate(activation, sum(j))).collect();
+        for example in &mut self.rows {
+            let sum = |j: usize| {
+                bias[j] + example.iter().enumerate().map(|(p, x)| x * weight[p * units + j]).sum::<f64>()
+            };
+            *example = (0..units).map(|j| activate(activation, sum(j))).collect();
+        }
+        self.image = [1, 1, 0];
     }
 
     fn take(&mut self, count: usize) -> &'a [f64] {
@@ -181,6 +317,32 @@ impl<'a> Walk<'a> {
         self.weights = rest;
         taken
     }
+}
+
+/// The value at a place of an image, or the padding around it.
+fn at(values: &[f64], [_, height, width]: [usize; 3], channel: usize, (y, x): (i64, i64)) -> f64 {
+    if y < 0 || x < 0 || y >= height as i64 || x >= width as i64 {
+        return 0.0;
+    }
+    values[(channel * height + y as usize) * width + x as usize]
+}
+
+/// Philox4x32-10, as its authors describe it.
+fn philox(key: [u32; 2], counter: [u32; 4]) -> [u32; 4] {
+    let mut state = counter;
+    for round in 0..10u32 {
+        let bump = |word: u32, by: u32| u64::from(word.wrapping_add(by.wrapping_mul(round)));
+        let (k0, k1) = (bump(key[0], 0x9E37_79B9), bump(key[1], 0xBB67_AE85));
+        let p0 = 0xD251_1F53u64 * u64::from(state[0]);
+        let p1 = 0xCD9E_8D57u64 * u64::from(state[2]);
+        state = [
+            ((p1 >> 32) ^ u64::from(state[1]) ^ k0) as u32,
+            p1 as u32,
+            ((p0 >> 32) ^ u64::from(state[3]) ^ k1) as u32,
+            p0 as u32,
+        ];
+    }
+    state
 }
 
 fn largest(window: &[f64]) -> f64 {

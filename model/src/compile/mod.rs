@@ -1,0 +1,191 @@
+//! From a specification to the steps of a network: every shape is followed from layer to layer, every parameter gets its
+//! place, and whatever does not fit is found.
+
+mod ends;
+mod layers;
+
+use std::ops::Range;
+
+use crate::initialise::{self, Start};
+use crate::layers::pool::PoolKind;
+use crate::layers::{Layer, Step};
+use crate::loss::Loss;
+use crate::network::{ParameterBlock, ParameterKind};
+use crate::shape::Shape;
+use crate::spec::{Activation, DenseSpec, Initialiser, LayerSpec, NetworkSpec, Position, SpecError, Task};
+
+/// What a layer's blocks are called, and what they are.
+type Part = (&'static str, ParameterKind);
+const WEIGHT: Part = ("weight", ParameterKind::Weight);
+const BIAS: Part = ("bias", ParameterKind::Bias);
+const GAIN: Part = ("gain", ParameterKind::Gain);
+
+/// What [`Network`](crate::Network) is made of.
+pub(crate) struct Compiled {
+    /// The shape of an example, then of each layer's answer.
+    pub(crate) shapes: Vec<Shape>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) layout: Vec<ParameterBlock>,
+    /// How each block of the layout starts.
+    pub(crate) starts: Vec<Start>,
+    /// The blocks of statistics and how they start, until all layers are known. Their ranges count from the first.
+    statistics: Vec<(ParameterBlock, Start)>,
+    pub(crate) loss: Loss,
+}
+
+/// Follows the layers of `spec` and the output layer: dense, without an activation, as wide as the task asks.
+pub(crate) fn compile(spec: &NetworkSpec, features: usize, task: Task) -> Result<Compiled, SpecError> {
+    ends::check_ends(spec, features, task)?;
+    let loss = ends::compile_loss(spec, task)?;
+    let input = ends::input_shape(spec, features)?;
+    let mut compiled = Compiled {
+        shapes: vec![input],
+        steps: Vec::new(),
+        layout: Vec::new(),
+        starts: Vec::new(),
+        statistics: Vec::new(),
+        loss,
+    };
+    let output = LayerSpec::Dense(DenseSpec {
+        units: task.outputs(),
+        activation: Activation::None,
+        initialiser: None,
+    });
+    let mut shape = input;
+    for (i, layer) in spec.layers.iter().chain([&output]).enumerate() {
+        let place = Place {
+            position: Position::top(i + 1),
+            name: format!("layers.{i}"),
+            input: shape,
+            initialiser: spec.initialiser,
+        };
+        shape = compiled.push_layer(&place, layer)?;
+        compiled.shapes.push(shape);
+    }
+    compiled.append_statistics();
+    Ok(compiled)
+}
+
+/// Where a layer stands.
+struct Place {
+    position: Position,
+    /// What the names of its parameters begin with.
+    name: String,
+    input: Shape,
+    /// What its weights start with unless it says so itself.
+    initialiser: Option<Initialiser>,
+}
+
+impl Place {
+    /// Channels, height and width of what the layer sees, which must be an image.
+    fn image(&self, kind: &'static str) -> Result<(usize, usize, usize), SpecError> {
+        match self.input {
+            Shape::Image { channels, height, width } => Ok((channels, height, width)),
+            Shape::Vector(values) => Err(SpecError::NoImage { layer: self.position, kind, values }),
+        }
+    }
+
+    /// What weights of `rows` by `columns` start with: the layer's own choice, the network's, or what suits the
+    /// activation.
+    fn initialiser(
+        &self,
+        own: Option<Initialiser>,
+        activation: Activation,
+        (rows, columns): (usize, usize),
+    ) -> Result<Initialiser, SpecError> {
+        let suitable = if activation.is_like_relu() { Initialiser::He } else { Initialiser::Glorot };
+        let initialiser = own.or(self.initialiser).unwrap_or(suitable);
+        if initialiser == Initialiser::Orthogonal && !initialise::orthogonal_is_quick(rows, columns) {
+            return Err(SpecError::Orthogonal { layer: self.position, inputs: rows, units: columns });
+        }
+        Ok(initialiser)
+    }
+}
+
+impl Compiled {
+    /// Appends a layer's steps and parameters; answers with the shape of its answer.
+    fn push_layer(&mut self, place: &Place, layer: &LayerSpec) -> Result<Shape, SpecError> {
+        match layer {
+            LayerSpec::Dense(dense) => self.push_dense(place, dense),
+            LayerSpec::Conv2d(conv2d) => self.push_conv2d(place, conv2d),
+            LayerSpec::MaxPool(pool) => self.push_pool(place, PoolKind::Largest, pool),
+            LayerSpec::AveragePool(pool) => self.push_pool(place, PoolKind::Mean, pool),
+            LayerSpec::GlobalMaxPool => self.push_global_pool(place, PoolKind::Largest),
+            LayerSpec::GlobalAveragePool => self.push_global_pool(place, PoolKind::Mean),
+            LayerSpec::LayerNorm => self.push_layer_norm(place),
+            LayerSpec::BatchNorm => self.push_batch_norm(place),
+            LayerSpec::Dropout(dropout) => self.push_dropout(place, dropout),
+            LayerSpec::Flatten => Ok(Shape::Vector(place.input.len())),
+            LayerSpec::Activation(spec) => {
+                Ok(self.push_step(Layer::Activation(spec.function), place.input, place.input))
+            }
+            LayerSpec::Residual(residual) => self.push_residual(place, residual),
+            LayerSpec::Embedding(embedding) => self.push_embedding(place, embedding),
+        }
+    }
+
+    /// A step of its own for an activation that cannot be applied in place.
+    fn push_activation_apart(&mut self, activation: Activation, shape: Shape) {
+        if activation.needs_sums() {
+            self.push_step(Layer::Activation(activation), shape, shape);
+        }
+    }
+
+    fn push_step(&mut self, layer: Layer, input: Shape, output: Shape) -> Shape {
+        self.steps.push(Step { layer, inputs: input.len(), outputs: output.len() });
+        output
+    }
+
+    /// Gives a block of parameters the next place in the flat vector.
+    fn push_block(
+        &mut self,
+        place: &Place,
+        (part, kind): Part,
+        shape: Vec<usize>,
+        start: Start,
+    ) -> Range<usize> {
+        let first = self.parameters();
+        let range = first..first + shape.iter().product::<usize>();
+        self.layout.push(ParameterBlock {
+            name: format!("{}.{part}", place.name),
+            shape,
+            range: range.clone(),
+            kind,
+        });
+        self.starts.push(start);
+        range
+    }
+
+    /// Gives a block of statistics the next place in the tail. The range counts from the tail's beginning.
+    fn push_statistic(&mut self, place: &Place, part: &str, length: usize, value: f32) -> Range<usize> {
+        let first = self.statistics.last().map_or(0, |(block, _)| block.range.end);
+        let range = first..first + length;
+        let block = ParameterBlock {
+            name: format!("{}.{part}", place.name),
+            shape: vec![length],
+            range: range.clone(),
+            kind: ParameterKind::Statistic,
+        };
+        self.statistics.push((block, Start::Constant(value)));
+        range
+    }
+
+    /// Puts the statistics after all that is learnt.
+    fn append_statistics(&mut self) {
+        let first = self.parameters();
+        for (mut block, start) in self.statistics.drain(..) {
+            block.range = first + block.range.start..first + block.range.end;
+            self.layout.push(block);
+            self.starts.push(start);
+        }
+    }
+
+    /// The parameters so far, statistics included.
+    fn all_parameters(&self) -> usize {
+        self.parameters() + self.statistics.last().map_or(0, |(block, _)| block.range.end)
+    }
+
+    fn parameters(&self) -> usize {
+        self.layout.last().map_or(0, |block| block.range.end)
+    }
+}

@@ -1,0 +1,271 @@
+//! What a person writes to describe one layer.
+
+use serde::{Deserialize, Serialize};
+
+/// One hidden layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum LayerSpec {
+    /// Every unit sees every input.
+    Dense(DenseSpec),
+    /// Every output sees a window of an image.
+    Conv2d(Conv2dSpec),
+    /// The largest value of each window of a channel.
+    MaxPool(PoolSpec),
+    /// The mean of each window of a channel.
+    AveragePool(PoolSpec),
+    /// The largest value of each channel, a vector.
+    GlobalMaxPool,
+    /// The mean of each channel, a vector.
+    GlobalAveragePool,
+    /// The values of each example shifted and scaled to mean 0 and variance 1, then by a learnt gain and bias a value.
+    LayerNorm,
+    /// The values of each feature, or each channel of images, shifted and scaled to mean 0 and variance 1 over the
+    /// minibatch, then by a learnt gain and bias a feature or channel.
+    BatchNorm,
+    /// In training some values of each example become 0.
+    Dropout(DropoutSpec),
+    /// An image as a vector, in row-major order. Dense layers do so on their own.
+    Flatten,
+    /// One function for every value.
+    Activation(ActivationSpec),
+    /// Layers whose answer is added to what they see.
+    Residual(ResidualSpec),
+    /// A learnt vector for each integer.
+    Embedding(EmbeddingSpec),
+}
+
+impl LayerSpec {
+    /// The layers inside, first to last: only a residual block has any.
+    pub fn body(&self) -> &[LayerSpec] {
+        match self {
+            LayerSpec::Residual(residual) => &residual.layers,
+            _ => &[],
+        }
+    }
+
+    /// What it is called in a specification, its `kind`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            LayerSpec::Dense(_) => "dense",
+            LayerSpec::Conv2d(_) => "conv2d",
+            LayerSpec::MaxPool(_) => "max-pool",
+            LayerSpec::AveragePool(_) => "average-pool",
+            LayerSpec::GlobalMaxPool => "global-max-pool",
+            LayerSpec::GlobalAveragePool => "global-average-pool",
+            LayerSpec::LayerNorm => "layer-norm",
+            LayerSpec::BatchNorm => "batch-norm",
+            LayerSpec::Dropout(_) => "dropout",
+            LayerSpec::Flatten => "flatten",
+            LayerSpec::Activation(_) => "activation",
+            LayerSpec::Residual(_) => "residual",
+            LayerSpec::Embedding(_) => "embedding",
+        }
+    }
+
+    /// Whether it needs an image, or a layer inside it does.
+    pub(crate) fn sees_an_image(&self) -> bool {
+        match self {
+            LayerSpec::Conv2d(_)
+            | LayerSpec::MaxPool(_)
+            | LayerSpec::AveragePool(_)
+            | LayerSpec::GlobalMaxPool
+            | LayerSpec::GlobalAveragePool => true,
+            LayerSpec::Residual(residual) => residual.layers.iter().any(LayerSpec::sees_an_image),
+            LayerSpec::Dense(_)
+            | LayerSpec::LayerNorm
+            | LayerSpec::BatchNorm
+            | LayerSpec::Dropout(_)
+            | LayerSpec::Flatten
+            | LayerSpec::Activation(_)
+            | LayerSpec::Embedding(_) => false,
+        }
+    }
+}
+
+/// A dense layer: `activation(x W + b)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenseSpec {
+    /// How many units, that is outputs.
+    pub units: u32,
+    /// What each unit applies to its sum.
+    #[serde(default)]
+    pub activation: Activation,
+    /// How the weights start, if not as [`NetworkSpec::initialiser`](super::NetworkSpec::initialiser) says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initialiser: Option<Initialiser>,
+}
+
+/// A convolution of an image `[channels in, height, width]`: `activation(conv(x, W) + b)`, an image with `channels`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conv2dSpec {
+    /// How many channels it answers with.
+    pub channels: u32,
+    /// Height and width of a window.
+    pub kernel: u32,
+    /// Places from one window to the next, along both axes.
+    #[serde(default = "one")]
+    pub stride: u32,
+    /// What is added around the image.
+    #[serde(default)]
+    pub padding: Padding,
+    /// Into how many parts the channels fall that do not see each other.
+    #[serde(default = "one")]
+    pub groups: u32,
+    /// What is applied to each sum.
+    #[serde(default)]
+    pub activation: Activation,
+    /// How the weights start, if not as [`NetworkSpec::initialiser`](super::NetworkSpec::initialiser) says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initialiser: Option<Initialiser>,
+}
+
+/// How many zeros are added around an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Padding {
+    /// None.
+    #[default]
+    Valid,
+    /// As many as make the number of windows along an axis the image's length divided by the stride, rounded up. If it is
+    /// odd, the end gets one more than the beginning.
+    Same,
+    /// So many on each side.
+    #[serde(untagged)]
+    Number(u32),
+}
+
+/// Pooling: each window of a channel becomes one value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolSpec {
+    /// Height and width of a window.
+    pub size: u32,
+    /// Places from one window to the next; by default as many as a window has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stride: Option<u32>,
+}
+
+/// An activation as a layer of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActivationSpec {
+    /// What is applied.
+    pub function: Activation,
+}
+
+/// Dropout: in training each value becomes 0 with probability `rate`, and the others are divided by `1 - rate`, so that
+/// inference needs no change. Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: A Simple Way
+/// to Prevent Neural Networks from Overfitting".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropoutSpec {
+    /// The probability, from 0 to below 1, to the nearest multiple of 2^-16.
+    pub rate: f32,
+}
+
+/// A residual block, `activation(F(x) + S(x))` with F the layers: He, Zhang, Ren and Sun (2015), "Deep Residual Learning
+/// for Image Recognition", equations 1 and 2.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResidualSpec {
+    /// F, first to last.
+    pub layers: Vec<LayerSpec>,
+    /// S.
+    #[serde(default)]
+    pub shortcut: Shortcut,
+    /// What is applied to each sum; by default nothing.
+    #[serde(default = "none")]
+    pub activation: Activation,
+}
+
+/// What a residual block adds to the answer of its layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shortcut {
+    /// What the block sees, which must have the shape of the layers' answer.
+    #[default]
+    Identity,
+    /// A learnt function of it, linear but for a bias, of that shape: from image to image a convolution with windows of one
+    /// place and the smallest stride that fits, to a vector a dense layer.
+    Projection,
+}
+
+/// An embedding: each column of the data is an integer from 0 to below `vocabulary`, and is replaced by the learnt vector
+/// of `width` numbers that belongs to it. All columns share the vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingSpec {
+    /// How many integers there are.
+    pub vocabulary: u32,
+    /// How many numbers stand for each.
+    pub width: u32,
+    /// How the vectors start, if not as [`NetworkSpec::initialiser`](super::NetworkSpec::initialiser) says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initialiser: Option<Initialiser>,
+}
+
+fn none() -> Activation {
+    Activation::None
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// The function a unit applies to its weighted sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// `max(z, 0)`.
+    #[default]
+    Relu,
+    /// `z` from 0 on, `0.01 z` below.
+    LeakyRelu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `1 / (1 + exp(-z))`.
+    Sigmoid,
+    /// `z` times the normal distribution function of `z`.
+    Gelu,
+    /// `z / (1 + exp(-z))`.
+    Silu,
+    /// `ln(1 + exp(z))`.
+    Softplus,
+    /// The sum itself.
+    None,
+}
+
+impl Activation {
+    pub(super) fn from_name(name: &str) -> Option<Activation> {
+        Some(match name {
+            "relu" => Activation::Relu,
+            "leaky-relu" => Activation::LeakyRelu,
+            "tanh" => Activation::Tanh,
+            "sigmoid" => Activation::Sigmoid,
+            "gelu" => Activation::Gelu,
+            "silu" => Activation::Silu,
+            "softplus" => Activation::Softplus,
+            "none" => Activation::None,
+            _ => return None,
+        })
+    }
+}
+
+/// How the weights of a layer start. Biases always start at 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Initialiser {
+    /// Uniform, with variance `2 / fan_in`.
+    He,
+    /// Uniform, with variance `2 / (fan_in + fan_out)`.
+    Glorot,
+    /// Uniform, with variance `1 / fan_in`.
+    LeCun,
+    /// The columns of the matrix, or its rows if these are fewer, are orthogonal to each other and of length 1.
+    Orthogonal,
+    /// 0 everywhere. The units of a layer that starts so stay alike unless they are told apart from the other side.
+    Zero,
+}

@@ -1,0 +1,140 @@
+//! What a person writes to describe a network, and everything that can be wrong with it.
+
+mod error;
+mod layer;
+mod position;
+mod shorthand;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::SpecError;
+pub use layer::{
+    Activation, ActivationSpec, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, Initialiser, LayerSpec,
+    Padding, PoolSpec, ResidualSpec, Shortcut,
+};
+pub use position::Position;
+
+/// The most hidden layers a network may have, those inside residual blocks included.
+pub const MAX_LAYERS: usize = 256;
+
+/// How many residual blocks may lie inside each other.
+pub const MAX_DEPTH: usize = 4;
+
+/// The most units a layer may have.
+pub const MAX_UNITS: u32 = 1 << 20;
+
+/// The most input features a network may have.
+pub const MAX_FEATURES: usize = 1 << 24;
+
+/// The most parameters a network may have: 1 GiB of `f32`.
+pub const MAX_PARAMETERS: usize = 1 << 28;
+
+/// The largest side of a window, and the largest step from one window to the next.
+pub const MAX_WINDOW: u32 = 1024;
+
+/// The most values that a convolution may make of one example, unfolded windows included: 256 MiB of `f32`.
+pub const MAX_VALUES: u64 = 1 << 26;
+
+/// A network as described in a configuration, without the output layer, which follows from the [`Task`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSpec {
+    /// The shape of an example, `[channels, height, width]`, for layers that see images; its values lie in row-major
+    /// order. By default the features have no arrangement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<[u32; 3]>,
+    /// The hidden layers, first to last.
+    #[serde(default)]
+    pub layers: Vec<LayerSpec>,
+    /// Weight decay: `l2 / 2` times the sum of the squared weights (not biases) is added to the mean loss.
+    #[serde(default)]
+    pub l2: f32,
+    /// `l1` times the sum of the sizes of the weights (not biases) is added to the mean loss.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub l1: f32,
+    /// The loss; by default the one that suits the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<LossSpec>,
+    /// For softmax cross-entropy: how much of the target, from 0 to below 1, is spread evenly over all classes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub label_smoothing: f32,
+    /// For softmax cross-entropy: what an example's loss is multiplied by, one number a class; empty for 1. The mean is
+    /// still over the number of examples.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_weights: Vec<f32>,
+    /// For the Huber loss: the difference up to which it is quadratic, by default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub huber_delta: Option<f32>,
+    /// How the weights of layers start that do not say it themselves, the output layer among them; by default as suits
+    /// each layer's activation: He before relu and those like it, Glorot otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initialiser: Option<Initialiser>,
+}
+
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
+}
+
+/// How an answer is compared with its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossSpec {
+    /// `ln(sum(exp(z))) - z[class]`, for classes.
+    SoftmaxCrossEntropy,
+    /// The mean over target columns of `(output - target)^2`, for numbers.
+    MeanSquaredError,
+    /// The mean over target columns of `ln(1 + exp(z)) - z target`, for targets from 0 to 1; predictions are
+    /// `1 / (1 + exp(-z))`.
+    BinaryCrossEntropy,
+    /// The mean over target columns of half the squared difference, where that is larger than
+    /// [`NetworkSpec::huber_delta`] of `delta (|difference| - delta / 2)`, for numbers.
+    Huber,
+}
+
+/// What is learnt, which decides the output layer and the loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// One of this many classes.
+    Classes(u32),
+    /// This many numbers.
+    Numbers(u32),
+}
+
+impl Task {
+    /// The width of the output layer.
+    pub fn outputs(self) -> u32 {
+        match self {
+            Task::Classes(classes) => classes,
+            Task::Numbers(columns) => columns,
+        }
+    }
+
+    /// The loss a network for this task has.
+    pub fn loss(self) -> LossSpec {
+        match self {
+            Task::Classes(_) => LossSpec::SoftmaxCrossEntropy,
+            Task::Numbers(_) => LossSpec::MeanSquaredError,
+        }
+    }
+}
+
+impl NetworkSpec {
+    /// Reads the JSON form. Whether the layers make sense is checked by [`Network::new`](crate::Network::new).
+    pub fn from_json(json: &str) -> Result<NetworkSpec, SpecError> {
+        serde_json::from_str(json).map_err(|error| SpecError::Json { message: error.to_string() })
+    }
+
+    /// How many hidden layers there are, those inside residual blocks included.
+    pub fn count_layers(&self) -> usize {
+        fn count(layers: &[LayerSpec]) -> usize {
+            layers.iter().map(|layer| 1 + count(layer.body())).sum()
+        }
+        count(&self.layers)
+    }
+
+    /// The JSON form on one line; [`NetworkSpec::from_json`] gives an equal specification back.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a specification is plain data")
+    }
+}

@@ -1,0 +1,43 @@
+//! Where a layer stands, in words.
+
+use std::fmt;
+
+use super::MAX_DEPTH;
+
+/// Where a layer stands, counted from 1: `3`, or `3.2` for the second layer of the residual block that is the third
+/// layer. The output layer comes after the last hidden one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The first `depth` count.
+    numbers: [u16; MAX_DEPTH + 1],
+    depth: u8,
+}
+
+impl Position {
+    /// Of a layer that is in no residual block.
+    pub fn top(number: usize) -> Position {
+        let nowhere = Position { numbers: [0; MAX_DEPTH + 1], depth: 0 };
+        nowhere.inside(number).expect("the first number always fits")
+    }
+
+    /// Of a layer of the residual block at this position; none where that is too deep.
+    pub(crate) fn inside(mut self, number: usize) -> Option<Position> {
+        // A network has far fewer layers than would not fit.
+        *self.numbers.get_mut(usize::from(self.depth))? = u16::try_from(number).unwrap_or(u16::MAX);
+        self.depth += 1;
+        Some(self)
+    }
+
+    /// In how many residual blocks the layer is.
+    pub fn depth(&self) -> usize {
+        usize::from(self.depth) - 1
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: Vec<String> =
+            self.numbers[..usize::from(self.depth)].iter().map(u16::to_string).collect();
+        f.pad(&numbers.join("."))
+    }
+}
