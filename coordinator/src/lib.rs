@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod assets;
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod data;

@@ -56,6 +56,11 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Apply a trained model: CSV on standard output, one line an example
     Predict(PredictArgs),
+    /// Measure how fast this machine trains, natively or in a browser
+    ///
+    /// The same as the page /bench that every coordinator serves. Each case is set against the roof:
+    /// what a loop reaches that only multiplies and adds.
+    Bench(BenchArgs),
 }
 
 /// `shoal demo`
@@ -151,6 +156,26 @@ pub struct PredictArgs {
     /// How to read it.
     #[command(flatten)]
     pub reading: ReadingArgs,
+}
+
+/// `shoal bench`
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Measure in this browser, without a window; a Chromium, such as /usr/bin/chromium
+    #[arg(long, value_name = "PROGRAM")]
+    pub browser: Option<PathBuf>,
+    /// Only cases whose name begins so, such as mlp or local-784-128-10/mnist; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub case: Vec<String>,
+    /// Only this arithmetic, portable or fused
+    #[arg(long, value_name = "NAME", value_parser = arithmetic())]
+    pub arithmetic: Option<Arithmetic>,
+    /// Take a few seconds instead of half a minute, for numbers that only show that everything works
+    #[arg(long)]
+    pub quick: bool,
+    /// Print the result as one JSON object, the last line of standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How to read a file for a trained model.

@@ -6,6 +6,7 @@
 //! standard output, all else to standard error.
 
 pub mod args;
+mod bench;
 mod demo;
 mod evaluate;
 mod inference;
@@ -58,6 +59,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Train(args) => train::run(args, bars),
         Command::Resume(args) => resume::run(args, bars),
         Command::Volunteer(args) => volunteer::run(args, bars),
+        Command::Bench(args) => bench::run(args, bars),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
     }

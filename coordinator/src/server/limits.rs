@@ -22,6 +22,8 @@ pub(super) const HEADERS_MAX: usize = 64;
 pub(super) const HTTP_AGE_MAX: Duration = Duration::from_secs(600);
 /// Shards compressed at the same time; the cores belong to training.
 pub(super) const COMPRESSIONS_MAX: usize = 2;
+/// Bytes of a benchmark's result; one on every case is a tenth of it.
+pub(super) const BENCH_RESULT_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of anything a client sent that is repeated to it or to the log.
 pub(super) const QUOTE_BYTES_MAX: usize = 64;
 

@@ -9,6 +9,7 @@
 //! Deliberately absent: TLS (a proxy in front ends it), HTTP/2, and any state of the training.
 
 mod addresses;
+mod bench;
 mod budget;
 mod connections;
 mod gate;
@@ -47,6 +48,7 @@ use crate::shards::ShardStore;
 use crate::status::Status;
 
 pub use self::addresses::addresses;
+pub use self::bench::serve_bench;
 
 /// What a server is made of.
 #[derive(Debug)]
@@ -133,7 +135,21 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future
         site,
         closing,
     });
-    let slots = Slots::new();
+    accept_all(listener, Slots::new(), shutdown, close, move |stream, peer, slot| {
+        connection(Arc::clone(&server), stream, peer, slot)
+    })
+    .await;
+}
+
+/// Accepts connections, each a task of its own, until `shutdown` is done; then raises `close` and waits a few seconds
+/// for them to end.
+async fn accept_all<C: Future<Output = ()> + Send + 'static>(
+    listener: TcpListener,
+    slots: Arc<Slots>,
+    shutdown: impl Future<Output = ()>,
+    close: watch::Sender<bool>,
+    connection: impl Fn(TcpStream, SocketAddr, Slot) -> C,
+) {
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -141,7 +157,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => report_panic(ended),
             (stream, peer, slot) = accept(&listener, &slots) => {
-                connections.spawn(connection(Arc::clone(&server), stream, peer, slot));
+                connections.spawn(connection(stream, peer, slot));
             }
         }
     }
@@ -170,9 +186,13 @@ struct Server {
 impl Server {
     /// Waits until the server shuts down.
     async fn closing(&self) {
-        // An error means that the server is gone already.
-        let _ = self.closing.clone().wait_for(|closing| *closing).await;
+        closes(self.closing.clone()).await;
     }
+}
+
+async fn closes(mut closing: watch::Receiver<bool>) {
+    // An error means that the server is gone already.
+    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 /// The next connection that there is room for.
@@ -197,26 +217,35 @@ async fn accept(listener: &TcpListener, slots: &Arc<Slots>) -> (TcpStream, Socke
 
 /// One connection from accept to close: HTTP, then perhaps a volunteer's session.
 async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, slot: Slot) {
-    // Small messages, such as assignments, must not wait for more.
-    let _ = stream.set_nodelay(true);
     let visitor = Visitor::new(peer.ip().to_canonical());
     // In a box, so that its memory is given back before a session of many hours begins.
-    Box::pin(http(&server, stream, visitor.clone())).await;
+    let (routes, closing) = (server.routes.clone(), server.closing.clone());
+    let deadline = server.site.config.deadlines.handshake;
+    Box::pin(http(routes, deadline, closing, stream, visitor.clone())).await;
     if let Some(channel) = visitor.channel().await {
         session::run(&server, channel, visitor.address).await;
     }
     drop(slot);
 }
 
-async fn http(server: &Server, stream: TcpStream, visitor: Visitor) {
-    let routes = TowerToHyperService::new(warp::service(server.routes.clone()));
+/// HTTP on one connection; each request's head must come within `deadline`.
+async fn http(
+    routes: BoxedFilter<(Response,)>,
+    deadline: Duration,
+    closing: watch::Receiver<bool>,
+    stream: TcpStream,
+    visitor: Visitor,
+) {
+    // Small messages, such as assignments, must not wait for more.
+    let _ = stream.set_nodelay(true);
+    let routes = TowerToHyperService::new(warp::service(routes));
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(visitor.clone());
         routes.call(request)
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(server.site.config.deadlines.handshake)
+        .header_read_timeout(deadline)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service)
@@ -224,7 +253,7 @@ async fn http(server: &Server, stream: TcpStream, visitor: Visitor) {
     let mut served = std::pin::pin!(served);
     let ended = tokio::select! {
         ended = &mut served => ended,
-        () = too_old_or_closing(server) => {
+        () = too_old_or_closing(closing) => {
             served.as_mut().graceful_shutdown();
             timeout(HTTP_AGE_MAX, served).await.unwrap_or(Ok(()))
         }
@@ -234,8 +263,8 @@ async fn http(server: &Server, stream: TcpStream, visitor: Visitor) {
     }
 }
 
-async fn too_old_or_closing(server: &Server) {
-    let _ = timeout(HTTP_AGE_MAX, server.closing()).await;
+async fn too_old_or_closing(closing: watch::Receiver<bool>) {
+    let _ = timeout(HTTP_AGE_MAX, closes(closing)).await;
 }
 
 fn report_panic(ended: Result<(), JoinError>) {

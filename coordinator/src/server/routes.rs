@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use hyper::upgrade::OnUpgrade;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use warp::filters::path::FullPath;
 use warp::http::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
@@ -13,15 +13,17 @@ use warp::http::header::{
 };
 use warp::http::uri::Authority;
 use warp::http::{HeaderName, StatusCode};
-use warp::reject::{InvalidHeader, MethodNotAllowed, Reject, Rejection};
+use warp::reject::{InvalidHeader, LengthRequired, MethodNotAllowed, PayloadTooLarge, Reject, Rejection};
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::Site;
 use super::gate::{self, Denied};
-use super::limits::COMPRESSIONS_MAX;
+use super::limits::{BENCH_RESULT_BYTES_MAX, COMPRESSIONS_MAX};
 use super::upgrade::{self, Visitor};
 use crate::assets::{Asset, asset};
+use crate::bench;
+use crate::bench::report::Outcome;
 use crate::status::Status;
 
 /// Sent with every response.
@@ -54,17 +56,29 @@ pub(super) fn routes(
         .unify()
         .or(status(site.status.clone()))
         .unify()
+        .or(bench_examples())
+        .unify()
         .or(pages())
         .unify();
-    gate(site).and(answers).recover(in_words).unify().map(with_security_headers)
+    gate(site.config.allowed_hosts.clone()).and(answers).recover(in_words).unify().map(with_security_headers)
+}
+
+/// Everything that a server for a benchmark answers. The first result that is posted leaves by `take`.
+pub(super) fn bench_routes(
+    take: Arc<Mutex<Option<oneshot::Sender<Outcome>>>>,
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let answers = bench_result(take).or(bench_examples()).unify().or(pages()).unify();
+    gate(Vec::new()).and(answers).recover(in_words).unify().map(with_security_headers)
 }
 
 /// Lets pass what [`gate::check`] lets pass.
-fn gate(site: Arc<Site>) -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
+fn gate(
+    allowed_hosts: Vec<String>,
+) -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
     warp::host::optional()
         .and(warp::header::headers_cloned())
         .and_then(move |authority: Option<Authority>, headers: HeaderMap| {
-            let judged = gate::check(&headers, authority.as_ref(), &site.config.allowed_hosts);
+            let judged = gate::check(&headers, authority.as_ref(), &allowed_hosts);
             std::future::ready(judged.map_err(warp::reject::custom))
         })
         .untuple_one()
@@ -137,6 +151,43 @@ struct Encoded {
     body: Bytes,
 }
 
+/// `/bench/mnist`: the examples that the benchmark's page works on, as a shard.
+fn bench_examples() -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+    warp::path!("bench" / "mnist").and(readable()).then(async || {
+        // The first request decodes the embedded data, which takes too long for a task among others.
+        match tokio::task::spawn_blocking(bench::mnist_shard).await {
+            Ok(shard) => {
+                let mut response = Response::new(shard.into());
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+                response
+            }
+            Err(_) => words(StatusCode::INTERNAL_SERVER_ERROR, "The examples cannot be read."),
+        }
+    })
+}
+
+/// `POST /bench/result`: what the benchmark's page has measured. One is taken.
+fn bench_result(
+    take: Arc<Mutex<Option<oneshot::Sender<Outcome>>>>,
+) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+    warp::path!("bench" / "result")
+        .and(warp::post())
+        .and(warp::body::content_length_limit(BENCH_RESULT_BYTES_MAX))
+        .and(warp::body::bytes())
+        .map(move |body: Bytes| {
+            let Ok(outcome) = serde_json::from_slice::<Outcome>(&body) else {
+                return words(StatusCode::BAD_REQUEST, "This is not the result of a benchmark.");
+            };
+            let take = take.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match take.map(|take| take.send(outcome)) {
+                Some(Ok(())) => words(StatusCode::OK, "Thank you."),
+                _ => words(StatusCode::CONFLICT, "One result has been taken, and no more is wanted."),
+            }
+        })
+}
+
 /// The embedded pages, scripts and workers.
 fn pages() -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
     readable().and(warp::path::full()).and(warp::header::headers_cloned()).and_then(
@@ -186,6 +237,10 @@ async fn in_words(rejection: Rejection) -> Result<Response, Infallible> {
         let mut response = words(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         response
+    } else if rejection.find::<PayloadTooLarge>().is_some() {
+        words(StatusCode::PAYLOAD_TOO_LARGE, "This is too much.")
+    } else if rejection.find::<LengthRequired>().is_some() {
+        words(StatusCode::LENGTH_REQUIRED, "The request does not say how long it is.")
     } else if let Some(invalid) = rejection.find::<InvalidHeader>() {
         words(StatusCode::BAD_REQUEST, format!("The header {} is malformed.", invalid.name()))
     } else {

@@ -1,6 +1,7 @@
 //! The path for processors without one of their own: arrays that the compiler may turn into whatever vectors it knows.
 
 use super::product::{Operands, add_product};
+use super::roof;
 use super::simd::Simd;
 
 /// C += A B in plain Rust.
@@ -14,6 +15,18 @@ pub(super) unsafe fn product(fused: bool, operands: &Operands, tail: &mut Vec<f3
             add_product::<Lanes<true>, 2, 2>(operands, tail);
         } else {
             add_product::<Lanes<false>, 2, 2>(operands, tail);
+        }
+    }
+}
+
+/// As [`roof::multiply_adds`].
+pub(super) fn multiply_adds(fused: bool, many: bool, steps: u32) -> u64 {
+    // SAFETY: plain Rust needs no special instructions.
+    unsafe {
+        if fused {
+            roof::multiply_adds::<Lanes<true>>(many, steps)
+        } else {
+            roof::multiply_adds::<Lanes<false>>(many, steps)
         }
     }
 }

@@ -16,6 +16,7 @@
 
 mod lanes;
 mod product;
+mod roof;
 mod simd;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
@@ -160,6 +161,25 @@ impl Kernel {
                 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
                 Path::Wasm => wasm::product(fused, &operands, tail),
             }
+        }
+    }
+}
+
+/// Keeps the fastest instructions of this machine busy with `steps` rounds of independent multiply-adds on registers, and
+/// answers how many floating-point operations that were: the roof that a benchmark compares with. `many` asks for twice as
+/// many chains, which suits some processors better and others worse.
+pub fn multiply_adds(arithmetic: Arithmetic, many: bool, steps: u32) -> u64 {
+    let fused = arithmetic == Arithmetic::Fused;
+    // SAFETY: a path exists only where the machine has its instructions.
+    unsafe {
+        match best_path(arithmetic) {
+            Path::Lanes => lanes::multiply_adds(fused, many, steps),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => x86::multiply_adds_avx2(fused, many, steps),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => x86::multiply_adds_avx512(fused, many, steps),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Path::Wasm => wasm::multiply_adds(fused, many, steps),
         }
     }
 }

@@ -4,6 +4,7 @@
 use core::arch::wasm32::{f32x4_add, f32x4_mul, f32x4_splat, v128, v128_load, v128_load32_splat, v128_store};
 
 use super::product::{Operands, add_product};
+use super::roof;
 use super::simd::Simd;
 
 /// C += A B on 4 lanes. `fused` may be true only in a build with relaxed SIMD.
@@ -19,6 +20,19 @@ pub(super) unsafe fn product(fused: bool, operands: &Operands, tail: &mut Vec<f3
         }
         assert!(!fused, "a fused product in a build without relaxed SIMD");
         add_product::<Wasm<false>, 2, 4>(operands, tail);
+    }
+}
+
+/// As [`roof::multiply_adds`]. `fused` may be true only in a build with relaxed SIMD.
+pub(super) fn multiply_adds(fused: bool, many: bool, steps: u32) -> u64 {
+    // SAFETY: a module with instructions that the engine lacks would not have been loaded.
+    unsafe {
+        #[cfg(target_feature = "relaxed-simd")]
+        if fused {
+            return roof::multiply_adds::<Wasm<true>>(many, steps);
+        }
+        assert!(!fused, "a fused product in a build without relaxed SIMD");
+        roof::multiply_adds::<Wasm<false>>(many, steps)
     }
 }
 

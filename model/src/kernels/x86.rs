@@ -7,6 +7,7 @@ use core::arch::x86_64::{
 };
 
 use super::product::{Operands, add_product};
+use super::roof;
 use super::simd::Simd;
 
 /// C += A B on 8 lanes.
@@ -37,6 +38,38 @@ pub(super) unsafe fn product_avx512(fused: bool, operands: &Operands, tail: &mut
             add_product::<Avx512<true>, 5, 4>(operands, tail);
         } else {
             add_product::<Avx512<false>, 5, 4>(operands, tail);
+        }
+    }
+}
+
+/// As [`roof::multiply_adds`], on 8 lanes.
+///
+/// # Safety
+/// The processor must have AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn multiply_adds_avx2(fused: bool, many: bool, steps: u32) -> u64 {
+    // SAFETY: the instructions are enabled here.
+    unsafe {
+        if fused {
+            roof::multiply_adds::<Avx2<true>>(many, steps)
+        } else {
+            roof::multiply_adds::<Avx2<false>>(many, steps)
+        }
+    }
+}
+
+/// As [`roof::multiply_adds`], on 16 lanes.
+///
+/// # Safety
+/// The processor must have AVX-512 F.
+#[target_feature(enable = "avx512f")]
+pub(super) unsafe fn multiply_adds_avx512(fused: bool, many: bool, steps: u32) -> u64 {
+    // SAFETY: the instructions are enabled here.
+    unsafe {
+        if fused {
+            roof::multiply_adds::<Avx512<true>>(many, steps)
+        } else {
+            roof::multiply_adds::<Avx512<false>>(many, steps)
         }
     }
 }

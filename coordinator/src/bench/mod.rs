@@ -1,0 +1,35 @@
+//! The benchmark: the cases of the `bench` crate measured natively ([`native`]) or by the page `/bench` in a browser
+//! ([`browser`]), and the one form of both results ([`report`]).
+
+pub mod browser;
+pub mod native;
+pub mod report;
+
+use std::sync::OnceLock;
+
+use bench::MNIST_EXAMPLES;
+use bytes::Bytes;
+use model::{Rows, Targets};
+use protocol::shard;
+
+use crate::data::{self, FeatureValues, TargetColumn};
+
+/// The first [`MNIST_EXAMPLES`] of MNIST's training set as an encoded shard. Made when first asked for, which takes a
+/// moment, and then kept.
+pub fn mnist_shard() -> Bytes {
+    static SHARD: OnceLock<Bytes> = OnceLock::new();
+    let encode = || {
+        let (train, _) = data::mnist().expect("the embedded MNIST can be read");
+        let (FeatureValues::U8(pixels), TargetColumn::Classes { ids, .. }) =
+            (train.features.values(), &train.targets)
+        else {
+            unreachable!("MNIST has pixels and classes")
+        };
+        let columns = train.features.columns();
+        let pixels = &pixels[..MNIST_EXAMPLES * columns];
+        let rows = ndarray::ArrayView2::from_shape((MNIST_EXAMPLES, columns), pixels);
+        let rows = Rows::U8(rows.expect("so many rows of pixels"));
+        Bytes::from(shard::encode(&rows, &Targets::Classes(&ids[..MNIST_EXAMPLES])))
+    };
+    SHARD.get_or_init(encode).clone()
+}

@@ -1,0 +1,32 @@
+//! A server for a benchmark: the pages, and one result that is posted. No training, no volunteers.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use warp::Filter as _;
+
+use super::connections::Slots;
+use super::upgrade::Visitor;
+use super::{Deadlines, accept_all, http, routes};
+use crate::bench::report::Outcome;
+
+/// Serves the page `/bench` until `shutdown` is done. The first result that is posted goes to `take`.
+pub async fn serve_bench(
+    listener: TcpListener,
+    take: oneshot::Sender<Outcome>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let routes = routes::bench_routes(Arc::new(Mutex::new(Some(take)))).boxed();
+    let (close, closing) = watch::channel(false);
+    let deadline = Deadlines::default().handshake;
+    accept_all(listener, Slots::new(), shutdown, close, move |stream, peer, slot| {
+        let (routes, closing) = (routes.clone(), closing.clone());
+        async move {
+            let visitor = Visitor::new(peer.ip().to_canonical());
+            http(routes, deadline, closing, stream, visitor).await;
+            drop(slot);
+        }
+    })
+    .await;
+}

@@ -1,0 +1,113 @@
+// Puts the benchmark's progress and results on the page.
+
+const at = (id) => document.getElementById(id);
+const COPIED_MS = 3000;
+
+/** A measurement begins. */
+export function begin() {
+  at("again").disabled = true;
+  at("copy").disabled = true;
+  at("problem").hidden = true;
+  at("rows").replaceChildren();
+  at("json").textContent = "";
+  progress(0);
+}
+
+export function say(sentence) {
+  at("status").textContent = sentence;
+}
+
+export function progress(share) {
+  at("progress").value = share;
+}
+
+/** Which machine it is, and what it cannot do. */
+export function introduce({ machine, missing }) {
+  at("machine").textContent = `${machine.cores === 1 ? "One core" : `${machine.cores} cores`}, ${machine.name}`;
+  at("missing").hidden = missing.length === 0;
+  at("missing").textContent = missing
+    .map(({ arithmetic, reason }) => `No ${arithmetic} rows: ${reason} It can still help a portable training.`)
+    .join(" ");
+}
+
+/** What is known so far: each group of rows below its roof. */
+export function show({ roofs, cases }) {
+  const rows = roofs.flatMap((roof) => [
+    row({ case: "the roof", ...roof }, "roof"),
+    ...cases.filter((one) => one.arithmetic === roof.arithmetic && one.cores === roof.cores).map((one) => row(one)),
+  ]);
+  at("rows").replaceChildren(...rows);
+}
+
+export function finish(result) {
+  show(result);
+  progress(1);
+  say("Done.");
+  at("json").textContent = JSON.stringify(result, null, 2);
+  at("again").disabled = false;
+  at("copy").disabled = false;
+}
+
+export function fail(reason) {
+  say("The measurement could not be finished.");
+  at("problem").textContent = reason;
+  at("problem").hidden = false;
+  at("again").disabled = false;
+}
+
+/** Has `measure` called when the visitor wants to measure again. */
+export function onAgain(measure) {
+  at("again").addEventListener("click", measure);
+}
+
+at("copy").addEventListener("click", async () => {
+  const json = at("json");
+  try {
+    await navigator.clipboard.writeText(json.textContent);
+    at("copied").textContent = "Copied.";
+  } catch {
+    // Browsers give the clipboard to encrypted pages and this machine's own only.
+    json.closest("details").open = true;
+    getSelection().selectAllChildren(json);
+    at("copied").textContent = "Selected below: copy it from there.";
+  }
+  setTimeout(() => (at("copied").textContent = ""), COPIED_MS);
+});
+
+function row(one, kind = "") {
+  const cells = [
+    cell("th", one.case),
+    cell("td", one.arithmetic),
+    cell("td", String(one.cores), "number"),
+    cell("td", decimals(one.gflops), "number"),
+    cell("td", decimals(one.gflops_median), "number median"),
+    cell("td", "", "number"),
+    cell("td", one.examples_per_second ? count(one.examples_per_second) : "", "number"),
+  ];
+  cells[0].scope = "row";
+  if (one.roof_share !== undefined) cells[5].append(`${Math.round(one.roof_share * 100)} %`, bar(one.roof_share));
+  const element = document.createElement("tr");
+  element.className = kind;
+  element.append(...cells);
+  return element;
+}
+
+function cell(tag, text, kind = "") {
+  const element = document.createElement(tag);
+  element.className = kind;
+  element.textContent = text;
+  return element;
+}
+
+/** The share as a bar, full at the roof. */
+function bar(share) {
+  const [track, fill] = [document.createElement("span"), document.createElement("span")];
+  track.className = "share";
+  track.setAttribute("aria-hidden", "true");
+  fill.style.width = `${Math.min(share, 1) * 100}%`;
+  track.append(fill);
+  return track;
+}
+
+const decimals = (number) => number.toLocaleString("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const count = (number) => Math.round(number).toLocaleString("en");
