@@ -18,7 +18,7 @@ use crate::config::{ConfigError, DataSource, LocalWorkers, RunConfig};
 use crate::data::Prepared;
 use crate::driver::{self, BeginRule, Checkpoint, Facts, Order, Outcome, Referee};
 use crate::engine::optimisers::{self, Lbfgs, Optimiser};
-use crate::engine::{self, Counters, Engine, LocalHelp, Snapshot};
+use crate::engine::{self, Counters, Engine, KnownScales, LocalHelp, Snapshot, Statistics};
 use crate::progress::{Event, Observer};
 use crate::report::{StopReason, Summary};
 use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
@@ -91,6 +91,8 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         features: u32::try_from(network.features()).context("too many features")?,
         task: network.task(),
         preprocessing: data.preprocessing.clone(),
+        seed: config.seed,
+        minibatch: config.minibatch,
         training: training_plan.clone(),
         test: test_plan.clone(),
     };
@@ -99,6 +101,8 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         network: network.clone(),
         training: training_plan.clone(),
         test: test_plan.clone(),
+        seed: config.seed,
+        minibatch: config.minibatch,
         iterations_max: config.iterations,
         target_accuracy: config.target_accuracy.map(|target| target.get()),
         local_help: local_help(config.local_workers),
@@ -121,6 +125,8 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         referee: Referee {
             network: network.clone(),
             arithmetic,
+            seed: config.seed,
+            minibatch: config.minibatch,
             data: Arc::clone(&data),
             training: training_plan,
             test: test_plan,
@@ -197,9 +203,12 @@ async fn train_and_save(
 /// The state at the beginning of a run: a function of the network and the seed alone.
 pub fn first_snapshot(network: &Network, seed: u64) -> Snapshot {
     let start = network.initialise(seed);
+    let (start, statistics) = start.split_at(network.trainable());
+    let statistics: Arc<[f32]> = statistics.into();
     Snapshot {
         optimiser: Optimiser::Lbfgs(Lbfgs::new(start, optimisers::Settings::default())),
-        scales: None,
+        scales: KnownScales::default(),
+        statistics: Statistics { accepted: Arc::clone(&statistics), running: statistics },
         counters: Counters::default(),
         accepted: None,
     }
@@ -304,7 +313,7 @@ fn summarise(outcome: &Outcome, parameters: usize, directory: &RunDirectory) -> 
     Summary {
         iterations: accepted.map_or(0, |accepted| accepted.iteration),
         rounds: outcome.rounds,
-        epochs: outcome.epochs as f64,
+        epochs: outcome.epochs,
         seconds: outcome.checkpoint.seconds,
         parameters,
         train_loss: accepted.map(|accepted| accepted.train_loss),

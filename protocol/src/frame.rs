@@ -245,14 +245,15 @@ mod tests {
     }
 
     fn plan(work: Work) -> RoundPlan {
-        let part = Part { work, set: Set::Training, units: 4 };
+        let part = Part::in_turn(work, Set::Training, 4);
         RoundPlan {
             round: 1,
             version: 2,
-            gradient_exponent: -3,
+            vector_exponent: -3,
             loss_exponent: 30,
             evaluation_exponent: 30,
             parts: vec![part],
+            ..RoundPlan::default()
         }
     }
 

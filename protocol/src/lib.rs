@@ -1,13 +1,14 @@
 //! What coordinator and volunteers say to each other.
 //!
 //! [`message`] holds the messages, [`frame`] their bytes, [`plan`] how a round is cut into work
-//! units, [`shard`] the slices of the data set, [`pack`] the exact sums in few bytes and
-//! [`limits`] every bound. Nothing here does I/O, and every decoder is total: any bytes give a
+//! units, [`draw`] the random orders in that, [`shard`] the slices of the data set, [`pack`] the exact
+//! sums in few bytes and [`limits`] every bound. Nothing here does I/O, and every decoder is total: any bytes give a
 //! message or a [`DecodeError`], never a panic and never an allocation larger than the input
 //! or a stated limit.
 
 #![forbid(unsafe_code)]
 
+pub mod draw;
 pub mod frame;
 pub mod limits;
 pub mod message;
@@ -18,7 +19,7 @@ pub mod shard;
 use thiserror::Error;
 
 /// Raised whenever a message, the packing, the shard format or the meaning of a unit changes.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// Why bytes were not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -24,6 +24,8 @@ pub const PARTS_MAX: usize = 8;
 pub const RANGES_MAX: usize = 64;
 /// Step lengths that one scalars-only round tries.
 pub const STEPS_MAX: usize = 16;
+/// Examples that the minibatches of one replica's local steps may have together.
+pub const LOCAL_EXAMPLES_MAX: u32 = 1 << 24;
 /// Columns of the features.
 pub const FEATURES_MAX: usize = 1 << 20;
 /// Shards of one set of examples.

@@ -105,6 +105,10 @@ pub struct Welcome {
     pub task: Task,
     /// How raw columns become the network's input.
     pub preprocessing: Preprocessing,
+    /// Keys every random order and mask of the run.
+    pub seed: u64,
+    /// Examples of one gradient step.
+    pub minibatch: u32,
     /// The training set's cut.
     pub training: SetPlan,
     /// The test set's cut.
@@ -183,6 +187,9 @@ impl FromCoordinator {
                 let features = welcome.features as usize;
                 let preprocessing = &welcome.preprocessing;
                 if preprocessing.offset.len() != features || preprocessing.scale.len() != features {
+                    return Err(DecodeError::Malformed);
+                }
+                if welcome.minibatch == 0 {
                     return Err(DecodeError::Malformed);
                 }
                 welcome.training.check()?;

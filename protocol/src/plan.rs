@@ -8,8 +8,10 @@ use std::ops::Range;
 use model::exact::EXPONENTS;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{PARTS_MAX, RANGES_MAX, SHARD_BYTES_MAX, SHARDS_MAX, STEPS_MAX, UNITS_MAX};
-use crate::{DecodeError, within};
+use crate::limits::{
+    LOCAL_EXAMPLES_MAX, PARTS_MAX, RANGES_MAX, SHARD_BYTES_MAX, SHARDS_MAX, STEPS_MAX, UNITS_MAX,
+};
+use crate::{DecodeError, draw, within};
 
 /// One set of examples of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,9 +64,9 @@ impl SetPlan {
         start..start.saturating_add(self.examples_per_unit).min(self.examples)
     }
 
-    /// Index of the shard that holds `unit`'s examples.
-    pub fn shard_of(&self, unit: u32) -> u32 {
-        unit / self.units_per_shard.max(1)
+    /// Index of the shard that holds an example of the set.
+    pub fn shard_of_example(&self, example: u32) -> u32 {
+        example / self.examples_per_unit.saturating_mul(self.units_per_shard).max(1)
     }
 
     /// Examples of the set that shard number `shard` holds.
@@ -106,48 +108,161 @@ pub enum Work {
         /// The step lengths, at most [`STEPS_MAX`].
         steps: Vec<f32>,
     },
+    /// A replica's steps of minibatch gradient descent on its own pool of examples, from the round's weights on: the
+    /// displacement they come to, and the summed loss of each minibatch at the weights before its step.
+    ///
+    /// The part's units are the replicas; [`UnitLayout`] says which examples are whose.
+    Local {
+        /// How many steps each replica takes, at least 1.
+        steps: u32,
+        /// What each minibatch's mean gradient is multiplied by.
+        learning_rate: f32,
+        /// Numbers the orders in which replicas see their examples: another one, another order.
+        draw: u64,
+    },
 }
 
 impl Work {
     /// How many losses a result of this work carries.
     pub fn losses(&self) -> usize {
         match self {
-            Work::Gradient | Work::Evaluation => 1,
+            Work::Gradient | Work::Evaluation | Work::Local { .. } => 1,
             Work::Losses { steps } => steps.len(),
         }
     }
 
     /// Whether a result of this work carries a vector.
     pub fn has_vector(&self) -> bool {
-        matches!(self, Work::Gradient)
+        matches!(self, Work::Gradient | Work::Local { .. })
     }
 }
 
-/// All units of one set, doing one kind of work.
+/// Units of one set, doing one kind of work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// What each unit computes.
     pub work: Work,
     /// Whose examples it uses.
     pub set: Set,
-    /// Units of this part: the set's units 0, 1, 2, ...
+    /// Units of this part.
     pub units: u32,
+    /// Which of the set's units they are; without a meaning for [`Work::Local`], whose units are replicas.
+    pub selection: Selection,
+}
+
+/// Which of a set's units a part covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Selection {
+    /// Units 0, 1, 2, ...
+    InTurn,
+    /// The entries from `first` on of an endless sequence: all units in a random order, then all in another, and so on.
+    Drawn {
+        /// Position in the sequence, counted from the beginning of the run.
+        first: u64,
+    },
+}
+
+impl Part {
+    /// The set's units 0, 1, 2, ... `units - 1`.
+    pub fn in_turn(work: Work, set: Set, units: u32) -> Part {
+        Part { work, set, units, selection: Selection::InTurn }
+    }
+
+    /// Says which examples each of the units covers. `seed` is the run's.
+    pub fn lay_out(&self, cut: &SetPlan, seed: u64) -> UnitLayout {
+        match (&self.work, self.selection) {
+            (Work::Local { .. }, _) => UnitLayout::Replicas(self.units),
+            (_, Selection::InTurn) => UnitLayout::InTurn,
+            (_, Selection::Drawn { .. }) if cut.units() == 0 => UnitLayout::Drawn(Vec::new()),
+            (_, Selection::Drawn { first }) => {
+                UnitLayout::Drawn(draw::endless(seed, "units", first, self.units as usize, cut.units()))
+            }
+        }
+    }
+
+    /// Whether the set has what the part wants of it.
+    pub fn suits(&self, cut: &SetPlan) -> bool {
+        match (&self.work, self.selection) {
+            (Work::Local { .. }, _) => self.units <= cut.examples,
+            (_, Selection::InTurn) => self.units <= cut.units(),
+            (_, Selection::Drawn { .. }) => self.units == 0 || cut.units() > 0,
+        }
+    }
+}
+
+/// Which examples and shards each unit of a part covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnitLayout {
+    /// Unit i is the set's unit i.
+    InTurn,
+    /// Unit i is the set's unit of this number.
+    Drawn(Vec<u32>),
+    /// Unit i is a replica: of this many equal parts of the set, the i-th.
+    Replicas(u32),
+}
+
+impl UnitLayout {
+    /// Examples of the set that unit `unit` of the part covers; empty for one that the part does not have.
+    pub fn examples_of(&self, cut: &SetPlan, unit: u32) -> Range<u32> {
+        match self {
+            UnitLayout::InTurn => cut.examples_of(unit),
+            UnitLayout::Drawn(units) => units.get(unit as usize).map_or(0..0, |unit| cut.examples_of(*unit)),
+            UnitLayout::Replicas(replicas) => {
+                let border = |replica: u32| {
+                    let scaled = u64::from(replica) * u64::from(cut.examples);
+                    u32::try_from(scaled / u64::from((*replicas).max(1)))
+                        .unwrap_or(cut.examples)
+                        .min(cut.examples)
+                };
+                border(unit)..border(unit.saturating_add(1))
+            }
+        }
+    }
+
+    /// Indices of the shards that hold those examples; empty if there are none.
+    pub fn shards_of(&self, cut: &SetPlan, unit: u32) -> Range<u32> {
+        let examples = self.examples_of(cut, unit);
+        if examples.is_empty() {
+            return 0..0;
+        }
+        cut.shard_of_example(examples.start)..cut.shard_of_example(examples.end - 1) + 1
+    }
+}
+
+/// The examples of a replica's minibatches, `steps * minibatch` indices into its pool of `pool` examples: the pool in a random order,
+/// then in another, and so on, cut into minibatches. A pool smaller than a minibatch is a minibatch itself, so the second value
+/// is how many examples each minibatch really has.
+pub fn local_order(
+    seed: u64,
+    draw: u64,
+    replica: u32,
+    pool: u32,
+    steps: u32,
+    minibatch: u32,
+) -> (Vec<u32>, u32) {
+    let minibatch = minibatch.min(pool).max(1);
+    let purpose = format!("replica {replica} of draw {draw}");
+    (draw::endless(seed, &purpose, 0, steps.saturating_mul(minibatch) as usize, pool.max(1)), minibatch)
 }
 
 /// All that defines a round's results besides the vectors and the data.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoundPlan {
     /// Counts rounds and their restarts. A coordinator that was killed and resumed counts again from its
     /// checkpoint, for sessions that are all new.
     pub round: u64,
     /// Counts weights: the version these units are evaluated at.
     pub version: u64,
-    /// Vectors become integers `round(value * 2^gradient_exponent)`.
-    pub gradient_exponent: i32,
+    /// Vectors become integers `round(value * 2^vector_exponent)`.
+    pub vector_exponent: i32,
+    /// Batch statistics, the tail of such a vector, become integers `round(value * 2^statistics_exponent)`.
+    pub statistics_exponent: i32,
     /// Losses of training examples become integers `round(value * 2^loss_exponent)`.
     pub loss_exponent: i32,
     /// The same for losses of an evaluation, which may be of another size by far.
     pub evaluation_exponent: i32,
+    /// Which dropout masks the training examples meet: the same number, the same masks.
+    pub mask_epoch: u64,
     /// The parts; the round's units are numbered through them in this order.
     pub parts: Vec<Part>,
 }
@@ -161,7 +276,7 @@ impl RoundPlan {
     /// The exponent of losses that `work` finds.
     pub fn loss_exponent_of(&self, work: &Work) -> i32 {
         match work {
-            Work::Gradient | Work::Losses { .. } => self.loss_exponent,
+            Work::Gradient | Work::Losses { .. } | Work::Local { .. } => self.loss_exponent,
             Work::Evaluation => self.evaluation_exponent,
         }
     }
@@ -186,16 +301,23 @@ impl RoundPlan {
         if self.parts.iter().any(along) { 2 } else { 1 }
     }
 
+    /// The exponents of the round's integers, all of them.
+    pub fn exponents(&self) -> [i32; 4] {
+        [self.vector_exponent, self.statistics_exponent, self.loss_exponent, self.evaluation_exponent]
+    }
+
     pub(crate) fn check(&self) -> Result<(), DecodeError> {
         within("the number of parts", self.parts.len() as u64, PARTS_MAX as u64)?;
         let units: u64 = self.parts.iter().map(|part| u64::from(part.units)).sum();
         within("the number of units", units, UNITS_MAX.into())?;
-        let exponents = [self.gradient_exponent, self.loss_exponent, self.evaluation_exponent];
-        if self.parts.is_empty() || exponents.iter().any(|exponent| !EXPONENTS.contains(exponent)) {
+        if self.parts.is_empty() || self.exponents().iter().any(|exponent| !EXPONENTS.contains(exponent)) {
             return Err(DecodeError::Malformed);
         }
         for part in &self.parts {
             within("the number of step lengths", part.work.losses() as u64, STEPS_MAX as u64)?;
+            if let Work::Local { steps, .. } = part.work {
+                within("the number of local steps", steps.into(), LOCAL_EXAMPLES_MAX.into())?;
+            }
         }
         Ok(())
     }
@@ -254,7 +376,7 @@ mod tests {
                 assert_eq!(range.start, next);
                 assert!(!range.is_empty());
                 next = range.end;
-                let shard = plan.examples_in_shard(plan.shard_of(unit));
+                let shard = plan.examples_in_shard(plan.shard_of_example(range.start));
                 assert!(shard.start <= range.start && range.end <= shard.end);
             }
             assert_eq!(next, examples);
@@ -263,16 +385,57 @@ mod tests {
     }
 
     #[test]
-    fn a_round_numbers_its_units_through_its_parts() {
-        let part = |units| Part { work: Work::Gradient, set: Set::Training, units };
-        let round = RoundPlan {
-            round: 0,
-            version: 0,
-            gradient_exponent: 0,
-            loss_exponent: 0,
-            evaluation_exponent: 0,
-            parts: vec![part(3), part(0), part(2)],
+    fn replicas_share_the_examples_out() {
+        for (examples, replicas) in [(100, 7), (7, 7), (60_000, 32), (5, 1)] {
+            let plan = plan(examples, 10, 3);
+            let work = Work::Local { steps: 3, learning_rate: 0.1, draw: 0 };
+            let part = Part::in_turn(work, Set::Training, replicas);
+            assert!(part.suits(&plan));
+            let layout = part.lay_out(&plan, 1);
+            let mut next = 0;
+            for replica in 0..replicas {
+                let range = layout.examples_of(&plan, replica);
+                assert_eq!(range.start, next);
+                assert!(!range.is_empty());
+                let shards = layout.shards_of(&plan, replica);
+                assert!(plan.examples_in_shard(shards.start).contains(&range.start));
+                assert!(plan.examples_in_shard(shards.end - 1).contains(&(range.end - 1)));
+                next = range.end;
+            }
+            assert_eq!(next, examples);
+        }
+    }
+
+    #[test]
+    fn drawn_units_follow_each_other_without_a_gap() {
+        let plan = plan(95, 10, 3);
+        let part = |first, units| Part {
+            selection: Selection::Drawn { first },
+            ..Part::in_turn(Work::Gradient, Set::Training, units)
         };
+        let UnitLayout::Drawn(all) = part(0, 20).lay_out(&plan, 5) else { panic!("drawn") };
+        let UnitLayout::Drawn(later) = part(7, 6).lay_out(&plan, 5) else { panic!("drawn") };
+        assert_eq!(later, all[7..13]);
+        let mut pass = all[..10].to_vec();
+        pass.sort_unstable();
+        assert_eq!(pass, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_pool_smaller_than_a_minibatch_is_a_minibatch() {
+        let (order, minibatch) = local_order(1, 2, 3, 4, 5, 10);
+        assert_eq!((order.len(), minibatch), (20, 4));
+        for step in order.chunks(4) {
+            let mut step = step.to_vec();
+            step.sort_unstable();
+            assert_eq!(step, [0, 1, 2, 3]);
+        }
+    }
+
+    #[test]
+    fn a_round_numbers_its_units_through_its_parts() {
+        let part = |units| Part::in_turn(Work::Gradient, Set::Training, units);
+        let round = RoundPlan { parts: vec![part(3), part(0), part(2)], ..RoundPlan::default() };
         let located: Vec<_> = (0..round.units()).map(|unit| round.locate(unit).unwrap()).collect();
         assert_eq!(located, [(0, 0), (0, 1), (0, 2), (2, 0), (2, 1)]);
         assert_eq!(round.locate(5), None);

@@ -1,7 +1,8 @@
 //! The run as a plain loop in one thread: the model over all units, L-BFGS, nothing else.
 
 use coordinator::data;
-use coordinator::engine::aggregator::{Scales, mean_gradient};
+use coordinator::engine::Measure;
+use coordinator::engine::aggregator::{Found, Scales, mean_gradient};
 use coordinator::engine::optimisers::{Ask, Tell};
 use coordinator::training::{examples_per_unit, first_snapshot};
 use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Pass, Scratch, exact, trial_point};
@@ -44,17 +45,20 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
                 let scale = *scales.get_or_insert_with(|| {
                     let (gradient, losses) = unit(&point, units().next().unwrap());
                     let largest = gradient.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-                    Scales::for_unit(largest.into(), losses.iter().map(|&loss| f64::from(loss)).sum())
+                    let loss = losses.iter().map(|&loss| f64::from(loss)).sum();
+                    Scales::for_unit(&Measure { largest: largest.into(), loss, ..Measure::fitting() })
                 });
                 let (mut gradient_sum, mut loss_sum) = (vec![0; network.parameters()], [0]);
                 for range in units() {
                     let (gradient, losses) = unit(&point, range);
-                    exact::add(&mut gradient_sum, &gradient, scale.gradient_exponent);
+                    exact::add(&mut gradient_sum, &gradient, scale.vector_exponent);
                     losses.iter().for_each(|loss| exact::add(&mut loss_sum, &[*loss], scale.loss_exponent));
                 }
-                let next = scale.after(&gradient_sum, loss_sum[0], units().count() as u32, None);
+                let (vector, loss, units) = (&gradient_sum[..], loss_sum[0], units().count() as u32);
+                let next = scale.after(&Found { vector, statistics: &[], loss, units, evaluation: None });
                 let loss = exact::to_f64(loss_sum[0], scale.loss_exponent) / f64::from(count);
-                let gradient = mean_gradient(&network, &point, &gradient_sum, scale.gradient_exponent, count);
+                let gradient =
+                    mean_gradient(&network, &point, &gradient_sum, scale.vector_exponent, count.into());
                 (Tell::Gradient { loss: loss + network.penalty(&point), gradient }, Some(next))
             }
             Ask::Losses { base, direction, steps, .. } => {

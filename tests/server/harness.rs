@@ -69,6 +69,8 @@ impl TestServer {
                 features: 4,
                 task: Task::Classes(3),
                 preprocessing: Preprocessing::identity(4),
+                seed: 1,
+                minibatch: 10,
                 training: training.clone(),
                 test,
             },
@@ -117,14 +119,15 @@ impl TestServer {
 
     /// Opens a round whose frame carries that many weights.
     pub(crate) fn open_round(&self, round: u64, weights: usize) {
-        let part = Part { work: Work::Gradient, set: Set::Training, units: 8 };
+        let part = Part::in_turn(Work::Gradient, Set::Training, 8);
         let plan = RoundPlan {
             round,
             version: round,
-            gradient_exponent: 0,
+            vector_exponent: 0,
             loss_exponent: 0,
             evaluation_exponent: 0,
             parts: vec![part],
+            ..RoundPlan::default()
         };
         let weights: Vec<f32> = (0..weights).map(|index| index as f32).collect();
         let frame = Bytes::from(encode_round(&plan, &[&weights]));

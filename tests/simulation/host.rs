@@ -6,13 +6,12 @@ use std::sync::Arc;
 use coordinator::engine::{Accepted, Engine, Input, Output, Settings, Snapshot, StopReason};
 use coordinator::exchange::FromSession;
 use coordinator::session::{UpwardDecoder, read_hello, read_ready};
-use model::Pass;
 use protocol::frame::encode_round;
 use protocol::message::{FromCoordinator, Refusal};
 use protocol::plan::RoundPlan;
 use worker::unit::{Buffers, Unit, measure_unit};
 
-use crate::problem::{Problem, RUN};
+use crate::problem::{Problem, RUN, SEED};
 use crate::reference::Reference;
 use crate::scenario::Scenario;
 use crate::stage::{Event, Item, Stage};
@@ -106,6 +105,8 @@ impl<'a> Host<'a> {
             network: self.problem.network.clone(),
             training: self.problem.training.clone(),
             test: self.problem.test.clone(),
+            seed: SEED,
+            minibatch: self.problem.minibatch,
             iterations_max: self.scenario.limits.iterations,
             target_accuracy: self.scenario.limits.accuracy,
             local_help: self.scenario.local_help,
@@ -298,13 +299,18 @@ impl<'a> Host<'a> {
                 self.counts.measured += 1;
                 let (part, unit) = plan.locate(unit).unwrap();
                 let part = &plan.parts[part];
+                let cut = self.problem.cut(part.set);
+                let examples = part.lay_out(cut, SEED).examples_of(cut, unit);
                 let unit = Unit {
                     network: &self.problem.network,
                     arithmetic: self.problem.arithmetic,
+                    seed: SEED,
+                    minibatch: self.problem.minibatch,
                     plan: &plan,
                     work: &part.work,
-                    examples: self.problem.unit(part.set, unit),
-                    pass: Pass::new(1),
+                    number: unit,
+                    examples: &[self.problem.examples(part.set, examples.clone())],
+                    first_example: examples.start,
                     weights: &vectors[0],
                     direction: vectors.get(1).map_or(&[][..], |direction| direction),
                 };
@@ -323,7 +329,7 @@ impl<'a> Host<'a> {
             Output::Note(_) => self.counts.notes += 1,
             Output::Finished(reason) => {
                 let engine = self.engine.as_ref().expect("it has just spoken");
-                let digest = model::weights_digest(engine.weights());
+                let digest = model::weights_digest(&engine.weights());
                 let (accepted, rounds) = (engine.accepted().copied(), engine.counters().rounds);
                 self.outcome = Some(Outcome { reason, digest, accepted, rounds, at_ms: stage.now_ms });
                 self.count_watched();

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use coordinator::engine::optimisers::{self, Lbfgs, Optimiser};
-use coordinator::engine::{Counters, Snapshot};
+use coordinator::engine::{Counters, KnownScales, Snapshot, Statistics};
 use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Preprocessing, Rows, Targets, Task};
 use ndarray::{Array2, s};
 use protocol::message::Welcome;
@@ -15,6 +16,8 @@ use crate::random::Draw;
 
 /// Names the simulated run.
 pub(crate) const RUN: u64 = 0x5a0a1;
+/// The run's seed.
+pub(crate) const SEED: u64 = 0xf15;
 
 /// All that a problem is made from.
 #[derive(Debug, Clone)]
@@ -26,6 +29,7 @@ pub(crate) struct ProblemPlan {
     pub(crate) bytes: bool,
     pub(crate) training: u32,
     pub(crate) test: u32,
+    pub(crate) minibatch: u32,
     pub(crate) examples_per_unit: u32,
     pub(crate) units_per_shard: u32,
     pub(crate) network: &'static str,
@@ -63,6 +67,7 @@ impl ProblemPlan {
             bytes: false,
             training: 4 * units,
             test: 0,
+            minibatch: 2,
             examples_per_unit: 4,
             units_per_shard: 4,
             network: "mlp:4:tanh",
@@ -101,6 +106,7 @@ impl ProblemPlan {
             bytes: draw.percent(30) && oddity == Oddity::None,
             training: ((units - 1) * examples_per_unit) + draw.between(1, examples_per_unit.into()) as u32,
             test: if draw.percent(75) { draw.between(1, 40) as u32 } else { 0 },
+            minibatch: draw.between(1, examples_per_unit.into()) as u32,
             examples_per_unit,
             units_per_shard: draw.between(1, 5) as u32,
             network: draw.of(&networks[..if overshoots { 1 } else { networks.len() }]),
@@ -116,6 +122,7 @@ pub(crate) struct Problem {
     pub(crate) network: Network,
     pub(crate) arithmetic: Arithmetic,
     pub(crate) preprocessing: Preprocessing,
+    pub(crate) minibatch: u32,
     pub(crate) training: SetPlan,
     pub(crate) test: SetPlan,
     training_table: Table,
@@ -158,14 +165,22 @@ impl Problem {
             Oddity::Overshoot(..) => vec![0.0; network.parameters()],
             _ => network.initialise(plan.seed),
         };
-        let optimiser = Optimiser::Lbfgs(Lbfgs::new(start, settings));
-        let start = Snapshot { optimiser, scales: None, counters: Counters::default(), accepted: None };
+        let (start, statistics) = start.split_at(network.trainable());
+        let statistics: Arc<[f32]> = statistics.into();
+        let start = Snapshot {
+            optimiser: Optimiser::Lbfgs(Lbfgs::new(start, settings)),
+            scales: KnownScales::default(),
+            statistics: Statistics { accepted: Arc::clone(&statistics), running: statistics },
+            counters: Counters::default(),
+            accepted: None,
+        };
         let preprocessing = Preprocessing::uniform(plan.features, 0.0, scale);
         let arithmetic = plan.arithmetic;
         Problem {
             network,
             arithmetic,
             preprocessing,
+            minibatch: plan.minibatch,
             training,
             test,
             training_table,
@@ -187,13 +202,12 @@ impl Problem {
         }
     }
 
-    /// The examples of a set's unit.
-    pub(crate) fn unit(&self, set: Set, unit: u32) -> Examples<'_> {
+    /// Some examples of a set.
+    pub(crate) fn examples(&self, set: Set, range: Range<u32>) -> Examples<'_> {
         let table = match set {
             Set::Training => &self.training_table,
             Set::Test => &self.test_table,
         };
-        let range = self.cut(set).examples_of(unit);
         table.examples(range.start as usize..range.end as usize, &self.preprocessing)
     }
 
@@ -206,6 +220,8 @@ impl Problem {
             features: self.network.features() as u32,
             task: self.network.task(),
             preprocessing: self.preprocessing.clone(),
+            seed: SEED,
+            minibatch: self.minibatch,
             training: self.training.clone(),
             test: self.test.clone(),
         }

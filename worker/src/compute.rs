@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::Pass;
 use protocol::frame::{DownwardFrame, decode_downward};
 use protocol::message::FromCoordinator;
-use protocol::plan::{RoundPlan, Set};
+use protocol::plan::{RoundPlan, Set, UnitLayout};
 use protocol::shard::Shard;
 
 use crate::message::{FromCompute, Job, ToCompute};
@@ -28,6 +27,8 @@ pub struct Compute {
 #[derive(Debug)]
 struct Round {
     plan: RoundPlan,
+    /// Of each part.
+    layouts: Vec<UnitLayout>,
     weights: Vec<f32>,
     direction: Vec<f32>,
 }
@@ -93,7 +94,8 @@ impl Compute {
             && run.suits(&round)
         {
             let (weights, direction) = (round.vector(0), round.vector(1));
-            self.round = Some(Round { plan: round.plan, weights, direction });
+            let layouts = run.lay_out(&round.plan);
+            self.round = Some(Round { plan: round.plan, layouts, weights, direction });
         }
     }
 
@@ -103,7 +105,7 @@ impl Compute {
         let round = round.as_ref().ok_or(Stop::Failed("the compute worker has no round"))?;
         for unit in job.units.into_iter().flatten() {
             let unknown = Stop::Failed("the round has no such unit");
-            let (part_index, unit_of_set) = round.plan.locate(unit).ok_or(unknown)?;
+            let (part_index, unit_of_part) = round.plan.locate(unit).ok_or(unknown)?;
             let part = &round.plan.parts[part_index];
             let zero = || (part_index, UnitSums::zero(&part.work, run.network.parameters()));
             let (of_part, sums) = sums.entry(job.assignment).or_insert_with(zero);
@@ -111,20 +113,27 @@ impl Compute {
                 return Err(Stop::Failed("the assignment mixes parts of the round"));
             }
             let cut = run.set(part.set);
-            let shard_index = cut.shard_of(unit_of_set);
-            let shard = shards.get(&(part.set, shard_index)).ok_or(Stop::Failed("a shard cannot be read"))?;
-            let first = cut.examples_in_shard(shard_index).start;
-            let examples = cut.examples_of(unit_of_set);
-            let examples = (examples.start - first) as usize..(examples.end - first) as usize;
-            let short = Stop::Failed("a shard has too few examples");
-            let examples = shard.slice(examples, &run.welcome.preprocessing).ok_or(short)?;
+            let layout = &round.layouts[part_index];
+            let examples = layout.examples_of(cut, unit_of_part);
+            let mut slices = Vec::new();
+            for index in layout.shards_of(cut, unit_of_part) {
+                let shard = shards.get(&(part.set, index)).ok_or(Stop::Failed("a shard cannot be read"))?;
+                let held = cut.examples_in_shard(index);
+                let (start, end) = (examples.start.max(held.start), examples.end.min(held.end));
+                let within = (start - held.start) as usize..(end - held.start) as usize;
+                let short = Stop::Failed("a shard has too few examples");
+                slices.push(shard.slice(within, &run.welcome.preprocessing).ok_or(short)?);
+            }
             let input = Unit {
                 network: &run.network,
                 arithmetic: run.welcome.arithmetic,
+                seed: run.welcome.seed,
+                minibatch: run.welcome.minibatch,
                 plan: &round.plan,
                 work: &part.work,
-                examples,
-                pass: Pass::new(1),
+                number: unit_of_part,
+                examples: &slices,
+                first_example: examples.start,
                 weights: &round.weights,
                 direction: &round.direction,
             };

@@ -2,8 +2,9 @@
 
 use model::{Network, NetworkSpec, SpecError, exact};
 use protocol::frame::RoundFrame;
+use protocol::limits::LOCAL_EXAMPLES_MAX;
 use protocol::message::Welcome;
-use protocol::plan::{Set, SetPlan};
+use protocol::plan::{Part, RoundPlan, Set, SetPlan, UnitLayout, Work};
 
 /// A run as far as a volunteer must know it.
 #[derive(Debug)]
@@ -29,9 +30,18 @@ impl Run {
     /// Whether a round's vectors, units and exponents are ones that this run can have.
     pub(crate) fn suits(&self, round: &RoundFrame<'_>) -> bool {
         let plan = &round.plan;
-        let exponents = [plan.gradient_exponent, plan.loss_exponent, plan.evaluation_exponent];
+        let minibatch = u64::from(self.welcome.minibatch);
+        let local_fits = |part: &Part| match part.work {
+            Work::Local { steps, .. } => u64::from(steps) * minibatch <= LOCAL_EXAMPLES_MAX.into(),
+            _ => true,
+        };
         round.parameters() == self.network.parameters()
-            && exponents.iter().all(|exponent| exact::EXPONENTS.contains(exponent))
-            && plan.parts.iter().all(|part| part.units <= self.set(part.set).units())
+            && plan.exponents().iter().all(|exponent| exact::EXPONENTS.contains(exponent))
+            && plan.parts.iter().all(|part| part.suits(self.set(part.set)) && local_fits(part))
+    }
+
+    /// Which examples each unit of the plan's parts covers.
+    pub(crate) fn lay_out(&self, plan: &RoundPlan) -> Vec<UnitLayout> {
+        plan.parts.iter().map(|part| part.lay_out(self.set(part.set), self.welcome.seed)).collect()
     }
 }

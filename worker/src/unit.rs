@@ -1,12 +1,12 @@
 //! What a work unit is: the one pure function that compute workers evaluate and the coordinator
 //! recomputes when it doubts an answer.
 //!
-//! A unit's result is integers: each example's loss and each element of the gradient is rounded
+//! A unit's result is integers: each example's loss and each element of the vector is rounded
 //! once to the round's fixed point, so that units may be added in any order and grouping.
 
 use model::exact::{self, Fit};
-use model::{Arithmetic, Examples, Network, Pass, Scratch, trial_point};
-use protocol::plan::{RoundPlan, Work};
+use model::{Arithmetic, Examples, LocalSteps, Network, Pass, Scratch, trial_point};
+use protocol::plan::{RoundPlan, Work, local_order};
 
 /// One unit and all that its result depends on.
 #[derive(Debug, Clone, Copy)]
@@ -15,18 +15,42 @@ pub struct Unit<'a> {
     pub network: &'a Network,
     /// The run's arithmetic.
     pub arithmetic: Arithmetic,
+    /// The run's seed, for orders and masks.
+    pub seed: u64,
+    /// Examples of one gradient step.
+    pub minibatch: u32,
     /// The round, for its exponents, which must be within [`exact::EXPONENTS`].
     pub plan: &'a RoundPlan,
     /// What is computed: the work of the unit's part.
     pub work: &'a Work,
-    /// The unit's examples, all of them and in order.
-    pub examples: Examples<'a>,
-    /// What dropout and batch normalisation go by in training.
-    pub pass: Pass,
+    /// The unit's number within its part.
+    pub number: u32,
+    /// The unit's examples, all of them and in order. They may come in several slices for [`Work::Local`] only.
+    pub examples: &'a [Examples<'a>],
+    /// The number of the first of them in their set.
+    pub first_example: u32,
     /// The round's first vector.
     pub weights: &'a [f32],
     /// The round's second vector; used by [`Work::Losses`] only.
     pub direction: &'a [f32],
+}
+
+impl<'a> Unit<'a> {
+    /// The examples of work that has them in one piece.
+    fn slice(&self) -> &'a Examples<'a> {
+        let [examples] = self.examples else { panic!("a unit's examples lie in one shard") };
+        examples
+    }
+
+    /// How the examples go through the network in training.
+    fn pass(&self) -> Pass {
+        Pass {
+            minibatch: self.minibatch as usize,
+            mask_seed: self.seed,
+            mask_epoch: self.plan.mask_epoch,
+            first_example: self.first_example.into(),
+        }
+    }
 }
 
 /// Exact sums over units of one part.
@@ -39,7 +63,8 @@ pub struct UnitSums {
     pub unfit_steps: u32,
     /// Correct predictions ([`Work::Evaluation`] only).
     pub correct: u64,
-    /// Summed gradient ([`Work::Gradient`] only).
+    /// Summed gradient or displacement, with the summed batch statistics as its tail ([`Work::Gradient`] and
+    /// [`Work::Local`] only).
     pub vector: Option<Vec<i64>>,
 }
 
@@ -60,24 +85,48 @@ pub enum UnitOutcome {
 /// How large a unit's values are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measure {
-    /// The largest magnitude in the unit's gradient; 0 for work without one, and NaN or infinite
-    /// when an element is.
-    pub largest_gradient: f64,
+    /// The largest magnitude in the unit's vector without its tail; 0 for work without one, and NaN or
+    /// infinite when an element is.
+    pub largest: f64,
+    /// The same of the tail.
+    pub largest_statistic: f64,
     /// The unit's summed loss; for several step lengths the largest finite one.
     pub loss: f64,
     /// Whether everything is finite (for several step lengths: at one of them at least).
     pub finite: bool,
-    /// Whether the gradient fits the round's exponent; true for work without one.
-    pub gradient_fits: bool,
+    /// Whether the vector without its tail fits the round's exponent; true for work without one.
+    pub vector_fits: bool,
+    /// The same of the tail.
+    pub statistics_fit: bool,
     /// Whether the losses fit the round's exponent (at every step length that is finite).
     pub loss_fits: bool,
+}
+
+impl Measure {
+    /// Of a unit with nothing in it.
+    pub fn fitting() -> Measure {
+        Measure {
+            largest: 0.0,
+            largest_statistic: 0.0,
+            loss: 0.0,
+            finite: true,
+            vector_fits: true,
+            statistics_fit: true,
+            loss_fits: true,
+        }
+    }
+
+    /// Whether the unit fits its round.
+    pub fn fits(&self) -> bool {
+        self.finite && self.vector_fits && self.statistics_fit && self.loss_fits
+    }
 }
 
 /// Buffers that units reuse.
 #[derive(Debug, Default)]
 pub struct Buffers {
     scratch: Scratch,
-    gradient: Vec<f32>,
+    vector: Vec<f32>,
     losses: Vec<f32>,
     integers: Vec<i64>,
     point: Vec<f32>,
@@ -118,7 +167,7 @@ impl UnitSums {
 /// When the vectors or the sums do not suit the network and the work.
 pub fn evaluate_unit(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
     match unit.work {
-        Work::Gradient => add_gradient(unit, buffers, sums),
+        Work::Gradient | Work::Local { .. } => add_vector(unit, buffers, sums),
         Work::Evaluation => add_evaluation(unit, buffers, sums),
         Work::Losses { steps } => add_losses(unit, steps, buffers, sums),
     }
@@ -129,16 +178,18 @@ pub fn evaluate_unit(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums
 /// # Panics
 /// When the vectors do not suit the network and the work.
 pub fn measure_unit(unit: &Unit<'_>, buffers: &mut Buffers) -> Measure {
-    let mut measure =
-        Measure { largest_gradient: 0.0, loss: 0.0, finite: true, gradient_fits: true, loss_fits: true };
+    let mut measure = Measure::fitting();
     match unit.work {
-        Work::Gradient => {
-            gradient(unit, buffers);
-            measure.largest_gradient = largest(&buffers.gradient);
-            let fit = exact::fit(&buffers.gradient, unit.plan.gradient_exponent);
-            measure.gradient_fits = fit == Fit::Fits;
+        Work::Gradient | Work::Local { .. } => {
+            vector(unit, buffers);
+            let (learnt, statistics) = buffers.vector.split_at(unit.network.trainable());
+            measure.largest = exact::largest(learnt).into();
+            measure.largest_statistic = exact::largest(statistics).into();
+            let fits = fits(unit, &buffers.vector);
+            measure.vector_fits = fits[0] == Fit::Fits;
+            measure.statistics_fit = fits[1] == Fit::Fits;
             measure_losses(unit, buffers, &mut measure);
-            measure.finite &= fit != Fit::NonFinite;
+            measure.finite &= !fits.contains(&Fit::NonFinite);
         }
         Work::Evaluation => {
             evaluate(unit, buffers);
@@ -148,7 +199,7 @@ pub fn measure_unit(unit: &Unit<'_>, buffers: &mut Buffers) -> Measure {
             let mut one_finite = steps.is_empty();
             let mut all_fit = true;
             for &step in steps {
-                losses_at(unit, step, buffers);
+                losses_at(unit, buffers, step);
                 let mut this = measure;
                 measure_losses(unit, buffers, &mut this);
                 if this.finite {
@@ -164,22 +215,30 @@ pub fn measure_unit(unit: &Unit<'_>, buffers: &mut Buffers) -> Measure {
     measure
 }
 
-fn add_gradient(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
-    gradient(unit, buffers);
-    let exponent = unit.plan.gradient_exponent;
+fn add_vector(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
+    vector(unit, buffers);
+    let fits = fits(unit, &buffers.vector);
     let loss = loss_sum(unit, buffers);
     // Non-finite goes before too large, wherever it is: that verdict is final, the other is not.
-    match (exact::fit(&buffers.gradient, exponent), loss) {
-        (Fit::NonFinite, _) | (_, Err(Fit::NonFinite)) => UnitOutcome::NonFinite,
-        (Fit::Fits, Ok(loss)) => {
-            let vector = sums.vector.as_mut().expect("sums of a gradient have a vector");
-            let Some(total) = sums.losses[0].checked_add(loss) else { return UnitOutcome::SumsFull };
-            sums.losses[0] = total;
-            exact::add(vector, &buffers.gradient, exponent);
-            UnitOutcome::Added
-        }
-        _ => UnitOutcome::Overflow,
+    if fits.contains(&Fit::NonFinite) || loss == Err(Fit::NonFinite) {
+        return UnitOutcome::NonFinite;
     }
+    let (true, Ok(loss)) = (fits == [Fit::Fits; 2], loss) else { return UnitOutcome::Overflow };
+    let Some(total) = sums.losses[0].checked_add(loss) else { return UnitOutcome::SumsFull };
+    sums.losses[0] = total;
+    let sum = sums.vector.as_mut().expect("sums of work with a vector have one");
+    let trainable = unit.network.trainable();
+    let (sum, sum_of_statistics) = sum.split_at_mut(trainable);
+    let (learnt, statistics) = buffers.vector.split_at(trainable);
+    exact::add(sum, learnt, unit.plan.vector_exponent);
+    exact::add(sum_of_statistics, statistics, unit.plan.statistics_exponent);
+    UnitOutcome::Added
+}
+
+/// Whether a vector fits its round: without its tail, and the tail.
+fn fits(unit: &Unit<'_>, vector: &[f32]) -> [Fit; 2] {
+    let (learnt, statistics) = vector.split_at(unit.network.trainable());
+    [exact::fit(learnt, unit.plan.vector_exponent), exact::fit(statistics, unit.plan.statistics_exponent)]
 }
 
 fn add_evaluation(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
@@ -205,7 +264,7 @@ fn add_losses(unit: &Unit<'_>, steps: &[f32], buffers: &mut Buffers, sums: &mut 
     let mut totals = sums.losses.clone();
     let mut unfit_steps = sums.unfit_steps;
     for (index, (total, &step)) in totals.iter_mut().zip(steps).enumerate() {
-        losses_at(unit, step, buffers);
+        losses_at(unit, buffers, step);
         match loss_sum(unit, buffers) {
             Ok(loss) => match total.checked_add(loss) {
                 Some(sum) => *total = sum,
@@ -219,38 +278,55 @@ fn add_losses(unit: &Unit<'_>, steps: &[f32], buffers: &mut Buffers, sums: &mut 
     UnitOutcome::Added
 }
 
-/// Leaves the gradient and the examples' losses at the round's weights in the buffers.
+/// Leaves the gradient or displacement and the examples' losses in the buffers.
+fn vector(unit: &Unit<'_>, buffers: &mut Buffers) {
+    buffers.vector.clear();
+    buffers.vector.resize(unit.network.parameters(), 0.0);
+    match unit.work {
+        Work::Local { steps, learning_rate, draw } => {
+            displacement(unit, *steps, *learning_rate, *draw, buffers);
+        }
+        _ => gradient(unit, buffers),
+    }
+}
+
 fn gradient(unit: &Unit<'_>, buffers: &mut Buffers) {
-    let Buffers { scratch, gradient, losses, .. } = buffers;
-    gradient.clear();
-    gradient.resize(unit.network.parameters(), 0.0);
-    losses.resize(unit.examples.len(), 0.0);
-    unit.network.gradient(
-        unit.arithmetic,
-        scratch,
-        unit.weights,
-        &unit.pass,
-        &unit.examples,
-        gradient,
-        losses,
-    );
+    let Buffers { scratch, vector, losses, .. } = buffers;
+    let (examples, pass) = (unit.slice(), unit.pass());
+    losses.resize(examples.len(), 0.0);
+    unit.network.gradient(unit.arithmetic, scratch, unit.weights, &pass, examples, vector, losses);
 }
 
-/// Leaves the examples' losses in training, a step away from the round's weights, in the buffers.
-fn losses_at(unit: &Unit<'_>, step: f32, buffers: &mut Buffers) {
-    let Buffers { scratch, losses, point, .. } = buffers;
-    losses.resize(unit.examples.len(), 0.0);
+fn displacement(unit: &Unit<'_>, steps: u32, learning_rate: f32, draw: u64, buffers: &mut Buffers) {
+    let Buffers { scratch, vector, losses, point, .. } = buffers;
+    let pool = unit.examples.iter().map(Examples::len).sum::<usize>() as u32;
+    let (order, minibatch) = local_order(unit.seed, draw, unit.number, pool, steps, unit.minibatch);
+    losses.resize(order.len(), 0.0);
     point.clear();
-    point.extend(trial_point(unit.weights, unit.direction, step));
-    unit.network.training_losses(unit.arithmetic, scratch, point, &unit.pass, &unit.examples, losses);
+    point.extend_from_slice(unit.weights);
+    let steps = LocalSteps { order: &order, minibatch: minibatch as usize, learning_rate, pass: unit.pass() };
+    unit.network.local_steps(unit.arithmetic, scratch, point, &steps, unit.examples, losses);
+    for ((moved, end), start) in vector.iter_mut().zip(point).zip(unit.weights) {
+        *moved = *end - start;
+    }
 }
 
-/// Leaves the examples' losses in inference, at the round's weights, in the buffers; answers how
-/// many predictions are correct.
+/// Leaves the examples' losses at the round's weights in the buffers; answers how many predictions are correct.
 fn evaluate(unit: &Unit<'_>, buffers: &mut Buffers) -> u32 {
     let Buffers { scratch, losses, .. } = buffers;
-    losses.resize(unit.examples.len(), 0.0);
-    unit.network.evaluate(unit.arithmetic, scratch, unit.weights, &unit.examples, losses)
+    let examples = unit.slice();
+    losses.resize(examples.len(), 0.0);
+    unit.network.evaluate(unit.arithmetic, scratch, unit.weights, examples, losses)
+}
+
+/// Leaves the examples' training losses a step away from the round's weights in the buffers.
+fn losses_at(unit: &Unit<'_>, buffers: &mut Buffers, step: f32) {
+    let Buffers { scratch, losses, point, .. } = buffers;
+    let (examples, pass) = (unit.slice(), unit.pass());
+    losses.resize(examples.len(), 0.0);
+    point.clear();
+    point.extend(trial_point(unit.weights, unit.direction, step));
+    unit.network.training_losses(unit.arithmetic, scratch, point, &pass, examples, losses);
 }
 
 /// The sum of the losses in the buffers as an integer below [`exact::UNIT_LIMIT`], or why not.
@@ -275,11 +351,4 @@ fn measure_losses(unit: &Unit<'_>, buffers: &mut Buffers, measure: &mut Measure)
     let sum = loss_sum(unit, buffers);
     measure.finite = sum != Err(Fit::NonFinite);
     measure.loss_fits = sum.is_ok();
-}
-
-/// The largest magnitude; NaN or infinite when an element is.
-fn largest(vector: &[f32]) -> f64 {
-    // Without its sign bit a float's bits order as its magnitude does, with infinity and then NaN on top.
-    let bits = vector.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & 0x7fff_ffff));
-    f64::from(f32::from_bits(bits))
 }

@@ -73,7 +73,7 @@ pub struct Outcome {
     /// Rounds completed.
     pub rounds: u64,
     /// Epochs completed.
-    pub epochs: u64,
+    pub epochs: f64,
 }
 
 /// What whoever runs the training may tell the driver.
@@ -381,11 +381,11 @@ impl Driver {
         let counters = self.engine.counters();
         let outcome = Outcome {
             reason,
-            weights: Arc::clone(self.engine.weights()),
+            weights: self.engine.weights(),
             accepted: self.engine.accepted().copied(),
             checkpoint: self.checkpoint(),
             rounds: counters.rounds,
-            epochs: counters.epochs,
+            epochs: self.picture.epochs(counters),
         };
         self.show();
         if let Some(sender) = self.outcome.take() {

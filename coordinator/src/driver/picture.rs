@@ -101,7 +101,7 @@ impl Picture {
             iteration: accepted.map_or(0, |accepted| accepted.iteration),
             iterations_max: facts.iterations_max,
             rounds: counters.rounds,
-            epochs: counters.epochs as f64,
+            epochs: counters.examples as f64 / facts.examples as f64,
             train_loss: accepted.map(|accepted| accepted.train_loss),
             test_loss: accepted.and_then(|accepted| accepted.test_loss),
             test_accuracy: accepted.and_then(|accepted| accepted.test_accuracy),
@@ -122,23 +122,27 @@ impl Picture {
         self.status.clone()
     }
 
+    /// Passes over the training data.
+    pub(super) fn epochs(&self, counters: Counters) -> f64 {
+        counters.examples as f64 / self.status.examples as f64
+    }
+
     pub(super) fn training_begins(&mut self) {
         self.status.phase = Phase::Training;
-        self.measured = Some((self.status.epochs as u64, Instant::now()));
+        self.measured = None;
     }
 
     /// A round is over.
     pub(super) fn between(&mut self, counters: Counters) {
         let now = Instant::now();
-        if let Some((epochs, at)) = self.measured {
-            let examples = (counters.epochs - epochs) as f64 * self.status.examples as f64;
-            let speed = examples / (now - at).as_secs_f64().max(1e-3);
+        if let Some((examples, at)) = self.measured {
+            let speed = (counters.examples - examples) as f64 / (now - at).as_secs_f64().max(1e-3);
             let known = self.status.examples_per_second;
             self.status.examples_per_second = if known > 0.0 { 0.7 * known + 0.3 * speed } else { speed };
         }
-        self.measured = Some((counters.epochs, now));
+        self.measured = Some((counters.examples, now));
         self.status.rounds = counters.rounds;
-        self.status.epochs = counters.epochs as f64;
+        self.status.epochs = self.epochs(counters);
     }
 
     pub(super) fn accepted(&mut self, accepted: &Accepted, counters: Counters, seconds: f64) {
@@ -173,7 +177,7 @@ impl Picture {
             iteration: accepted.iteration,
             iterations_max: self.status.iterations_max,
             rounds: accepted.rounds,
-            epochs: accepted.epochs as f64,
+            epochs: accepted.epochs,
             train_loss: accepted.train_loss,
             test_loss: accepted.test_loss,
             test_accuracy: accepted.test_accuracy,

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, mpsc};
 
-use model::{Arithmetic, Examples, Features, Network, Pass};
+use model::{Arithmetic, Examples, Features, Network};
 use protocol::plan::{RoundPlan, Set, SetPlan};
 use tokio::sync::mpsc::WeakSender;
 use worker::unit::{Buffers, Unit, measure_unit};
@@ -20,6 +20,10 @@ pub struct Referee {
     pub network: Network,
     /// The run's arithmetic.
     pub arithmetic: Arithmetic,
+    /// The run's seed.
+    pub seed: u64,
+    /// Examples of one gradient step.
+    pub minibatch: u32,
     /// The data, straight from memory.
     pub data: Arc<Prepared>,
     /// The training set's cut.
@@ -55,13 +59,14 @@ pub(super) fn start(referee: Referee, orders: WeakSender<Order>) -> std::io::Res
 impl Referee {
     fn measure(&self, request: &Request, buffers: &mut Buffers) -> Option<Measure> {
         let plan = &request.plan;
-        let (part, unit) = plan.locate(request.unit)?;
+        let (part, number) = plan.locate(request.unit)?;
         let part = &plan.parts[part];
         let cut = match part.set {
             Set::Training => &self.training,
             Set::Test => &self.test,
         };
-        let range = cut.examples_of(unit);
+        let examples = part.lay_out(cut, self.seed).examples_of(cut, number);
+        let (first_example, range) = (examples.start, examples);
         let range = range.start as usize..range.end as usize;
         let table = table(&self.data, part.set)?;
         let features = Features { rows: table.rows(range.clone()), preprocessing: &self.data.preprocessing };
@@ -70,10 +75,13 @@ impl Referee {
         let unit = Unit {
             network: &self.network,
             arithmetic: self.arithmetic,
+            seed: self.seed,
+            minibatch: self.minibatch,
             plan,
             work: &part.work,
-            examples,
-            pass: Pass::new(1),
+            number,
+            examples: &[examples],
+            first_example,
             weights: &request.vectors[0],
             direction,
         };

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use model::{Network, exact};
 use protocol::message::ResultHeader;
-use protocol::plan::RoundPlan;
+use protocol::plan::{Part, RoundPlan};
 use serde::{Deserialize, Serialize};
+use worker::unit::Measure;
 
-/// A round's scale maps the largest element of the previous round's *mean* unit gradient just below
+/// A round's scale maps the largest element of the previous round's *mean* unit vector just below
 /// two to this power. A resolution of 2^-24 of it has no measurable effect on L-BFGS, and the
 /// range above it, 2^20 up to [`exact::UNIT_LIMIT`], leaves room for single units that differ from
 /// the mean.
-pub const GRADIENT_BITS: u32 = 24;
+pub const VECTOR_BITS: u32 = 24;
 
 /// The same for the mean unit's summed loss, which must resolve the decrease that a line search
 /// asks for; 2^14 is left for a trial point that is worse.
@@ -33,10 +34,12 @@ pub const RESCALES_MAX: i32 = 3;
 pub const TIGHTEN_BITS: i32 = 2;
 
 /// The exponents of a round: integers are `round(value * 2^exponent)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scales {
     /// For vectors.
-    pub gradient_exponent: i32,
+    pub vector_exponent: i32,
+    /// For batch statistics, the vectors' tail.
+    pub statistics_exponent: i32,
     /// For losses of training examples.
     pub loss_exponent: i32,
     /// For losses of an evaluation.
@@ -47,7 +50,9 @@ pub struct Scales {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Misfit {
     /// Its vector.
-    pub gradient: bool,
+    pub vector: bool,
+    /// Its batch statistics.
+    pub statistics: bool,
     /// Its loss, as a training unit.
     pub loss: bool,
     /// Its loss, as an evaluation unit.
@@ -55,11 +60,12 @@ pub struct Misfit {
 }
 
 impl Scales {
-    /// Scales for values like these: the largest element of a unit's gradient, and a unit's loss.
-    pub fn for_unit(largest_gradient: f64, loss: f64) -> Scales {
-        let loss_exponent = exact::exponent_for(loss, LOSS_BITS);
+    /// Scales for values of the size of this unit's.
+    pub fn for_unit(measure: &Measure) -> Scales {
+        let loss_exponent = exact::exponent_for(measure.loss, LOSS_BITS);
         Scales {
-            gradient_exponent: exact::exponent_for(largest_gradient, GRADIENT_BITS),
+            vector_exponent: exact::exponent_for(measure.largest, VECTOR_BITS),
+            statistics_exponent: exact::exponent_for(measure.largest_statistic, VECTOR_BITS),
             loss_exponent,
             evaluation_exponent: loss_exponent,
         }
@@ -77,7 +83,12 @@ impl Scales {
             (first - moved <= RESCALE_BITS * RESCALES_MAX).then_some(moved)
         };
         Some(Scales {
-            gradient_exponent: widen(self.gradient_exponent, current.gradient_exponent, misfit.gradient)?,
+            vector_exponent: widen(self.vector_exponent, current.vector_exponent, misfit.vector)?,
+            statistics_exponent: widen(
+                self.statistics_exponent,
+                current.statistics_exponent,
+                misfit.statistics,
+            )?,
             loss_exponent: widen(self.loss_exponent, current.loss_exponent, misfit.loss)?,
             evaluation_exponent: widen(
                 self.evaluation_exponent,
@@ -90,21 +101,24 @@ impl Scales {
     /// The scales of a round.
     pub fn of(plan: &RoundPlan) -> Scales {
         Scales {
-            gradient_exponent: plan.gradient_exponent,
+            vector_exponent: plan.vector_exponent,
+            statistics_exponent: plan.statistics_exponent,
             loss_exponent: plan.loss_exponent,
             evaluation_exponent: plan.evaluation_exponent,
         }
     }
 
-    /// Scales for the rounds after one with these scales whose point was accepted. Its gradient
-    /// summed to `gradient` and its loss to `loss`, over `units` training units; the evaluation's
-    /// loss, if there was one, to the first of `evaluation` over the second's number of units.
-    pub fn after(self, gradient: &[i64], loss: i64, units: u32, evaluation: Option<(i64, u32)>) -> Scales {
-        let largest = gradient.iter().fold(0, |largest, value| value.unsigned_abs().max(largest));
-        let evaluation = evaluation.unwrap_or((0, 1));
+    /// Scales for the rounds after one with these scales whose point was accepted.
+    pub fn after(self, found: &Found<'_>) -> Scales {
+        let largest =
+            |vector: &[i64]| vector.iter().fold(0, |largest, value| value.unsigned_abs().max(largest));
+        let units = found.units;
+        let after = |exponent, sum, bits| next(exponent, sum, units, bits);
+        let evaluation = found.evaluation.unwrap_or((0, 1));
         Scales {
-            gradient_exponent: next(self.gradient_exponent, largest, units, GRADIENT_BITS),
-            loss_exponent: next(self.loss_exponent, loss.unsigned_abs(), units, LOSS_BITS),
+            vector_exponent: after(self.vector_exponent, largest(found.vector), VECTOR_BITS),
+            statistics_exponent: after(self.statistics_exponent, largest(found.statistics), VECTOR_BITS),
+            loss_exponent: after(self.loss_exponent, found.loss.unsigned_abs(), LOSS_BITS),
             evaluation_exponent: next(
                 self.evaluation_exponent,
                 evaluation.0.unsigned_abs(),
@@ -113,6 +127,21 @@ impl Scales {
             ),
         }
     }
+}
+
+/// What a round summed to, as integers at its scales.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    /// The vector, without its tail.
+    pub vector: &'a [i64],
+    /// The batch statistics.
+    pub statistics: &'a [i64],
+    /// The training loss.
+    pub loss: i64,
+    /// Units that these are of.
+    pub units: u32,
+    /// The evaluation's loss and its number of units, if there was one.
+    pub evaluation: Option<(i64, u32)>,
 }
 
 /// The exponent after one at which `units` units summed to `sum`. A sum of zero says nothing of the
@@ -125,31 +154,30 @@ fn next(exponent: i32, sum: u64, units: u32, bits: u32) -> i32 {
     exact::exponent_for(mean, bits).min(exponent + TIGHTEN_BITS)
 }
 
-/// Integer sums of the results accepted so far.
+/// Integer sums of the results accepted so far, one for each part.
 #[derive(Debug)]
 pub(super) struct Sums {
-    /// Summed vector of the round's gradient part; empty when there is none.
-    pub(super) gradient: Vec<i64>,
-    /// Scalars of each part.
     pub(super) parts: Vec<PartSums>,
 }
 
-/// Summed scalars of one part.
+/// Sums over the units of one part.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PartSums {
     pub(super) losses: Vec<i64>,
     pub(super) unfit_steps: u32,
     pub(super) correct: u64,
+    /// Empty where the work has no vector.
+    pub(super) vector: Vec<i64>,
 }
 
 impl Sums {
     pub(super) fn new(plan: &RoundPlan, parameters: usize) -> Sums {
-        let has_vector = plan.parts.iter().any(|part| part.work.has_vector());
-        let scalars = |losses| PartSums { losses: vec![0; losses], ..PartSums::default() };
-        Sums {
-            gradient: vec![0; if has_vector { parameters } else { 0 }],
-            parts: plan.parts.iter().map(|part| scalars(part.work.losses())).collect(),
-        }
+        let zero = |part: &Part| PartSums {
+            losses: vec![0; part.work.losses()],
+            vector: vec![0; if part.work.has_vector() { parameters } else { 0 }],
+            ..PartSums::default()
+        };
+        Sums { parts: plan.parts.iter().map(zero).collect() }
     }
 
     /// Adds a result that the validator has passed: nothing can leave the integers' range.
@@ -160,9 +188,35 @@ impl Sums {
         sums.unfit_steps |= header.unfit_steps;
         sums.correct += header.correct;
         if let Some(vector) = vector {
-            exact::merge(&mut self.gradient, vector).expect(validated);
+            exact::merge(&mut sums.vector, vector).expect(validated);
         }
     }
+}
+
+/// The mean of vectors of which `count` summed to `sum`. Each element is computed in f64 and rounded to f32 once.
+pub fn mean(sum: &[i64], exponent: i32, count: u64) -> Arc<[f32]> {
+    let (unscale, count) = (exact::to_f64(1, exponent), count as f64);
+    sum.iter().map(|&value| (value as f64 * unscale / count) as f32).collect()
+}
+
+/// How much of the running statistics a minibatch's own replace, as is customary.
+const STATISTICS_RATE: f64 = 0.1;
+
+/// Minibatches after which nothing is left of older statistics, to the precision of an f32.
+const STATISTICS_MINIBATCHES: u64 = 256;
+
+/// Running statistics after a round: those before it, of which each of `minibatches` minibatches has replaced a part of
+/// [`STATISTICS_RATE`] by the mean over all of them.
+pub fn mix_statistics(running: &[f32], sum: &[i64], exponent: i32, minibatches: u64) -> Arc<[f32]> {
+    let kept =
+        (0..minibatches.min(STATISTICS_MINIBATCHES)).fold(1.0, |kept, _| kept * (1.0 - STATISTICS_RATE));
+    let kept = if minibatches > STATISTICS_MINIBATCHES { 0.0 } else { kept };
+    let (unscale, minibatches) = (exact::to_f64(1, exponent), minibatches as f64);
+    let mixed = running.iter().zip(sum).map(|(&running, &sum)| {
+        let mean = sum as f64 * unscale / minibatches;
+        (kept * f64::from(running) + (1.0 - kept) * mean) as f32
+    });
+    mixed.collect()
 }
 
 /// The objective's gradient: the mean over `examples` of the summed data gradient, plus the
@@ -172,9 +226,9 @@ pub fn mean_gradient(
     weights: &[f32],
     sum: &[i64],
     exponent: i32,
-    examples: u32,
+    examples: u64,
 ) -> Arc<[f32]> {
-    let (unscale, examples) = (exact::to_f64(1, exponent), f64::from(examples));
+    let (unscale, examples) = (exact::to_f64(1, exponent), examples as f64);
     let mut gradient: Vec<f64> = sum.iter().map(|&value| value as f64 * unscale / examples).collect();
     network.add_penalty_gradient(weights, &mut gradient);
     gradient.iter().map(|&value| value as f32).collect()
@@ -184,25 +238,48 @@ pub fn mean_gradient(
 mod tests {
     use super::*;
 
-    const FIRST: Scales = Scales { gradient_exponent: 20, loss_exponent: 10, evaluation_exponent: 12 };
+    const FIRST: Scales =
+        Scales { vector_exponent: 20, statistics_exponent: 15, loss_exponent: 10, evaluation_exponent: 12 };
+
+    /// Of values near 1 and a loss of 3.
+    fn scales() -> Scales {
+        Scales::for_unit(&Measure { largest: 1.0, largest_statistic: 1.0, loss: 3.0, ..Measure::fitting() })
+    }
+
+    fn found<'a>(vector: &'a [i64], loss: i64, evaluation: Option<(i64, u32)>) -> Found<'a> {
+        Found { vector, statistics: vector, loss, units: 8, evaluation }
+    }
 
     #[test]
     fn scales_put_the_largest_value_just_below_their_bits() {
-        let scales = Scales::for_unit(1.0, 3.0);
-        assert_eq!(scales, Scales { gradient_exponent: 23, loss_exponent: 28, evaluation_exponent: 28 });
+        let wanted = Scales {
+            vector_exponent: 23,
+            statistics_exponent: 23,
+            loss_exponent: 28,
+            evaluation_exponent: 28,
+        };
+        let scales = scales();
+        assert_eq!(scales, wanted);
         // A sum of 8 units whose mean is 1 and 3 again.
-        let (gradient, loss) = ([-(8 << 23), 5, 0], (3 * 8) << 28);
-        assert_eq!(scales.after(&gradient, loss, 8, None), scales);
-        let larger = Scales { gradient_exponent: 21, loss_exponent: 25, evaluation_exponent: 27 };
-        assert_eq!(scales.after(&[(4 * 8) << 23], loss << 3, 8, Some((3 << 29, 1))), larger);
-        assert_eq!(scales.after(&[0; 3], 0, 8, Some((0, 4))), scales, "zero says nothing of the next round");
+        let (vector, loss) = ([-(8 << 23), 5, 0], (3 * 8) << 28);
+        assert_eq!(scales.after(&found(&vector, loss, None)), scales);
+        let larger = Scales {
+            vector_exponent: 21,
+            statistics_exponent: 21,
+            loss_exponent: 25,
+            evaluation_exponent: 27,
+        };
+        assert_eq!(scales.after(&found(&[(4 * 8) << 23], loss << 3, Some((3 << 29, 1)))), larger);
+        let nothing = found(&[0; 3], 0, Some((0, 4)));
+        assert_eq!(scales.after(&nothing), scales, "zero says nothing of the next round");
     }
 
     #[test]
     fn a_sum_that_cancels_tightens_the_next_scale_only_so_far() {
-        let scales = Scales::for_unit(1.0, 3.0);
-        let next = scales.after(&[1], 1, 8, Some((1, 8)));
-        assert_eq!(next.gradient_exponent, scales.gradient_exponent + TIGHTEN_BITS);
+        let scales = scales();
+        let next = scales.after(&found(&[1], 1, Some((1, 8))));
+        assert_eq!(next.vector_exponent, scales.vector_exponent + TIGHTEN_BITS);
+        assert_eq!(next.statistics_exponent, scales.statistics_exponent + TIGHTEN_BITS);
         assert_eq!(next.loss_exponent, scales.loss_exponent + TIGHTEN_BITS);
         assert_eq!(next.evaluation_exponent, scales.evaluation_exponent + TIGHTEN_BITS);
     }
@@ -210,21 +287,30 @@ mod tests {
     #[test]
     fn a_scale_moves_three_times_whatever_the_others_do() {
         let mut scales = FIRST;
-        let misfit = |gradient, loss| Misfit { gradient, loss, evaluation: false };
-        for (gradient, loss) in [(true, false), (false, true), (true, true), (false, true), (true, false)] {
-            scales = FIRST.widened(scales, misfit(gradient, loss)).unwrap();
+        let misfit = |vector, loss| Misfit { vector, loss, ..Misfit::default() };
+        for (vector, loss) in [(true, false), (false, true), (true, true), (false, true), (true, false)] {
+            scales = FIRST.widened(scales, misfit(vector, loss)).unwrap();
         }
-        assert_eq!(scales, Scales { gradient_exponent: -4, loss_exponent: -14, ..FIRST });
+        assert_eq!(scales, Scales { vector_exponent: -4, loss_exponent: -14, ..FIRST });
         assert_eq!(FIRST.widened(scales, misfit(true, false)), None);
         assert_eq!(FIRST.widened(scales, misfit(false, true)), None);
         assert!(FIRST.widened(scales, Misfit { evaluation: true, ..Misfit::default() }).is_some());
+        assert!(FIRST.widened(scales, Misfit { statistics: true, ..Misfit::default() }).is_some());
     }
 
     #[test]
     fn no_scale_leaves_the_exponents_there_are() {
         let lowest = *exact::EXPONENTS.start();
-        let first = Scales { gradient_exponent: lowest + 3, ..FIRST };
-        let misfit = Misfit { gradient: true, ..Misfit::default() };
-        assert_eq!(first.widened(first, misfit).unwrap().gradient_exponent, lowest);
+        let first = Scales { vector_exponent: lowest + 3, ..FIRST };
+        let misfit = Misfit { vector: true, ..Misfit::default() };
+        assert_eq!(first.widened(first, misfit).unwrap().vector_exponent, lowest);
+    }
+
+    #[test]
+    fn one_minibatch_moves_running_statistics_a_little_and_many_replace_them() {
+        let sum = |minibatches: i64| [minibatches * 3 << 10];
+        assert_eq!(*mix_statistics(&[1.0], &sum(1), 10, 1), [1.2]);
+        assert_eq!(*mix_statistics(&[1.0], &sum(2), 10, 2), [(0.81 + 0.19f64 * 3.0) as f32]);
+        assert_eq!(*mix_statistics(&[1.0], &sum(1000), 10, 1000), [3.0]);
     }
 }

@@ -16,27 +16,28 @@ pub mod optimisers;
 mod round;
 mod scheduler;
 mod snapshot;
+mod tally;
 mod validator;
 mod volunteers;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
-use model::{Network, Task, exact, trial_point};
+use model::Network;
 use protocol::message::{ResultHeader, Unfit};
-use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, Work};
+use protocol::plan::{Assignment, Part, RoundPlan, Selection, Set, SetPlan, Work};
 
-use aggregator::{Misfit, Scales, mean_gradient};
-use optimisers::{Ask, Optimiser, Progress, Tell};
-use round::Round;
-use scheduler::{Cuts, Scheduler};
+use aggregator::{Misfit, Scales};
+use optimisers::{Ask, Batch, Optimiser, Progress, Segment, Tell};
+use round::{Cuts, Round};
+use scheduler::Scheduler;
+use tally::Tally;
 use validator::Question;
 use volunteers::Volunteers;
 
 pub use scheduler::{LAST_RESORT_MS, OUTSTANDING_MAX, REST_MS};
-pub use snapshot::{Accepted, Counters, Snapshot};
+pub use snapshot::{Accepted, Counters, KnownScales, Snapshot, Statistics};
 pub use worker::unit::Measure;
 
 /// What defines the run for the engine.
@@ -50,6 +51,10 @@ pub struct Settings {
     pub training: SetPlan,
     /// How the test examples are cut; may be empty.
     pub test: SetPlan,
+    /// Keys the run's random orders and masks.
+    pub seed: u64,
+    /// Examples of one gradient step.
+    pub minibatch: u32,
     /// Stop at this many iterations.
     pub iterations_max: u64,
     /// Stop once this share of the test examples is predicted correctly.
@@ -208,7 +213,8 @@ impl fmt::Display for StopReason {
 pub struct Engine {
     settings: Settings,
     optimiser: Optimiser,
-    scales: Option<Scales>,
+    scales: KnownScales,
+    statistics: Statistics,
     counters: Counters,
     accepted: Option<Accepted>,
     phase: Phase,
@@ -253,6 +259,7 @@ impl Engine {
             settings,
             optimiser: snapshot.optimiser,
             scales: snapshot.scales,
+            statistics: snapshot.statistics,
             counters: snapshot.counters,
             accepted: snapshot.accepted,
             phase: Phase::Waiting,
@@ -269,14 +276,15 @@ impl Engine {
         Snapshot {
             optimiser: self.optimiser.clone(),
             scales: self.scales,
+            statistics: self.statistics.clone(),
             counters: self.counters,
             accepted: self.accepted,
         }
     }
 
-    /// The weights of the last accepted point.
-    pub fn weights(&self) -> &Arc<[f32]> {
-        self.optimiser.weights()
+    /// The weights of the last accepted point, with the statistics it was evaluated with.
+    pub fn weights(&self) -> Arc<[f32]> {
+        with_tail(self.optimiser.weights(), &self.statistics.accepted)
     }
 
     /// The last accepted point.
@@ -372,49 +380,83 @@ impl Engine {
         if let Some(reason) = self.stop_rule() {
             return self.finish(now_ms, reason);
         }
-        let (work, vectors) = match self.optimiser.ask() {
-            Ask::Gradient { point, .. } => (Work::Gradient, vec![point]),
-            Ask::Losses { base, direction, steps, .. } => (Work::Losses { steps }, vec![base, direction]),
-            Ask::Local { .. } => unreachable!("full-batch L-BFGS asks for no local steps"),
+        let training = |work: Work, batch: Batch| match batch {
+            Batch::Full => vec![Part::in_turn(work, Set::Training, self.settings.training.units())],
+            Batch::Segments(segments) => {
+                let drawn = |Segment { first, units }| Part {
+                    selection: Selection::Drawn { first },
+                    ..Part::in_turn(work.clone(), Set::Training, units)
+                };
+                segments.into_iter().map(drawn).collect()
+            }
+        };
+        let tail = &self.statistics.running;
+        let (mut parts, vectors, mask_epoch) = match self.optimiser.ask() {
+            Ask::Gradient { point, batch, mask_epoch } => {
+                (training(Work::Gradient, batch), vec![with_tail(&point, tail)], mask_epoch)
+            }
+            Ask::Losses { base, direction, steps, batch, mask_epoch } => {
+                let no_change: Arc<[f32]> = vec![0.0; tail.len()].into();
+                let vectors = vec![with_tail(&base, tail), with_tail(&direction, &no_change)];
+                (training(Work::Losses { steps }, batch), vectors, mask_epoch)
+            }
+            Ask::Local { point, replicas, steps, learning_rate, draw } => {
+                let work = Work::Local { steps, learning_rate, draw };
+                (vec![Part::in_turn(work, Set::Training, replicas)], vec![with_tail(&point, tail)], draw)
+            }
             Ask::Stopped(reason) => return self.finish(now_ms, StopReason::Optimiser(reason)),
         };
-        let evaluate = work == Work::Gradient && self.settings.test.examples > 0;
-        let mut parts = vec![Part { work, set: Set::Training, units: self.settings.training.units() }];
-        if evaluate {
+        let finds_a_point = parts.iter().any(|part| part.work.has_vector());
+        if finds_a_point && self.settings.test.examples > 0 {
             // Evaluating the test examples rides along: it costs no round of its own.
-            parts.push(Part { work: Work::Evaluation, set: Set::Test, units: self.settings.test.units() });
+            parts.push(Part::in_turn(Work::Evaluation, Set::Test, self.settings.test.units()));
         }
         self.counters.version += 1;
-        if let Some(scales) = self.scales {
-            return self.open(now_ms, parts, vectors, scales);
+        if let Some(scales) = *self.scales.of(&parts[0].work) {
+            return self.open(now_ms, parts, vectors, mask_epoch, scales);
         }
-        let unscaled = Scales { gradient_exponent: 0, loss_exponent: 0, evaluation_exponent: 0 };
-        let plan = self.plan(parts, unscaled);
+        let plan = self.plan(parts, mask_epoch, Scales::default());
         self.outputs.push_back(Output::Measure { plan: plan.clone(), unit: 0, vectors: vectors.clone() });
         self.phase = Phase::Scaling { plan, vectors };
     }
 
-    fn plan(&mut self, parts: Vec<Part>, scales: Scales) -> RoundPlan {
+    fn plan(&mut self, parts: Vec<Part>, mask_epoch: u64, scales: Scales) -> RoundPlan {
         self.counters.round += 1;
-        let Scales { gradient_exponent, loss_exponent, evaluation_exponent } = scales;
+        let Scales { vector_exponent, statistics_exponent, loss_exponent, evaluation_exponent } = scales;
         let Counters { round, version, .. } = self.counters;
-        RoundPlan { round, version, gradient_exponent, loss_exponent, evaluation_exponent, parts }
+        RoundPlan {
+            round,
+            version,
+            vector_exponent,
+            statistics_exponent,
+            loss_exponent,
+            evaluation_exponent,
+            mask_epoch,
+            parts,
+        }
     }
 
-    fn open(&mut self, now_ms: u64, parts: Vec<Part>, vectors: Vec<Arc<[f32]>>, scales: Scales) {
+    fn open(
+        &mut self,
+        now_ms: u64,
+        parts: Vec<Part>,
+        vectors: Vec<Arc<[f32]>>,
+        mask_epoch: u64,
+        scales: Scales,
+    ) {
         self.volunteers.forget_tasks(now_ms);
         self.heard_ms = now_ms;
-        let plan = self.plan(parts, scales);
+        let plan = self.plan(parts, mask_epoch, scales);
         self.outputs.push_back(Output::OpenRound { plan: plan.clone(), vectors: vectors.clone() });
-        let round = Round::new(plan, vectors, self.settings.network.parameters());
+        let round = Round::new(plan, vectors, self.settings.network.parameters(), self.settings.cuts());
         self.phase = Phase::Open { round: Box::new(round), referee: None };
     }
 
     /// Opens the round once more under a new number, all of its results forgotten.
     fn reopen(&mut self, now_ms: u64, parts: Vec<Part>, scales: Scales) {
         if let Phase::Open { round, .. } = &mut self.phase {
-            let vectors = std::mem::take(&mut round.vectors);
-            self.open(now_ms, parts, vectors, scales);
+            let (vectors, mask_epoch) = (std::mem::take(&mut round.vectors), round.plan.mask_epoch);
+            self.open(now_ms, parts, vectors, mask_epoch, scales);
         }
     }
 
@@ -444,9 +486,8 @@ impl Engine {
             return;
         }
         if let Some(group) = round.group_of(assignment) {
-            let cuts = Cuts { training: &self.settings.training, test: &self.settings.test };
             let (run, parameters) = (self.settings.run, self.settings.network.parameters());
-            let examples = examples(&round.plan, cuts, &group.units);
+            let examples = round.examples(self.settings.cuts(), group.part, &group.units);
             let question = Question { run, plan: &round.plan, group, examples, parameters };
             if let Err(text) = validator::judge(question, header, vector) {
                 return self.dismiss(session, text);
@@ -470,9 +511,8 @@ impl Engine {
         if !self.volunteers.owes(session, assignment) {
             return;
         }
-        let cuts = Cuts { training: &self.settings.training, test: &self.settings.test };
         let group = round.group_of(assignment);
-        let shards = group.map(|group| scheduler::shards(round, cuts, group.part, &group.units));
+        let shards = group.map(|group| round.shards(self.settings.cuts(), group.part, &group.units));
         self.volunteers.declined(session, assignment, &shards.unwrap_or_default(), now_ms);
         round.take_back(assignment);
     }
@@ -480,61 +520,78 @@ impl Engine {
     /// All units are accounted for: tell the optimiser.
     fn complete(&mut self, now_ms: u64) {
         let Phase::Open { round, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else { return };
-        let Round { plan, vectors, sums, .. } = *round;
-        let examples = self.settings.training.examples;
-        let training = &sums.parts[0];
-        let mean = |sum: i64| exact::to_f64(sum, plan.loss_exponent) / f64::from(examples);
-        let network = &self.settings.network;
-        if let Work::Losses { steps } = &plan.parts[0].work {
-            let losses = losses_along(network, &vectors, steps, training, mean);
-            return self.tell(now_ms, Tell::Losses(losses), steps.len() as u64, None);
+        let tally = Tally::new(&round, &self.settings);
+        if let Work::Losses { steps } = &round.plan.parts[0].work {
+            let losses = tally.losses_along(steps);
+            return self.tell(now_ms, Tell::Losses(losses), tally.examples * steps.len() as u64, None);
         }
-        let weights = &vectors[0];
-        let evaluated = sums.parts.get(1).map(|sums| (sums.losses[0], plan.parts[1].units));
-        let (loss, units) = (training.losses[0], plan.parts[0].units);
-        let scales = Scales::of(&plan).after(&sums.gradient, loss, units, evaluated);
-        let gradient = mean_gradient(network, weights, &sums.gradient, plan.gradient_exponent, examples);
-        let train_loss = mean(training.losses[0]);
-        let test = sums.parts.get(1).map(|sums| {
-            let examples = f64::from(self.settings.test.examples);
-            let loss = exact::to_f64(sums.losses[0], plan.evaluation_exponent) / examples;
-            let classes = matches!(network.task(), Task::Classes(_));
-            (loss, classes.then(|| sums.correct as f64 / examples))
-        });
-        let objective = train_loss + network.penalty(weights);
-        let point = Point { train_loss, objective, test, scales };
-        self.tell(now_ms, Tell::Gradient { loss: objective, gradient }, 1, Some(point));
+        let answer = match round.plan.parts[0].work {
+            Work::Local { .. } => {
+                Tell::Local { loss: tally.objective(), displacement: tally.mean_displacement() }
+            }
+            _ if round.plan.parts[0].selection == Selection::InTurn => {
+                Tell::Gradient { loss: tally.objective(), gradient: tally.gradient(0) }
+            }
+            _ => Tell::Segments(tally.segments()),
+        };
+        let point = Point {
+            work: round.plan.parts[0].work.clone(),
+            train_loss: tally.train_loss(),
+            objective: tally.objective(),
+            test: tally.test(),
+            scales: tally.scales(),
+            statistics: Statistics {
+                accepted: Arc::clone(&self.statistics.running),
+                running: tally.statistics(&self.statistics.running),
+            },
+        };
+        self.tell(now_ms, answer, tally.examples, Some(point));
     }
 
     /// The round's point is confirmed not to be finite (or far out of range): an answer like any
-    /// other, which makes the optimiser try a shorter step. The next round's scales are those that
+    /// other, which makes the optimiser try something else. The next round's scales are those that
     /// this one began with, so that they do not depend on which unit was reported first.
     fn complete_without_value(&mut self, now_ms: u64) {
-        let gradient = vec![f32::NAN; self.settings.network.parameters()].into();
-        self.tell(now_ms, Tell::Gradient { loss: f64::INFINITY, gradient }, 1, None);
+        let Phase::Open { round, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else { return };
+        let nothing: Arc<[f32]> = vec![f32::NAN; self.settings.network.trainable()].into();
+        let part = &round.plan.parts[0];
+        let segments = round.plan.parts.iter().filter(|part| part.work == Work::Gradient).count();
+        let answer = match (&part.work, part.selection) {
+            (Work::Local { .. }, _) => Tell::Local { loss: f64::INFINITY, displacement: nothing },
+            (_, Selection::Drawn { .. }) => Tell::Segments(vec![(f64::INFINITY, nothing); segments]),
+            (_, Selection::InTurn) => Tell::Gradient { loss: f64::INFINITY, gradient: nothing },
+        };
+        let examples = Tally::new(&round, &self.settings).examples;
+        self.tell(now_ms, answer, examples, None);
     }
 
-    fn tell(&mut self, now_ms: u64, answer: Tell<f32>, epochs: u64, point: Option<Point>) {
+    /// Tells the optimiser what came of a round that went through so many training examples.
+    fn tell(&mut self, now_ms: u64, answer: Tell<f32>, examples: u64, point: Option<Point>) {
+        let before = self.counters;
         self.counters.rounds += 1;
-        self.counters.epochs += epochs;
+        self.counters.examples += examples;
         let first = self.optimiser.loss().is_none();
-        let norm_at_start = match (&answer, first) {
-            (Tell::Gradient { gradient, .. }, true) => norm(gradient),
+        let norm_at_start = match &answer {
+            Tell::Gradient { gradient: vector, .. } | Tell::Local { displacement: vector, .. } if first => {
+                norm(vector)
+            }
+            Tell::Segments(segments) if first => segments.first().map_or(0.0, |(_, gradient)| norm(gradient)),
             _ => 0.0,
         };
         let Progress { accepted, note } =
             self.optimiser.tell(answer).expect("a round answers what the optimiser asked for");
         self.outputs.extend(note.map(Output::Note));
-        let (gradient_norm, step) = match accepted {
-            Some(accepted) => (accepted.gradient_norm, accepted.step),
-            None => (norm_at_start, 0.0),
-        };
+        let is_start = first && self.optimiser.loss().is_some();
         match point {
-            Some(point) if first || step > 0.0 => {
+            Some(point) if is_start || accepted.is_some() => {
+                let (gradient_norm, step) = match accepted {
+                    Some(accepted) => (accepted.gradient_norm, accepted.step),
+                    None => (norm_at_start, 0.0),
+                };
                 let accepted = Accepted {
                     iteration: self.optimiser.iteration(),
-                    rounds: self.counters.rounds,
-                    epochs: self.counters.epochs,
+                    rounds: before.rounds,
+                    epochs: before.examples as f64 / f64::from(self.settings.training.examples),
                     train_loss: point.train_loss,
                     objective: point.objective,
                     test_loss: point.test.map(|(loss, _)| loss),
@@ -544,7 +601,8 @@ impl Engine {
                 };
                 self.accepted = Some(accepted);
                 // A rejected point may lie far off: its sums say nothing of the next.
-                self.scales = Some(point.scales);
+                *self.scales.of(&point.work) = Some(point.scales);
+                self.statistics = point.statistics;
                 self.outputs.push_back(Output::Accepted(accepted));
             }
             _ => self.outputs.push_back(Output::Between),
@@ -583,9 +641,9 @@ impl Engine {
         match &mut self.phase {
             Phase::Scaling { plan, vectors } if plan.round == number => {
                 let (parts, vectors) = (std::mem::take(&mut plan.parts), std::mem::take(vectors));
-                let scales = Scales::for_unit(measure.largest_gradient, measure.loss);
-                self.scales = Some(scales);
-                self.open(now_ms, parts, vectors, scales);
+                let (mask_epoch, scales) = (plan.mask_epoch, Scales::for_unit(&measure));
+                *self.scales.of(&parts[0].work) = Some(scales);
+                self.open(now_ms, parts, vectors, mask_epoch, scales);
             }
             Phase::Open { round, referee } if round.plan.round == number => {
                 if let Some(suspicion) = referee.take() {
@@ -598,15 +656,17 @@ impl Engine {
 
     /// Whatever the referee has found out about a unit, the round cannot go on as it is.
     fn rule_on(&mut self, now_ms: u64, suspicion: Suspicion, measure: Measure) {
-        if measure.finite && measure.gradient_fits && measure.loss_fits {
+        if measure.fits() {
             return self.convict(now_ms, suspicion.session);
         }
-        let (Phase::Open { round, .. }, Some(first)) = (&self.phase, self.scales) else { return };
+        let Phase::Open { round, .. } = &self.phase else { return };
+        let Some(first) = *self.scales.of(&round.plan.parts[0].work) else { return };
         let (index, _) = round.plan.locate(suspicion.unit).expect("checked when it was reported");
         let mut parts = round.plan.parts.clone();
         let is_evaluation = round.plan.parts[index].work == Work::Evaluation;
         let misfit = Misfit {
-            gradient: !measure.gradient_fits,
+            vector: !measure.vector_fits,
+            statistics: !measure.statistics_fit,
             loss: !measure.loss_fits && !is_evaluation,
             evaluation: !measure.loss_fits && is_evaluation,
         };
@@ -621,7 +681,7 @@ impl Engine {
             // The test examples judge the model, they do not train it: go on without them, and as
             // if they had never been there.
             self.note("the loss of the test examples is not finite at this point");
-            parts.truncate(1);
+            parts.retain(|part| part.work != Work::Evaluation);
             return self.reopen(now_ms, parts, first);
         }
         self.complete_without_value(now_ms);
@@ -667,7 +727,7 @@ impl Engine {
         let scheduler = Scheduler {
             round,
             volunteers: &mut self.volunteers,
-            cuts: Cuts { training: &self.settings.training, test: &self.settings.test },
+            cuts: self.settings.cuts(),
             assignment: &mut self.counters.assignment,
             local_helps,
             now_ms,
@@ -680,38 +740,28 @@ impl Engine {
     }
 }
 
-/// What a gradient round found out about its point.
-#[derive(Debug, Clone, Copy)]
+impl Settings {
+    fn cuts(&self) -> Cuts<'_> {
+        let Settings { training, test, seed, minibatch, .. } = self;
+        Cuts { training, test, seed: *seed, minibatch: *minibatch }
+    }
+}
+
+/// What a round found out about its point, for when it is accepted.
+#[derive(Debug, Clone)]
 struct Point {
+    work: Work,
     train_loss: f64,
     objective: f64,
     test: Option<(f64, Option<f64>)>,
-    /// For the rounds after it, if it is accepted.
+    /// For the rounds after it.
     scales: Scales,
+    statistics: Statistics,
 }
 
-/// The objective at each step length of a scalars-only round; infinite where a unit did not fit.
-fn losses_along(
-    network: &Network,
-    vectors: &[Arc<[f32]>],
-    steps: &[f32],
-    sums: &aggregator::PartSums,
-    mean: impl Fn(i64) -> f64,
-) -> Vec<f64> {
-    let objective = |(index, (&step, &sum)): (usize, (&f32, &i64))| {
-        if sums.unfit_steps >> index & 1 == 1 {
-            return f64::INFINITY;
-        }
-        let point: Vec<f32> = trial_point(&vectors[0], &vectors[1], step).collect();
-        mean(sum) + network.penalty(&point)
-    };
-    steps.iter().zip(&sums.losses).enumerate().map(objective).collect()
-}
-
-/// Examples that these units of the round cover.
-fn examples(plan: &RoundPlan, cuts: Cuts<'_>, units: &[Range<u32>]) -> u64 {
-    let located = units.iter().cloned().flatten().filter_map(|unit| plan.locate(unit));
-    located.map(|(part, unit)| cuts.of(plan.parts[part].set).examples_of(unit).len() as u64).sum()
+/// Parameters and the statistics that follow them. Nothing is copied where there are none.
+fn with_tail(parameters: &Arc<[f32]>, tail: &[f32]) -> Arc<[f32]> {
+    if tail.is_empty() { Arc::clone(parameters) } else { parameters.iter().chain(tail).copied().collect() }
 }
 
 fn norm(vector: &[f32]) -> f64 {

@@ -8,9 +8,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use protocol::plan::RoundPlan;
+use protocol::plan::{RoundPlan, Set, SetPlan, UnitLayout, Work};
 
 use super::aggregator::Sums;
+
+/// How the run's examples are cut and drawn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cuts<'a> {
+    pub(super) training: &'a SetPlan,
+    pub(super) test: &'a SetPlan,
+    /// Keys the run's random orders.
+    pub(super) seed: u64,
+    /// Examples of one gradient step.
+    pub(super) minibatch: u32,
+}
+
+impl<'a> Cuts<'a> {
+    pub(super) fn of(&self, set: Set) -> &'a SetPlan {
+        match set {
+            Set::Training => self.training,
+            Set::Test => self.test,
+        }
+    }
+}
 
 /// A round under way.
 #[derive(Debug)]
@@ -19,13 +39,82 @@ pub(super) struct Round {
     /// The weights, and for a scalars-only round the direction.
     pub(super) vectors: Vec<Arc<[f32]>>,
     pub(super) sums: Sums,
-    /// Units that nobody has, for each part.
-    free: Vec<BTreeSet<u32>>,
+    parts: Vec<PartState>,
     groups: BTreeMap<u64, Group>,
     /// Which group an assignment is a copy of.
     copies: BTreeMap<u64, u64>,
     /// Units without an accepted result.
     open: u32,
+}
+
+/// One part's units.
+#[derive(Debug)]
+pub(super) struct PartState {
+    /// The first of the round's units that belong to it.
+    pub(super) begins: u32,
+    /// Which examples each covers.
+    pub(super) layout: UnitLayout,
+    /// What a full unit costs, in passes of one example forward through the network; backward takes about as long as two.
+    pub(super) unit_cost: f64,
+    pub(super) free: FreeUnits,
+}
+
+/// Units of one part that nobody has, numbered through the round, by the first of the shards that each needs.
+#[derive(Debug)]
+pub(super) struct FreeUnits {
+    by_shard: BTreeMap<u32, BTreeSet<u32>>,
+    count: usize,
+    begins: u32,
+    /// The first shard that each of the part's units needs.
+    homes: Vec<u32>,
+}
+
+impl FreeUnits {
+    /// All units of a part that begins at unit `begins`, with the first shard of each.
+    fn all(begins: u32, homes: Vec<u32>) -> FreeUnits {
+        let mut free = FreeUnits { by_shard: BTreeMap::new(), count: 0, begins, homes };
+        (begins..begins + free.homes.len() as u32).for_each(|unit| free.insert(unit));
+        free
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The free units whose first shard this is, in increasing order.
+    pub(super) fn at(&self, shard: u32) -> impl Iterator<Item = u32> {
+        self.by_shard.get(&shard).into_iter().flatten().copied()
+    }
+
+    /// First shards of free units, in increasing order.
+    pub(super) fn shards(&self) -> impl Iterator<Item = u32> {
+        self.by_shard.keys().copied()
+    }
+
+    fn home(&self, unit: u32) -> u32 {
+        self.homes[(unit - self.begins) as usize]
+    }
+
+    fn insert(&mut self, unit: u32) {
+        let is_new = self.by_shard.entry(self.home(unit)).or_default().insert(unit);
+        self.count += usize::from(is_new);
+    }
+
+    /// Answers whether the unit was free.
+    fn remove(&mut self, unit: u32) -> bool {
+        let home = self.home(unit);
+        let Some(units) = self.by_shard.get_mut(&home) else { return false };
+        let was_free = units.remove(&unit);
+        if units.is_empty() {
+            self.by_shard.remove(&home);
+        }
+        self.count -= usize::from(was_free);
+        was_free
+    }
 }
 
 /// Units that went out together, all of one part.
@@ -40,19 +129,30 @@ pub(super) struct Group {
 }
 
 impl Round {
-    pub(super) fn new(plan: RoundPlan, vectors: Vec<Arc<[f32]>>, parameters: usize) -> Round {
+    pub(super) fn new(plan: RoundPlan, vectors: Vec<Arc<[f32]>>, parameters: usize, cuts: Cuts<'_>) -> Round {
         let mut begins = 0;
-        let units_of_part = |units: u32| {
-            let first = begins;
-            begins += units;
-            (first..begins).collect()
-        };
+        let mut parts = Vec::new();
+        for part in &plan.parts {
+            let cut = cuts.of(part.set);
+            let layout = part.lay_out(cut, cuts.seed);
+            let home = |unit| layout.shards_of(cut, unit).start;
+            let free = FreeUnits::all(begins, (0..part.units).map(home).collect());
+            let examples = f64::from(cut.examples_per_unit);
+            let unit_cost = match &part.work {
+                Work::Gradient => 3.0 * examples,
+                Work::Evaluation => examples,
+                Work::Losses { steps } => steps.len() as f64 * examples,
+                Work::Local { steps, .. } => 3.0 * f64::from(*steps) * f64::from(cuts.minibatch),
+            };
+            parts.push(PartState { begins, layout, unit_cost, free });
+            begins += part.units;
+        }
         Round {
             sums: Sums::new(&plan, parameters),
-            free: plan.parts.iter().map(|part| part.units).map(units_of_part).collect(),
             open: plan.units(),
             plan,
             vectors,
+            parts,
             groups: BTreeMap::new(),
             copies: BTreeMap::new(),
         }
@@ -67,9 +167,27 @@ impl Round {
         self.plan.units() - self.open
     }
 
-    /// The round's units of each part that nobody has.
-    pub(super) fn free(&self) -> &[BTreeSet<u32>] {
-        &self.free
+    /// The units of each part.
+    pub(super) fn parts(&self) -> &[PartState] {
+        &self.parts
+    }
+
+    /// Examples that units of a part cover together.
+    pub(super) fn examples(&self, cuts: Cuts<'_>, part: usize, units: &[Range<u32>]) -> u64 {
+        let (state, cut) = (&self.parts[part], cuts.of(self.plan.parts[part].set));
+        let examples = |unit: u32| state.layout.examples_of(cut, unit - state.begins).len() as u64;
+        units.iter().cloned().flatten().map(examples).sum()
+    }
+
+    /// The shards that units of a part need.
+    pub(super) fn shards(&self, cuts: Cuts<'_>, part: usize, units: &[Range<u32>]) -> Vec<(Set, u32)> {
+        let (state, set) = (&self.parts[part], self.plan.parts[part].set);
+        let shards = |unit: u32| state.layout.shards_of(cuts.of(set), unit - state.begins);
+        let mut shards: Vec<_> =
+            units.iter().cloned().flatten().flat_map(shards).map(|shard| (set, shard)).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        shards
     }
 
     /// Groups that are out, oldest first.
@@ -85,7 +203,7 @@ impl Round {
     /// Hands out units that are free, as assignment number `assignment`.
     pub(super) fn issue(&mut self, assignment: u64, part: usize, units: Vec<Range<u32>>, now_ms: u64) {
         for unit in units.iter().cloned().flatten() {
-            let was_free = self.free[part].remove(&unit);
+            let was_free = self.parts[part].free.remove(unit);
             assert!(was_free, "only free units are handed out");
         }
         self.groups.insert(assignment, Group { part, units, issued_ms: now_ms, copies: vec![assignment] });
@@ -114,7 +232,8 @@ impl Round {
     /// Takes an assignment back, if it is out. Its units are free again unless another copy is out.
     pub(super) fn take_back(&mut self, assignment: u64) {
         if let Some(group) = self.remove_copy(assignment) {
-            self.free[group.part].extend(group.units.into_iter().flatten());
+            let free = &mut self.parts[group.part].free;
+            group.units.into_iter().flatten().for_each(|unit| free.insert(unit));
         }
     }
 
@@ -135,26 +254,27 @@ impl Round {
 
 #[cfg(test)]
 mod tests {
-    use protocol::plan::{Part, Set, Work};
+    use protocol::plan::{Part, ShardRef};
 
     use super::*;
 
     fn round() -> Round {
-        let part = |work, set, units| Part { work, set, units };
+        let part = Part::in_turn;
         let parts = vec![part(Work::Gradient, Set::Training, 4), part(Work::Evaluation, Set::Test, 2)];
-        let plan = RoundPlan {
-            round: 1,
-            version: 1,
-            gradient_exponent: 0,
-            loss_exponent: 0,
-            evaluation_exponent: 0,
-            parts,
+        let plan = RoundPlan { round: 1, version: 1, parts, ..RoundPlan::default() };
+        let cut = |units: u32| SetPlan {
+            examples: 5 * units,
+            examples_per_unit: 5,
+            units_per_shard: 2,
+            shards: vec![ShardRef { hash: [0; 32], bytes: 1 }; units.div_ceil(2) as usize],
         };
-        Round::new(plan, vec![Arc::from([0.0])], 1)
+        let cuts = Cuts { training: &cut(4), test: &cut(2), seed: 1, minibatch: 5 };
+        Round::new(plan, vec![Arc::from([0.0])], 1, cuts)
     }
 
     fn free(round: &Round) -> Vec<u32> {
-        round.free().iter().flatten().copied().collect()
+        let free = |state: &PartState| state.free.shards().flat_map(|shard| state.free.at(shard)).collect();
+        round.parts().iter().flat_map(|state| -> Vec<u32> { free(state) }).collect()
     }
 
     #[test]

@@ -12,16 +12,18 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::ops::Range;
 
 use protocol::limits::RANGES_MAX;
-use protocol::plan::{Assignment, Part, Set, SetPlan, Work};
+use protocol::plan::{Assignment, Work};
 
 use super::LocalHelp;
-use super::round::{Group, Round};
-use super::volunteers::{Shard, Volunteer, Volunteers};
+use super::round::{Cuts, Group, PartState, Round};
+use super::volunteers::{Volunteer, Volunteers};
 
 /// How long an assignment should keep a volunteer busy.
 pub(super) const SLICE_MS: f64 = 400.0;
 /// Assignments that one volunteer may have: one under way, one queued behind it.
 pub const OUTSTANDING_MAX: usize = 2;
+/// A replica that would take a volunteer's core longer than this goes to volunteers with faster ones, if there are any.
+const REPLICA_MAX_MS: f64 = 5000.0;
 /// Copies of one group that may be out, the first included. Further ones go out only when nobody
 /// has answered for [`LAST_RESORT_MS`]: those who have it may all be asleep.
 const COPIES_MAX: usize = 4;
@@ -34,22 +36,6 @@ pub const REST_MS: u64 = 1000;
 /// When no volunteer's result has come for this long, the coordinator's own worker helps whatever
 /// its setting, until one comes.
 pub const LAST_RESORT_MS: u64 = 5000;
-
-/// The sets' cuts, to find a part's shards.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Cuts<'a> {
-    pub(super) training: &'a SetPlan,
-    pub(super) test: &'a SetPlan,
-}
-
-impl<'a> Cuts<'a> {
-    pub(super) fn of(&self, set: Set) -> &'a SetPlan {
-        match set {
-            Set::Training => self.training,
-            Set::Test => self.test,
-        }
-    }
-}
 
 /// Whether the coordinator's own worker takes part in ordinary work.
 pub(super) fn local_helps(help: LocalHelp, volunteers: &Volunteers) -> bool {
@@ -113,15 +99,18 @@ impl Scheduler<'_> {
         let mut assignments = Vec::new();
         // First everyone gets something to do, then something to go on with.
         for outstanding in 0..OUTSTANDING_MAX {
-            let mut served = 0;
-            for &session in &waiting[outstanding] {
-                let Some((part, units)) = self.choose(session, &crowd) else { break };
+            let (mut served, mut left) = (Vec::new(), Vec::new());
+            for session in std::mem::take(&mut waiting[outstanding]) {
+                let Some((part, units)) = self.choose(session, &crowd) else {
+                    left.push(session);
+                    continue;
+                };
                 *self.assignment += 1;
                 self.round.issue(*self.assignment, part, units.clone(), self.now_ms);
                 assignments.push((session, self.ask(session, part, units)));
-                served += 1;
+                served.push(session);
             }
-            let served: Vec<u64> = waiting[outstanding].drain(..served).collect();
+            waiting[outstanding] = left;
             if let Some(next) = waiting.get_mut(outstanding + 1) {
                 next.extend(served);
             }
@@ -168,53 +157,44 @@ impl Scheduler<'_> {
     fn ask(&mut self, session: u64, part: usize, units: Vec<Range<u32>>) -> Assignment {
         let (assignment, round) = (*self.assignment, self.round.plan.round);
         let cost = self.cost(part, &units);
-        let shards = shards(self.round, self.cuts, part, &units);
+        let shards = self.round.shards(self.cuts, part, &units);
         self.volunteers.asked(session, assignment, cost, &shards, self.now_ms);
         Assignment { assignment, round, units }
     }
 
     fn cost(&self, part: usize, units: &[Range<u32>]) -> f64 {
         let units: u32 = units.iter().map(|range| range.end - range.start).sum();
-        f64::from(units) * self.unit_cost(part)
-    }
-
-    /// A full unit's cost; backward takes about as long as two passes forward.
-    fn unit_cost(&self, part: usize) -> f64 {
-        let Part { work, set, .. } = &self.round.plan.parts[part];
-        let passes = match work {
-            Work::Gradient => 3.0,
-            Work::Evaluation => 1.0,
-            Work::Losses { steps } => steps.len() as f64,
-        };
-        passes * f64::from(self.cuts.of(*set).examples_per_unit)
+        f64::from(units) * self.round.parts()[part].unit_cost
     }
 
     /// The units to hand to `session` now: all of one part, at most a time slice and at most half
-    /// of its share of what remains. `None` when nothing is free.
+    /// of its share of what remains. `None` when nothing is free that suits it.
     fn choose(&self, session: u64, crowd: &Crowd) -> Option<(usize, Vec<Range<u32>>)> {
         let volunteer = self.volunteers.get(session)?;
-        let free = self.round.free();
-        let index = free.iter().position(|units| !units.is_empty())?;
-        let part = &self.round.plan.parts[index];
-        let (begins, cut) = (begin_of(self.round, index), self.cuts.of(part.set));
-
-        let remaining =
-            free.iter().enumerate().map(|(part, units)| units.len() as f64 * self.unit_cost(part));
-        let share = remaining.sum::<f64>() * crowd.share(volunteer.speed) / 2.0;
-        let share = (share / self.unit_cost(index)).ceil();
+        let parts = self.round.parts();
         let cores = f64::from(volunteer.cores);
-        let slice = volunteer.speed.map_or(cores, |speed| SLICE_MS * speed / self.unit_cost(index));
+        let speed_of_core = volunteer.speed.map_or(f64::INFINITY, |speed| speed / cores);
+        // One who would hold the round up with a replica gets none, if others are faster.
+        let suits = |index: &usize| {
+            let (part, state) = (&self.round.plan.parts[*index], &parts[*index]);
+            let too_slow = matches!(part.work, Work::Local { .. })
+                && state.unit_cost > REPLICA_MAX_MS * speed_of_core
+                && speed_of_core < crowd.speed_of_core;
+            !state.free.is_empty() && !too_slow
+        };
+        let index = (0..parts.len()).find(suits)?;
+        let (set, PartState { free, unit_cost, .. }) = (self.round.plan.parts[index].set, &parts[index]);
+
+        let remaining = parts.iter().map(|part| part.free.len() as f64 * part.unit_cost).sum::<f64>();
+        let share = (remaining * crowd.share(volunteer.speed) / 2.0 / unit_cost).ceil();
+        // A unit is computed by one core: where units are long, each core gets one.
+        let slice = volunteer.speed.map_or(cores, |speed| (SLICE_MS * speed / unit_cost).max(cores));
         let wanted = slice.min(share).max(1.0) as usize;
 
-        let units_of = |shard: u32| {
-            let first = begins + shard.saturating_mul(cut.units_per_shard).min(part.units);
-            first..first.saturating_add(cut.units_per_shard).min(begins + part.units)
-        };
-        let free = &free[index];
         let mut chosen = BTreeSet::new();
-        let held = volunteer.shards.range((part.set, 0)..=(part.set, u32::MAX));
+        let held = volunteer.shards.range((set, 0)..=(set, u32::MAX));
         for &(_, shard) in held {
-            chosen.extend(free.range(units_of(shard)).take(wanted - chosen.len()));
+            chosen.extend(free.at(shard).take(wanted - chosen.len()));
             if chosen.len() == wanted {
                 break;
             }
@@ -222,16 +202,12 @@ impl Scheduler<'_> {
         if chosen.is_empty() {
             // A new shard: one that the fewest others hold, so that each has its own to come back
             // to, and only at last one that could not be had before.
-            let mut shards = BinaryHeap::new();
-            let mut next = free.first();
-            while let Some(unit) = next {
-                let shard = cut.shard_of(unit - begins);
-                let key = (part.set, shard);
-                shards.push(Reverse((volunteer.refused.contains(&key), self.volunteers.holders(key), shard)));
-                next = free.range(units_of(shard).end..).next();
-            }
+            let rank = |shard| {
+                (volunteer.refused.contains(&(set, shard)), self.volunteers.holders((set, shard)), shard)
+            };
+            let mut shards: BinaryHeap<_> = free.shards().map(|shard| Reverse(rank(shard))).collect();
             while let Some(Reverse((_, _, shard))) = shards.pop().filter(|_| chosen.len() < wanted) {
-                chosen.extend(free.range(units_of(shard)).take(wanted - chosen.len()));
+                chosen.extend(free.at(shard).take(wanted - chosen.len()));
             }
         }
         Some((index, ranges(chosen)))
@@ -244,13 +220,17 @@ struct Crowd {
     count: usize,
     measured: usize,
     speed: f64,
+    /// The fastest core's.
+    speed_of_core: f64,
 }
 
 impl Crowd {
     fn add(&mut self, volunteer: &Volunteer) {
         self.count += 1;
         self.measured += usize::from(volunteer.speed.is_some());
-        self.speed += volunteer.speed.unwrap_or(0.0);
+        let speed = volunteer.speed.unwrap_or(0.0);
+        self.speed += speed;
+        self.speed_of_core = self.speed_of_core.max(speed / f64::from(volunteer.cores));
     }
 
     /// The share of the work that is one volunteer's. A newcomer counts as of average speed.
@@ -258,20 +238,6 @@ impl Crowd {
         let relative = speed.map_or(1.0, |speed| speed / self.speed * self.measured as f64);
         relative / self.count as f64
     }
-}
-
-/// The shards that units of a part need.
-pub(super) fn shards(round: &Round, cuts: Cuts<'_>, part: usize, units: &[Range<u32>]) -> Vec<Shard> {
-    let (set, begins) = (round.plan.parts[part].set, begin_of(round, part));
-    let shard_of = |unit: u32| (set, cuts.of(set).shard_of(unit - begins));
-    let mut shards: Vec<Shard> = units.iter().cloned().flatten().map(shard_of).collect();
-    shards.dedup();
-    shards
-}
-
-/// The first of the round's units that belong to a part.
-fn begin_of(round: &Round, part: usize) -> u32 {
-    round.plan.parts[..part].iter().map(|part| part.units).sum()
 }
 
 /// Units in increasing order as ranges, at most [`RANGES_MAX`] of them.

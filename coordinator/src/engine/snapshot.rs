@@ -1,5 +1,8 @@
 //! Everything that decides what the engine does next, as one value: what a checkpoint holds.
 
+use std::sync::Arc;
+
+use protocol::plan::Work;
 use serde::{Deserialize, Serialize};
 
 use super::aggregator::Scales;
@@ -11,12 +14,42 @@ use super::optimisers::Optimiser;
 pub struct Snapshot {
     /// The optimiser, in the middle of a step or not.
     pub optimiser: Optimiser,
-    /// The next round's scales; `None` before the first round.
-    pub scales: Option<Scales>,
+    /// The next round's scales.
+    pub scales: KnownScales,
+    /// Running batch statistics, the tail of the parameter vector.
+    pub statistics: Statistics,
     /// The counters.
     pub counters: Counters,
     /// What is known of the last accepted point.
     pub accepted: Option<Accepted>,
+}
+
+/// The scales of the next round of each kind of training work; `None` before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownScales {
+    /// Of gradients, and of losses along a line.
+    pub gradient: Option<Scales>,
+    /// Of local steps.
+    pub local: Option<Scales>,
+}
+
+/// The part of the parameters that is observed, not learnt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Those that went out with the last accepted point, and with which it was evaluated.
+    pub accepted: Arc<[f32]>,
+    /// Those that go out with the next point: the last accepted point's own.
+    pub running: Arc<[f32]>,
+}
+
+impl KnownScales {
+    /// Those for this kind of work.
+    pub(super) fn of(&mut self, work: &Work) -> &mut Option<Scales> {
+        match work {
+            Work::Local { .. } => &mut self.local,
+            Work::Gradient | Work::Losses { .. } | Work::Evaluation => &mut self.gradient,
+        }
+    }
 }
 
 /// What the engine counts.
@@ -24,8 +57,8 @@ pub struct Snapshot {
 pub struct Counters {
     /// Rounds completed; evaluations ride along and count nothing.
     pub rounds: u64,
-    /// Passes over the training data completed.
-    pub epochs: u64,
+    /// Training examples gone through, each as often as it was: divided by the size of the training set, epochs.
+    pub examples: u64,
     /// Versions of the weights sent out.
     pub version: u64,
     /// Rounds opened, restarts included: the last round's number.
@@ -39,11 +72,11 @@ pub struct Counters {
 pub struct Accepted {
     /// Accepted steps so far; 0 is the start point.
     pub iteration: u64,
-    /// Rounds completed when it was accepted.
+    /// Rounds that led to it. The one that found out how good it is does not count.
     pub rounds: u64,
-    /// Epochs completed when it was accepted.
-    pub epochs: u64,
-    /// Mean data loss over the training examples.
+    /// Passes over the training data that led to it.
+    pub epochs: f64,
+    /// Mean data loss over the training examples of the round; those of local steps are measured on the way.
     pub train_loss: f64,
     /// What the optimiser minimises: `train_loss` plus the penalty.
     pub objective: f64,
@@ -51,7 +84,7 @@ pub struct Accepted {
     pub test_loss: Option<f64>,
     /// Share of the test examples predicted correctly, for classes.
     pub test_accuracy: Option<f64>,
-    /// Euclidean norm of the objective's gradient.
+    /// Euclidean norm of the objective's gradient, or of the mean displacement of local steps.
     pub gradient_norm: f64,
     /// Step length along the search direction; 0 for the start point.
     pub step: f64,

@@ -76,14 +76,15 @@ mod tests {
         change: impl FnOnce(&mut ResultHeader, &mut Option<Vec<i64>>),
     ) -> Result<(), &'static str> {
         let (losses, vector) = (vec![5; work.losses()], work.has_vector().then(|| vec![-7; PARAMETERS]));
-        let part = Part { work, set: Set::Training, units: 4 };
+        let part = Part::in_turn(work, Set::Training, 4);
         let plan = RoundPlan {
             round: 9,
             version: 8,
-            gradient_exponent: 0,
+            vector_exponent: 0,
             loss_exponent: 0,
             evaluation_exponent: 0,
             parts: vec![part],
+            ..RoundPlan::default()
         };
         let group = Group { part: 0, units: vec![0..1, 2..3], issued_ms: 0, copies: vec![1] };
         let question = Question { run: 1, plan: &plan, group: &group, examples: 20, parameters: PARAMETERS };

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::{Arithmetic, Network, NetworkSpec, Pass};
+use model::{Arithmetic, Network, NetworkSpec};
 use protocol::frame::encode_round;
 use protocol::message::Welcome;
 use protocol::plan::{Assignment, Part, RoundPlan, Set, Work};
@@ -24,6 +24,8 @@ use crate::shards::ShardStore;
 use crate::status::{Phase, Status};
 
 const RUN: u64 = 5;
+const SEED: u64 = 6;
+const MINIBATCH: u32 = 10;
 /// Only turns a hang into a failure.
 const HANG: Duration = Duration::from_secs(60);
 
@@ -63,6 +65,8 @@ impl Stage {
             features: width as u32,
             task: data.task(),
             preprocessing: data.preprocessing.clone(),
+            seed: SEED,
+            minibatch: MINIBATCH,
             training,
             test,
         };
@@ -75,20 +79,21 @@ impl Stage {
     fn open_round(&self, round: u64, units: u32) -> UnitSums {
         let training = &self.welcome.training;
         let work = Work::Gradient;
-        let part = Part { work: work.clone(), set: Set::Training, units: training.units() };
+        let part = Part::in_turn(work.clone(), Set::Training, training.units());
         let plan = RoundPlan {
             round,
             version: 3,
-            gradient_exponent: 24,
+            vector_exponent: 24,
             loss_exponent: 24,
             evaluation_exponent: 24,
             parts: vec![part],
+            ..RoundPlan::default()
         };
         let weights = self.network.initialise(round);
         let mut sums = UnitSums::zero(&work, self.network.parameters());
         let mut buffers = Buffers::default();
         for unit in 0..units {
-            let index = training.shard_of(unit);
+            let index = training.shard_of_example(training.examples_of(unit).start);
             let bytes = self.shards.encoded(&training.shards[index as usize].hash).unwrap();
             let shard = Shard::decode(&bytes, self.network.features(), self.network.task()).unwrap();
             let first = training.examples_in_shard(index).start;
@@ -97,10 +102,13 @@ impl Stage {
             let input = Unit {
                 network: &self.network,
                 arithmetic: Arithmetic::Portable,
+                seed: SEED,
+                minibatch: MINIBATCH,
                 plan: &plan,
                 work: &work,
-                examples: shard.slice(range, &self.welcome.preprocessing).unwrap(),
-                pass: Pass::new(1),
+                number: unit,
+                examples: &[shard.slice(range, &self.welcome.preprocessing).unwrap()],
+                first_example: training.examples_of(unit).start,
                 weights: &weights,
                 direction: &[],
             };

@@ -21,7 +21,7 @@ use protocol::message::{
     FromCoordinator, FromVolunteer, Hello, Ready, Refusal, ResultHeader, Unfit, Welcome,
 };
 use protocol::pack::pack;
-use protocol::plan::{Assignment, RoundPlan, Set, ShardRef};
+use protocol::plan::{Assignment, RoundPlan, Set, ShardRef, UnitLayout};
 
 use crate::message::{FromCompute, Job, ToCompute};
 use crate::run::Run;
@@ -225,6 +225,8 @@ struct CurrentRound {
     /// The hub's own number for it.
     number: u64,
     plan: RoundPlan,
+    /// Of each part.
+    layouts: Vec<UnitLayout>,
     frame: Arc<Vec<u8>>,
 }
 
@@ -490,12 +492,14 @@ impl Hub {
 impl Hub {
     fn begin_round(&mut self, now_ms: u64, round: &RoundFrame<'_>, frame: &[u8]) {
         self.forget_round();
-        if self.run.as_ref().is_none_or(|current| !current.run.suits(round)) {
+        let Some(CurrentRun { run, .. }) = self.run.as_ref().filter(|current| current.run.suits(round))
+        else {
             return self.hang_up(now_ms, "the coordinator sent a round that does not suit its network");
-        }
+        };
         self.counters.round += 1;
         self.round = Some(CurrentRound {
             number: self.counters.round,
+            layouts: run.lay_out(&round.plan),
             plan: round.plan.clone(),
             frame: Arc::new(frame.to_vec()),
         });
@@ -521,7 +525,8 @@ impl Hub {
         }
         self.counters.assignment += 1;
         let (key, parameters) = (self.counters.assignment, run.network.parameters());
-        match Underway::new(key, assignment, &round.plan, |set| run.set(set), parameters) {
+        let CurrentRound { plan, layouts, .. } = round;
+        match Underway::new(key, assignment, plan, layouts, |set| run.set(set), parameters) {
             Some(underway) => self.queue.push_back(underway),
             None => self.decline(number, "its units are not units of one part of the round"),
         }
@@ -613,7 +618,8 @@ impl Hub {
         let Some(CurrentRun { run, .. }) = &self.run else { return };
         let needed = self.needed_shards(run);
         let limit = self.settings.shard_cache_bytes;
-        let (begun, evicted) = self.shards.begin_fetches(now_ms, limit, &needed);
+        let urgent = self.queue.iter().find_map(Underway::next_shards).map_or(0, |shards| shards.len());
+        let (begun, evicted) = self.shards.begin_fetches(now_ms, limit, &needed, urgent);
         for key in evicted {
             self.crew.drop_shard(key, &mut self.outputs);
         }
@@ -744,17 +750,19 @@ impl Hub {
             // First what it already has, then what nobody has, then anything.
             for preference in 0..3 {
                 let wanted = share - segments.iter().map(units_of).sum::<u32>();
-                let more = underway.give(compute, wanted, |index| {
-                    let key = (set, index);
-                    let held = self.crew.holds(compute, key);
+                let more = underway.give(compute, wanted, |shards| {
+                    let keys = || shards.clone().map(|index| (set, index));
                     let suits = match preference {
-                        0 => held,
-                        1 => self.shards.holds(key) && !self.crew.anyone_holds(key),
-                        _ => self.shards.holds(key),
+                        0 => keys().all(|key| self.crew.holds(compute, key)),
+                        1 => keys().all(|key| self.shards.holds(key) && !self.crew.anyone_holds(key)),
+                        _ => keys().all(|key| self.shards.holds(key)),
                     };
-                    let fits = needed.contains(&key) || needed.is_empty() || bytes + size(index) <= limit;
-                    if suits && fits && needed.insert(key) {
-                        bytes += size(index);
+                    let new = || keys().filter(|key| !needed.contains(key));
+                    let more: usize = new().map(|(_, index)| size(index)).sum();
+                    let fits = more == 0 || needed.is_empty() || bytes + more <= limit;
+                    if suits && fits {
+                        bytes += more;
+                        needed.extend(keys());
                     }
                     suits && fits
                 });
@@ -767,7 +775,11 @@ impl Hub {
                 continue;
             }
             segments.sort_by_key(|segment| segment.units.start);
-            let given: BTreeSet<Key> = segments.iter().map(|segment| (set, segment.shard)).collect();
+            let given: BTreeSet<Key> = segments
+                .iter()
+                .flat_map(|segment| segment.shards.clone())
+                .map(|index| (set, index))
+                .collect();
             self.crew.set_up(compute, &current.frame, &mut self.outputs);
             self.crew.show_round(compute, round.number, &round.frame, &mut self.outputs);
             let shards = &mut self.shards;

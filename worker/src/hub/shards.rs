@@ -84,16 +84,18 @@ impl Shards {
 
     /// Chooses downloads to begin for `wanted` (in order of urgency) and evicts, least recently
     /// used first, what is in their way; never a wanted shard. When the wanted shards alone exceed
-    /// `limit` bytes they are had one after the other.
+    /// `limit` bytes they are had one after the other, except for the first `urgent`, which one unit
+    /// needs together.
     pub(super) fn begin_fetches(
         &mut self,
         now_ms: u64,
         limit: usize,
         wanted: &[(Key, ShardRef)],
+        urgent: usize,
     ) -> (Vec<Fetch>, Vec<Key>) {
         let (mut begun, mut evicted) = (Vec::new(), Vec::new());
         let needed: BTreeSet<Key> = wanted.iter().map(|(key, _)| *key).collect();
-        for &(key, shard) in wanted {
+        for (index, &(key, shard)) in wanted.iter().enumerate() {
             if self.underway.len() >= FETCHES_MAX {
                 break;
             }
@@ -105,7 +107,7 @@ impl Shards {
             let occupied = coming + shard.bytes as usize;
             evicted.extend(self.evict(limit.saturating_sub(occupied), &needed));
             let alone = self.underway.is_empty() && !needed.iter().any(|key| self.holds(*key));
-            if self.held_bytes + occupied > limit && !alone {
+            if self.held_bytes + occupied > limit && !alone && index >= urgent {
                 break;
             }
             self.fetches += 1;
@@ -183,7 +185,7 @@ mod tests {
     fn fetch_all(shards: &mut Shards, limit: usize, numbers: &[u8]) -> Vec<Key> {
         let wanted: Vec<_> = numbers.iter().map(|number| shard(*number)).collect();
         let wanted: Vec<_> = wanted.into_iter().map(|(key, shard, _)| (key, shard)).collect();
-        let (begun, evicted) = shards.begin_fetches(0, limit, &wanted);
+        let (begun, evicted) = shards.begin_fetches(0, limit, &wanted, 1);
         for fetch in begun {
             let number = (0..=u8::MAX).find(|number| shard(*number).1 == fetch.shard).unwrap();
             assert_eq!(shards.arrived(0, fetch.fetch, shard(number).2), Ended::Settled);
@@ -218,7 +220,7 @@ mod tests {
         let mut shards = Shards::default();
         let (key, reference, _) = shard(1);
         let wanted = [(key, reference)];
-        let begin = |shards: &mut Shards, now| shards.begin_fetches(now, 1000, &wanted).0.pop();
+        let begin = |shards: &mut Shards, now| shards.begin_fetches(now, 1000, &wanted, 1).0.pop();
         let first = begin(&mut shards, 0).unwrap();
         assert!(!first.fresh);
         assert_eq!(shards.failed(0, first.fetch), Ended::Settled);

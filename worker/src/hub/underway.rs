@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan};
+use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, UnitLayout};
 
 use crate::unit::UnitSums;
 
-/// Units of the round, next to each other, whose examples share a shard.
+/// Units of the round, next to each other, whose examples lie in the same shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Segment {
-    pub(super) shard: u32,
+    pub(super) shards: Range<u32>,
     pub(super) units: Range<u32>,
 }
 
@@ -43,30 +43,29 @@ impl Underway {
         key: u64,
         assignment: Assignment,
         plan: &RoundPlan,
+        layouts: &[UnitLayout],
         set: impl FnOnce(Set) -> &'a SetPlan,
         parameters: usize,
     ) -> Option<Underway> {
         let first = assignment.units.first()?.start;
-        let (part_index, unit_of_set) = plan.locate(first)?;
+        let (part_index, unit_of_part) = plan.locate(first)?;
         let part = plan.parts[part_index].clone();
-        let part_begins = first - unit_of_set;
-        let cut = set(part.set);
-        let (mut pending, mut examples) = (Vec::new(), 0);
+        let part_begins = first - unit_of_part;
+        let (cut, layout) = (set(part.set), layouts.get(part_index)?);
+        let mut pending: Vec<Segment> = Vec::new();
+        let mut examples = 0;
         for range in &assignment.units {
             if range.is_empty() || range.start < part_begins || range.end > part_begins + part.units {
                 return None;
             }
-            let mut next = range.start;
-            while next < range.end {
-                let shard = cut.shard_of(next - part_begins);
-                let shard_ends =
-                    (shard + 1).saturating_mul(cut.units_per_shard.max(1)).saturating_add(part_begins);
-                let end = range.end.min(shard_ends);
-                pending.push(Segment { shard, units: next..end });
-                next = end;
+            for unit in range.clone() {
+                let shards = layout.shards_of(cut, unit - part_begins);
+                match pending.last_mut() {
+                    Some(last) if last.shards == shards && last.units.end == unit => last.units.end += 1,
+                    _ => pending.push(Segment { shards, units: unit..unit + 1 }),
+                }
+                examples += layout.examples_of(cut, unit - part_begins).len() as u64;
             }
-            let begin = cut.examples_of(range.start - part_begins).start;
-            examples += u64::from(cut.examples_of(range.end - 1 - part_begins).end - begin);
         }
         let sums = UnitSums::zero(&part.work, parameters);
         Some(Underway { key, assignment, part, sums, examples, pending, shares: BTreeMap::new() })
@@ -77,27 +76,32 @@ impl Underway {
         self.pending.iter().map(|segment| segment.units.len() as u32).sum()
     }
 
-    /// Shards of the units not given out, in their order.
-    pub(super) fn pending_shards(&self) -> impl Iterator<Item = u32> {
-        self.pending.iter().map(|segment| segment.shard)
+    /// Shards that the next unit to give out needs, all of them at once.
+    pub(super) fn next_shards(&self) -> Option<Range<u32>> {
+        self.pending.first().map(|segment| segment.shards.clone())
     }
 
-    /// Gives up to `count` units whose shard is `usable` to a compute worker.
+    /// Shards of the units not given out, in their order.
+    pub(super) fn pending_shards(&self) -> impl Iterator<Item = u32> {
+        self.pending.iter().flat_map(|segment| segment.shards.clone())
+    }
+
+    /// Gives up to `count` units whose shards are `usable` to a compute worker.
     pub(super) fn give(
         &mut self,
         compute: u32,
         count: u32,
-        mut usable: impl FnMut(u32) -> bool,
+        mut usable: impl FnMut(&Range<u32>) -> bool,
     ) -> Vec<Segment> {
         let (mut given, mut wanted) = (Vec::new(), count);
         self.pending.retain_mut(|segment| {
-            if wanted == 0 || !usable(segment.shard) {
+            if wanted == 0 || !usable(&segment.shards) {
                 return true;
             }
             let taken = wanted.min(segment.units.len() as u32);
             wanted -= taken;
             let middle = segment.units.start + taken;
-            given.push(Segment { shard: segment.shard, units: segment.units.start..middle });
+            given.push(Segment { shards: segment.shards.clone(), units: segment.units.start..middle });
             segment.units.start = middle;
             !segment.units.is_empty()
         });
@@ -176,18 +180,16 @@ mod tests {
     }
 
     fn underway(units: &[Range<u32>]) -> Option<Underway> {
-        let part = |units| Part { work: Work::Evaluation, set: Set::Training, units };
-        let parts = vec![part(5), part(10)];
-        let plan = RoundPlan {
-            round: 1,
-            version: 1,
-            gradient_exponent: 0,
-            loss_exponent: 0,
-            evaluation_exponent: 0,
-            parts,
-        };
+        let part = |units| Part::in_turn(Work::Evaluation, Set::Training, units);
+        let plan = RoundPlan { parts: vec![part(5), part(10)], ..RoundPlan::default() };
+        underway_of(&plan, units)
+    }
+
+    fn underway_of(plan: &RoundPlan, units: &[Range<u32>]) -> Option<Underway> {
         let cut = cut();
-        Underway::new(9, Assignment { assignment: 7, round: 1, units: units.to_vec() }, &plan, |_| &cut, 0)
+        let layouts: Vec<UnitLayout> = plan.parts.iter().map(|part| part.lay_out(&cut, 1)).collect();
+        let assignment = Assignment { assignment: 7, round: 1, units: units.to_vec() };
+        Underway::new(9, assignment, plan, &layouts, |_| &cut, 0)
     }
 
     fn sums(correct: u64) -> UnitSums {
@@ -197,11 +199,23 @@ mod tests {
     #[test]
     fn segments_follow_shards_and_examples_are_counted() {
         let underway = underway(&[6..8, 9..15]).unwrap();
-        let segment = |shard, units| Segment { shard, units };
+        let segment = |shard, units| Segment { shards: shard..shard + 1, units };
         let expected = [segment(0, 6..8), segment(1, 9..11), segment(2, 11..14), segment(3, 14..15)];
         assert_eq!(underway.pending, expected);
         assert_eq!(underway.pending_units(), 8);
         assert_eq!(underway.examples, 75);
+    }
+
+    #[test]
+    fn a_replica_waits_for_all_shards_of_its_pool() {
+        let work = Work::Local { steps: 2, learning_rate: 0.1, draw: 0 };
+        let plan = RoundPlan { parts: vec![Part::in_turn(work, Set::Training, 2)], ..RoundPlan::default() };
+        let mut underway = underway_of(&plan, &[0..2]).unwrap();
+        // Examples 0..47 and 47..95, in shards of 30.
+        assert_eq!(underway.pending_shards().collect::<Vec<_>>(), [0, 1, 1, 2, 3]);
+        assert!(underway.give(1, 2, |shards| shards.end <= 1).is_empty());
+        assert_eq!(underway.give(1, 2, |shards| shards.end <= 2).len(), 1);
+        assert_eq!(underway.pending_units(), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use model::{Arithmetic, Network, NetworkSpec, Pass, Preprocessing, Rows, Targets, Task};
+use model::{Arithmetic, Network, NetworkSpec, Preprocessing, Rows, Targets, Task};
 use ndarray::{Array2, s};
 use protocol::frame::{UpwardFrame, decode_upward, encode_round};
 use protocol::message::{FromCoordinator, FromVolunteer, ResultHeader, Welcome};
@@ -14,6 +14,8 @@ use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
 use worker::{Compute, Hub, HubInput, HubOutput, Settings, ToCompute};
 
 pub(crate) const RUN: u64 = 42;
+const SEED: u64 = 6;
+const MINIBATCH: u32 = 5;
 const FEATURES: usize = 6;
 
 /// A run: data, cut and network.
@@ -40,6 +42,8 @@ impl World {
             features: FEATURES as u32,
             task,
             preprocessing: Preprocessing::uniform(FEATURES, 0.0, 1.0 / 255.0),
+            seed: SEED,
+            minibatch: MINIBATCH,
             training,
             test,
         };
@@ -52,7 +56,7 @@ impl World {
 
     /// A round of the gradient over the training set and an evaluation of the test set.
     pub(crate) fn gradient_round(&self, round: u64) -> Round {
-        let part = |work, set, plan: &SetPlan| Part { work, set, units: plan.units() };
+        let part = |work, set, plan: &SetPlan| Part::in_turn(work, set, plan.units());
         let parts = vec![
             part(Work::Gradient, Set::Training, &self.welcome.training),
             part(Work::Evaluation, Set::Test, &self.welcome.test),
@@ -63,17 +67,18 @@ impl World {
     /// A scalars-only round over the training set.
     pub(crate) fn losses_round(&self, round: u64, steps: &[f32]) -> Round {
         let work = Work::Losses { steps: steps.to_vec() };
-        self.round(round, vec![Part { work, set: Set::Training, units: self.welcome.training.units() }])
+        self.round(round, vec![Part::in_turn(work, Set::Training, self.welcome.training.units())])
     }
 
     fn round(&self, round: u64, parts: Vec<Part>) -> Round {
         let plan = RoundPlan {
             round,
             version: 10 + round,
-            gradient_exponent: 24,
+            vector_exponent: 24,
             loss_exponent: 24,
             evaluation_exponent: 24,
             parts,
+            ..RoundPlan::default()
         };
         let count = plan.vectors();
         let vectors = (0..count as u64).map(|index| self.network.initialise(100 * round + index)).collect();
@@ -89,19 +94,34 @@ impl World {
         for unit in units.iter().cloned().flatten() {
             let (_, unit) = round.plan.locate(unit).unwrap();
             let plan = self.set(part.set);
-            let index = plan.shard_of(unit);
-            let bytes = &self.shards[&plan.shards[index as usize].name()];
-            let shard = Shard::decode(bytes, FEATURES, self.welcome.task).unwrap();
-            let first = plan.examples_in_shard(index).start;
-            let range = plan.examples_of(unit);
-            let range = (range.start - first) as usize..(range.end - first) as usize;
+            let layout = part.lay_out(plan, SEED);
+            let range = layout.examples_of(plan, unit);
+            let decode = |index: u32| {
+                let bytes = &self.shards[&plan.shards[index as usize].name()];
+                Shard::decode(bytes, FEATURES, self.welcome.task).unwrap()
+            };
+            let shards: Vec<(u32, Shard)> =
+                layout.shards_of(plan, unit).map(|index| (index, decode(index))).collect();
+            let within = |index: u32| {
+                let held = plan.examples_in_shard(index);
+                let (start, end) = (range.start.max(held.start), range.end.min(held.end));
+                (start - held.start) as usize..(end - held.start) as usize
+            };
+            let preprocessing = &self.welcome.preprocessing;
+            let examples: Vec<_> = shards
+                .iter()
+                .map(|(index, shard)| shard.slice(within(*index), preprocessing).unwrap())
+                .collect();
             let input = Unit {
                 network: &self.network,
                 arithmetic: self.welcome.arithmetic,
+                seed: SEED,
+                minibatch: MINIBATCH,
                 plan: &round.plan,
                 work: &part.work,
-                examples: shard.slice(range, &self.welcome.preprocessing).unwrap(),
-                pass: Pass::new(1),
+                number: unit,
+                examples: &examples,
+                first_example: range.start,
                 weights: &round.vectors[0],
                 direction: round.vectors.get(1).map(Vec::as_slice).unwrap_or_default(),
             };

@@ -1,0 +1,165 @@
+//! What the integers of a completed round mean: losses, gradients and the like, as the optimiser and people want them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use model::{Task, exact, trial_point};
+use protocol::plan::{Part, RoundPlan, Set, Work};
+
+use super::Settings;
+use super::aggregator::{Found, PartSums, Scales, mean, mean_gradient, mix_statistics};
+use super::round::Round;
+
+/// The sums of a completed round.
+#[derive(Debug)]
+pub(super) struct Tally<'a> {
+    settings: &'a Settings,
+    plan: &'a RoundPlan,
+    vectors: &'a [Arc<[f32]>],
+    /// The parts that train.
+    training: Vec<TrainingPart<'a>>,
+    test: Option<(&'a Part, &'a PartSums)>,
+    /// Training examples that the round went through, those of local steps as often as they were used.
+    pub(super) examples: u64,
+}
+
+#[derive(Debug)]
+struct TrainingPart<'a> {
+    part: &'a Part,
+    sums: &'a PartSums,
+    /// Losses that its sum adds up.
+    examples: u64,
+    /// Minibatches that its batch statistics add up.
+    minibatches: u64,
+}
+
+impl<'a> Tally<'a> {
+    pub(super) fn new(round: &'a Round, settings: &'a Settings) -> Tally<'a> {
+        let (plan, cuts) = (&round.plan, settings.cuts());
+        let parts = plan.parts.iter().zip(&round.sums.parts);
+        let minibatch = u64::from(settings.minibatch);
+        let mut training = Vec::new();
+        for (state, (part, sums)) in round.parts().iter().zip(parts.clone()) {
+            let lengths =
+                (0..part.units).map(|unit| state.layout.examples_of(cuts.of(part.set), unit).len() as u64);
+            let (examples, minibatches) = match part.work {
+                Work::Evaluation => continue,
+                Work::Local { steps, .. } => {
+                    let steps = u64::from(steps);
+                    (lengths.map(|pool| steps * minibatch.min(pool)).sum(), steps * u64::from(part.units))
+                }
+                Work::Gradient | Work::Losses { .. } => {
+                    let minibatches = |length: u64| length.div_ceil(minibatch);
+                    (lengths.clone().sum(), lengths.map(minibatches).sum())
+                }
+            };
+            training.push(TrainingPart { part, sums, examples, minibatches });
+        }
+        let is_test = |part: &Part| part.work == Work::Evaluation && part.set == Set::Test;
+        Tally {
+            settings,
+            plan,
+            vectors: &round.vectors,
+            test: parts.clone().find(|(part, _)| is_test(part)),
+            examples: training.iter().map(|part| part.examples).sum(),
+            training,
+        }
+    }
+
+    /// Mean loss over the training examples of the round.
+    pub(super) fn train_loss(&self) -> f64 {
+        self.mean_loss(0, &self.training)
+    }
+
+    /// The same with the penalty.
+    pub(super) fn objective(&self) -> f64 {
+        self.train_loss() + self.settings.network.penalty(&self.vectors[0])
+    }
+
+    /// The objective at each step length of a scalars-only round; infinite where a unit did not fit.
+    pub(super) fn losses_along(&self, steps: &[f32]) -> Vec<f64> {
+        let objective = |(index, &step): (usize, &f32)| {
+            if self.training.iter().any(|part| part.sums.unfit_steps >> index & 1 == 1) {
+                return f64::INFINITY;
+            }
+            let point: Vec<f32> = trial_point(&self.vectors[0], &self.vectors[1], step).collect();
+            self.mean_loss(index, &self.training) + self.settings.network.penalty(&point)
+        };
+        steps.iter().enumerate().map(objective).collect()
+    }
+
+    /// The objective's gradient over the examples of one part.
+    pub(super) fn gradient(&self, index: usize) -> Arc<[f32]> {
+        let TrainingPart { sums, examples, .. } = &self.training[index];
+        let network = &self.settings.network;
+        let trainable = network.trainable();
+        let (weights, sum) = (&self.vectors[0][..trainable], &sums.vector[..trainable]);
+        mean_gradient(network, weights, sum, self.plan.vector_exponent, *examples)
+    }
+
+    /// The objective and its gradient over the examples of each part.
+    pub(super) fn segments(&self) -> Vec<(f64, Arc<[f32]>)> {
+        let penalty = self.settings.network.penalty(&self.vectors[0]);
+        let segment = |index: usize| {
+            let loss = self.mean_loss(0, &self.training[index..=index]);
+            (loss + penalty, self.gradient(index))
+        };
+        (0..self.training.len()).map(segment).collect()
+    }
+
+    /// The mean displacement of the replicas.
+    pub(super) fn mean_displacement(&self) -> Arc<[f32]> {
+        let TrainingPart { part, sums, .. } = &self.training[0];
+        let sum = &sums.vector[..self.settings.network.trainable()];
+        mean(sum, self.plan.vector_exponent, part.units.into())
+    }
+
+    /// Running statistics after the round.
+    pub(super) fn statistics(&self, running: &Arc<[f32]>) -> Arc<[f32]> {
+        if running.is_empty() {
+            return Arc::clone(running);
+        }
+        let minibatches = self.training.iter().map(|part| part.minibatches).sum();
+        let sum = &self.vector()[self.settings.network.trainable()..];
+        mix_statistics(running, sum, self.plan.statistics_exponent, minibatches)
+    }
+
+    /// Mean loss of the test examples and, for classes, the share predicted correctly.
+    pub(super) fn test(&self) -> Option<(f64, Option<f64>)> {
+        let (_, sums) = self.test?;
+        let examples = f64::from(self.settings.test.examples);
+        let loss = exact::to_f64(sums.losses[0], self.plan.evaluation_exponent) / examples;
+        let classes = matches!(self.settings.network.task(), Task::Classes(_));
+        Some((loss, classes.then(|| sums.correct as f64 / examples)))
+    }
+
+    /// Scales for the rounds after this one, if its point is accepted.
+    pub(super) fn scales(&self) -> Scales {
+        let vector = self.vector();
+        let (vector, statistics) = vector.split_at(self.settings.network.trainable());
+        let evaluation = self.test.map(|(part, sums)| (sums.losses[0], part.units));
+        Scales::of(self.plan).after(&Found {
+            vector,
+            statistics,
+            loss: self.training.iter().map(|part| part.sums.losses[0]).sum(),
+            units: self.training.iter().map(|part| part.part.units).sum(),
+            evaluation,
+        })
+    }
+
+    /// The sum over all training parts, tail included.
+    fn vector(&self) -> Cow<'a, [i64]> {
+        let mut sum = Cow::Borrowed(&self.training[0].sums.vector[..]);
+        for part in &self.training[1..] {
+            let merged = exact::merge(sum.to_mut(), &part.sums.vector);
+            merged.expect("a round's units are few enough for their sum");
+        }
+        sum
+    }
+
+    fn mean_loss(&self, index: usize, parts: &[TrainingPart<'_>]) -> f64 {
+        let sum: i64 = parts.iter().map(|part| part.sums.losses[index]).sum();
+        let examples: u64 = parts.iter().map(|part| part.examples).sum();
+        exact::to_f64(sum, self.plan.loss_exponent) / examples as f64
+    }
+}
