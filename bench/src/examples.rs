@@ -65,7 +65,7 @@ pub(crate) fn preprocessing(data: Data) -> Preprocessing {
 /// Floating-point operations that an example counts for: 6 for each weight and place it is used at, a multiplication and an
 /// addition each for the forward product, the weights' gradient and the inputs' gradient. Zeros that are skipped count too,
 /// and so does the first layer's input gradient, which nobody needs.
-pub(crate) fn operations(network: &Network) -> f64 {
+pub fn operations(network: &Network) -> f64 {
     let weights = network.layout().iter().filter(|block| block.kind == ParameterKind::Weight);
     let multiplications: usize = weights.map(|block| block.range.len() * places(network, &block.name)).sum();
     6.0 * multiplications as f64

@@ -13,7 +13,7 @@ use protocol::DecodeError;
 use protocol::shard::Shard;
 
 pub use case::{CASES, Case, Kind, ROOF};
-pub use examples::{CLASSES, Data, FEATURES, MNIST_EXAMPLES};
+pub use examples::{CLASSES, Data, FEATURES, MNIST_EXAMPLES, operations};
 
 /// Where all weights begin.
 const SEED: u64 = 1;
@@ -137,13 +137,14 @@ impl Training {
                 pass: Pass::new(*minibatch),
             };
             self.vector.copy_from_slice(&self.weights);
-            let losses = &mut self.losses[..order.len()];
-            network.local_steps(*arithmetic, scratch, &mut self.vector, &steps, &[examples], losses);
+            let (weights, losses) = (&mut self.vector, &mut self.losses[..order.len()]);
+            // The cases' networks keep no statistics.
+            network.local_steps(*arithmetic, scratch, weights, &steps, &[examples], losses, &mut []);
         }
     }
 
     fn operations(&self, steps: u32) -> f64 {
-        f64::from(steps) * self.minibatch as f64 * examples::operations(&self.network)
+        f64::from(steps) * self.minibatch as f64 * operations(&self.network)
     }
 }
 

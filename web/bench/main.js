@@ -20,12 +20,12 @@ async function run() {
   let result;
   try {
     result = await measureAll();
-    view.finish(result);
   } catch (error) {
     result = { error: error.message || String(error) };
-    view.fail(result.error);
   }
   window.result = result;
+  if ("error" in result) view.fail(result.error);
+  else view.finish(result);
   if (wishes.has("report")) {
     await fetch("/bench/result", { method: "POST", body: JSON.stringify(result) });
   }

@@ -1,8 +1,9 @@
 //! The benchmark: the cases of the `bench` crate measured natively ([`native`]) or by the page `/bench` in a browser
-//! ([`browser`]), and the one form of both results ([`report`]).
+//! ([`browser`]), the one form of both results ([`report`]), and a whole [`pass`] over MNIST.
 
 pub mod browser;
 pub mod native;
+pub mod pass;
 pub mod report;
 
 use std::sync::OnceLock;

@@ -9,6 +9,7 @@ use bench::{Bench, Case, ROOF};
 use model::Arithmetic;
 
 use super::mnist_shard;
+use super::pass::{self, FullPass};
 use super::report::{CaseReport, Machine, MachineKind, Report, Roof};
 
 /// Cores measured at most, as many as a volunteer may lend.
@@ -20,6 +21,8 @@ const GIGA: f64 = 1e9;
 pub struct Plan {
     /// Which cases.
     pub cases: Vec<&'static Case>,
+    /// Whether a whole pass over MNIST is too.
+    pub pass: bool,
     /// Which arithmetics.
     pub arithmetics: Vec<Arithmetic>,
     /// How long.
@@ -61,6 +64,7 @@ pub fn measure(plan: &Plan, mut tell: impl FnMut(String)) -> Report {
     };
     let mut counts = vec![1, cores];
     counts.dedup();
+    let pass = plan.pass.then(FullPass::prepare);
     for &arithmetic in &plan.arithmetics {
         for &cores in &counts {
             let mut run = |case: &'static Case| {
@@ -69,17 +73,22 @@ pub fn measure(plan: &Plan, mut tell: impl FnMut(String)) -> Report {
                 measure_case(case, arithmetic, cores, plan.rhythm)
             };
             let before = ROOF.iter().map(&mut run).collect::<Vec<_>>();
-            let found = plan.cases.iter().map(|case| (case, run(case))).collect::<Vec<_>>();
+            let found = plan.cases.iter().map(|case| (case.name, case.examples(), run(case)));
+            let mut found = found.collect::<Vec<_>>();
+            if let Some(pass) = &pass {
+                let speed = measure_pass(pass, arithmetic, cores, plan.rhythm.rounds);
+                found.push((pass::NAME, pass.examples(), speed));
+            }
             let after = ROOF.iter().map(&mut run);
             let roof = before.into_iter().chain(after).max_by(|one, other| one.best.total_cmp(&other.best));
             let roof = roof.expect("there are roofs");
-            report.cases.extend(found.into_iter().map(|(case, speed)| CaseReport {
-                case: case.name.to_owned(),
+            report.cases.extend(found.into_iter().map(|(case, examples, speed)| CaseReport {
+                case: case.to_owned(),
                 arithmetic,
                 cores,
                 gflops: speed.best / GIGA,
                 gflops_median: speed.median / GIGA,
-                examples_per_second: speed.best / speed.operations_per_step * case.examples() as f64,
+                examples_per_second: speed.best / speed.operations_per_step * examples as f64,
                 roof_share: speed.best / roof.best,
             }));
             report.roofs.push(Roof {
@@ -122,14 +131,21 @@ fn measure_case(case: &Case, arithmetic: Arithmetic, cores: usize, rhythm: Rhyth
         let threads = (0..cores).map(|_| scope.spawn(one_core)).collect::<Vec<_>>();
         threads.into_iter().map(|thread| thread.join().expect("no case panics")).collect()
     });
-    let mut speeds: Vec<f64> = (0..rhythm.rounds as usize)
-        .map(|round| cores.iter().map(|(rounds, _)| rounds[round]).sum())
-        .collect();
-    speeds.sort_by(f64::total_cmp);
-    Speed {
-        best: speeds[speeds.len() - 1],
-        median: speeds[speeds.len() / 2],
-        operations_per_step: cores[0].1,
+    let of_round = |round: usize| cores.iter().map(|(rounds, _)| rounds[round]).sum();
+    Speed::of((0..rhythm.rounds as usize).map(of_round).collect(), cores[0].1)
+}
+
+fn measure_pass(pass: &FullPass, arithmetic: Arithmetic, cores: usize, passes: u32) -> Speed {
+    let operations = pass.operations();
+    let durations = pass.measure(arithmetic, cores, passes);
+    Speed::of(durations.iter().map(|took| operations / took.as_secs_f64()).collect(), operations)
+}
+
+impl Speed {
+    /// Of at least one round.
+    fn of(mut rounds: Vec<f64>, operations_per_step: f64) -> Speed {
+        rounds.sort_by(f64::total_cmp);
+        Speed { best: rounds[rounds.len() - 1], median: rounds[rounds.len() / 2], operations_per_step }
     }
 }
 

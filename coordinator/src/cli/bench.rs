@@ -13,14 +13,17 @@ use super::output::{results, say};
 use super::{Interrupted, misuse, stop};
 use crate::bench::native::{Plan, Rhythm};
 use crate::bench::report::Report;
-use crate::bench::{browser, native};
+use crate::bench::{browser, native, pass};
 use crate::report::words::count;
 
 pub(super) fn run(args: BenchArgs, bars: MultiProgress) -> anyhow::Result<()> {
-    let cases = chosen(&args.case)?;
+    let chosen = chosen(&args.case)?;
     let report = match &args.browser {
+        Some(_) if chosen.cases.is_empty() => {
+            return Err(misuse(format!("--browser: {} is measured natively only", pass::NAME)));
+        }
         Some(program) => in_browser(program, &args, bars)?,
-        None => natively(cases, &args, &bars),
+        None => natively(chosen, &args, &bars),
     };
     results(|output| {
         if args.json {
@@ -32,22 +35,33 @@ pub(super) fn run(args: BenchArgs, bars: MultiProgress) -> anyhow::Result<()> {
     })
 }
 
-/// The cases whose names begin with one of `wishes`; all if there is none.
-fn chosen(wishes: &[String]) -> anyhow::Result<Vec<&'static Case>> {
-    let fits = |case: &Case, wish: &String| case.name.starts_with(wish.as_str());
-    if let Some(unknown) = wishes.iter().find(|wish| !CASES.iter().any(|case| fits(case, wish))) {
-        let names = CASES.map(|case| case.name).join(", ");
-        return Err(misuse(format!("--case: no case begins with \"{unknown}\"; there are {names}")));
-    }
-    let is_chosen = |case: &&Case| wishes.is_empty() || wishes.iter().any(|wish| fits(case, wish));
-    Ok(CASES.iter().filter(is_chosen).collect())
+struct Chosen {
+    cases: Vec<&'static Case>,
+    pass: bool,
 }
 
-fn natively(cases: Vec<&'static Case>, args: &BenchArgs, bars: &MultiProgress) -> Report {
+/// The cases whose names begin with one of `wishes`; all if there is none.
+fn chosen(wishes: &[String]) -> anyhow::Result<Chosen> {
+    let mut names = CASES.iter().map(|case| case.name).chain([pass::NAME]);
+    let unknown = |wish: &&String| !names.clone().any(|name| name.starts_with(wish.as_str()));
+    if let Some(unknown) = wishes.iter().find(unknown) {
+        let first = names.next().unwrap_or_default();
+        let names = names.fold(first.to_owned(), |names, name| names + ", " + name);
+        return Err(misuse(format!("--case: no case begins with \"{unknown}\"; there are {names}")));
+    }
+    let is_chosen =
+        |name: &str| wishes.is_empty() || wishes.iter().any(|wish| name.starts_with(wish.as_str()));
+    Ok(Chosen {
+        cases: CASES.iter().filter(|case| is_chosen(case.name)).collect(),
+        pass: is_chosen(pass::NAME),
+    })
+}
+
+fn natively(Chosen { cases, pass }: Chosen, args: &BenchArgs, bars: &MultiProgress) -> Report {
     let arithmetics = args.arithmetic.map_or(Arithmetic::ALL.to_vec(), |one| vec![one]);
     let rhythm = if args.quick { Rhythm::QUICK } else { Rhythm::THOROUGH };
     let bar = bars.add(ProgressBar::new_spinner());
-    let report = native::measure(&Plan { cases, arithmetics, rhythm }, |next| {
+    let report = native::measure(&Plan { cases, pass, arithmetics, rhythm }, |next| {
         bar.set_message(format!("Measuring {next}"));
         bar.tick();
     });

@@ -1,0 +1,179 @@
+//! A whole gradient pass over MNIST, as a round of a training computes it: units on compute workers, exact sums, the mean
+//! gradient. What NumPy needs for the same is `benches/numpy_gradient.py`.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Barrier, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use model::{Arithmetic, Network, NetworkSpec};
+use protocol::frame::encode_round;
+use protocol::message::{FromCoordinator, Welcome};
+use protocol::plan::{Part, RoundPlan, Set, Work};
+use worker::unit::UnitSums;
+use worker::{Compute, FromCompute, Job, SharedShard, ToCompute};
+
+use crate::config::defaults;
+use crate::data;
+use crate::engine::aggregator::mean_gradient;
+use crate::shards::ShardStore;
+use crate::training::examples_per_unit;
+
+/// Its name among the cases.
+pub const NAME: &str = "mnist-pass";
+
+const MODEL: &str = "mlp:128";
+const SEED: u64 = 1;
+/// Units that a compute worker takes at a time, as a hub gives them out.
+const UNITS_PER_JOB: u32 = 4;
+/// A resolution of 2^-20 for sums of gradients and losses: both are far from the limits of a unit.
+const EXPONENT: i32 = 20;
+const ASSIGNMENT: u64 = 1;
+
+/// MNIST cut into shards, and the network.
+pub(super) struct FullPass {
+    network: Network,
+    weights: Vec<f32>,
+    welcome: Welcome,
+    shards: Vec<Arc<SharedShard>>,
+}
+
+impl FullPass {
+    pub(super) fn prepare() -> FullPass {
+        let (train, _) = data::mnist().expect("the embedded MNIST can be read");
+        let data = data::prepare(train, None, 0.0, SEED).expect("all of it can be trained on");
+        let spec = NetworkSpec::from_shorthand(MODEL).expect("the network is valid");
+        let network = Network::new(&spec, data.schema.features, data.task()).expect("and suits the data");
+        let preprocessing = data.preprocessing.clone();
+        let unit = examples_per_unit(data.train.len(), defaults::MINIBATCH);
+        let (store, training, test) = ShardStore::cut(Arc::new(data), unit);
+        let encoded = |hash| store.encoded(hash).expect("the store has the shards it names");
+        let shards = training.shards.iter().map(|shard| Arc::new(SharedShard::new(encoded(&shard.hash))));
+        FullPass {
+            shards: shards.collect(),
+            weights: network.initialise(SEED),
+            welcome: Welcome {
+                run: 1,
+                session: 0,
+                arithmetic: Arithmetic::default(),
+                network: spec.to_json(),
+                features: network.features() as u32,
+                task: network.task(),
+                preprocessing,
+                training,
+                test,
+            },
+            network,
+        }
+    }
+
+    /// Examples of a pass.
+    pub(super) fn examples(&self) -> usize {
+        self.welcome.training.examples as usize
+    }
+
+    /// Floating-point operations that a pass counts for.
+    pub(super) fn operations(&self) -> f64 {
+        self.examples() as f64 * bench::operations(&self.network)
+    }
+
+    /// How long each of some passes takes with so many compute workers, after one that is not counted.
+    pub(super) fn measure(&self, arithmetic: Arithmetic, cores: usize, passes: u32) -> Vec<Duration> {
+        let welcome = Welcome { arithmetic, ..self.welcome.clone() };
+        let welcome = Arc::new(FromCoordinator::Welcome(Box::new(welcome)).encode());
+        let round = Arc::new(encode_round(&self.plan(), &[&self.weights]));
+        let hall = Hall {
+            begin: Barrier::new(cores + 1),
+            end: Barrier::new(cores + 1),
+            units: self.welcome.training.units(),
+            next_unit: AtomicU32::new(0),
+            sums: Mutex::new(Vec::new()),
+            has_failed: AtomicBool::new(false),
+        };
+        let work = || {
+            let mut compute = Compute::new();
+            compute.handle(ToCompute::Setup(Arc::clone(&welcome)));
+            for (shard, content) in (0..).zip(&self.shards) {
+                let content = Arc::clone(content);
+                compute.handle(ToCompute::Shard { set: Set::Training, shard, content });
+            }
+            (0..=passes).for_each(|_| hall.help(&mut compute, &round));
+        };
+        let mut has_failed = false;
+        let durations = thread::scope(|scope| {
+            (0..cores).for_each(|_| drop(scope.spawn(work)));
+            let passes = (0..=passes).map(|_| {
+                hall.next_unit.store(0, Ordering::Relaxed);
+                hall.begin.wait();
+                let began = Instant::now();
+                hall.end.wait();
+                has_failed |= self.reduce(hall.take()).is_none();
+                began.elapsed()
+            });
+            passes.skip(1).collect()
+        });
+        assert!(!has_failed && !hall.has_failed.into_inner(), "every unit can be computed and added");
+        durations
+    }
+
+    /// The coordinator's part: one gradient of all the workers' sums. `None` if they are not whole.
+    fn reduce(&self, mut sums: Vec<UnitSums>) -> Option<Arc<[f32]>> {
+        let mut all = sums.pop()?;
+        let is_whole = sums.iter().all(|sums| all.merge(sums));
+        let examples = self.welcome.training.examples;
+        let mean = |sum: Vec<i64>| mean_gradient(&self.network, &self.weights, &sum, EXPONENT, examples);
+        all.vector.filter(|_| is_whole).map(mean)
+    }
+
+    fn plan(&self) -> RoundPlan {
+        let units = self.welcome.training.units();
+        RoundPlan {
+            round: 1,
+            version: 1,
+            gradient_exponent: EXPONENT,
+            loss_exponent: EXPONENT,
+            evaluation_exponent: EXPONENT,
+            parts: vec![Part { work: Work::Gradient, set: Set::Training, units }],
+        }
+    }
+}
+
+/// Where compute workers meet for a pass.
+struct Hall {
+    begin: Barrier,
+    end: Barrier,
+    units: u32,
+    next_unit: AtomicU32,
+    sums: Mutex<Vec<UnitSums>>,
+    has_failed: AtomicBool,
+}
+
+impl Hall {
+    /// One worker's share of a pass: whatever units are free. Does not panic, or the others would wait for ever.
+    fn help(&self, compute: &mut Compute, round: &Arc<Vec<u8>>) {
+        self.begin.wait();
+        compute.handle(ToCompute::Round(Arc::clone(round)));
+        loop {
+            let first = self.next_unit.fetch_add(UNITS_PER_JOB, Ordering::Relaxed);
+            if first >= self.units {
+                break;
+            }
+            let units = first..self.units.min(first + UNITS_PER_JOB);
+            let job = Job { job: first.into(), assignment: ASSIGNMENT, units: vec![units] };
+            if !matches!(compute.handle(ToCompute::Run(job)), Some(FromCompute::Done { .. })) {
+                self.has_failed.store(true, Ordering::Relaxed);
+            }
+        }
+        if let Some(FromCompute::Sums { sums, .. }) =
+            compute.handle(ToCompute::Collect { assignment: ASSIGNMENT })
+        {
+            self.sums.lock().unwrap_or_else(PoisonError::into_inner).push(sums);
+        }
+        self.end.wait();
+    }
+
+    /// The sums of a pass.
+    fn take(&self) -> Vec<UnitSums> {
+        std::mem::take(&mut self.sums.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
