@@ -258,9 +258,10 @@ impl Trainer<'_> {
                 let steps = LocalSteps { order: &order, minibatch: minibatch as usize, learning_rate, pass };
                 let mut losses = vec![0.0; order.len()];
                 let mut end = weights.to_vec();
-                let (scratch, statistics) = (&mut self.scratch, network.trainable());
-                network.local_steps(*arithmetic, scratch, &mut end, &steps, &[examples], &mut losses);
-                let moved = vector[..statistics].iter_mut().zip(&end).zip(weights);
+                let (displacement, statistics) = vector.split_at_mut(network.trainable());
+                let (scratch, pool) = (&mut self.scratch, &[examples]);
+                network.local_steps(*arithmetic, scratch, &mut end, &steps, pool, &mut losses, statistics);
+                let moved = displacement.iter_mut().zip(&end).zip(weights);
                 moved.for_each(|((moved, end), start)| *moved = end - start);
                 (losses, vector)
             }

@@ -305,8 +305,9 @@ fn displacement(unit: &Unit<'_>, steps: u32, learning_rate: f32, draw: u64, buff
     point.clear();
     point.extend_from_slice(unit.weights);
     let steps = LocalSteps { order: &order, minibatch: minibatch as usize, learning_rate, pass: unit.pass() };
-    unit.network.local_steps(unit.arithmetic, scratch, point, &steps, unit.examples, losses);
-    for ((moved, end), start) in vector.iter_mut().zip(point).zip(unit.weights) {
+    let (displacement, statistics) = vector.split_at_mut(unit.network.trainable());
+    unit.network.local_steps(unit.arithmetic, scratch, point, &steps, unit.examples, losses, statistics);
+    for ((moved, end), start) in displacement.iter_mut().zip(point).zip(unit.weights) {
         *moved = *end - start;
     }
 }
