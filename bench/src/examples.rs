@@ -37,10 +37,12 @@ pub(crate) fn pool(data: Data, mnist: &[u8]) -> Result<Shard, DecodeError> {
         shard::encode(&Rows::F32(rows.view()), &Targets::Classes(&classes))
     };
     let task = Task::Classes(CLASSES);
-    match data {
-        Data::Dense => Shard::decode(&dense(), FEATURES, task),
-        Data::Mnist => Shard::decode(mnist, FEATURES, task),
-    }
+    let mut shard = match data {
+        Data::Dense => Shard::decode(&dense(), FEATURES, task)?,
+        Data::Mnist => Shard::decode(mnist, FEATURES, task)?,
+    };
+    shard.find_zeros(&preprocessing(data));
+    Ok(shard)
 }
 
 /// `count` indices into a pool of `examples`, from the `first` of an endless walk on: with a stride that meets every example

@@ -8,7 +8,7 @@ use ndarray::ArrayView2;
 
 use crate::arithmetic::Arithmetic;
 use crate::examples::{Examples, Features, Preprocessing, Rows, Targets};
-use crate::kernels::{Kernel, Matrix, Workspace};
+use crate::kernels::{Ending, Kernel, Matrix, Workspace};
 use crate::network::{Network, Scratch};
 use crate::pass::Pass;
 use crate::spec::{Activation, DenseSpec, LayerSpec, NetworkSpec, Task};
@@ -56,7 +56,7 @@ fn products(kernel: Kernel, hasher: &mut blake3::Hasher) {
         ];
         for (a, b) in forms {
             let mut c = start.clone();
-            kernel.add_product(&mut workspace, a, b, &mut c);
+            kernel.product(&mut workspace, a, b, Ending::Add, &mut c);
             digest::update(hasher, &c);
         }
     }
@@ -84,10 +84,11 @@ fn rounding_cases(kernel: Kernel, hasher: &mut blake3::Hasher) {
         let width = 21;
         let right: Vec<f32> = right.iter().flat_map(|&value| vec![value; width]).collect();
         let mut c = vec![start; width];
-        kernel.add_product(
+        kernel.product(
             &mut workspace,
             Matrix::new(left, 1, left.len()),
             Matrix::new(&right, left.len(), width),
+            Ending::Add,
             &mut c,
         );
         digest::update(hasher, &c);
@@ -135,7 +136,7 @@ fn networks(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher)
         arithmetic,
         &Network::new(&spec, features, Task::Classes(5)).expect("a valid network"),
         &Examples {
-            features: Features { rows: Rows::U8(pixels), preprocessing: &preprocessing },
+            features: Features::new(Rows::U8(pixels), &preprocessing),
             targets: Targets::Classes(&classes),
         },
         hasher,
@@ -154,7 +155,7 @@ fn networks(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher)
         arithmetic,
         &Network::new(&spec, features, Task::Numbers(2)).expect("a valid network"),
         &Examples {
-            features: Features { rows: Rows::F32(rows), preprocessing: &preprocessing },
+            features: Features::new(Rows::F32(rows), &preprocessing),
             targets: Targets::Numbers(targets),
         },
         hasher,

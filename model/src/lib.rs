@@ -21,6 +21,7 @@ mod layers;
 mod local;
 mod loss;
 mod network;
+mod nonzeros;
 mod pass;
 mod philox;
 mod shape;
@@ -34,6 +35,7 @@ pub use examples::{Examples, Features, Preprocessing, Rows, Targets};
 pub use kernels::multiply_adds;
 pub use local::{DECAY_STEPS, LocalSteps};
 pub use network::{Network, ParameterBlock, ParameterKind, Scratch};
+pub use nonzeros::{NonZeroRows, NonZeros};
 pub use pass::Pass;
 pub use shape::Shape;
 pub use spec::{

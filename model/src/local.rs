@@ -1,11 +1,14 @@
 //! Local minibatch SGD: many small steps from the current weights, in place.
 
+use std::ops::Range;
+
 use ndarray::ArrayView2;
 
 use crate::arithmetic::Arithmetic;
 use crate::examples::{Examples, Targets};
 use crate::kernels::Kernel;
-use crate::network::{Network, ParameterKind, Scratch};
+use crate::layers::Layer;
+use crate::network::{Network, ParameterKind, Scratch, Target};
 use crate::pass::{Masks, Mode, Numbers, Pass};
 use crate::spec::NetworkSpec;
 
@@ -75,12 +78,22 @@ impl Network {
         assert_eq!(order.len() % minibatch, 0, "a whole number of minibatches");
         assert_eq!(losses.len(), order.len(), "one loss for each entry of the order");
         let factor = -(learning_rate / minibatch as f32);
+        let takes_lists =
+            self.first_dense().is_some() && pool.iter().all(|examples| examples.features.nonzeros.is_some());
+        let rest = self.all_but_dense();
         let minibatches = order.chunks_exact(minibatch).zip(losses.chunks_exact_mut(minibatch));
         for (step, (order, losses)) in minibatches.enumerate() {
             let mut gradient = std::mem::take(&mut scratch.gradient);
-            gradient.clear();
             gradient.resize(self.parameters(), 0.0);
             let batch = self.training_batch(minibatch);
+            // Nothing may go into the weights before all of the minibatch has been through them.
+            let in_place = minibatch <= batch;
+            if in_place {
+                rest.iter().for_each(|range| gradient[range.clone()].fill(0.0));
+                gradient[self.trainable()..].fill(0.0);
+            } else {
+                gradient.fill(0.0);
+            }
             let sub_batches = order.chunks(batch).zip(losses.chunks_mut(batch));
             for (order, losses) in sub_batches {
                 let masks = Masks {
@@ -90,13 +103,20 @@ impl Network {
                     examples: Numbers::Picked { first: pass.first_example, indices: order },
                 };
                 let mode = Mode::Training(masks);
-                self.pick(scratch, pool, order);
+                self.pick(scratch, pool, order, takes_lists);
                 self.forward_layers(kernel, scratch, weights, mode, order.len());
                 self.loss_of_picked(scratch, pool, order.len(), losses);
-                self.backward(kernel, scratch, weights, mode, order.len(), &mut gradient);
+                let gradient = &mut gradient[..];
+                let target = if in_place {
+                    Target::InPlace { weights, factor, gradient }
+                } else {
+                    Target::Gradient { weights, gradient }
+                };
+                self.backward(kernel, scratch, target, mode, order.len());
             }
-            for (weight, gradient) in weights[..self.trainable()].iter_mut().zip(&gradient) {
-                *weight = kernel.multiply_add(factor, *gradient, *weight);
+            let everything = [0..self.trainable()];
+            for range in if in_place { &rest } else { &everything[..] } {
+                kernel.add_scaled(factor, &gradient[range.clone()], &mut weights[range.clone()]);
             }
             for (sum, statistic) in statistics.iter_mut().zip(&gradient[self.trainable()..]) {
                 *sum += statistic;
@@ -109,9 +129,25 @@ impl Network {
         self.shrink(weights, learning_rate, order.len() / minibatch % DECAY_STEPS);
     }
 
+    /// What is learnt apart from the parameters of the dense steps.
+    fn all_but_dense(&self) -> Vec<Range<usize>> {
+        let mut rest = Vec::new();
+        let mut end = 0;
+        for step in &self.steps {
+            if let Layer::Dense(dense) = &step.layer {
+                rest.push(end..dense.weight.start);
+                end = dense.bias.end;
+            }
+        }
+        rest.push(end..self.trainable());
+        rest
+    }
+
     /// Puts the preprocessed inputs and the targets of some of the pool's examples into the scratch.
-    fn pick(&self, scratch: &mut Scratch, pool: &[Examples<'_>], order: &[u32]) {
+    fn pick(&self, scratch: &mut Scratch, pool: &[Examples<'_>], order: &[u32], takes_lists: bool) {
         scratch.make_room(self, order.len());
+        scratch.takes_lists = takes_lists;
+        scratch.lists.clear();
         scratch.picked_classes.clear();
         scratch.picked_numbers.clear();
         let inputs = scratch.activations[0].chunks_exact_mut(self.features());
@@ -125,7 +161,10 @@ impl Network {
             let Examples { features, targets } = examples.expect("an index within the pool");
             assert_eq!(features.width(), self.features(), "rows of another width");
             assert_eq!(features.preprocessing.len(), self.features(), "preprocessing of another width");
-            features.preprocessing.apply(&features.rows, row, inputs);
+            match features.nonzeros.filter(|_| takes_lists) {
+                Some(nonzeros) => scratch.lists.push(&features.rows, &nonzeros, features.preprocessing, row),
+                None => features.preprocessing.apply(&features.rows, row, inputs),
+            }
             match targets {
                 Targets::Classes(classes) => scratch.picked_classes.push(classes[row]),
                 Targets::Numbers(numbers) => scratch.picked_numbers.extend(numbers.row(row)),
@@ -176,6 +215,7 @@ mod tests {
 
     use super::*;
     use crate::examples::{Features, Preprocessing, Rows};
+    use crate::nonzeros::NonZeros;
     use crate::spec::Task;
 
     const POOL: usize = 11;
@@ -189,23 +229,30 @@ mod tests {
         classes: Vec<u16>,
         numbers: Vec<f32>,
         preprocessing: Preprocessing,
+        nonzeros: Option<NonZeros>,
     }
 
     impl Pool {
         fn new(width: usize) -> Pool {
+            // More than half of them are zeros.
+            let rows: Vec<f32> = (0..POOL * width)
+                .map(|i| if i * 7 % 13 < 8 { 0.0 } else { (i * 37 % 101) as f32 / 50.0 - 1.0 })
+                .collect();
+            let preprocessing = Preprocessing::identity(width);
+            let view = Rows::F32(ArrayView2::from_shape((POOL, width), &rows).unwrap());
+            let nonzeros = NonZeros::of(&view, &preprocessing);
+            assert!(nonzeros.is_some());
             Pool {
                 width,
-                // Half of them are zeros.
-                rows: (0..POOL * width)
-                    .map(|i| if i * 7 % 13 < 6 { 0.0 } else { (i * 37 % 101) as f32 / 50.0 - 1.0 })
-                    .collect(),
+                rows,
                 classes: (0..POOL).map(|i| (i * 5 % 3) as u16).collect(),
                 numbers: (0..POOL * 2).map(|i| (i * 29 % 17) as f32 / 8.0 - 1.0).collect(),
-                preprocessing: Preprocessing::identity(width),
+                preprocessing,
+                nonzeros,
             }
         }
 
-        fn examples(&self, task: Task, range: std::ops::Range<usize>) -> Examples<'_> {
+        fn examples(&self, task: Task, range: Range<usize>, with_lists: bool) -> Examples<'_> {
             let rows = ArrayView2::from_shape((POOL, self.width), &self.rows).unwrap();
             let targets = match task {
                 Task::Classes(_) => Targets::Classes(&self.classes[range.clone()]),
@@ -214,8 +261,11 @@ mod tests {
                     Targets::Numbers(numbers.slice_axis_move(Axis(0), Slice::from(range.clone())))
                 }
             };
-            let rows = Rows::F32(rows.slice_axis_move(Axis(0), Slice::from(range)));
-            Examples { features: Features { rows, preprocessing: &self.preprocessing }, targets }
+            let rows = Rows::F32(rows.slice_axis_move(Axis(0), Slice::from(range.clone())));
+            let nonzeros = self.nonzeros.as_ref().filter(|_| with_lists);
+            let nonzeros = nonzeros.map(|nonzeros| nonzeros.rows(range));
+            let features = Features { nonzeros, ..Features::new(rows, &self.preprocessing) };
+            Examples { features, targets }
         }
     }
 
@@ -240,7 +290,7 @@ mod tests {
             let mut gradient = vec![0.0; network.parameters()];
             for &index in minibatch {
                 let (index, mut loss) = (index as usize, [0.0]);
-                let example = pool.examples(task, index..index + 1);
+                let example = pool.examples(task, index..index + 1, false);
                 let pass = Pass::new(1);
                 network.gradient(
                     arithmetic,
@@ -294,12 +344,14 @@ mod tests {
         {
             let network = Network::new(&NetworkSpec::from_json(json).unwrap(), 30, task).unwrap();
             let pool = Pool::new(30);
-            let slices = [0..4, 4..5, 5..5, 5..POOL].map(|range| pool.examples(task, range));
             for steps in [0, 1, DECAY_STEPS, DECAY_STEPS + 5] {
                 let order = order(steps);
                 for arithmetic in Arithmetic::ALL {
                     let (wanted, wanted_losses) = reference(arithmetic, &network, task, &pool, &order);
-                    for kernel in Kernel::all(arithmetic) {
+                    let kernels = Kernel::all(arithmetic).into_iter();
+                    for (kernel, with_lists) in kernels.flat_map(|kernel| [(kernel, false), (kernel, true)]) {
+                        let slice = |range| pool.examples(task, range, with_lists);
+                        let slices = [0..4, 4..5, 5..5, 5..POOL].map(slice);
                         let mut weights = network.initialise(3);
                         let mut losses = vec![0.0; order.len()];
                         let steps = LocalSteps {
@@ -330,7 +382,7 @@ mod tests {
         let spec = NetworkSpec::from_json(DENSE).unwrap();
         let network = Network::new(&spec, 30, Task::Classes(3)).unwrap();
         let pool = Pool::new(30);
-        let slices = [pool.examples(Task::Classes(3), 0..POOL)];
+        let slices = [pool.examples(Task::Classes(3), 0..POOL, true)];
         for value in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
             for learning_rate in [LEARNING_RATE, 0.0, f32::MAX] {
                 let mut weights = network.initialise(3);

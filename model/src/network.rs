@@ -6,9 +6,11 @@ use crate::arithmetic::Arithmetic;
 use crate::compile::{self, Compiled};
 use crate::examples::{Examples, Features, Targets};
 use crate::initialise::Start;
-use crate::kernels::{Kernel, Workspace};
-use crate::layers::{Deltas, Means, Seen, Step};
+use crate::kernels::{Kernel, Workspace, all_finite};
+use crate::layers::dense::{Dense, Inputs};
+use crate::layers::{Deltas, Layer, Means, Seen, Step};
 use crate::loss::{self, Loss};
+use crate::nonzeros::InputLists;
 use crate::pass::{Masks, Mode, Pass};
 use crate::shape::Shape;
 use crate::spec::{Activation, LayerSpec, MAX_DEPTH, MAX_VALUES, NetworkSpec, SpecError, Task};
@@ -34,7 +36,7 @@ pub struct Network {
     task: Task,
     /// The shape of an example, then of each layer's answer.
     shapes: Vec<Shape>,
-    steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     layout: Vec<ParameterBlock>,
     /// How each block of the layout starts.
     starts: Vec<Start>,
@@ -216,7 +218,7 @@ impl Network {
     ///
     /// Every element of the gradient accumulates over the examples in increasing order, starting from what it holds, so
     /// that two calls with consecutive examples (and [`Pass::first_example`] moved on) give the bits of one call with all
-    /// of them; with batch normalisation, if the first has whole minibatches. It is never left at -0. The tail, where the
+    /// of them; with batch normalisation, if the first has whole minibatches. It is never left at -0 and must hold none. The tail, where the
     /// parameters are statistics, accumulates the statistics of the minibatches: the sum of their means and of their
     /// unbiased variances.
     ///
@@ -250,14 +252,15 @@ impl Network {
     ) -> u32 {
         assert_eq!(gradient.len(), self.parameters, "a gradient of another network");
         assert_eq!(losses.len(), examples.len(), "one loss an example");
+        let features = self.with_usable_nonzeros(&examples.features, weights);
         let mut correct = 0;
         let batch = self.training_batch(pass.minibatch);
         for first in (0..examples.len()).step_by(batch) {
             let count = batch.min(examples.len() - first);
             let mode = Mode::Training(Masks::of(pass, first));
-            self.forward(kernel, scratch, weights, mode, &examples.features, first, count);
+            self.forward(kernel, scratch, weights, mode, &features, first, count);
             correct += self.loss(scratch, &examples.targets, first, count, &mut losses[first..first + count]);
-            self.backward(kernel, scratch, weights, mode, count, gradient);
+            self.backward(kernel, scratch, Target::Gradient { weights, gradient }, mode, count);
         }
         correct
     }
@@ -309,10 +312,11 @@ impl Network {
         losses: &mut [f32],
     ) -> u32 {
         assert_eq!(losses.len(), examples.len(), "one loss an example");
+        let features = self.with_usable_nonzeros(&examples.features, weights);
         let mut correct = 0;
         for first in (0..examples.len()).step_by(batch) {
             let count = batch.min(examples.len() - first);
-            self.forward(kernel, scratch, weights, mode(first), &examples.features, first, count);
+            self.forward(kernel, scratch, weights, mode(first), &features, first, count);
             correct += self.loss(scratch, &examples.targets, first, count, &mut losses[first..first + count]);
         }
         correct
@@ -334,6 +338,7 @@ impl Network {
         let width = self.outputs();
         assert_eq!(outputs.len(), features.len() * width, "one row of outputs an example");
         let kernel = Kernel::best(arithmetic);
+        let features = &self.with_usable_nonzeros(features, weights);
         for first in (0..features.len()).step_by(self.sub_batch()) {
             let count = self.sub_batch().min(features.len() - first);
             self.forward(kernel, scratch, weights, Mode::Inference, features, first, count);
@@ -398,9 +403,36 @@ impl Network {
         assert_eq!(features.width(), self.features(), "rows of another width");
         assert_eq!(features.preprocessing.len(), self.features(), "preprocessing of another width");
         scratch.make_room(self, count);
-        let inputs = &mut scratch.activations[0][..count * self.features()];
-        features.preprocessing.apply(&features.rows, first, inputs);
+        scratch.takes_lists = features.nonzeros.is_some();
+        if let Some(nonzeros) = features.nonzeros {
+            scratch.lists.clear();
+            for row in first..first + count {
+                scratch.lists.push(&features.rows, &nonzeros, features.preprocessing, row);
+            }
+        } else {
+            let inputs = &mut scratch.activations[0][..count * self.features()];
+            features.preprocessing.apply(&features.rows, first, inputs);
+        }
         self.forward_layers(kernel, scratch, weights, mode, count);
+    }
+
+    /// The first layer, if it is one that can leave zeros out and nothing else sees the inputs.
+    pub(crate) fn first_dense(&self) -> Option<&Dense> {
+        match &self.steps.first()?.layer {
+            Layer::Dense(dense) => {
+                let seen = self.steps.iter().any(|step| step.layer.shortcut_from() == Some(0));
+                (!seen).then_some(dense)
+            }
+            _ => None,
+        }
+    }
+
+    /// `features` without knowledge of its zeros if that is of no use, or would keep a zero from meeting a weight that is
+    /// infinite or not a number: their product is NaN.
+    fn with_usable_nonzeros<'a>(&self, features: &Features<'a>, weights: &[f32]) -> Features<'a> {
+        let is_usable = |dense: &Dense| all_finite(&weights[dense.weight.clone()]);
+        let nonzeros = features.nonzeros.filter(|_| self.first_dense().is_some_and(is_usable));
+        Features { nonzeros, ..*features }
     }
 
     /// [`Network::forward`] once the preprocessed inputs are in the scratch.
@@ -413,14 +445,19 @@ impl Network {
         count: usize,
     ) {
         assert_eq!(weights.len(), self.parameters, "weights of another network");
-        let Scratch { activations, workspace, buffer, observed, .. } = scratch;
+        let Scratch { activations, workspace, buffer, observed, lists, takes_lists, .. } = scratch;
         let running = &weights[self.trainable..];
         let mut means = Means { kernel, workspace, buffer, weights, running, observed, mode };
         for (i, step) in self.steps.iter().enumerate() {
             let (before, after) = activations.split_at_mut(i + 1);
-            let inputs = &before[i][..count * step.inputs];
-            let shortcut = self.shortcut(step, before, count);
-            step.forward(&mut means, shortcut, inputs, &mut after[0][..count * step.outputs]);
+            let outputs = &mut after[0][..count * step.outputs];
+            if let (Layer::Dense(dense), 0, true) = (&step.layer, i, *takes_lists) {
+                let inputs = &mut before[0][..count * step.inputs];
+                dense.forward(&mut means, Inputs::Lists(lists, inputs), outputs);
+            } else {
+                let inputs = &before[i][..count * step.inputs];
+                step.forward(&mut means, self.shortcut(step, before, count), inputs, outputs);
+            }
         }
     }
 
@@ -459,56 +496,97 @@ impl Network {
         }
     }
 
+    /// The first step with parameters: below it no derivative is needed.
+    fn lowest_step(&self) -> usize {
+        self.steps.iter().position(|step| step.layer.has_parameters()).unwrap_or(0)
+    }
+
     /// Adds a sub-batch's gradient, from what [`Network::forward`] and [`Network::loss`] left in `scratch`.
     pub(crate) fn backward(
         &self,
         kernel: Kernel,
         scratch: &mut Scratch,
-        weights: &[f32],
+        mut target: Target<'_>,
         mode: Mode<'_>,
         count: usize,
-        gradient: &mut [f32],
     ) {
         let Scratch {
             activations,
-            deltas: [delta, input_delta_buffer],
+            deltas,
             shortcut_deltas,
+            observed,
             workspace,
             buffer,
-            observed,
+            lists,
+            takes_lists,
             ..
         } = scratch;
-        let running = &weights[self.trainable..];
-        let mut means = Means { kernel, workspace, buffer, weights, running, observed, mode };
+        let [delta_buffer, input_delta_buffer] = deltas;
         let answers = count * self.outputs();
-        delta[..answers].copy_from_slice(&activations[self.steps.len()][..answers]);
-        // Below the first parameters no derivative is needed.
-        let lowest = self.steps.iter().position(|step| step.layer.has_parameters()).unwrap_or(0);
+        delta_buffer[..answers].copy_from_slice(&activations[self.steps.len()][..answers]);
+        let lowest = self.lowest_step();
         // The beginnings of the residual blocks that the walk is in, the innermost last.
         let mut open = [0; MAX_DEPTH];
         let mut depth = 0;
         for (i, step) in self.steps.iter().enumerate().skip(lowest).rev() {
-            let seen = Seen {
-                inputs: &activations[i][..count * step.inputs],
-                shortcut: self.shortcut(step, activations, count),
-                outputs: &activations[i + 1][..count * step.outputs],
-            };
             let mut shortcut_delta = None;
             if let Some(from) = step.layer.shortcut_from().filter(|&from| from > lowest) {
                 open[depth] = from;
                 shortcut_delta = Some(&mut shortcut_deltas[depth][..count * self.inputs_of(from)]);
                 depth += 1;
             }
-            let inputs = (i > lowest).then(|| &mut input_delta_buffer[..count * step.inputs]);
-            let deltas = Deltas { inputs, shortcut: shortcut_delta };
-            step.backward(&mut means, seen, &mut delta[..count * step.outputs], gradient, deltas);
+            let delta = &mut delta_buffer[..count * step.outputs];
+            let input_delta = (i > lowest).then(|| &mut input_delta_buffer[..count * step.inputs]);
+            let (before, after) = activations.split_at_mut(i + 1);
+            let outputs = &after[0][..count * step.outputs];
+            match (&step.layer, &mut target) {
+                (Layer::Dense(dense), Target::InPlace { weights, factor, .. }) => {
+                    let inputs = &mut before[i][..count * step.inputs];
+                    let of_lists = i == 0 && *takes_lists;
+                    let inputs = if of_lists { Inputs::Lists(lists, inputs) } else { Inputs::Rows(inputs) };
+                    let buffers = (&mut *workspace, &mut *buffer);
+                    dense.descend((kernel, *factor), buffers, weights, inputs, outputs, delta, input_delta);
+                }
+                (layer, target) => {
+                    let (weights, gradient) = target.for_gradient();
+                    let running = &weights[self.trainable..];
+                    let mut means = Means { kernel, workspace, buffer, weights, running, observed, mode };
+                    if let (Layer::Dense(dense), 0, true) = (layer, i, *takes_lists) {
+                        let inputs = Inputs::Lists(lists, &mut before[0][..count * step.inputs]);
+                        dense.backward(&mut means, inputs, outputs, delta, gradient, input_delta);
+                    } else {
+                        let inputs = &before[i][..count * step.inputs];
+                        let seen = Seen { inputs, shortcut: self.shortcut(step, before, count), outputs };
+                        let deltas = Deltas { inputs: input_delta, shortcut: shortcut_delta };
+                        step.backward(&mut means, seen, delta, gradient, deltas);
+                    }
+                }
+            }
             while depth > 0 && open[depth - 1] == i {
                 depth -= 1;
                 let through_layers = &mut input_delta_buffer[..count * step.inputs];
                 let through_shortcut = &shortcut_deltas[depth][..count * step.inputs];
                 through_layers.iter_mut().zip(through_shortcut).for_each(|(sum, delta)| *sum += delta);
             }
-            std::mem::swap(delta, input_delta_buffer);
+            std::mem::swap(delta_buffer, input_delta_buffer);
+        }
+    }
+}
+
+/// Where a gradient goes. All the derivatives in it are at the weights before.
+pub(crate) enum Target<'a> {
+    /// It is added to `gradient`.
+    Gradient { weights: &'a [f32], gradient: &'a mut [f32] },
+    /// That of a dense step is added to the weights themselves, times `factor`; all else to `gradient`.
+    InPlace { weights: &'a mut [f32], factor: f32, gradient: &'a mut [f32] },
+}
+
+impl Target<'_> {
+    /// The weights and the gradient.
+    fn for_gradient(&mut self) -> (&[f32], &mut [f32]) {
+        match self {
+            Target::Gradient { weights, gradient } => (weights, gradient),
+            Target::InPlace { weights, gradient, .. } => (weights, gradient),
         }
     }
 }
@@ -527,6 +605,9 @@ pub struct Scratch {
     workspace: Workspace,
     /// What a single step needs for itself.
     buffer: Vec<f32>,
+    /// The inputs of a sub-batch without the zeros, if it takes them so; then the first activations are not filled.
+    pub(crate) lists: InputLists,
+    pub(crate) takes_lists: bool,
     /// The gradient of one local step, and the targets of its examples.
     pub(crate) gradient: Vec<f32>,
     pub(crate) picked_classes: Vec<u16>,
@@ -573,6 +654,7 @@ mod tests {
 
     use super::*;
     use crate::examples::{Preprocessing, Rows};
+    use crate::nonzeros::NonZeros;
 
     /// Specifications that have every layer, with the number of their features.
     const NETWORKS: [(&str, usize); 5] = [
@@ -625,10 +707,10 @@ mod tests {
                     .map(|i| if i % 5 == 0 { size } else { 1.0 } * ((i * 37 % 101) as f32 / 50.0 - 1.0))
                     .collect();
                 let examples = Examples {
-                    features: Features {
-                        rows: Rows::F32(ArrayView2::from_shape((7, features), &rows).unwrap()),
-                        preprocessing: &preprocessing,
-                    },
+                    features: Features::new(
+                        Rows::F32(ArrayView2::from_shape((7, features), &rows).unwrap()),
+                        &preprocessing,
+                    ),
                     targets: Targets::Classes(&[0, 1, 2, 0, 1, 2, 1]),
                 };
                 for arithmetic in Arithmetic::ALL {
@@ -648,6 +730,59 @@ mod tests {
                     });
                     let first = results.next().expect("there is always a path");
                     assert!(results.all(|result| result == first), "{json} with {size} in {arithmetic}");
+                }
+            }
+        }
+    }
+
+    /// Zeros of either sign, and where they meet what is infinite or not a number.
+    #[test]
+    fn leaving_zeros_out_changes_no_bit() {
+        let bits = |values: &[f32]| -> Vec<u32> {
+            values.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
+        };
+        let features = 13;
+        let spec = NetworkSpec::from_json(NETWORKS[0].0).unwrap();
+        let network = Network::new(&spec, features, Task::Classes(3)).unwrap();
+        let preprocessing = Preprocessing::identity(features);
+        for size in [1.0, 1e-39, 1e30, f32::INFINITY] {
+            let value = |i: usize| match i % 7 {
+                0 => (i * 37 % 101) as f32 / 50.0 - 1.0,
+                1 => size,
+                2 => -0.0,
+                _ => 0.0,
+            };
+            // The last example has no input but zeros.
+            let rows: Vec<f32> =
+                (0..7 * features).map(|i| if i < 6 * features { value(i) } else { 0.0 }).collect();
+            let rows = Rows::F32(ArrayView2::from_shape((7, features), &rows).unwrap());
+            let nonzeros = NonZeros::of(&rows, &preprocessing).expect("enough zeros");
+            for weight in [0.5, -0.0, f32::INFINITY, f32::NAN] {
+                let mut weights = network.initialise(5);
+                // Of an input and of no input.
+                weights[6 * 19 + 3] = weight;
+                weights[13 * 19 + 4] = weight;
+                for arithmetic in Arithmetic::ALL {
+                    for kernel in Kernel::all(arithmetic) {
+                        let results = [None, Some(nonzeros.rows(0..7))].map(|nonzeros| {
+                            let features = Features { nonzeros, ..Features::new(rows, &preprocessing) };
+                            let targets = Targets::Classes(&[0, 1, 2, 0, 1, 2, 1]);
+                            let examples = Examples { features, targets };
+                            let (mut gradient, mut losses) = (vec![0.0; network.parameters()], [0.0; 7]);
+                            let scratch = &mut Scratch::new();
+                            network.gradient_with(
+                                kernel,
+                                scratch,
+                                &weights,
+                                &Pass::new(7),
+                                &examples,
+                                &mut gradient,
+                                &mut losses,
+                            );
+                            (bits(&gradient), bits(&losses))
+                        });
+                        assert_eq!(results[0], results[1], "{size} and {weight} with {kernel:?}");
+                    }
                 }
             }
         }

@@ -34,7 +34,7 @@ impl Case {
             Task::Classes(_) => Targets::Classes(&self.classes[first..end]),
             Task::Numbers(_) => Targets::Numbers(self.numbers.slice(ndarray::s![first..end, ..])),
         };
-        Examples { features: Features { rows: Rows::F32(rows), preprocessing: &self.preprocessing }, targets }
+        Examples { features: Features::new(Rows::F32(rows), &self.preprocessing), targets }
     }
 
     /// The pass for examples from `first` on.
@@ -433,7 +433,7 @@ proptest! {
             Rows::U8(ArrayView2::from_shape((3, 7), &pixels).unwrap()),
         ];
         let mut results = forms.map(|rows| {
-            let features = Features { rows, preprocessing: &preprocessing };
+            let features = Features::new(rows, &preprocessing);
             let examples = Examples { features, targets: Targets::Classes(&classes) };
             let (mut gradient, mut losses) = (vec![0.0; network.parameters()], [0.0; 3]);
             let scratch = &mut Scratch::new();
@@ -460,10 +460,7 @@ fn sub_batches_and_reused_buffers_change_no_bit() {
         let classes: Vec<u16> = (0..examples).map(|i| (i % network.outputs()) as u16).collect();
         let preprocessing = Preprocessing::identity(features);
         let part = |first: usize, end: usize| Examples {
-            features: Features {
-                rows: Rows::F32(rows.slice(ndarray::s![first..end, ..])),
-                preprocessing: &preprocessing,
-            },
+            features: Features::new(Rows::F32(rows.slice(ndarray::s![first..end, ..])), &preprocessing),
             targets: Targets::Classes(&classes[first..end]),
         };
         let weights = network.initialise(3);
@@ -540,7 +537,7 @@ fn non_finite_weights_flow_through() {
         let rows = Array2::from_elem((2, 3), 1.0f32);
         let preprocessing = Preprocessing::identity(3);
         let examples = Examples {
-            features: Features { rows: Rows::F32(rows.view()), preprocessing: &preprocessing },
+            features: Features::new(Rows::F32(rows.view()), &preprocessing),
             targets: Targets::Classes(&[0, 1]),
         };
         let mut weights = network.initialise(1);
@@ -570,7 +567,7 @@ fn ties_are_predicted_as_the_first_class() {
     let rows = Array2::from_elem((3, 1), 1.0f32);
     let preprocessing = Preprocessing::identity(1);
     let examples = Examples {
-        features: Features { rows: Rows::F32(rows.view()), preprocessing: &preprocessing },
+        features: Features::new(Rows::F32(rows.view()), &preprocessing),
         targets: Targets::Classes(&[0, 1, 2]),
     };
     let scratch = &mut Scratch::new();

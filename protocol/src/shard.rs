@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use model::{Examples, Features, Preprocessing, Rows, Targets, Task};
+use model::{Examples, Features, NonZeros, Preprocessing, Rows, Targets, Task};
 use ndarray::{ArrayView2, Axis, Slice};
 
 use crate::DecodeError;
@@ -26,6 +26,7 @@ pub struct Shard {
     columns: usize,
     rows: RowData,
     targets: TargetData,
+    nonzeros: Option<NonZeros>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -88,7 +89,24 @@ impl Shard {
         if !rest.is_empty() {
             return Err(DecodeError::TrailingBytes(rest.len()));
         }
-        Ok(Shard { examples, features, columns, rows, targets })
+        Ok(Shard { examples, features, columns, rows, targets, nonzeros: None })
+    }
+
+    /// Finds out, once for all, which inputs are zero after `preprocessing`, so that computations can leave them out.
+    /// From then on [`Shard::slice`] must be given the same.
+    ///
+    /// # Panics
+    /// If `preprocessing` is for another number of features.
+    pub fn find_zeros(&mut self, preprocessing: &Preprocessing) {
+        self.nonzeros = self.rows().and_then(|rows| NonZeros::of(&rows, preprocessing));
+    }
+
+    fn rows(&self) -> Option<Rows<'_>> {
+        let shape = (self.examples, self.features);
+        Some(match &self.rows {
+            RowData::U8(values) => Rows::U8(ArrayView2::from_shape(shape, values).ok()?),
+            RowData::F32(values) => Rows::F32(ArrayView2::from_shape(shape, values).ok()?),
+        })
     }
 
     /// Examples in the shard.
@@ -106,7 +124,7 @@ impl Shard {
             TargetData::Classes(ids) => 2 * ids.len(),
             TargetData::Numbers(values) => 4 * values.len(),
         };
-        rows + targets
+        rows + targets + self.nonzeros.as_ref().map_or(0, NonZeros::bytes)
     }
 
     /// The examples of `range` (within the shard); `None` when the shard does not have them all.
@@ -119,18 +137,11 @@ impl Shard {
             return None;
         }
         let window = Slice::from(range.clone());
-        let rows = match &self.rows {
-            RowData::U8(values) => Rows::U8(
-                ArrayView2::from_shape((self.examples, self.features), values)
-                    .ok()?
-                    .slice_axis_move(Axis(0), window),
-            ),
-            RowData::F32(values) => Rows::F32(
-                ArrayView2::from_shape((self.examples, self.features), values)
-                    .ok()?
-                    .slice_axis_move(Axis(0), window),
-            ),
+        let rows = match self.rows()? {
+            Rows::U8(rows) => Rows::U8(rows.slice_axis_move(Axis(0), window)),
+            Rows::F32(rows) => Rows::F32(rows.slice_axis_move(Axis(0), window)),
         };
+        let nonzeros = self.nonzeros.as_ref().map(|nonzeros| nonzeros.rows(range.clone()));
         let targets = match &self.targets {
             TargetData::Classes(ids) => Targets::Classes(ids.get(range)?),
             TargetData::Numbers(values) => Targets::Numbers(
@@ -139,7 +150,7 @@ impl Shard {
                     .slice_axis_move(Axis(0), window),
             ),
         };
-        Some(Examples { features: Features { rows, preprocessing }, targets })
+        Some(Examples { features: Features { nonzeros, ..Features::new(rows, preprocessing) }, targets })
     }
 }
 
@@ -193,6 +204,12 @@ mod tests {
         assert!(matches!(examples.features.rows, Rows::U8(view) if view == array![[250u8, 0, 7]]));
         assert!(matches!(examples.targets, Targets::Classes([0])));
         assert!(shard.slice(1..3, &preprocessing).is_none());
+        assert!(examples.features.nonzeros.is_none());
+        let mut shard = shard;
+        shard.find_zeros(&Preprocessing::uniform(3, 0.0, 0.5));
+        assert!(shard.slice(1..2, &preprocessing).unwrap().features.nonzeros.is_none(), "too few zeros");
+        shard.find_zeros(&Preprocessing::uniform(3, 3.0, 0.0));
+        assert!(shard.slice(1..2, &preprocessing).unwrap().features.nonzeros.is_some());
     }
 
     #[test]

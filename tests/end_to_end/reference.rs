@@ -25,7 +25,7 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
     };
     // Loss of each example and, if asked for, the gradient of one unit.
     let mut unit = |weights: &[f32], range: std::ops::Range<usize>| {
-        let features = Features { rows: data.train.rows(range.clone()), preprocessing: &data.preprocessing };
+        let features = Features::new(data.train.rows(range.clone()), &data.preprocessing);
         let examples = Examples { features, targets: data.train.targets(range.clone()) };
         let (mut gradient, mut losses) = (vec![0.0; network.parameters()], vec![0.0; range.len()]);
         network.gradient(

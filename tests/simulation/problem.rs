@@ -307,6 +307,6 @@ impl Table {
             Answers::Classes(classes) => Targets::Classes(&classes[range]),
             Answers::Numbers(numbers) => Targets::Numbers(numbers.slice(s![range, ..])),
         };
-        Examples { features: Features { rows, preprocessing }, targets }
+        Examples { features: Features::new(rows, preprocessing), targets }
     }
 }

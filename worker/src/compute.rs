@@ -53,7 +53,8 @@ impl Compute {
             ToCompute::Shard { set, shard, content } => {
                 let run = self.run.as_ref()?;
                 // One that does not decode is missing when a job asks for it.
-                let decoded = content.decode(run.network.features(), run.network.task()).ok()?;
+                let (network, preprocessing) = (&run.network, &run.welcome.preprocessing);
+                let decoded = content.decode(network.features(), network.task(), preprocessing).ok()?;
                 self.shards.insert((set, shard), decoded);
             }
             ToCompute::DropShard { set, shard } => {

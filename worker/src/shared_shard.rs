@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use model::Task;
+use model::{Preprocessing, Task};
 use protocol::DecodeError;
 use protocol::shard::Shard;
 
@@ -27,14 +27,21 @@ impl SharedShard {
         &self.bytes
     }
 
-    /// The decoded shard. Its one owner gives the bytes up, sharers decode once for all.
-    pub(crate) fn decode(self: Arc<Self>, features: usize, task: Task) -> Result<Arc<Shard>, DecodeError> {
+    /// The decoded shard, which knows its zeros. Its one owner gives the bytes up, sharers decode once for all.
+    pub(crate) fn decode(
+        self: Arc<Self>,
+        features: usize,
+        task: Task,
+        preprocessing: &Preprocessing,
+    ) -> Result<Arc<Shard>, DecodeError> {
+        let decode = |bytes: &[u8]| {
+            let mut shard = Shard::decode(bytes, features, task)?;
+            shard.find_zeros(preprocessing);
+            Ok(Arc::new(shard))
+        };
         match Arc::try_unwrap(self) {
-            Ok(owned) => Shard::decode(&owned.bytes, features, task).map(Arc::new),
-            Err(shared) => shared
-                .decoded
-                .get_or_init(|| Shard::decode(&shared.bytes, features, task).map(Arc::new))
-                .clone(),
+            Ok(owned) => decode(&owned.bytes),
+            Err(shared) => shared.decoded.get_or_init(|| decode(&shared.bytes)).clone(),
         }
     }
 }

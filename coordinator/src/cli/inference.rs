@@ -40,7 +40,7 @@ impl Trained<'_> {
     /// Loss and right predictions over all examples.
     pub(super) fn measure(&self, table: &ExampleTable) -> Measured {
         let parts = in_chunks(0..table.len(), |scratch, range| {
-            let features = Features { rows: table.rows(range.clone()), preprocessing: self.preprocessing };
+            let features = Features::new(table.rows(range.clone()), self.preprocessing);
             let examples = Examples { features, targets: table.targets(range.clone()) };
             let mut losses = vec![0.0; range.len()];
             let correct =
@@ -58,7 +58,7 @@ impl Trained<'_> {
     pub(super) fn answers(&self, rows: &FeatureRows, range: Range<usize>) -> Vec<f32> {
         let parts = in_chunks(range, |scratch, range| {
             let mut outputs = vec![0.0; range.len() * self.network.outputs()];
-            let features = Features { rows: rows.rows(range), preprocessing: self.preprocessing };
+            let features = Features::new(rows.rows(range), self.preprocessing);
             self.network.predict(self.arithmetic, scratch, self.weights, &features, &mut outputs);
             outputs
         });

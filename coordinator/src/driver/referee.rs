@@ -69,7 +69,7 @@ impl Referee {
         let (first_example, range) = (examples.start, examples);
         let range = range.start as usize..range.end as usize;
         let table = table(&self.data, part.set)?;
-        let features = Features { rows: table.rows(range.clone()), preprocessing: &self.data.preprocessing };
+        let features = Features::new(table.rows(range.clone()), &self.data.preprocessing);
         let examples = Examples { features, targets: table.targets(range) };
         let direction = request.vectors.get(1).map_or(&[][..], |direction| direction);
         let unit = Unit {

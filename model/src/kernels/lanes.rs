@@ -1,34 +1,15 @@
 //! The path for processors without one of their own: arrays that the compiler may turn into whatever vectors it knows.
 
-use super::product::{Operands, add_product};
-use super::roof;
-use super::simd::Simd;
+use super::product::{Operands, product};
+use super::simd::{Simd, Task};
 
-/// C += A B in plain Rust.
+/// Runs `task` in plain Rust.
 ///
 /// # Safety
-/// `operands` must be as [`Operands`] asks.
-pub(super) unsafe fn product(fused: bool, operands: &Operands, tail: &mut Vec<f32>) {
+/// The task must be what its type asks.
+pub(super) unsafe fn run<T: Task>(fused: bool, task: T) -> T::Output {
     // SAFETY: passed on; plain Rust needs no special instructions.
-    unsafe {
-        if fused {
-            add_product::<Lanes<true>, 2, 2>(operands, tail);
-        } else {
-            add_product::<Lanes<false>, 2, 2>(operands, tail);
-        }
-    }
-}
-
-/// As [`roof::multiply_adds`].
-pub(super) fn multiply_adds(fused: bool, many: bool, steps: u32) -> u64 {
-    // SAFETY: plain Rust needs no special instructions.
-    unsafe {
-        if fused {
-            roof::multiply_adds::<Lanes<true>>(many, steps)
-        } else {
-            roof::multiply_adds::<Lanes<false>>(many, steps)
-        }
-    }
+    unsafe { if fused { task.run::<Lanes<true>>() } else { task.run::<Lanes<false>>() } }
 }
 
 const LANES: usize = 8;
@@ -70,5 +51,11 @@ impl<const FUSED: bool> Simd for Lanes<FUSED> {
     #[inline(always)]
     unsafe fn add_zero(vector: Self::Vector) -> Self::Vector {
         vector.map(|value| value + 0.0)
+    }
+
+    #[inline(always)]
+    unsafe fn product<const IN_PLACE: bool>(operands: &Operands, packed: &mut Vec<f32>) {
+        // SAFETY: passed on.
+        unsafe { product::<Self, 2, 2, IN_PLACE>(operands, packed) }
     }
 }

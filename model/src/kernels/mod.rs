@@ -1,4 +1,4 @@
-//! The matrix product, behind one small interface. This is the only module with `unsafe` code.
+//! Matrix products, behind one small interface. This is the only module with `unsafe` code.
 //!
 //! The definition, which every path below meets bit for bit: each element of C starts from what it holds and takes its
 //! products over increasing k, one at a time, either as `sum = round(sum + round(a * b))` (portable) or as
@@ -6,8 +6,11 @@
 //! the blocking of k only change which elements are computed side by side, never the steps of one element. (The +0.0
 //! after a block of k is invisible: only a sum's being zero, not the sign of that zero, matters to its next step.)
 //!
-//! Vectors always lie along the columns of C. Columns that do not fill a vector are computed on copies padded with
-//! zeros, of which only the real columns are written back.
+//! Three endings: C += A B; C = A B, which starts from zeros; and in place C += factor (A B), where the sums start from zeros
+//! and are complete, +0.0 included, before one more step of the same kind adds the product with the factor.
+//!
+//! Vectors lie along the columns of C. The last columns, which fill no vector, are computed on a copy, together with as many
+//! before them as fill one, and only they are written back.
 
 #![allow(
     unsafe_code,
@@ -17,14 +20,21 @@
 mod lanes;
 mod product;
 mod roof;
+mod rows;
 mod simd;
+mod sparse;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use crate::arithmetic::Arithmetic;
-use product::Operands;
+use product::{Operands, Product};
+use roof::MultiplyAdds;
+use rows::AddScaled;
+use simd::Task;
+pub(crate) use sparse::Lists;
+use sparse::SparseProduct;
 
 /// How to compute a product: an arithmetic and a set of instructions that this machine is known to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +59,23 @@ enum Path {
 /// Buffers for repacked operands; they grow as needed and are reused.
 #[derive(Debug, Default)]
 pub(crate) struct Workspace {
-    /// B, where it has to be transposed first.
+    /// An operand, where it has to be transposed first.
     transposed: Vec<f32>,
-    /// The last columns of B, padded to a vector.
-    tail: Vec<f32>,
+    /// The transpose of C, where that is computed.
+    result: Vec<f32>,
+    /// Columns of B, where they are laid side by side first.
+    packed: Vec<f32>,
+}
+
+/// What becomes of the sums of a product.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Ending {
+    /// C += A B: the sums continue what C holds.
+    Add,
+    /// C = A B.
+    Replace,
+    /// C += factor (A B).
+    InPlace(f32),
 }
 
 /// A read-only matrix in memory: element (i, j) is `data[i * row_step + j * column_step]`.
@@ -119,24 +142,57 @@ impl Kernel {
         paths.into_iter().map(|path| Kernel { arithmetic, path }).collect()
     }
 
-    /// `sum + a * b` in the kernel's arithmetic.
-    pub(crate) fn multiply_add(self, a: f32, b: f32, sum: f32) -> f32 {
-        match self.arithmetic {
-            Arithmetic::Portable => sum + a * b,
-            Arithmetic::Fused => a.mul_add(b, sum),
-        }
-    }
-
-    /// C += A B, with C row-major of shape `[a.rows, b.columns]`, by the definition above.
+    /// C += A B, C = A B or C += factor (A B), with C row-major of shape `[a.rows, b.columns]`, by the definition above.
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub(crate) fn add_product(self, workspace: &mut Workspace, a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
+    pub(crate) fn product(
+        self,
+        workspace: &mut Workspace,
+        a: Matrix<'_>,
+        b: Matrix<'_>,
+        ending: Ending,
+        c: &mut [f32],
+    ) {
         assert_eq!(a.columns, b.rows, "the inner sizes of a product");
         assert_eq!(c.len(), a.rows * b.columns, "the size of a product");
         assert!(a.is_within_data() && b.is_within_data(), "a matrix reaches beyond its data");
-        let Workspace { transposed, tail } = workspace;
-        let b = if b.column_step == 1 { b } else { transpose(b, transposed) };
+        if ending == Ending::Replace {
+            c.fill(0.0);
+        }
+        let Workspace { transposed, result, packed } = workspace;
+        if b.column_step == 1 {
+            return self.run_product(a, b, ending, packed, c);
+        }
+        // Either B is transposed, or everything else is: C^T = B^T A^T.
+        let (m, n, k) = (a.rows, b.columns, a.columns);
+        if m * (n + k) >= n * k || matches!(ending, Ending::InPlace(_)) || b.row_step != 1 {
+            transpose(b, b.columns, transposed);
+            let b = Matrix { data: transposed, rows: k, columns: n, row_step: n, column_step: 1 };
+            return self.run_product(a, b, ending, packed, c);
+        }
+        let width = m.next_multiple_of(COLUMNS);
+        transpose(a.transposed(), width, transposed);
+        let a_transposed =
+            Matrix { data: transposed, rows: k, columns: width, row_step: width, column_step: 1 };
+        if ending == Ending::Replace {
+            result.clear();
+            result.resize(n * width, 0.0);
+        } else {
+            transpose(Matrix::new(c, m, n).transposed(), width, result);
+        }
+        self.run_product(b.transposed(), a_transposed, Ending::Add, packed, &mut result[..n * width]);
+        let of_c = Matrix { data: result, rows: m, columns: n, row_step: 1, column_step: width };
+        copy(of_c, n, c);
+    }
+
+    /// The columns of B are contiguous.
+    fn run_product(self, a: Matrix<'_>, b: Matrix<'_>, ending: Ending, packed: &mut Vec<f32>, c: &mut [f32]) {
+        let (factor, in_place) = match ending {
+            Ending::InPlace(factor) => (factor, true),
+            Ending::Add | Ending::Replace => (0.0, false),
+        };
+        assert!(b.column_step == 1 && c.len() == a.rows * b.columns);
         let operands = Operands {
             m: a.rows,
             n: b.columns,
@@ -147,19 +203,57 @@ impl Kernel {
             b: b.data.as_ptr(),
             b_step: b.row_step,
             c: c.as_mut_ptr(),
+            factor,
         };
+        // SAFETY: `product` has asserted the bounds that `Operands` asks for, or made the matrices itself.
+        unsafe { self.run(Product { operands, in_place, packed }) }
+    }
+
+    /// As [`Kernel::product`], with the rows of A as lists. [`Ending::Replace`] is not for this. Where an element of B is
+    /// infinite or not a number, or C is -0 and its list empty, the bits may be others than those of the whole product.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub(crate) fn sparse_product(self, a: Lists<'_>, b: Matrix<'_>, ending: Ending, c: &mut [f32]) {
+        assert!(b.column_step == 1 && b.row_step == b.columns && b.is_within_data(), "B is row-major");
+        assert!(a.are_within(b.rows), "the places of a list");
+        assert_eq!(c.len(), a.rows() * b.columns, "the size of a product");
+        let (factor, in_place) = match ending {
+            Ending::Add => (0.0, false),
+            Ending::InPlace(factor) => (factor, true),
+            Ending::Replace => panic!("a sparse product never replaces"),
+        };
+        let (b_data, c) = (b.data.as_ptr(), c.as_mut_ptr());
+        // SAFETY: asserted above.
+        unsafe { self.run(SparseProduct { a, n: b.columns, b: b_data, c, factor, in_place }) }
+    }
+
+    /// `sum += factor * vector`, each element one step of the kernel's arithmetic.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub(crate) fn add_scaled(self, factor: f32, vector: &[f32], sum: &mut [f32]) {
+        assert_eq!(vector.len(), sum.len(), "a vector and a sum of different lengths");
+        // SAFETY: the lengths are equal.
+        unsafe { self.run(AddScaled { factor, vector, sum }) }
+    }
+
+    /// Runs a task on this kernel's vectors.
+    ///
+    /// # Safety
+    /// The task must be what its type asks.
+    unsafe fn run<T: Task>(self, task: T) -> T::Output {
         let fused = self.arithmetic == Arithmetic::Fused;
-        // SAFETY: the assertions above are the bounds that `Operands` asks for, and a path exists only where the
-        // machine has its instructions.
+        // SAFETY: a path exists only where the machine has its instructions.
         unsafe {
             match self.path {
-                Path::Lanes => lanes::product(fused, &operands, tail),
+                Path::Lanes => lanes::run(fused, task),
                 #[cfg(target_arch = "x86_64")]
-                Path::Avx2 => x86::product_avx2(fused, &operands, tail),
+                Path::Avx2 => x86::run_avx2(fused, task),
                 #[cfg(target_arch = "x86_64")]
-                Path::Avx512 => x86::product_avx512(fused, &operands, tail),
+                Path::Avx512 => x86::run_avx512(fused, task),
                 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-                Path::Wasm => wasm::product(fused, &operands, tail),
+                Path::Wasm => wasm::run(fused, task),
             }
         }
     }
@@ -169,19 +263,8 @@ impl Kernel {
 /// answers how many floating-point operations that were: the roof that a benchmark compares with. `many` asks for twice as
 /// many chains, which suits some processors better and others worse.
 pub fn multiply_adds(arithmetic: Arithmetic, many: bool, steps: u32) -> u64 {
-    let fused = arithmetic == Arithmetic::Fused;
-    // SAFETY: a path exists only where the machine has its instructions.
-    unsafe {
-        match best_path(arithmetic) {
-            Path::Lanes => lanes::multiply_adds(fused, many, steps),
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx2 => x86::multiply_adds_avx2(fused, many, steps),
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx512 => x86::multiply_adds_avx512(fused, many, steps),
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Path::Wasm => wasm::multiply_adds(fused, many, steps),
-        }
-    }
+    // SAFETY: this task asks nothing.
+    unsafe { Kernel::best(arithmetic).run(MultiplyAdds { many, steps }) }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -202,7 +285,7 @@ fn has_avx2() -> bool {
 
 #[cfg(target_arch = "x86_64")]
 fn has_avx512() -> bool {
-    is_x86_feature_detected!("avx512f")
+    is_x86_feature_detected!("avx512f") && has_avx2()
 }
 
 /// A build without relaxed SIMD has no fused instruction and must not contain one; it still gives the right bits, slowly.
@@ -220,23 +303,43 @@ fn best_path(_: Arithmetic) -> Path {
     Path::Lanes
 }
 
-/// `matrix` copied so that its rows are contiguous, for a matrix whose columns are.
-fn transpose<'a>(matrix: Matrix<'_>, buffer: &'a mut Vec<f32>) -> Matrix<'a> {
-    let (rows, columns) = (matrix.rows, matrix.columns);
-    if buffer.len() < rows * columns {
-        buffer.resize(rows * columns, 0.0);
+/// Where C is computed as its transpose, its rows get a whole number of so many columns.
+const COLUMNS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 8 };
+
+/// Whether no element is infinite or not a number.
+pub(crate) fn all_finite(values: &[f32]) -> bool {
+    // 0 times such a number is NaN, and so is every sum with that.
+    let mut sums = [0.0f32; 16];
+    let (chunks, rest) = values.as_chunks();
+    for chunk in chunks {
+        let chunk: &[f32; 16] = chunk;
+        for (sum, value) in sums.iter_mut().zip(chunk) {
+            *sum += 0.0 * value;
+        }
     }
-    let data = &mut buffer[..rows * columns];
+    sums.iter().chain(rest).fold(0.0, |sum, value| sum + 0.0 * value) == 0.0
+}
+
+/// Fills `buffer` with the rows of `matrix`, each padded with zeros to `width`.
+fn transpose(matrix: Matrix<'_>, width: usize, buffer: &mut Vec<f32>) {
+    buffer.clear();
+    buffer.resize(matrix.rows * width, 0.0);
+    copy(matrix, width, buffer);
+}
+
+/// Writes the rows of `matrix` to the beginnings of rows of `width`.
+fn copy(matrix: Matrix<'_>, width: usize, rows: &mut [f32]) {
     // Eight source columns at a time, so that each line of the cache that is read gives more than one element.
     const BLOCK: usize = 8;
-    for first in (0..columns).step_by(BLOCK) {
-        for i in 0..rows {
-            for j in first..columns.min(first + BLOCK) {
-                data[i * columns + j] = matrix.data[i * matrix.row_step + j * matrix.column_step];
+    for first in (0..matrix.columns).step_by(BLOCK) {
+        let end = matrix.columns.min(first + BLOCK);
+        for (i, row) in rows.chunks_exact_mut(width).take(matrix.rows).enumerate() {
+            let from = &matrix.data[i * matrix.row_step..];
+            for (j, element) in (first..end).zip(&mut row[first..end]) {
+                *element = from[j * matrix.column_step];
             }
         }
     }
-    Matrix { data, rows, columns, row_step: columns, column_step: 1 }
 }
 
 #[cfg(test)]
@@ -246,20 +349,27 @@ mod tests {
     use super::*;
 
     /// The definition, written out.
-    fn reference(arithmetic: Arithmetic, a: &[f32], b: &[f32], k: usize, n: usize, c: &mut [f32]) {
+    fn reference(
+        arithmetic: Arithmetic,
+        (a, b): (&[f32], &[f32]),
+        (k, n): (usize, usize),
+        ending: Ending,
+        c: &mut [f32],
+    ) {
+        let step = |a: f32, b: f32, sum: f32| match arithmetic {
+            Arithmetic::Portable => sum + a * b,
+            Arithmetic::Fused => a.mul_add(b, sum),
+        };
         for (i, row) in c.chunks_exact_mut(n).enumerate() {
-            for (j, sum) in row.iter_mut().enumerate() {
-                for p in 0..k {
-                    let (a, b) = (a[i * k + p], b[p * n + j]);
-                    *sum = match arithmetic {
-                        Arithmetic::Portable => *sum + a * b,
-                        Arithmetic::Fused => a.mul_add(b, *sum),
-                    };
-                }
-                *sum += 0.0;
+            for (j, c) in row.iter_mut().enumerate() {
+                let start = if ending == Ending::Add { *c } else { 0.0 };
+                let sum = (0..k).fold(start, |sum, p| step(a[i * k + p], b[p * n + j], sum)) + 0.0;
+                *c = if let Ending::InPlace(factor) = ending { step(factor, sum, *c) } else { sum };
             }
         }
     }
+
+    const ENDINGS: [Ending; 3] = [Ending::Add, Ending::Replace, Ending::InPlace(-0.37)];
 
     fn transposed(data: &[f32], rows: usize, columns: usize) -> Vec<f32> {
         (0..data.len()).map(|i| data[i % rows * columns + i / rows]).collect()
@@ -290,23 +400,68 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
         fn every_path_and_orientation_is_the_definition((m, n, k, a, b, start) in operands()) {
             let (a_columns, b_columns) = (transposed(&a, m, k), transposed(&b, k, n));
             for arithmetic in Arithmetic::ALL {
-                let mut wanted = start.clone();
-                reference(arithmetic, &a, &b, k, n, &mut wanted);
-                for kernel in Kernel::all(arithmetic) {
-                    let mut workspace = Workspace::default();
-                    for a in [Matrix::new(&a, m, k), Matrix::new(&a_columns, k, m).transposed()] {
-                        for b in [Matrix::new(&b, k, n), Matrix::new(&b_columns, n, k).transposed()] {
-                            let mut c = start.clone();
-                            kernel.add_product(&mut workspace, a, b, &mut c);
-                            prop_assert_eq!(bits(&c), bits(&wanted), "{:?}", kernel);
+                for ending in ENDINGS {
+                    let mut wanted = start.clone();
+                    reference(arithmetic, (&a, &b), (k, n), ending, &mut wanted);
+                    for kernel in Kernel::all(arithmetic) {
+                        let mut workspace = Workspace::default();
+                        for a in [Matrix::new(&a, m, k), Matrix::new(&a_columns, k, m).transposed()] {
+                            for b in [Matrix::new(&b, k, n), Matrix::new(&b_columns, n, k).transposed()] {
+                                let mut c = start.clone();
+                                kernel.product(&mut workspace, a, b, ending, &mut c);
+                                prop_assert_eq!(bits(&c), bits(&wanted), "{:?} {:?}", kernel, ending);
+                            }
                         }
                     }
+                }
+            }
+        }
+
+        #[test]
+        fn leaving_zeros_out_changes_no_bit((m, n, k, a, b, start) in operands()) {
+            // Most elements become zeros of either sign; what C holds is no -0, as a gradient is none.
+            let a: Vec<f32> = a.iter().enumerate().map(|(i, a)| if i % 5 < 4 { a * 0.0 } else { *a }).collect();
+            let start: Vec<f32> = start.iter().map(|start| start + 0.0).collect();
+            let (mut starts, mut places, mut values) = (vec![0], vec![], vec![]);
+            for row in a.chunks(k) {
+                for (place, value) in row.iter().enumerate().filter(|(_, value)| **value != 0.0) {
+                    places.push(place as u32);
+                    values.push(*value);
+                }
+                starts.push(places.len() as u32);
+            }
+            let lists = Lists { starts: &starts, places: &places, values: &values };
+            for arithmetic in Arithmetic::ALL {
+                for ending in [Ending::Add, Ending::InPlace(-0.37)] {
+                    let mut wanted = start.clone();
+                    reference(arithmetic, (&a, &b), (k, n), ending, &mut wanted);
+                    for kernel in Kernel::all(arithmetic) {
+                        let mut c = start.clone();
+                        kernel.sparse_product(lists, Matrix::new(&b, k, n), ending, &mut c);
+                        prop_assert_eq!(bits(&c), bits(&wanted), "{:?} {:?}", kernel, ending);
+                    }
+                }
+            }
+            let _ = m;
+        }
+    }
+
+    #[test]
+    fn only_finite_values_are_all_finite() {
+        for length in [0, 1, 15, 16, 17, 40] {
+            let mut values = vec![f32::MAX; length];
+            assert!(all_finite(&values));
+            for i in 0..length {
+                for value in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+                    let before = std::mem::replace(&mut values[i], value);
+                    assert!(!all_finite(&values));
+                    values[i] = before;
                 }
             }
         }
@@ -321,7 +476,7 @@ mod tests {
                 let b = [1.0f32; 2 * 5];
                 let mut c = [0.0; 2 * 5];
                 let (a, b) = (Matrix::new(&a, 2, 2), Matrix::new(&b, 2, 5));
-                kernel.add_product(&mut Workspace::default(), a, b, &mut c);
+                kernel.product(&mut Workspace::default(), a, b, Ending::Add, &mut c);
                 assert_eq!(c[..5], [f32::INFINITY; 5], "{kernel:?}");
                 assert_eq!(c[5..], [3.0; 5], "{kernel:?}");
             }

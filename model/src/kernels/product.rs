@@ -1,12 +1,13 @@
-//! C += A B in register tiles, generic over the vectors.
+//! Matrix products in register tiles, generic over the vectors.
 
-use super::simd::{MAX_LANES, Simd};
+use super::simd::{MAX_LANES, Simd, Task};
 
-/// The operands of C += A B, in elements of `f32`.
+/// The operands of C += A B, or of C += factor (A B), in elements of `f32`.
 ///
 /// # Safety
 /// Whoever computes with it relies on this: for all i < m, j < n and p < k, the pointers `a + i * a_row + p * a_step` and
 /// `b + p * b_step + j` are valid for reads, `c + i * n + j` is valid for reads and writes, and C overlaps neither A nor B.
+#[derive(Clone, Copy)]
 pub(super) struct Operands {
     pub(super) m: usize,
     pub(super) n: usize,
@@ -17,136 +18,252 @@ pub(super) struct Operands {
     pub(super) b: *const f32,
     pub(super) b_step: usize,
     pub(super) c: *mut f32,
+    /// Used in place only.
+    pub(super) factor: f32,
 }
 
-/// How many steps of k are done before C is stored and taken up again: so many rows of a tile's columns of B stay in the
-/// first-level cache while all rows of A pass.
+/// A product as a task.
+pub(super) struct Product<'a> {
+    pub(super) operands: Operands,
+    pub(super) in_place: bool,
+    pub(super) packed: &'a mut Vec<f32>,
+}
+
+impl Task for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: passed on.
+        unsafe {
+            if self.in_place {
+                S::product::<true>(&self.operands, self.packed);
+            } else {
+                S::product::<false>(&self.operands, self.packed);
+            }
+        }
+    }
+}
+
+/// How many steps of k are done before C is stored and taken up again: so many rows of B stay in the first-level cache
+/// while all rows of A pass.
 const K_BLOCK: usize = 64;
+
+/// With so many rows, C is what is large, and it is gone through once, row after row; with fewer, B is, column after
+/// column.
+const MANY_ROWS: usize = 64;
+
+/// With many rows and so many steps of k it pays to lay the columns of a tile side by side first.
+const PACKED_STEPS: usize = 48;
 
 /// The most rows of a tile.
 const MAX_ROWS: usize = 8;
 
-/// C += A B in tiles of `ROWS` rows and `VECTORS` vectors of columns.
+/// C += A B, or in place C += factor (A B), mainly in tiles of `ROWS` rows and `VECTORS` vectors of columns.
 ///
 /// # Safety
 /// `operands` must be as [`Operands`] asks, and the processor must have the instructions of `S`.
 #[inline(always)]
-pub(super) unsafe fn add_product<S: Simd, const ROWS: usize, const VECTORS: usize>(
+pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(
     operands: &Operands,
-    tail: &mut Vec<f32>,
+    packed: &mut Vec<f32>,
 ) {
-    const { assert!(ROWS <= MAX_ROWS && S::LANES <= MAX_LANES) };
-    let full = operands.n - operands.n % S::LANES;
-    // SAFETY: the tail's columns are `full..n`; all other indices below stay within m, n and k.
+    const { assert!(ROWS <= MAX_ROWS && VECTORS <= 4 && S::LANES <= MAX_LANES) };
+    let Operands { m, n, k, .. } = *operands;
+    let main = n - n % (VECTORS * S::LANES);
+    let full = n - n % S::LANES;
+    // In place a sum must be complete before it is used.
+    let k_block = if IN_PLACE { k.max(1) } else { K_BLOCK };
+    // SAFETY: all indices below stay within m, n and k.
     unsafe {
-        if full < operands.n {
-            pack_tail::<S>(operands, full, tail);
-        }
-        for first in (0..operands.k).step_by(K_BLOCK) {
+        for first in (0..k).step_by(k_block) {
             let block = Operands {
-                k: K_BLOCK.min(operands.k - first),
+                k: k_block.min(k - first),
                 a: operands.a.add(first * operands.a_step),
                 b: operands.b.add(first * operands.b_step),
                 ..*operands
             };
-            let mut j = 0;
-            while j + VECTORS * S::LANES <= full {
-                column_panel::<S, ROWS, VECTORS>(&block, j);
-                j += VECTORS * S::LANES;
+            let panels = if m >= MANY_ROWS && block.k >= PACKED_STEPS {
+                pack::<S, VECTORS>(&block, main, packed);
+                Some(packed.as_ptr())
+            } else {
+                None
+            };
+            sweep::<S, ROWS, VECTORS, IN_PLACE>(&block, 0, main, panels);
+            let mut j = main;
+            if VECTORS > 3 && j + 3 * S::LANES <= full {
+                sweep::<S, 3, 3, IN_PLACE>(&block, j, j + 3 * S::LANES, None);
+                j += 3 * S::LANES;
             }
-            while j < full {
-                column_panel::<S, ROWS, 1>(&block, j);
-                j += S::LANES;
+            if VECTORS > 2 && j + 2 * S::LANES <= full {
+                sweep::<S, 4, 2, IN_PLACE>(&block, j, j + 2 * S::LANES, None);
+                j += 2 * S::LANES;
             }
-            if full < operands.n {
-                tail_panel::<S, ROWS>(&block, full, tail.as_ptr().add(first * S::LANES));
+            if j < full {
+                sweep::<S, 8, 1, IN_PLACE>(&block, j, full, None);
+            }
+            if full < n {
+                tail::<S, IN_PLACE>(&block, packed);
             }
         }
     }
 }
 
-/// All rows of the `VECTORS` vectors of columns that begin at column `j`.
+/// The columns `from..to`, a whole number of panels of `VECTORS` vectors. `panels` holds them packed, if they are.
 #[inline(always)]
-unsafe fn column_panel<S: Simd, const ROWS: usize, const VECTORS: usize>(operands: &Operands, j: usize) {
-    let Operands { m, n, a_row, .. } = *operands;
+unsafe fn sweep<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(
+    operands: &Operands,
+    from: usize,
+    to: usize,
+    panels: Option<*const f32>,
+) {
+    let (m, width) = (operands.m, VECTORS * S::LANES);
+    let whole = m - m % ROWS;
+    // SAFETY: rows stay below m and columns below `to`.
+    unsafe {
+        if m >= MANY_ROWS {
+            for i in (0..whole).step_by(ROWS) {
+                row_of_tiles::<S, ROWS, VECTORS, IN_PLACE>(operands, i, from, to, panels);
+            }
+            for i in whole..m {
+                row_of_tiles::<S, 1, VECTORS, IN_PLACE>(operands, i, from, to, panels);
+            }
+        } else {
+            for j in (from..to).step_by(width) {
+                column_of_tiles::<S, ROWS, VECTORS, IN_PLACE>(operands, j, whole);
+            }
+        }
+    }
+}
+
+/// The tiles of the rows that begin at row `i`.
+///
+/// (Functions of their own, and no more than these, where the instructions are the same for the whole program: a
+/// WebAssembly engine is sooner done with them.)
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+unsafe fn row_of_tiles<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(
+    operands: &Operands,
+    i: usize,
+    from: usize,
+    to: usize,
+    panels: Option<*const f32>,
+) {
+    let Operands { n, k, a_row, .. } = *operands;
+    let width = VECTORS * S::LANES;
+    // SAFETY: the caller vouches for rows and columns.
+    unsafe {
+        let (a, c) = (operands.a.add(i * a_row), operands.c.add(i * n));
+        let mut b = panels.unwrap_or(operands.b.add(from));
+        let (b_step, b_panel) = if panels.is_some() { (width, k * width) } else { (operands.b_step, width) };
+        for j in (from..to).step_by(width) {
+            tile::<S, ROWS, VECTORS, IN_PLACE>(operands, a, b, b_step, c.add(j), n);
+            b = b.wrapping_add(b_panel);
+        }
+    }
+}
+
+/// All rows of the `VECTORS` vectors of columns that begin at column `j`; `whole` is the number of rows in whole tiles.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+unsafe fn column_of_tiles<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(
+    operands: &Operands,
+    j: usize,
+    whole: usize,
+) {
+    let Operands { m, n, a_row, b_step, .. } = *operands;
     // SAFETY: the caller vouches for the columns; rows stay below m.
     unsafe {
         let (b, c) = (operands.b.add(j), operands.c.add(j));
-        let mut i = 0;
-        while i + ROWS <= m {
-            tile::<S, ROWS, VECTORS>(
-                operands,
-                operands.a.add(i * a_row),
-                b,
-                operands.b_step,
-                c.add(i * n),
-                n,
-            );
-            i += ROWS;
+        for i in (0..whole).step_by(ROWS) {
+            let a = operands.a.add(i * a_row);
+            tile::<S, ROWS, VECTORS, IN_PLACE>(operands, a, b, b_step, c.add(i * n), n);
         }
-        while i < m {
-            tile::<S, 1, VECTORS>(operands, operands.a.add(i * a_row), b, operands.b_step, c.add(i * n), n);
-            i += 1;
+        for i in whole..m {
+            let a = operands.a.add(i * a_row);
+            tile::<S, 1, VECTORS, IN_PLACE>(operands, a, b, b_step, c.add(i * n), n);
         }
     }
 }
 
-/// All rows of the last columns, `full..n`, which fill no vector. `tail` holds those columns of B, padded.
-#[inline(always)]
-unsafe fn tail_panel<S: Simd, const ROWS: usize>(operands: &Operands, full: usize, tail: *const f32) {
+/// The last columns, which fill no vector. They are computed on a copy of C: of the last columns that fill one, if there
+/// are so many, otherwise of all columns, padded with zeros. Only the columns in question are written back.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+unsafe fn tail<S: Simd, const IN_PLACE: bool>(operands: &Operands, packed: &mut Vec<f32>) {
     let Operands { m, n, a_row, .. } = *operands;
-    let width = n - full;
-    let mut padded = [0.0f32; MAX_ROWS * MAX_LANES];
-    // SAFETY: only `width` elements of each row of C are read and written; the tile works on the padded copy.
+    let width = n.min(S::LANES);
+    let (from, done) = (n - width, width - n % S::LANES);
+    // SAFETY: columns `from..n` of B and C exist; the copies have `width` of at most `S::LANES` elements a row.
     unsafe {
+        let (b, b_step) = if width < S::LANES {
+            pack_padded::<S>(operands, packed);
+            (packed.as_ptr(), S::LANES)
+        } else {
+            (operands.b.add(from), operands.b_step)
+        };
+        let mut copy = [0.0f32; MAX_ROWS * MAX_LANES];
         let mut i = 0;
         while i < m {
-            let rows = ROWS.min(m - i);
-            let c = operands.c.add(i * n + full);
+            let rows = MAX_ROWS.min(m - i);
+            let c = operands.c.add(i * n + from);
             for row in 0..rows {
-                padded.as_mut_ptr().add(row * S::LANES).copy_from_nonoverlapping(c.add(row * n), width);
+                copy.as_mut_ptr().add(row * S::LANES).copy_from_nonoverlapping(c.add(row * n), width);
             }
-            let to = padded.as_mut_ptr();
-            let a = operands.a.add(i * a_row);
-            if rows == ROWS {
-                tile::<S, ROWS, 1>(operands, a, tail, S::LANES, to, S::LANES);
+            let (a, to) = (operands.a.add(i * a_row), copy.as_mut_ptr());
+            if rows == MAX_ROWS {
+                tile::<S, MAX_ROWS, 1, IN_PLACE>(operands, a, b, b_step, to, S::LANES);
             } else {
                 for row in 0..rows {
-                    tile::<S, 1, 1>(
-                        operands,
-                        a.add(row * a_row),
-                        tail,
-                        S::LANES,
-                        to.add(row * S::LANES),
-                        S::LANES,
-                    );
+                    let (a, to) = (a.add(row * a_row), to.add(row * S::LANES));
+                    tile::<S, 1, 1, IN_PLACE>(operands, a, b, b_step, to, S::LANES);
                 }
             }
             for row in 0..rows {
-                c.add(row * n).copy_from_nonoverlapping(padded.as_ptr().add(row * S::LANES), width);
+                let from = copy.as_ptr().add(row * S::LANES + done);
+                c.add(row * n + done).copy_from_nonoverlapping(from, width - done);
             }
             i += rows;
         }
     }
 }
 
-/// Copies columns `full..n` of B to `tail`, each row padded with zeros to a vector.
+/// Copies all columns of B, fewer than a vector has, to `packed`, each row padded with zeros to a vector.
 #[inline(always)]
-unsafe fn pack_tail<S: Simd>(operands: &Operands, full: usize, tail: &mut Vec<f32>) {
-    let width = operands.n - full;
-    tail.clear();
-    tail.resize(operands.k * S::LANES, 0.0);
-    for (p, row) in tail.chunks_exact_mut(S::LANES).enumerate() {
-        // SAFETY: columns full..n of row p of B.
-        unsafe {
-            row.as_mut_ptr().copy_from_nonoverlapping(operands.b.add(p * operands.b_step + full), width)
-        };
+unsafe fn pack_padded<S: Simd>(operands: &Operands, packed: &mut Vec<f32>) {
+    packed.clear();
+    packed.resize(operands.k * S::LANES, 0.0);
+    for (p, row) in packed.chunks_exact_mut(S::LANES).enumerate() {
+        // SAFETY: row p of B.
+        unsafe { row.as_mut_ptr().copy_from_nonoverlapping(operands.b.add(p * operands.b_step), operands.n) };
     }
 }
 
-/// One tile of C, held in registers while k passes.
+/// Copies the columns `0..main` of B to `packed`, panel after panel of `VECTORS` vectors.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+unsafe fn pack<S: Simd, const VECTORS: usize>(operands: &Operands, main: usize, packed: &mut Vec<f32>) {
+    let Operands { k, b, b_step, .. } = *operands;
+    if packed.len() < k * main {
+        packed.resize(k * main, 0.0);
+    }
+    let mut to = packed.as_mut_ptr();
+    for j in (0..main).step_by(VECTORS * S::LANES) {
+        for p in 0..k {
+            for vector in 0..VECTORS {
+                // SAFETY: columns `j..` of row p of B, and as much room as the columns have elements.
+                unsafe {
+                    S::store(to, S::load(b.add(p * b_step + j + vector * S::LANES)));
+                    to = to.add(S::LANES);
+                }
+            }
+        }
+    }
+}
+
+/// One tile of C, its sums held in registers while k passes.
 #[inline(always)]
-unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
+unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(
     operands: &Operands,
     mut a: *const f32,
     mut b: *const f32,
@@ -158,8 +275,11 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
     // SAFETY: the caller gives pointers to `ROWS` rows of A, `k` rows of B and `ROWS` rows of C, the latter two
     // `VECTORS` vectors wide.
     unsafe {
-        let mut sums: [[S::Vector; VECTORS]; ROWS] =
-            std::array::from_fn(|i| std::array::from_fn(|j| S::load(c.add(i * c_row + j * S::LANES))));
+        let at = |i: usize, j: usize| c.add(i * c_row + j * S::LANES);
+        let zero = 0.0f32;
+        let mut sums: [[S::Vector; VECTORS]; ROWS] = std::array::from_fn(|i| {
+            std::array::from_fn(|j| if IN_PLACE { S::splat(&raw const zero) } else { S::load(at(i, j)) })
+        });
         for _ in 0..k {
             let columns: [S::Vector; VECTORS] = std::array::from_fn(|j| S::load(b.add(j * S::LANES)));
             for (i, sums) in sums.iter_mut().enumerate() {
@@ -171,9 +291,14 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
             a = a.wrapping_add(a_step);
             b = b.wrapping_add(b_step);
         }
+        let factor = S::splat(&raw const operands.factor);
         for (i, sums) in sums.iter().enumerate() {
             for (j, sum) in sums.iter().enumerate() {
-                S::store(c.add(i * c_row + j * S::LANES), S::add_zero(*sum));
+                let sum = S::add_zero(*sum);
+                S::store(
+                    at(i, j),
+                    if IN_PLACE { S::multiply_add(factor, sum, S::load(at(i, j))) } else { sum },
+                );
             }
         }
     }

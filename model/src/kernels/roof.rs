@@ -1,17 +1,24 @@
 //! How fast this machine can multiply and add at all, for benchmarks to compare with.
 
-use super::simd::{MAX_LANES, Simd};
+use super::simd::{MAX_LANES, Simd, Task};
 
 /// `steps` multiply-adds on each of some vectors that stay in registers; answers how many floating-point operations that
 /// were. `many` takes more vectors.
-///
-/// # Safety
-/// The processor must have the instructions of `S`.
-#[inline(always)]
-pub(super) unsafe fn multiply_adds<S: Simd>(many: bool, steps: u32) -> u64 {
-    // SAFETY: passed on.
-    let chains = unsafe { if many { many_chains::<S>(steps) } else { few_chains::<S>(steps) } };
-    2 * u64::from(steps) * (chains * S::LANES) as u64
+pub(super) struct MultiplyAdds {
+    pub(super) many: bool,
+    pub(super) steps: u32,
+}
+
+impl Task for MultiplyAdds {
+    type Output = u64;
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) -> u64 {
+        let MultiplyAdds { many, steps } = self;
+        // SAFETY: passed on.
+        let chains = unsafe { if many { many_chains::<S>(steps) } else { few_chains::<S>(steps) } };
+        2 * u64::from(steps) * (chains * S::LANES) as u64
+    }
 }
 
 /// Written out, because compilers that only perhaps unroll a loop over the vectors perhaps keep them in memory.

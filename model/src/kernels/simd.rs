@@ -1,4 +1,6 @@
-//! The few vector operations that a product needs, so that one text serves every processor.
+//! The few vector operations that the kernels need, so that one text serves every processor.
+
+use super::product::Operands;
 
 /// A vector of `f32` on some processor, in one arithmetic.
 ///
@@ -19,7 +21,24 @@ pub(super) trait Simd {
     unsafe fn multiply_add(a: Self::Vector, b: Self::Vector, sum: Self::Vector) -> Self::Vector;
     /// `vector + 0.0`: turns -0 into 0 and changes nothing else.
     unsafe fn add_zero(vector: Self::Vector) -> Self::Vector;
+
+    /// Computes a product in the tiles that were measured to suit the processor.
+    ///
+    /// # Safety
+    /// `operands` must be as [`Operands`] asks.
+    unsafe fn product<const IN_PLACE: bool>(operands: &Operands, packed: &mut Vec<f32>);
 }
 
 /// The widest vectors there are.
 pub(super) const MAX_LANES: usize = 16;
+
+/// Something to compute that is written once for all vectors.
+pub(super) trait Task {
+    type Output;
+
+    /// Computes it.
+    ///
+    /// # Safety
+    /// The processor must have the instructions of `S`, and the task must be what its type asks.
+    unsafe fn run<S: Simd>(self) -> Self::Output;
+}

@@ -3,38 +3,27 @@
 
 use core::arch::wasm32::{f32x4_add, f32x4_mul, f32x4_splat, v128, v128_load, v128_load32_splat, v128_store};
 
-use super::product::{Operands, add_product};
-use super::roof;
-use super::simd::Simd;
+use super::product::{Operands, product};
+use super::simd::{Simd, Task};
 
-/// C += A B on 4 lanes. `fused` may be true only in a build with relaxed SIMD.
+/// Runs `task` on 4 lanes. `fused` may be true only in a build with relaxed SIMD.
 ///
 /// # Safety
-/// `operands` must be as [`Operands`] asks.
-pub(super) unsafe fn product(fused: bool, operands: &Operands, tail: &mut Vec<f32>) {
+/// The task must be what its type asks.
+pub(super) unsafe fn run<T: Task>(fused: bool, task: T) -> T::Output {
     // SAFETY: passed on; a module with instructions that the engine lacks would not have been loaded.
     unsafe {
         #[cfg(target_feature = "relaxed-simd")]
         if fused {
-            return add_product::<Wasm<true>, 2, 4>(operands, tail);
+            return task.run::<Wasm<true>>();
         }
-        assert!(!fused, "a fused product in a build without relaxed SIMD");
-        add_product::<Wasm<false>, 2, 4>(operands, tail);
+        assert!(!fused, "fused arithmetic in a build without relaxed SIMD");
+        task.run::<Wasm<false>>()
     }
 }
 
-/// As [`roof::multiply_adds`]. `fused` may be true only in a build with relaxed SIMD.
-pub(super) fn multiply_adds(fused: bool, many: bool, steps: u32) -> u64 {
-    // SAFETY: a module with instructions that the engine lacks would not have been loaded.
-    unsafe {
-        #[cfg(target_feature = "relaxed-simd")]
-        if fused {
-            return roof::multiply_adds::<Wasm<true>>(many, steps);
-        }
-        assert!(!fused, "a fused product in a build without relaxed SIMD");
-        roof::multiply_adds::<Wasm<false>>(many, steps)
-    }
-}
+/// Up to so many rows or steps (a minibatch of examples is one or the other) wide tiles are the faster ones.
+const FEW_EXAMPLES: usize = 16;
 
 struct Wasm<const FUSED: bool>;
 
@@ -72,5 +61,17 @@ impl<const FUSED: bool> Simd for Wasm<FUSED> {
     #[inline(always)]
     unsafe fn add_zero(vector: v128) -> v128 {
         f32x4_add(vector, f32x4_splat(0.0))
+    }
+
+    #[inline(always)]
+    unsafe fn product<const IN_PLACE: bool>(operands: &Operands, packed: &mut Vec<f32>) {
+        // SAFETY: passed on.
+        unsafe {
+            if operands.m.min(operands.k) <= FEW_EXAMPLES {
+                product::<Self, 2, 4, IN_PLACE>(operands, packed);
+            } else {
+                product::<Self, 4, 2, IN_PLACE>(operands, packed);
+            }
+        }
     }
 }

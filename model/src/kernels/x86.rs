@@ -6,76 +6,31 @@ use core::arch::x86_64::{
     _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
 };
 
-use super::product::{Operands, add_product};
-use super::roof;
-use super::simd::Simd;
+use super::product::{Operands, product};
+use super::simd::{Simd, Task};
 
-/// C += A B on 8 lanes.
+/// Runs `task` on 8 lanes.
 ///
 /// # Safety
-/// The processor must have AVX2 and FMA, and `operands` must be as [`Operands`] asks.
+/// The processor must have AVX2 and FMA, and the task must be what its type asks.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn product_avx2(fused: bool, operands: &Operands, tail: &mut Vec<f32>) {
-    // SAFETY: the instructions are enabled here, and the caller vouches for the operands.
-    unsafe {
-        if fused {
-            add_product::<Avx2<true>, 5, 2>(operands, tail);
-        } else {
-            add_product::<Avx2<false>, 5, 2>(operands, tail);
-        }
-    }
+pub(super) unsafe fn run_avx2<T: Task>(fused: bool, task: T) -> T::Output {
+    // SAFETY: the instructions are enabled here, and the caller vouches for the task.
+    unsafe { if fused { task.run::<Avx2<true>>() } else { task.run::<Avx2<false>>() } }
 }
 
-/// C += A B on 16 lanes.
+/// Runs `task` on 16 lanes.
 ///
 /// # Safety
-/// The processor must have AVX-512 F, and `operands` must be as [`Operands`] asks.
-#[target_feature(enable = "avx512f")]
-pub(super) unsafe fn product_avx512(fused: bool, operands: &Operands, tail: &mut Vec<f32>) {
-    // SAFETY: the instructions are enabled here, and the caller vouches for the operands.
-    unsafe {
-        if fused {
-            add_product::<Avx512<true>, 5, 4>(operands, tail);
-        } else {
-            add_product::<Avx512<false>, 5, 4>(operands, tail);
-        }
-    }
-}
-
-/// As [`roof::multiply_adds`], on 8 lanes.
-///
-/// # Safety
-/// The processor must have AVX2 and FMA.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn multiply_adds_avx2(fused: bool, many: bool, steps: u32) -> u64 {
-    // SAFETY: the instructions are enabled here.
-    unsafe {
-        if fused {
-            roof::multiply_adds::<Avx2<true>>(many, steps)
-        } else {
-            roof::multiply_adds::<Avx2<false>>(many, steps)
-        }
-    }
-}
-
-/// As [`roof::multiply_adds`], on 16 lanes.
-///
-/// # Safety
-/// The processor must have AVX-512 F.
-#[target_feature(enable = "avx512f")]
-pub(super) unsafe fn multiply_adds_avx512(fused: bool, many: bool, steps: u32) -> u64 {
-    // SAFETY: the instructions are enabled here.
-    unsafe {
-        if fused {
-            roof::multiply_adds::<Avx512<true>>(many, steps)
-        } else {
-            roof::multiply_adds::<Avx512<false>>(many, steps)
-        }
-    }
+/// The processor must have AVX-512 F, AVX2 and FMA, and the task must be what its type asks.
+#[target_feature(enable = "avx512f,avx2,fma")]
+pub(super) unsafe fn run_avx512<T: Task>(fused: bool, task: T) -> T::Output {
+    // SAFETY: the instructions are enabled here, and the caller vouches for the task.
+    unsafe { if fused { task.run::<Avx512<true>>() } else { task.run::<Avx512<false>>() } }
 }
 
 macro_rules! implement_simd {
-    ($name:ident, $vector:ty, $lanes:literal, $load:ident, $store:ident, $set1:ident, $zero:ident, $add:ident, $mul:ident, $fma:ident) => {
+    ($name:ident, $vector:ty, $lanes:literal, $load:ident, $store:ident, $set1:ident, $zero:ident, $add:ident, $mul:ident, $fma:ident, { $($product:tt)* }) => {
         struct $name<const FUSED: bool>;
 
         // SAFETY of every block: the caller vouches for the instructions and the pointers, as the trait asks.
@@ -108,6 +63,9 @@ macro_rules! implement_simd {
             unsafe fn add_zero(vector: $vector) -> $vector {
                 unsafe { $add(vector, $zero()) }
             }
+
+            #[inline(always)]
+            $($product)*
         }
     };
 }
@@ -122,7 +80,13 @@ implement_simd!(
     _mm256_setzero_ps,
     _mm256_add_ps,
     _mm256_mul_ps,
-    _mm256_fmadd_ps
+    _mm256_fmadd_ps,
+    {
+        unsafe fn product<const IN_PLACE: bool>(operands: &Operands, packed: &mut Vec<f32>) {
+            // SAFETY: passed on.
+            unsafe { product::<Self, 5, 2, IN_PLACE>(operands, packed) }
+        }
+    }
 );
 implement_simd!(
     Avx512,
@@ -134,5 +98,17 @@ implement_simd!(
     _mm512_setzero_ps,
     _mm512_add_ps,
     _mm512_mul_ps,
-    _mm512_fmadd_ps
+    _mm512_fmadd_ps,
+    {
+        unsafe fn product<const IN_PLACE: bool>(operands: &Operands, packed: &mut Vec<f32>) {
+            // SAFETY: passed on; AVX-512 comes with AVX2.
+            unsafe {
+                if operands.n < Self::LANES {
+                    Avx2::<FUSED>::product::<IN_PLACE>(operands, packed);
+                } else {
+                    product::<Self, 5, 4, IN_PLACE>(operands, packed);
+                }
+            }
+        }
+    }
 );

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::window::Windows;
 use super::{Means, Seen, sum};
-use crate::kernels::Matrix;
+use crate::kernels::{Ending, Matrix};
 use crate::spec::Activation;
 
 /// A convolution and where its parameters lie in the flat vector.
@@ -45,10 +45,11 @@ impl Conv2d {
                 row.fill(bias);
             }
             self.unfold_by_tap(image, unfolded);
-            means.kernel.add_product(
+            means.kernel.product(
                 means.workspace,
                 Matrix::new(self.of_group(weights, group), channels, taps),
                 Matrix::new(unfolded, taps, count),
+                Ending::Add,
                 outputs,
             );
         }
@@ -84,16 +85,17 @@ impl Conv2d {
             self.unfold_by_window(image, unfolded);
             let weight_gradient = &mut gradient[self.weight.clone()];
             let size = channels * taps;
-            means.kernel.add_product(
+            means.kernel.product(
                 means.workspace,
                 delta,
                 Matrix::new(unfolded, count, taps),
+                Ending::Add,
                 &mut weight_gradient[group * size..(group + 1) * size],
             );
             if let Some(input_delta) = &mut input_delta {
                 unfolded.fill(0.0);
                 let weight = Matrix::new(self.of_group(weights, group), channels, taps).transposed();
-                means.kernel.add_product(means.workspace, weight, delta, unfolded);
+                means.kernel.product(means.workspace, weight, delta, Ending::Add, unfolded);
                 self.fold(unfolded, &mut input_delta[i * image_values..(i + 1) * image_values]);
             }
         }

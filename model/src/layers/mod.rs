@@ -16,7 +16,7 @@ use crate::pass::Mode;
 use crate::spec::Activation;
 use batch_norm::BatchNorm;
 use conv2d::Conv2d;
-use dense::Dense;
+use dense::{Dense, Inputs};
 use dropout::Dropout;
 use embedding::Embedding;
 use layer_norm::LayerNorm;
@@ -120,7 +120,7 @@ impl Step {
         outputs: &mut [f32],
     ) {
         match &self.layer {
-            Layer::Dense(dense) => dense.forward(means, inputs, outputs),
+            Layer::Dense(dense) => dense.forward(means, Inputs::Rows(inputs), outputs),
             Layer::Conv2d(conv2d) => conv2d.forward(means, inputs, outputs),
             Layer::LayerNorm(layer_norm) => layer_norm.forward(means, inputs, outputs),
             Layer::BatchNorm(batch_norm) => batch_norm.forward(means, inputs, outputs),
@@ -148,7 +148,10 @@ impl Step {
     ) {
         let input_delta = deltas.inputs;
         match &self.layer {
-            Layer::Dense(dense) => dense.backward(means, seen, delta, gradient, input_delta),
+            Layer::Dense(dense) => {
+                let inputs = Inputs::Rows(seen.inputs);
+                dense.backward(means, inputs, seen.outputs, delta, gradient, input_delta);
+            }
             Layer::Conv2d(conv2d) => conv2d.backward(means, seen, delta, gradient, input_delta),
             Layer::LayerNorm(layer_norm) => layer_norm.backward(means, seen, delta, gradient, input_delta),
             Layer::BatchNorm(batch_norm) => batch_norm.backward(means, seen, delta, gradient, input_delta),
