@@ -56,6 +56,11 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("volunteer http://127.0.0.1:1 --cores 0", 2, &["--cores", "from 1 to 256"]),
     ("volunteer http://", 2, &["http://", "http://192.168.1.20:8080"]),
     ("volunteer https://127.0.0.1:1", 2, &["https://127.0.0.1:1", "encryption"]),
+    ("bench --case resnet", 2, &["--case", "resnet", "mlp-784-256-128-10/32"]),
+    ("bench --arithmetic exact", 2, &["--arithmetic", "portable", "fused"]),
+    ("bench --browser firefox --case mnist-pass", 2, &["mnist-pass", "--browser"]),
+    ("bench --browser no-such-browser --quick", 1, &["cannot start no-such-browser"]),
+    ("bench --browser true --quick", 1, &["true ended before"]),
     // Values out of range or of the wrong kind.
     ("train --data classes.csv --minibatch 0", 2, &["minibatch", "from 1"]),
     ("train --data classes.csv --minibatch ten", 2, &["--minibatch", "whole number"]),

@@ -64,6 +64,12 @@ impl Tab {
         self.client.execute(script, arguments).await.unwrap()
     }
 
+    /// Opens another page of the coordinator and waits for an element.
+    pub(crate) async fn visit(&self, coordinator: &Coordinator, path: &str, awaited: &str) {
+        self.client.goto(&format!("http://{}{path}", coordinator.address())).await.unwrap();
+        self.client.wait().for_element(Locator::Css(awaited)).await.unwrap();
+    }
+
     /// Closes the tab as a person would.
     pub(crate) async fn close(self) {
         self.client.close().await.unwrap();

@@ -5,12 +5,14 @@
 //! plain loop over the model and L-BFGS ([`reference`]).
 //!
 //! - [`coordinator`]: starts the binary, reads its status and result
+//! - [`bench`]: the benchmark's page
 //! - [`browser`]: Chromium tabs that lend themselves
 //! - [`problem`]: the data set that is trained on
 //! - [`reference`]: the plain loop
 //!
 //! The browser tests need `chromium` and `chromedriver`; `tests/run` installs them.
 
+mod bench;
 mod browser;
 mod coordinator;
 mod problem;

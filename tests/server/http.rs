@@ -10,25 +10,35 @@ use tokio::net::TcpStream;
 
 use crate::harness::{TestServer, in_time, upgrade};
 
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     headers: BTreeMap<String, String>,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("text")
     }
 }
 
 /// Sends one request and reads the answer to the end of the connection. `Host` is the server's address
 /// unless given.
-async fn ask(address: SocketAddr, request: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn ask(address: SocketAddr, request: &str, headers: &[(&str, &str)]) -> Answer {
+    send(address, request, headers, b"").await
+}
+
+/// The same with a body, whose length is among the headers unless it is empty.
+pub(crate) async fn send(
+    address: SocketAddr,
+    request: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let mut head = format!("{request} HTTP/1.1\r\nconnection: close\r\n");
     if !headers.iter().any(|(name, _)| *name == "host") {
         head += &format!("host: {address}\r\n");
@@ -37,7 +47,11 @@ async fn ask(address: SocketAddr, request: &str, headers: &[(&str, &str)]) -> An
         head += &format!("{name}: {value}\r\n");
     }
     let mut stream = TcpStream::connect(address).await.unwrap();
+    if !body.is_empty() {
+        head += &format!("content-length: {}\r\n", body.len());
+    }
     stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
     let mut bytes = Vec::new();
     in_time(stream.read_to_end(&mut bytes)).await.unwrap();
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");

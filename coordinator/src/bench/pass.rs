@@ -60,6 +60,8 @@ impl FullPass {
                 features: network.features() as u32,
                 task: network.task(),
                 preprocessing,
+                seed: SEED,
+                minibatch: defaults::MINIBATCH,
                 training,
                 test,
             },
@@ -120,7 +122,7 @@ impl FullPass {
     fn reduce(&self, mut sums: Vec<UnitSums>) -> Option<Arc<[f32]>> {
         let mut all = sums.pop()?;
         let is_whole = sums.iter().all(|sums| all.merge(sums));
-        let examples = self.welcome.training.examples;
+        let examples = self.welcome.training.examples.into();
         let mean = |sum: Vec<i64>| mean_gradient(&self.network, &self.weights, &sum, EXPONENT, examples);
         all.vector.filter(|_| is_whole).map(mean)
     }
@@ -130,10 +132,12 @@ impl FullPass {
         RoundPlan {
             round: 1,
             version: 1,
-            gradient_exponent: EXPONENT,
+            vector_exponent: EXPONENT,
+            statistics_exponent: EXPONENT,
             loss_exponent: EXPONENT,
             evaluation_exponent: EXPONENT,
-            parts: vec![Part { work: Work::Gradient, set: Set::Training, units }],
+            mask_epoch: 0,
+            parts: vec![Part::in_turn(Work::Gradient, Set::Training, units)],
         }
     }
 }
