@@ -10,6 +10,7 @@ pub mod data;
 pub mod driver;
 pub mod engine;
 pub mod exchange;
+pub mod method;
 pub mod progress;
 pub mod report;
 pub mod run_directory;

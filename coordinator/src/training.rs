@@ -17,8 +17,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{ConfigError, DataSource, LocalWorkers, RunConfig};
 use crate::data::Prepared;
 use crate::driver::{self, BeginRule, Checkpoint, Facts, Order, Outcome, Referee};
-use crate::engine::optimisers::{self, Lbfgs, Optimiser};
+use crate::engine::optimisers;
 use crate::engine::{self, Counters, Engine, KnownScales, LocalHelp, Snapshot, Statistics};
+use crate::method;
 use crate::progress::{Event, Observer};
 use crate::report::{StopReason, Summary};
 use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
@@ -73,7 +74,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
 
     let arithmetic = config.arithmetic;
     let cutting = Arc::clone(&data);
-    let examples_per_unit = examples_per_unit(data.train.len(), config.minibatch);
+    let examples_per_unit = unit_of_run(&config, data.train.len());
     let cut = move || ShardStore::cut(cutting, examples_per_unit);
     let (shards, training_plan, test_plan) = tokio::task::spawn_blocking(cut).await?;
     let shards = Arc::new(shards);
@@ -109,7 +110,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     };
     let snapshot = match &checkpoint {
         Some(checkpoint) => checkpoint.snapshot.clone(),
-        None => first_snapshot(&network, config.seed),
+        None => first_snapshot(&config, &network, &training_plan),
     };
     let parameters = network.parameters();
     let setup = driver::Setup {
@@ -200,18 +201,30 @@ async fn train_and_save(
     Ok(summary)
 }
 
-/// The state at the beginning of a run: a function of the network and the seed alone.
-pub fn first_snapshot(network: &Network, seed: u64) -> Snapshot {
-    let start = network.initialise(seed);
+/// The state at the beginning of a run: a function of its settings, the network and the cut of the data alone.
+pub fn first_snapshot(config: &RunConfig, network: &Network, training: &SetPlan) -> Snapshot {
+    let start = network.initialise(config.seed);
     let (start, statistics) = start.split_at(network.trainable());
     let statistics: Arc<[f32]> = statistics.into();
     Snapshot {
-        optimiser: Optimiser::Lbfgs(Lbfgs::new(start, optimisers::Settings::default())),
+        optimiser: method::optimiser(config, start.into(), training),
         scales: KnownScales::default(),
         statistics: Statistics { accepted: Arc::clone(&statistics), running: statistics },
         counters: Counters::default(),
         accepted: None,
     }
+}
+
+/// How many examples a unit of the run has. Stochastic methods take so few in a round that they need
+/// units of their own: of as many minibatches as divide those of a round, and as near as they come to
+/// [`UNIT_EXAMPLES`].
+fn unit_of_run(config: &RunConfig, examples: usize) -> u32 {
+    let Some(minibatches) = config.minibatches_per_round else {
+        return examples_per_unit(examples, config.minibatch);
+    };
+    let fits = |count: &u32| minibatches.is_multiple_of(*count);
+    let most = (UNIT_EXAMPLES / config.minibatch).clamp(1, minibatches);
+    (1..=most).rev().find(fits).unwrap_or(1).saturating_mul(config.minibatch)
 }
 
 /// How many examples a unit has: a whole number of minibatches, a function of the data and the
@@ -253,6 +266,7 @@ pub fn run_number(config: &RunConfig, data_fingerprint: &[u8; 32]) -> u64 {
     hasher.update(config.model.to_json().as_bytes());
     hasher.update(config.arithmetic.to_string().as_bytes());
     hasher.update(&config.minibatch.to_le_bytes());
+    hasher.update(method::text(config).as_bytes());
     hasher.update(&config.seed.to_le_bytes());
     let digest = hasher.finalize();
     let (first, _) = digest.as_bytes().split_first_chunk().expect("a digest has 32 bytes");
@@ -334,6 +348,7 @@ fn stop_reason(reason: &engine::StopReason) -> StopReason {
         engine::StopReason::Optimiser(reason) => match reason {
             optimisers::StopReason::Converged { .. } => StopReason::Converged,
             optimisers::StopReason::NonFiniteStart { .. } => StopReason::NonFinite,
+            optimisers::StopReason::Diverged { .. } => StopReason::Diverged,
             _ => StopReason::NoProgress,
         },
     }

@@ -120,7 +120,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
         &["wrong-kind.toml", "line 3", "iterations: give a whole number", "many"],
     ),
     ("train --config out-of-range.toml", 2, &["line 2", "minibatch: give a whole number from 0", "-5"]),
-    ("train --config unknown-name.toml", 2, &["line 2", "optimizer", "no \"adamant\"", "give lbfgs"]),
+    ("train --config unknown-name.toml", 2, &["line 2", "optimizer", "no \"adamant\"", "give auto"]),
     ("train --config url-as-host.toml", 2, &["allow-host", "\"http://x.y/\"", "shoal.example.org"]),
     ("train --config no-layers.toml", 2, &["no-layers.toml", "layers", "linear"]),
     ("train --config percent.toml", 2, &["percent.toml", "line 2", "target-accuracy", "0.97"]),

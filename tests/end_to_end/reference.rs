@@ -3,8 +3,8 @@
 use coordinator::data;
 use coordinator::engine::Measure;
 use coordinator::engine::aggregator::{Found, Scales, mean_gradient};
-use coordinator::engine::optimisers::{Ask, Tell};
-use coordinator::training::{examples_per_unit, first_snapshot};
+use coordinator::engine::optimisers::{Ask, Lbfgs, Settings, Tell};
+use coordinator::training::examples_per_unit;
 use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Pass, Scratch, exact, trial_point};
 
 use crate::problem::{ITERATIONS, MINIBATCH, Problem, SEED};
@@ -17,7 +17,7 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
     let network = Network::new(&spec, data.preprocessing.offset.len(), data.task()).unwrap();
     let unit_size = examples_per_unit(data.train.len(), MINIBATCH) as usize;
     let count = u32::try_from(data.train.len()).unwrap();
-    let mut optimiser = first_snapshot(&network, SEED).optimiser;
+    let mut optimiser = Lbfgs::new(network.initialise(SEED), Settings::default());
     let mut scratch = Scratch::new();
     let mut scales: Option<Scales> = None;
     let units = || {

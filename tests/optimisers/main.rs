@@ -4,10 +4,16 @@
 //! - `reference`: iterations and evaluations on the standard problems.
 //! - `mathematics`: gradients by finite differences, directions by the textbook recursion.
 //! - `adversity`: numbers that are not finite, functions without a minimum, answers that do not fit.
+//! - `toy`: a training set of a few hundred examples whose minimum is known, and its driver.
+//! - `local_steps`: averaged displacements, the search for a learning rate, the default.
+//! - `stochastic`: SGD and its kin.
 //! - `snapshots`: a saved optimiser continues with the same bits.
 
 mod adversity;
+mod local_steps;
 mod mathematics;
 mod problems;
 mod reference;
 mod snapshots;
+mod stochastic;
+mod toy;

@@ -1,8 +1,12 @@
 //! A saved optimiser asks the same question again and continues with the same bits.
 
-use coordinator::engine::optimisers::{Ask, Lbfgs, Optimiser, Scalar, Settings, Tell};
+use coordinator::engine::optimisers::{
+    Ask, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimiser, Outer, Rule, Scalar, Schedule,
+    Settings, Stochastic, StochasticSettings, Tell,
+};
 
 use crate::problems::{answer, rosenbrock_pairs, rosenbrock_start};
+use crate::toy;
 
 /// Far enough that the memory is full, pairs were damped and steps were shortened.
 const ANSWERS: usize = 60;
@@ -37,6 +41,48 @@ fn assert_snapshots_continue<T: Scalar>() {
     }
     assert!(line_searches > 0, "no snapshot was taken in the middle of a line search");
     assert!(saved.iteration() > 30);
+}
+
+/// Every method, replaced before every answer by a copy read back from bytes.
+#[test]
+fn every_method_continues_bit_for_bit_from_every_moment() {
+    let local = |learning_rate, outer| AveragedSettings {
+        replicas: 6,
+        steps: 20,
+        learning_rate,
+        schedule: Schedule::Constant,
+        outer,
+    };
+    let shaped = Outer::Lbfgs { memory: 3 };
+    let searched = local(LearningRate::Searched, shaped);
+    let decaying = AveragedSettings { schedule: Schedule::Linear { iterations: 30 }, ..searched };
+    let too_high = local(LearningRate::Given(10.0), Outer::Momentum { momentum: 0.9 });
+    let stochastic = |rule| {
+        let schedule = Schedule::Cosine { iterations: 50 };
+        let settings = StochasticSettings { rule, learning_rate: 0.1, schedule, units: 3 };
+        Optimiser::Stochastic(Stochastic::new(toy::start(), settings))
+    };
+    let methods = [
+        Optimiser::Auto(Auto::new(toy::start(), searched, Settings::default())),
+        Optimiser::Averaged(Averaged::new(toy::start(), decaying)),
+        Optimiser::Averaged(Averaged::new(toy::start(), too_high)),
+        Optimiser::Lbfgs(Lbfgs::new(toy::start(), Settings::default())),
+        stochastic(Rule::Momentum),
+        stochastic(Rule::AdamW { weight_decay: 0.01 }),
+    ];
+    for method in methods {
+        let (mut untouched, mut saved) = (method.clone(), method);
+        for _ in 0..80 {
+            let bytes = postcard::to_stdvec(&saved).expect("serialises");
+            saved = postcard::from_bytes(&bytes).expect("reads back");
+            let ask = saved.ask();
+            assert_eq!(ask, untouched.ask());
+            let Some(told) = toy::answer(&ask) else { break };
+            assert_eq!(saved.tell(told.clone()), untouched.tell(told));
+            assert_eq!(saved.weights(), untouched.weights());
+        }
+        assert!(saved.iteration() > 10);
+    }
 }
 
 #[test]

@@ -13,8 +13,8 @@ use clap::{Args, Parser, Subcommand};
 use model::Arithmetic;
 
 use crate::config::{
-    ConfigFile, DataSource, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, ModelChoice, Optimizer,
-    TaskKind, defaults, host_name,
+    ConfigFile, DataSource, Decay, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, ModelChoice, Optimizer,
+    Rate, TaskKind, defaults, host_name,
 };
 
 /// Trains neural networks on borrowed browser tabs.
@@ -234,6 +234,9 @@ pub struct TrainingArgs {
     /// How the weights are improved [default: lbfgs]
     #[arg(long, value_name = "NAME")]
     pub optimizer: Option<Optimizer>,
+    /// The optimizer.
+    #[command(flatten)]
+    pub method: MethodArgs,
     #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true, help = format!("Most iterations to take [default: {}]", defaults::ITERATIONS))]
     pub iterations: Option<u64>,
     /// Stop early at this test accuracy, a share such as 0.97
@@ -248,6 +251,46 @@ pub struct TrainingArgs {
     /// [default: portable]
     #[arg(long, value_name = "NAME", value_parser = arithmetic())]
     pub arithmetic: Option<Arithmetic>,
+}
+
+/// Settings of some optimizers.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Optimizers")]
+pub struct MethodArgs {
+    /// auto, averaged, average: replicas that take local steps from the same point [default: 1 to 32, by the
+    /// examples]
+    #[arg(long, value_name = "R", value_parser = whole::<u32>, allow_negative_numbers = true)]
+    pub replicas: Option<u32>,
+    /// auto, averaged, average: minibatch steps of each replica in a round [default: 200 or one pass over its
+    /// examples, fewer for large networks]
+    #[arg(long, value_name = "K", value_parser = whole::<u32>, allow_negative_numbers = true)]
+    pub local_steps: Option<u32>,
+    /// Length of a step, as a multiple of the mean gradient; not for lbfgs [default: auto, which tries a few
+    /// for replicas and else is 0.1 for sgd, 0.05 for momentum, 0.001 for adam and adamw]
+    #[arg(long, value_name = "auto|X", allow_negative_numbers = true)]
+    pub learning_rate: Option<Rate>,
+    /// How the learning rate changes until the limit on iterations; not for lbfgs [default: constant]
+    #[arg(long, value_name = "NAME")]
+    pub schedule: Option<Decay>,
+    /// sgd, momentum, adam, adamw: minibatches whose gradients are averaged for a step [default: those of
+    /// 1024 examples]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>, allow_negative_numbers = true)]
+    pub minibatches_per_round: Option<u32>,
+    /// lbfgs: take gradients on so many examples, not on all
+    #[arg(long, value_name = "EXAMPLES", value_parser = whole::<u32>, allow_negative_numbers = true)]
+    pub sample: Option<u32>,
+    #[arg(long, value_name = "F", allow_negative_numbers = true, help = format!("lbfgs: share of the sample that the next one has in common with it [default: {}]", defaults::OVERLAP))]
+    #[allow(missing_docs)]
+    pub overlap: Option<Fraction>,
+    /// average: momentum on the averaged steps of the replicas, such as 0.9 [default: 0]
+    #[arg(long, value_name = "X", value_parser = number, allow_negative_numbers = true)]
+    pub outer_momentum: Option<f32>,
+    #[arg(long, value_name = "X", value_parser = number, allow_negative_numbers = true, help = format!("adamw: decay of all weights, as a multiple of the learning rate [default: {}]", defaults::WEIGHT_DECAY))]
+    #[allow(missing_docs)]
+    pub weight_decay: Option<f32>,
+    #[arg(long, value_name = "M", value_parser = whole::<u32>, allow_negative_numbers = true, help = format!("auto, averaged, lbfgs: steps whose curvature is remembered [default: {}]", defaults::MEMORY))]
+    #[allow(missing_docs)]
+    pub memory: Option<u32>,
 }
 
 /// Whom to let in and wait for. Nothing here changes the trained weights.
@@ -297,7 +340,8 @@ impl DataArgs {
 impl TrainingArgs {
     /// The same as configuration.
     pub fn config(self) -> ConfigFile {
-        let Self { model, l2, minibatch, optimizer, iterations, target_accuracy, seed, arithmetic } = self;
+        let Self { model, l2, minibatch, optimizer, method, iterations, target_accuracy, seed, arithmetic } =
+            self;
         let model = model.map(ModelChoice::Text);
         ConfigFile {
             model,
@@ -308,6 +352,26 @@ impl TrainingArgs {
             target_accuracy,
             seed,
             arithmetic,
+            ..method.config()
+        }
+    }
+}
+
+impl MethodArgs {
+    fn config(self) -> ConfigFile {
+        let Self { replicas, local_steps, learning_rate, schedule, minibatches_per_round, .. } = self;
+        let Self { sample, overlap, outer_momentum, weight_decay, memory, .. } = self;
+        ConfigFile {
+            replicas,
+            local_steps,
+            learning_rate,
+            schedule,
+            minibatches_per_round,
+            sample,
+            overlap,
+            outer_momentum,
+            weight_decay,
+            memory,
             ..ConfigFile::default()
         }
     }

@@ -62,7 +62,7 @@ pub(super) fn begin(mut config: RunConfig, place: Place, show: Show) -> anyhow::
         return Err(RunError::Exists { path: path.clone() }.into());
     }
     let data = prepare(&mut config)?;
-    let network = network(&config, &data)?;
+    let network = network(&mut config, &data)?;
     let door = Door::open(&config)?;
     // Last, so that a mistake above leaves nothing behind.
     let directory = RunDirectory::create(&place.path()?, &config.to_toml())?;
@@ -176,16 +176,19 @@ pub(super) fn prepare(config: &mut RunConfig) -> anyhow::Result<Prepared> {
     Ok(prepared)
 }
 
-/// The network that a configuration describes, made for the data.
-pub(super) fn network(config: &RunConfig, data: &Prepared) -> anyhow::Result<Network> {
+/// The network that a configuration describes, made for the data; settles what only the two of them can
+/// tell.
+pub(super) fn network(config: &mut RunConfig, data: &Prepared) -> anyhow::Result<Network> {
     if config.model.loss == Some(LossSpec::BinaryCrossEntropy) && data.target_scaling.is_some() {
         return Err(misuse(
             "model: binary cross-entropy needs answers from 0 to 1, and numbers are standardised for training; \
              leave the loss out, or make the label a class with --task classes",
         ));
     }
-    Network::new(&config.model, data.schema.features, data.task())
-        .map_err(|error| misuse(format!("model: {error}")))
+    let network = Network::new(&config.model, data.schema.features, data.task())
+        .map_err(|error| misuse(format!("model: {error}")))?;
+    config.settle(data.train.len(), &network)?;
+    Ok(network)
 }
 
 impl Place {

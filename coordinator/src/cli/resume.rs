@@ -36,7 +36,7 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     if let Some(checkpoint) = &checkpoint {
         require_same_settings(&config, &data.fingerprint, checkpoint, &file)?;
     }
-    let network = launch::network(&config, &data)?;
+    let network = launch::network(&mut config, &data)?;
     let door = Door::open(&config)?;
     match checkpoint.as_ref().and_then(|checkpoint| checkpoint.snapshot.accepted.as_ref()) {
         Some(accepted) => say(format!("Going on after iteration {}.", accepted.iteration)),

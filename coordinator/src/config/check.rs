@@ -4,11 +4,17 @@
 use std::fmt;
 
 use super::error::ConfigError;
-use super::values::{Fraction, host_name};
+use super::values::{Fraction, Optimizer, host_name};
 use super::{RunConfig, TaskKind};
 
-/// Examples in the largest minibatch.
+/// Examples in the largest minibatch, and minibatches in the largest round of a stochastic method.
 pub const MINIBATCH_MAX: u32 = 1 << 20;
+/// Replicas of a round.
+const REPLICAS_MAX: u32 = 1 << 16;
+/// Minibatch steps of a replica in a round.
+const LOCAL_STEPS_MAX: u32 = 1 << 20;
+/// Curvature pairs; more than a few dozen have no use and cost memory.
+const MEMORY_MAX: u32 = 100;
 
 impl RunConfig {
     /// Whether all settings are in range and go together.
@@ -38,6 +44,7 @@ impl RunConfig {
             return refuse("target-accuracy", "0 is reached before training; give a share such as 0.97");
         }
         in_range("minibatch", self.minibatch, 1, MINIBATCH_MAX)?;
+        self.check_method()?;
         in_range("iterations", self.iterations, 1, i64::MAX as u64)?;
         in_range("seed", self.seed, 0, i64::MAX as u64)?;
         if !(self.model.l2 >= 0.0 && self.model.l2.is_finite()) {
@@ -47,6 +54,53 @@ impl RunConfig {
             if let Err(problem) = host_name(name) {
                 return refuse("allow-host", &format!("\"{name}\" is not a host name; {problem}"));
             }
+        }
+        Ok(())
+    }
+}
+
+impl RunConfig {
+    /// The settings of some methods: in range, and of the method that was chosen.
+    fn check_method(&self) -> Result<(), ConfigError> {
+        let optimizer = self.optimizer;
+        let of = |is_given: bool, setting, has_it: bool, problem: &str| match is_given && !has_it {
+            true => Err(ConfigError::Setting { setting, problem: problem.to_owned() }),
+            false => Ok(()),
+        };
+        let (local, stochastic) = (optimizer.is_local(), optimizer.is_stochastic());
+        let replicas = "only the optimizers auto, averaged and average have replicas";
+        of(self.replicas.is_some(), "replicas", local, replicas)?;
+        of(self.local_steps.is_some(), "local-steps", local, replicas)?;
+        let minibatches = "only the optimizers sgd, momentum, adam and adamw take it";
+        of(self.minibatches_per_round.is_some(), "minibatches-per-round", stochastic, minibatches)?;
+        let rates = "L-BFGS finds its own step lengths; leave it out, or choose another optimizer";
+        of(self.learning_rate.is_some(), "learning-rate", local || stochastic, rates)?;
+        of(self.schedule.is_some(), "schedule", local || stochastic, rates)?;
+        of(self.schedule_iterations.is_some(), "schedule-iterations", local || stochastic, rates)?;
+        let sampled = optimizer == Optimizer::Lbfgs;
+        of(self.sample.is_some(), "sample", sampled, "only the optimizer lbfgs takes a sample")?;
+        let overlap = "it goes with --optimizer lbfgs and --sample";
+        of(self.overlap.is_some(), "overlap", sampled && self.sample.is_some(), overlap)?;
+        let averages = optimizer == Optimizer::Average;
+        of(self.outer_momentum.is_some(), "outer-momentum", averages, "only the optimizer average has it")?;
+        let decays = optimizer == Optimizer::AdamW;
+        of(self.weight_decay.is_some(), "weight-decay", decays, "only the optimizer adamw has it; see l2")?;
+        let memory = "only the optimizers auto, averaged and lbfgs remember curvature";
+        of(self.memory.is_some(), "memory", optimizer.has_memory(), memory)?;
+
+        in_range("replicas", self.replicas.unwrap_or(1), 1, REPLICAS_MAX)?;
+        in_range("local-steps", self.local_steps.unwrap_or(1), 1, LOCAL_STEPS_MAX)?;
+        in_range("minibatches-per-round", self.minibatches_per_round.unwrap_or(1), 1, MINIBATCH_MAX)?;
+        in_range("schedule-iterations", self.schedule_iterations.unwrap_or(1), 1, i64::MAX as u64)?;
+        in_range("sample", self.sample.unwrap_or(1), 1, u32::MAX)?;
+        in_range("memory", self.memory.unwrap_or(1), 1, MEMORY_MAX)?;
+        in_range("weight-decay", self.weight_decay.unwrap_or(0.0), 0.0, f32::MAX)?;
+        let share = |setting, problem: &str| ConfigError::Setting { setting, problem: problem.to_owned() };
+        if self.outer_momentum.is_some_and(|momentum| !(0.0..1.0).contains(&momentum)) {
+            return Err(share("outer-momentum", "give a number from 0 to below 1, such as 0.9"));
+        }
+        if self.overlap.is_some_and(|overlap| !(overlap > Fraction::ZERO && overlap.get() <= 0.5)) {
+            return Err(share("overlap", "give a share above 0, at most 0.5"));
         }
         Ok(())
     }

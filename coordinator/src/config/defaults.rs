@@ -4,6 +4,14 @@
 pub const MINIBATCH: u32 = 100;
 /// Most iterations.
 pub const ITERATIONS: u64 = 60;
+/// Most iterations of the methods that step along the gradient of a few minibatches.
+pub const STOCHASTIC_ITERATIONS: u64 = 1000;
+/// Curvature pairs that L-BFGS remembers.
+pub const MEMORY: u32 = 10;
+/// Share of the sample that sampled L-BFGS has in common with the next.
+pub const OVERLAP: f64 = 0.25;
+/// Decay of the weights by AdamW.
+pub const WEIGHT_DECAY: f32 = 0.01;
 /// Seed of a run.
 pub const SEED: u64 = 1;
 /// The network: one hidden layer, enough for tables and small images.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use super::error::ConfigError;
 use super::network::{self, NetworkFile};
 use super::sentences;
-use super::values::{DataSource, Fraction, Listen, LocalWorkers, Optimizer};
+use super::values::{DataSource, Decay, Fraction, Listen, LocalWorkers, Optimizer, Rate};
 use super::{RunConfig, TaskKind, defaults};
 
 /// Bytes of the largest configuration or network file.
@@ -43,6 +43,28 @@ pub struct ConfigFile {
     pub minibatch: Option<u32>,
     /// See [`RunConfig::optimizer`].
     pub optimizer: Option<Optimizer>,
+    /// See [`RunConfig::replicas`].
+    pub replicas: Option<u32>,
+    /// See [`RunConfig::local_steps`].
+    pub local_steps: Option<u32>,
+    /// See [`RunConfig::learning_rate`].
+    pub learning_rate: Option<Rate>,
+    /// See [`RunConfig::schedule`].
+    pub schedule: Option<Decay>,
+    /// See [`RunConfig::schedule_iterations`].
+    pub schedule_iterations: Option<u64>,
+    /// See [`RunConfig::minibatches_per_round`].
+    pub minibatches_per_round: Option<u32>,
+    /// See [`RunConfig::sample`].
+    pub sample: Option<u32>,
+    /// See [`RunConfig::overlap`].
+    pub overlap: Option<Fraction>,
+    /// See [`RunConfig::outer_momentum`].
+    pub outer_momentum: Option<f32>,
+    /// See [`RunConfig::weight_decay`].
+    pub weight_decay: Option<f32>,
+    /// See [`RunConfig::memory`].
+    pub memory: Option<u32>,
     /// See [`RunConfig::iterations`].
     pub iterations: Option<u64>,
     /// See [`RunConfig::target_accuracy`].
@@ -115,6 +137,17 @@ impl ConfigFile {
             l2: self.l2.or(below.l2),
             minibatch: self.minibatch.or(below.minibatch),
             optimizer: self.optimizer.or(below.optimizer),
+            replicas: self.replicas.or(below.replicas),
+            local_steps: self.local_steps.or(below.local_steps),
+            learning_rate: self.learning_rate.or(below.learning_rate),
+            schedule: self.schedule.or(below.schedule),
+            schedule_iterations: self.schedule_iterations.or(below.schedule_iterations),
+            minibatches_per_round: self.minibatches_per_round.or(below.minibatches_per_round),
+            sample: self.sample.or(below.sample),
+            overlap: self.overlap.or(below.overlap),
+            outer_momentum: self.outer_momentum.or(below.outer_momentum),
+            weight_decay: self.weight_decay.or(below.weight_decay),
+            memory: self.memory.or(below.memory),
             iterations: self.iterations.or(below.iterations),
             target_accuracy: self.target_accuracy.or(below.target_accuracy),
             seed: self.seed.or(below.seed),
@@ -146,6 +179,9 @@ impl ConfigFile {
         if let Some(l2) = self.l2 {
             model.l2 = l2;
         }
+        let optimizer = self.optimizer.unwrap_or_default();
+        let iterations =
+            if optimizer.is_stochastic() { defaults::STOCHASTIC_ITERATIONS } else { defaults::ITERATIONS };
         let config = RunConfig {
             data,
             label: self.label.unwrap_or_default(),
@@ -154,8 +190,19 @@ impl ConfigFile {
             test,
             test_fraction: self.test_fraction,
             minibatch: self.minibatch.unwrap_or(defaults::MINIBATCH),
-            optimizer: self.optimizer.unwrap_or_default(),
-            iterations: self.iterations.unwrap_or(defaults::ITERATIONS),
+            optimizer,
+            replicas: self.replicas,
+            local_steps: self.local_steps,
+            learning_rate: self.learning_rate,
+            schedule: self.schedule,
+            schedule_iterations: self.schedule_iterations,
+            minibatches_per_round: self.minibatches_per_round,
+            sample: self.sample,
+            overlap: self.overlap,
+            outer_momentum: self.outer_momentum,
+            weight_decay: self.weight_decay,
+            memory: self.memory,
+            iterations: self.iterations.unwrap_or(iterations),
             target_accuracy: self.target_accuracy,
             seed: self.seed.unwrap_or(defaults::SEED),
             arithmetic: self.arithmetic.unwrap_or_default(),

@@ -11,6 +11,7 @@ mod error;
 mod file;
 mod network;
 mod sentences;
+mod settle;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +24,8 @@ pub use check::MINIBATCH_MAX;
 pub use error::ConfigError;
 pub use file::{ConfigFile, ModelChoice};
 pub use values::{
-    DEFAULT_PORT, DataSource, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, Optimizer, host_name,
+    DEFAULT_PORT, DataSource, Decay, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, Optimizer, Rate,
+    host_name,
 };
 
 /// A run, fully described. The same configuration and data give the same weights, bit for bit;
@@ -51,8 +53,42 @@ pub struct RunConfig {
     pub test_fraction: Option<Fraction>,
     /// Examples in a minibatch.
     pub minibatch: u32,
-    /// How the weights are improved.
+    /// How the weights are improved. The settings that follow are those of some methods only; `None`, until
+    /// [`RunConfig::settle`], and for other methods.
     pub optimizer: Optimizer,
+    /// Replicas that take local steps from the same point.
+    #[serde(default)]
+    pub replicas: Option<u32>,
+    /// Minibatch steps of each replica in a round.
+    #[serde(default)]
+    pub local_steps: Option<u32>,
+    /// Length of a step, as a multiple of the mean gradient.
+    #[serde(default)]
+    pub learning_rate: Option<Rate>,
+    /// How the learning rate changes in the course of the run.
+    #[serde(default)]
+    pub schedule: Option<Decay>,
+    /// Over how many iterations it does. Fixed when the run begins, so that a limit raised later does not change what was planned.
+    #[serde(default)]
+    pub schedule_iterations: Option<u64>,
+    /// Minibatches whose gradients a stochastic method averages before each step.
+    #[serde(default)]
+    pub minibatches_per_round: Option<u32>,
+    /// Examples of the batch that sampled L-BFGS takes its gradients on.
+    #[serde(default)]
+    pub sample: Option<u32>,
+    /// Share of the sample that one batch has in common with the next.
+    #[serde(default)]
+    pub overlap: Option<Fraction>,
+    /// Momentum on the averaged displacements; 0 for plain averaging.
+    #[serde(default)]
+    pub outer_momentum: Option<f32>,
+    /// Decay of all weights in a step of AdamW, as a multiple of the learning rate.
+    #[serde(default)]
+    pub weight_decay: Option<f32>,
+    /// Curvature pairs that L-BFGS remembers.
+    #[serde(default)]
+    pub memory: Option<u32>,
     /// Most iterations to take.
     pub iterations: u64,
     /// Stop when the test accuracy reaches this share.

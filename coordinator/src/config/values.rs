@@ -66,9 +66,88 @@ impl FromStr for DataSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Optimizer {
-    /// Limited-memory BFGS on the full batch: one round an iteration.
+    /// Averaged, then full-batch L-BFGS once that has stalled
+    Auto,
+    /// Local minibatch steps on replicas, and L-BFGS on what they did on average
+    Averaged,
+    /// L-BFGS on the gradient of all examples, or of a sample
     #[default]
     Lbfgs,
+    /// Stochastic gradient descent
+    Sgd,
+    /// The same with Nesterov's momentum
+    Momentum,
+    /// Adam
+    Adam,
+    /// Adam with decoupled weight decay
+    #[serde(rename = "adamw")]
+    #[value(name = "adamw")]
+    AdamW,
+    /// Local minibatch steps on replicas, averaged, and nothing more
+    Average,
+}
+
+impl Optimizer {
+    /// Whether replicas take local steps.
+    pub fn is_local(self) -> bool {
+        matches!(self, Self::Auto | Self::Averaged | Self::Average)
+    }
+
+    /// Whether each round takes the gradient of a few minibatches and steps along it.
+    pub fn is_stochastic(self) -> bool {
+        matches!(self, Self::Sgd | Self::Momentum | Self::Adam | Self::AdamW)
+    }
+
+    /// Whether curvature pairs are kept.
+    pub fn has_memory(self) -> bool {
+        matches!(self, Self::Auto | Self::Averaged | Self::Lbfgs)
+    }
+}
+
+/// A learning rate, written `auto` or as a number.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum Rate {
+    /// Found by trials where replicas take local steps; the method's customary one otherwise.
+    #[default]
+    Auto,
+    /// This one.
+    Given(f32),
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => formatter.write_str("auto"),
+            Self::Given(rate) => rate.fmt(formatter),
+        }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        match text.parse() {
+            Ok(rate) if rate > 0.0 && rate < f32::INFINITY => Ok(Self::Given(rate)),
+            _ => Err("give auto or a positive number such as 0.1".to_owned()),
+        }
+    }
+}
+
+/// The course of the learning rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decay {
+    /// It stays as it is
+    #[default]
+    Constant,
+    /// It falls in a straight line to a fiftieth
+    Linear,
+    /// It falls to a fiftieth along half a cosine
+    Cosine,
 }
 
 /// Help by the coordinator itself, written `auto` or as a number.
@@ -208,6 +287,32 @@ impl<'de> Deserialize<'de> for Fraction {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // By way of its text, so that a file gets the same sentence as a flag.
         f64::deserialize(deserializer)?.to_string().parse().map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Given(rate) => serializer.serialize_f32(*rate),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(f64),
+            Text(String),
+        }
+        let text = match Written::deserialize(deserializer) {
+            Ok(Written::Number(rate)) => (rate as f32).to_string(),
+            Ok(Written::Text(text)) => text,
+            Err(_) => String::new(),
+        };
+        text.parse().map_err(D::Error::custom)
     }
 }
 

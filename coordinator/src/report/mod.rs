@@ -49,6 +49,8 @@ pub enum StopReason {
     NoProgress,
     /// The loss or its gradient is not a finite number where the run starts.
     NonFinite,
+    /// The loss rose, or was no longer finite, whatever was tried against it.
+    Diverged,
     /// The user asked to stop; the run can be resumed.
     Interrupted,
 }
@@ -109,6 +111,7 @@ impl StopReason {
             Self::Converged => "converged: the gradient has vanished",
             Self::NoProgress => "no step lowers the loss any further",
             Self::NonFinite => "the loss is not a finite number at the start; check the data for huge values",
+            Self::Diverged => "the loss rises or is not a finite number; give a lower learning rate",
             Self::Interrupted => "interrupted; everything so far is saved",
         }
     }

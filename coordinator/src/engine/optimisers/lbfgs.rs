@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::curvature::{CurvaturePair, Evaluated, learn};
 use super::memory::{Direction, Memory};
 use super::vectors::{Scalar, norm};
-use super::{Accepted, Ask, Batch, Progress, StopReason, Tell, TellError};
+use super::{Accepted, Ask, Batch, Progress, StopReason, Tell, TellError, check_length};
 
 /// How many halvings of the step a scalars-only round covers: alpha/2 to alpha/256.
 pub const BACKTRACKS: usize = 8;
@@ -376,8 +376,4 @@ impl<T: Scalar> TryFrom<State<T>> for Lbfgs<T> {
 
 fn gradient_at<T: Scalar>(point: &Arc<[T]>) -> Ask<T> {
     Ask::Gradient { point: Arc::clone(point), batch: Batch::Full, mask_epoch: MASK_EPOCH }
-}
-
-fn check_length(expected: usize, told: usize) -> Result<(), TellError> {
-    if expected == told { Ok(()) } else { Err(TellError::WrongLength { expected, told }) }
 }

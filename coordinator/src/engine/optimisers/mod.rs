@@ -4,9 +4,13 @@
 //! Nothing here knows about rounds, volunteers or time. The weights an optimiser arrives at are a
 //! function of the start point, its settings and the answers it was told, and of nothing else.
 
+mod auto;
+mod averaged;
 mod curvature;
 mod lbfgs;
+mod learning_rate;
 mod memory;
+mod stochastic;
 mod vectors;
 
 use std::sync::Arc;
@@ -14,22 +18,42 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use auto::Auto;
+pub use averaged::{Averaged, AveragedSettings, Outer};
 pub use lbfgs::{BACKTRACKS, Lbfgs, Settings};
+pub use learning_rate::{LearningRate, Schedule};
+pub use stochastic::{Rule, Stochastic, StochasticSettings};
 pub use vectors::Scalar;
 
 /// The optimiser of a run: one variant per method, all asked and told in the same way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Optimiser {
+    /// Averaged local steps, then full-batch L-BFGS: the default.
+    Auto(Auto),
+    /// Averaged local steps, with what the outer step makes of them.
+    Averaged(Averaged),
     /// Limited-memory BFGS on the full batch.
     Lbfgs(Lbfgs<f32>),
+    /// SGD and what was made of it, one gradient a round.
+    Stochastic(Stochastic),
+}
+
+/// Calls the same method of whichever optimiser it is.
+macro_rules! delegate {
+    ($self:expr, $optimiser:ident => $call:expr) => {
+        match $self {
+            Optimiser::Auto($optimiser) => $call,
+            Optimiser::Averaged($optimiser) => $call,
+            Optimiser::Lbfgs($optimiser) => $call,
+            Optimiser::Stochastic($optimiser) => $call,
+        }
+    };
 }
 
 impl Optimiser {
     /// What to compute next; the same until the next successful [`Optimiser::tell`].
     pub fn ask(&self) -> Ask<f32> {
-        match self {
-            Self::Lbfgs(lbfgs) => lbfgs.ask(),
-        }
+        delegate!(self, optimiser => optimiser.ask())
     }
 
     /// Takes the answer to the last [`Optimiser::ask`].
@@ -37,30 +61,22 @@ impl Optimiser {
     /// # Errors
     /// [`TellError`] when this is not an answer to what was asked; the optimiser is unchanged.
     pub fn tell(&mut self, answer: Tell<f32>) -> Result<Progress, TellError> {
-        match self {
-            Self::Lbfgs(lbfgs) => lbfgs.tell(answer),
-        }
+        delegate!(self, optimiser => optimiser.tell(answer))
     }
 
     /// The last accepted point (the start point until one is accepted).
     pub fn weights(&self) -> &Arc<[f32]> {
-        match self {
-            Self::Lbfgs(lbfgs) => lbfgs.weights(),
-        }
+        delegate!(self, optimiser => optimiser.weights())
     }
 
     /// Loss at [`Optimiser::weights`]; `None` until the first answer.
     pub fn loss(&self) -> Option<f64> {
-        match self {
-            Self::Lbfgs(lbfgs) => lbfgs.loss(),
-        }
+        delegate!(self, optimiser => optimiser.loss())
     }
 
     /// How many iterations (accepted steps) were taken.
     pub fn iteration(&self) -> u64 {
-        match self {
-            Self::Lbfgs(lbfgs) => lbfgs.iteration(),
-        }
+        delegate!(self, optimiser => optimiser.iteration())
     }
 }
 
@@ -232,6 +248,15 @@ pub enum StopReason {
         /// Euclidean norm of the gradient at the final point.
         gradient_norm: f64,
     },
+    /// The loss has risen, or is no longer finite, whatever was tried against it.
+    #[error(
+        "diverged: the loss rises or is not a finite number with a learning rate of {learning_rate:.3e}; \
+         give a lower one"
+    )]
+    Diverged {
+        /// The learning rate of the last step.
+        learning_rate: f64,
+    },
     /// The loss or the gradient is not finite where the run starts, so there is nothing to improve.
     #[error(
         "the loss or its gradient is not a finite number at the start point (loss {loss}); \
@@ -265,4 +290,23 @@ pub enum TellError {
     /// The optimiser has stopped and asked for nothing.
     #[error("the optimiser has stopped and expects no answer")]
     Stopped,
+}
+
+fn check_length(expected: usize, told: usize) -> Result<(), TellError> {
+    if expected == told { Ok(()) } else { Err(TellError::WrongLength { expected, told }) }
+}
+
+/// Loss and gradient of the one segment that was asked for.
+fn only_segment<T>(answer: Tell<T>) -> Result<(f64, Arc<[T]>), TellError> {
+    match answer {
+        Tell::Segments(segments) => {
+            let told = segments.len();
+            let mut segments = segments.into_iter();
+            match (segments.next(), segments.next()) {
+                (Some(only), None) => Ok(only),
+                _ => Err(TellError::WrongLength { expected: 1, told }),
+            }
+        }
+        told => Err(TellError::WrongKind { asked: "gradients of segments", told: told.kind() }),
+    }
 }

@@ -1,0 +1,118 @@
+//! Settings of the optimiser that follow from the data and the network where nobody gives them: the same
+//! for everybody who has the same data and flags, however fast their machines are.
+
+use model::Network;
+
+use super::error::ConfigError;
+use super::values::{Decay, Fraction, Optimizer, Rate};
+use super::{RunConfig, defaults};
+
+/// Steps a replica should take in a round: rounds follow the number of steps far more than that of
+/// replicas.
+const STEPS_WANTED: u32 = 200;
+/// Steps it takes however large the network is.
+const STEPS_LEAST: u32 = 50;
+/// Most replicas, and least where the data allow: several times the cores that a handful of
+/// volunteers lend.
+const REPLICAS: (u32, u32) = (8, 32);
+/// Minibatches that a replica's own part of the examples holds at least: with fewer it would learn
+/// them by heart.
+const MINIBATCHES_OF_REPLICA: u32 = 20;
+/// Floating-point operations of a round beyond which it does not grow to have [`STEPS_WANTED`], or to
+/// cover all examples: some seconds of ten cores.
+const ROUND_OPERATIONS: f64 = 1e11;
+/// Operations on an example for each parameter: a multiplication and an addition forward, and twice
+/// that backward.
+const OPERATIONS_PER_PARAMETER: f64 = 6.0;
+/// Examples that a round of a stochastic method aims at: enough to share among volunteers.
+const STOCHASTIC_EXAMPLES: u32 = 1024;
+
+impl RunConfig {
+    /// Fills in what only data and network can tell. What is given stays.
+    ///
+    /// # Errors
+    /// When a setting does not fit the data.
+    pub fn settle(&mut self, examples: usize, network: &Network) -> Result<(), ConfigError> {
+        let examples = u32::try_from(examples).unwrap_or(u32::MAX);
+        let optimizer = self.optimizer;
+        if optimizer.is_local() {
+            let replicas = *self.replicas.get_or_insert_with(|| replicas(examples, self.minibatch));
+            if replicas > examples {
+                let problem =
+                    format!("there are only {examples} examples to train on; give no more than that");
+                return Err(ConfigError::Setting { setting: "replicas", problem });
+            }
+            let work = OPERATIONS_PER_PARAMETER * network.trainable() as f64;
+            self.local_steps.get_or_insert_with(|| local_steps(examples, self.minibatch, replicas, work));
+        }
+        if optimizer.is_local() || optimizer.is_stochastic() {
+            self.learning_rate.get_or_insert(Rate::Auto);
+            if *self.schedule.get_or_insert(Decay::Constant) != Decay::Constant {
+                self.schedule_iterations.get_or_insert(self.iterations);
+            }
+        }
+        if optimizer.is_stochastic() {
+            self.minibatches_per_round.get_or_insert((STOCHASTIC_EXAMPLES / self.minibatch).max(1));
+        }
+        if optimizer.has_memory() {
+            self.memory.get_or_insert(defaults::MEMORY);
+        }
+        if optimizer == Optimizer::Average {
+            self.outer_momentum.get_or_insert(0.0);
+        }
+        if optimizer == Optimizer::AdamW {
+            self.weight_decay.get_or_insert(defaults::WEIGHT_DECAY);
+        }
+        if self.sample.is_some() {
+            let overlap = Fraction::new(defaults::OVERLAP).expect("the default is a share");
+            self.overlap.get_or_insert(overlap);
+        }
+        Ok(())
+    }
+}
+
+/// So many that each can take [`STEPS_WANTED`] in one pass over its examples, within [`REPLICAS`] and
+/// as few as small data demand.
+fn replicas(examples: u32, minibatch: u32) -> u32 {
+    let with_minibatches = |minibatches: u32| examples / minibatch.saturating_mul(minibatches);
+    let (least, most) = REPLICAS;
+    with_minibatches(STEPS_WANTED).clamp(least, most).min(with_minibatches(MINIBATCHES_OF_REPLICA)).max(1)
+}
+
+/// [`STEPS_WANTED`], or those of one pass over the replica's examples if they are more; fewer where
+/// that would take too long with a network of `work` operations an example.
+fn local_steps(examples: u32, minibatch: u32, replicas: u32, work: f64) -> u32 {
+    let one_pass = examples.div_ceil(replicas).div_ceil(minibatch);
+    let step_of_all = f64::from(replicas) * f64::from(minibatch) * work;
+    let affordable = (ROUND_OPERATIONS / step_of_all.max(1.0)) as u32;
+    one_pass.max(STEPS_WANTED).min(affordable.max(STEPS_LEAST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Operations on an example of the 784-128-10 network.
+    const SMALL: f64 = 6.0 * 101_770.0;
+
+    #[test]
+    fn replicas_and_steps_follow_from_data_and_network() {
+        for (examples, minibatch, work, expected) in [
+            (60_000, 10, SMALL, (30, 200)),
+            (60_000, 5, SMALL, (32, 375)),
+            (60_000, 100, SMALL, (8, 200)),
+            (60_000, 1000, SMALL, (3, 54)),
+            (1_438, 10, SMALL, (7, 200)),
+            (100, 10, SMALL, (1, 200)),
+            (1, 10, SMALL, (1, 200)),
+            // Much data: a round covers a part of it.
+            (10_000_000, 10, SMALL, (32, 511)),
+            // A large network.
+            (60_000, 10, 6.0 * 2e7, (30, 50)),
+        ] {
+            let replicas = replicas(examples, minibatch);
+            let steps = local_steps(examples, minibatch, replicas, work);
+            assert_eq!((replicas, steps), expected, "{examples} examples, minibatch {minibatch}");
+        }
+    }
+}

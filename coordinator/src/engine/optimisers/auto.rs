@@ -1,0 +1,133 @@
+//! The default: L-BFGS on averaged displacements, and full-batch L-BFGS as a deterministic finisher
+//! once that has stalled.
+//!
+//! The replicas' small minibatches are what makes progress fast, and never exact: at a constant
+//! learning rate their noise keeps the loss above its minimum. So the first stage goes on for as
+//! long as it lowers the loss, and only when [`STALLED_ROUNDS`] rounds in a row have not brought it
+//! below [`WORTH_A_ROUND`] times the lowest before does the second begin, from the last good weights.
+//! It does not begin earlier: where the first stage still moves, full-batch iterations are slower.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::averaged::{Averaged, AveragedSettings};
+use super::lbfgs::{Lbfgs, Settings};
+use super::{Ask, Progress, StopReason, Tell, TellError};
+
+/// Rounds in a row without progress that count as a stall.
+const STALLED_ROUNDS: u32 = 5;
+/// A round that leaves the loss above this multiple of the lowest so far is no progress.
+const WORTH_A_ROUND: f64 = 0.99;
+
+/// The complete state. Cloning is cheap: vectors are shared.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Auto {
+    finisher: Settings,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Stage {
+    Averaged {
+        averaged: Averaged,
+        /// The lowest loss of an accepted point.
+        lowest: Option<f64>,
+        /// Rounds in a row that did not lower it enough.
+        stalled_rounds: u32,
+    },
+    Finisher {
+        lbfgs: Lbfgs<f32>,
+        /// The first stage's iterations and last loss.
+        iterations: u64,
+        loss: Option<f64>,
+    },
+}
+
+impl Auto {
+    /// An optimiser that begins at `start`, one value per parameter, with `settings` for its first
+    /// stage and `finisher` for its second.
+    pub fn new(start: impl Into<Arc<[f32]>>, settings: AveragedSettings, finisher: Settings) -> Self {
+        let averaged = Averaged::new(start, settings);
+        Self { finisher, stage: Stage::Averaged { averaged, lowest: None, stalled_rounds: 0 } }
+    }
+
+    /// What to compute next; the same until the next successful [`Auto::tell`].
+    pub fn ask(&self) -> Ask<f32> {
+        match &self.stage {
+            Stage::Averaged { averaged, .. } => averaged.ask(),
+            Stage::Finisher { lbfgs, .. } => lbfgs.ask(),
+        }
+    }
+
+    /// Takes the answer to the last [`Auto::ask`].
+    ///
+    /// # Errors
+    /// [`TellError`] when this is not an answer to what was asked; the optimiser is unchanged.
+    pub fn tell(&mut self, answer: Tell<f32>) -> Result<Progress, TellError> {
+        match &mut self.stage {
+            Stage::Averaged { averaged, lowest, stalled_rounds } => {
+                let mut progress = averaged.tell(answer)?;
+                if let Some(accepted) = &progress.accepted
+                    && lowest.is_none_or(|lowest| accepted.loss < WORTH_A_ROUND * lowest)
+                {
+                    *lowest = Some(accepted.loss);
+                    *stalled_rounds = 0;
+                } else if averaged.iteration() > 0 {
+                    *stalled_rounds += 1;
+                }
+                let why = match averaged.ask() {
+                    _ if *stalled_rounds >= STALLED_ROUNDS => {
+                        Some(format!("the loss has stalled for {STALLED_ROUNDS} rounds"))
+                    }
+                    Ask::Stopped(StopReason::Diverged { .. } | StopReason::Flat { .. }) => {
+                        Some("local steps lower the loss no further".to_owned())
+                    }
+                    _ => None,
+                };
+                if let Some(why) = why {
+                    let (iterations, loss) = (averaged.iteration(), averaged.loss());
+                    let lbfgs = Lbfgs::new(Arc::clone(averaged.weights()), self.finisher);
+                    self.stage = Stage::Finisher { lbfgs, iterations, loss };
+                    let what = "full-batch L-BFGS finishes from here";
+                    progress.note = Some(match progress.note {
+                        Some(note) => format!("{note}; {why}: {what}"),
+                        None => format!("{why}: {what}"),
+                    });
+                }
+                Ok(progress)
+            }
+            Stage::Finisher { lbfgs, iterations, .. } => {
+                let mut progress = lbfgs.tell(answer)?;
+                if let Some(accepted) = &mut progress.accepted {
+                    accepted.iteration += *iterations;
+                }
+                Ok(progress)
+            }
+        }
+    }
+
+    /// The last accepted point (the start point until one is accepted).
+    pub fn weights(&self) -> &Arc<[f32]> {
+        match &self.stage {
+            Stage::Averaged { averaged, .. } => averaged.weights(),
+            Stage::Finisher { lbfgs, .. } => lbfgs.weights(),
+        }
+    }
+
+    /// Loss at [`Auto::weights`]; `None` until the first answer.
+    pub fn loss(&self) -> Option<f64> {
+        match &self.stage {
+            Stage::Averaged { averaged, .. } => averaged.loss(),
+            Stage::Finisher { lbfgs, loss, .. } => lbfgs.loss().or(*loss),
+        }
+    }
+
+    /// How many iterations (accepted steps) were taken.
+    pub fn iteration(&self) -> u64 {
+        match &self.stage {
+            Stage::Averaged { averaged, .. } => averaged.iteration(),
+            Stage::Finisher { lbfgs, iterations, .. } => iterations + lbfgs.iteration(),
+        }
+    }
+}

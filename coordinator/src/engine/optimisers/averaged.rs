@@ -1,0 +1,465 @@
+//! Rounds of local steps: every replica walks from the same point through its own part of the
+//! training examples in small minibatches, and what they did on average decides the next point.
+//!
+//! The mean displacement d is an answer like a gradient: it vanishes where the replicas on average
+//! stay. With [`Outer::Lbfgs`] the next point is found by L-BFGS on the pseudo-gradient g = -d:
+//! from one accepted point to the next y = g_new - g_old, damped as L-BFGS damps, and the step
+//! -H g is cut to [`LONGEST_STEP`] times d. One round an iteration, and no messages besides.
+//!
+//! The loss of the rounds' own minibatches guards the steps. A point whose loss has risen by more
+//! than [`TOLERATED_RISE`], or is not finite, is rejected: the optimiser goes back to the last good
+//! point and forgets all curvature. If the step was made of curvature, it takes the mean displacement
+//! itself instead; if it was that already, the learning rate is too high: it is halved and the last
+//! good point has another round. A learning rate that was given is on probation for the first
+//! [`PROBATION`] steps: unless each lowers the loss well, the optimiser goes back to the start and
+//! looks for a lower rate.
+
+use std::sync::Arc;
+
+use model::trial_point;
+use serde::{Deserialize, Serialize};
+
+use super::curvature::{CurvaturePair, Evaluated, Lesson, learn};
+use super::learning_rate::{LearningRate, Schedule, Search, Verdict};
+use super::memory::Memory;
+use super::vectors::{fill, norm, zeros};
+use super::{Accepted, Ask, Progress, StopReason, Tell, TellError, check_length};
+
+/// The longest step made of curvature, as a multiple of the mean displacement.
+const LONGEST_STEP: f64 = 10.0;
+/// A point is rejected if its loss is above this multiple of the last good one's.
+const TOLERATED_RISE: f64 = 1.05;
+/// The first steps with a learning rate that was given: with one far too high a network can die
+/// without its loss ever rising.
+const PROBATION: u64 = 2;
+/// Each of them must bring the loss below this multiple of the last.
+const FALL_ON_PROBATION: f64 = 0.98;
+/// Points in a row that may be rejected before the optimiser stops.
+const REJECTIONS_MAX: u32 = 16;
+/// Iterations in a row that may leave the loss exactly as it was.
+const FLAT_ITERATIONS_MAX: u32 = 10;
+/// How far outer momentum goes along its direction (Douillard et al., 2023).
+const MOMENTUM_STEP: f64 = 0.7;
+
+/// What the user can choose.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AveragedSettings {
+    /// Replicas of a round (R), at least 1.
+    pub replicas: u32,
+    /// Minibatch steps of each (K), at least 1.
+    pub steps: u32,
+    /// The replicas' learning rate.
+    pub learning_rate: LearningRate,
+    /// How it changes.
+    pub schedule: Schedule,
+    /// What becomes of the mean displacement.
+    pub outer: Outer,
+}
+
+/// How the mean displacement d becomes a step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Outer {
+    /// L-BFGS on g = -d.
+    Lbfgs {
+        /// Curvature pairs remembered (m); 0 counts as 1.
+        memory: usize,
+    },
+    /// Nesterov's momentum: v = `momentum` v + d, step 0.7 (d + `momentum` v) (DiLoCo, Douillard et al.,
+    /// 2023). With a momentum of 0 the step is d: plain parameter averaging.
+    Momentum {
+        /// How much of the velocity lasts from one round to the next, below 1.
+        momentum: f32,
+    },
+}
+
+/// The complete state. Cloning is cheap: vectors are shared.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "State")]
+pub struct Averaged(State);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct State {
+    settings: AveragedSettings,
+    /// The accepted point.
+    weights: Arc<[f32]>,
+    /// What the last good round found there; `None` until one was.
+    base: Option<Base>,
+    iteration: u64,
+    /// Answers taken in: the next round's draw.
+    rounds: u64,
+    /// Before the schedule.
+    learning_rate: f32,
+    /// Where to go back to while the learning rate is on probation.
+    start: Option<Start>,
+    /// Points rejected since the last accepted one.
+    rejections: u32,
+    /// Iterations since the loss last changed.
+    flat_iterations: u32,
+    memory: Memory<f32>,
+    /// Momentum's v; empty until the first step.
+    velocity: Arc<[f32]>,
+    phase: Phase,
+}
+
+/// What a round at the accepted point found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Base {
+    loss: f64,
+    /// The mean displacement with its sign changed.
+    gradient: Arc<[f32]>,
+    gradient_norm: f64,
+    /// The learning rate it was found with, schedule included.
+    learning_rate: f32,
+}
+
+/// The start point, and what the round there found if it was finite.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Start {
+    weights: Arc<[f32]>,
+    base: Option<Base>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Phase {
+    /// Waiting for a round at the start point with the search's learning rate.
+    Searching(Search),
+    /// Waiting for a round at the accepted point.
+    Here,
+    /// Waiting for a round at the next point.
+    There(Step),
+    /// Waiting for nothing.
+    Stopped(StopReason),
+}
+
+/// A step to a point that is not judged yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Step {
+    point: Arc<[f32]>,
+    /// Its length along the direction: less than 1 where it was cut.
+    length: f32,
+    /// Whether it is more than the mean displacement.
+    is_shaped: bool,
+}
+
+impl Averaged {
+    /// An optimiser that begins at `start`, one value per parameter.
+    pub fn new(start: impl Into<Arc<[f32]>>, settings: AveragedSettings) -> Self {
+        let memory = match settings.outer {
+            Outer::Lbfgs { memory } => memory,
+            Outer::Momentum { .. } => 0,
+        };
+        let (learning_rate, phase) = match settings.learning_rate {
+            LearningRate::Given(rate) => (rate, Phase::Here),
+            LearningRate::Searched => (0.0, Phase::Searching(Search::new())),
+        };
+        let weights = start.into();
+        let start = matches!(settings.learning_rate, LearningRate::Given(_))
+            .then(|| Start { weights: Arc::clone(&weights), base: None });
+        Self(State {
+            settings,
+            weights,
+            base: None,
+            iteration: 0,
+            rounds: 0,
+            learning_rate,
+            start,
+            rejections: 0,
+            flat_iterations: 0,
+            memory: Memory::new(memory),
+            velocity: Arc::from([]),
+            phase,
+        })
+    }
+
+    /// What to compute next; the same until the next successful [`Averaged::tell`].
+    pub fn ask(&self) -> Ask<f32> {
+        let state = &self.0;
+        let (point, learning_rate) = match &state.phase {
+            Phase::Searching(search) => (&state.weights, search.rate()),
+            Phase::Here => (&state.weights, state.scheduled_rate()),
+            Phase::There(step) => (&step.point, state.scheduled_rate()),
+            Phase::Stopped(reason) => return Ask::Stopped(reason.clone()),
+        };
+        let AveragedSettings { replicas, steps, .. } = state.settings;
+        Ask::Local { point: Arc::clone(point), replicas, steps, learning_rate, draw: state.rounds }
+    }
+
+    /// Takes the answer to the last [`Averaged::ask`].
+    ///
+    /// # Errors
+    /// [`TellError`] when this is not an answer to what was asked; the optimiser is unchanged.
+    pub fn tell(&mut self, answer: Tell<f32>) -> Result<Progress, TellError> {
+        let state = &mut self.0;
+        if matches!(state.phase, Phase::Stopped(_)) {
+            return Err(TellError::Stopped);
+        }
+        let Tell::Local { loss, displacement } = answer else {
+            return Err(TellError::WrongKind { asked: "a displacement", told: answer.kind() });
+        };
+        check_length(state.weights.len(), displacement.len())?;
+        Ok(state.take_in(Found::new(loss, &displacement, state.asked_rate())))
+    }
+
+    /// The last accepted point (the start point until one is accepted).
+    pub fn weights(&self) -> &Arc<[f32]> {
+        &self.0.weights
+    }
+
+    /// Loss of the last good round that set out from [`Averaged::weights`], which falls in the
+    /// course of the round; `None` until there was one.
+    pub fn loss(&self) -> Option<f64> {
+        self.0.base.as_ref().map(|base| base.loss)
+    }
+
+    /// How many iterations (accepted steps) were taken.
+    pub fn iteration(&self) -> u64 {
+        self.0.iteration
+    }
+
+    /// The learning rate of the next round.
+    pub fn learning_rate(&self) -> f32 {
+        self.0.asked_rate()
+    }
+}
+
+/// A round's answer.
+struct Found {
+    base: Base,
+    is_finite: bool,
+}
+
+impl Found {
+    fn new(loss: f64, displacement: &[f32], learning_rate: f32) -> Self {
+        let gradient: Arc<[f32]> = displacement.iter().map(|element| -element).collect();
+        let gradient_norm = norm(&gradient);
+        let is_finite = loss.is_finite() && gradient_norm.is_finite();
+        Self { base: Base { loss, gradient, gradient_norm, learning_rate }, is_finite }
+    }
+}
+
+impl State {
+    fn scheduled_rate(&self) -> f32 {
+        (f64::from(self.learning_rate) * self.settings.schedule.factor(self.iteration)) as f32
+    }
+
+    fn asked_rate(&self) -> f32 {
+        match &self.phase {
+            Phase::Searching(search) => search.rate(),
+            _ => self.scheduled_rate(),
+        }
+    }
+
+    fn take_in(&mut self, found: Found) -> Progress {
+        self.rounds += 1;
+        match std::mem::replace(&mut self.phase, Phase::Here) {
+            Phase::Searching(search) => self.search(search, found),
+            Phase::Here if found.is_finite => {
+                // The start point, or the last good one with another learning rate, which has a
+                // loss of its own.
+                if let Some(start) = &mut self.start {
+                    start.base = Some(found.base.clone());
+                }
+                self.base = Some(found.base);
+                self.set_out(None);
+                Progress { accepted: None, note: None }
+            }
+            Phase::Here => self.reject(None, &found),
+            Phase::There(step) if self.is_good(&found) => self.accept(step, found.base),
+            Phase::There(step) => self.reject(Some(step), &found),
+            Phase::Stopped(_) => unreachable!("answers are refused before"),
+        }
+    }
+
+    /// Takes a trial of the search for the learning rate, and begins in earnest after the last one.
+    fn search(&mut self, mut search: Search, found: Found) -> Progress {
+        let loss = if found.is_finite { found.base.loss } else { f64::INFINITY };
+        if search.is_best(loss) {
+            self.base = Some(found.base);
+        }
+        let note = match search.tell(loss) {
+            Verdict::GoOn => {
+                self.phase = Phase::Searching(search);
+                None
+            }
+            Verdict::Chosen(rate) => {
+                self.learning_rate = rate;
+                self.set_out(None);
+                Some(format!("found the learning rate {rate:.3e} by a round with each of a few"))
+            }
+            Verdict::NoneFits => {
+                self.phase = Phase::Stopped(StopReason::NonFiniteStart { loss });
+                None
+            }
+        };
+        Progress { accepted: None, note }
+    }
+
+    fn is_good(&self, found: &Found) -> bool {
+        let tolerated = if self.start.is_some() { FALL_ON_PROBATION } else { TOLERATED_RISE };
+        found.is_finite && self.base.as_ref().is_none_or(|base| found.base.loss <= tolerated * base.loss)
+    }
+
+    /// Moves to the new point and leaves it for the next.
+    fn accept(&mut self, step: Step, new: Base) -> Progress {
+        let old = self.base.replace(new);
+        let new = self.base.as_ref().expect("just put there");
+        let (loss, gradient_norm) = (new.loss, new.gradient_norm);
+        let mut pair = None;
+        let mut damped = false;
+        if let Some(old) = old {
+            self.flat_iterations = if loss == old.loss { self.flat_iterations + 1 } else { 0 };
+            if let Outer::Lbfgs { .. } = self.settings.outer {
+                Lesson { pair, damped } = learn_from(&self.weights, &old, &step, new);
+            }
+        }
+        self.weights = step.point;
+        self.iteration += 1;
+        self.rejections = 0;
+        if self.iteration >= PROBATION {
+            self.start = None;
+        }
+        self.set_out(pair);
+        let accepted = Accepted {
+            iteration: self.iteration,
+            loss,
+            gradient_norm,
+            step: f64::from(step.length),
+            backtracked: false,
+            damped,
+            memory: self.memory.len(),
+        };
+        Progress { accepted: Some(accepted), note: None }
+    }
+
+    /// Goes back from a point, or from the accepted one if not even a round there was finite.
+    fn reject(&mut self, step: Option<Step>, found: &Found) -> Progress {
+        self.memory.clear();
+        self.velocity = Arc::from([]);
+        self.rejections += 1;
+        let loss = found.base.loss;
+        let last = self.base.as_ref().map(|base| base.loss);
+        let has_risen = last.is_none_or(|last| loss > last);
+        let what = match last {
+            Some(last) if found.is_finite && has_risen => {
+                format!("the loss rose from {last:.4} to {loss:.4}")
+            }
+            Some(last) if found.is_finite => format!("the loss hardly fell from {last:.4} to {loss:.4}"),
+            _ => "the loss is not a finite number".to_owned(),
+        };
+        if self.rejections >= REJECTIONS_MAX {
+            self.phase = Phase::Stopped(match &self.base {
+                None => StopReason::NonFiniteStart { loss },
+                Some(_) => StopReason::Diverged { learning_rate: f64::from(self.learning_rate) },
+            });
+            return Progress { accepted: None, note: None };
+        }
+        let note = if let Some(start) = self.start.take() {
+            let known = start.base.as_ref().map_or(f64::INFINITY, |base| base.loss);
+            self.phase = Phase::Searching(Search::below(self.learning_rate, known));
+            (self.weights, self.base) = (start.weights, start.base.or(self.base.take()));
+            format!("{what}: back to the start, to try lower learning rates than {:.3e}", self.learning_rate)
+        } else if step.is_some_and(|step| step.is_shaped) {
+            self.set_out(None);
+            format!("{what}: back to the last good weights, without the curvature learnt")
+        } else {
+            self.learning_rate *= 0.5;
+            let rate = self.learning_rate;
+            format!("{what}: back to the last good weights, with a learning rate of {rate:.3e}")
+        };
+        Progress { accepted: None, note: Some(note) }
+    }
+
+    /// Leaves the accepted point; `newest` led to it.
+    fn set_out(&mut self, newest: Option<CurvaturePair<f32>>) {
+        let base = self.base.as_ref().expect("a round was told");
+        let gradient_norm = base.gradient_norm;
+        let reason = if gradient_norm == 0.0 {
+            Some(StopReason::Converged { gradient_norm })
+        } else if self.flat_iterations >= FLAT_ITERATIONS_MAX {
+            Some(StopReason::Flat { iterations: self.flat_iterations, gradient_norm })
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            self.phase = Phase::Stopped(reason);
+            return;
+        }
+        let step = match self.settings.outer {
+            Outer::Lbfgs { .. } => self.curved_step(newest),
+            Outer::Momentum { momentum } => self.momentum_step(f64::from(momentum)),
+        };
+        self.phase = Phase::There(step);
+    }
+
+    /// -H g, cut to [`LONGEST_STEP`] times the mean displacement.
+    fn curved_step(&mut self, newest: Option<CurvaturePair<f32>>) -> Step {
+        let base = self.base.as_ref().expect("a round was told");
+        let mut direction = self.memory.direction(newest, &base.gradient);
+        if !(direction.slope < 0.0 && direction.slope.is_finite()) {
+            self.memory.clear();
+            direction = self.memory.direction(None, &base.gradient);
+        }
+        let vector = direction.vector;
+        let cut = LONGEST_STEP * base.gradient_norm / norm(&vector);
+        let length = if cut < 1.0 { cut as f32 } else { 1.0 };
+        let point = trial_point(&self.weights, &vector, length).collect();
+        Step { point, length, is_shaped: !self.memory.is_empty() }
+    }
+
+    /// Nesterov's momentum on the mean displacement.
+    fn momentum_step(&mut self, momentum: f64) -> Step {
+        let base = self.base.as_ref().expect("a round was told");
+        if momentum == 0.0 {
+            let point = self.weights.iter().zip(&*base.gradient).map(|(w, g)| w - g).collect();
+            return Step { point, length: 1.0, is_shaped: false };
+        }
+        let is_shaped = !self.velocity.is_empty();
+        let (mut point, mut velocity) = (zeros(self.weights.len()), zeros(self.weights.len()));
+        let moving = fill(&mut velocity);
+        for (index, next) in fill(&mut point).iter_mut().enumerate() {
+            let displacement = -f64::from(base.gradient[index]);
+            let old = self.velocity.get(index).copied().map_or(0.0, f64::from);
+            moving[index] = (momentum * old + displacement) as f32;
+            let direction = displacement + momentum * f64::from(moving[index]);
+            *next = (f64::from(self.weights[index]) + MOMENTUM_STEP * direction) as f32;
+        }
+        self.velocity = velocity;
+        Step { point, length: MOMENTUM_STEP as f32, is_shaped }
+    }
+}
+
+/// The curvature pair of `step` from `weights`. A displacement is about proportional to its learning
+/// rate, so the old one is first brought to the new one's where they differ.
+fn learn_from(weights: &[f32], old: &Base, step: &Step, new: &Base) -> Lesson<f32> {
+    let there = Evaluated { weights: &step.point, gradient: &new.gradient };
+    if old.learning_rate == new.learning_rate {
+        return learn(Evaluated { weights, gradient: &old.gradient }, there, step.length);
+    }
+    let ratio = new.learning_rate / old.learning_rate;
+    let gradient: Vec<f32> = old.gradient.iter().map(|element| ratio * element).collect();
+    learn(Evaluated { weights, gradient: &gradient }, there, step.length / ratio)
+}
+
+impl TryFrom<State> for Averaged {
+    type Error = &'static str;
+
+    /// Refuses a state whose vectors do not fit together.
+    fn try_from(state: State) -> Result<Self, Self::Error> {
+        let length = state.weights.len();
+        let base_fits = state.base.as_ref().is_none_or(|base| base.gradient.len() == length);
+        let phase_fits = match &state.phase {
+            Phase::There(step) => state.base.is_some() && step.point.len() == length,
+            Phase::Searching(_) | Phase::Here | Phase::Stopped(_) => true,
+        };
+        let start_fits = state.start.as_ref().is_none_or(|start| {
+            start.weights.len() == length
+                && start.base.as_ref().is_none_or(|base| base.gradient.len() == length)
+        });
+        let velocity_fits = state.velocity.is_empty() || state.velocity.len() == length;
+        if base_fits && start_fits && phase_fits && velocity_fits && state.memory.is_sound(length) {
+            Ok(Self(state))
+        } else {
+            Err("the optimiser's vectors differ in length")
+        }
+    }
+}

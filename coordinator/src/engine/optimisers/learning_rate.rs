@@ -1,0 +1,252 @@
+//! Learning rates: the search for one, and how it changes in the course of a run.
+
+use serde::{Deserialize, Serialize};
+
+/// The first learning rate that a search tries.
+const FIRST: f32 = 0.1;
+/// What lies between two neighbouring rates of a search.
+const FACTOR: f32 = 3.0;
+/// Rates that a search tries at most.
+const TRIALS_MAX: usize = 8;
+/// A rate whose loss is above this multiple of its lower neighbour's is far too high, so that rates
+/// below the neighbour are worth a trial.
+const FAR_TOO_HIGH: f64 = 1.25;
+/// A learning rate decays no further than to this part of its first value, so that a run that goes
+/// on past the end of its schedule still moves.
+const LEAST: f64 = 0.02;
+
+/// A learning rate, or the wish to have one found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum LearningRate {
+    /// This one, unless the loss speaks against it.
+    Given(f32),
+    /// The best of a few on a geometric grid, each tried in an ordinary round.
+    Searched,
+}
+
+/// The course of the learning rate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Schedule {
+    /// The same all the time.
+    Constant,
+    /// Falls in a straight line to a fiftieth.
+    Linear {
+        /// Over so many iterations.
+        iterations: u64,
+    },
+    /// Falls to a fiftieth along half a period of the cosine (Loshchilov and Hutter, 2017, eq. 5).
+    Cosine {
+        /// Over so many iterations.
+        iterations: u64,
+    },
+}
+
+impl Schedule {
+    /// What the learning rate is multiplied by in the step that follows `iteration` accepted ones.
+    pub(super) fn factor(self, iteration: u64) -> f64 {
+        let passed = |iterations: u64| (iteration as f64 / iterations.max(1) as f64).min(1.0);
+        match self {
+            Self::Constant => 1.0,
+            Self::Linear { iterations } => 1.0 - (1.0 - LEAST) * passed(iterations),
+            Self::Cosine { iterations } => LEAST + (1.0 - LEAST) * half_cosine(passed(iterations)),
+        }
+    }
+}
+
+/// (1 + cos(pi x)) / 2 for x from 0 to 1, to within 1e-6 and with the same bits everywhere.
+fn half_cosine(x: f64) -> f64 {
+    // (1 - sin(pi (x - 1/2))) / 2 by the sine's Taylor series.
+    let angle = std::f64::consts::PI * (x - 0.5);
+    let square = angle * angle;
+    let sine = (1..=6u32).rev().fold(1.0, |sum, n| 1.0 - square / f64::from(2 * n * (2 * n + 1)) * sum);
+    0.5 - 0.5 * angle * sine
+}
+
+/// The search for a learning rate on a geometric grid, by the loss of a round with each rate from the
+/// same point. It climbs from the first rate while the loss falls, and looks below it only if the
+/// next higher one is far too high; in the end it estimates where between the grid's rates the loss
+/// is lowest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Search {
+    first: f32,
+    tried: Vec<Trial>,
+    /// The exponent of the rate that is on trial.
+    next: i32,
+}
+
+/// One rate: `first` times [`FACTOR`] to the power of `exponent`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Trial {
+    exponent: i32,
+    /// Infinite where it was not finite.
+    loss: f64,
+}
+
+/// What a trial led to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// Another trial, with [`Search::rate`].
+    GoOn,
+    /// The search is over with this rate.
+    Chosen(f32),
+    /// The search is over, and no loss was finite.
+    NoneFits,
+}
+
+impl Search {
+    pub(super) fn new() -> Self {
+        Self { first: FIRST, tried: Vec::new(), next: 0 }
+    }
+
+    /// A search from `rate` downwards. `loss` is that of a round with `rate` itself, infinite if it
+    /// has proved too high.
+    pub(super) fn below(rate: f32, loss: f64) -> Self {
+        let above = Trial { exponent: 1, loss: f64::INFINITY };
+        Self { first: rate, tried: vec![above, Trial { exponent: 0, loss }], next: -1 }
+    }
+
+    /// The rate on trial.
+    pub(super) fn rate(&self) -> f32 {
+        let factor = if self.next < 0 { 1.0 / FACTOR } else { FACTOR };
+        (0..self.next.unsigned_abs()).fold(self.first, |rate, _| rate * factor)
+    }
+
+    /// Whether `loss` would be the lowest so far.
+    pub(super) fn is_best(&self, loss: f64) -> bool {
+        loss.is_finite() && self.tried.iter().all(|trial| loss < trial.loss)
+    }
+
+    /// Takes the loss of the round with [`Search::rate`].
+    pub(super) fn tell(&mut self, loss: f64) -> Verdict {
+        let loss = if loss.is_finite() { loss } else { f64::INFINITY };
+        self.tried.push(Trial { exponent: self.next, loss });
+        let best = self.tried.iter().fold(self.tried[0], |best, trial| {
+            // The lower rate of equally good ones.
+            if (trial.loss, trial.exponent) < (best.loss, best.exponent) { *trial } else { best }
+        });
+        let at = |exponent| self.tried.iter().find(|trial| trial.exponent == exponent);
+        let (above, below) = (at(best.exponent + 1), at(best.exponent - 1));
+        let next = match (above, below) {
+            _ if self.tried.len() == TRIALS_MAX => None,
+            _ if best.loss == f64::INFINITY => self.tried.iter().map(|trial| trial.exponent - 1).min(),
+            (None, _) => Some(best.exponent + 1),
+            (Some(above), None) if above.loss > FAR_TOO_HIGH * best.loss => Some(best.exponent - 1),
+            _ => None,
+        };
+        if let Some(next) = next {
+            self.next = next;
+            return Verdict::GoOn;
+        }
+        if best.loss == f64::INFINITY {
+            return Verdict::NoneFits;
+        }
+        let offset = lowest(below.map(|trial| trial.loss), best.loss, above.map(|trial| trial.loss));
+        self.next = best.exponent;
+        Verdict::Chosen((f64::from(self.rate()) * between(offset)) as f32)
+    }
+}
+
+/// Where the loss is lowest near the best trial, from -0.5 to 0.5 on the grid: the vertex of the
+/// parabola through the three losses. Without one below, the best trial is taken to lie on the slope
+/// that the one above ends.
+fn lowest(below: Option<f64>, best: f64, above: Option<f64>) -> f64 {
+    // A loss that is infinite or enormous says no more than that it is higher.
+    let rise = |loss: f64| (loss - best).min(best.abs()).max(0.0);
+    let offset = match (below.map(rise), above.map(rise)) {
+        (Some(below), Some(above)) if below + above > 0.0 => 0.5 * (below - above) / (below + above),
+        (None, Some(above)) if best > 0.0 => 0.5 - 0.5 * above / ((FAR_TOO_HIGH - 1.0) * best),
+        _ => 0.0,
+    };
+    offset.clamp(-0.5, 0.5)
+}
+
+/// [`FACTOR`] to the power of `offset` from -0.5 to 0.5, roughly.
+fn between(offset: f64) -> f64 {
+    let factor = 1.0 + 2.0 * offset.abs() * (f64::from(FACTOR).sqrt() - 1.0);
+    if offset < 0.0 { 1.0 / factor } else { factor }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn learning_rates_fall_from_one_to_a_fiftieth_and_stay_there() {
+        for schedule in [Schedule::Linear { iterations: 40 }, Schedule::Cosine { iterations: 40 }] {
+            let factors: Vec<f64> = (0..50).map(|iteration| schedule.factor(iteration)).collect();
+            assert!(factors.windows(2).all(|pair| pair[1] <= pair[0]), "{schedule:?}");
+            assert!((factors[0] - 1.0).abs() < 1e-6 && (factors[20] - 0.51).abs() < 1e-6, "{schedule:?}");
+            assert!(factors[40..].iter().all(|factor| (factor - LEAST).abs() < 1e-6), "{schedule:?}");
+        }
+    }
+
+    #[test]
+    fn the_cosine_is_one() {
+        for step in 0..=100 {
+            let x = f64::from(step) / 100.0;
+            let exact = 0.5 + 0.5 * (std::f64::consts::PI * x).cos();
+            assert!((half_cosine(x) - exact).abs() < 1e-6, "at {x}");
+        }
+    }
+
+    /// Rates tried, and the one chosen.
+    fn search(mut search: Search, loss: impl Fn(f64) -> f64) -> (Vec<f32>, Verdict) {
+        let mut tried = Vec::new();
+        loop {
+            tried.push(search.rate());
+            match search.tell(loss(search.rate().into())) {
+                Verdict::GoOn => {}
+                verdict => return (tried, verdict),
+            }
+        }
+    }
+
+    /// A loss that is lowest at `best` and rises by 1 for each factor of ten, as logarithms do.
+    fn valley(best: f64) -> impl Fn(f64) -> f64 {
+        move |rate| 0.5 + (rate / best).log10().powi(2)
+    }
+
+    #[test]
+    fn a_search_finds_the_valley_wherever_it_is() {
+        for best in [1e-3, 0.01, 0.05, 0.1, 0.2, 0.5, 3.0, 20.0] {
+            let (tried, verdict) = search(Search::new(), valley(best));
+            let Verdict::Chosen(rate) = verdict else { panic!("nothing was chosen for {best}") };
+            let miss = (f64::from(rate) / best).log10().abs();
+            assert!(miss < 0.2, "{rate} for {best}");
+            assert!(tried.len() <= TRIALS_MAX);
+        }
+    }
+
+    #[test]
+    fn one_trial_more_is_enough_where_the_first_rate_is_good() {
+        let (tried, _) = search(Search::new(), valley(0.17));
+        assert_eq!(tried.len(), 2);
+    }
+
+    #[test]
+    fn a_search_leaves_rates_that_give_no_finite_loss() {
+        let cliff = |rate: f64| if rate > 0.02 { f64::NAN } else { valley(0.1)(rate) };
+        let (_, verdict) = search(Search::new(), cliff);
+        let Verdict::Chosen(rate) = verdict else { panic!("nothing was chosen") };
+        assert!(rate < 0.02);
+        assert_eq!(search(Search::new(), |_| f64::NAN).1, Verdict::NoneFits);
+    }
+
+    #[test]
+    fn a_search_below_a_rate_never_comes_back_to_it() {
+        for loss in [f64::INFINITY, valley(0.2)(1.0)] {
+            let (tried, verdict) = search(Search::below(1.0, loss), valley(0.2));
+            assert!(tried.iter().all(|rate| *rate < 0.5), "{tried:?}");
+            let Verdict::Chosen(rate) = verdict else { panic!("nothing was chosen") };
+            assert!((0.1..0.4).contains(&rate), "{rate}");
+        }
+    }
+
+    #[test]
+    fn a_search_downwards_keeps_a_rate_that_was_too_low_already() {
+        let (tried, verdict) = search(Search::below(1e-3, valley(0.1)(1e-3)), valley(0.1));
+        assert_eq!(tried.len(), 1);
+        let Verdict::Chosen(rate) = verdict else { panic!("nothing was chosen") };
+        assert!((5e-4..=1e-3).contains(&rate), "{rate}");
+    }
+}

@@ -1,0 +1,92 @@
+//! From the settings of a run to its optimiser.
+
+use std::sync::Arc;
+
+use protocol::plan::SetPlan;
+
+use crate::config::{Decay, Optimizer, Rate, RunConfig};
+use crate::engine::optimisers::{
+    Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimiser, Outer, Rule, Schedule, Settings,
+    Stochastic, StochasticSettings,
+};
+
+/// The optimiser of a run whose settings are settled ([`RunConfig::settle`]), at `start`, a value for
+/// each trainable parameter. `training` says how the training examples are cut.
+pub fn optimiser(config: &RunConfig, start: Arc<[f32]>, training: &SetPlan) -> Optimiser {
+    let memory = config.memory.map_or(0, |memory| memory as usize);
+    let lbfgs = Settings { memory, gradient_tolerance: None };
+    match config.optimizer {
+        Optimizer::Auto => {
+            let outer = Outer::Lbfgs { memory };
+            Optimiser::Auto(Auto::new(start, local_steps(config, outer), lbfgs))
+        }
+        Optimizer::Averaged => {
+            let outer = Outer::Lbfgs { memory };
+            Optimiser::Averaged(Averaged::new(start, local_steps(config, outer)))
+        }
+        Optimizer::Average => {
+            let outer = Outer::Momentum { momentum: config.outer_momentum.unwrap_or(0.0) };
+            Optimiser::Averaged(Averaged::new(start, local_steps(config, outer)))
+        }
+        Optimizer::Lbfgs => Optimiser::Lbfgs(Lbfgs::new(start, lbfgs)),
+        Optimizer::Sgd => stochastic(config, start, training, Rule::Sgd, 0.1),
+        Optimizer::Momentum => stochastic(config, start, training, Rule::Momentum, 0.05),
+        Optimizer::Adam => stochastic(config, start, training, Rule::Adam, 1e-3),
+        Optimizer::AdamW => {
+            let rule = Rule::AdamW { weight_decay: config.weight_decay.unwrap_or(0.0) };
+            stochastic(config, start, training, rule, 1e-3)
+        }
+    }
+}
+
+fn local_steps(config: &RunConfig, outer: Outer) -> AveragedSettings {
+    let learning_rate = match config.learning_rate {
+        Some(Rate::Given(rate)) => LearningRate::Given(rate),
+        Some(Rate::Auto) | None => LearningRate::Searched,
+    };
+    AveragedSettings {
+        replicas: config.replicas.unwrap_or(1),
+        steps: config.local_steps.unwrap_or(1),
+        learning_rate,
+        schedule: schedule(config),
+        outer,
+    }
+}
+
+fn stochastic(
+    config: &RunConfig,
+    start: Arc<[f32]>,
+    training: &SetPlan,
+    rule: Rule,
+    customary_rate: f32,
+) -> Optimiser {
+    let learning_rate = match config.learning_rate {
+        Some(Rate::Given(rate)) => rate,
+        Some(Rate::Auto) | None => customary_rate,
+    };
+    let examples = config.minibatch.saturating_mul(config.minibatches_per_round.unwrap_or(1));
+    let units = (examples / training.examples_per_unit).clamp(1, training.units());
+    let settings = StochasticSettings { rule, learning_rate, schedule: schedule(config), units };
+    Optimiser::Stochastic(Stochastic::new(start, settings))
+}
+
+fn schedule(config: &RunConfig) -> Schedule {
+    let iterations = config.schedule_iterations.unwrap_or(config.iterations);
+    match config.schedule {
+        None | Some(Decay::Constant) => Schedule::Constant,
+        Some(Decay::Linear) => Schedule::Linear { iterations },
+        Some(Decay::Cosine) => Schedule::Cosine { iterations },
+    }
+}
+
+/// The settings that make the optimiser what it is, as a text that differs where they differ.
+pub fn text(config: &RunConfig) -> String {
+    let RunConfig { optimizer, replicas, local_steps, learning_rate, schedule, schedule_iterations, .. } =
+        config;
+    let RunConfig { minibatches_per_round, sample, overlap, outer_momentum, weight_decay, memory, .. } =
+        config;
+    format!(
+        "{optimizer:?} {replicas:?} {local_steps:?} {learning_rate:?} {schedule:?} {schedule_iterations:?} \
+         {minibatches_per_round:?} {sample:?} {overlap:?} {outer_momentum:?} {weight_decay:?} {memory:?}"
+    )
+}

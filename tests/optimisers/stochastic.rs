@@ -1,0 +1,90 @@
+//! SGD, momentum, Adam and AdamW: their first steps by hand, and their way down.
+
+use coordinator::engine::optimisers::{
+    Ask, Batch, Optimiser, Rule, Schedule, Segment, Stochastic, StochasticSettings, Tell,
+};
+
+use crate::toy::{least_loss, run, start};
+
+fn stochastic(start: Vec<f32>, rule: Rule, learning_rate: f32) -> Optimiser {
+    let settings = StochasticSettings { rule, learning_rate, schedule: Schedule::Constant, units: 3 };
+    Optimiser::Stochastic(Stochastic::new(start, settings))
+}
+
+/// The points after each of some gradients of a single weight that begins at 1, with a learning rate of 0.1.
+fn points(rule: Rule, gradients: &[f32]) -> Vec<f32> {
+    let mut optimiser = stochastic(vec![1.0], rule, 0.1);
+    let point_after = |gradient: &f32| {
+        let answer = Tell::Segments(vec![(1.0, [*gradient].into())]);
+        optimiser.tell(answer).unwrap();
+        let Ask::Gradient { point, .. } = optimiser.ask() else { panic!("it stopped") };
+        point[0]
+    };
+    gradients.iter().map(point_after).collect()
+}
+
+fn assert_close(found: &[f32], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} is not {expected}");
+    }
+}
+
+#[test]
+fn steps_are_those_of_the_definitions() {
+    assert_close(&points(Rule::Sgd, &[2.0, -1.0]), &[1.0 - 0.2, 0.8 + 0.1]);
+    // v = 2, then 0.9 * 2 - 1 = 0.8.
+    let momentum = [1.0 - 0.1 * (2.0 + 0.9 * 2.0), 0.62 - 0.1 * (-1.0 + 0.9 * 0.8)];
+    assert_close(&points(Rule::Momentum, &[2.0, -1.0]), &momentum);
+    // Means without bias: first 2 and 4; then (0.9 * 0.2 - 0.1) / 0.19 and (0.999 * 0.004 + 0.001) / 0.001999.
+    let (mean, square): (f64, f64) = (0.08 / 0.19, 0.004_996 / 0.001_999);
+    let adam = [1.0 - 0.1, 0.9 - 0.1 * mean / square.sqrt()];
+    assert_close(&points(Rule::Adam, &[2.0, -1.0]), &adam);
+    let decayed = 1.0 - 0.1 * 0.5 - 0.1;
+    let adam_w = [decayed, decayed - 0.1 * 0.5 * decayed - 0.1 * mean / square.sqrt()];
+    assert_close(&points(Rule::AdamW { weight_decay: 0.5 }, &[2.0, -1.0]), &adam_w);
+}
+
+#[test]
+fn every_rule_goes_down_on_batches_that_follow_one_another() {
+    for (rule, rate) in [(Rule::Sgd, 0.5), (Rule::Momentum, 0.1), (Rule::Adam, 0.1)] {
+        let mut optimiser = stochastic(start(), rule, rate);
+        let course = run(&mut optimiser, 300);
+        assert!(course.loss < least_loss() + 0.02, "{rule:?}: {}", course.loss);
+        for (round, ask) in course.asked.iter().enumerate() {
+            let Ask::Gradient { batch, mask_epoch, .. } = ask else { panic!("{ask:?}") };
+            let round = round as u64;
+            assert_eq!(*batch, Batch::Segments(vec![Segment { first: 3 * round, units: 3 }]));
+            assert_eq!(*mask_epoch, round);
+        }
+    }
+}
+
+#[test]
+fn a_learning_rate_far_too_high_ends_with_a_reason_and_finite_weights() {
+    let mut optimiser = stochastic(start(), Rule::Sgd, 1e6);
+    let course = run(&mut optimiser, 500);
+    let reason = course.stopped.expect("it goes on for ever");
+    assert!(reason.contains("learning rate"), "{reason}");
+    assert!(optimiser.weights().iter().all(|weight| weight.is_finite()));
+}
+
+#[test]
+fn a_schedule_shortens_the_steps() {
+    let settings = StochasticSettings {
+        rule: Rule::Sgd,
+        learning_rate: 1.0,
+        schedule: Schedule::Linear { iterations: 10 },
+        units: 1,
+    };
+    let mut optimiser = Optimiser::Stochastic(Stochastic::new(vec![0.0], settings));
+    let mut last = 0.0;
+    for iteration in 0..12 {
+        optimiser.tell(Tell::Segments(vec![(1.0, [1.0].into())])).unwrap();
+        let Ask::Gradient { point, .. } = optimiser.ask() else { panic!("it stopped") };
+        let step = last - point[0];
+        let expected = (1.0 - 0.098 * iteration as f32).max(0.02);
+        assert!((step - expected).abs() < 1e-5, "iteration {iteration}: {step}");
+        last = point[0];
+    }
+}
