@@ -17,7 +17,8 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
     let network = Network::new(&spec, data.preprocessing.offset.len(), data.task()).unwrap();
     let unit_size = examples_per_unit(data.train.len(), MINIBATCH) as usize;
     let count = u32::try_from(data.train.len()).unwrap();
-    let mut optimiser = Lbfgs::new(network.initialise(SEED), Settings::default());
+    let mut optimiser =
+        Lbfgs::new(network.initialise(SEED)[..network.trainable()].to_vec(), Settings::default());
     let mut scratch = Scratch::new();
     let mut scales: Option<Scales> = None;
     let units = || {
