@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use protocol::plan::SetPlan;
 
-use crate::config::{Decay, Optimizer, Rate, RunConfig};
+use crate::config::{Decay, Fraction, Optimizer, Rate, RunConfig, defaults};
 use crate::engine::optimisers::{
-    Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimiser, Outer, Rule, Schedule, Settings,
-    Stochastic, StochasticSettings,
+    Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimiser, Outer, Rule, Sample, Schedule,
+    Settings, Stochastic, StochasticSettings,
 };
 
 /// The optimiser of a run whose settings are settled ([`RunConfig::settle`]), at `start`, a value for
@@ -28,7 +28,10 @@ pub fn optimiser(config: &RunConfig, start: Arc<[f32]>, training: &SetPlan) -> O
             let outer = Outer::Momentum { momentum: config.outer_momentum.unwrap_or(0.0) };
             Optimiser::Averaged(Averaged::new(start, local_steps(config, outer)))
         }
-        Optimizer::Lbfgs => Optimiser::Lbfgs(Lbfgs::new(start, lbfgs)),
+        Optimizer::Lbfgs => Optimiser::Lbfgs(match sample(config, training) {
+            Some(sample) => Lbfgs::sampled(start, lbfgs, sample),
+            None => Lbfgs::new(start, lbfgs),
+        }),
         Optimizer::Sgd => stochastic(config, start, training, Rule::Sgd, 0.1),
         Optimizer::Momentum => stochastic(config, start, training, Rule::Momentum, 0.05),
         Optimizer::Adam => stochastic(config, start, training, Rule::Adam, 1e-3),
@@ -68,6 +71,14 @@ fn stochastic(
     let units = (examples / training.examples_per_unit).clamp(1, training.units());
     let settings = StochasticSettings { rule, learning_rate, schedule: schedule(config), units };
     Optimiser::Stochastic(Stochastic::new(start, settings))
+}
+
+/// The sample asked for in whole units; `None` where that is all of them.
+fn sample(config: &RunConfig, training: &SetPlan) -> Option<Sample> {
+    let units = config.sample?.div_ceil(training.examples_per_unit).max(2);
+    let share = config.overlap.map_or(defaults::OVERLAP, Fraction::get);
+    let overlap = ((f64::from(units) * share).round() as u32).clamp(1, units / 2);
+    (units < training.units()).then_some(Sample { units, overlap })
 }
 
 fn schedule(config: &RunConfig) -> Schedule {

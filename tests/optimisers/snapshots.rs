@@ -1,8 +1,8 @@
 //! A saved optimiser asks the same question again and continues with the same bits.
 
 use coordinator::engine::optimisers::{
-    Ask, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimiser, Outer, Rule, Scalar, Schedule,
-    Settings, Stochastic, StochasticSettings, Tell,
+    Ask, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimiser, Outer, Rule, Sample, Scalar,
+    Schedule, Settings, Stochastic, StochasticSettings, Tell,
 };
 
 use crate::problems::{answer, rosenbrock_pairs, rosenbrock_start};
@@ -67,6 +67,7 @@ fn every_method_continues_bit_for_bit_from_every_moment() {
         Optimiser::Averaged(Averaged::new(toy::start(), decaying)),
         Optimiser::Averaged(Averaged::new(toy::start(), too_high)),
         Optimiser::Lbfgs(Lbfgs::new(toy::start(), Settings::default())),
+        Optimiser::Lbfgs(Lbfgs::sampled(toy::start(), Settings::default(), Sample { units: 4, overlap: 1 })),
         stochastic(Rule::Momentum),
         stochastic(Rule::AdamW { weight_decay: 0.01 }),
     ];

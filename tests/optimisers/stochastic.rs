@@ -1,7 +1,9 @@
-//! SGD, momentum, Adam and AdamW: their first steps by hand, and their way down.
+//! Methods that take gradients on parts of the examples: the first steps of SGD, momentum, Adam and AdamW by
+//! hand, and their way down; L-BFGS on samples.
 
 use coordinator::engine::optimisers::{
-    Ask, Batch, Optimiser, Rule, Schedule, Segment, Stochastic, StochasticSettings, Tell,
+    Ask, Batch, Lbfgs, Optimiser, Rule, Sample, Schedule, Segment, Settings, Stochastic, StochasticSettings,
+    Tell,
 };
 
 use crate::toy::{least_loss, run, start};
@@ -67,6 +69,63 @@ fn a_learning_rate_far_too_high_ends_with_a_reason_and_finite_weights() {
     let reason = course.stopped.expect("it goes on for ever");
     assert!(reason.contains("learning rate"), "{reason}");
     assert!(optimiser.weights().iter().all(|weight| weight.is_finite()));
+}
+
+/// Four units a sample, one of them shared with the next.
+fn sampled() -> Optimiser {
+    let sample = Sample { units: 4, overlap: 1 };
+    Optimiser::Lbfgs(Lbfgs::sampled(start(), Settings::default(), sample))
+}
+
+#[test]
+fn samples_overlap_and_losses_are_those_of_the_same_sample() {
+    let mut optimiser = sampled();
+    let course = run(&mut optimiser, 40);
+    assert!(course.loss < least_loss() + 0.05, "{}", course.loss);
+    let sample = |iteration: u64| {
+        let first = 3 * iteration;
+        let segment = |first, units| Segment { first, units };
+        Batch::Segments(vec![segment(first, 1), segment(first + 1, 2), segment(first + 3, 1)])
+    };
+    let (mut iteration, mut searches) = (0, 0);
+    for pair in course.asked.windows(2) {
+        match &pair[1] {
+            Ask::Gradient { batch, .. } => {
+                // The first trial point after an accepted one takes the next sample.
+                let is_next = *batch == sample(iteration + 2);
+                iteration += u64::from(is_next);
+                assert_eq!(*batch, sample(iteration + 1));
+            }
+            Ask::Losses { batch, .. } => {
+                searches += 1;
+                assert_eq!(*batch, sample(iteration));
+            }
+            ask => panic!("{ask:?}"),
+        }
+    }
+    assert!(iteration > 15, "{iteration} iterations, {searches} line searches");
+}
+
+#[test]
+fn curvature_comes_from_the_same_examples_at_both_ends_of_a_step() {
+    // Every segment is a parabola of curvature 4 around a place of its own, so that only differences on the same
+    // segment tell the curvature; with it the second step ends in the minimum of the sample at hand.
+    let mut optimiser =
+        Optimiser::Lbfgs(Lbfgs::sampled(vec![0.0f32], Settings::default(), Sample { units: 4, overlap: 1 }));
+    let centre = |first: u64| 1.0 + (first % 5) as f32;
+    let answer = |optimiser: &mut Optimiser| {
+        let Ask::Gradient { point, batch: Batch::Segments(segments), .. } = optimiser.ask() else { panic!() };
+        let miss = |segment: &Segment| point[0] - centre(segment.first);
+        let parts = segments.iter().map(|s| (f64::from(2.0 * miss(s) * miss(s)), [4.0 * miss(s)].into()));
+        optimiser.tell(Tell::Segments(parts.collect())).unwrap();
+        let units = |s: &Segment| s.units as f32;
+        segments.iter().map(|s| units(s) * centre(s.first)).sum::<f32>()
+            / segments.iter().map(units).sum::<f32>()
+    };
+    answer(&mut optimiser);
+    let best = answer(&mut optimiser);
+    let Ask::Gradient { point, .. } = optimiser.ask() else { panic!("the first step was rejected") };
+    assert!((point[0] - best).abs() < 1e-5, "{} is not {best}", point[0]);
 }
 
 #[test]

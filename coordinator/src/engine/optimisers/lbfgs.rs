@@ -1,10 +1,15 @@
-//! L-BFGS on the full batch, one network round an iteration when all goes well.
+//! L-BFGS on the full batch or on samples, one network round an iteration when all goes well.
 //!
 //! The first step length along a direction is 1 (min(1, 1/||g||) while there is no memory), and the
 //! trial point is accepted if its loss passes Armijo's test. If not, one scalars-only round fetches
 //! the losses at [`BACKTRACKS`] successively halved steps; of those that pass the test, the one
 //! with the lowest loss (the longest of equals) is evaluated and accepted. If none passes, the
 //! memory is cleared and the steepest descent is tried; if that fails too, the optimiser stops.
+//!
+//! With a [`Sample`], each iteration k has a sample S_k = O_(k-1) + N_k + O_k of its own, which shares O_(k-1)
+//! with the one before. Gradients are only ever compared on the same examples: y is the difference of the
+//! gradients on O_k at either end of the step, and the trial point is accepted by the losses on O_k. (Multi-batch
+//! L-BFGS, Berahas, Nocedal and Takac, 2016.)
 
 use std::sync::Arc;
 
@@ -13,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::curvature::{CurvaturePair, Evaluated, learn};
 use super::memory::{Direction, Memory};
-use super::vectors::{Scalar, norm};
-use super::{Accepted, Ask, Batch, Progress, StopReason, Tell, TellError, check_length};
+use super::vectors::{Scalar, dot, norm};
+use super::{Accepted, Ask, Batch, Progress, Segment, StopReason, Tell, TellError, check_length};
 
 /// How many halvings of the step a scalars-only round covers: alpha/2 to alpha/256.
 pub const BACKTRACKS: usize = 8;
@@ -43,6 +48,32 @@ pub struct Settings {
     pub gradient_tolerance: Option<f64>,
 }
 
+/// Which part of the training set the gradients are taken on, in its units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Units of a sample, at least 2.
+    pub units: u32,
+    /// Units that it shares with the next one: at least 1, at most half of it.
+    pub overlap: u32,
+}
+
+impl Sample {
+    /// The sample of an iteration: what it shares with the one before, what is new (unless that is
+    /// nothing), and what it will share with the next.
+    fn of(self, iteration: u64) -> Vec<Segment> {
+        let Sample { units, overlap } = self;
+        let first = iteration * u64::from(units - overlap);
+        let new = units - 2 * overlap;
+        let ends = first + u64::from(overlap) + u64::from(new);
+        let segments = [(first, overlap), (first + u64::from(overlap), new), (ends, overlap)];
+        segments
+            .into_iter()
+            .filter(|(_, units)| *units > 0)
+            .map(|(first, units)| Segment { first, units })
+            .collect()
+    }
+}
+
 impl Default for Settings {
     /// Ten pairs, no tolerance.
     fn default() -> Self {
@@ -61,6 +92,8 @@ pub struct Lbfgs<T: Scalar>(State<T>);
 #[serde(bound = "")]
 struct State<T: Scalar> {
     settings: Settings,
+    /// `None` for the full batch.
+    sample: Option<Sample>,
     /// The accepted point.
     weights: Arc<[T]>,
     iteration: u64,
@@ -104,14 +137,38 @@ struct Base<T: Scalar> {
     loss: f64,
     gradient: Arc<[T]>,
     gradient_norm: f64,
+    /// The same on what the sample shares with the next one; `None` for the full batch.
+    shared: Option<(f64, Arc<[T]>)>,
+}
+
+/// An answer at a point.
+struct Found<T: Scalar> {
+    base: Base<T>,
+    /// Loss and gradient on what the sample shares with the one before; `None` for the full batch.
+    shared_before: Option<(f64, Arc<[T]>)>,
 }
 
 impl<T: Scalar> Lbfgs<T> {
     /// An optimiser that begins at `start`, one value per parameter.
     pub fn new(start: impl Into<Arc<[T]>>, settings: Settings) -> Self {
+        Self::begin(start.into(), settings, None)
+    }
+
+    /// One that takes its gradients on samples.
+    ///
+    /// # Panics
+    /// If the sample is not as [`Sample`] says.
+    pub fn sampled(start: impl Into<Arc<[T]>>, settings: Settings, sample: Sample) -> Self {
+        let Sample { units, overlap } = sample;
+        assert!(overlap >= 1 && overlap <= units / 2, "an overlap from 1 to half of the sample");
+        Self::begin(start.into(), settings, Some(sample))
+    }
+
+    fn begin(start: Arc<[T]>, settings: Settings, sample: Option<Sample>) -> Self {
         Self(State {
             settings,
-            weights: start.into(),
+            sample,
+            weights: start,
             iteration: 0,
             failures: 0,
             flat_iterations: 0,
@@ -124,13 +181,13 @@ impl<T: Scalar> Lbfgs<T> {
     pub fn ask(&self) -> Ask<T> {
         let state = &self.0;
         match &state.phase {
-            Phase::Start => gradient_at(&state.weights),
-            Phase::Trial { point, .. } => gradient_at(point),
+            Phase::Start => state.gradient_at(&state.weights, 0),
+            Phase::Trial { point, .. } => state.gradient_at(point, state.iteration + 1),
             Phase::Shorten { line } => Ask::Losses {
                 base: Arc::clone(&state.weights),
                 direction: Arc::clone(&line.direction),
                 steps: line.shorter_steps().to_vec(),
-                batch: Batch::Full,
+                batch: state.batch(state.iteration),
                 mask_epoch: MASK_EPOCH,
             },
             Phase::Stopped { reason, .. } => Ask::Stopped(reason.clone()),
@@ -144,14 +201,14 @@ impl<T: Scalar> Lbfgs<T> {
     pub fn tell(&mut self, answer: Tell<T>) -> Result<Progress, TellError> {
         let state = &mut self.0;
         let accepted = match (state.phase.clone(), answer) {
-            (Phase::Start, Tell::Gradient { loss, gradient }) => {
-                check_length(state.weights.len(), gradient.len())?;
-                state.start(loss, gradient);
+            (Phase::Start, told @ (Tell::Gradient { .. } | Tell::Segments(_))) => {
+                let found = state.found(told)?;
+                state.start(found.base);
                 None
             }
-            (Phase::Trial { line, step, point }, Tell::Gradient { loss, gradient }) => {
-                check_length(state.weights.len(), gradient.len())?;
-                state.judge(line, step, point, loss, gradient)
+            (Phase::Trial { line, step, point }, told @ (Tell::Gradient { .. } | Tell::Segments(_))) => {
+                let found = state.found(told)?;
+                state.judge(line, step, point, found)
             }
             (Phase::Shorten { line }, Tell::Losses(losses)) => {
                 check_length(BACKTRACKS, losses.len())?;
@@ -190,28 +247,63 @@ impl<T: Scalar> Lbfgs<T> {
 }
 
 impl<T: Scalar> State<T> {
+    fn batch(&self, iteration: u64) -> Batch {
+        self.sample.map_or(Batch::Full, |sample| Batch::Segments(sample.of(iteration)))
+    }
+
+    fn gradient_at(&self, point: &Arc<[T]>, iteration: u64) -> Ask<T> {
+        Ask::Gradient { point: Arc::clone(point), batch: self.batch(iteration), mask_epoch: MASK_EPOCH }
+    }
+
+    /// The answer to a question for a gradient.
+    fn found(&self, answer: Tell<T>) -> Result<Found<T>, TellError> {
+        let length = self.weights.len();
+        match (answer, self.sample) {
+            (Tell::Gradient { loss, gradient }, None) => {
+                check_length(length, gradient.len())?;
+                let gradient_norm = norm(&gradient);
+                Ok(Found { base: Base { loss, gradient, gradient_norm, shared: None }, shared_before: None })
+            }
+            (Tell::Segments(segments), Some(sample)) => {
+                let units: Vec<f64> = sample.of(0).iter().map(|segment| segment.units.into()).collect();
+                check_length(units.len(), segments.len())?;
+                for (_, gradient) in &segments {
+                    check_length(length, gradient.len())?;
+                }
+                let (loss, gradient) = mean_of(&segments, &units);
+                let gradient_norm = norm(&gradient);
+                let shared = segments.last().cloned();
+                let base = Base { loss, gradient, gradient_norm, shared };
+                Ok(Found { base, shared_before: segments.into_iter().next() })
+            }
+            (told, None) => Err(TellError::WrongKind { asked: "a gradient", told: told.kind() }),
+            (told, Some(_)) => {
+                Err(TellError::WrongKind { asked: "gradients of segments", told: told.kind() })
+            }
+        }
+    }
+
     /// Takes loss and gradient at the start point.
-    fn start(&mut self, loss: f64, gradient: Arc<[T]>) {
-        let gradient_norm = norm(&gradient);
-        if loss.is_finite() && gradient_norm.is_finite() {
-            self.leave(Base { loss, gradient, gradient_norm }, None);
+    fn start(&mut self, base: Base<T>) {
+        let loss = base.loss;
+        if loss.is_finite() && base.gradient_norm.is_finite() {
+            self.leave(base, None);
         } else {
             self.phase = Phase::Stopped { reason: StopReason::NonFiniteStart { loss }, loss };
         }
     }
 
     /// Accepts or rejects a trial point by the loss and gradient found there.
-    fn judge(
-        &mut self,
-        line: Line<T>,
-        step: T,
-        point: Arc<[T]>,
-        loss: f64,
-        gradient: Arc<[T]>,
-    ) -> Option<Accepted> {
-        let gradient_norm = norm(&gradient);
+    fn judge(&mut self, line: Line<T>, step: T, point: Arc<[T]>, found: Found<T>) -> Option<Accepted> {
+        let (loss, gradient_norm) = (found.base.loss, found.base.gradient_norm);
         let backtracked = step != line.first_step;
-        if !(line.passes(step, loss) && gradient_norm.is_finite()) {
+        let passes = match (&found.shared_before, &line.base.shared) {
+            // A shorter step was chosen by the losses of the whole sample, which this one is not.
+            (Some((new, _)), Some(_)) if backtracked => new.is_finite() && loss.is_finite(),
+            (Some((new, _)), Some(old)) => loss.is_finite() && line.passes_on(old, step, *new),
+            _ => line.passes(step, loss),
+        };
+        if !(passes && gradient_norm.is_finite()) {
             if backtracked {
                 self.search_failed(line);
             } else {
@@ -219,16 +311,20 @@ impl<T: Scalar> State<T> {
             }
             return None;
         }
-        let lesson = learn(
-            Evaluated { weights: &self.weights, gradient: &line.base.gradient },
-            Evaluated { weights: &point, gradient: &gradient },
-            step,
-        );
+        let old = Evaluated { weights: &self.weights, gradient: &line.base.gradient };
+        let lesson = match (&found.shared_before, &line.base.shared) {
+            (Some((_, new)), Some((_, shared))) => {
+                // The step came from the whole sample's gradient, the curvature is that of the shared part.
+                let gradient = changed_as(&line.base.gradient, shared, new);
+                learn(old, Evaluated { weights: &point, gradient: &gradient }, step)
+            }
+            _ => learn(old, Evaluated { weights: &point, gradient: &found.base.gradient }, step),
+        };
         self.weights = point;
         self.iteration += 1;
         self.failures = 0;
         self.flat_iterations = if loss == line.base.loss { self.flat_iterations + 1 } else { 0 };
-        self.leave(Base { loss, gradient, gradient_norm }, lesson.pair);
+        self.leave(found.base, lesson.pair);
         Some(Accepted {
             iteration: self.iteration,
             loss,
@@ -339,6 +435,12 @@ impl<T: Scalar> Line<T> {
         loss.is_finite() && loss <= self.base.loss + expected
     }
 
+    /// The same on the shared part of the sample, whose own gradient may point elsewhere.
+    fn passes_on(&self, (old, gradient): &(f64, Arc<[T]>), step: T, new: f64) -> bool {
+        let slope = dot(gradient, &self.direction).min(0.0);
+        new.is_finite() && new <= old + SUFFICIENT_DECREASE * step.to_f64() * slope
+    }
+
     /// The first step length halved once, twice, and so on; exact while no step is subnormal.
     fn shorter_steps(&self) -> [T; BACKTRACKS] {
         let mut step = self.first_step;
@@ -350,7 +452,10 @@ impl<T: Scalar> Line<T> {
 
     /// Whether the vectors have the right length.
     fn is_sound(&self, length: usize) -> bool {
-        self.base.gradient.len() == length && self.direction.len() == length
+        let shared = self.base.shared.as_ref();
+        self.base.gradient.len() == length
+            && self.direction.len() == length
+            && shared.is_none_or(|(_, gradient)| gradient.len() == length)
     }
 }
 
@@ -366,7 +471,9 @@ impl<T: Scalar> TryFrom<State<T>> for Lbfgs<T> {
             Phase::Trial { line, point, .. } => line.is_sound(length) && point.len() == length,
             Phase::Shorten { line } => line.is_sound(length),
         };
-        if phase_is_sound && state.memory.is_sound(length) {
+        let sample_is_sound =
+            state.sample.is_none_or(|sample| sample.overlap >= 1 && sample.overlap <= sample.units / 2);
+        if sample_is_sound && phase_is_sound && state.memory.is_sound(length) {
             Ok(Self(state))
         } else {
             Err("the optimiser's vectors differ in length")
@@ -374,6 +481,20 @@ impl<T: Scalar> TryFrom<State<T>> for Lbfgs<T> {
     }
 }
 
-fn gradient_at<T: Scalar>(point: &Arc<[T]>) -> Ask<T> {
-    Ask::Gradient { point: Arc::clone(point), batch: Batch::Full, mask_epoch: MASK_EPOCH }
+/// Mean loss and gradient of segments of so many units each.
+fn mean_of<T: Scalar>(segments: &[(f64, Arc<[T]>)], units: &[f64]) -> (f64, Arc<[T]>) {
+    let all: f64 = units.iter().sum();
+    let shares = || units.iter().map(|units| units / all);
+    let loss = shares().zip(segments).map(|(share, (loss, _))| share * loss).sum();
+    let element = |index: usize| {
+        let parts = shares().zip(segments).map(|(share, (_, gradient))| share * gradient[index].to_f64());
+        T::from_f64(parts.sum())
+    };
+    (loss, (0..segments[0].1.len()).map(element).collect())
+}
+
+/// `gradient`, changed by what `old` became.
+fn changed_as<T: Scalar>(gradient: &[T], old: &[T], new: &[T]) -> Vec<T> {
+    let change = new.iter().zip(old).map(|(new, old)| new.to_f64() - old.to_f64());
+    gradient.iter().zip(change).map(|(gradient, change)| T::from_f64(gradient.to_f64() + change)).collect()
 }

@@ -20,7 +20,7 @@ use thiserror::Error;
 
 pub use auto::Auto;
 pub use averaged::{Averaged, AveragedSettings, Outer};
-pub use lbfgs::{BACKTRACKS, Lbfgs, Settings};
+pub use lbfgs::{BACKTRACKS, Lbfgs, Sample, Settings};
 pub use learning_rate::{LearningRate, Schedule};
 pub use stochastic::{Rule, Stochastic, StochasticSettings};
 pub use vectors::Scalar;
@@ -32,7 +32,7 @@ pub enum Optimiser {
     Auto(Auto),
     /// Averaged local steps, with what the outer step makes of them.
     Averaged(Averaged),
-    /// Limited-memory BFGS on the full batch.
+    /// Limited-memory BFGS on the full batch or on samples.
     Lbfgs(Lbfgs<f32>),
     /// SGD and what was made of it, one gradient a round.
     Stochastic(Stochastic),
