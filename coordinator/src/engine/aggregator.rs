@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn one_minibatch_moves_running_statistics_a_little_and_many_replace_them() {
-        let sum = |minibatches: i64| [minibatches * 3 << 10];
+        let sum = |minibatches: i64| [(minibatches * 3) << 10];
         assert_eq!(*mix_statistics(&[1.0], &sum(1), 10, 1), [1.2]);
         assert_eq!(*mix_statistics(&[1.0], &sum(2), 10, 2), [(0.81 + 0.19f64 * 3.0) as f32]);
         assert_eq!(*mix_statistics(&[1.0], &sum(1000), 10, 1000), [3.0]);
