@@ -12,7 +12,7 @@ pub(super) unsafe fn run<T: Task>(fused: bool, task: T) -> T::Output {
     unsafe { if fused { task.run::<Lanes<true>>() } else { task.run::<Lanes<false>>() } }
 }
 
-const LANES: usize = 8;
+const LANES: usize = if cfg!(target_arch = "wasm32") { 4 } else { 8 };
 
 struct Lanes<const FUSED: bool>;
 

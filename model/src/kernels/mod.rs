@@ -17,6 +17,7 @@
     reason = "vector instructions work on raw pointers and need run-time checks of the processor"
 )]
 
+mod convolution;
 mod lanes;
 mod product;
 mod roof;
@@ -29,6 +30,8 @@ mod wasm;
 mod x86;
 
 use crate::arithmetic::Arithmetic;
+pub(crate) use convolution::{CHANNELS, COLUMNS, Grid};
+use convolution::{Correlation, WindowProduct};
 use product::{Operands, Product};
 use roof::MultiplyAdds;
 use rows::AddScaled;
@@ -65,6 +68,8 @@ pub(crate) struct Workspace {
     result: Vec<f32>,
     /// Columns of B, where they are laid side by side first.
     packed: Vec<f32>,
+    /// Where taps begin in an image.
+    pub(crate) offsets: Vec<usize>,
 }
 
 /// What becomes of the sums of a product.
@@ -160,7 +165,7 @@ impl Kernel {
         if ending == Ending::Replace {
             c.fill(0.0);
         }
-        let Workspace { transposed, result, packed } = workspace;
+        let Workspace { transposed, result, packed, .. } = workspace;
         if b.column_step == 1 {
             return self.run_product(a, b, ending, packed, c);
         }
@@ -171,7 +176,7 @@ impl Kernel {
             let b = Matrix { data: transposed, rows: k, columns: n, row_step: n, column_step: 1 };
             return self.run_product(a, b, ending, packed, c);
         }
-        let width = m.next_multiple_of(COLUMNS);
+        let width = m.next_multiple_of(RESULT_COLUMNS);
         transpose(a.transposed(), width, transposed);
         let a_transposed =
             Matrix { data: transposed, rows: k, columns: width, row_step: width, column_step: 1 };
@@ -226,6 +231,56 @@ impl Kernel {
         let (b_data, c) = (b.data.as_ptr(), c.as_mut_ptr());
         // SAFETY: asserted above.
         unsafe { self.run(SparseProduct { a, n: b.columns, b: b_data, c, factor, in_place }) }
+    }
+
+    /// C = b + A B, where row p of B is `image` from `offsets[p]` on. C is row-major with as many rows as there are
+    /// `starts`, which are b, and its number of columns is a multiple of [`COLUMNS`]; A is row-major. The steps of an
+    /// element are those of a product.
+    ///
+    /// # Panics
+    /// If the shapes do not fit, or the image ends too early.
+    pub(crate) fn correlation(
+        self,
+        a: &[f32],
+        offsets: &[usize],
+        image: &[f32],
+        starts: &[f32],
+        c: &mut [f32],
+    ) {
+        let m = starts.len();
+        assert!(
+            m > 0 && c.len().is_multiple_of(m) && a.len() == m * offsets.len(),
+            "the sizes of a correlation"
+        );
+        let n = c.len() / m;
+        assert!(n.is_multiple_of(COLUMNS), "the columns of a correlation");
+        let furthest = offsets.iter().copied().max().unwrap_or(0);
+        assert!(image.len() >= n && image.len() - n >= furthest, "the image of a correlation");
+        let (a, image, starts, c) = (a.as_ptr(), image.as_ptr(), starts.as_ptr(), c.as_mut_ptr());
+        // SAFETY: asserted above.
+        unsafe { self.run(Correlation { m, n, a, offsets, image, starts, c }) }
+    }
+
+    /// C += A B, where row i of A is `image` from `offsets[i]` on, an element for each window. B and C are row-major of
+    /// `n` columns, a multiple of [`CHANNELS`].
+    ///
+    /// # Panics
+    /// If the shapes do not fit, or the image ends too early.
+    pub(crate) fn window_product(
+        self,
+        offsets: &[usize],
+        image: &[f32],
+        windows: Grid,
+        (b, n): (&[f32], usize),
+        c: &mut [f32],
+    ) {
+        assert!(n.is_multiple_of(CHANNELS), "the columns of a product over windows");
+        assert!(b.len() == windows.windows() * n && c.len() == offsets.len() * n, "the sizes of a product");
+        let furthest = offsets.iter().copied().max().unwrap_or(0);
+        assert!(furthest + windows.last() < image.len(), "the image of a product over windows");
+        let (image, b, c) = (image.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+        // SAFETY: asserted above.
+        unsafe { self.run(WindowProduct { n, offsets, image, windows, b, c }) }
     }
 
     /// `sum += factor * vector`, each element one step of the kernel's arithmetic.
@@ -304,7 +359,7 @@ fn best_path(_: Arithmetic) -> Path {
 }
 
 /// Where C is computed as its transpose, its rows get a whole number of so many columns.
-const COLUMNS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 8 };
+const RESULT_COLUMNS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 8 };
 
 /// Whether no element is infinite or not a number.
 pub(crate) fn all_finite(values: &[f32]) -> bool {

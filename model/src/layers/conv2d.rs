@@ -1,17 +1,20 @@
-//! Convolution of images, `y = activation(conv(x, W) + b)`, as a matrix product with the unfolded image.
+//! Convolution of images, `y = activation(conv(x, W) + b)`.
 //!
 //! Shapes, all row-major: x `[examples, channels_in, height, width]`, W `[channels, channels_in / groups, size, size]`,
 //! b `[channels]`, y `[examples, channels, rows of windows, columns of windows]`. With groups, the channels of x and of y
 //! fall into that many equal parts in order, and each part of y sees only its part of x.
 //!
-//! An example's x is unfolded into a matrix of `[taps, windows]`: a tap is a place within a window (channel, row, column, in
-//! this order), and padding is 0. Then Y = W X + b, dW = dY X^T, dX = W^T dY, and dX is folded back.
+//! With X the matrix `[taps, windows]` that unfolding an example's x would give, where a tap is a place within a window
+//! (channel, row, column, in this order) and padding is 0: Y = W X + b and dW = dY X^T. The derivative by x is itself a
+//! convolution, of dY (with padding, and zeros between windows that are further apart than one place) with W turned by
+//! half a turn. The kernels take the padded image in the place of X; only windows that are not side by side are unfolded
+//! on the way forward.
 
 use std::ops::Range;
 
-use super::window::Windows;
+use super::window::{Axis, Windows};
 use super::{Means, Seen, sum};
-use crate::kernels::{Ending, Matrix};
+use crate::kernels::{CHANNELS, COLUMNS, Ending, Grid, Matrix};
 use crate::spec::Activation;
 
 /// A convolution and where its parameters lie in the flat vector.
@@ -31,6 +34,44 @@ pub(crate) struct Conv2d {
 impl Conv2d {
     /// Writes y to `outputs`: each sum starts from the bias and goes over increasing taps.
     pub(crate) fn forward(&self, means: &mut Means<'_>, inputs: &[f32], outputs: &mut [f32]) {
+        if self.windows.rows.stride == 1 && self.windows.columns.stride == 1 {
+            self.forward_side_by_side(means, inputs, outputs);
+        } else {
+            self.forward_unfolded(means, inputs, outputs);
+        }
+        self.activation.forward(outputs);
+    }
+
+    fn forward_side_by_side(&self, means: &mut Means<'_>, inputs: &[f32], outputs: &mut [f32]) {
+        let Windows { rows, columns } = self.windows;
+        let channels = self.channels / self.groups;
+        let weights = &means.weights[self.weight.clone()];
+        let bias = &means.weights[self.bias.clone()];
+        let padded = self.padded(COLUMNS);
+        let n = padded.columns_of_windows(rows.count, columns.count);
+        let mut offsets = std::mem::take(&mut means.workspace.offsets);
+        padded.offsets(self.channels_in / self.groups, self.windows, &mut offsets);
+        means.make_room(padded.values + channels * n);
+        let (padded_image, result) = means.buffer.split_at_mut(padded.values);
+        padded_image.fill(0.0);
+        let result = &mut result[..channels * n];
+        let images = inputs.chunks_exact(self.image_of_group());
+        for (i, (image, outputs)) in
+            images.zip(outputs.chunks_exact_mut(channels * self.windows.count())).enumerate()
+        {
+            let group = i % self.groups;
+            let bias = &bias[group * channels..(group + 1) * channels];
+            padded.fill(self.windows, image, padded_image);
+            means.kernel.correlation(self.of_group(weights, group), &offsets, padded_image, bias, result);
+            let lines = result.chunks_exact(n).flat_map(|row| row.chunks(padded.width).take(rows.count));
+            for (outputs, line) in outputs.chunks_exact_mut(columns.count).zip(lines) {
+                outputs.copy_from_slice(&line[..columns.count]);
+            }
+        }
+        means.workspace.offsets = offsets;
+    }
+
+    fn forward_unfolded(&self, means: &mut Means<'_>, inputs: &[f32], outputs: &mut [f32]) {
         let (taps, count) = (self.taps(), self.windows.count());
         let channels = self.channels / self.groups;
         let weights = &means.weights[self.weight.clone()];
@@ -53,52 +94,125 @@ impl Conv2d {
                 outputs,
             );
         }
-        self.activation.forward(outputs);
     }
 
     /// The derivatives by W, b and x, as [`Step::backward`](super::Step::backward) asks. Within an example, a weight's
     /// derivative goes over increasing windows; a bias's goes into eight running sums in turn, which are then added in
-    /// order; an input's is the sum over increasing taps.
+    /// order; an input's goes over increasing channels of y, and in each over increasing windows.
     pub(crate) fn backward(
         &self,
         means: &mut Means<'_>,
         seen: Seen<'_>,
         delta: &mut [f32],
         gradient: &mut [f32],
-        mut input_delta: Option<&mut [f32]>,
+        input_delta: Option<&mut [f32]>,
     ) {
         self.activation.backward(seen.outputs, delta);
+        let bias = &mut gradient[self.bias.clone()];
+        for (i, delta) in delta.chunks_exact(self.windows.count()).enumerate() {
+            bias[i % self.channels] += sum(delta);
+        }
+        self.add_weight_gradient(means, seen.inputs, delta, &mut gradient[self.weight.clone()]);
+        if let Some(input_delta) = input_delta {
+            self.input_delta(means, delta, input_delta);
+        }
+    }
+
+    /// dW is computed as its transpose, so that vectors lie along the channels of y.
+    fn add_weight_gradient(
+        &self,
+        means: &mut Means<'_>,
+        inputs: &[f32],
+        delta: &[f32],
+        gradient: &mut [f32],
+    ) {
+        let Windows { rows, columns } = self.windows;
         let (taps, count) = (self.taps(), self.windows.count());
         let channels = self.channels / self.groups;
-        let weights = &means.weights[self.weight.clone()];
-        means.make_room(taps * count);
-        let unfolded = &mut means.buffer[..taps * count];
-        let image_values = self.image_of_group();
-        let images = seen.inputs.chunks_exact(image_values);
+        let width = channels.next_multiple_of(CHANNELS);
+        let padded = self.padded(0);
+        let grid = Grid {
+            rows: rows.count,
+            columns: columns.count,
+            row_step: rows.stride * padded.width,
+            column_step: columns.stride,
+        };
+        let mut offsets = std::mem::take(&mut means.workspace.offsets);
+        padded.offsets(self.channels_in / self.groups, self.windows, &mut offsets);
+        means.make_room(padded.values + count * width + self.groups * taps * width);
+        let (padded_image, rest) = means.buffer.split_at_mut(padded.values);
+        let (delta_transposed, rest) = rest.split_at_mut(count * width);
+        let transposed = &mut rest[..self.groups * taps * width];
+        padded_image.fill(0.0);
+        delta_transposed.fill(0.0);
+        transposed.fill(0.0);
+        let of_groups = || gradient_rows(self.groups, channels, taps);
+        for (group, channel, row) in of_groups() {
+            let column = transposed[group * taps * width + channel..].iter_mut().step_by(width);
+            column.zip(&gradient[row]).for_each(|(to, from)| *to = *from);
+        }
+        let images = inputs.chunks_exact(self.image_of_group());
         for (i, (image, delta)) in images.zip(delta.chunks_exact(channels * count)).enumerate() {
-            let group = i % self.groups;
-            let bias = &mut gradient[self.bias.clone()][group * channels..(group + 1) * channels];
-            for (bias, row) in bias.iter_mut().zip(delta.chunks_exact(count)) {
-                *bias += sum(row);
+            let transposed = &mut transposed[i % self.groups * taps * width..][..taps * width];
+            padded.fill(self.windows, image, padded_image);
+            for (channel, delta) in delta.chunks_exact(count).enumerate() {
+                let column = delta_transposed[channel..].iter_mut().step_by(width);
+                column.zip(delta).for_each(|(to, from)| *to = *from);
             }
-            let delta = Matrix::new(delta, channels, count);
-            self.unfold_by_window(image, unfolded);
-            let weight_gradient = &mut gradient[self.weight.clone()];
-            let size = channels * taps;
-            means.kernel.product(
-                means.workspace,
-                delta,
-                Matrix::new(unfolded, count, taps),
-                Ending::Add,
-                &mut weight_gradient[group * size..(group + 1) * size],
-            );
-            if let Some(input_delta) = &mut input_delta {
-                unfolded.fill(0.0);
-                let weight = Matrix::new(self.of_group(weights, group), channels, taps).transposed();
-                means.kernel.product(means.workspace, weight, delta, Ending::Add, unfolded);
-                self.fold(unfolded, &mut input_delta[i * image_values..(i + 1) * image_values]);
+            means.kernel.window_product(&offsets, padded_image, grid, (delta_transposed, width), transposed);
+        }
+        for (group, channel, row) in of_groups() {
+            let column = transposed[group * taps * width + channel..].iter().step_by(width);
+            gradient[row].iter_mut().zip(column).for_each(|(to, from)| *to = *from);
+        }
+        means.workspace.offsets = offsets;
+    }
+
+    fn input_delta(&self, means: &mut Means<'_>, delta: &[f32], input_delta: &mut [f32]) {
+        let Windows { rows, columns } = self.windows;
+        let (channels, channels_in) = (self.channels / self.groups, self.channels_in / self.groups);
+        // The windows are the image now, and every place of the image is a window over them.
+        let turned = Windows { rows: rows.turned(), columns: columns.turned() };
+        let padded = Padded::new(turned, channels, COLUMNS);
+        let n = padded.columns_of_windows(rows.length, columns.length);
+        let size = self.windows.size();
+        let steps = channels * size;
+        let mut offsets = std::mem::take(&mut means.workspace.offsets);
+        padded.offsets(channels, turned, &mut offsets);
+        let weights = &means.weights[self.weight.clone()];
+        means.buffer.clear();
+        means.make_room(padded.values + channels_in * (n + 1) + self.channels_in * steps);
+        let (padded_delta, rest) = means.buffer.split_at_mut(padded.values);
+        let (result, rest) = rest.split_at_mut(channels_in * n);
+        let (zeros, weights_turned) = rest.split_at_mut(channels_in);
+        for group in 0..self.groups {
+            let weights = self.of_group(weights, group).chunks_exact(size);
+            for (i, kernel) in weights.enumerate() {
+                let (channel, channel_in) = (i / channels_in, i % channels_in);
+                let to = ((group * channels_in + channel_in) * channels + channel) * size;
+                weights_turned[to..to + size]
+                    .iter_mut()
+                    .zip(kernel.iter().rev())
+                    .for_each(|(to, from)| *to = *from);
             }
         }
+        let images = input_delta.chunks_exact_mut(self.image_of_group());
+        for (i, (image, delta)) in images.zip(delta.chunks_exact(channels * self.windows.count())).enumerate()
+        {
+            padded.spread(self.windows, delta, padded_delta);
+            let weights = &weights_turned[i % self.groups * channels_in * steps..][..channels_in * steps];
+            means.kernel.correlation(weights, &offsets, padded_delta, zeros, result);
+            let lines = result.chunks_exact(n).flat_map(|row| row.chunks(padded.width).take(rows.length));
+            for (image, line) in image.chunks_exact_mut(columns.length).zip(lines) {
+                image.copy_from_slice(&line[..columns.length]);
+            }
+        }
+        means.workspace.offsets = offsets;
+    }
+
+    /// How an example of one group lies with its padding, and so many elements more.
+    fn padded(&self, more: usize) -> Padded {
+        Padded::new(self.windows, self.channels_in / self.groups, more)
     }
 
     /// How many inputs each sum has.
@@ -149,54 +263,101 @@ impl Conv2d {
         }
     }
 
-    /// Unfolds one group's part of an example to `[windows, taps]`.
-    fn unfold_by_window(&self, image: &[f32], unfolded: &mut [f32]) {
-        let Windows { rows, columns } = self.windows;
-        let mut lines = unfolded.chunks_exact_mut(columns.size);
-        for i in 0..rows.count {
-            for j in 0..columns.count {
-                let inside = columns.places_inside(j);
-                for channel in image.chunks_exact(self.windows.places()) {
-                    for row_tap in 0..rows.size {
-                        let line = lines.next().expect("a line for each window, channel and row of taps");
-                        let Some(row) = rows.place(i, row_tap).filter(|_| !inside.is_empty()) else {
-                            line.fill(0.0);
-                            continue;
-                        };
-                        let first = row * columns.length + j * columns.stride + inside.start - columns.before;
-                        line[..inside.start].fill(0.0);
-                        line[inside.end..].fill(0.0);
-                        line[inside.clone()].copy_from_slice(&channel[first..first + inside.len()]);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Adds up what belongs to the same place of the image: the transpose of [`Conv2d::unfold_by_tap`].
-    fn fold(&self, unfolded: &[f32], image: &mut [f32]) {
-        let Windows { rows, columns } = self.windows;
-        image.fill(0.0);
-        let mut lines = unfolded.chunks_exact(columns.count);
-        for channel in image.chunks_exact_mut(self.windows.places()) {
-            for (row_tap, column_tap) in self.taps_of_channel() {
-                let inside = columns.windows_inside(column_tap);
-                for i in 0..rows.count {
-                    let line = &lines.next().expect("a line for each tap and row of windows")[inside.clone()];
-                    let Some(row) = rows.place(i, row_tap).filter(|_| !inside.is_empty()) else { continue };
-                    let first =
-                        row * columns.length + inside.start * columns.stride + column_tap - columns.before;
-                    for (pixel, value) in channel[first..].iter_mut().step_by(columns.stride).zip(line) {
-                        *pixel += value;
-                    }
-                }
-            }
-        }
-    }
-
     /// The (row, column) of each tap of one channel, in order.
     fn taps_of_channel(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let Windows { rows, columns } = self.windows;
         (0..rows.size).flat_map(move |row| (0..columns.size).map(move |column| (row, column)))
+    }
+}
+
+/// The rows of the weights' gradient: group, channel within it, and where the row lies.
+fn gradient_rows(
+    groups: usize,
+    channels: usize,
+    taps: usize,
+) -> impl Iterator<Item = (usize, usize, Range<usize>)> {
+    (0..groups * channels).map(move |row| (row / channels, row % channels, row * taps..(row + 1) * taps))
+}
+
+/// An image with its padding: only what windows cover.
+#[derive(Clone, Copy, Debug)]
+struct Padded {
+    width: usize,
+    /// Values of a channel.
+    channel: usize,
+    /// Values of all channels, and some more, so that whole vectors can be read at the end.
+    values: usize,
+}
+
+impl Padded {
+    fn new(windows: Windows, channels: usize, more: usize) -> Padded {
+        let width = windows.columns.covered();
+        let channel = windows.rows.covered() * width;
+        Padded { width, channel, values: channels * channel + more }
+    }
+
+    /// How many elements in a row, the padding at the ends of lines among them, are computed for windows side by side.
+    fn columns_of_windows(&self, rows: usize, columns: usize) -> usize {
+        ((rows - 1) * self.width + columns).next_multiple_of(COLUMNS)
+    }
+
+    /// Where the first window has its taps.
+    fn offsets(&self, channels: usize, windows: Windows, offsets: &mut Vec<usize>) {
+        offsets.clear();
+        for channel in 0..channels {
+            for row in 0..windows.rows.size {
+                let line = channel * self.channel + row * self.width;
+                offsets.extend(line..line + windows.columns.size);
+            }
+        }
+    }
+
+    /// Writes an image's values to their places. The padding is left as it is.
+    fn fill(&self, windows: Windows, image: &[f32], padded: &mut [f32]) {
+        let Windows { rows, columns } = windows;
+        let lines = rows.length.min(rows.covered().saturating_sub(rows.before));
+        let length = columns.length.min(columns.covered().saturating_sub(columns.before));
+        let channels = image.chunks_exact(windows.places()).zip(padded.chunks_exact_mut(self.channel));
+        for (image, padded) in channels {
+            let padded = padded.chunks_exact_mut(self.width).skip(rows.before);
+            for (line, padded) in image.chunks_exact(columns.length).take(lines).zip(padded) {
+                padded[columns.before..columns.before + length].copy_from_slice(&line[..length]);
+            }
+        }
+    }
+
+    /// Writes the derivatives by the windows' values to where those windows are that cover a place with their last tap,
+    /// seen from that place. All else is left as it is.
+    fn spread(&self, windows: Windows, delta: &[f32], padded: &mut [f32]) {
+        let Windows { rows, columns } = windows;
+        let channels = delta.chunks_exact(windows.count()).zip(padded.chunks_exact_mut(self.channel));
+        for (delta, padded) in channels {
+            for (i, line) in delta.chunks_exact(columns.count).enumerate() {
+                // Padding is less than a window, or some windows would cover nothing else.
+                let row = i * rows.stride + rows.size - 1 - rows.before;
+                let start = columns.size - 1 - columns.before;
+                let Some(padded) = padded.get_mut(row * self.width + start..(row + 1) * self.width) else {
+                    break;
+                };
+                if columns.stride == 1 {
+                    let length = line.len().min(padded.len());
+                    padded[..length].copy_from_slice(&line[..length]);
+                } else {
+                    padded.iter_mut().step_by(columns.stride).zip(line).for_each(|(to, from)| *to = *from);
+                }
+            }
+        }
+    }
+}
+
+impl Axis {
+    /// How many places the windows cover, padding included.
+    fn covered(&self) -> usize {
+        (self.count - 1) * self.stride + self.size
+    }
+
+    /// The axis on which the windows are places and the places are windows over them.
+    fn turned(&self) -> Axis {
+        Axis { length: self.count, size: self.size, stride: 1, before: 0, count: self.length }
     }
 }

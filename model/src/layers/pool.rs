@@ -4,7 +4,7 @@
 //! windows]`. There is no padding; places that no whole window covers are left out.
 
 use super::Seen;
-use super::window::Windows;
+use super::window::{Axis, Windows};
 
 /// A pooling layer.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,9 @@ pub(crate) enum PoolKind {
 impl Pool {
     /// Writes y to `outputs`.
     pub(crate) fn forward(&self, inputs: &[f32], outputs: &mut [f32]) {
+        if self.is_largest_of_four() {
+            return self.each_four(inputs, |values, window| outputs[window] = largest(values).1);
+        }
         let number = self.windows.size() as f32;
         self.each_window(inputs.len(), |window, first| {
             outputs[window] = match self.kind {
@@ -38,6 +41,13 @@ impl Pool {
     /// divided evenly. Where windows overlap, it is the sum over increasing windows.
     pub(crate) fn backward(&self, seen: Seen<'_>, delta: &[f32], input_delta: &mut [f32]) {
         input_delta.fill(0.0);
+        if self.is_largest_of_four() {
+            let length = self.windows.columns.length;
+            return self.each_four_at(seen.inputs, |values, window, first| {
+                let (place, _) = largest(values);
+                input_delta[first + place / 2 * length + place % 2] = delta[window] + 0.0;
+            });
+        }
         let number = self.windows.size() as f32;
         self.each_window(seen.inputs.len(), |window, first| match self.kind {
             PoolKind::Largest => input_delta[self.place_of_largest(seen.inputs, first)] += delta[window],
@@ -46,6 +56,35 @@ impl Pool {
                 self.places(first).for_each(|place| input_delta[place] += share);
             }
         });
+    }
+
+    /// Whether windows are squares of four beside each other, as they most often are.
+    fn is_largest_of_four(&self) -> bool {
+        let Windows { rows, columns } = self.windows;
+        let halves = |axis: Axis| axis.size == 2 && axis.stride == 2;
+        self.kind == PoolKind::Largest && halves(rows) && halves(columns)
+    }
+
+    fn each_four(&self, inputs: &[f32], mut visit: impl FnMut([f32; 4], usize)) {
+        self.each_four_at(inputs, |values, window, _| visit(values, window));
+    }
+
+    /// Calls `visit` with the values of each window, row after row, its index and that of its first place.
+    #[inline(always)]
+    fn each_four_at(&self, inputs: &[f32], mut visit: impl FnMut([f32; 4], usize, usize)) {
+        let Windows { rows, columns } = self.windows;
+        let mut window = 0;
+        for (channel, inputs) in inputs.chunks_exact(self.windows.places()).enumerate() {
+            for (i, lines) in inputs.chunks_exact(2 * columns.length).take(rows.count).enumerate() {
+                let (upper, lower) = lines.split_at(columns.length);
+                let first = channel * self.windows.places() + i * 2 * columns.length;
+                let pairs = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
+                for (j, (upper, lower)) in pairs.enumerate() {
+                    visit([upper[0], upper[1], lower[0], lower[1]], window, first + 2 * j);
+                    window += 1;
+                }
+            }
+        }
     }
 
     /// Calls `visit` with the index of each window and of its first place, over all channels of all examples.
@@ -75,4 +114,15 @@ impl Pool {
             if value > largest || (value.is_nan() && !largest.is_nan()) { place } else { best }
         })
     }
+}
+
+/// Where the largest of the values is, or the first NaN, and which it is.
+#[inline(always)]
+fn largest(values: [f32; 4]) -> (usize, f32) {
+    let (mut place, mut largest) = (0, values[0]);
+    for (i, &value) in values.iter().enumerate().skip(1) {
+        let larger = value > largest || (value.is_nan() && !largest.is_nan());
+        (place, largest) = if larger { (i, value) } else { (place, largest) };
+    }
+    (place, largest)
 }

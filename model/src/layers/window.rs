@@ -34,13 +34,6 @@ impl Axis {
         let end = (self.length + self.before).saturating_sub(k).div_ceil(self.stride).min(self.count);
         first.min(end)..end
     }
-
-    /// The places of window `i` that are not padding. They are consecutive.
-    pub(crate) fn places_inside(&self, i: usize) -> std::ops::Range<usize> {
-        let first = self.before.saturating_sub(i * self.stride).min(self.size);
-        let end = (self.length + self.before).saturating_sub(i * self.stride).min(self.size);
-        first.min(end)..end
-    }
 }
 
 impl Windows {
