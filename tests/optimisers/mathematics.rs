@@ -32,8 +32,8 @@ fn assert_gradient(problem: Problem, point: &[f64]) {
     }
 }
 
-/// Longer than a few chunks of the sums and not a multiple of anything.
-const LONG: usize = 3 * 4096 + 1237;
+/// Longer than two blocks of the sums and not a multiple of anything.
+const LONG: usize = 2 * 65_536 + 1237;
 
 #[test]
 fn directions_are_those_of_the_two_loop_recursion() {

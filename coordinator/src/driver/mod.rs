@@ -37,6 +37,9 @@ const PICTURE_EVERY: Duration = Duration::from_millis(500);
 /// Orders to the driver that may wait; there are only a few kinds and few of each.
 const ORDERS_MAX: usize = 8;
 
+/// Most threads for the optimiser's arithmetic on long vectors. A few use up the memory's bandwidth.
+const VECTOR_THREADS_MAX: usize = 8;
+
 /// What a checkpoint holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -127,6 +130,7 @@ pub struct Setup {
 /// # Errors
 /// When the system gives no more threads.
 pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
+    prepare_vector_threads();
     let (orders_sender, orders) = mpsc::channel(ORDERS_MAX);
     let (round_sender, round) = watch::channel(None);
     let (sessions, inbox) = DriverHandle::new(round);
@@ -161,6 +165,17 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
     };
     let thread = std::thread::Builder::new().name("engine".into()).spawn(move || driver.run())?;
     Ok(Running { sessions, orders: orders_sender, status, outcome, thread })
+}
+
+/// Names and counts the threads that the optimiser's arithmetic finds. Their number has no influence
+/// on what it computes.
+fn prepare_vector_threads() {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(cores.min(VECTOR_THREADS_MAX))
+        .thread_name(|index| format!("vectors {index}"));
+    // It fails where the process has such threads already, and those serve as well.
+    let _ = pool.build_global();
 }
 
 struct Driver {

@@ -24,6 +24,7 @@ mod roof;
 mod rows;
 mod simd;
 mod sparse;
+mod vectorise;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 #[cfg(target_arch = "x86_64")]
@@ -38,6 +39,7 @@ use rows::AddScaled;
 use simd::Task;
 pub(crate) use sparse::Lists;
 use sparse::SparseProduct;
+pub use vectorise::{Vectorised, vectorise};
 
 /// How to compute a product: an arithmetic and a set of instructions that this machine is known to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,18 @@
 //! The vector arithmetic of the optimisers, with one fixed order of operations.
 //!
-//! Products are summed in f64. A vector is cut into chunks of [`CHUNK`] elements; inside a chunk
-//! element i goes to lane i mod [`LANES`], lanes are added in order, then chunks are added in
-//! order. The chunks can therefore be computed by any number of threads without changing one bit.
+//! Products are summed in f64. A vector is cut into blocks of [`BLOCK`] elements; inside a block
+//! element i goes to lane i mod [`LANES`], each lane adds up its elements in order, then the lanes
+//! are added in order, then the blocks. That tree depends on the vectors' length alone. Blocks are
+//! computed by rayon's threads, each block by one of them, and their sums are put in the blocks'
+//! order before anybody adds them: how many threads there are and who takes which block cannot
+//! change one bit.
 
 use std::fmt::Debug;
 use std::ops::{Add, Mul, Neg, Sub};
 use std::sync::Arc;
 
+use model::{Vectorised, vectorise};
+use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -58,16 +63,19 @@ impl Scalar for f64 {
     }
 }
 
-/// Elements whose products are summed together before they join the total.
-pub(super) const CHUNK: usize = 4096;
+/// Elements that one thread takes at a time. A vector of one block never leaves its own thread:
+/// waking another one would take as long.
+pub(super) const BLOCK: usize = 65_536;
 
-/// Independent running sums inside a chunk; enough to fill the vector units.
-const LANES: usize = 8;
+/// Independent running sums inside a block; enough to fill the vector units.
+pub(super) const LANES: usize = 8;
+
+/// One element for each lane.
+pub(super) type Lanes = [f64; LANES];
 
 /// Inner product.
 pub(super) fn dot<T: Scalar>(a: &[T], b: &[T]) -> f64 {
-    let chunks = a.chunks(CHUNK).zip(b.chunks(CHUNK));
-    chunks.fold(0.0, |sum, (a, b)| sum + chunk_products([a], [b])[0][0])
+    each_block(a.chunks(BLOCK).zip(b.chunks(BLOCK)), |(a, b)| vectorise(Dot { a, b })).into_iter().sum()
 }
 
 /// Euclidean norm.
@@ -75,38 +83,22 @@ pub(super) fn norm<T: Scalar>(a: &[T]) -> f64 {
     dot(a, a).sqrt()
 }
 
-/// All inner products of `left` with `right`, for slices of at most one chunk and equal lengths.
-pub(super) fn chunk_products<T: Scalar, const A: usize, const B: usize>(
-    left: [&[T]; A],
-    right: [&[T]; B],
-) -> [[f64; B]; A] {
-    let length = left[0].len();
-    let mut lanes = [[[0.0f64; LANES]; B]; A];
-    let whole = length - length % LANES;
-    for start in (0..whole).step_by(LANES) {
-        let left = left.map(|x| load(&x[start..start + LANES]));
-        let right = right.map(|x| load(&x[start..start + LANES]));
-        for (lanes, left) in lanes.iter_mut().zip(&left) {
-            for (lanes, right) in lanes.iter_mut().zip(&right) {
-                for lane in 0..LANES {
-                    lanes[lane] += left[lane] * right[lane];
-                }
-            }
-        }
+/// What `work` makes of every block, in the blocks' order.
+pub(super) fn each_block<B: Send, R: Send>(
+    blocks: impl Iterator<Item = B>,
+    work: impl Fn(B) -> R + Send + Sync,
+) -> Vec<R> {
+    let blocks: Vec<B> = blocks.collect();
+    if blocks.len() > 1 {
+        blocks.into_par_iter().map(work).collect()
+    } else {
+        blocks.into_iter().map(work).collect()
     }
-    for index in whole..length {
-        for (lanes, left) in lanes.iter_mut().zip(&left) {
-            for (lanes, right) in lanes.iter_mut().zip(&right) {
-                lanes[index - whole] += left[index].to_f64() * right[index].to_f64();
-            }
-        }
-    }
-    lanes.map(|row| row.map(|lanes| lanes.iter().fold(0.0, |sum, lane| sum + lane)))
 }
 
-/// Chunk number `index` of a vector; the last one may be shorter.
-pub(super) fn chunk<T>(vector: &[T], index: usize) -> &[T] {
-    &vector[index * CHUNK..vector.len().min((index + 1) * CHUNK)]
+/// Block number `index` of a vector; the last one may be shorter.
+pub(super) fn block<T>(vector: &[T], index: usize) -> &[T] {
+    &vector[index * BLOCK..vector.len().min((index + 1) * BLOCK)]
 }
 
 /// A vector of zeros that its maker can still write to, through `Arc::get_mut`.
@@ -119,6 +111,95 @@ pub(super) fn fill<T>(vector: &mut Arc<[T]>) -> &mut [T] {
     Arc::get_mut(vector).expect("a vector is shared only once it is filled")
 }
 
-fn load<T: Scalar>(values: &[T]) -> [f64; LANES] {
-    std::array::from_fn(|lane| values[lane].to_f64())
+/// Vectors to be written over once nobody else holds them. Fresh memory costs a pass of its own:
+/// the operating system hands it out page by page, each filled with zeros.
+#[derive(Debug)]
+pub(super) struct Spare<T>(Vec<Arc<[T]>>);
+
+impl<T> Default for Spare<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Clone for Spare<T> {
+    /// Without the vectors: what two hold, neither can write to.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl<T: Scalar> Spare<T> {
+    /// Vectors kept: when a direction is made, the last one may still be in use, but not the one
+    /// before.
+    const MAX: usize = 2;
+
+    /// A vector of `length` with whatever it holds, for [`fill`].
+    pub(super) fn take(&mut self, length: usize) -> Arc<[T]> {
+        let unused = |vector: &mut Arc<[T]>| vector.len() == length && Arc::get_mut(vector).is_some();
+        match self.0.iter_mut().position(unused) {
+            Some(index) => self.0.remove(index),
+            None => zeros(length),
+        }
+    }
+
+    /// Keeps `vector`, which others hold too, for later.
+    pub(super) fn keep(&mut self, vector: &Arc<[T]>) {
+        if self.0.len() == Self::MAX {
+            self.0.remove(0);
+        }
+        self.0.push(Arc::clone(vector));
+    }
+}
+
+/// The elements in groups of one for each lane, without those of the last group if it is not whole.
+#[inline(always)]
+pub(super) fn groups<T>(values: &[T]) -> &[[T; LANES]] {
+    values.as_chunks().0
+}
+
+/// The elements that [`groups`] leaves out, filled up with zeros, which add nothing to a sum.
+#[inline(always)]
+pub(super) fn last_group<T: Scalar>(values: &[T]) -> [T; LANES] {
+    let rest = values.as_chunks::<LANES>().1;
+    let mut group = [T::ZERO; LANES];
+    group[..rest.len()].copy_from_slice(rest);
+    group
+}
+
+#[inline(always)]
+pub(super) fn widen<T: Scalar>(group: &[T; LANES]) -> Lanes {
+    std::array::from_fn(|lane| group[lane].to_f64())
+}
+
+#[inline(always)]
+pub(super) fn add_products(sums: &mut Lanes, a: &Lanes, b: &Lanes) {
+    for lane in 0..LANES {
+        sums[lane] += a[lane] * b[lane];
+    }
+}
+
+/// The sum of a block from its lanes.
+pub(super) fn sum_lanes(lanes: Lanes) -> f64 {
+    lanes.into_iter().fold(0.0, |sum, lane| sum + lane)
+}
+
+/// The inner product of one block.
+struct Dot<'a, T> {
+    a: &'a [T],
+    b: &'a [T],
+}
+
+impl<T: Scalar> Vectorised for Dot<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let mut sums = [0.0; LANES];
+        for (a, b) in groups(self.a).iter().zip(groups(self.b)) {
+            add_products(&mut sums, &widen(a), &widen(b));
+        }
+        add_products(&mut sums, &widen(&last_group(self.a)), &widen(&last_group(self.b)));
+        sum_lanes(sums)
+    }
 }

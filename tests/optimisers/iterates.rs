@@ -1,0 +1,63 @@
+//! The first ten accepted points on the reference problems, as an implementation in NumPy found them:
+//! `reference_lbfgs.py` wrote `iterates.json`. It uses the two-loop recursion, so that this compares
+//! two different ways to the same mathematics.
+
+use std::collections::BTreeMap;
+
+use coordinator::engine::optimisers::{Lbfgs, Settings};
+use serde::Deserialize;
+
+use crate::problems::{
+    LogisticRegression, Problem, answer, chained_rosenbrock, rosenbrock_pairs, rosenbrock_start,
+};
+
+/// Greatest difference of an element, relative to it.
+const TOLERANCE: f64 = 1e-9;
+
+#[derive(Deserialize)]
+struct Reference {
+    iterates: Vec<Vec<f64>>,
+}
+
+#[test]
+fn ten_iterates_are_those_of_an_independent_implementation() {
+    let references: BTreeMap<String, Reference> =
+        serde_json::from_str(include_str!("iterates.json")).unwrap();
+    let regression = LogisticRegression::breast_cancer();
+    let logistic = |x: &[f64]| regression.evaluate(x);
+    let problems: [(&str, Problem, Vec<f64>); 4] = [
+        ("rosenbrock", &chained_rosenbrock, rosenbrock_start(2).to_vec()),
+        ("chained rosenbrock of ten", &chained_rosenbrock, rosenbrock_start(10).to_vec()),
+        ("fifty rosenbrock pairs", &rosenbrock_pairs, rosenbrock_start(100).to_vec()),
+        ("breast cancer logistic regression", &logistic, vec![0.0; regression.parameters()]),
+    ];
+    assert_eq!(references.len(), problems.len());
+    for (name, problem, start) in problems {
+        let expected = &references[name].iterates;
+        assert_eq!(expected.len(), 10, "{name}");
+        for (number, (point, expected)) in accepted_points(problem, start).zip(expected).enumerate() {
+            assert_eq!(point.len(), expected.len(), "{name}");
+            for (reached, expected) in point.iter().zip(expected) {
+                let miss = (reached - expected).abs();
+                assert!(
+                    miss <= TOLERANCE * expected.abs(),
+                    "{name}, iterate {}: {reached} instead of {expected}",
+                    number + 1
+                );
+            }
+        }
+    }
+}
+
+/// The points that L-BFGS with ten pairs accepts, for as long as it does not stop.
+fn accepted_points(problem: Problem<'_>, start: Vec<f64>) -> impl Iterator<Item = Vec<f64>> {
+    let mut optimiser = Lbfgs::new(start, Settings::default());
+    std::iter::from_fn(move || {
+        loop {
+            let reply = answer(problem, optimiser.ask()).expect("the optimiser goes on");
+            if optimiser.tell(reply).expect("an answer to what was asked").accepted.is_some() {
+                return Some(optimiser.weights().to_vec());
+            }
+        }
+    })
+}

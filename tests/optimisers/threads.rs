@@ -1,0 +1,38 @@
+//! The number of threads changes no bit. Only long vectors are shared among threads at all.
+
+use coordinator::engine::optimisers::{Lbfgs, Scalar, Settings};
+
+use crate::problems::{answer, quadratic};
+
+/// Five blocks, the last of them short and not a multiple of anything.
+const LONG: usize = 4 * 65_536 + 1237;
+
+/// With a memory of four, pairs are forgotten too.
+const ITERATIONS: u64 = 8;
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    fn assert_same<T: Scalar>() {
+        let alone = on_threads::<T>(1);
+        for threads in [2, 3, 7] {
+            assert!(on_threads::<T>(threads) == alone, "{threads} threads");
+        }
+    }
+    assert_same::<f32>();
+    assert_same::<f64>();
+}
+
+/// The weights after some iterations, computed by so many threads.
+fn on_threads<T: Scalar>(threads: usize) -> Vec<T> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+    pool.install(|| {
+        let problem = quadratic(2.0);
+        let start: Vec<T> = (0..LONG).map(|i| T::from_f64((i as f64 * 0.37).sin())).collect();
+        let mut optimiser = Lbfgs::new(start, Settings { memory: 4, gradient_tolerance: None });
+        while optimiser.iteration() < ITERATIONS {
+            let reply = answer(&problem, optimiser.ask()).expect("not at the minimum yet");
+            optimiser.tell(reply).expect("an answer to what was asked");
+        }
+        optimiser.weights().to_vec()
+    })
+}
