@@ -1,4 +1,4 @@
-//! How fast L-BFGS makes a direction: `cargo bench -p coordinator --bench lbfgs`.
+//! How fast L-BFGS makes a direction: `cargo bench --profile release -p coordinator --bench lbfgs`.
 //!
 //! The direction of [`Memory`] (two streaming passes) beside the textbook two-loop recursion and beside a probe of the
 //! memory's bandwidth, all in one run: the same vectors and threads, the same vector instructions, sums in f64. The
