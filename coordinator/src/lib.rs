@@ -18,5 +18,6 @@ pub mod server;
 pub mod session;
 pub mod shards;
 pub mod status;
+pub mod sweep;
 pub mod training;
 pub mod volunteer;

@@ -3,11 +3,13 @@
 //! - `misuse`: what is said, and with which exit code, when something typed is wrong.
 //! - `configuration`: files and flags together, and `run.toml` as a file like any other.
 //! - `training`: `train`, `resume`, Ctrl-C, `demo`.
+//! - `sweep`: series of trainings.
 //! - `using`: `evaluate` and `predict` with a trained model.
 //! - `shoal`: the helper that runs the binary in a folder of its own.
 
 mod configuration;
 mod misuse;
 mod shoal;
+mod sweep;
 mod training;
 mod using;

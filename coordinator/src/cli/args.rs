@@ -16,6 +16,7 @@ use crate::config::{
     ConfigFile, DataSource, Decay, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, ModelChoice, Optimizer,
     Rate, TaskKind, defaults, host_name,
 };
+use crate::sweep::{Over, Seeds, Targets};
 
 /// Trains neural networks on borrowed browser tabs.
 ///
@@ -50,6 +51,11 @@ pub enum Command {
     Train(TrainArgs),
     /// Go on with a run where it was saved
     Resume(ResumeArgs),
+    /// Run a series of trainings and compare them: tables and charts of loss and accuracy
+    ///
+    /// Every case is trained once with each seed, one run after the other, each kept in a run
+    /// directory of its own. A sweep that was interrupted goes on when it is given the same --out.
+    Sweep(SweepArgs),
     /// Lend this machine to a training elsewhere, without a browser
     Volunteer(VolunteerArgs),
     /// Measure a trained model on data with known answers
@@ -116,6 +122,52 @@ pub struct ResumeArgs {
     pub serving: ServingArgs,
     /// Print the result as one JSON object, the last line of standard output
     #[arg(long)]
+    pub json: bool,
+}
+
+/// `shoal sweep`
+#[derive(Debug, Args)]
+#[command(
+    mut_arg("seed", |arg| arg.help("The only seed, short for --seeds S,")),
+    mut_arg("listen", |arg| arg.help(
+        "Address to serve the page on, or just a port, for volunteers to help [default: any free port of this machine]"
+    )),
+)]
+pub struct SweepArgs {
+    /// A setting and the values to try, such as minibatch=5,10,32 or optimizer=lbfgs,adam: any key of
+    /// a configuration file. Quote a value that has a comma: 'model="mlp:64,32",linear'. May be
+    /// repeated, for every combination
+    #[arg(long, value_name = "KEY=V1,V2,...")]
+    pub over: Vec<Over>,
+    /// A TOML file of cases, to compare methods with several settings each: [[case]] with a name above
+    /// the settings of each; above the first, settings that all share, seeds and targets
+    #[arg(long, value_name = "FILE")]
+    pub cases: Option<PathBuf>,
+    /// How many seeds, or which: 4,7,9 [default: 3]
+    #[arg(long, value_name = "N|S1,S2,...", conflicts_with = "seed")]
+    pub seeds: Option<Seeds>,
+    /// Report when these were first reached: accuracy (of the test examples), loss (of the training
+    /// examples) or test-loss, each with values, such as accuracy=0.97,0.98 loss=0.05
+    #[arg(long, value_name = "MEASURE=V1,V2,...", num_args = 1..)]
+    pub targets: Vec<Targets>,
+    /// Take settings from a TOML file with keys named like these flags; flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The training.
+    #[command(flatten)]
+    pub training: TrainingArgs,
+    /// The serving.
+    #[command(flatten)]
+    pub serving: ServingArgs,
+    /// The directory of the sweep; what is finished there is kept [default: one in runs/, named after
+    /// the data]
+    #[arg(long, value_name = "DIR", help_heading = "Results")]
+    pub out: Option<PathBuf>,
+    /// Print the medians as one JSON object, the last line of standard output
+    #[arg(long, help_heading = "Results")]
     pub json: bool,
 }
 

@@ -32,7 +32,7 @@ const NUMBERED_MAX: u32 = 10_000;
 const RUNS: &str = "runs";
 const STOPPING: &str = "Stopping and saving; press Ctrl-C again to stop at once.";
 /// How long sockets and timers get to end after the result is there.
-const SHUTDOWN: Duration = Duration::from_secs(2);
+pub(super) const SHUTDOWN: Duration = Duration::from_secs(2);
 
 /// Where a new run is kept.
 pub(super) enum Place {
@@ -192,7 +192,7 @@ pub(super) fn network(config: &mut RunConfig, data: &Prepared) -> anyhow::Result
 }
 
 impl Place {
-    fn path(self) -> anyhow::Result<PathBuf> {
+    pub(super) fn path(self) -> anyhow::Result<PathBuf> {
         let name = match self {
             Self::Exactly(path) => return Ok(path),
             Self::Numbered(name) => file_name(&name),

@@ -18,6 +18,7 @@ mod phones;
 mod predict;
 mod resume;
 mod stop;
+mod sweep;
 mod terminal;
 mod train;
 mod trained;
@@ -33,6 +34,7 @@ use self::output::{ReaderGone, say};
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::run_directory::RunError;
+use crate::sweep::SweepError;
 
 const FAILURE: u8 = 1;
 const MISUSE: u8 = 2;
@@ -58,6 +60,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(args, bars),
         Command::Train(args) => train::run(args, bars),
         Command::Resume(args) => resume::run(args, bars),
+        Command::Sweep(args) => sweep::run(args, bars),
         Command::Volunteer(args) => volunteer::run(args, bars),
         Command::Bench(args) => bench::run(args, bars),
         Command::Evaluate(args) => evaluate::run(args),
@@ -86,6 +89,7 @@ fn is_misuse(error: &anyhow::Error) -> bool {
     };
     error.is::<Misuse>()
         || error.is::<ConfigError>()
+        || error.is::<SweepError>()
         || error.downcast_ref().is_some_and(about_flags)
         || error.downcast_ref().is_some_and(wrong_place)
 }

@@ -108,7 +108,8 @@ fn overrule(config: &mut RunConfig, args: ResumeArgs) {
     }
 }
 
-fn load_checkpoint(directory: &RunDirectory) -> anyhow::Result<Option<Checkpoint>> {
+/// The last good checkpoint of a run.
+pub(super) fn load_checkpoint(directory: &RunDirectory) -> anyhow::Result<Option<Checkpoint>> {
     let Some(loaded) = directory.load_checkpoint()? else { return Ok(None) };
     if let Some(damage) = loaded.last_was_damaged {
         say(format!("{damage}; going on from the checkpoint before it, to the same result"));

@@ -105,7 +105,16 @@ impl ConfigFile {
     /// # Errors
     /// When it cannot be read, or says what is not understood.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let mut config: Self = parse_toml(path, &read_text(path)?)?;
+        Self::from_toml(path, &read_text(path)?)
+    }
+
+    /// The settings that `text` gives. `path` is the file it comes from: errors name it, and paths in
+    /// the text are taken from the folder it is in.
+    ///
+    /// # Errors
+    /// When the text says what is not understood.
+    pub fn from_toml(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let mut config: Self = parse_toml(path, text)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let rebase = |given: &mut PathBuf| *given = folder.join(&given);
         if let Some(DataSource::Path(data)) = &mut config.data {
@@ -267,6 +276,14 @@ fn parse_json<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigE
         };
         ConfigError::Parse { path: path.to_owned(), line: error.line().max(1), problem }
     })
+}
+
+/// A file of TOML whose keys mean something to the caller.
+///
+/// # Errors
+/// When it cannot be read or is not TOML.
+pub fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
+    parse_toml(path, &read_text(path)?)
 }
 
 /// A small text file, whole.

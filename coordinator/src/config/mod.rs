@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::data::TaskKind;
 pub use check::MINIBATCH_MAX;
 pub use error::ConfigError;
-pub use file::{ConfigFile, ModelChoice};
+pub use file::{ConfigFile, ModelChoice, read_table};
 pub use values::{
     DEFAULT_PORT, DataSource, Decay, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, Optimizer, Rate,
     host_name,

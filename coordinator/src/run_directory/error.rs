@@ -96,7 +96,7 @@ pub enum RunError {
 
 impl RunError {
     /// Turns an error of the operating system into one that says what was tried.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + use<> {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { action, path: path.clone(), source }
     }

@@ -13,13 +13,13 @@ pub(super) const FILE: &str = "lock";
 
 /// A lock of the operating system, which ends with the process however that dies.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
     /// Takes the lock of a directory, or says who has it.
-    pub(super) fn take(directory: &Path) -> Result<Self, RunError> {
+    pub(crate) fn take(directory: &Path) -> Result<Self, RunError> {
         let path = directory.join(FILE);
         let failed = RunError::io("lock", &path);
         let mut file =

@@ -6,6 +6,7 @@
 //! | `model.safetensors` | the model as of its last saving, see [`SavedModel`] |
 //! | `checkpoint` | the state to resume from; `checkpoint.previous` is the one before |
 //! | `metrics.jsonl` | one line an iteration |
+//! | `outcome.json` | what a finished run of a sweep came to |
 //! | `lock` | held by the process that works in the directory |
 //!
 //! Every file but the metrics is replaced atomically: whenever the process or the machine dies, the old content or the
@@ -30,13 +31,15 @@ use std::{
 
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::lock::Lock;
+use self::metrics::MetricsLog;
 pub use self::{checkpoint::LoadedCheckpoint, error::RunError, model_file::SavedModel};
-use self::{lock::Lock, metrics::MetricsLog};
 use crate::progress::IterationReport;
 
 const CONFIG: &str = "run.toml";
 const MODEL: &str = "model.safetensors";
 const METRICS: &str = "metrics.jsonl";
+const OUTCOME: &str = "outcome.json";
 
 /// A run directory that this process holds. All methods may be called from several threads.
 #[derive(Debug)]
@@ -96,6 +99,12 @@ impl RunDirectory {
         atomic::replace(&self.path.join(CONFIG), &[config.as_bytes()])
     }
 
+    /// Replaces what the run came to, a JSON object.
+    pub fn save_outcome(&self, json: &str) -> Result<(), RunError> {
+        let _replacing = locked(&self.replacing);
+        atomic::replace(&self.path.join(OUTCOME), &[json.as_bytes(), b"\n"])
+    }
+
     /// Replaces the model.
     pub fn save_model(&self, model: &SavedModel) -> Result<(), RunError> {
         let bytes = model.to_bytes(&self.path.join(MODEL))?;
@@ -129,6 +138,25 @@ pub fn load_config(run: &Path) -> Result<String, RunError> {
     require_run(run)?;
     let path = run.join(CONFIG);
     fs::read_to_string(&path).map_err(RunError::io("read", &path))
+}
+
+/// Replaces a file atomically, beside run directories as within them.
+pub(crate) fn replace_file(path: &Path, content: &str) -> Result<(), RunError> {
+    atomic::replace(path, &[content.as_bytes()])
+}
+
+/// What a run came to; `None` if that was not saved: it has not ended, or was no part of a sweep.
+pub fn load_outcome<T: DeserializeOwned>(run: &Path) -> Result<Option<T>, RunError> {
+    let path = run.join(OUTCOME);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(RunError::io("read", &path)(error)),
+    };
+    let damaged = |error: serde_json::Error| {
+        RunError::damaged(&path, format!("{error}; move it away to have it made again"))
+    };
+    serde_json::from_str(&text).map(Some).map_err(damaged)
 }
 
 /// The model of a run.

@@ -1,0 +1,375 @@
+//! `shoal sweep`: a series of trainings and what they come to, side by side.
+
+use std::fs;
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::bail;
+use indicatif::MultiProgress;
+use serde::Serialize;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::args::SweepArgs;
+use super::launch::{self, Place};
+use super::lines::Lines;
+use super::output::{self, say};
+use super::terminal::Terminal;
+use super::{Interrupted, resume, sentence, stop};
+use crate::config::{ConfigFile, Listen, RunConfig};
+use crate::progress::{Event, Observer};
+use crate::report::words::{counted, duration, loss, percent};
+use crate::report::{StopReason, Summary};
+use crate::run_directory::{self, Lock, RunDirectory, RunError};
+use crate::server;
+use crate::sweep::{self, CaseFile, Comparison, Ending, Results, Run, Seeds, SweepError};
+use crate::training::{self, Training};
+
+const STOPPING: &str = "Stopping and saving; press Ctrl-C again to stop at once.";
+
+pub(super) fn run(args: SweepArgs, bars: MultiProgress) -> anyhow::Result<()> {
+    let json = args.json;
+    let Plan { configs, directory, mut results, public } = plan(args)?;
+    require_sweep(&directory)?;
+    // What is there stays; nobody else may work on it.
+    let mut lock = directory.exists().then(|| Lock::take(&directory)).transpose()?;
+    for (run, config) in results.runs.iter_mut().zip(&configs) {
+        require_same_settings(&run.directory, config)?;
+        run.ending = Ending::load(&run.directory)?;
+    }
+    introduce(&results, &directory);
+    let runtime = Runtime::new()?;
+    let stop = runtime.block_on(async { stop::requested(bars.clone(), || Some(STOPPING)) });
+    let trainer = Trainer { runtime, stop, bars, public };
+
+    let mut first_failure = None;
+    for (index, config) in configs.iter().enumerate() {
+        let name = in_words(&results, index);
+        if matches!(results.runs[index].ending, Ending::Finished(..)) {
+            continue;
+        }
+        if trainer.is_stopped() {
+            break;
+        }
+        say(&name);
+        let begin = || {
+            if lock.is_none() {
+                fs::create_dir_all(&directory)?;
+                lock = Some(Lock::take(&directory)?);
+                results.write(&directory)?;
+            }
+            Ok(())
+        };
+        let path = results.runs[index].directory.clone();
+        let ended = trainer.train(config.clone(), &path, begin);
+        results.runs[index].ending = match ended {
+            Ok(summary) if summary.stop_reason == StopReason::Interrupted => break,
+            Ok(summary) => {
+                say(format!("{name}: {}", came_to(&summary)));
+                Ending::load(&path)?
+            }
+            Err(error) => {
+                let reason = sentence(&error);
+                say(format!("{name} failed: {reason}"));
+                first_failure.get_or_insert(error);
+                Ending::Failed(reason)
+            }
+        };
+        if lock.is_some() {
+            results.write(&directory)?;
+        }
+    }
+    trainer.end();
+    match first_failure {
+        // Nothing could even be begun.
+        Some(error) if lock.is_none() => return Err(error),
+        _ => {}
+    }
+    if lock.is_some() {
+        results.write(&directory)?;
+        print(&results, &directory, json)?;
+    }
+    conclude(&results, &directory)
+}
+
+/// A sweep, ready to run.
+struct Plan {
+    /// One for each run.
+    configs: Vec<RunConfig>,
+    directory: PathBuf,
+    results: Results,
+    /// Whether an address to serve on was given: volunteers are expected then.
+    public: bool,
+}
+
+/// Everything that can be wrong with what was typed is found here, before anything is written.
+fn plan(args: SweepArgs) -> anyhow::Result<Plan> {
+    let SweepArgs { over, cases, seeds, targets, config, data, training, serving, out, json: _ } = args;
+    let file = cases.as_deref().map(CaseFile::read).transpose()?.unwrap_or_default();
+    let config = config.as_deref().map(ConfigFile::read).transpose()?.unwrap_or_default();
+    let seed_flag = training.seed;
+    let flags = data.config().or(training.config()).or(serving.config());
+    let mut shared = flags.or(file.shared).or(config);
+    let out = out.or(shared.out.take());
+    let seeds = seeds
+        .or(seed_flag.map(Seeds::one))
+        .or(file.seeds)
+        .or(shared.seed.map(Seeds::one))
+        .unwrap_or_default();
+    let mut targets: Vec<_> = targets.into_iter().flat_map(|targets| targets.0).collect();
+    if targets.is_empty() {
+        targets = file.targets;
+    }
+    let cases = sweep::combine(file.cases, &over)?;
+    let public = shared.listen.is_some() || cases.iter().any(|case| case.config.listen.is_some());
+    // On any free port, so that a sweep can run beside other trainings.
+    let private = ConfigFile { listen: Some(Listen(([127, 0, 0, 1], 0).into())), ..ConfigFile::default() };
+    shared = shared.or(private);
+
+    let mut configs = Vec::new();
+    for case in &cases {
+        for &seed in seeds.as_slice() {
+            let seed = ConfigFile { seed: Some(seed), ..ConfigFile::default() };
+            let config = seed.or(case.config.clone()).or(shared.clone()).resolve();
+            configs.push(config.map_err(|error| {
+                let problem = sentence(&error.into());
+                SweepError::Case { case: case.name.clone(), problem }
+            })?);
+        }
+    }
+    let data = configs[0].data.name();
+    let directory = out.map_or_else(|| Place::Numbered(format!("sweep-{data}")), Place::Exactly).path()?;
+    let mut runs = Vec::new();
+    for (index, case) in cases.iter().enumerate() {
+        runs.extend(seeds.as_slice().iter().map(|&seed| Run {
+            case: index,
+            seed,
+            directory: directory.join(case.folder()).join(format!("seed-{seed}")),
+            ending: Ending::NotRun,
+        }));
+    }
+    let title = title(&data, &over, cases.len());
+    let results = Results { title, cases, targets, runs };
+    Ok(Plan { configs, directory, results, public })
+}
+
+/// `MNIST: minibatch and l2`.
+fn title(data: &str, over: &[sweep::Over], cases: usize) -> String {
+    let keys: Vec<&str> = over.iter().map(sweep::Over::key).collect();
+    match keys.as_slice() {
+        [] => format!("{data}: {}", counted(cases, "case")),
+        keys => format!("{data}: {}", keys.join(" and ")),
+    }
+}
+
+/// A directory that is there must be that of a sweep, or empty.
+fn require_sweep(directory: &Path) -> anyhow::Result<()> {
+    let Ok(mut entries) = fs::read_dir(directory) else { return Ok(()) };
+    if sweep::is_sweep(directory) || entries.next().is_none() {
+        return Ok(());
+    }
+    Err(RunError::NotEmpty { path: directory.to_owned() }.into())
+}
+
+/// Keys that change nothing in what comes out, and so may differ when a sweep goes on.
+const OF_NO_CONSEQUENCE: [&str; 5] = ["listen", "allow-host", "local-workers", "wait-for", "wait-seconds"];
+
+/// A run that is there must be one that this sweep would make.
+fn require_same_settings(run: &Path, config: &RunConfig) -> anyhow::Result<()> {
+    if !run.join("run.toml").exists() {
+        return Ok(());
+    }
+    let differences = differences(&load_config(run)?, config);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(SweepError::OtherSettings { run: run.to_owned(), differences: differences.join(", ") }.into())
+}
+
+fn load_config(run: &Path) -> anyhow::Result<RunConfig> {
+    let text = run_directory::load_config(run)?;
+    Ok(RunConfig::from_toml(&run.join("run.toml"), &text)?)
+}
+
+/// `iterations = 60, now 80`, for every setting in which the two differ. What is not set now was left
+/// to the data, and stands in the run as these decided.
+fn differences(saved: &RunConfig, now: &RunConfig) -> Vec<String> {
+    let table = |config: &RunConfig| toml::Table::try_from(config).expect("a configuration is a table");
+    let saved = table(saved);
+    let differs = |(key, value): &(String, toml::Value)| {
+        !OF_NO_CONSEQUENCE.contains(&key.as_str()) && saved.get(key) != Some(value)
+    };
+    let in_words = |(key, value): (String, toml::Value)| match (key.as_str(), saved.get(&key)) {
+        // A network is too long for a sentence.
+        ("model", _) => "another model".to_owned(),
+        (key, Some(before)) => format!("{key} = {before}, now {value}"),
+        (key, None) => format!("no {key}, now {value}"),
+    };
+    table(now).into_iter().filter(differs).map(in_words).collect()
+}
+
+fn introduce(results: &Results, directory: &Path) {
+    let runs = results.runs.len();
+    let kept = results.runs.iter().filter(|run| matches!(run.ending, Ending::Finished(..))).count();
+    let kept = match kept {
+        0 => String::new(),
+        kept => format!(" ({kept} of them are there already)"),
+    };
+    say(format!(
+        "{} of {}{kept}; they are kept in {}.",
+        counted(runs, "run"),
+        counted(results.cases.len(), "case"),
+        directory.display()
+    ));
+}
+
+/// `run 3 of 15, minibatch=10, seed 2`.
+fn in_words(results: &Results, index: usize) -> String {
+    let run = &results.runs[index];
+    let (number, count) = (index + 1, results.runs.len());
+    format!("run {number} of {count}, {}, seed {}", results.cases[run.case].name, run.seed)
+}
+
+fn came_to(summary: &Summary) -> String {
+    let mut text = format!("{} in {}", counted(summary.rounds as usize, "round"), duration(summary.seconds));
+    let known =
+        |name, value: Option<String>| value.map_or_else(String::new, |value| format!(", {name} {value}"));
+    text += &known("train loss", summary.train_loss.map(loss));
+    text += &known("test loss", summary.test_loss.map(loss));
+    text += &known("test accuracy", summary.test_accuracy.map(percent));
+    text + &format!("; {}", summary.stop_reason.sentence())
+}
+
+/// What all runs of a sweep share.
+struct Trainer {
+    runtime: Runtime,
+    stop: watch::Receiver<bool>,
+    bars: MultiProgress,
+    public: bool,
+}
+
+impl Trainer {
+    fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Trains one run to its end, or on from where it was interrupted, and saves what it came to.
+    /// `begin` is called before anything is written.
+    fn train(
+        &self,
+        mut config: RunConfig,
+        path: &Path,
+        begin: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Summary> {
+        let begun = path.join("run.toml").exists();
+        if begun {
+            let RunConfig { listen, allow_host, local_workers, wait_for, wait_seconds, .. } = config;
+            let saved = load_config(path)?;
+            config = RunConfig { listen, allow_host, local_workers, wait_for, wait_seconds, ..saved };
+        }
+        let data = launch::prepare(&mut config)?;
+        let network = launch::network(&mut config, &data)?;
+        let listener = self.runtime.block_on(server::bind(config.listen.0))?;
+        begin()?;
+        let directory = match begun {
+            true => RunDirectory::open(path)?,
+            false => RunDirectory::create(path, &config.to_toml())?,
+        };
+        let checkpoint = if begun { resume::load_checkpoint(&directory)? } else { None };
+        let directory = Arc::new(directory);
+        let training = Training {
+            config,
+            data: Arc::new(data),
+            network,
+            directory: Arc::clone(&directory),
+            checkpoint,
+            listener,
+            observer: Box::new(self.observer()),
+            keep_serving: false,
+        };
+        let summary = self.runtime.block_on(training::run(training, self.stop.clone()))?;
+        if summary.stop_reason != StopReason::Interrupted {
+            directory.save_outcome(&summary.to_json())?;
+        }
+        Ok(summary)
+    }
+
+    fn observer(&self) -> Watch {
+        let is_terminal = io::stderr().is_terminal();
+        let screen: Box<dyn Observer + Send> = match is_terminal {
+            true => Box::new(Terminal::new(self.bars.clone(), false)),
+            false => Box::new(Lines::default()),
+        };
+        Watch { screen, is_terminal, public: self.public }
+    }
+
+    fn end(self) {
+        self.runtime.shutdown_timeout(launch::SHUTDOWN);
+        // A bar that stays on the screen is no reason to lose the results.
+        let _ = self.bars.clear();
+    }
+}
+
+/// Shows a run among others: as it goes on a terminal, and else only what is worth a line.
+struct Watch {
+    screen: Box<dyn Observer + Send>,
+    is_terminal: bool,
+    public: bool,
+}
+
+impl Observer for Watch {
+    fn event(&mut self, event: &Event) {
+        let is_shown = match event {
+            Event::Listening { .. } => self.public,
+            Event::Waiting { .. } | Event::Note { .. } => true,
+            Event::Round(_) | Event::Iteration(_) | Event::Finished(_) => self.is_terminal,
+        };
+        if is_shown {
+            self.screen.event(event);
+        }
+    }
+}
+
+/// The object that `--json` prints. Field names are the JSON's.
+#[derive(Debug, Serialize)]
+struct Printed {
+    /// The sweep's directory, as the user would type it.
+    sweep: String,
+    runs: usize,
+    finished: usize,
+    failed: usize,
+    cases: Vec<Comparison>,
+}
+
+fn print(results: &Results, directory: &Path, json: bool) -> anyhow::Result<()> {
+    let cases = results.comparisons();
+    output::results(|output| {
+        if json {
+            let printed = Printed {
+                sweep: directory.display().to_string(),
+                runs: results.runs.len(),
+                finished: cases.iter().map(|case| case.finished).sum(),
+                failed: cases.iter().map(|case| case.failed).sum(),
+                cases,
+            };
+            writeln!(output, "{}", serde_json::to_string(&printed)?)?;
+        } else {
+            write!(output, "{}", results.tables())?;
+            writeln!(output, "\nTables and charts are in {}.", directory.display())?;
+        }
+        Ok(())
+    })
+}
+
+/// Tells the shell how it ended.
+fn conclude(results: &Results, directory: &Path) -> anyhow::Result<()> {
+    if results.runs.iter().any(|run| matches!(run.ending, Ending::NotRun)) {
+        say(format!("To go on, give the same command with --out {}.", directory.display()));
+        return Err(Interrupted.into());
+    }
+    match results.failures().count() {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} failed; sweep.md says why", counted(results.runs.len(), "run")),
+    }
+}

@@ -1,0 +1,180 @@
+//! How one training went, read from its metrics.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::targets::{Measure, Target};
+use crate::run_directory::{self, RunError};
+
+/// What it took to get somewhere.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Effort {
+    /// Rounds over the volunteers since the start. The round that measures the start is not counted,
+    /// because every method has it and a measurement rides along with the round that follows.
+    pub rounds: f64,
+    /// Passes over the training data since the start, counted like the rounds.
+    pub epochs: f64,
+    /// Seconds of training.
+    pub seconds: f64,
+}
+
+/// A part of an [`Effort`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// [`Effort::rounds`].
+    Rounds,
+    /// [`Effort::epochs`].
+    Epochs,
+    /// [`Effort::seconds`].
+    Seconds,
+}
+
+impl Unit {
+    /// All of them, in the order of tables and charts.
+    pub const ALL: [Self; 3] = [Self::Rounds, Self::Epochs, Self::Seconds];
+
+    /// Its name, as written in tables, charts and names of files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rounds => "rounds",
+            Self::Epochs => "epochs",
+            Self::Seconds => "seconds",
+        }
+    }
+}
+
+impl Effort {
+    /// One part of it.
+    pub fn part(self, unit: Unit) -> f64 {
+        match unit {
+            Unit::Rounds => self.rounds,
+            Unit::Epochs => self.epochs,
+            Unit::Seconds => self.seconds,
+        }
+    }
+}
+
+/// The weights at one moment of a training, and how good they are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// What it took to get there.
+    pub effort: Effort,
+    /// Mean loss over the training examples; `None` if it was not measured or is not finite.
+    pub loss: Option<f64>,
+    /// Mean loss over the test examples.
+    pub test_loss: Option<f64>,
+    /// Share of the test examples predicted correctly.
+    pub accuracy: Option<f64>,
+}
+
+/// The points of a training, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Course {
+    /// The points.
+    pub points: Vec<Point>,
+}
+
+/// The part of a line of metrics that is looked at here.
+#[derive(Debug, Deserialize)]
+struct Row {
+    iteration: u64,
+    rounds: f64,
+    epochs: f64,
+    seconds: f64,
+    /// What the optimiser saw: over the whole training set, or over the minibatches of a round.
+    train_loss: Option<f64>,
+    /// Over the whole training set, by runs that measure it separately.
+    #[serde(default)]
+    training_set_loss: Option<f64>,
+    #[serde(default)]
+    test_loss: Option<f64>,
+    #[serde(default)]
+    test_accuracy: Option<f64>,
+}
+
+impl Course {
+    /// Reads the metrics of a run.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn load(run: &Path) -> Result<Self, RunError> {
+        Ok(Self::of(&run_directory::load_metrics::<Row>(run)?))
+    }
+
+    fn of(rows: &[Row]) -> Self {
+        let (rounds, epochs) = match rows.first() {
+            Some(start) if start.iteration == 0 => (start.rounds, start.epochs),
+            _ => (0.0, 0.0),
+        };
+        // One kind of loss for the whole run: the two are not the same number.
+        let separately = rows.iter().any(|row| row.training_set_loss.is_some());
+        let point = |row: &Row| Point {
+            effort: Effort { rounds: row.rounds - rounds, epochs: row.epochs - epochs, seconds: row.seconds },
+            loss: if separately { row.training_set_loss } else { row.train_loss },
+            test_loss: row.test_loss,
+            accuracy: row.test_accuracy,
+        };
+        Self { points: rows.iter().map(point).collect() }
+    }
+
+    /// What it took until a target was first reached; `None` if it never was.
+    pub fn reached(&self, target: Target) -> Option<Effort> {
+        let met = |point: &&Point| point.value(target.measure).is_some_and(|value| target.is_met(value));
+        self.points.iter().find(met).map(|point| point.effort)
+    }
+
+    /// The last value of a measure.
+    pub fn last(&self, measure: Measure) -> Option<f64> {
+        self.points.iter().rev().find_map(|point| point.value(measure))
+    }
+}
+
+impl Point {
+    /// The value of a measure here.
+    pub fn value(&self, measure: Measure) -> Option<f64> {
+        match measure {
+            Measure::Accuracy => self.accuracy,
+            Measure::Loss => self.loss,
+            Measure::TestLoss => self.test_loss,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn course(lines: &str) -> Course {
+        let rows: Vec<Row> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        Course::of(&rows)
+    }
+
+    const ACCURACY: Target = Target { measure: Measure::Accuracy, value: 0.9 };
+    const LOSS: Target = Target { measure: Measure::Loss, value: 0.5 };
+
+    #[test]
+    fn effort_counts_from_the_start_point_and_the_first_time_counts() {
+        let course = course(
+            r#"{"iteration":0,"rounds":1,"epochs":1.0,"seconds":0.5,"train_loss":2.3,"test_accuracy":0.1}
+{"iteration":1,"rounds":4,"epochs":2.0,"seconds":1.0,"train_loss":0.4,"test_accuracy":0.9}
+{"iteration":2,"rounds":5,"epochs":3.0,"seconds":1.5,"train_loss":null,"test_accuracy":0.8}"#,
+        );
+        let effort = Effort { rounds: 3.0, epochs: 1.0, seconds: 1.0 };
+        assert_eq!(course.reached(ACCURACY), Some(effort));
+        assert_eq!(course.reached(LOSS), Some(effort));
+        assert_eq!(course.reached(Target { value: 0.3, ..LOSS }), None);
+        assert_eq!(course.last(Measure::Loss), Some(0.4));
+        assert_eq!(course.last(Measure::TestLoss), None);
+    }
+
+    #[test]
+    fn the_loss_of_the_whole_training_set_is_preferred_where_it_is_measured() {
+        let course = course(
+            r#"{"iteration":1,"rounds":1,"epochs":1,"seconds":1,"train_loss":0.4}
+{"iteration":2,"rounds":2,"epochs":2,"seconds":2,"train_loss":0.3,"training_set_loss":0.45}"#,
+        );
+        assert_eq!(course.reached(LOSS).unwrap().rounds, 2.0);
+        assert_eq!(course.points[0].loss, None);
+    }
+}

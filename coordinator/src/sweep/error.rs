@@ -1,0 +1,61 @@
+//! What can be wrong with a sweep as it was asked for. All of these are the user's to mend.
+
+use std::path::PathBuf;
+
+use super::case::CASES_MAX;
+use crate::config::ConfigError;
+
+/// A sweep that cannot be begun.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SweepError {
+    /// Neither values nor cases.
+    #[error(
+        "there is nothing to compare: give --over KEY=V1,V2,... such as --over minibatch=10,100, or --cases FILE"
+    )]
+    NothingToCompare,
+    /// More cases than anybody would look at.
+    #[error("these are more than {CASES_MAX} cases; give fewer values")]
+    TooManyCases,
+    /// Two lists of values for one key.
+    #[error("--over {key} is given twice; put all its values into one list")]
+    KeyTwice {
+        /// The key.
+        key: String,
+    },
+    /// One of the cases cannot be run.
+    #[error("case \"{case}\": {problem}")]
+    Case {
+        /// Its name.
+        case: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A file of cases that is not one.
+    #[error("{}: {problem}", path.display())]
+    CaseFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// What all cases share is wrong, or the file cannot be read.
+    #[error(transparent)]
+    Config(Box<ConfigError>),
+    /// A run of this name was made with other settings.
+    #[error(
+        "{} was begun with other settings ({differences}); give another directory with --out", run.display()
+    )]
+    OtherSettings {
+        /// The run directory.
+        run: PathBuf,
+        /// The keys that differ.
+        differences: String,
+    },
+}
+
+impl From<ConfigError> for SweepError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(Box::new(error))
+    }
+}

@@ -1,0 +1,35 @@
+//! Sweeps: series of trainings that differ in chosen settings, each with several seeds, and what is
+//! written of them.
+//!
+//! [`Case`]s come from the command line ([`Over`]) or a [`CaseFile`]. Every case is run with every
+//! seed as a training like any other, in a run directory of its own; `cli/sweep.rs` does that. Here
+//! the runs' metrics become [`Course`]s, these become medians over the seeds ([`Comparison`]), and
+//! [`Results::write`] makes tables and charts of them:
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `sweep.md` | the medians, for people, with the charts |
+//! | `sweep.csv` | one row a run |
+//! | `rounds.svg`, `epochs.svg`, `seconds.svg` | loss and accuracy over each |
+//! | `CASE/seed-N/` | a run directory |
+//! | `lock` | held by the process that works on the sweep |
+
+mod case;
+mod case_file;
+mod chart;
+mod comparison;
+mod course;
+mod error;
+mod results;
+mod seeds;
+mod table;
+mod targets;
+
+pub use self::case::{CASES_MAX, Case, Over, Setting, combine};
+pub use self::case_file::CaseFile;
+pub use self::comparison::{Comparison, Marked};
+pub use self::course::{Course, Effort, Point, Unit};
+pub use self::error::SweepError;
+pub use self::results::{Ending, Outcome, Results, Run, is_sweep};
+pub use self::seeds::Seeds;
+pub use self::targets::{Measure, Target, Targets};

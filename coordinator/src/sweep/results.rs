@@ -1,0 +1,125 @@
+//! What is known of a sweep's runs, and the files that are written of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::case::Case;
+use super::course::Course;
+use super::targets::Target;
+use super::{chart, table};
+use crate::run_directory::{self, RunError};
+
+/// A sweep as far as it has come.
+#[derive(Debug)]
+pub struct Results {
+    /// What is trained, in a few words for titles.
+    pub title: String,
+    /// What is compared.
+    pub cases: Vec<Case>,
+    /// What is to be reached.
+    pub targets: Vec<Target>,
+    /// Every case with every seed, cases in order.
+    pub runs: Vec<Run>,
+}
+
+/// A case with a seed.
+#[derive(Debug)]
+pub struct Run {
+    /// Index of the case.
+    pub case: usize,
+    /// The seed.
+    pub seed: u64,
+    /// Its run directory.
+    pub directory: PathBuf,
+    /// What became of it.
+    pub ending: Ending,
+}
+
+/// What became of a run.
+#[derive(Debug)]
+pub enum Ending {
+    /// It was trained to its end.
+    Finished(Outcome, Course),
+    /// It could not be trained; why, in one sentence.
+    Failed(String),
+    /// Its turn has not come, or it was interrupted.
+    NotRun,
+}
+
+/// What a finished run came to: the part of [`crate::report::Summary`] that is shown here, as saved
+/// with the run.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Outcome {
+    /// Why it ended, as in the JSON of `shoal train`.
+    pub stop_reason: String,
+    /// Accepted optimiser steps.
+    pub iterations: u64,
+    /// Rounds over the volunteers.
+    pub rounds: f64,
+    /// Passes over the training data.
+    pub epochs: f64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Mean loss over the training examples.
+    pub train_loss: Option<f64>,
+    /// Mean loss over the test examples.
+    pub test_loss: Option<f64>,
+    /// Share of test examples predicted correctly.
+    pub test_accuracy: Option<f64>,
+    /// Names the trained weights.
+    pub weights_digest: String,
+}
+
+/// Name of the file that every sweep has from its beginning on.
+const TABLE: &str = "sweep.csv";
+
+/// Whether a directory is that of a sweep.
+pub fn is_sweep(directory: &Path) -> bool {
+    directory.join(TABLE).exists()
+}
+
+impl Ending {
+    /// What the run directory says: the end of a run that is there, else that it has not run.
+    ///
+    /// # Errors
+    /// When what is there cannot be read.
+    pub fn load(run: &Path) -> Result<Self, RunError> {
+        match run_directory::load_outcome(run)? {
+            Some(outcome) => Ok(Self::Finished(outcome, Course::load(run)?)),
+            None => Ok(Self::NotRun),
+        }
+    }
+}
+
+impl Results {
+    /// Writes tables and charts into the sweep's directory, each file atomically.
+    ///
+    /// # Errors
+    /// When that is not possible.
+    pub fn write(&self, directory: &Path) -> Result<(), RunError> {
+        fs::create_dir_all(directory).map_err(RunError::io("create", directory))?;
+        let write = |name: &str, content: &str| run_directory::replace_file(&directory.join(name), content);
+        write(TABLE, &table::csv(self, directory))?;
+        let charts = chart::draw(self);
+        for (name, svg) in &charts {
+            write(name, svg)?;
+        }
+        let names: Vec<&str> = charts.iter().map(|(name, _)| name.as_str()).collect();
+        write("sweep.md", &table::markdown(self, &names))
+    }
+
+    /// The tables of medians, as they are printed and stand in `sweep.md`.
+    pub fn tables(&self) -> String {
+        table::medians(self)
+    }
+
+    /// The reasons of the runs that failed.
+    pub fn failures(&self) -> impl Iterator<Item = (&Run, &str)> {
+        self.runs.iter().filter_map(|run| match &run.ending {
+            Ending::Failed(reason) => Some((run, reason.as_str())),
+            _ => None,
+        })
+    }
+}
