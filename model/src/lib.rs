@@ -13,6 +13,7 @@ mod compile;
 mod digest;
 pub mod exact;
 mod examples;
+mod footprint;
 mod functions;
 mod initialise;
 mod kernels;

@@ -352,6 +352,11 @@ impl Network {
         }
     }
 
+    /// What the network consists of.
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// How many examples go through the network at a time.
     pub(crate) fn sub_batch(&self) -> usize {
         let all: usize = self.steps.iter().map(|step| step.outputs).sum();
@@ -644,6 +649,8 @@ impl Scratch {
 
 fn grow(buffer: &mut Vec<f32>, length: usize) {
     if buffer.len() < length {
+        // No more than is needed, as `footprint` says.
+        buffer.reserve_exact(length - buffer.len());
         buffer.resize(length, 0.0);
     }
 }

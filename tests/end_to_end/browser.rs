@@ -1,5 +1,6 @@
 //! Chromium tabs that lend themselves, driven through chromedriver.
 
+use std::fs::DirEntry;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -68,6 +69,22 @@ impl Tab {
     pub(crate) async fn visit(&self, coordinator: &Coordinator, path: &str, awaited: &str) {
         self.client.goto(&format!("http://{}{path}", coordinator.address())).await.unwrap();
         self.client.wait().for_element(Locator::Css(awaited)).await.unwrap();
+    }
+
+    /// The most memory that its process has had so far.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        let group = self.driver.0.id().to_string();
+        let peak = |process: DirEntry| {
+            let read = |name| std::fs::read_to_string(process.path().join(name)).ok();
+            // After the name, which may contain anything: state, parent, group.
+            let is_ours = read("stat")?.rsplit(')').next()?.split_whitespace().nth(2)? == group;
+            let is_tab = read("cmdline")?.contains("--type=renderer");
+            let status = read("status").filter(|_| is_ours && is_tab)?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            Some(1024 * line.trim().trim_end_matches(" kB").parse::<u64>().ok()?)
+        };
+        let processes = std::fs::read_dir("/proc").unwrap().map_while(Result::ok);
+        processes.filter_map(peak).max().expect("the tab has a process")
     }
 
     /// Closes the tab as a person would.

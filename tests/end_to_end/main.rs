@@ -97,6 +97,29 @@ fn convolutions_in_a_tab_and_a_native_volunteer() {
     });
 }
 
+/// The same bits as natively, in no more memory than is said; a tab's page, script and connection come to that.
+#[test]
+fn twenty_million_parameters_in_a_tab() {
+    let problem = Problem::large();
+    let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+    let (data, network) = (text(problem.csv()), text(problem.network()));
+    let run = |local_workers, wait_for| {
+        let arguments = ["--data", &data, "--model", &network, "--minibatch", "100", "--iterations", "1"];
+        let who = ["--local-workers", local_workers, "--wait-for", wait_for];
+        Coordinator::serve(&problem, &[&arguments[..], &who].concat())
+    };
+    let native = run("1", "0").result();
+    let coordinator = run("0", "1");
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let tab = Tab::lend(&coordinator, 1).await;
+        let result = coordinator.result();
+        println!("the tab's peak: {} MB", tab.peak_bytes() / 1_000_000);
+        tab.close().await;
+        assert_eq!((result.iterations, result.volunteers), (1, 1));
+        assert_eq!(result.weights_digest, native.weights_digest);
+    });
+}
+
 #[test]
 fn two_tabs_and_one_killed_in_the_middle() {
     gives_the_reference(async |problem, arithmetic| {

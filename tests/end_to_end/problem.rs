@@ -12,6 +12,8 @@ pub(crate) const MINIBATCH: u32 = 5;
 pub(crate) const SEED: u64 = 7;
 
 const EXAMPLES: usize = 6000;
+/// Enough for a gradient.
+const FEW_EXAMPLES: usize = 40;
 /// As many as a small square image has.
 const FEATURES: usize = 36;
 const CLASSES: u64 = 5;
@@ -34,6 +36,12 @@ const CONVOLUTIONS: &str = r#"{ "input": [1, 6, 6], "layers": [
     { "kind": "activation", "function": "softplus" }
 ], "label_smoothing": 0.1, "l1": 0.00001 }"#;
 
+/// 20 million parameters.
+const LARGE: &str = r#"{ "layers": [
+    { "kind": "dense", "units": 4460, "activation": "relu" },
+    { "kind": "dense", "units": 4460, "activation": "relu" }
+] }"#;
+
 /// A CSV file of noisy classes and a network's specification, in a directory where runs go too.
 pub(crate) struct Problem {
     directory: TempDir,
@@ -42,18 +50,23 @@ pub(crate) struct Problem {
 impl Problem {
     /// With a network of dense layers.
     pub(crate) fn dense() -> Problem {
-        Problem::new(DENSE)
+        Problem::new(DENSE, EXAMPLES)
     }
 
     /// With a network that sees the features as an image.
     pub(crate) fn convolutions() -> Problem {
-        Problem::new(CONVOLUTIONS)
+        Problem::new(CONVOLUTIONS, EXAMPLES)
     }
 
-    fn new(specification: &str) -> Problem {
+    /// With a network that fills memory rather than time.
+    pub(crate) fn large() -> Problem {
+        Problem::new(LARGE, FEW_EXAMPLES)
+    }
+
+    fn new(specification: &str, examples: usize) -> Problem {
         let mut random = ChaCha8Rng::seed_from_u64(1);
         let mut text = String::new();
-        for _ in 0..EXAMPLES {
+        for _ in 0..examples {
             let class = random.next_u64() % CLASSES;
             for feature in 0..FEATURES as u64 {
                 let center = (feature * (class + 3)) % 7;

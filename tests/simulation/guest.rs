@@ -36,6 +36,24 @@ struct Core {
     free_ms: u64,
 }
 
+impl Page {
+    /// Sends frames up, in its own manner, if there is a connection.
+    fn say(
+        &mut self,
+        stage: &mut Stage,
+        guest: usize,
+        calm: bool,
+        frames: impl IntoIterator<Item = Vec<u8>>,
+    ) {
+        let Some(connection) = self.connection else { return };
+        for frame in frames {
+            for frame in self.mouth.says(stage, guest, calm, frame) {
+                stage.send_up(connection, Item::Frame(frame));
+            }
+        }
+    }
+}
+
 impl Guest {
     pub(crate) fn new(number: usize, plan: scenario::Guest, calm_ms: u64) -> Guest {
         Guest { number, plan, calm_ms, life: 0, page: None, asleep_until_ms: 0 }
@@ -114,7 +132,7 @@ impl Guest {
                 {
                     page.mouth.hears(assignment);
                 }
-                self.input(stage, problem, HubInput::Frame(&frame));
+                self.input(stage, problem, HubInput::Frame(frame.into()));
             }
             Item::Close => {
                 page.connection = None;
@@ -153,7 +171,7 @@ impl Guest {
         self.input(stage, problem, HubInput::Tick);
     }
 
-    fn input(&mut self, stage: &mut Stage, problem: &Problem, input: HubInput<'_>) {
+    fn input(&mut self, stage: &mut Stage, problem: &Problem, input: HubInput) {
         if let Some(page) = &mut self.page {
             page.hub.handle(stage.now_ms, input);
             self.drain(stage, problem);
@@ -175,12 +193,8 @@ impl Guest {
                         stage.send_up(connection, Item::Close);
                     }
                 }
-                HubOutput::Send(frame) => {
-                    let Some(connection) = page.connection else { continue };
-                    for frame in page.mouth.says(stage, guest, calm, frame) {
-                        stage.send_up(connection, Item::Frame(frame));
-                    }
-                }
+                HubOutput::Send(frame) => page.say(stage, guest, calm, [frame]),
+                HubOutput::SendVector(chunks) => page.say(stage, guest, calm, chunks),
                 HubOutput::Fetch { fetch, shard, fresh, .. } => {
                     let ms = stage.draw.between(self.plan.download_ms.0, self.plan.download_ms.1);
                     let mut bytes = problem.shards.get(&shard.hash).cloned();
@@ -231,7 +245,7 @@ fn post(compute: &mut Compute, message: ToCompute) -> Option<FromCompute> {
     let parts = message.into_parts();
     let message = ToCompute::from_parts(&parts.header, parts.payload.bytes().to_vec()).unwrap();
     let parts = compute.handle(message)?.into_parts();
-    Some(FromCompute::from_parts(&parts.header, &parts.payload).unwrap())
+    Some(FromCompute::from_parts(&parts.header, parts.payload).unwrap())
 }
 
 fn kind(happening: Happening) -> &'static str {

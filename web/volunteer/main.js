@@ -64,8 +64,12 @@ function heard(report) {
   }
   if (report.type === "failed") {
     const why = report.text ? ` (${report.text})` : "";
-    end({ tone: "problem", text: `The worker could not run in this browser${why}. Reload the page to try again; if that does not `
-      + "help, use a current Chrome, Edge, Firefox or Safari." });
+    // A module that finds no memory ends in an instruction made for what is unreachable; other mistakes have words.
+    const text = /memory|unreachable|RangeError/i.test(why)
+      ? `This device has too little memory free for this training${why}, so this tab has left. Closing other tabs may help.`
+      : `The worker could not run in this browser${why}. Reload the page to try again; if that does not help, use a current `
+        + "Chrome, Edge, Firefox or Safari.";
+    end({ tone: "problem", text });
   } else {
     hub = report;
     contribution.report(report);

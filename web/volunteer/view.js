@@ -31,6 +31,9 @@ export function showLending(tab) {
   const lent = `${at("cores").value} of ${at("cores").max}`;
   show("cores-text", lent);
   at("cores").setAttribute("aria-valuetext", lent);
+  const limit = tab.wanted ? (tab.hub?.limit ?? null) : null;
+  at("cores-limit").hidden = limit === null;
+  if (limit !== null) show("cores-limit", `Lending ${limit}`);
   swap(at("start"), tab.wanted || tab.obstacle !== null, at("stop"), !tab.wanted);
 }
 

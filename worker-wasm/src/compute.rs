@@ -1,8 +1,8 @@
 //! A compute worker: one lent core.
 
-use js_sys::Array;
+use js_sys::{Array, BigInt64Array};
 use wasm_bindgen::prelude::*;
-use worker::{Compute, ToCompute};
+use worker::{Compute, PartsError, ToCompute};
 
 use crate::{parcel, scope};
 
@@ -17,16 +17,20 @@ pub fn start_compute(early: Array) {
     let mut compute = Compute::new();
     let mut begun = false;
     let mut obey = move |data: JsValue| {
-        let message =
-            parcel::open(&data).and_then(|(header, payload)| ToCompute::from_parts(&header, payload).ok());
-        // Hub and compute worker are one module, so anything else is no message.
-        let Some(message) = message else { return };
+        let message = match parcel::open(&data).map(|(header, bulk)| ToCompute::from_parts(&header, bulk)) {
+            Some(Ok(message)) => message,
+            // The hub learns of it as of any death of a compute worker.
+            Some(Err(error @ PartsError::Memory)) => wasm_bindgen::throw_str(&error.to_string()),
+            // Hub and compute worker are one module, so anything else is no message.
+            Some(Err(PartsError::Malformed)) | None => return,
+        };
         if matches!(message, ToCompute::Run(_)) && !std::mem::replace(&mut begun, true) {
             scope::post(&BEGUN.into());
         }
         if let Some(answer) = compute.handle(message) {
             let parts = answer.into_parts();
-            let (data, transfer) = parcel::wrap(&parts.header, &parts.payload);
+            let vector = BigInt64Array::from(parts.payload.as_slice());
+            let (data, transfer) = parcel::wrap(&parts.header, &vector.buffer());
             scope::post_with_transfer(&data, &transfer);
         }
     };

@@ -26,7 +26,10 @@ use crate::{agent, fetch};
 /// second at most.
 #[wasm_bindgen]
 pub fn start_hub(arithmetic: &str, early: Array) -> Result<(), JsError> {
-    console_error_panic_hook::set_once();
+    std::panic::set_hook(Box::new(|panic| {
+        console_error_panic_hook::hook(panic);
+        ToPage::Failed { text: &panic.to_string() }.post();
+    }));
     let arithmetic = arithmetic.parse().map_err(|_| JsError::new("there is no such arithmetic"))?;
     let worker = Rc::new(HubWorker { arithmetic, lending: RefCell::new(None) });
     scope::on_message({
@@ -57,14 +60,16 @@ impl HubWorker {
     /// Obeys the page. What is none of its messages is ignored.
     fn page_says(self: &Rc<Self>, data: JsValue) {
         match FromPage::read(data) {
-            Some(FromPage::Start { cores, fused_capable }) => self.start(cores, fused_capable),
+            Some(FromPage::Start { cores, fused_capable, memory_bytes }) => {
+                self.start(cores, fused_capable, memory_bytes);
+            }
             Some(FromPage::Cores { cores }) => self.tell(HubInput::Cores(cores)),
             Some(FromPage::Stop) => self.stop(),
             None => {}
         }
     }
 
-    fn start(self: &Rc<Self>, cores: u16, fused_capable: bool) {
+    fn start(self: &Rc<Self>, cores: u16, fused_capable: bool, memory_bytes: u64) {
         if self.lending.borrow().is_some() {
             return;
         }
@@ -73,6 +78,7 @@ impl HubWorker {
         let seed = (Math::random() * (1u64 << 53) as f64) as u64;
         let mut settings = Settings::new(self.arithmetic, cores, agent, seed);
         settings.fused_capable |= fused_capable;
+        settings.memory_bytes = memory_bytes;
 
         let (socket, computes, wake, report) = (self.clone(), self.clone(), self.clone(), self.clone());
         let lending = Lending {
@@ -98,13 +104,13 @@ impl HubWorker {
     fn socket_says(self: &Rc<Self>, news: SocketNews) {
         match news {
             SocketNews::Opened => self.tell(HubInput::Connected),
-            SocketNews::Message(bytes) => self.tell(HubInput::Frame(&bytes)),
+            SocketNews::Message(bytes) => self.tell(HubInput::Frame(bytes.into())),
             SocketNews::Closed => self.tell(HubInput::Disconnected),
         }
     }
 
     /// Lets the hub know, and does what it then wants done.
-    fn tell(self: &Rc<Self>, input: HubInput<'_>) {
+    fn tell(self: &Rc<Self>, input: HubInput) {
         if let Some(lending) = self.lending.borrow_mut().as_mut() {
             lending.hub.handle(scope::now_ms(), input);
         }
@@ -125,7 +131,7 @@ impl HubWorker {
     }
 
     /// Does one thing; what could not even be begun is returned as the hub's next input.
-    fn carry_out_one(self: &Rc<Self>, lending: &mut Lending, output: HubOutput) -> Option<HubInput<'static>> {
+    fn carry_out_one(self: &Rc<Self>, lending: &mut Lending, output: HubOutput) -> Option<HubInput> {
         match output {
             HubOutput::Connect => lending.connections.open().is_err().then_some(HubInput::Disconnected),
             HubOutput::Close => {
@@ -134,6 +140,10 @@ impl HubWorker {
             }
             HubOutput::Send(bytes) => {
                 lending.connections.send(&bytes);
+                None
+            }
+            HubOutput::SendVector(chunks) => {
+                chunks.for_each(|bytes| lending.connections.send(&bytes));
                 None
             }
             HubOutput::Fetch { fetch, path, fresh, .. } => {

@@ -6,7 +6,7 @@ use worker::HubStatus;
 
 use crate::scope;
 
-/// What the page says. In JavaScript: `{type: "start", cores: 3, fused_capable: true}`,
+/// What the page says. In JavaScript: `{type: "start", cores: 3, fused_capable: true, memory_bytes: 2e9}`,
 /// `{type: "cores", cores: 2}`, `{type: "stop"}`.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -17,6 +17,8 @@ pub(crate) enum FromPage {
         cores: u16,
         /// Whether this browser could run the fused arithmetic.
         fused_capable: bool,
+        /// Memory that the tab may take.
+        memory_bytes: u64,
     },
     /// Lend this many cores from now on.
     Cores {
@@ -36,6 +38,11 @@ pub(crate) enum ToPage<'a> {
     Status(&'a HubStatus),
     /// A compute worker begins its first job. Said at once, unlike what is a status.
     Begun,
+    /// The hub has met a mistake of its own and can do nothing more.
+    Failed {
+        /// Which.
+        text: &'a str,
+    },
 }
 
 impl FromPage {

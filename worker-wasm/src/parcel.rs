@@ -1,19 +1,58 @@
-//! How a message between hub and compute worker travels by `postMessage`: an array of two
-//! `Uint8Array`s, header and payload, whose buffers are handed over instead of copied.
+//! How a message between hub and compute worker travels by `postMessage`: an array of the header (`Uint8Array`) and the
+//! payload (`ArrayBuffer`), whose buffers are handed over instead of copied.
 
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, ArrayBuffer, BigInt64Array, Float32Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
+use worker::{Bulk, PartsError};
 
 /// The message to post, and what to transfer with it.
-pub(crate) fn wrap(header: &[u8], payload: &[u8]) -> (JsValue, JsValue) {
-    let (header, payload) = (Uint8Array::from(header), Uint8Array::from(payload));
-    let transfer = Array::of2(&header.buffer(), &payload.buffer());
-    (Array::of2(&header, &payload).into(), transfer.into())
+pub(crate) fn wrap(header: &[u8], payload: &ArrayBuffer) -> (JsValue, JsValue) {
+    let header = Uint8Array::from(header);
+    let transfer = Array::of2(&header.buffer(), payload);
+    (Array::of2(&header, payload).into(), transfer.into())
 }
 
 /// Header and payload of a posted message; nothing for anything else.
-pub(crate) fn open(data: &JsValue) -> Option<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn open(data: &JsValue) -> Option<(Vec<u8>, Contents)> {
     let parcel: &Array = data.dyn_ref()?;
-    let part = |index| parcel.get(index).dyn_into::<Uint8Array>().ok().map(|part| part.to_vec());
-    Some((part(0)?, part(1)?))
+    let header = parcel.get(0).dyn_into::<Uint8Array>().ok()?;
+    Some((header.to_vec(), Contents(parcel.get(1).dyn_into().ok()?)))
+}
+
+/// A buffer outside of this module's memory, to be copied into it once.
+pub(crate) struct Contents(pub(crate) ArrayBuffer);
+
+impl Contents {
+    /// Its elements, `width` bytes each, as `copy` writes them; the buffer is given up.
+    fn read<T: Copy + Default>(
+        self,
+        copy: impl FnOnce(&ArrayBuffer, &mut [T]),
+    ) -> Result<Vec<T>, PartsError> {
+        let bytes = self.0.byte_length() as usize;
+        if !bytes.is_multiple_of(size_of::<T>()) {
+            return Err(PartsError::Malformed);
+        }
+        let length = bytes / size_of::<T>();
+        let mut values = Vec::new();
+        values.try_reserve_exact(length).map_err(|_| PartsError::Memory)?;
+        values.resize(length, T::default());
+        copy(&self.0, &mut values);
+        // It may be large, and it would stay until the next collection of garbage. Not every browser can do this.
+        let _ = self.0.transfer_with_length(0);
+        Ok(values)
+    }
+}
+
+impl Bulk for Contents {
+    fn bytes(self) -> Result<Vec<u8>, PartsError> {
+        self.read(|buffer, values| Uint8Array::new(buffer).copy_to(values))
+    }
+
+    fn floats(self) -> Result<Vec<f32>, PartsError> {
+        self.read(|buffer, values| Float32Array::new(buffer).copy_to(values))
+    }
+
+    fn integers(self) -> Result<Vec<i64>, PartsError> {
+        self.read(|buffer, values| BigInt64Array::new(buffer).copy_to(values))
+    }
 }

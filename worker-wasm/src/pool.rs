@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use js_sys::{Object, Reflect};
+use js_sys::{Object, Reflect, Uint8Array};
 use model::Arithmetic;
 use wasm_bindgen::prelude::*;
 use web_sys::{Event, MessageEvent, Worker, WorkerOptions, WorkerType};
@@ -18,7 +18,7 @@ use crate::parcel;
 pub(crate) struct Pool {
     script: String,
     workers: BTreeMap<u32, Compute>,
-    tell: Rc<dyn Fn(HubInput<'static>)>,
+    tell: Rc<dyn Fn(HubInput)>,
 }
 
 struct Compute {
@@ -28,7 +28,7 @@ struct Compute {
 
 impl Pool {
     /// No worker yet. `tell` learns what they say and which of them failed.
-    pub(crate) fn new(arithmetic: Arithmetic, tell: impl Fn(HubInput<'static>) + 'static) -> Pool {
+    pub(crate) fn new(arithmetic: Arithmetic, tell: impl Fn(HubInput) + 'static) -> Pool {
         let script = format!("/compute.js?arithmetic={arithmetic}");
         Pool { script, workers: BTreeMap::new(), tell: Rc::new(tell) }
     }
@@ -71,7 +71,7 @@ impl Pool {
     pub(crate) fn send(&self, compute: u32, message: ToCompute) -> Result<(), JsValue> {
         let Some(Compute { worker, .. }) = self.workers.get(&compute) else { return Ok(()) };
         let parts = message.into_parts();
-        let (data, transfer) = parcel::wrap(&parts.header, parts.payload.bytes());
+        let (data, transfer) = parcel::wrap(&parts.header, &Uint8Array::from(parts.payload.bytes()).buffer());
         worker.post_message_with_transfer(&data, &transfer)
     }
 
@@ -90,10 +90,9 @@ impl Drop for Pool {
 }
 
 /// What a worker has posted. It is one module with the hub, so anything else than a message means
-/// that it could not be started (see web/compute.js).
-fn read(compute: u32, data: &JsValue) -> HubInput<'static> {
-    let message =
-        parcel::open(data).and_then(|(header, payload)| FromCompute::from_parts(&header, &payload).ok());
+/// that it could not be started (see web/compute.js), or that there is no room for what it says.
+fn read(compute: u32, data: &JsValue) -> HubInput {
+    let message = parcel::open(data).and_then(|(header, bulk)| FromCompute::from_parts(&header, bulk).ok());
     match message {
         Some(message) => HubInput::Compute { compute, message },
         None => HubInput::ComputeFailed { compute },

@@ -2,11 +2,14 @@
 
 use std::rc::Rc;
 
-use js_sys::{ArrayBuffer, Uint8Array};
+use js_sys::ArrayBuffer;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{BinaryType, Event, MessageEvent, WebSocket};
 
+use worker::Bulk;
+
 use crate::listener::Listener;
+use crate::parcel::Contents;
 use crate::scope::{self, Timer};
 
 /// Where the coordinator listens for volunteers.
@@ -57,7 +60,11 @@ impl Connections {
             let event: MessageEvent = event.unchecked_into();
             // The coordinator sends no text.
             if let Ok(buffer) = event.data().dyn_into::<ArrayBuffer>() {
-                tell(SocketNews::Message(Uint8Array::new(&buffer).to_vec()));
+                match Contents(buffer).bytes() {
+                    Ok(message) => tell(SocketNews::Message(message)),
+                    // The page shows what ends the hub.
+                    Err(_) => wasm_bindgen::throw_str("there is too little memory for a round"),
+                }
             }
         };
         let tell = self.tell.clone();

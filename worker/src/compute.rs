@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use protocol::frame::{DownwardFrame, decode_downward};
 use protocol::message::FromCoordinator;
-use protocol::plan::{RoundPlan, Set, UnitLayout};
+use protocol::plan::{Set, UnitLayout};
 use protocol::shard::Shard;
 
 use crate::message::{FromCompute, Job, ToCompute};
 use crate::run::Run;
+use crate::shared_round::SharedRound;
 use crate::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
 
 /// A compute worker without I/O. It believes its hub about what fits together only as far as it
@@ -26,11 +27,9 @@ pub struct Compute {
 
 #[derive(Debug)]
 struct Round {
-    plan: RoundPlan,
+    shared: Arc<SharedRound>,
     /// Of each part.
     layouts: Vec<UnitLayout>,
-    weights: Vec<f32>,
-    direction: Vec<f32>,
 }
 
 /// Why a job ended early.
@@ -49,7 +48,7 @@ impl Compute {
     pub fn handle(&mut self, message: ToCompute) -> Option<FromCompute> {
         match message {
             ToCompute::Setup(frame) => self.set_up(&frame),
-            ToCompute::Round(frame) => self.begin_round(&frame),
+            ToCompute::Round(round) => self.begin_round(round),
             ToCompute::Shard { set, shard, content } => {
                 let run = self.run.as_ref()?;
                 // One that does not decode is missing when a job asks for it.
@@ -87,34 +86,34 @@ impl Compute {
         }
     }
 
-    fn begin_round(&mut self, frame: &[u8]) {
+    fn begin_round(&mut self, shared: Arc<SharedRound>) {
         self.sums.clear();
         self.round = None;
         let Some(run) = &self.run else { return };
-        if let Ok(DownwardFrame::Round(round)) = decode_downward(frame)
-            && run.suits(&round)
-        {
-            let (weights, direction) = (round.vector(0), round.vector(1));
-            let layouts = run.lay_out(&round.plan);
-            self.round = Some(Round { plan: round.plan, layouts, weights, direction });
+        let plan = shared.plan();
+        if shared.values().len() == plan.vectors() * run.network.parameters() && run.suits(plan) {
+            let layouts = run.lay_out(plan);
+            self.round = Some(Round { shared, layouts });
         }
     }
 
     fn run(&mut self, job: Job) -> Result<(), Stop> {
         let Compute { run, round, shards, sums, buffers } = self;
         let run = run.as_ref().ok_or(Stop::Failed("the compute worker is not set up"))?;
-        let round = round.as_ref().ok_or(Stop::Failed("the compute worker has no round"))?;
+        let Round { shared, layouts } =
+            round.as_ref().ok_or(Stop::Failed("the compute worker has no round"))?;
+        let (plan, parameters) = (shared.plan(), run.network.parameters());
         for unit in job.units.into_iter().flatten() {
             let unknown = Stop::Failed("the round has no such unit");
-            let (part_index, unit_of_part) = round.plan.locate(unit).ok_or(unknown)?;
-            let part = &round.plan.parts[part_index];
-            let zero = || (part_index, UnitSums::zero(&part.work, run.network.parameters()));
+            let (part_index, unit_of_part) = plan.locate(unit).ok_or(unknown)?;
+            let part = &plan.parts[part_index];
+            let zero = || (part_index, UnitSums::zero(&part.work, parameters));
             let (of_part, sums) = sums.entry(job.assignment).or_insert_with(zero);
             if *of_part != part_index {
                 return Err(Stop::Failed("the assignment mixes parts of the round"));
             }
             let cut = run.set(part.set);
-            let layout = &round.layouts[part_index];
+            let layout = &layouts[part_index];
             let examples = layout.examples_of(cut, unit_of_part);
             let mut slices = Vec::new();
             for index in layout.shards_of(cut, unit_of_part) {
@@ -130,13 +129,13 @@ impl Compute {
                 arithmetic: run.welcome.arithmetic,
                 seed: run.welcome.seed,
                 minibatch: run.welcome.minibatch,
-                plan: &round.plan,
+                plan,
                 work: &part.work,
                 number: unit_of_part,
                 examples: &slices,
                 first_example: examples.start,
-                weights: &round.weights,
-                direction: &round.direction,
+                weights: shared.vector(0, parameters),
+                direction: shared.vector(1, parameters),
             };
             match evaluate_unit(&input, buffers, sums) {
                 UnitOutcome::Added => {}

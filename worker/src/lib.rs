@@ -17,17 +17,21 @@
 #![forbid(unsafe_code)]
 
 mod compute;
+mod footprint;
 mod hub;
 mod message;
 mod run;
+mod shared_round;
 mod shared_shard;
 pub mod unit;
 
 pub use compute::Compute;
+pub use footprint::{BASE_BYTES, Footprint};
 pub use hub::status::{HubStatus, Phase};
 pub use hub::{
     ASSIGNMENTS_MAX, COMPUTE_SHARD_BYTES, FETCH_ATTEMPTS_MAX, FETCHES_MAX, GREETING_MS_MAX, Hub, HubInput,
     HubOutput, LINK_BYTES_PER_MS, ROUND_MS_MAX, SHARD_CACHE_BYTES, SILENCE_MS_MAX, Settings,
 };
-pub use message::{FromCompute, Job, Parts, PartsError, Payload, ToCompute};
+pub use message::{Bulk, FromCompute, Job, Parts, PartsError, Payload, ToCompute};
+pub use shared_round::SharedRound;
 pub use shared_shard::SharedShard;

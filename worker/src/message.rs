@@ -7,10 +7,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use protocol::plan::Set;
+use bytes::Bytes;
+use protocol::frame::floats;
+use protocol::plan::{RoundPlan, Set};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::shared_round::SharedRound;
 use crate::shared_shard::SharedShard;
 use crate::unit::UnitSums;
 
@@ -18,9 +21,9 @@ use crate::unit::UnitSums;
 #[derive(Debug, Clone)]
 pub enum ToCompute {
     /// A run begins: the frame of its [`protocol::message::Welcome`]. Everything older is void.
-    Setup(Arc<Vec<u8>>),
-    /// A round begins: its frame. Sums of older rounds are void.
-    Round(Arc<Vec<u8>>),
+    Setup(Bytes),
+    /// A round begins. Sums of older rounds are void.
+    Round(Arc<SharedRound>),
     /// A shard that coming jobs need.
     Shard {
         /// The set it belongs to.
@@ -103,20 +106,51 @@ pub struct Parts<P> {
     pub payload: P,
 }
 
-/// Parts that do not make a message: hub and compute worker come from different builds.
+/// Parts that do not make a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a message between hub and compute worker is malformed")]
-pub struct PartsError;
+pub enum PartsError {
+    /// Hub and compute worker come from different builds.
+    #[error("a message between hub and compute worker is malformed")]
+    Malformed,
+    /// The bulk finds no room.
+    #[error("there is too little memory for a message between hub and compute worker")]
+    Memory,
+}
 
 /// Bulk on its way to a compute worker, shared with the hub.
 #[derive(Debug, Clone)]
 pub enum Payload {
     /// There is none.
     None,
-    /// A frame.
-    Frame(Arc<Vec<u8>>),
+    /// A frame, or a round's vectors.
+    Bytes(Bytes),
     /// A shard.
     Shard(Arc<SharedShard>),
+}
+
+/// Bulk that has arrived, to be read as what its header says it is: once, so that it is there once.
+pub trait Bulk {
+    /// As it is.
+    fn bytes(self) -> Result<Vec<u8>, PartsError>;
+    /// As little-endian `f32`.
+    fn floats(self) -> Result<Vec<f32>, PartsError>;
+    /// As little-endian `i64`.
+    fn integers(self) -> Result<Vec<i64>, PartsError>;
+}
+
+impl Bulk for Vec<u8> {
+    fn bytes(self) -> Result<Vec<u8>, PartsError> {
+        Ok(self)
+    }
+
+    fn floats(self) -> Result<Vec<f32>, PartsError> {
+        if self.len().is_multiple_of(4) { Ok(floats(&self).collect()) } else { Err(PartsError::Malformed) }
+    }
+
+    fn integers(self) -> Result<Vec<i64>, PartsError> {
+        let (words, []) = self.as_chunks() else { return Err(PartsError::Malformed) };
+        Ok(words.iter().map(|word| i64::from_le_bytes(*word)).collect())
+    }
 }
 
 impl Payload {
@@ -124,7 +158,7 @@ impl Payload {
     pub fn bytes(&self) -> &[u8] {
         match self {
             Payload::None => &[],
-            Payload::Frame(bytes) => bytes,
+            Payload::Bytes(bytes) => bytes,
             Payload::Shard(shard) => shard.bytes(),
         }
     }
@@ -133,7 +167,7 @@ impl Payload {
 #[derive(Serialize, Deserialize)]
 enum ToHeader {
     Setup,
-    Round,
+    Round(RoundPlan),
     Shard { set: Set, shard: u32 },
     DropShard { set: Set, shard: u32 },
     Run(Job),
@@ -149,12 +183,28 @@ enum FromHeader {
     Sums { assignment: u64, losses: Vec<i64>, unfit_steps: u32, correct: u64, has_vector: bool },
 }
 
+impl Bulk for Vec<i64> {
+    fn bytes(self) -> Result<Vec<u8>, PartsError> {
+        Err(PartsError::Malformed)
+    }
+
+    fn floats(self) -> Result<Vec<f32>, PartsError> {
+        Err(PartsError::Malformed)
+    }
+
+    fn integers(self) -> Result<Vec<i64>, PartsError> {
+        Ok(self)
+    }
+}
+
 impl ToCompute {
     /// The message as header and payload; nothing large is copied.
     pub fn into_parts(self) -> Parts<Payload> {
         let (header, payload) = match self {
-            ToCompute::Setup(frame) => (ToHeader::Setup, Payload::Frame(frame)),
-            ToCompute::Round(frame) => (ToHeader::Round, Payload::Frame(frame)),
+            ToCompute::Setup(frame) => (ToHeader::Setup, Payload::Bytes(frame)),
+            ToCompute::Round(round) => {
+                (ToHeader::Round(round.plan().clone()), Payload::Bytes(round.bytes().clone()))
+            }
             ToCompute::Shard { set, shard, content } => {
                 (ToHeader::Shard { set, shard }, Payload::Shard(content))
             }
@@ -167,12 +217,14 @@ impl ToCompute {
     }
 
     /// The message whose parts these are.
-    pub fn from_parts(header: &[u8], payload: Vec<u8>) -> Result<ToCompute, PartsError> {
-        Ok(match postcard::from_bytes(header).map_err(|_| PartsError)? {
-            ToHeader::Setup => ToCompute::Setup(Arc::new(payload)),
-            ToHeader::Round => ToCompute::Round(Arc::new(payload)),
+    pub fn from_parts(header: &[u8], payload: impl Bulk) -> Result<ToCompute, PartsError> {
+        Ok(match postcard::from_bytes(header).map_err(|_| PartsError::Malformed)? {
+            ToHeader::Setup => ToCompute::Setup(payload.bytes()?.into()),
+            ToHeader::Round(plan) => {
+                ToCompute::Round(Arc::new(SharedRound::decoded(plan, payload.floats()?)))
+            }
             ToHeader::Shard { set, shard } => {
-                ToCompute::Shard { set, shard, content: Arc::new(SharedShard::new(payload)) }
+                ToCompute::Shard { set, shard, content: Arc::new(SharedShard::new(payload.bytes()?)) }
             }
             ToHeader::DropShard { set, shard } => ToCompute::DropShard { set, shard },
             ToHeader::Run(job) => ToCompute::Run(job),
@@ -183,8 +235,8 @@ impl ToCompute {
 }
 
 impl FromCompute {
-    /// The message as header and payload: the vector as little-endian `i64`.
-    pub fn into_parts(self) -> Parts<Vec<u8>> {
+    /// The message as header and payload: the vector, to travel as little-endian `i64`.
+    pub fn into_parts(self) -> Parts<Vec<i64>> {
         let mut payload = Vec::new();
         let header = match self {
             FromCompute::Done { job } => FromHeader::Done { job },
@@ -193,7 +245,7 @@ impl FromCompute {
             FromCompute::Sums { assignment, sums } => {
                 let UnitSums { losses, unfit_steps, correct, vector } = sums;
                 let has_vector = vector.is_some();
-                payload = vector.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
+                payload = vector.unwrap_or_default();
                 FromHeader::Sums { assignment, losses, unfit_steps, correct, has_vector }
             }
         };
@@ -201,14 +253,13 @@ impl FromCompute {
     }
 
     /// The message whose parts these are.
-    pub fn from_parts(header: &[u8], payload: &[u8]) -> Result<FromCompute, PartsError> {
-        Ok(match postcard::from_bytes(header).map_err(|_| PartsError)? {
+    pub fn from_parts(header: &[u8], payload: impl Bulk) -> Result<FromCompute, PartsError> {
+        Ok(match postcard::from_bytes(header).map_err(|_| PartsError::Malformed)? {
             FromHeader::Done { job } => FromCompute::Done { job },
             FromHeader::Unfit { job, unit } => FromCompute::Unfit { job, unit },
             FromHeader::Failed { job, reason } => FromCompute::Failed { job, reason },
             FromHeader::Sums { assignment, losses, unfit_steps, correct, has_vector } => {
-                let (words, []) = payload.as_chunks() else { return Err(PartsError) };
-                let vector = has_vector.then(|| words.iter().map(|word| i64::from_le_bytes(*word)).collect());
+                let vector = if has_vector { Some(payload.integers()?) } else { None };
                 FromCompute::Sums { assignment, sums: UnitSums { losses, unfit_steps, correct, vector } }
             }
         })
@@ -225,11 +276,9 @@ mod tests {
 
     #[test]
     fn messages_to_a_compute_worker_survive_post_message() {
-        let frame = Arc::new(vec![1, 2, 3]);
         let units = vec![0..3, 8..9];
         let messages = [
-            ToCompute::Setup(frame.clone()),
-            ToCompute::Round(frame),
+            ToCompute::Setup(Bytes::from_static(&[1, 2, 3])),
             ToCompute::Shard { set: Set::Test, shard: 7, content: Arc::new(SharedShard::new(vec![9; 40])) },
             ToCompute::DropShard { set: Set::Training, shard: 1 },
             ToCompute::Run(Job { job: 4, assignment: u64::MAX, units }),
@@ -241,7 +290,32 @@ mod tests {
             let back = ToCompute::from_parts(&parts.header, parts.payload.bytes().to_vec()).unwrap();
             assert_eq!(format!("{back:?}"), format!("{message:?}"));
         }
-        assert!(ToCompute::from_parts(&[200], Vec::new()).is_err());
+        assert!(ToCompute::from_parts(&[200], Vec::<u8>::new()).is_err());
+    }
+
+    #[test]
+    fn a_rounds_vectors_survive_post_message_bit_for_bit() {
+        let plan = RoundPlan {
+            round: 4,
+            version: 3,
+            mask_epoch: 2,
+            vector_exponent: 1,
+            statistics_exponent: 0,
+            loss_exponent: -1,
+            evaluation_exponent: 5,
+            parts: Vec::new(),
+        };
+        let values = [1.5f32, -0.0, f32::MIN_POSITIVE / 2.0];
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let round = Arc::new(SharedRound::new(plan, bytes.into()));
+        let parts = ToCompute::Round(Arc::clone(&round)).into_parts();
+        let arrived = parts.payload.bytes().to_vec();
+        let Ok(ToCompute::Round(back)) = ToCompute::from_parts(&parts.header, arrived) else { panic!() };
+        assert_eq!(back.plan(), round.plan());
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(back.values()), bits(&values));
+        let cut = parts.payload.bytes()[..7].to_vec();
+        assert_eq!(ToCompute::from_parts(&parts.header, cut).unwrap_err(), PartsError::Malformed);
     }
 
     #[test]
@@ -256,9 +330,10 @@ mod tests {
         ];
         for message in messages {
             let parts = message.clone().into_parts();
-            assert_eq!(FromCompute::from_parts(&parts.header, &parts.payload), Ok(message));
+            let arrived: Vec<u8> = parts.payload.iter().flat_map(|value| value.to_le_bytes()).collect();
+            assert_eq!(FromCompute::from_parts(&parts.header, arrived), Ok(message));
         }
         let parts = FromCompute::Sums { assignment: 5, sums: sums(Some(vec![1])) }.into_parts();
-        assert_eq!(FromCompute::from_parts(&parts.header, &parts.payload[..7]), Err(PartsError));
+        assert_eq!(FromCompute::from_parts(&parts.header, vec![0u8; 7]), Err(PartsError::Malformed));
     }
 }

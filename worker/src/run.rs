@@ -1,10 +1,12 @@
 //! What hub and compute workers derive from a welcome, and which rounds suit it.
 
 use model::{Network, NetworkSpec, SpecError, exact};
-use protocol::frame::RoundFrame;
 use protocol::limits::LOCAL_EXAMPLES_MAX;
 use protocol::message::Welcome;
 use protocol::plan::{Part, RoundPlan, Set, SetPlan, UnitLayout, Work};
+
+use crate::footprint::Footprint;
+use crate::hub::Settings;
 
 /// A run as far as a volunteer must know it.
 #[derive(Debug)]
@@ -27,16 +29,22 @@ impl Run {
         }
     }
 
-    /// Whether a round's vectors, units and exponents are ones that this run can have.
-    pub(crate) fn suits(&self, round: &RoundFrame<'_>) -> bool {
-        let plan = &round.plan;
+    /// What it takes to help with it.
+    pub(crate) fn footprint(&self, settings: &Settings) -> Footprint {
+        let Welcome { training, test, minibatch, .. } = &self.welcome;
+        let shards = training.shards.iter().chain(&test.shards);
+        let data_bytes = shards.map(|shard| u64::from(shard.bytes)).sum();
+        Footprint::new(&self.network, *minibatch as usize, data_bytes, settings)
+    }
+
+    /// Whether a round's units and exponents are ones that this run can have.
+    pub(crate) fn suits(&self, plan: &RoundPlan) -> bool {
         let minibatch = u64::from(self.welcome.minibatch);
         let local_fits = |part: &Part| match part.work {
             Work::Local { steps, .. } => u64::from(steps) * minibatch <= LOCAL_EXAMPLES_MAX.into(),
             _ => true,
         };
-        round.parameters() == self.network.parameters()
-            && plan.exponents().iter().all(|exponent| exact::EXPONENTS.contains(exponent))
+        plan.exponents().iter().all(|exponent| exact::EXPONENTS.contains(exponent))
             && plan.parts.iter().all(|part| part.suits(self.set(part.set)) && local_fits(part))
     }
 

@@ -126,10 +126,10 @@ impl Measure {
 #[derive(Debug, Default)]
 pub struct Buffers {
     scratch: Scratch,
+    /// A unit's gradient, or where its steps lead and then their displacement, or a trial point.
     vector: Vec<f32>,
     losses: Vec<f32>,
     integers: Vec<i64>,
-    point: Vec<f32>,
 }
 
 impl UnitSums {
@@ -298,18 +298,20 @@ fn gradient(unit: &Unit<'_>, buffers: &mut Buffers) {
 }
 
 fn displacement(unit: &Unit<'_>, steps: u32, learning_rate: f32, draw: u64, buffers: &mut Buffers) {
-    let Buffers { scratch, vector, losses, point, .. } = buffers;
+    let Buffers { scratch, vector, losses, .. } = buffers;
     let pool = unit.examples.iter().map(Examples::len).sum::<usize>() as u32;
     let (order, minibatch) = local_order(unit.seed, draw, unit.number, pool, steps, unit.minibatch);
     losses.resize(order.len(), 0.0);
-    point.clear();
-    point.extend_from_slice(unit.weights);
+    vector.copy_from_slice(unit.weights);
     let steps = LocalSteps { order: &order, minibatch: minibatch as usize, learning_rate, pass: unit.pass() };
-    let (displacement, statistics) = vector.split_at_mut(unit.network.trainable());
-    unit.network.local_steps(unit.arithmetic, scratch, point, &steps, unit.examples, losses, statistics);
-    for ((moved, end), start) in displacement.iter_mut().zip(point).zip(unit.weights) {
-        *moved = *end - start;
+    let mut statistics = vec![0.0; unit.network.parameters() - unit.network.trainable()];
+    let (network, statistics) = (unit.network, &mut statistics);
+    network.local_steps(unit.arithmetic, scratch, vector, &steps, unit.examples, losses, statistics);
+    let (moved, sums) = vector.split_at_mut(network.trainable());
+    for (moved, start) in moved.iter_mut().zip(unit.weights) {
+        *moved -= start;
     }
+    sums.copy_from_slice(statistics);
 }
 
 /// Leaves the examples' losses at the round's weights in the buffers; answers how many predictions are correct.
@@ -322,12 +324,12 @@ fn evaluate(unit: &Unit<'_>, buffers: &mut Buffers) -> u32 {
 
 /// Leaves the examples' training losses a step away from the round's weights in the buffers.
 fn losses_at(unit: &Unit<'_>, buffers: &mut Buffers, step: f32) {
-    let Buffers { scratch, losses, point, .. } = buffers;
+    let Buffers { scratch, vector, losses, .. } = buffers;
     let (examples, pass) = (unit.slice(), unit.pass());
     losses.resize(examples.len(), 0.0);
-    point.clear();
-    point.extend(trial_point(unit.weights, unit.direction, step));
-    unit.network.training_losses(unit.arithmetic, scratch, point, &pass, examples, losses);
+    vector.clear();
+    vector.extend(trial_point(unit.weights, unit.direction, step));
+    unit.network.training_losses(unit.arithmetic, scratch, vector, &pass, examples, losses);
 }
 
 /// The sum of the losses in the buffers as an integer below [`exact::UNIT_LIMIT`], or why not.

@@ -6,12 +6,12 @@ use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use model::{Arithmetic, Network, NetworkSpec};
-use protocol::frame::encode_round;
 use protocol::message::{FromCoordinator, Welcome};
 use protocol::plan::{Part, RoundPlan, Set, Work};
 use worker::unit::UnitSums;
-use worker::{Compute, FromCompute, Job, SharedShard, ToCompute};
+use worker::{Compute, FromCompute, Job, SharedRound, SharedShard, ToCompute};
 
 use crate::config::defaults;
 use crate::data;
@@ -82,8 +82,9 @@ impl FullPass {
     /// How long each of some passes takes with so many compute workers, after one that is not counted.
     pub(super) fn measure(&self, arithmetic: Arithmetic, cores: usize, passes: u32) -> Vec<Duration> {
         let welcome = Welcome { arithmetic, ..self.welcome.clone() };
-        let welcome = Arc::new(FromCoordinator::Welcome(Box::new(welcome)).encode());
-        let round = Arc::new(encode_round(&self.plan(), &[&self.weights]));
+        let welcome = Bytes::from(FromCoordinator::Welcome(Box::new(welcome)).encode());
+        let weights: Vec<u8> = self.weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+        let round = Arc::new(SharedRound::new(self.plan(), weights.into()));
         let hall = Hall {
             begin: Barrier::new(cores + 1),
             end: Barrier::new(cores + 1),
@@ -94,7 +95,7 @@ impl FullPass {
         };
         let work = || {
             let mut compute = Compute::new();
-            compute.handle(ToCompute::Setup(Arc::clone(&welcome)));
+            compute.handle(ToCompute::Setup(welcome.clone()));
             for (shard, content) in (0..).zip(&self.shards) {
                 let content = Arc::clone(content);
                 compute.handle(ToCompute::Shard { set: Set::Training, shard, content });
@@ -154,7 +155,7 @@ struct Hall {
 
 impl Hall {
     /// One worker's share of a pass: whatever units are free. Does not panic, or the others would wait for ever.
-    fn help(&self, compute: &mut Compute, round: &Arc<Vec<u8>>) {
+    fn help(&self, compute: &mut Compute, round: &Arc<SharedRound>) {
         self.begin.wait();
         compute.handle(ToCompute::Round(Arc::clone(round)));
         loop {

@@ -56,6 +56,7 @@ fn beginning(cores: u16) -> HubStatus {
         phase: Phase::Connecting,
         sentence: "Connecting.".to_owned(),
         cores,
+        limit: None,
         busy: 0,
         assignments_done: 0,
         units_done: 0,
@@ -92,7 +93,7 @@ async fn show(address: Address, mut status: watch::Receiver<HubStatus>, bars: Mu
     };
     let first = status.borrow_and_update().clone();
     tell(&first.sentence);
-    let mut shown = first.phase;
+    let (mut shown, mut limit) = (first.phase, None);
     let mut changed = match timeout(PATIENCE, status.changed()).await {
         Ok(changed) => changed,
         Err(_) => {
@@ -102,6 +103,12 @@ async fn show(address: Address, mut status: watch::Receiver<HubStatus>, bars: Mu
     };
     while changed.is_ok() {
         let now = status.borrow_and_update().clone();
+        if limit != now.limit {
+            if let Some(limit) = &now.limit {
+                bars.suspend(|| say(format!("Lending {limit}")));
+            }
+            limit.clone_from(&now.limit);
+        }
         match &bar {
             Some(bar) => {
                 let so_far = format!("{} examples so far", count(now.examples_done as usize));

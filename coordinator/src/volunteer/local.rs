@@ -172,7 +172,7 @@ impl Local {
                     Some(message) => self.hear(message),
                     None => break Over::Failed("it did not keep up with the training".into()),
                 },
-                _ = heartbeat.tick() => self.runner.handle(HubInput::Frame(&FromCoordinator::Heartbeat.encode())),
+                _ = heartbeat.tick() => self.runner.handle(HubInput::Frame(FromCoordinator::Heartbeat.encode().into())),
             }
         };
         tracing::debug!(units = self.runner.status().units_done, "the local volunteer ends");
@@ -210,7 +210,7 @@ impl Local {
         match std::mem::replace(&mut self.stage, Stage::Open) {
             Stage::Hello { welcome, joined } => {
                 self.stage = Stage::Ready { joined };
-                self.runner.handle(HubInput::Frame(&FromCoordinator::Welcome(welcome).encode()));
+                self.runner.handle(HubInput::Frame(FromCoordinator::Welcome(welcome).encode().into()));
                 return Ok(());
             }
             Stage::Ready { joined } => return self.tell(FromSession::Joined(joined)).await,
@@ -240,7 +240,7 @@ impl Local {
                 let round = self.driver.round.borrow().clone();
                 let Some(round) = round.filter(|round| round.plan.round == assignment.round) else { return };
                 if self.shown.replace(assignment.round) != Some(assignment.round) {
-                    self.runner.handle(HubInput::Frame(&round.frame));
+                    self.runner.handle(HubInput::Frame(round.frame.clone()));
                 }
                 FromCoordinator::Assign(assignment)
             }
@@ -250,6 +250,6 @@ impl Local {
             }
             ToSession::Finish { text } => FromCoordinator::Finished { text },
         };
-        self.runner.handle(HubInput::Frame(&message.encode()));
+        self.runner.handle(HubInput::Frame(message.encode().into()));
     }
 }

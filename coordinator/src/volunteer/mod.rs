@@ -8,6 +8,7 @@ mod address;
 mod connection;
 mod http;
 mod local;
+mod memory;
 mod native;
 mod runner;
 #[cfg(test)]

@@ -9,11 +9,12 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use worker::{HubInput, HubStatus, Phase};
+use worker::{HubInput, HubStatus, Phase, Settings};
 
 use super::address::Address;
 use super::connection::{Connection, Event};
 use super::http;
+use super::memory;
 use super::runner::{Runner, Task, settings};
 
 /// Bytes of the coordinator's status.
@@ -59,12 +60,10 @@ pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>
         () = &mut shutdown => bail!("ended before the coordinator at {authority} answered"),
     };
     let agent = format!("shoal {} on {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS);
-    let mut volunteer = Native {
-        runner: Runner::new(settings(arithmetic, options.cores, agent)),
-        authority,
-        connection: None,
-        fetches: JoinSet::new(),
-    };
+    let settings =
+        Settings { memory_bytes: memory::spare_bytes(), ..settings(arithmetic, options.cores, agent) };
+    let mut volunteer =
+        Native { runner: Runner::new(settings), authority, connection: None, fetches: JoinSet::new() };
     let told_to_leave = loop {
         volunteer.perform();
         let status = volunteer.runner.status();
@@ -138,7 +137,7 @@ impl Native {
             () = runner.event() => {}
             event = from_connection => match event {
                 Event::Opened => runner.handle(HubInput::Connected),
-                Event::Frame(frame) => runner.handle(HubInput::Frame(&frame)),
+                Event::Frame(frame) => runner.handle(HubInput::Frame(frame)),
                 Event::Closed => {
                     *connection = None;
                     runner.handle(HubInput::Disconnected);

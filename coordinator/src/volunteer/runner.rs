@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use model::Arithmetic;
+use protocol::frame::VectorChunks;
 use protocol::plan::ShardRef;
 use tokio::sync::mpsc;
 use worker::{Compute, FromCompute, Hub, HubInput, HubOutput, HubStatus, Settings, ToCompute};
@@ -47,6 +48,8 @@ pub(super) struct Runner {
     threads: BTreeMap<u32, threads::Sender<ToCompute>>,
     answers: mpsc::Receiver<Answer>,
     answer: mpsc::Sender<Answer>,
+    /// What is left to send of a vector.
+    sending: Option<VectorChunks>,
     began: Instant,
     wake_ms: Option<u64>,
 }
@@ -59,24 +62,35 @@ impl Runner {
             threads: BTreeMap::new(),
             answers,
             answer,
+            sending: None,
             began: Instant::now(),
             wake_ms: None,
         }
     }
 
     /// Tells the hub.
-    pub(super) fn handle(&mut self, input: HubInput<'_>) {
+    pub(super) fn handle(&mut self, input: HubInput) {
         let now_ms = self.now_ms();
         self.hub.handle(now_ms, input);
     }
 
     /// The next thing to do for the hub, whatever concerns the compute threads being done on the way.
     pub(super) fn task(&mut self) -> Option<Task> {
+        if let Some(chunk) = self.sending.as_mut().and_then(Iterator::next) {
+            return Some(Task::Send(chunk));
+        }
+        self.sending = None;
         while let Some(output) = self.hub.poll_output() {
             match output {
                 HubOutput::Connect => return Some(Task::Connect),
                 HubOutput::Close => return Some(Task::Close),
                 HubOutput::Send(frame) => return Some(Task::Send(frame)),
+                HubOutput::SendVector(mut chunks) => {
+                    if let Some(first) = chunks.next() {
+                        self.sending = Some(chunks);
+                        return Some(Task::Send(first));
+                    }
+                }
                 HubOutput::Fetch { fetch, shard, path, fresh: _ } => {
                     return Some(Task::Fetch { fetch, shard, path });
                 }
@@ -173,7 +187,7 @@ impl Drop for Obituary {
     }
 }
 
-/// Settings of a volunteer on this machine, of its own kind `agent`.
+/// Settings of a volunteer on this machine, of its own kind `agent`, that takes whatever memory it needs.
 pub(super) fn settings(arithmetic: Arithmetic, cores: u16, agent: String) -> Settings {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
     let seed = now ^ u64::from(std::process::id()).rotate_left(32);

@@ -184,6 +184,7 @@ impl Kernel {
             Matrix { data: transposed, rows: k, columns: width, row_step: width, column_step: 1 };
         if ending == Ending::Replace {
             result.clear();
+            result.reserve_exact(n * width);
             result.resize(n * width, 0.0);
         } else {
             transpose(Matrix::new(c, m, n).transposed(), width, result);
@@ -380,6 +381,8 @@ pub(crate) fn all_finite(values: &[f32]) -> bool {
 /// Fills `buffer` with the rows of `matrix`, each padded with zeros to `width`.
 fn transpose(matrix: Matrix<'_>, width: usize, buffer: &mut Vec<f32>) {
     buffer.clear();
+    // It may be as large as all the weights: no more than is needed, as `footprint` says.
+    buffer.reserve_exact(matrix.rows * width);
     buffer.resize(matrix.rows * width, 0.0);
     copy(matrix, width, buffer);
 }

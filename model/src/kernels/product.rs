@@ -245,6 +245,7 @@ unsafe fn pack_padded<S: Simd>(operands: &Operands, packed: &mut Vec<f32>) {
 unsafe fn pack<S: Simd, const VECTORS: usize>(operands: &Operands, main: usize, packed: &mut Vec<f32>) {
     let Operands { k, b, b_step, .. } = *operands;
     if packed.len() < k * main {
+        packed.reserve_exact(k * main - packed.len());
         packed.resize(k * main, 0.0);
     }
     let mut to = packed.as_mut_ptr();

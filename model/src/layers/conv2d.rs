@@ -210,13 +210,29 @@ impl Conv2d {
         means.workspace.offsets = offsets;
     }
 
+    /// The most values that the functions above ask of their buffer.
+    pub(crate) fn buffered(&self) -> usize {
+        let Windows { rows, columns } = self.windows;
+        let (channels, channels_in) = (self.channels / self.groups, self.channels_in / self.groups);
+        let (taps, count, size) = (self.taps(), self.windows.count(), self.windows.size());
+        let padded = self.padded(COLUMNS);
+        let forward = padded.values + channels * padded.columns_of_windows(rows.count, columns.count);
+        let width = channels.next_multiple_of(CHANNELS);
+        let gradient = padded.values + count * width + self.groups * taps * width;
+        let turned = Windows { rows: rows.turned(), columns: columns.turned() };
+        let padded = Padded::new(turned, channels, COLUMNS);
+        let n = padded.columns_of_windows(rows.length, columns.length);
+        let input_delta = padded.values + channels_in * (n + 1) + self.channels_in * channels * size;
+        forward.max(gradient).max(input_delta).max(taps * count)
+    }
+
     /// How an example of one group lies with its padding, and so many elements more.
     fn padded(&self, more: usize) -> Padded {
         Padded::new(self.windows, self.channels_in / self.groups, more)
     }
 
     /// How many inputs each sum has.
-    fn taps(&self) -> usize {
+    pub(crate) fn taps(&self) -> usize {
         self.channels_in / self.groups * self.windows.size()
     }
 

@@ -105,6 +105,7 @@ impl Means<'_> {
     /// Makes the buffer at least this long.
     fn make_room(&mut self, length: usize) {
         if self.buffer.len() < length {
+            self.buffer.reserve_exact(length - self.buffer.len());
             self.buffer.resize(length, 0.0);
         }
     }

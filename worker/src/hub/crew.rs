@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::HubOutput;
 use super::shards::Key;
 use crate::message::ToCompute;
+use crate::shared_round::SharedRound;
 use crate::shared_shard::SharedShard;
 
 /// All compute workers. Each runs at most one job at a time, so that at most one job's messages
@@ -102,7 +105,7 @@ impl Crew {
     }
 
     /// Tells a compute worker of the run unless it knows.
-    pub(super) fn set_up(&mut self, compute: u32, frame: &Arc<Vec<u8>>, outputs: &mut VecDeque<HubOutput>) {
+    pub(super) fn set_up(&mut self, compute: u32, frame: &Bytes, outputs: &mut VecDeque<HubOutput>) {
         let Some(member) = self.members.get_mut(&compute) else { return };
         if !std::mem::replace(&mut member.set_up, true) {
             outputs.push_back(HubOutput::Compute { compute, message: ToCompute::Setup(frame.clone()) });
@@ -114,12 +117,12 @@ impl Crew {
         &mut self,
         compute: u32,
         number: u64,
-        frame: &Arc<Vec<u8>>,
+        round: &Arc<SharedRound>,
         outputs: &mut VecDeque<HubOutput>,
     ) {
         let Some(member) = self.members.get_mut(&compute) else { return };
         if member.round.replace(number) != Some(number) {
-            outputs.push_back(HubOutput::Compute { compute, message: ToCompute::Round(frame.clone()) });
+            outputs.push_back(HubOutput::Compute { compute, message: ToCompute::Round(round.clone()) });
         }
     }
 

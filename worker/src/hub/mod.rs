@@ -13,18 +13,21 @@ mod underway;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use model::Arithmetic;
 use protocol::PROTOCOL_VERSION;
-use protocol::frame::{DownwardFrame, RoundFrame, decode_downward, encode_chunks};
+use protocol::frame::{DownwardFrame, RoundFrame, VectorChunks, decode_downward};
 use protocol::limits::{CORES_MAX, READY_SHARDS_MAX, TEXT_BYTES_MAX};
 use protocol::message::{
     FromCoordinator, FromVolunteer, Hello, Ready, Refusal, ResultHeader, Unfit, Welcome,
 };
-use protocol::pack::pack;
-use protocol::plan::{Assignment, RoundPlan, Set, ShardRef, UnitLayout};
+use protocol::pack::packed_bytes;
+use protocol::plan::{Assignment, Set, ShardRef, UnitLayout};
 
+use crate::footprint::Footprint;
 use crate::message::{FromCompute, Job, ToCompute};
 use crate::run::Run;
+use crate::shared_round::SharedRound;
 use crate::unit::UnitSums;
 use backoff::Backoff;
 use crew::{Crew, Running};
@@ -74,6 +77,9 @@ pub struct Settings {
     pub shard_cache_bytes: usize,
     /// Bytes of shards each compute worker keeps ([`COMPUTE_SHARD_BYTES`]).
     pub compute_shard_bytes: usize,
+    /// Bytes of memory that this machine can spare. As many of the cores are used as fit into it by their
+    /// [`Footprint`]; no limit by default.
+    pub memory_bytes: u64,
 }
 
 impl Settings {
@@ -88,19 +94,20 @@ impl Settings {
             seed,
             shard_cache_bytes: SHARD_CACHE_BYTES,
             compute_shard_bytes: COMPUTE_SHARD_BYTES,
+            memory_bytes: u64::MAX,
         }
     }
 }
 
 /// What happens to a hub.
 #[derive(Debug)]
-pub enum HubInput<'a> {
+pub enum HubInput {
     /// The connection asked for with [`HubOutput::Connect`] is open.
     Connected,
     /// It could not be opened (in time), or is closed.
     Disconnected,
     /// A message from the coordinator.
-    Frame(&'a [u8]),
+    Frame(Bytes),
     /// A shard has been downloaded and decompressed.
     ShardArrived {
         /// As given in [`HubOutput::Fetch`].
@@ -142,6 +149,8 @@ pub enum HubOutput {
     Close,
     /// Send this message.
     Send(Vec<u8>),
+    /// Send these messages, one after the other.
+    SendVector(VectorChunks),
     /// Download a shard; answer with `ShardArrived` or `ShardFailed`.
     Fetch {
         /// Counts downloads.
@@ -217,17 +226,17 @@ enum Link {
 #[derive(Debug)]
 struct CurrentRun {
     run: Run,
-    frame: Arc<Vec<u8>>,
+    frame: Bytes,
+    footprint: Footprint,
 }
 
 #[derive(Debug)]
 struct CurrentRound {
     /// The hub's own number for it.
     number: u64,
-    plan: RoundPlan,
+    shared: Arc<SharedRound>,
     /// Of each part.
     layouts: Vec<UnitLayout>,
-    frame: Arc<Vec<u8>>,
 }
 
 /// The hub's own numbers. The coordinator's do not serve: one that is killed and resumed may
@@ -268,7 +277,7 @@ impl Hub {
     }
 
     /// Takes note of an event. Time never goes backwards.
-    pub fn handle(&mut self, now_ms: u64, input: HubInput<'_>) {
+    pub fn handle(&mut self, now_ms: u64, input: HubInput) {
         if matches!(self.link, Link::Ended { .. }) {
             return;
         }
@@ -282,7 +291,7 @@ impl Hub {
                 self.counters.bytes_received += bytes.len() as u64;
                 if matches!(self.link, Link::Greeting { .. } | Link::Open) {
                     self.heard_ms = now_ms;
-                    self.frame(now_ms, bytes);
+                    self.frame(now_ms, &bytes);
                 }
             }
             HubInput::ShardArrived { fetch, bytes } => {
@@ -333,6 +342,7 @@ impl Hub {
             phase,
             sentence,
             cores: self.lent(),
+            limit: self.memory_limit(),
             busy: busy as u16,
             assignments_done: self.counters.assignments_done,
             units_done: self.counters.units_done,
@@ -347,7 +357,22 @@ impl Hub {
 
     /// Cores that can be given work.
     fn lent(&self) -> u16 {
-        self.settings.cores.saturating_sub(self.failed_cores)
+        self.settings.cores.min(self.cores_max()).saturating_sub(self.failed_cores)
+    }
+
+    /// Cores for which there is memory.
+    fn cores_max(&self) -> u16 {
+        let footprint = self.run.as_ref().map(|current| current.footprint);
+        footprint.map_or(CORES_MAX, |footprint| footprint.cores(self.settings.memory_bytes))
+    }
+
+    fn memory_limit(&self) -> Option<String> {
+        let footprint = self.run.as_ref()?.footprint;
+        let (used, chosen) = (self.cores_max(), self.settings.cores);
+        (used < chosen).then(|| {
+            let each = megabytes(footprint.core_bytes);
+            format!("{used} of {}: each needs {each} for this network.", counted(chosen.into(), "core"))
+        })
     }
 }
 
@@ -420,7 +445,7 @@ impl Hub {
         self.heard_ms.saturating_add(SILENCE_MS_MAX + round_ms)
     }
 
-    fn frame(&mut self, now_ms: u64, bytes: &[u8]) {
+    fn frame(&mut self, now_ms: u64, bytes: &Bytes) {
         let open = self.link == Link::Open;
         match decode_downward(bytes) {
             Ok(DownwardFrame::Message(FromCoordinator::Welcome(welcome))) if !open => {
@@ -434,13 +459,13 @@ impl Hub {
                 self.assign(assignment)
             }
             Ok(DownwardFrame::Message(FromCoordinator::Heartbeat)) => {}
-            Ok(DownwardFrame::Round(round)) if open => self.begin_round(now_ms, &round, bytes),
+            Ok(DownwardFrame::Round(round)) if open => self.begin_round(now_ms, round, bytes),
             Ok(_) => self.hang_up(now_ms, "the coordinator sent a message out of its order"),
             Err(error) => self.hang_up(now_ms, &format!("a message cannot be read: {error}")),
         }
     }
 
-    fn welcome(&mut self, mut welcome: Welcome, frame: &[u8]) {
+    fn welcome(&mut self, mut welcome: Welcome, frame: &Bytes) {
         // A session's number is all in which two welcomes of one run may differ.
         welcome.session = 0;
         if self.run.as_ref().is_none_or(|current| current.run.welcome != welcome) {
@@ -458,10 +483,21 @@ impl Hub {
                     return self.end(Phase::Stopped, text);
                 }
             };
+            let footprint = run.footprint(&self.settings);
             self.shards.clear();
-            self.run = Some(CurrentRun { run, frame: Arc::new(frame.to_vec()) });
+            self.run = Some(CurrentRun { run, frame: frame.clone(), footprint });
             self.crew.forget_run();
+            if self.cores_max() == 0 {
+                let text = format!(
+                    "This training's network is too large for this device: with one core it needs {}, and {} can be \
+                     spared.",
+                    megabytes(footprint.hub_bytes + footprint.core_bytes),
+                    megabytes(self.settings.memory_bytes),
+                );
+                return self.end(Phase::Stopped, text);
+            }
         }
+        self.stop_crew_beyond(self.lent().into());
         self.backoff.reset();
         self.link = Link::Open;
         let training = self.shards.held().filter(|(set, _)| *set == Set::Training);
@@ -490,18 +526,17 @@ impl Hub {
 
 /// Rounds and assignments.
 impl Hub {
-    fn begin_round(&mut self, now_ms: u64, round: &RoundFrame<'_>, frame: &[u8]) {
+    fn begin_round(&mut self, now_ms: u64, round: RoundFrame<'_>, frame: &Bytes) {
         self.forget_round();
-        let Some(CurrentRun { run, .. }) = self.run.as_ref().filter(|current| current.run.suits(round))
-        else {
+        let suits = |run: &Run| round.parameters() == run.network.parameters() && run.suits(&round.plan);
+        let Some(CurrentRun { run, .. }) = self.run.as_ref().filter(|current| suits(&current.run)) else {
             return self.hang_up(now_ms, "the coordinator sent a round that does not suit its network");
         };
         self.counters.round += 1;
         self.round = Some(CurrentRound {
             number: self.counters.round,
             layouts: run.lay_out(&round.plan),
-            plan: round.plan.clone(),
-            frame: Arc::new(frame.to_vec()),
+            shared: Arc::new(SharedRound::new(round.plan, frame.slice_ref(round.vectors))),
         });
     }
 
@@ -513,7 +548,7 @@ impl Hub {
 
     fn assign(&mut self, assignment: Assignment) {
         let (Some(CurrentRun { run, .. }), Some(round)) = (&self.run, &self.round) else { return };
-        if assignment.round != round.plan.round {
+        if assignment.round != round.shared.plan().round {
             return;
         }
         let number = assignment.assignment;
@@ -524,9 +559,9 @@ impl Hub {
             return self.decline(number, "too many assignments at once");
         }
         self.counters.assignment += 1;
-        let (key, parameters) = (self.counters.assignment, run.network.parameters());
-        let CurrentRound { plan, layouts, .. } = round;
-        match Underway::new(key, assignment, plan, layouts, |set| run.set(set), parameters) {
+        let key = self.counters.assignment;
+        let CurrentRound { shared, layouts, .. } = round;
+        match Underway::new(key, assignment, shared.plan(), layouts, |set| run.set(set)) {
             Some(underway) => self.queue.push_back(underway),
             None => self.decline(number, "its units are not units of one part of the round"),
         }
@@ -564,26 +599,29 @@ impl Hub {
         self.queue.iter().position(|underway| underway.key == key)
     }
 
-    fn send_result(&mut self, underway: &Underway) {
+    fn send_result(&mut self, mut underway: Underway) {
         let (Some(CurrentRun { run, .. }), Some(round)) = (&self.run, &self.round) else { return };
-        let UnitSums { losses, unfit_steps, correct, vector } = &underway.sums;
-        let packed = vector.as_deref().map(pack).unwrap_or_default();
+        let UnitSums { losses, unfit_steps, correct, vector } = underway.take_sums();
+        let vector = vector.unwrap_or_default();
+        let vector_bytes = packed_bytes(&vector);
+        let plan = round.shared.plan();
         let header = ResultHeader {
             run: run.welcome.run,
-            round: round.plan.round,
-            version: round.plan.version,
+            round: plan.round,
+            version: plan.version,
             assignment: underway.assignment.assignment,
-            losses: losses.clone(),
-            unfit_steps: *unfit_steps,
-            correct: *correct,
-            vector_bytes: u32::try_from(packed.len()).expect("parameters are limited to fewer bytes"),
+            losses,
+            unfit_steps,
+            correct,
+            vector_bytes: u32::try_from(vector_bytes).expect("parameters are limited to fewer bytes"),
         };
         self.counters.assignments_done += 1;
         self.counters.units_done += u64::from(underway.assignment.unit_count());
         self.counters.examples_done += underway.examples;
         self.send(FromVolunteer::Result(header).encode());
-        for chunk in encode_chunks(&packed) {
-            self.send(chunk);
+        if vector_bytes > 0 {
+            self.counters.bytes_sent += vector_bytes as u64;
+            self.outputs.push_back(HubOutput::SendVector(VectorChunks::new(vector)));
         }
     }
 }
@@ -652,6 +690,8 @@ impl Hub {
         if !self.crew.remove(compute) {
             return;
         }
+        // One that failed for want of memory still holds what it had.
+        self.outputs.push_back(HubOutput::StopCompute { compute });
         self.compute_lost(compute);
         self.failed_cores += 1;
         self.cores_changed();
@@ -709,7 +749,7 @@ impl Hub {
             }
             FromCompute::Sums { assignment, sums } => {
                 let Some(index) = self.find(assignment) else { return };
-                if !self.queue[index].collected(compute, &sums) {
+                if !self.queue[index].collected(compute, sums) {
                     self.decline_at(index, "its sums do not add up");
                 }
             }
@@ -740,7 +780,8 @@ impl Hub {
         let (Some(current), Some(round)) = (&self.run, &self.round) else { return };
         let crew_size = self.crew.len() as u32;
         let limit = self.settings.compute_shard_bytes;
-        for underway in &mut self.queue {
+        for index in 0..self.queue.len() {
+            let underway = &mut self.queue[index];
             let share = underway.pending_units().div_ceil(2 * crew_size).max(1);
             let set = underway.part.set;
             let sizes = &current.run.set(set).shards;
@@ -781,12 +822,19 @@ impl Hub {
                 .map(|index| (set, index))
                 .collect();
             self.crew.set_up(compute, &current.frame, &mut self.outputs);
-            self.crew.show_round(compute, round.number, &round.frame, &mut self.outputs);
+            self.crew.show_round(compute, round.number, &round.shared, &mut self.outputs);
             let shards = &mut self.shards;
             self.crew.supply(compute, &given, limit, |key| shards.content(key), &mut self.outputs);
             self.counters.job += 1;
             let units = segments.into_iter().map(|segment| segment.units).collect();
             let job = Job { job: self.counters.job, assignment: underway.key, units };
+            // A compute worker keeps the sums of one assignment at a time.
+            for other in self.queue.iter_mut().filter(|other| other.key != job.assignment) {
+                if other.collect_from(compute) {
+                    let message = ToCompute::Collect { assignment: other.key };
+                    self.outputs.push_back(HubOutput::Compute { compute, message });
+                }
+            }
             self.crew.begin(compute, Running { job: job.job, assignment: job.assignment });
             self.outputs.push_back(HubOutput::Compute { compute, message: ToCompute::Run(job) });
             return;
@@ -803,7 +851,7 @@ impl Hub {
         }
         while let Some(index) = self.queue.iter().position(Underway::is_complete) {
             if let Some(underway) = self.queue.remove(index) {
-                self.send_result(&underway);
+                self.send_result(underway);
             }
         }
     }
@@ -825,6 +873,16 @@ impl Hub {
             self.outputs.push_back(HubOutput::Wake { at_ms });
             self.wake_ms = Some(at_ms);
         }
+    }
+}
+
+/// A size as people read it, rounded up.
+fn megabytes(bytes: u64) -> String {
+    const MEGA: u64 = 1_000_000;
+    if bytes < 1000 * MEGA {
+        format!("{} MB", bytes.div_ceil(MEGA))
+    } else {
+        format!("{:.1} GB", bytes.div_ceil(100 * MEGA) as f64 / 10.0)
     }
 }
 

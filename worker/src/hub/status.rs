@@ -11,6 +11,8 @@ pub struct HubStatus {
     pub sentence: String,
     /// Cores lent.
     pub cores: u16,
+    /// Why these are fewer than were chosen, in words, when memory is what there is too little of.
+    pub limit: Option<String>,
     /// Compute workers at work at this moment.
     pub busy: u16,
     /// Results sent since the hub was made.

@@ -22,7 +22,8 @@ pub(super) struct Underway {
     pub(super) key: u64,
     pub(super) assignment: Assignment,
     pub(super) part: Part,
-    pub(super) sums: UnitSums,
+    /// What compute workers have handed over; the first sums become those that others are added to.
+    sums: Option<UnitSums>,
     /// Examples its units cover.
     pub(super) examples: u64,
     pending: Vec<Segment>,
@@ -45,7 +46,6 @@ impl Underway {
         plan: &RoundPlan,
         layouts: &[UnitLayout],
         set: impl FnOnce(Set) -> &'a SetPlan,
-        parameters: usize,
     ) -> Option<Underway> {
         let first = assignment.units.first()?.start;
         let (part_index, unit_of_part) = plan.locate(first)?;
@@ -67,8 +67,7 @@ impl Underway {
                 examples += layout.examples_of(cut, unit - part_begins).len() as u64;
             }
         }
-        let sums = UnitSums::zero(&part.work, parameters);
-        Some(Underway { key, assignment, part, sums, examples, pending, shares: BTreeMap::new() })
+        Some(Underway { key, assignment, part, sums: None, examples, pending, shares: BTreeMap::new() })
     }
 
     /// Units not given out.
@@ -123,19 +122,23 @@ impl Underway {
         if !self.pending.is_empty() {
             return Vec::new();
         }
-        let ready = self.shares.iter_mut().filter(|(_, share)| {
-            share.running.is_empty() && share.collecting.is_empty() && !share.done.is_empty()
-        });
-        let asked = ready.map(|(compute, share)| {
+        let sharers: Vec<u32> = self.sharers().collect();
+        sharers.into_iter().filter(|compute| self.collect_from(*compute)).collect()
+    }
+
+    /// Whether a compute worker that turns to something else should be asked for its sums first; notes that it is.
+    pub(super) fn collect_from(&mut self, compute: u32) -> bool {
+        let Some(share) = self.shares.get_mut(&compute) else { return false };
+        let ready = share.running.is_empty() && share.collecting.is_empty() && !share.done.is_empty();
+        if ready {
             share.collecting.append(&mut share.done);
-            *compute
-        });
-        asked.collect()
+        }
+        ready
     }
 
     /// Adds what a compute worker handed over; false when it does not add up.
     #[must_use]
-    pub(super) fn collected(&mut self, compute: u32, sums: &UnitSums) -> bool {
+    pub(super) fn collected(&mut self, compute: u32, sums: UnitSums) -> bool {
         let Some(share) = self.shares.get_mut(&compute).filter(|share| !share.collecting.is_empty()) else {
             return true;
         };
@@ -143,7 +146,22 @@ impl Underway {
         if share.running.is_empty() && share.done.is_empty() {
             self.shares.remove(&compute);
         }
-        self.sums.merge(sums)
+        match &mut self.sums {
+            Some(merged) => merged.merge(&sums),
+            none => {
+                *none = Some(sums);
+                true
+            }
+        }
+    }
+
+    /// The sums over all units, once they are complete.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub(super) fn take_sums(&mut self) -> UnitSums {
+        assert!(self.is_complete(), "the sums do not cover all units");
+        self.sums.take().expect("an assignment has units, and somebody has handed their sums over")
     }
 
     /// A compute worker is gone, and its share with it.
@@ -189,7 +207,7 @@ mod tests {
         let cut = cut();
         let layouts: Vec<UnitLayout> = plan.parts.iter().map(|part| part.lay_out(&cut, 1)).collect();
         let assignment = Assignment { assignment: 7, round: 1, units: units.to_vec() };
-        Underway::new(9, assignment, plan, &layouts, |_| &cut, 0)
+        Underway::new(9, assignment, plan, &layouts, |_| &cut)
     }
 
     fn sums(correct: u64) -> UnitSums {
@@ -236,15 +254,15 @@ mod tests {
         assert_eq!(underway.collect(), [1]);
         underway.lost(1);
         assert_eq!(underway.pending_units(), 4);
-        assert!(underway.collected(1, &sums(50)));
-        assert_eq!(underway.sums.correct, 0);
+        assert!(underway.collected(1, sums(50)));
+        assert_eq!(underway.sums, None);
         underway.give(2, 4, |_| true);
         underway.done(2);
         assert_eq!(underway.collect(), [2]);
         assert!(!underway.is_complete());
-        assert!(underway.collected(2, &sums(3)));
+        assert!(underway.collected(2, sums(3)));
         assert!(underway.is_complete());
-        assert_eq!(underway.sums.correct, 3);
+        assert_eq!(underway.take_sums().correct, 3);
     }
 
     #[test]
@@ -256,12 +274,29 @@ mod tests {
         assert_eq!(underway.collect(), [1]);
         underway.lost(2);
         underway.give(1, 1, |_| true);
-        assert!(underway.collected(1, &sums(1)));
+        assert!(underway.collected(1, sums(1)));
         assert!(!underway.is_complete());
         underway.done(1);
         assert_eq!(underway.collect(), [1]);
-        assert!(underway.collected(1, &sums(1)));
+        assert!(underway.collected(1, sums(1)));
         assert!(underway.is_complete());
-        assert_eq!(underway.sums.losses, [2]);
+        assert_eq!(underway.take_sums().losses, [2]);
+    }
+
+    #[test]
+    fn a_compute_worker_that_turns_to_something_else_is_asked_first() {
+        let mut underway = underway(&[5..8]).unwrap();
+        underway.give(1, 1, |_| true);
+        assert!(!underway.collect_from(1) && !underway.collect_from(2));
+        underway.done(1);
+        assert!(underway.collect_from(1));
+        assert!(!underway.collect_from(1));
+        assert!(underway.collected(1, sums(1)));
+        assert!(!underway.is_complete());
+        underway.give(1, 2, |_| true);
+        underway.done(1);
+        assert_eq!(underway.collect(), [1]);
+        assert!(underway.collected(1, sums(2)));
+        assert_eq!(underway.take_sums().correct, 3);
     }
 }

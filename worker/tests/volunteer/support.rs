@@ -11,7 +11,7 @@ use protocol::pack::unpack;
 use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, ShardRef, Work};
 use protocol::shard::{self, Shard};
 use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
-use worker::{Compute, Hub, HubInput, HubOutput, Settings, ToCompute};
+use worker::{Compute, Footprint, Hub, HubInput, HubOutput, Settings, ToCompute};
 
 pub(crate) const RUN: u64 = 42;
 const SEED: u64 = 6;
@@ -52,6 +52,12 @@ impl World {
 
     pub(crate) fn welcome_frame(&self) -> Vec<u8> {
         FromCoordinator::Welcome(Box::new(self.welcome.clone())).encode()
+    }
+
+    /// What a volunteer of it needs by the usual settings.
+    pub(crate) fn footprint(&self) -> Footprint {
+        let data_bytes = self.shards.values().map(|shard| shard.len() as u64).sum();
+        Footprint::new(&self.network, self.welcome.minibatch as usize, data_bytes, &settings(1))
     }
 
     /// A round of the gradient over the training set and an evaluation of the test set.
@@ -241,13 +247,13 @@ impl Volunteer {
         volunteer
     }
 
-    pub(crate) fn tell(&mut self, input: HubInput<'_>) {
+    pub(crate) fn tell(&mut self, input: HubInput) {
         self.hub.handle(self.now_ms, input);
         self.drain();
     }
 
     pub(crate) fn frame(&mut self, frame: &[u8]) {
-        self.tell(HubInput::Frame(frame));
+        self.tell(HubInput::Frame(frame.to_vec().into()));
     }
 
     /// Lets time pass until the hub's next wish to be woken.
@@ -310,6 +316,7 @@ impl Volunteer {
                 HubOutput::Connect => self.connects += 1,
                 HubOutput::Close => self.closed = true,
                 HubOutput::Send(frame) => self.hear(&frame),
+                HubOutput::SendVector(chunks) => chunks.for_each(|frame| self.hear(&frame)),
                 HubOutput::Fetch { fetch, shard, path, fresh } => {
                     let name = shard.name();
                     assert_eq!(path, format!("/shards/{name}"));

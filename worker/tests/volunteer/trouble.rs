@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use protocol::message::{FromCoordinator, FromVolunteer, Refusal};
-use worker::{ASSIGNMENTS_MAX, FETCH_ATTEMPTS_MAX, HubInput, Phase, SILENCE_MS_MAX};
+use worker::{ASSIGNMENTS_MAX, FETCH_ATTEMPTS_MAX, HubInput, Phase, SILENCE_MS_MAX, Settings};
 
 use crate::support::{Heard, Volunteer, World, order, result, settings};
 
@@ -164,7 +164,6 @@ fn the_units_of_a_dead_compute_worker_are_done_by_the_others() {
                 volunteer.download(&world);
             }
         }
-        volunteer.computes.remove(&2);
         volunteer.tell(HubInput::ComputeFailed { compute: 2 });
         assert_eq!(volunteer.heard(), [Heard::Message(FromVolunteer::Cores(2))]);
         volunteer.settle(&world, order(steps as u64));
@@ -235,8 +234,7 @@ fn caches_of_any_size_only_cost_time() {
     let round = world.gradient_round(1);
     let units = [round.part(0)];
     for limit in [0, 300, 600] {
-        let settings =
-            worker::Settings { shard_cache_bytes: limit, compute_shard_bytes: limit, ..settings(3) };
+        let settings = Settings { shard_cache_bytes: limit, compute_shard_bytes: limit, ..settings(3) };
         let mut volunteer = Volunteer::new(&world, settings);
         volunteer.tell(HubInput::Connected);
         volunteer.frame(&world.welcome_frame());
@@ -384,4 +382,42 @@ proptest! {
             volunteer.heard();
         }
     }
+}
+
+#[test]
+fn no_more_cores_are_used_than_there_is_memory_for() {
+    let world = World::new();
+    let footprint = world.footprint();
+    let memory = |cores: u64| footprint.hub_bytes + cores * footprint.core_bytes;
+    for (memory_bytes, cores) in [(memory(2), 2), (memory(3) - 1, 2), (memory(3), 3), (u64::MAX, 4)] {
+        let settings = Settings { memory_bytes, ..settings(4) };
+        let mut volunteer = Volunteer::new(&world, settings);
+        volunteer.tell(HubInput::Connected);
+        volunteer.frame(&world.welcome_frame());
+        assert_eq!(volunteer.computes.len(), cores);
+        let told = volunteer.heard().contains(&Heard::Message(FromVolunteer::Cores(cores as u16)));
+        assert_eq!(told, cores < 4, "the coordinator learns of cores that the hello promised in vain");
+        let limit = volunteer.hub.status().limit;
+        assert_eq!(limit.is_some(), cores < 4);
+        assert!(limit.is_none_or(|limit| limit.starts_with(&format!("{cores} of 4 cores: each needs"))));
+        // What was chosen is remembered, and what fits is used of it.
+        volunteer.tell(HubInput::Cores(1));
+        assert_eq!((volunteer.computes.len(), volunteer.hub.status().limit), (1, None));
+        volunteer.tell(HubInput::Cores(4));
+        assert_eq!(volunteer.computes.len(), cores);
+    }
+}
+
+#[test]
+fn a_network_too_large_for_one_core_is_declined_with_words() {
+    let world = World::new();
+    let footprint = world.footprint();
+    let memory_bytes = footprint.hub_bytes + footprint.core_bytes - 1;
+    let mut volunteer = Volunteer::new(&world, Settings { memory_bytes, ..settings(4) });
+    volunteer.tell(HubInput::Connected);
+    volunteer.frame(&world.welcome_frame());
+    let status = volunteer.hub.status();
+    assert_eq!(status.phase, Phase::Stopped);
+    assert!(status.sentence.contains("too large for this device"), "{}", status.sentence);
+    assert!(volunteer.closed && volunteer.computes.is_empty());
 }

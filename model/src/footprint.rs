@@ -1,0 +1,78 @@
+//! How much memory a computation takes beside its weights and gradient, known before anything is computed.
+
+use crate::layers::{Layer, Step};
+use crate::network::Network;
+use crate::spec::MAX_DEPTH;
+
+const BYTES: usize = size_of::<f32>();
+/// Of the widest vectors there are, to which matrices are padded.
+const LANES_MAX: usize = 16;
+
+impl Network {
+    /// The most bytes that a [`Scratch`](crate::Scratch) takes, whatever the number of examples, in training with
+    /// minibatches of so many: the activations of one sub-batch (a whole minibatch where there is batch normalisation),
+    /// derivatives as wide as its widest layer, its inputs without their zeros, one gradient for local steps, and what the
+    /// products repack.
+    pub fn scratch_bytes(&self, minibatch: usize) -> u64 {
+        let examples = self.sub_batch().max(self.training_batch(minibatch.max(1)));
+        let steps = || self.steps().iter();
+        let widest = steps().map(|step| step.outputs).max().unwrap_or(0);
+        let activations = self.features() + steps().map(|step| step.outputs).sum::<usize>() + 2 * widest;
+        let shortcuts = steps().filter_map(|step| step.layer.shortcut_from());
+        let shortcut = shortcuts.map(|from| self.steps()[from].inputs).max().unwrap_or(0);
+        // Places and values, by example and by place, in buffers that grow by doubling.
+        let lists = if self.first_dense().is_some() { 8 * self.features() } else { 0 };
+        let repacked: usize =
+            steps().map(|step| Repacked::by(step, examples)).fold(Repacked::default(), Repacked::max).total();
+        let gradient_and_statistics = 2 * self.parameters() - self.trainable();
+        let values =
+            examples * (activations + MAX_DEPTH * shortcut + lists) + repacked + gradient_and_statistics;
+        (BYTES * values) as u64
+    }
+}
+
+/// How many values steps copy for themselves: each of these is a buffer that they share.
+#[derive(Clone, Copy, Debug, Default)]
+struct Repacked {
+    unfolded: usize,
+    transposed: usize,
+    result: usize,
+    packed: usize,
+}
+
+impl Repacked {
+    fn by(step: &Step, examples: usize) -> Repacked {
+        let padded = |count: usize| count + LANES_MAX;
+        match &step.layer {
+            // Of W, of the derivatives by the outputs or of the inputs: whatever is the largest.
+            Layer::Dense(dense) => {
+                let rows = padded(examples) * padded(dense.inputs.max(dense.outputs));
+                let any = dense.weight.len().max(rows) + LANES_MAX * dense.inputs;
+                Repacked { unfolded: dense.outputs, transposed: any, result: rows, packed: any }
+            }
+            Layer::Conv2d(conv2d) => {
+                let (taps, windows) = (padded(conv2d.taps()), padded(conv2d.windows.count()));
+                let packed = windows * taps.max(padded(conv2d.channels));
+                // And where the taps are: each takes the place of two values.
+                Repacked { unfolded: conv2d.buffered() + 2 * taps, packed, ..Repacked::default() }
+            }
+            Layer::Sum(sum) => {
+                sum.projection.as_ref().map_or(Repacked::default(), |step| Repacked::by(step, examples))
+            }
+            _ => Repacked { unfolded: 3 * step.inputs, ..Repacked::default() },
+        }
+    }
+
+    fn max(self, other: Repacked) -> Repacked {
+        Repacked {
+            unfolded: self.unfolded.max(other.unfolded),
+            transposed: self.transposed.max(other.transposed),
+            result: self.result.max(other.result),
+            packed: self.packed.max(other.packed),
+        }
+    }
+
+    fn total(self) -> usize {
+        self.unfolded + self.transposed + self.result + self.packed
+    }
+}
