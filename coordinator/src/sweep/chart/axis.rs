@@ -211,7 +211,7 @@ mod tests {
         let accuracies = [0.1, 0.983];
         assert_eq!(
             labels(Scale::error(accuracies.into_iter()), &accuracies),
-            ["98 %", "95 %", "90 %", "80 %", "50 %"]
+            ["98 %", "95 %", "90 %", "80 %", "50 %", "0 %"]
         );
     }
 
