@@ -18,6 +18,9 @@ model = "mlp:8"
 l2 = 0.001
 minibatch = 7
 optimizer = "lbfgs"
+sample = 500
+overlap = 0.2
+memory = 7
 iterations = 9
 seed = 12
 arithmetic = "fused"
@@ -47,6 +50,7 @@ fn a_file_can_say_everything() {
     assert_eq!(config.model.layers, NetworkSpec::from_shorthand("mlp:8").unwrap().layers);
     assert_eq!(config.model.l2, 0.001);
     assert_eq!((config.minibatch, config.iterations, config.seed), (7, 9, 12));
+    assert_eq!((config.sample, config.overlap, config.memory), (Some(500), Fraction::new(0.2), Some(7)));
     assert_eq!(config.arithmetic, Arithmetic::Fused);
     assert_eq!(config.listen.0, "0.0.0.0:9000".parse().unwrap());
     assert_eq!(config.allow_host, ["shoal.example.org"]);
@@ -57,7 +61,17 @@ fn a_file_can_say_everything() {
 #[test]
 fn what_run_toml_says_is_read_back_the_same() {
     let folder = Folder::new();
-    for text in [EVERYTHING, "data = \"embedded:mnist\"", "data = \"a b's.csv\"\nlocal-workers = \"auto\""] {
+    let averaged = "data = \"a.csv\"\noptimizer = \"averaged\"\nreplicas = 9\nlocal-steps = 70\n\
+                    learning-rate = 0.1\nschedule = \"linear\"\nschedule-iterations = 50";
+    let stochastic = "data = \"a.csv\"\noptimizer = \"adamw\"\nlearning-rate = \"auto\"\n\
+                      minibatches-per-round = 3\nweight-decay = 0.1";
+    for text in [
+        EVERYTHING,
+        averaged,
+        stochastic,
+        "data = \"embedded:mnist\"",
+        "data = \"a b's.csv\"\nlocal-workers = \"auto\"",
+    ] {
         let config = read(&folder, text).resolve().unwrap();
         let back = RunConfig::from_toml(Path::new("run.toml"), &config.to_toml()).unwrap();
         assert_eq!(back, config);

@@ -2,6 +2,7 @@
 //!
 //! - `misuse`: what is said, and with which exit code, when something typed is wrong.
 //! - `configuration`: files and flags together, and `run.toml` as a file like any other.
+//! - `optimizers`: all of them, on sound and on odd data.
 //! - `training`: `train`, `resume`, Ctrl-C, `demo`.
 //! - `sweep`: series of trainings.
 //! - `using`: `evaluate` and `predict` with a trained model.
@@ -9,6 +10,7 @@
 
 mod configuration;
 mod misuse;
+mod optimizers;
 mod shoal;
 mod sweep;
 mod training;

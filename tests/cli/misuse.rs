@@ -69,6 +69,22 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("train --data classes.csv --seed -1", 2, &["--seed", "whole number"]),
     ("train --data classes.csv --l2 -1", 2, &["l2", "positive"]),
     ("train --data classes.csv --l2 nan", 2, &["l2"]),
+    ("train --data classes.csv --replicas 0", 2, &["replicas", "from 1"]),
+    ("train --data classes.csv --replicas 1000", 2, &["replicas", "only", "examples"]),
+    (
+        "train --data classes.csv --optimizer lbfgs --replicas 4",
+        2,
+        &["replicas", "auto, averaged and average"],
+    ),
+    ("train --data classes.csv --optimizer lbfgs --learning-rate 1", 2, &["learning-rate", "leave it out"]),
+    ("train --data classes.csv --learning-rate 0", 2, &["--learning-rate", "auto or a positive number"]),
+    ("train --data classes.csv --schedule sometimes", 2, &["--schedule", "constant", "linear"]),
+    ("train --data classes.csv --sample 100", 2, &["sample", "only the optimizer lbfgs"]),
+    ("train --data classes.csv --optimizer lbfgs --overlap 0.2", 2, &["overlap", "--sample"]),
+    ("train --data classes.csv --optimizer lbfgs --sample 9 --overlap 0.6", 2, &["overlap", "at most 0.5"]),
+    ("train --data classes.csv --optimizer average --outer-momentum 1", 2, &["outer-momentum", "below 1"]),
+    ("train --data classes.csv --optimizer sgd --memory 5", 2, &["memory", "curvature"]),
+    ("train --data classes.csv --memory 101", 2, &["memory", "to 100"]),
     ("train --data classes.csv --target-accuracy 97", 2, &["--target-accuracy", "0.97"]),
     ("train --data classes.csv --target-accuracy 0", 2, &["target-accuracy"]),
     ("train --data classes.csv --test-fraction 1", 2, &["test-fraction", "below 1"]),
@@ -186,9 +202,7 @@ fn help_states_every_default() {
     let help = folder.run("train --help").succeeded().stdout;
     let words: Vec<&str> = help.split_whitespace().collect();
     let help = words.join(" ");
-    for default in
-        ["mlp:128]", "lbfgs]", "100]", "60]", "1]", "portable]", "127.0.0.1:8080]", "auto]", "0.2,"]
-    {
+    for default in ["mlp:128]", "10]", "60]", "1]", "portable]", "127.0.0.1:8080]", "auto]", "0.2,"] {
         assert!(help.contains(&format!("[default: {default}")), "{default} is missing in: {help}");
     }
 }

@@ -58,6 +58,9 @@ fn the_run_toml_of_a_run_repeats_it_to_the_bit() {
     assert_eq!(again["weights_digest"], first["weights_digest"]);
     let other = folder.train("--config first/run.toml --seed 6 --out other");
     assert_ne!(other["weights_digest"], first["weights_digest"], "a flag wins over the file");
+    // The settings of the optimizer in the file are none of another one's.
+    let lbfgs = folder.train("--config first/run.toml --optimizer lbfgs --out lbfgs");
+    assert_ne!(lbfgs["weights_digest"], first["weights_digest"]);
 }
 
 #[test]
@@ -85,9 +88,12 @@ fn a_run_is_not_resumed_with_other_settings() {
     let folder = Folder::new();
     folder.train(&format!("--data classes.csv {SMALL} --out run"));
     let saved = folder.read("run/run.toml");
-    for (before, after) in
-        [("seed = 1", "seed = 2"), ("minibatch = 8", "minibatch = 4"), ("units = 4", "units = 5")]
-    {
+    for (before, after) in [
+        ("seed = 1", "seed = 2"),
+        ("minibatch = 8", "minibatch = 4"),
+        ("memory = 10", "memory = 9"),
+        ("units = 4", "units = 5"),
+    ] {
         assert!(saved.contains(before), "{saved}");
         folder.write("run/run.toml", &saved.replace(before, after));
         folder.run(&format!("resume run --iterations 9 {ALONE}")).failed(2, &["run.toml", "other settings"]);

@@ -57,6 +57,7 @@ impl Coordinator {
             ["--model", &text(problem.network())],
             ["--test-fraction", "0.2"],
             ["--minibatch", &MINIBATCH.to_string()],
+            ["--optimizer", "lbfgs"],
             ["--iterations", &ITERATIONS.to_string()],
             ["--seed", &SEED.to_string()],
             ["--arithmetic", &options.arithmetic.to_string()],

@@ -25,19 +25,30 @@ fn train(arguments: &[&str]) -> Outcome {
 }
 
 #[test]
-fn mnist_in_sixty_iterations() {
-    let outcome = train(&["--data", "embedded:mnist", "--model", "mlp:128", "--iterations", "60"]);
+fn mnist_in_sixty_iterations_of_lbfgs() {
+    let outcome = train(&["--data", "embedded:mnist", "--model", "mlp:128", "--optimizer", "lbfgs"]);
     // Another implementation of L-BFGS gets 0.9676 and 0.080.
     assert!(outcome.test_accuracy >= 0.965 && outcome.train_loss <= 0.10, "{outcome:?}");
 }
 
 #[test]
-fn digits_within_forty_five_rounds() {
+fn digits_within_forty_five_rounds_of_lbfgs() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/digits.csv.gz");
     let mut accuracies = Vec::new();
     for seed in ["1", "2", "3"] {
         let data = data.to_str().unwrap();
-        let outcome = train(&["--data", data, "--model", "mlp:64", "--iterations", "40", "--seed", seed]);
+        let outcome = train(&[
+            "--data",
+            data,
+            "--model",
+            "mlp:64",
+            "--optimizer",
+            "lbfgs",
+            "--iterations",
+            "40",
+            "--seed",
+            seed,
+        ]);
         assert!(outcome.train_loss <= 0.01 && outcome.rounds <= 45, "{outcome:?}");
         accuracies.push(outcome.test_accuracy);
     }

@@ -4,7 +4,7 @@ use coordinator::engine::{LAST_RESORT_MS, LocalHelp, REST_MS};
 
 use model::Task;
 
-use crate::problem::{Oddity, ProblemPlan};
+use crate::problem::{Method, Oddity, ProblemPlan};
 use crate::scenario::{Guest, Kill, Manners, Scenario};
 use crate::world::run;
 
@@ -177,6 +177,20 @@ fn dying_every_second_is_no_obstacle() {
     let scenario = Scenario::calm(ProblemPlan::plain(40), guests);
     let report = run(&Scenario { kills, checkpoints: 100, local_help: LocalHelp::Always, ..scenario });
     assert!(report.faults["killed"] > 0 && report.faults["stopped"] > 0);
+}
+
+#[test]
+fn local_steps_give_the_same_bits_through_kills() {
+    for method in [Method::Auto, Method::Average] {
+        let kill = |at_ms, orderly| Kill { at_ms, down_ms: 200, orderly };
+        let kills = vec![kill(700, false), kill(1_900, true), kill(3_000, false)];
+        let problem = ProblemPlan { method, ..ProblemPlan::plain(40) };
+        let guests = vec![Guest::own(100), Guest::steady(100), Guest::steady(300)];
+        let mut scenario = Scenario::calm(problem, guests);
+        scenario.limits.iterations = 12;
+        let report = run(&Scenario { kills, checkpoints: 100, local_help: LocalHelp::Always, ..scenario });
+        assert!(report.faults["killed"] > 0, "{method:?}");
+    }
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use coordinator::engine::optimisers::{self, Lbfgs, Optimiser};
+use coordinator::engine::optimisers::{
+    self, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimiser, Outer, Rule, Sample, Schedule,
+    Stochastic, StochasticSettings,
+};
 use coordinator::engine::{Counters, KnownScales, Snapshot, Statistics};
 use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Preprocessing, Rows, Targets, Task};
 use ndarray::{Array2, s};
@@ -35,7 +38,56 @@ pub(crate) struct ProblemPlan {
     pub(crate) network: &'static str,
     pub(crate) l2: f32,
     pub(crate) memory: usize,
+    pub(crate) method: Method,
     pub(crate) oddity: Oddity,
+}
+
+/// The optimiser.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Method {
+    Lbfgs,
+    /// L-BFGS on samples.
+    Sampled,
+    /// Averaged local steps, then L-BFGS.
+    Auto,
+    /// Averaged local steps with momentum.
+    Average,
+    /// Adam.
+    Adam,
+}
+
+impl Method {
+    fn optimiser(self, start: &[f32], plan: &ProblemPlan, units: u32) -> Optimiser {
+        let settings = optimisers::Settings { memory: plan.memory, gradient_tolerance: None };
+        let local = |learning_rate, outer| AveragedSettings {
+            replicas: plan.training.min(5),
+            steps: 3,
+            learning_rate,
+            schedule: Schedule::Constant,
+            outer,
+        };
+        match self {
+            Self::Lbfgs => Optimiser::Lbfgs(Lbfgs::new(start, settings)),
+            // A sample may well go through all units more than once.
+            Self::Sampled => {
+                Optimiser::Lbfgs(Lbfgs::sampled(start, settings, Sample { units: units.max(2), overlap: 1 }))
+            }
+            Self::Auto => {
+                let first = local(LearningRate::Searched, Outer::Lbfgs { memory: plan.memory });
+                Optimiser::Auto(Auto::new(start, first, settings))
+            }
+            Self::Average => {
+                let first = local(LearningRate::Given(1.0), Outer::Momentum { momentum: 0.5 });
+                Optimiser::Averaged(Averaged::new(start, first))
+            }
+            Self::Adam => {
+                let schedule = Schedule::Cosine { iterations: 10 };
+                let settings =
+                    StochasticSettings { rule: Rule::Adam, learning_rate: 0.01, schedule, units: 2 };
+                Optimiser::Stochastic(Stochastic::new(start, settings))
+            }
+        }
+    }
 }
 
 /// What is unusual about the numbers.
@@ -73,6 +125,7 @@ impl ProblemPlan {
             network: "mlp:4:tanh",
             l2: 0.0,
             memory: 5,
+            method: Method::Lbfgs,
             oddity: Oddity::None,
         }
     }
@@ -97,9 +150,11 @@ impl ProblemPlan {
             _ => Oddity::None,
         };
         let overshoots = matches!(oddity, Oddity::Overshoot(..));
+        let seed = draw.between(0, u64::MAX - 1);
+        let methods = [Method::Lbfgs, Method::Lbfgs, Method::Lbfgs, Method::Sampled, Method::Adam];
         let networks = ["linear", "mlp:3", "mlp:5:tanh", "mlp:4,3", "mlp:6:sigmoid"];
         ProblemPlan {
-            seed: draw.between(0, u64::MAX - 1),
+            seed,
             arithmetic: draw.of(&Arithmetic::ALL),
             task: if classes && !overshoots { Task::Classes(count + 1) } else { Task::Numbers(count) },
             features: draw.between(1, 6) as usize,
@@ -112,6 +167,7 @@ impl ProblemPlan {
             network: draw.of(&networks[..if overshoots { 1 } else { networks.len() }]),
             l2: draw.of(&[0.0, 0.01]),
             memory: draw.between(1, 6) as usize,
+            method: Draw::new(seed, "method").of(&methods),
             oddity,
         }
     }
@@ -160,7 +216,6 @@ impl Problem {
         let training = cut(plan, plan.training, &training_table, &mut shards);
         let test = cut(plan, plan.test, &test_table, &mut shards);
         let scale = if plan.bytes { 1.0 / 255.0 } else { 1.0 };
-        let settings = optimisers::Settings { memory: plan.memory, gradient_tolerance: None };
         let start = match plan.oddity {
             Oddity::Overshoot(..) => vec![0.0; network.parameters()],
             _ => network.initialise(plan.seed),
@@ -168,7 +223,7 @@ impl Problem {
         let (start, statistics) = start.split_at(network.trainable());
         let statistics: Arc<[f32]> = statistics.into();
         let start = Snapshot {
-            optimiser: Optimiser::Lbfgs(Lbfgs::new(start, settings)),
+            optimiser: plan.method.optimiser(start, plan, training.units() / 2),
             scales: KnownScales::default(),
             statistics: Statistics { accepted: Arc::clone(&statistics), running: statistics },
             counters: Counters::default(),

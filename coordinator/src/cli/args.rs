@@ -283,7 +283,7 @@ pub struct TrainingArgs {
     pub l2: Option<f32>,
     #[arg(long, value_name = "N", value_parser = whole::<u32>, allow_negative_numbers = true, help = format!("Examples in a minibatch [default: {}]", defaults::MINIBATCH))]
     pub minibatch: Option<u32>,
-    /// How the weights are improved [default: lbfgs]
+    /// How the weights are improved [default: auto]
     #[arg(long, value_name = "NAME")]
     pub optimizer: Option<Optimizer>,
     /// The optimizer.

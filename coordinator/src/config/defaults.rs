@@ -1,7 +1,7 @@
 //! What a run does where nobody says otherwise. `--help` states these.
 
-/// Examples in a minibatch.
-pub const MINIBATCH: u32 = 100;
+/// Examples in a minibatch. Small ones learn more from the same examples.
+pub const MINIBATCH: u32 = 10;
 /// Most iterations.
 pub const ITERATIONS: u64 = 60;
 /// Most iterations of the methods that step along the gradient of a few minibatches.

@@ -134,6 +134,24 @@ impl ConfigFile {
     /// These settings, and those of `below` where these have none.
     pub fn or(self, below: Self) -> Self {
         let keep_test = self.test.is_none() && self.test_fraction.is_none();
+        let below = match self.optimizer {
+            // The settings of one optimizer say nothing of another.
+            Some(optimizer) if below.optimizer.is_some_and(|other| other != optimizer) => Self {
+                replicas: None,
+                local_steps: None,
+                learning_rate: None,
+                schedule: None,
+                schedule_iterations: None,
+                minibatches_per_round: None,
+                sample: None,
+                overlap: None,
+                outer_momentum: None,
+                weight_decay: None,
+                memory: None,
+                ..below
+            },
+            _ => below,
+        };
         Self {
             data: self.data.or(below.data),
             label: self.label.or(below.label),

@@ -67,11 +67,11 @@ impl FromStr for DataSource {
 #[serde(rename_all = "kebab-case")]
 pub enum Optimizer {
     /// Averaged, then full-batch L-BFGS once that has stalled
+    #[default]
     Auto,
     /// Local minibatch steps on replicas, and L-BFGS on what they did on average
     Averaged,
     /// L-BFGS on the gradient of all examples, or of a sample
-    #[default]
     Lbfgs,
     /// Stochastic gradient descent
     Sgd,

@@ -224,6 +224,8 @@ pub struct Engine {
     /// Nobody was heard for so long that the coordinator's own worker helps whatever its setting.
     /// Outlasts the round: only a volunteer's result ends it.
     left_alone: bool,
+    /// Somebody was told that more cores are lent than a round has replicas.
+    advised: bool,
     outputs: VecDeque<Output>,
     wake_ms: Option<u64>,
 }
@@ -266,6 +268,7 @@ impl Engine {
             volunteers: Volunteers::default(),
             heard_ms: 0,
             left_alone: false,
+            advised: false,
             outputs: VecDeque::new(),
             wake_ms: None,
         }
@@ -380,6 +383,10 @@ impl Engine {
         if let Some(reason) = self.stop_rule() {
             return self.finish(now_ms, reason);
         }
+        let ask = self.optimiser.ask();
+        if let Ask::Local { replicas, .. } = ask {
+            self.advise(replicas);
+        }
         let training = |work: Work, batch: Batch| match batch {
             Batch::Full => vec![Part::in_turn(work, Set::Training, self.settings.training.units())],
             Batch::Segments(segments) => {
@@ -391,7 +398,7 @@ impl Engine {
             }
         };
         let tail = &self.statistics.running;
-        let (mut parts, vectors, mask_epoch) = match self.optimiser.ask() {
+        let (mut parts, vectors, mask_epoch) = match ask {
             Ask::Gradient { point, batch, mask_epoch } => {
                 (training(Work::Gradient, batch), vec![with_tail(&point, tail)], mask_epoch)
             }
@@ -418,6 +425,21 @@ impl Engine {
         let plan = self.plan(parts, mask_epoch, Scales::default());
         self.outputs.push_back(Output::Measure { plan: plan.clone(), unit: 0, vectors: vectors.clone() });
         self.phase = Phase::Scaling { plan, vectors };
+    }
+
+    /// Says once when more cores are lent than can be given work. Nothing else follows from it: the
+    /// weights must not depend on who is there.
+    fn advise(&mut self, replicas: u32) {
+        let lent: u32 = self.volunteers.iter().map(|(_, volunteer)| u32::from(volunteer.cores)).sum();
+        if lent <= replicas || self.advised {
+            return;
+        }
+        self.advised = true;
+        self.outputs.push_back(Output::Note(format!(
+            "{lent} cores are lent, and a round has {replicas} replicas to share among them; a training started \
+             with --replicas {} or more would use them all",
+            lent.saturating_mul(2)
+        )));
     }
 
     fn plan(&mut self, parts: Vec<Part>, mask_epoch: u64, scales: Scales) -> RoundPlan {

@@ -1,0 +1,78 @@
+//! Every optimizer from the command line, on sound data and on odd data: it ends, and says why.
+
+use std::fmt::Write as _;
+
+use crate::shoal::{ALONE, EXAMPLES, Folder};
+
+#[test]
+fn every_optimizer_learns_where_a_line_lies() {
+    let folder = Folder::new();
+    for (number, flags) in [
+        "auto",
+        "averaged",
+        "averaged --schedule linear --learning-rate 0.3 --replicas 3 --local-steps 20",
+        "average --learning-rate 0.3",
+        "average --outer-momentum 0.9 --learning-rate 0.3",
+        "lbfgs",
+        "lbfgs --sample 32 --overlap 0.5",
+        "sgd --minibatches-per-round 2 --learning-rate 0.5",
+        "momentum --minibatches-per-round 1 --schedule cosine",
+        "adam --minibatches-per-round 3 --learning-rate 0.05",
+        "adamw --minibatches-per-round 2 --learning-rate 0.05",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let data = "--data classes.csv --model mlp:8 --minibatch 8 --iterations 40";
+        let result = folder.train(&format!("{data} --optimizer {flags} --out run-{number}"));
+        assert!(result["test_accuracy"].as_f64().unwrap() >= 0.85, "{flags}: {result}");
+    }
+}
+
+#[test]
+fn a_learning_rate_far_off_is_survived() {
+    let folder = Folder::new();
+    let train = |rate, out| {
+        let flags =
+            "train --data classes.csv --model mlp:8 --minibatch 8 --optimizer averaged --iterations 30";
+        folder.run(&format!("{flags} --learning-rate {rate} {ALONE} --json --out {out}")).succeeded()
+    };
+    let ran = train("10", "high");
+    assert!(ran.stderr.contains("lower learning rates"), "{}", ran.stderr);
+    assert!(ran.last_json()["test_accuracy"].as_f64().unwrap() >= 0.85, "{}", ran.stdout);
+    let slow = train("0.001", "low").last_json();
+    assert_eq!(slow["stop_reason"], "iterations", "{slow}");
+}
+
+#[test]
+fn odd_data_end_with_a_reason_and_finite_numbers() {
+    let folder = Folder::new();
+    let table = |row: &dyn Fn(usize) -> String, rows: usize| {
+        let mut table = String::from("x,y,side\n");
+        (0..rows).for_each(|index| writeln!(table, "{}", row(index)).unwrap());
+        table
+    };
+    let scattered = |index: usize| index * 37 % 11;
+    folder.write("one-example.csv", &table(&|_| "1.5,2.5,7".to_owned(), 1));
+    let side = |index: usize| if scattered(index) % 2 == 0 { "left" } else { "right" };
+    folder.write("constant.csv", &table(&|index| format!("3.25,0,{}", side(index)), EXAMPLES));
+    let shuffled =
+        |index: usize| format!("{},{},{}", index % 9, index * 7 % 13, side(index * index + index / 3));
+    folder.write("shuffled.csv", &table(&shuffled, EXAMPLES));
+    for (data, flags) in [
+        ("one-example.csv", "--task numbers --test-fraction 0"),
+        ("constant.csv", "--task classes"),
+        ("shuffled.csv", "--task classes"),
+    ] {
+        for optimizer in ["auto", "averaged", "average", "lbfgs", "adam"] {
+            let out = format!("{optimizer}-{data}");
+            let result = folder.train(&format!(
+                "--data {data} --label side --model mlp:4 --iterations 25 --optimizer {optimizer} \
+                 {flags} --out {out}"
+            ));
+            let reason = result["stop_reason"].as_str().unwrap();
+            assert!(["iterations", "converged", "no-progress"].contains(&reason), "{out}: {result}");
+            assert!(result["train_loss"].as_f64().unwrap() < 1.5, "{out}: {result}");
+        }
+    }
+}
