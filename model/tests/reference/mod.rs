@@ -68,8 +68,9 @@ pub(crate) fn loss_of_numbers(spec: &NetworkSpec, values: &[f64], targets: &[f64
     let delta = spec.huber_delta.map_or(1.0, f64::from);
     let term = |(o, t): (&f64, &f64)| match spec.loss {
         Some(LossSpec::BinaryCrossEntropy) => {
-            let p = 1.0 / (1.0 + (-o).exp());
-            -t * p.ln() - (1.0 - t) * (1.0 - p).ln()
+            // With p = 1 / (1 + exp(-o)): -t ln(p) - (1 - t) ln(1 - p), without the cancellation in 1 - p.
+            let softplus = |z: f64| z.max(0.0) + (-z.abs()).exp().ln_1p();
+            t * softplus(-o) + (1.0 - t) * softplus(*o)
         }
         Some(LossSpec::Huber) if (o - t).abs() <= delta => 0.5 * (o - t).powi(2),
         Some(LossSpec::Huber) => delta * ((o - t).abs() - 0.5 * delta),
