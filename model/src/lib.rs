@@ -28,6 +28,7 @@ mod philox;
 mod shape;
 mod smooth;
 mod spec;
+mod summary;
 mod trial_point;
 
 pub use arithmetic::{Arithmetic, UnknownArithmetic};
@@ -44,4 +45,5 @@ pub use spec::{
     LossSpec, MAX_DEPTH, MAX_FEATURES, MAX_LAYERS, MAX_PARAMETERS, MAX_UNITS, MAX_VALUES, MAX_WINDOW,
     NetworkSpec, Padding, PoolSpec, Position, ResidualSpec, Shortcut, SpecError, Task,
 };
+pub use summary::LayerSummary;
 pub use trial_point::trial_point;

@@ -14,6 +14,7 @@ use crate::nonzeros::InputLists;
 use crate::pass::{Masks, Mode, Pass};
 use crate::shape::Shape;
 use crate::spec::{Activation, LayerSpec, MAX_DEPTH, MAX_VALUES, NetworkSpec, SpecError, Task};
+use crate::summary::LayerSummary;
 
 /// The most examples that go through the network at a time, so that activations stay in the cache. No result depends
 /// on it, because gradients accumulate in the order of the examples.
@@ -37,6 +38,7 @@ pub struct Network {
     /// The shape of an example, then of each layer's answer.
     shapes: Vec<Shape>,
     pub(crate) steps: Vec<Step>,
+    layers: Vec<LayerSummary>,
     layout: Vec<ParameterBlock>,
     /// How each block of the layout starts.
     starts: Vec<Start>,
@@ -76,11 +78,23 @@ impl Network {
     /// Checks `spec` against the data's number of features and the task, and appends the output layer: dense, without
     /// an activation, as wide as the task asks.
     pub fn new(spec: &NetworkSpec, features: usize, task: Task) -> Result<Network, SpecError> {
-        let Compiled { shapes, steps, layout, starts, loss, .. } = compile::compile(spec, features, task)?;
+        let Compiled { shapes, steps, layers, layout, starts, loss, .. } =
+            compile::compile(spec, features, task)?;
         let parameters = layout.last().map_or(0, |block| block.range.end);
         let learnt = layout.iter().rfind(|block| block.kind != ParameterKind::Statistic);
         let trainable = learnt.map_or(0, |block| block.range.end);
-        Ok(Network { spec: spec.clone(), task, shapes, steps, layout, starts, loss, parameters, trainable })
+        Ok(Network {
+            spec: spec.clone(),
+            task,
+            shapes,
+            steps,
+            layers,
+            layout,
+            starts,
+            loss,
+            parameters,
+            trainable,
+        })
     }
 
     /// The specification this network was made from.
@@ -111,6 +125,29 @@ impl Network {
         };
         let answers = self.shapes[1..].iter().enumerate().filter(|(i, _)| is_told(*i));
         answers.fold(self.shapes[0].to_string(), |outline, (_, shape)| format!("{outline}-{shape}"))
+    }
+
+    /// What each layer costs, first to last, those inside a residual block after the block itself; the output layer is the
+    /// last.
+    pub fn layers(&self) -> &[LayerSummary] {
+        &self.layers
+    }
+
+    /// About how many bytes a call of [`Network::gradient`] needs for itself with minibatches of this size: activations,
+    /// their derivatives, and windows that a convolution unfolds. Vectors that are given to it come on top, and room to
+    /// pack parts of a product in, which is less than a megabyte.
+    pub fn working_bytes(&self, minibatch: usize) -> u64 {
+        let examples = self.training_batch(minibatch) as u64;
+        let activations = self.features() + self.steps.iter().map(|step| step.outputs).sum::<usize>();
+        let deltas = 2 * self.steps.iter().map(|step| step.outputs).max().unwrap_or(0);
+        let shortcut = self.steps.iter().filter_map(|step| step.layer.shortcut_from());
+        let shortcuts = MAX_DEPTH * shortcut.map(|from| self.inputs_of(from)).max().unwrap_or(0);
+        let unfolded = self.steps.iter().map(|step| match &step.layer {
+            Layer::Conv2d(conv2d) => conv2d.taps() * conv2d.windows.count(),
+            _ => 0,
+        });
+        let each = (activations + deltas + shortcuts) as u64;
+        size_of::<f32>() as u64 * (examples * each + unfolded.max().unwrap_or(0) as u64)
     }
 
     /// The number of classes or of target columns.

@@ -3,12 +3,14 @@
 //! - `misuse`: what is said, and with which exit code, when something typed is wrong.
 //! - `configuration`: files and flags together, and `run.toml` as a file like any other.
 //! - `optimizers`: all of them, on sound and on odd data.
+//! - `inspecting`: `inspect`, and networks that look integers up.
 //! - `training`: `train`, `resume`, Ctrl-C, `demo`.
 //! - `sweep`: series of trainings.
 //! - `using`: `evaluate` and `predict` with a trained model.
 //! - `shoal`: the helper that runs the binary in a folder of its own.
 
 mod configuration;
+mod inspecting;
 mod misuse;
 mod optimizers;
 mod shoal;

@@ -13,8 +13,8 @@ use clap::{Args, Parser, Subcommand};
 use model::Arithmetic;
 
 use crate::config::{
-    ConfigFile, DataSource, Decay, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, ModelChoice, Optimizer,
-    Rate, TaskKind, defaults, host_name,
+    ConfigFile, DataSource, Decay, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, MINIBATCH_MAX,
+    ModelChoice, Optimizer, Rate, TaskKind, defaults, host_name,
 };
 use crate::sweep::{Over, Seeds, Targets};
 
@@ -67,6 +67,8 @@ pub enum Command {
     /// The same as the page /bench that every coordinator serves. Each case is set against the roof:
     /// what a loop reaches that only multiplies and adds.
     Bench(BenchArgs),
+    /// Show what a network is made of and what it costs, layer by layer
+    Inspect(InspectArgs),
 }
 
 /// `shoal demo`
@@ -228,6 +230,60 @@ pub struct BenchArgs {
     /// Print the result as one JSON object, the last line of standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// `shoal inspect`
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A network as for --model of train, or a run directory
+    pub model: String,
+    /// What the network sees, for images: channels, height and width
+    #[arg(long, value_name = "CxHxW", conflicts_with = "features")]
+    pub input: Option<ImageShape>,
+    /// What the network sees, for tables: how many columns
+    #[arg(long, value_name = "N", value_parser = whole::<u32>, allow_negative_numbers = true)]
+    pub features: Option<u32>,
+    /// What the network answers: one of so many classes
+    #[arg(long, value_name = "N", value_parser = whole::<u32>, allow_negative_numbers = true, conflicts_with = "numbers")]
+    pub classes: Option<u32>,
+    /// What the network answers: so many numbers
+    #[arg(long, value_name = "N", value_parser = whole::<u32>, allow_negative_numbers = true)]
+    pub numbers: Option<u32>,
+    /// Take both from data: a CSV file, a directory of IDX files, or embedded:mnist
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["input", "features", "classes", "numbers"])]
+    pub data: Option<DataSource>,
+    /// The column to predict, as for train
+    #[arg(long, value_name = "COLUMN", allow_negative_numbers = true, requires = "data")]
+    pub label: Vec<String>,
+    #[arg(
+        long, value_name = "N", allow_negative_numbers = true, default_value_t = defaults::MINIBATCH,
+        value_parser = minibatch,
+        help = "Examples in a minibatch, which batch normalisation keeps in memory at once"
+    )]
+    #[allow(missing_docs)]
+    pub minibatch: u32,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Channels, height and width, written `3x32x32`, or `28x28` for one channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageShape(pub [u32; 3]);
+
+impl FromStr for ImageShape {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let sizes: Result<Vec<u32>, _> = text.split('x').map(str::parse).collect();
+        match sizes.as_deref() {
+            Ok(&[height, width]) if height.min(width) > 0 => Ok(Self([1, height, width])),
+            Ok(&[channels, height, width]) if channels.min(height).min(width) > 0 => {
+                Ok(Self([channels, height, width]))
+            }
+            _ => Err("give channels, height and width such as 3x32x32"),
+        }
+    }
 }
 
 /// How to read a file for a trained model.
@@ -442,6 +498,13 @@ impl ServingArgs {
 /// same in a file.
 fn whole<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse().map_err(|_| "give a whole number, not too large")
+}
+
+fn minibatch(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(minibatch) if (1..=MINIBATCH_MAX).contains(&minibatch) => Ok(minibatch),
+        _ => Err(format!("give a whole number from 1 to {MINIBATCH_MAX}")),
+    }
 }
 
 fn cores(text: &str) -> Result<u16, String> {

@@ -152,6 +152,13 @@ pub(super) fn prepare(config: &mut RunConfig) -> anyhow::Result<Prepared> {
         Some(path) => Some(data::load_test(path, &train, &options)?),
         None => own_test,
     };
+    let (train, test) = match config.model.vocabulary() {
+        Some(vocabulary) => {
+            let test = test.map(|test| test.into_integers(vocabulary)).transpose()?;
+            (train.into_integers(vocabulary)?, test)
+        }
+        None => (train, test),
+    };
     let by_default = || match test {
         Some(_) => Fraction::ZERO,
         None => Fraction::new(defaults::TEST_FRACTION).expect("the default is a share"),
@@ -186,6 +193,7 @@ pub(super) fn network(config: &mut RunConfig, data: &Prepared) -> anyhow::Result
         ));
     }
     let network = Network::new(&config.model, data.schema.features, data.task())
+        .and_then(|network| network.check_minibatch(config.minibatch as usize).map(|()| network))
         .map_err(|error| misuse(format!("model: {error}")))?;
     config.settle(data.train.len(), &network)?;
     Ok(network)

@@ -10,6 +10,7 @@ mod bench;
 mod demo;
 mod evaluate;
 mod inference;
+mod inspect;
 mod launch;
 mod lines;
 mod logging;
@@ -65,6 +66,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(args, bars),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Inspect(args) => inspect::run(args),
     }
 }
 

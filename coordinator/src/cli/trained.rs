@@ -26,10 +26,10 @@ impl TrainedRun {
         labels: Labels,
     ) -> anyhow::Result<Matched> {
         let schema = &self.model.schema;
-        match source {
+        let matched = match source {
             DataSource::Path(path) => {
                 let options = LoadOptions { header, ..LoadOptions::default() };
-                Ok(data::load_matching(path, schema, &options, labels)?)
+                data::load_matching(path, schema, &options, labels)?
             }
             DataSource::EmbeddedMnist => {
                 let (_, test) = data::mnist()?;
@@ -39,9 +39,13 @@ impl TrainedRun {
                         "the embedded MNIST does not fit this model, which was trained on other data",
                     ));
                 }
-                Ok(Matched { features: test.features, targets: Some(test.targets) })
+                Matched { features: test.features, targets: Some(test.targets) }
             }
+        };
+        if let Some(vocabulary) = self.model.network.spec().vocabulary() {
+            matched.features.check_integers(vocabulary, schema.feature_names.as_deref())?;
         }
+        Ok(matched)
     }
 
     pub(super) fn trained(&self) -> Trained<'_> {

@@ -247,7 +247,11 @@ impl ConfigFile {
 }
 
 impl ModelChoice {
-    fn resolve(self) -> Result<NetworkSpec, ConfigError> {
+    /// The network itself, read from its file where that is what is named.
+    ///
+    /// # Errors
+    /// When the shorthand or the file is not understood.
+    pub fn resolve(self) -> Result<NetworkSpec, ConfigError> {
         let text = match self {
             Self::Spec(spec) => return Ok(spec),
             Self::Text(text) => text,

@@ -1,5 +1,6 @@
 //! A data set as it was read: raw features, targets as the user wrote them, nothing shuffled, split or scaled yet.
 
+use super::DataError;
 use super::schema::{Schema, TargetSchema};
 
 /// Examples in file order. Features and targets always have the same number of rows, at least one.
@@ -30,6 +31,15 @@ impl Dataset {
         self.len() == 0
     }
 
+    /// The same data for a network that looks every value up among `vocabulary` integers.
+    ///
+    /// # Errors
+    /// [`DataError::NotInVocabulary`] for a value that is none of them.
+    pub fn into_integers(self, vocabulary: u32) -> Result<Self, DataError> {
+        self.features.check_integers(vocabulary, self.feature_names.as_deref())?;
+        Ok(Self { kind: DatasetKind::Integers, ..self })
+    }
+
     /// What another file must have to be used with a model trained on this one.
     pub fn schema(&self) -> Schema {
         Schema {
@@ -43,7 +53,7 @@ impl Dataset {
             label_columns: self.label_columns.clone(),
             image_shape: match &self.kind {
                 DatasetKind::Images { shape } => Some(shape.clone()),
-                DatasetKind::Table => None,
+                DatasetKind::Table | DatasetKind::Integers => None,
             },
         }
     }
@@ -59,6 +69,8 @@ pub enum DatasetKind {
     },
     /// Columns with ranges of their own.
     Table,
+    /// Integers that stand for something each: they are looked up and never scaled.
+    Integers,
 }
 
 /// A row-major matrix of raw features, shape `[examples, columns]`.
@@ -113,6 +125,32 @@ impl FeatureRows {
             FeatureValues::F32(values) => FeatureValues::F32(gather(values, self.columns, order)),
         };
         Self { columns: self.columns, values }
+    }
+
+    /// Checks that every value is an integer from 0 to below `vocabulary`. `names` are those of the columns.
+    ///
+    /// # Errors
+    /// [`DataError::NotInVocabulary`] for the first value that is not.
+    pub fn check_integers(&self, vocabulary: u32, names: Option<&[String]>) -> Result<(), DataError> {
+        let fits = |value: f32| value.fract() == 0.0 && (0.0..vocabulary as f32).contains(&value);
+        let position = match &self.values {
+            FeatureValues::U8(values) => values.iter().position(|&value| !fits(f32::from(value))),
+            FeatureValues::F32(values) => values.iter().position(|&value| !fits(value)),
+        };
+        let Some(position) = position else { return Ok(()) };
+        let column = position % self.columns;
+        Err(DataError::NotInVocabulary {
+            example: position / self.columns + 1,
+            column: match names.and_then(|names| names.get(column)) {
+                Some(name) => format!("{column} ({name})"),
+                None => column.to_string(),
+            },
+            value: match &self.values {
+                FeatureValues::U8(values) => f32::from(values[position]),
+                FeatureValues::F32(values) => values[position],
+            },
+            vocabulary,
+        })
     }
 
     /// The same values as f32 (exact).

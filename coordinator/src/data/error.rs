@@ -127,6 +127,21 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
+    /// A value that an embedding cannot look up.
+    #[error(
+        "example {example}, column {column}: {value} is not an integer from 0 to {}, which the model's embedding looks \
+         up; number the values so, or give it a larger vocabulary", vocabulary - 1
+    )]
+    NotInVocabulary {
+        /// Position in the file, from 1.
+        example: usize,
+        /// The column's index among the features, from 0, and its name where there is one.
+        column: String,
+        /// What stands there.
+        value: f32,
+        /// How many integers the embedding has.
+        vocabulary: u32,
+    },
     /// A split that leaves one side without examples, or is not a fraction.
     #[error("a test fraction of {fraction} of {examples} examples cannot be split off: {problem}")]
     Split {

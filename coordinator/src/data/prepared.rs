@@ -79,6 +79,7 @@ pub fn prepare(
     };
     let preprocessing = match train.kind {
         DatasetKind::Images { .. } => Preprocessing::uniform(schema.features, 0.0, 1.0 / 255.0),
+        DatasetKind::Integers => Preprocessing::identity(schema.features),
         DatasetKind::Table => standardise::preprocessing(&train_features),
     };
     let target_scaling = match &train_targets {

@@ -545,3 +545,21 @@ fn the_breast_cancer_file_is_read_with_the_classes_of_its_first_line() {
     assert_eq!(names, ["malignant", "benign"]);
     assert_eq!(ids.iter().filter(|&&id| id == 1).count(), 357);
 }
+
+/// A network that looks integers up gets them as they are, and nothing that is none.
+#[test]
+fn integers_are_checked_and_not_scaled() {
+    let data = csv("colour,shape,side\n0,4,a\n3,1,b\n2,2,a\n").unwrap();
+    let prepared = prepare(data.clone().into_integers(5).unwrap(), None, 0.0, 1).unwrap();
+    assert_eq!(prepared.preprocessing, model::Preprocessing::identity(2));
+    assert_eq!(
+        data.into_integers(4).unwrap_err().to_string(),
+        "example 1, column 1 (shape): 4 is not an integer from 0 to 3, which the model's embedding looks up; number the \
+         values so, or give it a larger vocabulary"
+    );
+    for (cell, value) in [("1.5", "1.5"), ("-1", "-1"), ("1e30", "1000000000000000000000000000000")] {
+        let data = csv(&format!("0,0,a\n0,{cell},b\n")).unwrap();
+        let message = data.into_integers(4).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("example 2, column 1: {value} is not")), "{message}");
+    }
+}

@@ -61,9 +61,40 @@ pub(crate) fn rate(per_second: f64) -> String {
     }
 }
 
+/// `850`, `18.2 k`, `3.4 M`, `1.2 G`.
+pub(crate) fn large(number: u64) -> String {
+    scaled(number as f64, ["", " k", " M", " G", " T"])
+}
+
+/// `850 B`, `18.2 KB`, `3.4 MB`, `1.2 GB`.
+pub(crate) fn bytes(number: u64) -> String {
+    scaled(number as f64, [" B", " KB", " MB", " GB", " TB"])
+}
+
+/// With a digit after the point for all units but the first, and in the last as large as it gets.
+fn scaled(number: f64, units: [&str; 5]) -> String {
+    if number < 999.5 {
+        return format!("{number:.0}{}", units[0]);
+    }
+    let (mut scaled, mut unit) = (number / 1e3, 1);
+    while scaled >= 999.95 && unit + 1 < units.len() {
+        scaled /= 1e3;
+        unit += 1;
+    }
+    format!("{scaled:.1}{}", units[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_read_naturally() {
+        let large_numbers = [0, 999, 1000, 18_249, 999_949, 999_950, 3_400_000, 5_000_000_000_000_000];
+        let words = large_numbers.map(large);
+        assert_eq!(words, ["0", "999", "1.0 k", "18.2 k", "999.9 k", "1.0 M", "3.4 M", "5000.0 T"]);
+        assert_eq!([850, 18_249].map(bytes), ["850 B", "18.2 KB"]);
+    }
 
     #[test]
     fn numbers_read_naturally() {

@@ -210,6 +210,14 @@ impl Compiled {
     fn projection(&mut self, place: &Place, output: Shape) -> Result<Step, SpecError> {
         let name = format!("{}.shortcut", place.name);
         let place = Place { name, ..*place };
+        let (number, description) = (format!("{}.shortcut", place.position), "projection".to_owned());
+        self.summarised(&place, (number, description), |compiled| compiled.push_projection(&place, output))?;
+        // It writes straight into the sum.
+        self.layers.last_mut().expect("just pushed").values = 0;
+        Ok(self.steps.pop().expect("just pushed"))
+    }
+
+    fn push_projection(&mut self, place: &Place, output: Shape) -> Result<Shape, SpecError> {
         let (activation, initialiser) = (Activation::None, None);
         match (place.input, output) {
             (Shape::Image { height, width, .. }, Shape::Image { channels, height: rows, width: columns }) => {
@@ -224,14 +232,13 @@ impl Compiled {
                 let (channels, stride) = (channels as u32, stride as u32);
                 let (kernel, groups, padding) = (1, 1, Padding::Valid);
                 let spec = Conv2dSpec { channels, kernel, stride, padding, groups, activation, initialiser };
-                self.push_conv2d(&place, &spec)?;
+                self.push_conv2d(place, &spec)
             }
             _ => {
                 let units = u32::try_from(output.len()).unwrap_or(u32::MAX);
-                self.push_dense(&place, &DenseSpec { units, activation, initialiser })?;
+                self.push_dense(place, &DenseSpec { units, activation, initialiser })
             }
         }
-        Ok(self.steps.pop().expect("just pushed"))
     }
 
     /// Checks that `inputs` times `units` more parameters are not too many.

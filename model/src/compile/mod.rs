@@ -13,6 +13,7 @@ use crate::loss::Loss;
 use crate::network::{ParameterBlock, ParameterKind};
 use crate::shape::Shape;
 use crate::spec::{Activation, DenseSpec, Initialiser, LayerSpec, NetworkSpec, Position, SpecError, Task};
+use crate::summary::LayerSummary;
 
 /// What a layer's blocks are called, and what they are.
 type Part = (&'static str, ParameterKind);
@@ -25,6 +26,10 @@ pub(crate) struct Compiled {
     /// The shape of an example, then of each layer's answer.
     pub(crate) shapes: Vec<Shape>,
     pub(crate) steps: Vec<Step>,
+    /// What each layer costs, those inside residual blocks after the block itself.
+    pub(crate) layers: Vec<LayerSummary>,
+    /// To which of them steps and parameters count.
+    layer: usize,
     pub(crate) layout: Vec<ParameterBlock>,
     /// How each block of the layout starts.
     pub(crate) starts: Vec<Start>,
@@ -41,6 +46,8 @@ pub(crate) fn compile(spec: &NetworkSpec, features: usize, task: Task) -> Result
     let mut compiled = Compiled {
         shapes: vec![input],
         steps: Vec::new(),
+        layers: Vec::new(),
+        layer: 0,
         layout: Vec::new(),
         starts: Vec::new(),
         statistics: Vec::new(),
@@ -105,6 +112,38 @@ impl Place {
 impl Compiled {
     /// Appends a layer's steps and parameters; answers with the shape of its answer.
     fn push_layer(&mut self, place: &Place, layer: &LayerSpec) -> Result<Shape, SpecError> {
+        self.summarised(place, (place.position.to_string(), layer.to_string()), |compiled| {
+            compiled.push_steps(place, layer)
+        })
+    }
+
+    /// Has what `push` appends counted to a layer of its own.
+    fn summarised(
+        &mut self,
+        place: &Place,
+        (number, description): (String, String),
+        push: impl FnOnce(&mut Compiled) -> Result<Shape, SpecError>,
+    ) -> Result<Shape, SpecError> {
+        let (index, outer) = (self.layers.len(), self.layer);
+        self.layers.push(LayerSummary {
+            number,
+            name: place.name.clone(),
+            depth: place.position.depth(),
+            description,
+            shape: place.input,
+            trainable: 0,
+            statistics: 0,
+            flops: 0,
+            values: 0,
+        });
+        self.layer = index;
+        let shape = push(self)?;
+        self.layers[index].shape = shape;
+        self.layer = outer;
+        Ok(shape)
+    }
+
+    fn push_steps(&mut self, place: &Place, layer: &LayerSpec) -> Result<Shape, SpecError> {
         match layer {
             LayerSpec::Dense(dense) => self.push_dense(place, dense),
             LayerSpec::Conv2d(conv2d) => self.push_conv2d(place, conv2d),
@@ -132,7 +171,11 @@ impl Compiled {
     }
 
     fn push_step(&mut self, layer: Layer, input: Shape, output: Shape) -> Shape {
-        self.steps.push(Step { layer, inputs: input.len(), outputs: output.len() });
+        let step = Step { layer, inputs: input.len(), outputs: output.len() };
+        let summary = &mut self.layers[self.layer];
+        summary.flops += step.flops();
+        summary.values += step.outputs;
+        self.steps.push(step);
         output
     }
 
@@ -153,6 +196,7 @@ impl Compiled {
             kind,
         });
         self.starts.push(start);
+        self.layers[self.layer].trainable += range.len();
         range
     }
 
@@ -167,6 +211,7 @@ impl Compiled {
             kind: ParameterKind::Statistic,
         };
         self.statistics.push((block, Start::Constant(value)));
+        self.layers[self.layer].statistics += length;
         range
     }
 

@@ -1,5 +1,7 @@
 //! What a person writes to describe one layer.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One hidden layer.
@@ -44,25 +46,6 @@ impl LayerSpec {
         }
     }
 
-    /// What it is called in a specification, its `kind`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            LayerSpec::Dense(_) => "dense",
-            LayerSpec::Conv2d(_) => "conv2d",
-            LayerSpec::MaxPool(_) => "max-pool",
-            LayerSpec::AveragePool(_) => "average-pool",
-            LayerSpec::GlobalMaxPool => "global-max-pool",
-            LayerSpec::GlobalAveragePool => "global-average-pool",
-            LayerSpec::LayerNorm => "layer-norm",
-            LayerSpec::BatchNorm => "batch-norm",
-            LayerSpec::Dropout(_) => "dropout",
-            LayerSpec::Flatten => "flatten",
-            LayerSpec::Activation(_) => "activation",
-            LayerSpec::Residual(_) => "residual",
-            LayerSpec::Embedding(_) => "embedding",
-        }
-    }
-
     /// Whether it needs an image, or a layer inside it does.
     pub(crate) fn sees_an_image(&self) -> bool {
         match self {
@@ -80,6 +63,41 @@ impl LayerSpec {
             | LayerSpec::Activation(_)
             | LayerSpec::Embedding(_) => false,
         }
+    }
+}
+
+/// Its kind and what tells it from others of that kind, without its width: `conv2d 5x5, relu`.
+impl fmt::Display for LayerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let square = |name, size| format!("{name} {size}x{size}");
+        let then = |text: String, activation: Activation| match activation {
+            Activation::None => text,
+            function => format!("{text}, {}", function.name()),
+        };
+        f.pad(&match self {
+            LayerSpec::Dense(spec) => then("dense".to_owned(), spec.activation),
+            LayerSpec::Conv2d(spec) => {
+                let mut text = square("conv2d", spec.kernel);
+                if spec.stride > 1 {
+                    text = format!("{text}, stride {}", spec.stride);
+                }
+                if spec.groups > 1 {
+                    text = format!("{text}, {} groups", spec.groups);
+                }
+                then(text, spec.activation)
+            }
+            LayerSpec::MaxPool(spec) => square("max-pool", spec.size),
+            LayerSpec::AveragePool(spec) => square("average-pool", spec.size),
+            LayerSpec::GlobalMaxPool => "global-max-pool".to_owned(),
+            LayerSpec::GlobalAveragePool => "global-average-pool".to_owned(),
+            LayerSpec::LayerNorm => "layer-norm".to_owned(),
+            LayerSpec::BatchNorm => "batch-norm".to_owned(),
+            LayerSpec::Dropout(spec) => format!("dropout {}", spec.rate),
+            LayerSpec::Flatten => "flatten".to_owned(),
+            LayerSpec::Activation(spec) => spec.function.name().to_owned(),
+            LayerSpec::Residual(spec) => then("residual".to_owned(), spec.activation),
+            LayerSpec::Embedding(spec) => format!("embedding of {}", spec.vocabulary),
+        })
     }
 }
 
@@ -239,18 +257,33 @@ pub enum Activation {
 }
 
 impl Activation {
+    const ALL: [Activation; 8] = [
+        Activation::Relu,
+        Activation::LeakyRelu,
+        Activation::Tanh,
+        Activation::Sigmoid,
+        Activation::Gelu,
+        Activation::Silu,
+        Activation::Softplus,
+        Activation::None,
+    ];
+
+    /// What it is called in a specification.
+    pub fn name(self) -> &'static str {
+        match self {
+            Activation::Relu => "relu",
+            Activation::LeakyRelu => "leaky-relu",
+            Activation::Tanh => "tanh",
+            Activation::Sigmoid => "sigmoid",
+            Activation::Gelu => "gelu",
+            Activation::Silu => "silu",
+            Activation::Softplus => "softplus",
+            Activation::None => "none",
+        }
+    }
+
     pub(super) fn from_name(name: &str) -> Option<Activation> {
-        Some(match name {
-            "relu" => Activation::Relu,
-            "leaky-relu" => Activation::LeakyRelu,
-            "tanh" => Activation::Tanh,
-            "sigmoid" => Activation::Sigmoid,
-            "gelu" => Activation::Gelu,
-            "silu" => Activation::Silu,
-            "softplus" => Activation::Softplus,
-            "none" => Activation::None,
-            _ => return None,
-        })
+        Activation::ALL.into_iter().find(|activation| activation.name() == name)
     }
 }
 

@@ -125,6 +125,14 @@ impl NetworkSpec {
         serde_json::from_str(json).map_err(|error| SpecError::Json { message: error.to_string() })
     }
 
+    /// How many integers an embedding in front looks up; none where the columns of the data are quantities.
+    pub fn vocabulary(&self) -> Option<u32> {
+        match self.layers.first() {
+            Some(LayerSpec::Embedding(embedding)) => Some(embedding.vocabulary),
+            _ => None,
+        }
+    }
+
     /// How many hidden layers there are, those inside residual blocks included.
     pub fn count_layers(&self) -> usize {
         fn count(layers: &[LayerSpec]) -> usize {

@@ -1,0 +1,46 @@
+//! What a network's layers cost, one by one.
+
+use crate::layers::{Layer, Step};
+use crate::shape::Shape;
+
+/// What one layer makes and costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerSummary {
+    /// Where it stands, counted from 1: `3.2`, or `3.shortcut` for a residual block's projection.
+    pub number: String,
+    /// What the names of its parameters begin with, for example `layers.3.body.0`.
+    pub name: String,
+    /// In how many residual blocks it is.
+    pub depth: usize,
+    /// What it is, with what tells it from others of its kind: `conv2d 5x5, relu`.
+    pub description: String,
+    /// The shape of its answer.
+    pub shape: Shape,
+    /// Parameters it learns, without those of layers inside it.
+    pub trainable: usize,
+    /// Statistics it keeps, likewise.
+    pub statistics: usize,
+    /// Floating-point operations of the forward pass over one example, likewise: a multiplication and an addition for each
+    /// weight that a sum takes, and for other layers an operation for each that a value needs. A training pass counts as
+    /// three times as many, which is what dense and convolutional layers need: one such product for the weights'
+    /// derivatives, and one for the inputs'.
+    pub flops: u64,
+    /// Values that a pass keeps of each example for it, likewise: 4 bytes each.
+    pub values: usize,
+}
+
+impl Step {
+    /// Operations of the forward pass over one example, as in [`LayerSummary::flops`].
+    pub(crate) fn flops(&self) -> u64 {
+        let outputs = self.outputs as u64;
+        match &self.layer {
+            Layer::Dense(dense) => 2 * dense.inputs as u64 * outputs,
+            Layer::Conv2d(conv2d) => 2 * conv2d.taps() as u64 * outputs,
+            Layer::Pool(pool) => pool.windows.size() as u64 * outputs,
+            // Both statistics, then a difference, two factors and a sum.
+            Layer::LayerNorm(_) | Layer::BatchNorm(_) => 8 * outputs,
+            Layer::Embedding(_) => 0,
+            Layer::Sum(_) | Layer::Dropout(_) | Layer::Activation(_) => outputs,
+        }
+    }
+}
