@@ -212,8 +212,10 @@ impl Compiled {
         let place = Place { name, ..*place };
         let (number, description) = (format!("{}.shortcut", place.position), "projection".to_owned());
         self.summarised(&place, (number, description), |compiled| compiled.push_projection(&place, output))?;
+        let summary = self.layers.last_mut().expect("just pushed");
+        summary.depth += 1;
         // It writes straight into the sum.
-        self.layers.last_mut().expect("just pushed").values = 0;
+        summary.values = 0;
         Ok(self.steps.pop().expect("just pushed"))
     }
 
