@@ -92,9 +92,25 @@ impl Numbers {
     }
 }
 
+/// `arithmetic; case; digest` in each line. After a change of definition the failing check prints what it should be.
+const EXPECTED: &str = include_str!("digests.txt");
+
+/// Panics unless this machine gives every case's digest.
+pub(crate) fn check() {
+    let mut found = String::new();
+    for arithmetic in Arithmetic::ALL {
+        for (case, digest) in digests(arithmetic) {
+            found += &format!("{arithmetic}; {case}; {digest}\n");
+        }
+    }
+    let first_difference = found.lines().zip(EXPECTED.lines()).find(|(found, expected)| found != expected);
+    assert!(found == EXPECTED, "found and expected: {first_difference:?}; all that was found:\n{found}");
+}
+
 /// Every case's name and the digest of its results.
-pub fn digests(arithmetic: Arithmetic) -> Vec<(String, String)> {
-    let mut digests = Vec::new();
+fn digests(arithmetic: Arithmetic) -> Vec<(String, String)> {
+    let known_answer = blake3::Hash::from_bytes(model::known_answer::digest(arithmetic));
+    let mut digests = vec![("known answer".to_owned(), known_answer.to_hex().to_string())];
     for (name, network, examples) in networks() {
         for numbers in Numbers::ALL {
             let problem = Problem::new(&network, examples, numbers);
