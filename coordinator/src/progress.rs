@@ -69,7 +69,13 @@ pub struct IterationReport {
     pub epochs: f64,
     /// Mean loss over the training examples.
     pub train_loss: f64,
-    /// Mean loss over the test examples; `None` without a test set.
+    /// Mean loss over the whole training set at the point itself; `None` where it was not measured.
+    pub training_set_loss: Option<f64>,
+    /// Mean loss over the validation examples; `None` without them, or where the point was not evaluated.
+    pub validation_loss: Option<f64>,
+    /// Share of validation examples predicted correctly, 0..1.
+    pub validation_accuracy: Option<f64>,
+    /// Mean loss over the test examples; `None` without them, or where the point was not evaluated.
     pub test_loss: Option<f64>,
     /// Share of test examples predicted correctly, 0..1.
     pub test_accuracy: Option<f64>,

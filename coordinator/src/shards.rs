@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use protocol::plan::{Set, SetPlan, ShardRef};
+use protocol::plan::{Set, SetPlan, SetPlans, ShardRef};
 use protocol::shard;
 
 use crate::data::{ExampleTable, FeatureValues, Prepared};
@@ -35,12 +35,15 @@ struct Stored {
 }
 
 impl ShardStore {
-    /// Cuts both sets into units of `examples_per_unit` and shards of whole units.
-    pub fn cut(data: Arc<Prepared>, examples_per_unit: u32) -> (ShardStore, SetPlan, SetPlan) {
+    /// Cuts all sets into units of `examples_per_unit` and shards of whole units.
+    pub fn cut(data: Arc<Prepared>, examples_per_unit: u32) -> (ShardStore, SetPlans) {
         let mut store = ShardStore { data, shards: BTreeMap::new() };
-        let training = store.cut_set(Set::Training, examples_per_unit);
-        let test = store.cut_set(Set::Test, examples_per_unit);
-        (store, training, test)
+        let plans = SetPlans {
+            training: store.cut_set(Set::Training, examples_per_unit),
+            validation: store.cut_set(Set::Validation, examples_per_unit),
+            test: store.cut_set(Set::Test, examples_per_unit),
+        };
+        (store, plans)
     }
 
     /// The encoded shard of that hash.
@@ -86,10 +89,11 @@ impl ShardStore {
     }
 }
 
-/// The examples of a set; there may be no test set.
+/// The examples of a set; there may be no validation set and no test set.
 pub fn table(data: &Prepared, set: Set) -> Option<&ExampleTable> {
     match set {
         Set::Training => Some(&data.train),
+        Set::Validation => data.validation.as_ref(),
         Set::Test => data.test.as_ref(),
     }
 }

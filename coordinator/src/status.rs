@@ -34,7 +34,11 @@ pub struct Status {
     pub epochs: f64,
     /// Mean loss over the training examples at the last accepted point.
     pub train_loss: Option<f64>,
-    /// Mean loss over the test examples at the last accepted point.
+    /// Mean loss over the validation examples at the last point that was evaluated.
+    pub validation_loss: Option<f64>,
+    /// Share of validation examples predicted correctly, 0..1.
+    pub validation_accuracy: Option<f64>,
+    /// Mean loss over the test examples at the last point that was evaluated.
     pub test_loss: Option<f64>,
     /// Share of test examples predicted correctly, 0..1.
     pub test_accuracy: Option<f64>,

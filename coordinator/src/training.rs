@@ -9,16 +9,18 @@ use anyhow::{Context, Result, anyhow, bail};
 use model::{Network, weights_digest};
 use protocol::limits::UNITS_MAX;
 use protocol::message::Welcome;
-use protocol::plan::SetPlan;
+use protocol::plan::{SetPlan, SetPlans};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::{ConfigError, DataSource, LocalWorkers, RunConfig};
+use crate::config::{ConfigError, DataSource, Fraction, LocalWorkers, RunConfig};
 use crate::data::Prepared;
 use crate::driver::{self, BeginRule, Checkpoint, Facts, Order, Outcome, Referee};
 use crate::engine::optimisers;
-use crate::engine::{self, Counters, Engine, KnownScales, LocalHelp, Snapshot, Statistics};
+use crate::engine::{
+    self, Counters, Course, Engine, KnownScales, LocalHelp, Snapshot, Statistics, StopRules,
+};
 use crate::method;
 use crate::progress::{Event, Observer};
 use crate::report::{StopReason, Summary};
@@ -76,9 +78,10 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     let cutting = Arc::clone(&data);
     let examples_per_unit = unit_of_run(&config, data.train.len());
     let cut = move || ShardStore::cut(cutting, examples_per_unit);
-    let (shards, training_plan, test_plan) = tokio::task::spawn_blocking(cut).await?;
+    let (shards, plans) = tokio::task::spawn_blocking(cut).await?;
     let shards = Arc::new(shards);
-    check_plans(&training_plan, &test_plan)?;
+    check_plans(&plans)?;
+    let SetPlans { training, validation, test } = plans.clone();
     let run = run_number(&config, &data.fingerprint);
     if checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.run != run) {
         // Whoever resumes has seen to it, in words for the user.
@@ -94,23 +97,25 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         preprocessing: data.preprocessing.clone(),
         seed: config.seed,
         minibatch: config.minibatch,
-        training: training_plan.clone(),
-        test: test_plan.clone(),
+        training,
+        validation,
+        test,
     };
     let settings = engine::Settings {
         run,
         network: network.clone(),
-        training: training_plan.clone(),
-        test: test_plan.clone(),
+        sets: plans.clone(),
         seed: config.seed,
         minibatch: config.minibatch,
-        iterations_max: config.iterations,
-        target_accuracy: config.target_accuracy.map(|target| target.get()),
+        stop: stop_rules(&config),
+        evaluate_every: config.evaluate_every,
+        // A target is of no use that nobody measures.
+        evaluate_training: config.evaluate_training || config.target_loss.is_some(),
         local_help: local_help(config.local_workers),
     };
     let snapshot = match &checkpoint {
         Some(checkpoint) => checkpoint.snapshot.clone(),
-        None => first_snapshot(&config, &network, &training_plan),
+        None => first_snapshot(&config, &network, &plans.training),
     };
     let parameters = network.parameters();
     let setup = driver::Setup {
@@ -122,6 +127,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
             wait_for: config.wait_for as usize,
             patience: config.wait_seconds.map(|seconds| Duration::from_secs(seconds.into())),
         },
+        seconds_max: config.max_seconds,
         directory: Arc::clone(&directory),
         referee: Referee {
             network: network.clone(),
@@ -129,8 +135,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
             seed: config.seed,
             minibatch: config.minibatch,
             data: Arc::clone(&data),
-            training: training_plan,
-            test: test_plan,
+            sets: plans,
         },
         observer,
     };
@@ -212,6 +217,20 @@ pub fn first_snapshot(config: &RunConfig, network: &Network, training: &SetPlan)
         statistics: Statistics { accepted: Arc::clone(&statistics), running: statistics },
         counters: Counters::default(),
         accepted: None,
+        course: Course::default(),
+    }
+}
+
+fn stop_rules(config: &RunConfig) -> StopRules {
+    StopRules {
+        rounds: config.rounds,
+        epochs: config.epochs,
+        target_accuracy: config.target_accuracy.map(Fraction::get),
+        target_loss: config.target_loss,
+        gradient_tolerance: config.gradient_tolerance,
+        relative_decrease: config.relative_decrease,
+        patience: config.patience,
+        ..StopRules::iterations(config.iterations)
     }
 }
 
@@ -233,17 +252,22 @@ fn unit_of_run(config: &RunConfig, examples: usize) -> u32 {
 pub fn examples_per_unit(examples: usize, minibatch: u32) -> u32 {
     let examples = u32::try_from(examples).unwrap_or(u32::MAX);
     let wanted = (examples / UNITS_WANTED).clamp(1, UNIT_EXAMPLES);
-    // Half of the limit, because the test set's units come on top.
-    let least = examples.div_ceil(UNITS_MAX / 2);
+    // A quarter of the limit, because evaluations of three sets come on top.
+    let least = examples.div_ceil(UNITS_MAX / 4);
     wanted.max(least).div_ceil(minibatch).saturating_mul(minibatch)
 }
 
 /// The cut must be one that volunteers accept.
-fn check_plans(training: &SetPlan, test: &SetPlan) -> Result<()> {
-    let problem = match (training.check(), test.check()) {
-        (Err(problem), _) | (_, Err(problem)) => problem.to_string(),
-        _ if training.units() + test.units() > UNITS_MAX => format!("more than {UNITS_MAX} units in a round"),
-        _ => return Ok(()),
+fn check_plans(plans: &SetPlans) -> Result<()> {
+    let SetPlans { training, validation, test } = plans;
+    let checked = [training, validation, test].into_iter().try_for_each(SetPlan::check);
+    // The training set is evaluated as well as trained on.
+    let units =
+        [training, training, validation, test].into_iter().map(|plan| u64::from(plan.units())).sum::<u64>();
+    let problem = match checked {
+        Err(problem) => problem.to_string(),
+        Ok(()) if units > UNITS_MAX.into() => format!("more than {UNITS_MAX} units in a round"),
+        Ok(()) => return Ok(()),
     };
     let problem = format!("the examples cannot be cut into work units of whole minibatches: {problem}");
     Err(ConfigError::Setting { setting: "minibatch", problem }.into())
@@ -323,16 +347,20 @@ pub(crate) fn network_in_words(network: &Network) -> String {
 }
 
 fn summarise(outcome: &Outcome, parameters: usize, directory: &RunDirectory) -> Summary {
-    let accepted = outcome.accepted;
+    let saved = outcome.saved;
     Summary {
-        iterations: accepted.map_or(0, |accepted| accepted.iteration),
+        iterations: outcome.last.map_or(0, |last| last.iteration),
+        saved_iteration: saved.map_or(0, |saved| saved.iteration),
         rounds: outcome.rounds,
         epochs: outcome.epochs,
         seconds: outcome.checkpoint.seconds,
         parameters,
-        train_loss: accepted.map(|accepted| accepted.train_loss),
-        test_loss: accepted.and_then(|accepted| accepted.test_loss),
-        test_accuracy: accepted.and_then(|accepted| accepted.test_accuracy),
+        train_loss: saved.map(|saved| saved.train_loss),
+        training_set_loss: saved.and_then(|saved| saved.training_set_loss),
+        validation_loss: saved.and_then(|saved| saved.validation_loss),
+        validation_accuracy: saved.and_then(|saved| saved.validation_accuracy),
+        test_loss: saved.and_then(|saved| saved.test_loss),
+        test_accuracy: saved.and_then(|saved| saved.test_accuracy),
         weights_digest: blake3::Hash::from_bytes(weights_digest(&outcome.weights)).to_hex().to_string(),
         volunteers: outcome.checkpoint.volunteers as usize,
         stop_reason: stop_reason(&outcome.reason),
@@ -343,7 +371,14 @@ fn summarise(outcome: &Outcome, parameters: usize, directory: &RunDirectory) -> 
 fn stop_reason(reason: &engine::StopReason) -> StopReason {
     match reason {
         engine::StopReason::Iterations(_) => StopReason::Iterations,
+        engine::StopReason::Rounds(_) => StopReason::Rounds,
+        engine::StopReason::Epochs(_) => StopReason::Epochs,
+        engine::StopReason::Time(_) => StopReason::MaxSeconds,
         engine::StopReason::TargetAccuracy(_) => StopReason::TargetAccuracy,
+        engine::StopReason::TargetLoss(_) => StopReason::TargetLoss,
+        engine::StopReason::GradientTolerance(_) => StopReason::GradientTolerance,
+        engine::StopReason::RelativeDecrease(_) => StopReason::RelativeDecrease,
+        engine::StopReason::Patience(_) => StopReason::Patience,
         engine::StopReason::Interrupted => StopReason::Interrupted,
         engine::StopReason::Optimiser(reason) => match reason {
             optimisers::StopReason::Converged { .. } => StopReason::Converged,
@@ -372,7 +407,7 @@ mod tests {
         assert_eq!(examples_per_unit(1_438, 10), 30);
         assert_eq!(examples_per_unit(1, 32), 32);
         let unit = examples_per_unit(u32::MAX as usize, 1);
-        assert!(u32::MAX.div_ceil(unit) <= UNITS_MAX / 2);
+        assert!(u32::MAX.div_ceil(unit) <= UNITS_MAX / 4);
     }
 
     #[test]

@@ -415,6 +415,11 @@ impl Network {
         self.trainable < self.parameters
     }
 
+    /// Whether training and inference compute the same of an example: without dropout and batch normalisation.
+    pub fn infers_as_it_trains(&self) -> bool {
+        !self.has_statistics() && !self.steps.iter().any(|step| matches!(step.layer, Layer::Dropout(_)))
+    }
+
     /// Checks that minibatches of this size do not take too much memory. Without batch normalisation they never do.
     pub fn check_minibatch(&self, minibatch: usize) -> Result<(), SpecError> {
         let widest = self.widest();

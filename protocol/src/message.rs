@@ -7,7 +7,7 @@ use crate::limits::{
     CORES_MAX, FEATURES_MAX, PARAMETERS_MAX, READY_SHARDS_MAX, SPECIFICATION_BYTES_MAX, STEPS_MAX,
     TEXT_BYTES_MAX,
 };
-use crate::plan::{Assignment, SetPlan};
+use crate::plan::{Assignment, Set, SetPlan};
 use crate::{DecodeError, within};
 
 /// What a volunteer says.
@@ -111,8 +111,21 @@ pub struct Welcome {
     pub minibatch: u32,
     /// The training set's cut.
     pub training: SetPlan,
-    /// The test set's cut.
+    /// The validation set's cut; may be empty.
+    pub validation: SetPlan,
+    /// The test set's cut; may be empty.
     pub test: SetPlan,
+}
+
+impl Welcome {
+    /// How a set is cut.
+    pub fn set(&self, set: Set) -> &SetPlan {
+        match set {
+            Set::Training => &self.training,
+            Set::Validation => &self.validation,
+            Set::Test => &self.test,
+        }
+    }
 }
 
 /// The volunteer is set up.
@@ -193,6 +206,7 @@ impl FromCoordinator {
                     return Err(DecodeError::Malformed);
                 }
                 welcome.training.check()?;
+                welcome.validation.check()?;
                 welcome.test.check()
             }
             FromCoordinator::Refused { text: words, .. } | FromCoordinator::Finished { text: words } => {

@@ -18,6 +18,8 @@ use crate::{DecodeError, draw, within};
 pub enum Set {
     /// The examples trained on.
     Training,
+    /// Examples held back to tell when to stop and which weights to keep.
+    Validation,
     /// The examples held back to judge the model.
     Test,
 }
@@ -93,6 +95,28 @@ impl SetPlan {
             within("a shard's size", shard.bytes.into(), SHARD_BYTES_MAX as u64)?;
         }
         Ok(())
+    }
+}
+
+/// How each set of the run is cut; one that the run does not have is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetPlans {
+    /// The examples trained on.
+    pub training: SetPlan,
+    /// Those held back to tell when to stop and which weights to keep.
+    pub validation: SetPlan,
+    /// Those held back to judge the model.
+    pub test: SetPlan,
+}
+
+impl SetPlans {
+    /// One of them.
+    pub fn of(&self, set: Set) -> &SetPlan {
+        match set {
+            Set::Training => &self.training,
+            Set::Validation => &self.validation,
+            Set::Test => &self.test,
+        }
     }
 }
 

@@ -14,6 +14,16 @@ label = ["price", 3]
 task = "numbers"
 header = true
 test = "test.csv"
+validation = "validation.csv"
+evaluate-every = 4
+evaluate-training = true
+rounds = 50
+epochs = 7
+max-seconds = 600
+target-loss = 0.05
+gradient-tolerance = 1e-4
+relative-decrease = 0.001
+patience = 5
 model = "mlp:8"
 l2 = 0.001
 minibatch = 7
@@ -47,6 +57,11 @@ fn a_file_can_say_everything() {
     assert_eq!(config.label, ["price", "3"]);
     assert_eq!(config.test, Some(folder.path("test.csv")));
     assert_eq!(config.header, Some(true));
+    assert_eq!(config.validation, Some(folder.path("validation.csv")));
+    assert_eq!((config.evaluate_every, config.evaluate_training), (Some(4), true));
+    assert_eq!((config.rounds, config.epochs, config.max_seconds), (Some(50), Some(7.0), Some(600)));
+    assert_eq!((config.target_loss, config.gradient_tolerance), (Some(0.05), Some(1e-4)));
+    assert_eq!((config.relative_decrease, config.patience), (Some(0.001), Some(5)));
     assert_eq!(config.model.layers, NetworkSpec::from_shorthand("mlp:8").unwrap().layers);
     assert_eq!(config.model.l2, 0.001);
     assert_eq!((config.minibatch, config.iterations, config.seed), (7, 9, 12));
@@ -98,9 +113,11 @@ fn a_flag_wins_over_the_file_and_leaves_the_rest() {
 #[test]
 fn test_examples_and_a_test_fraction_hide_each_other() {
     let folder = Folder::new();
-    let flags = ConfigFile { test_fraction: Fraction::new(0.5), ..ConfigFile::default() };
+    let half = Fraction::new(0.5);
+    let flags = ConfigFile { test_fraction: half, validation_fraction: half, ..ConfigFile::default() };
     let config = flags.or(read(&folder, EVERYTHING)).resolve().unwrap();
-    assert_eq!((config.test, config.test_fraction), (None, Fraction::new(0.5)));
+    assert_eq!((config.test, config.test_fraction), (None, half));
+    assert_eq!((config.validation, config.validation_fraction), (None, half));
 }
 
 #[test]

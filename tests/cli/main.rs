@@ -6,11 +6,13 @@
 //! - `inspecting`: `inspect`, and networks that look integers up.
 //! - `training`: `train`, `resume`, Ctrl-C, `demo`.
 //! - `sweep`: series of trainings.
+//! - `judging`: which weights are kept, when to evaluate and when to stop.
 //! - `using`: `evaluate` and `predict` with a trained model.
 //! - `shoal`: the helper that runs the binary in a folder of its own.
 
 mod configuration;
 mod inspecting;
+mod judging;
 mod misuse;
 mod optimizers;
 mod shoal;

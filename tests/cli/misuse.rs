@@ -11,6 +11,10 @@ const FILES: &[(&str, &str)] = &[
     ("not-toml.toml", "data = \"classes.csv\nminibatch = 1\n"),
     ("two-tests.toml", "data = \"classes.csv\"\ntest = \"classes.csv\"\ntest-fraction = 0.1\n"),
     (
+        "two-validations.toml",
+        "data = \"classes.csv\"\nvalidation = \"classes.csv\"\nvalidation-fraction = 0.1\n",
+    ),
+    (
         "unknown-layer-key.toml",
         "data = \"classes.csv\"\n[model]\nlayers = [{ kind = \"dense\", width = 3 }]\n",
     ),
@@ -111,6 +115,21 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("train --data classes.csv --target-accuracy 0", 2, &["target-accuracy"]),
     ("train --data classes.csv --test-fraction 1", 2, &["test-fraction", "below 1"]),
     ("train --data classes.csv --test-fraction -0.1", 2, &["--test-fraction"]),
+    ("train --data classes.csv --validation-fraction 1", 2, &["validation-fraction", "below 1"]),
+    (
+        "train --data classes.csv --validation-fraction 0.001",
+        2,
+        &["validation fraction", "no example would be left"],
+    ),
+    ("train --data classes.csv --patience 0 --validation-fraction 0.2", 2, &["patience", "from 1"]),
+    ("train --data classes.csv --evaluate-every 0", 2, &["evaluate-every", "from 1"]),
+    ("train --data classes.csv --rounds 0", 2, &["rounds", "from 1"]),
+    ("train --data classes.csv --epochs 0", 2, &["epochs", "above 0"]),
+    ("train --data classes.csv --epochs many", 2, &["--epochs", "a number such as"]),
+    ("train --data classes.csv --max-seconds 0", 2, &["max-seconds", "from 1"]),
+    ("train --data classes.csv --target-loss -1", 2, &["target-loss", "above 0", "0.01"]),
+    ("train --data classes.csv --gradient-tolerance nan", 2, &["gradient-tolerance", "above 0"]),
+    ("train --data classes.csv --relative-decrease 1", 2, &["relative-decrease", "below 1"]),
     ("train --data classes.csv --arithmetic exact", 2, &["--arithmetic", "portable", "fused"]),
     ("train --data classes.csv --optimizer adamant", 2, &["--optimizer", "lbfgs"]),
     ("train --data classes.csv --task guess", 2, &["--task", "classes", "numbers"]),
@@ -125,6 +144,22 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("train --data classes.csv --test classes.csv --test-fraction 0.2", 2, &["--test ", "--test-fraction"]),
     ("train --data classes.csv --test-fraction 0 --target-accuracy 0.9", 2, &["target-accuracy"]),
     ("train --data numbers.csv --task numbers --target-accuracy 0.9", 2, &["target-accuracy"]),
+    (
+        "train --data classes.csv --validation classes.csv --validation-fraction 0.2",
+        2,
+        &["--validation ", "--validation-fraction"],
+    ),
+    (
+        "train --data classes.csv --patience 3",
+        2,
+        &["patience", "there are none", "--validation-fraction 0.1", "--validation"],
+    ),
+    (
+        "train --data classes.csv --optimizer average --gradient-tolerance 0.1",
+        2,
+        &["gradient-tolerance", "local steps measure no gradient"],
+    ),
+    ("train --config two-validations.toml", 2, &["validation-fraction", "not both"]),
     ("train --data embedded:mnist --label 3", 2, &["MNIST", "--label"]),
     // Networks.
     ("train --data classes.csv --model resnet", 2, &["resnet", "mlp:128,64"]),
@@ -166,6 +201,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("train --config two-tests.toml", 2, &["test-fraction", "not both"]),
     ("train --config unknown-layer-key.toml", 2, &["unknown-layer-key.toml", "line 3", "width"]),
     // Files and folders that are not what they should be.
+    ("train --data classes.csv --validation missing.csv", 1, &["missing.csv"]),
     ("train --data missing.csv", 1, &["missing.csv"]),
     ("train --data empty.csv", 1, &["empty.csv"]),
     ("train --data ragged.csv", 1, &["ragged.csv", "line 3"]),

@@ -16,7 +16,7 @@ use model::{Arithmetic, Preprocessing, Task};
 use protocol::PROTOCOL_VERSION;
 use protocol::frame::{DownwardFrame, decode_downward, encode_round};
 use protocol::message::{FromCoordinator, FromVolunteer, Hello, Ready, Refusal, Welcome};
-use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, Work};
+use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, SetPlans, Work};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -55,7 +55,7 @@ impl TestServer {
     pub(crate) async fn start_with(configure: impl FnOnce(&mut ServerConfig)) -> TestServer {
         let mut config = ServerConfig { allowed_hosts: vec!["shoal.test".into()], ..ServerConfig::default() };
         configure(&mut config);
-        let (shards, training, test) = shards();
+        let (shards, SetPlans { training, validation, test }) = shards();
         let (round, round_receiver) = watch::channel(None);
         let (driver, inbox) = DriverHandle::new(round_receiver);
         let (status_sender, status) = watch::channel(Arc::new(status()));
@@ -72,6 +72,7 @@ impl TestServer {
                 seed: 1,
                 minibatch: 10,
                 training: training.clone(),
+                validation,
                 test,
             },
             parameters: PARAMETERS,
@@ -341,7 +342,7 @@ impl RawVolunteer {
 }
 
 /// 64 examples of 4 columns and 3 classes, cut into units of 8.
-fn shards() -> (ShardStore, SetPlan, SetPlan) {
+fn shards() -> (ShardStore, SetPlans) {
     let examples = 64;
     let features: Vec<u8> = (0..4 * examples).map(|index| index as u8).collect();
     let names = ["a", "b", "c"].map(String::from).to_vec();
@@ -371,6 +372,8 @@ fn status() -> Status {
         rounds: 0,
         epochs: 0.0,
         train_loss: None,
+        validation_loss: None,
+        validation_accuracy: None,
         test_loss: None,
         test_accuracy: None,
         history: Vec::new(),

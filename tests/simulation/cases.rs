@@ -54,7 +54,7 @@ fn what_a_failed_trial_point_did_to_the_scales_is_forgotten() {
         let problem = ProblemPlan { seed, task, network, features: 3, training: 59, ..odd };
         let guests = (1..4).map(|number| Guest::steady(number * number)).collect();
         let mut scenario = Scenario::calm(problem, guests);
-        scenario.limits.iterations = 7;
+        scenario.limits.stop.iterations = 7;
         let report = run(&scenario);
         moved_in_vain += report.counts.notes - report.reference.rescales;
     }
@@ -187,7 +187,7 @@ fn local_steps_give_the_same_bits_through_kills() {
         let problem = ProblemPlan { method, ..ProblemPlan::plain(40) };
         let guests = vec![Guest::own(100), Guest::steady(100), Guest::steady(300)];
         let mut scenario = Scenario::calm(problem, guests);
-        scenario.limits.iterations = 12;
+        scenario.limits.stop.iterations = 12;
         let report = run(&Scenario { kills, checkpoints: 100, local_help: LocalHelp::Always, ..scenario });
         assert!(report.faults["killed"] > 0, "{method:?}");
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coordinator::engine::{Accepted, Engine, Input, Output, Settings, Snapshot, StopReason};
+use coordinator::engine::{Accepted, Best, Engine, Input, Output, Settings, Snapshot, StopReason};
 use coordinator::exchange::FromSession;
 use coordinator::session::{UpwardDecoder, read_hello, read_ready};
 use protocol::frame::encode_round;
@@ -43,6 +43,8 @@ pub(crate) struct Outcome {
     pub(crate) reason: StopReason,
     pub(crate) digest: [u8; 32],
     pub(crate) accepted: Option<Accepted>,
+    /// Iteration and digest of the point with the lowest validation loss.
+    pub(crate) best: Option<(u64, [u8; 32])>,
     pub(crate) rounds: u64,
     pub(crate) at_ms: u64,
 }
@@ -103,12 +105,12 @@ impl<'a> Host<'a> {
         let settings = Settings {
             run: RUN,
             network: self.problem.network.clone(),
-            training: self.problem.training.clone(),
-            test: self.problem.test.clone(),
+            sets: self.problem.sets.clone(),
             seed: SEED,
             minibatch: self.problem.minibatch,
-            iterations_max: self.scenario.limits.iterations,
-            target_accuracy: self.scenario.limits.accuracy,
+            stop: self.scenario.limits.stop.clone(),
+            evaluate_every: self.scenario.limits.evaluate_every,
+            evaluate_training: self.scenario.limits.evaluate_training,
             local_help: self.scenario.local_help,
         };
         self.life += 1;
@@ -131,9 +133,13 @@ impl<'a> Host<'a> {
         if orderly {
             // Volunteers are not told that this training has ended, so that the same may go on.
             let Some(engine) = &mut self.engine else { return };
-            engine.handle(stage.now_ms, Input::Stop);
-            let interrupted = engine.stop_reason() == Some(&StopReason::Interrupted);
-            assert!(interrupted, "whoever wants the training to end is heard");
+            let (input, reason) = if stage.draw.percent(50) {
+                (Input::Stop, StopReason::Interrupted)
+            } else {
+                (Input::TimeIsUp { seconds: 9 }, StopReason::Time(9))
+            };
+            engine.handle(stage.now_ms, input);
+            assert_eq!(engine.stop_reason(), Some(&reason), "whoever wants the training to end is heard");
             self.checkpoint = postcard::to_allocvec(&engine.snapshot()).unwrap();
         }
         self.engine = None;
@@ -191,7 +197,7 @@ impl<'a> Host<'a> {
             }
             Greeting::Ready { cores } => {
                 let (cores, local) = (*cores, session.local);
-                let training_shards = read_ready(frame, self.problem.training.shards.len()).unwrap();
+                let training_shards = read_ready(frame, self.problem.sets.training.shards.len()).unwrap();
                 session.stage = Greeting::Open(UpwardDecoder::new(RUN, self.problem.network.parameters()));
                 if self.outcome.is_some() {
                     return self.send_finished(stage, connection);
@@ -331,7 +337,9 @@ impl<'a> Host<'a> {
                 let engine = self.engine.as_ref().expect("it has just spoken");
                 let digest = model::weights_digest(&engine.weights());
                 let (accepted, rounds) = (engine.accepted().copied(), engine.counters().rounds);
-                self.outcome = Some(Outcome { reason, digest, accepted, rounds, at_ms: stage.now_ms });
+                let best = |best: &Best| (best.point.iteration, model::weights_digest(&best.weights));
+                let best = engine.best().map(best);
+                self.outcome = Some(Outcome { reason, digest, accepted, best, rounds, at_ms: stage.now_ms });
                 self.count_watched();
                 let open = self.sessions.iter().filter(|(_, one)| matches!(one.stage, Greeting::Open(_)));
                 for connection in open.map(|(connection, _)| *connection).collect::<Vec<u64>>() {

@@ -53,9 +53,10 @@ fn the_same_bits_whoever_helps_and_whatever_goes_wrong() {
 }
 
 /// What must happen somewhere in [`SEEDS`] runs.
-const HAPPENS: [&str; 27] = [
+const HAPPENS: [&str; 38] = [
     "all places taken",
     "backup task",
+    "best point before the last",
     "changed its cores",
     "compute worker died",
     "connection broke",
@@ -63,6 +64,15 @@ const HAPPENS: [&str; 27] = [
     "dismissed",
     "download failed",
     "duplicate result",
+    "ended by accuracy",
+    "ended by decrease",
+    "ended by epochs",
+    "ended by gradient",
+    "ended by iterations",
+    "ended by loss",
+    "ended by patience",
+    "ended by rounds",
+    "ended by the optimiser",
     "fell asleep",
     "fell asleep for good",
     "killed",
@@ -74,6 +84,7 @@ const HAPPENS: [&str; 27] = [
     "old result again",
     "paused",
     "point without a value",
+    "point without an evaluation",
     "restart without the test set",
     "result overtaken",
     "scale moved",

@@ -8,11 +8,11 @@ use coordinator::engine::optimisers::{
     self, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimiser, Outer, Rule, Sample, Schedule,
     Stochastic, StochasticSettings,
 };
-use coordinator::engine::{Counters, KnownScales, Snapshot, Statistics};
+use coordinator::engine::{Counters, Course, KnownScales, Snapshot, Statistics};
 use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Preprocessing, Rows, Targets, Task};
 use ndarray::{Array2, s};
 use protocol::message::Welcome;
-use protocol::plan::{Set, SetPlan, ShardRef};
+use protocol::plan::{Set, SetPlan, SetPlans, ShardRef};
 use protocol::shard;
 
 use crate::random::Draw;
@@ -32,6 +32,7 @@ pub(crate) struct ProblemPlan {
     pub(crate) bytes: bool,
     pub(crate) training: u32,
     pub(crate) test: u32,
+    pub(crate) validation: u32,
     pub(crate) minibatch: u32,
     pub(crate) examples_per_unit: u32,
     pub(crate) units_per_shard: u32,
@@ -119,6 +120,7 @@ impl ProblemPlan {
             bytes: false,
             training: 4 * units,
             test: 0,
+            validation: 0,
             minibatch: 2,
             examples_per_unit: 4,
             units_per_shard: 4,
@@ -161,6 +163,7 @@ impl ProblemPlan {
             bytes: draw.percent(30) && oddity == Oddity::None,
             training: ((units - 1) * examples_per_unit) + draw.between(1, examples_per_unit.into()) as u32,
             test: if draw.percent(75) { draw.between(1, 40) as u32 } else { 0 },
+            validation: if draw.percent(50) { draw.between(1, 40) as u32 } else { 0 },
             minibatch: draw.between(1, examples_per_unit.into()) as u32,
             examples_per_unit,
             units_per_shard: draw.between(1, 5) as u32,
@@ -179,9 +182,9 @@ pub(crate) struct Problem {
     pub(crate) arithmetic: Arithmetic,
     pub(crate) preprocessing: Preprocessing,
     pub(crate) minibatch: u32,
-    pub(crate) training: SetPlan,
-    pub(crate) test: SetPlan,
+    pub(crate) sets: SetPlans,
     training_table: Table,
+    validation_table: Table,
     test_table: Table,
     /// Encoded shards by their hash.
     pub(crate) shards: BTreeMap<[u8; 32], Vec<u8>>,
@@ -212,9 +215,13 @@ impl Problem {
         let network = Network::new(&spec, plan.features, plan.task).unwrap();
         let training_table = Table::draw(&mut draw, plan, Set::Training);
         let test_table = Table::draw(&mut draw, plan, Set::Test);
+        let validation_table = Table::draw(&mut draw, plan, Set::Validation);
         let mut shards = BTreeMap::new();
-        let training = cut(plan, plan.training, &training_table, &mut shards);
-        let test = cut(plan, plan.test, &test_table, &mut shards);
+        let sets = SetPlans {
+            training: cut(plan, plan.training, &training_table, &mut shards),
+            validation: cut(plan, plan.validation, &validation_table, &mut shards),
+            test: cut(plan, plan.test, &test_table, &mut shards),
+        };
         let scale = if plan.bytes { 1.0 / 255.0 } else { 1.0 };
         let start = match plan.oddity {
             Oddity::Overshoot(..) => vec![0.0; network.parameters()],
@@ -223,11 +230,12 @@ impl Problem {
         let (start, statistics) = start.split_at(network.trainable());
         let statistics: Arc<[f32]> = statistics.into();
         let start = Snapshot {
-            optimiser: plan.method.optimiser(start, plan, training.units() / 2),
+            optimiser: plan.method.optimiser(start, plan, sets.training.units() / 2),
             scales: KnownScales::default(),
             statistics: Statistics { accepted: Arc::clone(&statistics), running: statistics },
             counters: Counters::default(),
             accepted: None,
+            course: Course::default(),
         };
         let preprocessing = Preprocessing::uniform(plan.features, 0.0, scale);
         let arithmetic = plan.arithmetic;
@@ -236,9 +244,9 @@ impl Problem {
             arithmetic,
             preprocessing,
             minibatch: plan.minibatch,
-            training,
-            test,
+            sets,
             training_table,
+            validation_table,
             test_table,
             shards,
             start,
@@ -251,16 +259,14 @@ impl Problem {
     }
 
     pub(crate) fn cut(&self, set: Set) -> &SetPlan {
-        match set {
-            Set::Training => &self.training,
-            Set::Test => &self.test,
-        }
+        self.sets.of(set)
     }
 
     /// Some examples of a set.
     pub(crate) fn examples(&self, set: Set, range: Range<u32>) -> Examples<'_> {
         let table = match set {
             Set::Training => &self.training_table,
+            Set::Validation => &self.validation_table,
             Set::Test => &self.test_table,
         };
         table.examples(range.start as usize..range.end as usize, &self.preprocessing)
@@ -277,8 +283,9 @@ impl Problem {
             preprocessing: self.preprocessing.clone(),
             seed: SEED,
             minibatch: self.minibatch,
-            training: self.training.clone(),
-            test: self.test.clone(),
+            training: self.sets.training.clone(),
+            validation: self.sets.validation.clone(),
+            test: self.sets.test.clone(),
         }
     }
 }
@@ -305,7 +312,11 @@ fn cut(
 
 impl Table {
     fn draw(draw: &mut Draw, plan: &ProblemPlan, set: Set) -> Table {
-        let examples = if set == Set::Training { plan.training } else { plan.test } as usize;
+        let examples = match set {
+            Set::Training => plan.training,
+            Set::Validation => plan.validation,
+            Set::Test => plan.test,
+        } as usize;
         let power = |exponent: i32| (exponent as f32).exp2();
         let mut rows = Array2::from_shape_simple_fn((examples, plan.features), || draw.number());
         // Something to learn: targets follow the features' sum, with noise.

@@ -6,19 +6,50 @@ use std::sync::Arc;
 
 use coordinator::engine::aggregator::{self, Scales, mix_statistics};
 use coordinator::engine::optimisers::{Ask, Batch, Tell};
-use coordinator::engine::{Accepted, Measure, StopReason};
+use coordinator::engine::{Accepted, Measure, StopReason, StopRules};
 use model::exact::{self, Fit, UNIT_LIMIT};
 use model::{LocalSteps, Pass, Scratch, Task};
 use protocol::draw;
 use protocol::plan::{Set, local_order};
 
 use crate::problem::{Problem, SEED};
+use crate::random::Draw;
 
-/// When to stop.
-#[derive(Debug, Clone, Copy)]
+/// When to stop and when to look how good a point is.
+#[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    pub(crate) iterations: u64,
-    pub(crate) accuracy: Option<f64>,
+    pub(crate) stop: StopRules,
+    pub(crate) evaluate_every: Option<u64>,
+    pub(crate) evaluate_training: bool,
+}
+
+impl Limits {
+    pub(crate) fn iterations(iterations: u64) -> Limits {
+        Limits { stop: StopRules::iterations(iterations), evaluate_every: None, evaluate_training: false }
+    }
+
+    /// Mostly a few iterations, sometimes more and another rule besides.
+    pub(crate) fn draw(draw: &mut Draw) -> Limits {
+        let mut stop = StopRules::iterations(draw.between(3, 8));
+        match draw.between(0, 9) {
+            0 | 1 => stop.target_accuracy = Some(draw.between(1, 9) as f64 / 10.0),
+            2 => stop.target_loss = Some(draw.of(&[0.03, 0.3, 1.0])),
+            3 => stop.gradient_tolerance = Some(draw.of(&[0.01, 0.1, 1.0])),
+            4 => {
+                stop.iterations = 16;
+                stop.relative_decrease = Some(draw.of(&[0.01, 0.5, 0.99]));
+            }
+            5 | 6 => {
+                stop.iterations = 16;
+                stop.patience = Some(draw.between(1, 3));
+            }
+            7 => stop.rounds = Some(draw.between(1, 8)),
+            8 => stop.epochs = Some(draw.of(&[0.5, 3.0, 7.5])),
+            _ => {}
+        }
+        let evaluate_every = draw.of(&[None, None, Some(1), Some(2), Some(3)]);
+        Limits { stop, evaluate_every, evaluate_training: draw.percent(30) }
+    }
 }
 
 /// What training comes to.
@@ -26,6 +57,8 @@ pub(crate) struct Reference {
     pub(crate) digest: [u8; 32],
     /// The accepted points; the first is the start point, unless that one is not finite.
     pub(crate) points: Vec<Accepted>,
+    /// Iteration and digest of the point with the lowest validation loss.
+    pub(crate) best: Option<(u64, [u8; 32])>,
     pub(crate) reason: StopReason,
     pub(crate) events: Events,
 }
@@ -45,26 +78,87 @@ pub(crate) struct Events {
     pub(crate) line_searches: u64,
     /// Step lengths found out of range.
     pub(crate) unfit_steps: u64,
+    /// Accepted points that were not looked at.
+    pub(crate) unevaluated: u64,
+    /// Evaluations of the training set.
+    pub(crate) training_evaluations: u64,
+    /// The kept weights are not the last.
+    pub(crate) best_is_earlier: bool,
+    /// Why it ended.
+    pub(crate) reason: &'static str,
 }
 
-pub(crate) fn train(problem: &Problem, limits: Limits) -> Reference {
+/// What is known of the accepted points so far, and what follows from it.
+#[derive(Default)]
+struct History {
+    points: Vec<Accepted>,
+    has_gradient: Vec<bool>,
+    digests: Vec<[u8; 32]>,
+    /// Indices of points whose evaluation was due, with the rounds and examples before.
+    due: Vec<(usize, u64, u64)>,
+}
+
+impl History {
+    fn is_due(&self, every: Option<u64>, rounds: u64, examples: u64, all: u32) -> bool {
+        match (self.due.last(), every) {
+            (None, _) => true,
+            (Some((_, last, _)), Some(every)) => rounds >= last + every,
+            (Some((_, _, last)), None) => 10 * (examples - last) >= all.into(),
+        }
+    }
+
+    /// Of the points with the lowest validation loss the first: its place among those evaluated.
+    fn best(&self) -> Option<usize> {
+        let loss = |place: usize| self.points[self.due[place].0].validation_loss;
+        let known = (0..self.due.len()).filter_map(|place| Some((loss(place)?, place)));
+        known.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, place)| place)
+    }
+
+    fn reason(&self, stop: &StopRules, rounds: u64, epochs: f64, validates: bool) -> Option<StopReason> {
+        let last = self.points.last();
+        let accuracy = last.and_then(|last| last.test_accuracy);
+        let loss = last.and_then(|last| last.training_set_loss);
+        let norm = last.filter(|_| self.has_gradient.last() == Some(&true)).map(|last| last.gradient_norm);
+        let decrease = self.points.len().checked_sub(10).map(|first| {
+            let sum = |from: usize| self.points[from..from + 5].iter().map(|one| one.objective).sum::<f64>();
+            (sum(first) - sum(first + 5)) / sum(first).abs().max(f64::MIN_POSITIVE)
+        });
+        let worse = self.due.len() - self.best().map_or(0, |best| best + 1);
+        let worse = if validates { worse as u64 } else { 0 };
+        let iteration = last.map_or(0, |last| last.iteration);
+        let rules = [
+            stop.target_accuracy.filter(|target| accuracy >= Some(*target)).map(StopReason::TargetAccuracy),
+            stop.target_loss.filter(|most| loss.is_some_and(|it| it <= *most)).map(StopReason::TargetLoss),
+            stop.gradient_tolerance
+                .filter(|most| norm.is_some_and(|it| it <= *most))
+                .map(StopReason::GradientTolerance),
+            stop.relative_decrease
+                .filter(|most| decrease.is_some_and(|it| it <= *most))
+                .map(StopReason::RelativeDecrease),
+            stop.patience.filter(|most| worse >= *most).map(StopReason::Patience),
+            (iteration >= stop.iterations).then_some(StopReason::Iterations(stop.iterations)),
+            stop.rounds.filter(|most| rounds >= *most).map(StopReason::Rounds),
+            stop.epochs.filter(|most| epochs >= *most).map(StopReason::Epochs),
+        ];
+        rules.into_iter().flatten().next()
+    }
+}
+
+pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
     let start = problem.start();
     let mut optimiser = start.optimiser;
     let mut trainer = Trainer { problem, scratch: Scratch::new(), events: Events::default() };
     let (mut statistics, mut running) = (start.statistics.accepted, start.statistics.running);
     // Local steps have scales of their own.
     let mut scales: BTreeMap<bool, Scales> = BTreeMap::new();
-    let (mut points, mut examples): (Vec<Accepted>, u64) = (Vec::new(), 0);
+    let (mut history, mut examples) = (History::default(), 0);
+    let all = problem.sets.training.examples;
+    let stop = &limits.stop;
     let reason = loop {
-        if let Some(last) = points.last() {
-            if let (Some(target), Some(accuracy)) = (limits.accuracy, last.test_accuracy)
-                && accuracy >= target
-            {
-                break StopReason::TargetAccuracy(target);
-            }
-            if last.iteration >= limits.iterations {
-                break StopReason::Iterations(limits.iterations);
-            }
+        let epochs = examples as f64 / f64::from(all);
+        let validates = problem.sets.validation.examples > 0;
+        if let Some(reason) = history.reason(stop, trainer.events.rounds, epochs, validates) {
+            break reason;
         }
         let (jobs, point) = match optimiser.ask() {
             Ask::Stopped(reason) => break StopReason::Optimiser(reason),
@@ -93,7 +187,17 @@ pub(crate) fn train(problem: &Problem, limits: Limits) -> Reference {
         let (rounds_before, examples_before) = (trainer.events.rounds, examples);
         trainer.events.rounds += 1;
         examples += jobs.iter().map(|job| trainer.size(job).0).sum::<u64>();
-        let found = trainer.point(&jobs, &weights, first);
+        let is_due = history.is_due(limits.evaluate_every, rounds_before, examples_before, all);
+        let may_end = optimiser.iteration() + 1 >= stop.iterations
+            || stop.rounds.is_some_and(|most| trainer.events.rounds >= most)
+            || stop.epochs.is_some_and(|most| examples as f64 / f64::from(all) >= most);
+        let evaluates_training = limits.evaluate_training && !trainer.measures_training_set(&jobs);
+        let sets = [(Set::Test, true), (Set::Validation, true), (Set::Training, evaluates_training)];
+        let has = |(set, wanted): (Set, bool)| {
+            (wanted && (is_due || may_end) && problem.sets.of(set).examples > 0).then_some(set)
+        };
+        let sets = sets.into_iter().filter_map(has).collect();
+        let found = trainer.point(&jobs, &weights, first, sets, is_due);
         let segments = match &found {
             Some(found) => found.segments.clone(),
             None => vec![(f64::INFINITY, vec![f32::NAN; point.len()].into()); jobs.len()],
@@ -117,24 +221,54 @@ pub(crate) fn train(problem: &Problem, limits: Limits) -> Reference {
         };
         if (is_start && optimiser.loss().is_some()) || accepted.is_some() {
             scales.insert(is_local, found.scales);
-            (statistics, running) = (running, found.statistics);
+            (statistics, running) = (running, Arc::clone(&found.statistics));
             let (gradient_norm, step) =
                 accepted.map_or((norm_at_start, 0.0), |one| (one.gradient_norm, one.step));
-            points.push(Accepted {
+            history.points.push(Accepted {
                 iteration: optimiser.iteration(),
                 rounds: rounds_before,
-                epochs: examples_before as f64 / f64::from(problem.training.examples),
+                epochs: examples_before as f64 / f64::from(problem.sets.training.examples),
                 train_loss: found.train_loss,
                 objective: found.objective,
-                test_loss: found.test.map(|(loss, _)| loss),
-                test_accuracy: found.test.and_then(|(_, accuracy)| accuracy),
+                training_set_loss: found.training_set_loss,
+                validation_loss: found.loss(Set::Validation),
+                validation_accuracy: found.accuracy(Set::Validation),
+                test_loss: found.loss(Set::Test),
+                test_accuracy: found.accuracy(Set::Test),
                 gradient_norm,
                 step,
             });
+            history.has_gradient.push(matches!(jobs[0], Job::Units { .. }));
+            history.digests.push(model::weights_digest(&weights));
+            if is_due {
+                history.due.push((history.points.len() - 1, rounds_before, examples_before));
+            }
+            trainer.events.unevaluated += u64::from(!is_due);
+            trainer.events.training_evaluations += u64::from(found.evaluations.contains_key(&Set::Training));
         }
     };
     let weights: Vec<f32> = optimiser.weights().iter().chain(statistics.iter()).copied().collect();
-    Reference { digest: model::weights_digest(&weights), points, reason, events: trainer.events }
+    let best = history.best().map(|place| history.due[place].0);
+    trainer.events.best_is_earlier = best.is_some_and(|best| best + 1 < history.points.len());
+    trainer.events.reason = match reason {
+        StopReason::Iterations(_) => "ended by iterations",
+        StopReason::Rounds(_) => "ended by rounds",
+        StopReason::Epochs(_) => "ended by epochs",
+        StopReason::TargetAccuracy(_) => "ended by accuracy",
+        StopReason::TargetLoss(_) => "ended by loss",
+        StopReason::GradientTolerance(_) => "ended by gradient",
+        StopReason::RelativeDecrease(_) => "ended by decrease",
+        StopReason::Patience(_) => "ended by patience",
+        StopReason::Optimiser(_) => "ended by the optimiser",
+        StopReason::Time(_) | StopReason::Interrupted => unreachable!("nobody interrupts it"),
+    };
+    Reference {
+        digest: model::weights_digest(&weights),
+        best: best.map(|best| (history.points[best].iteration, history.digests[best])),
+        points: history.points,
+        reason,
+        events: trainer.events,
+    }
 }
 
 struct Trainer<'a> {
@@ -159,7 +293,19 @@ struct Found {
     segments: Vec<(f64, Arc<[f32]>)>,
     train_loss: f64,
     objective: f64,
-    test: Option<(f64, Option<f64>)>,
+    /// Loss and accuracy.
+    evaluations: BTreeMap<Set, (f64, Option<f64>)>,
+    training_set_loss: Option<f64>,
+}
+
+impl Found {
+    fn loss(&self, set: Set) -> Option<f64> {
+        self.evaluations.get(&set).map(|(loss, _)| *loss)
+    }
+
+    fn accuracy(&self, set: Set) -> Option<f64> {
+        self.evaluations.get(&set).and_then(|(_, accuracy)| *accuracy)
+    }
 }
 
 /// Sums over one job, as integers.
@@ -192,7 +338,7 @@ impl Misfit {
 
 impl Trainer<'_> {
     fn batch(&self, batch: Batch, mask_epoch: u64) -> Vec<Job> {
-        let all = self.problem.training.units();
+        let all = self.problem.sets.training.units();
         match batch {
             Batch::Full => vec![Job::Units { units: (0..all).collect(), drawn: false, mask_epoch }],
             Batch::Segments(segments) => {
@@ -209,7 +355,7 @@ impl Trainer<'_> {
         match job {
             Job::Units { units, .. } => {
                 let lengths =
-                    || units.iter().map(|unit| self.problem.training.examples_of(*unit).len() as u32);
+                    || units.iter().map(|unit| self.problem.sets.training.examples_of(*unit).len() as u32);
                 let minibatches = lengths().map(|length| u64::from(length.div_ceil(minibatch))).sum();
                 (lengths().map(u64::from).sum(), minibatches, units.len() as u32)
             }
@@ -225,14 +371,14 @@ impl Trainer<'_> {
     /// The examples of one of so many replicas.
     fn pool(&self, replicas: u32, replica: u32) -> std::ops::Range<u32> {
         let border = |replica: u32| {
-            (u64::from(replica) * u64::from(self.problem.training.examples) / u64::from(replicas)) as u32
+            (u64::from(replica) * u64::from(self.problem.sets.training.examples) / u64::from(replicas)) as u32
         };
         border(replica)..border(replica + 1)
     }
 
     /// Losses and vector of one of a job's work units.
     fn unit(&mut self, job: &Job, index: u32, weights: &[f32]) -> (Vec<f32>, Vec<f32>) {
-        let Problem { network, arithmetic, training, minibatch, .. } = self.problem;
+        let Problem { network, arithmetic, sets, minibatch, .. } = self.problem;
         let mut vector = vec![0.0; network.parameters()];
         let pass = |mask_epoch, first_example: u32| Pass {
             minibatch: *minibatch as usize,
@@ -242,7 +388,7 @@ impl Trainer<'_> {
         };
         match job {
             Job::Units { units, mask_epoch, .. } => {
-                let range = training.examples_of(units[index as usize]);
+                let range = sets.training.examples_of(units[index as usize]);
                 let pass = pass(*mask_epoch, range.start);
                 let examples = self.problem.examples(Set::Training, range);
                 let mut losses = vec![0.0; examples.len()];
@@ -284,12 +430,12 @@ impl Trainer<'_> {
 
     /// The objective at a point of a line; infinite where it does not fit.
     fn loss(&mut self, jobs: &[Job], point: &[f32], scales: Scales) -> f64 {
-        let Problem { network, arithmetic, training, minibatch, .. } = self.problem;
+        let Problem { network, arithmetic, sets, minibatch, .. } = self.problem;
         let mut sum = 0;
         for job in jobs {
             let Job::Units { units, mask_epoch, .. } = job else { panic!("no line of local steps") };
             for &unit in units {
-                let range = training.examples_of(unit);
+                let range = sets.training.examples_of(unit);
                 let pass = Pass {
                     minibatch: *minibatch as usize,
                     mask_seed: SEED,
@@ -333,12 +479,17 @@ impl Trainer<'_> {
         sum
     }
 
-    /// Loss and correct predictions of the test set, as far as it fits.
-    fn test(&mut self, weights: &[f32], scales: Scales, misfit: &mut Misfit) -> (i64, u32) {
-        let Problem { network, arithmetic, test, .. } = self.problem;
+    /// Whether these jobs find the mean loss over the training set in inference.
+    fn measures_training_set(&self, jobs: &[Job]) -> bool {
+        matches!(jobs[0], Job::Units { drawn: false, .. }) && self.problem.network.infers_as_it_trains()
+    }
+
+    /// Loss and correct predictions of a set, as far as it fits.
+    fn evaluate(&mut self, set: Set, weights: &[f32], scales: Scales, misfit: &mut Misfit) -> (i64, u32) {
+        let Problem { network, arithmetic, sets, .. } = self.problem;
         let (mut loss, mut correct) = (0, 0);
-        for unit in 0..test.units() {
-            let examples = self.problem.examples(Set::Test, test.examples_of(unit));
+        for unit in 0..sets.of(set).units() {
+            let examples = self.problem.examples(set, sets.of(set).examples_of(unit));
             let mut losses = vec![0.0; examples.len()];
             correct += network.evaluate(*arithmetic, &mut self.scratch, weights, &examples, &mut losses);
             match add_losses(&losses, scales.evaluation_exponent) {
@@ -349,20 +500,30 @@ impl Trainer<'_> {
         (loss, correct)
     }
 
-    /// A round at a point. Scales move until everything fits; the test set is left out if it never
-    /// does; without the training set there is no value.
-    fn point(&mut self, jobs: &[Job], weights: &[f32], first: Scales) -> Option<Found> {
+    /// A round at a point, which these sets judge. Scales move until everything fits; such a set is left out if it
+    /// never does; without the training examples there is no value.
+    fn point(
+        &mut self,
+        jobs: &[Job],
+        weights: &[f32],
+        first: Scales,
+        mut sets: Vec<Set>,
+        is_due: bool,
+    ) -> Option<Found> {
         let mut scales = first;
-        let mut with_test = self.problem.test.examples > 0;
         loop {
-            let (mut misfit, mut test_misfit) = (Misfit::default(), Misfit::default());
+            let mut misfit = Misfit::default();
             let sums: Vec<Sum> = jobs.iter().map(|job| self.sum(job, weights, scales, &mut misfit)).collect();
-            let test = with_test.then(|| self.test(weights, scales, &mut test_misfit));
+            let (mut evaluations, mut misfits) = (BTreeMap::new(), BTreeMap::new());
+            for &set in &sets {
+                let misfit = misfits.entry(set).or_default();
+                evaluations.insert(set, self.evaluate(set, weights, scales, misfit));
+            }
             if misfit.infinite {
                 return None;
             }
-            if misfit.is_none() && test_misfit.is_none() {
-                return Some(self.found(jobs, &sums, test, weights, scales));
+            if misfit.is_none() && misfits.values().all(Misfit::is_none) {
+                return Some(self.found(jobs, &sums, &evaluations, weights, scales, is_due));
             }
             // The training set alone decides whether there is a value.
             let mut wanted = aggregator::Misfit {
@@ -372,17 +533,19 @@ impl Trainer<'_> {
                 evaluation: false,
             };
             first.widened(scales, wanted)?;
-            wanted.evaluation = test_misfit.loss;
+            wanted.evaluation = misfits.values().any(|misfit| misfit.loss);
+            let before = sets.len();
             match first.widened(scales, wanted) {
-                Some(wider) if !test_misfit.infinite => {
+                Some(wider) if misfits.values().all(|misfit| !misfit.infinite) => {
                     self.events.rescales += 1;
                     scales = wider;
                 }
-                _ => {
-                    self.events.without_test += 1;
-                    with_test = false;
-                    scales = first;
-                }
+                Some(_) => sets.retain(|set| !misfits[set].infinite),
+                None => sets.retain(|set| misfits[set].is_none()),
+            }
+            if sets.len() < before {
+                self.events.without_test += (before - sets.len()) as u64;
+                scales = first;
             }
         }
     }
@@ -391,9 +554,10 @@ impl Trainer<'_> {
         &self,
         jobs: &[Job],
         sums: &[Sum],
-        test: Option<(i64, u32)>,
+        evaluations: &BTreeMap<Set, (i64, u32)>,
         weights: &[f32],
         scales: Scales,
+        is_due: bool,
     ) -> Found {
         let network = &self.problem.network;
         let trainable = network.trainable();
@@ -417,7 +581,17 @@ impl Trainer<'_> {
         let (loss, losses) = (sums.iter().map(|sum| sum.loss).sum(), sizes.iter().map(|size| size.0).sum());
         let train_loss = mean_loss(loss, losses);
         let units = sizes.iter().map(|size| size.2).sum();
-        let evaluation = test.map(|(loss, _)| (loss, self.problem.test.units()));
+        let evaluated =
+            evaluations.iter().map(|(set, (loss, _))| (*loss, self.problem.sets.of(*set).units()));
+        let evaluation = evaluated.reduce(|one, other| (one.0 + other.0, one.1 + other.1)).filter(|_| is_due);
+        let figures = |(set, (loss, correct)): (&Set, &(i64, u32))| {
+            let examples = f64::from(self.problem.sets.of(*set).examples);
+            let classes = matches!(network.task(), Task::Classes(_));
+            let accuracy = classes.then_some(f64::from(*correct) / examples);
+            (*set, (exact::to_f64(*loss, scales.evaluation_exponent) / examples, accuracy))
+        };
+        let evaluations: BTreeMap<_, _> = evaluations.iter().map(figures).collect();
+        let whole = self.measures_training_set(jobs).then_some(train_loss);
         let minibatches = sizes.iter().map(|size| size.1).sum();
         Found {
             scales: scales.after(&aggregator::Found { vector, statistics, loss, units, evaluation }),
@@ -430,12 +604,8 @@ impl Trainer<'_> {
             segments: jobs.iter().zip(sums).map(segment).collect(),
             train_loss,
             objective: train_loss + penalty,
-            test: test.map(|(loss, correct)| {
-                let examples = f64::from(self.problem.test.examples);
-                let classes = matches!(network.task(), Task::Classes(_));
-                let accuracy = classes.then_some(f64::from(correct) / examples);
-                (exact::to_f64(loss, scales.evaluation_exponent) / examples, accuracy)
-            }),
+            training_set_loss: evaluations.get(&Set::Training).map(|(loss, _)| *loss).or(whole),
+            evaluations,
         }
     }
 }

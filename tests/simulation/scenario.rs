@@ -108,7 +108,7 @@ impl Scenario {
         Scenario {
             seed: 0,
             problem,
-            limits: Limits { iterations: 4, accuracy: None },
+            limits: Limits::iterations(4),
             local_help: LocalHelp::Never,
             guests,
             begin_ms: 0,
@@ -125,10 +125,7 @@ impl Scenario {
         let mut draw = Draw::new(seed, "scenario");
         let draw = &mut draw;
         let problem = ProblemPlan::draw(draw);
-        let limits = Limits {
-            iterations: draw.between(3, 8),
-            accuracy: draw.percent(20).then(|| draw.between(1, 9) as f64 / 10.0),
-        };
+        let limits = Limits::draw(draw);
         // How long a unit takes on an ordinary core, and so how long all takes.
         let unit_ms = draw.of(&[1, 5, 20, 80]);
         let calm_ms = draw.of(&[2_000, 10_000, 40_000]);

@@ -37,6 +37,10 @@ impl Report {
         let Report { counts, reference, .. } = self;
         let planned = reference.rounds + reference.rescales + reference.without_test;
         let more = [
+            (reference.reason, 1),
+            ("best point before the last", u64::from(reference.best_is_earlier)),
+            ("point without an evaluation", reference.unevaluated),
+            ("training set evaluated", reference.training_evaluations),
             ("backup task", counts.backups),
             ("dismissed", counts.dismissed),
             ("line search", reference.line_searches),
@@ -57,7 +61,7 @@ impl Report {
 /// When something is wrong; the message holds all that is needed to replay and understand it.
 pub(crate) fn run(scenario: &Scenario) -> Report {
     let problem = Problem::new(&scenario.problem);
-    let reference = reference::train(&problem, scenario.limits);
+    let reference = reference::train(&problem, &scenario.limits);
     let mut world = World {
         stage: Stage::new(scenario.seed),
         host: Host::new(scenario, &problem, &reference),
@@ -140,7 +144,12 @@ impl World<'_> {
         let Scenario { guests, calm_ms, begin_ms, kills, referee_ms, .. } = self.scenario;
         let events = &self.reference.events;
         let rounds = events.rounds + events.rescales + events.without_test + 1;
-        let units = u64::from(self.problem.training.units() + self.problem.test.units());
+        let units = {
+            let sets = &self.problem.sets;
+            // The training set may be evaluated besides.
+            2 * sets.training.units() + sets.validation.units() + sets.test.units()
+        };
+        let units = u64::from(units);
         // Whoever is certain to be there does all of it in this time, and the slowest of all, if it
         // is the only one that may help, too.
         let unit_ms = guests.iter().map(|guest| guest.unit_ms.1 + guest.latency_ms.1 + guest.download_ms.1);
@@ -237,6 +246,7 @@ impl World<'_> {
         let outcome = self.host.outcome.as_ref().expect("the run has ended");
         assert_eq!(outcome.reason, self.reference.reason);
         assert_eq!(outcome.digest, self.reference.digest, "the weights are others");
+        assert_eq!(outcome.best, self.reference.best, "other weights are kept");
         assert_eq!(outcome.rounds, self.reference.events.rounds);
         let last = self.reference.points.last();
         assert_eq!(outcome.accepted.map(|one| one.iteration), last.map(|one| one.iteration));

@@ -84,7 +84,8 @@ export function showRun(run, silentSince, mine) {
   show("iteration", words.count(run.iteration));
   show("iteration-note", `of at most ${words.count(run.iterations_max)}`);
   show("loss", run.train_loss === null ? "–" : words.loss(run.train_loss));
-  showTest(run);
+  showHeldBack("validation", "Validation", run.validation_accuracy, run.validation_loss);
+  showHeldBack("test", "Test", run.test_accuracy, run.test_loss);
   show("volunteers", words.count(run.volunteers));
   const lent = words.plural(run.cores, "core", "cores");
   show("volunteers-note", run.local_worker ? `${lent}, and the coordinator's own` : lent);
@@ -92,13 +93,13 @@ export function showRun(run, silentSince, mine) {
   chart.draw(at("chart"), at("chart-caption"), run.history);
 }
 
-/** The figure of the test examples, if the run has any and they have been looked at. */
-function showTest({ test_accuracy: accuracy, test_loss: loss }) {
-  at("test").hidden = accuracy === null && loss === null;
+/** The figure of examples that are not trained on, if the run has any and they have been looked at. */
+function showHeldBack(id, name, accuracy, loss) {
+  at(id).hidden = accuracy === null && loss === null;
   // Numbers are not right or wrong, so that only classes have an accuracy.
-  show("test-name", accuracy === null ? "Test loss" : "Test accuracy");
-  if (accuracy !== null) show("test-value", words.share(accuracy));
-  else if (loss !== null) show("test-value", words.loss(loss));
+  show(`${id}-name`, `${name} ${accuracy === null ? "loss" : "accuracy"}`);
+  if (accuracy !== null) show(`${id}-value`, words.share(accuracy));
+  else if (loss !== null) show(`${id}-value`, words.loss(loss));
 }
 
 /** What this tab has contributed. */

@@ -23,16 +23,13 @@ impl Run {
     }
 
     pub(crate) fn set(&self, set: Set) -> &SetPlan {
-        match set {
-            Set::Training => &self.welcome.training,
-            Set::Test => &self.welcome.test,
-        }
+        self.welcome.set(set)
     }
 
     /// What it takes to help with it.
     pub(crate) fn footprint(&self, settings: &Settings) -> Footprint {
-        let Welcome { training, test, minibatch, .. } = &self.welcome;
-        let shards = training.shards.iter().chain(&test.shards);
+        let Welcome { training, validation, test, minibatch, .. } = &self.welcome;
+        let shards = [training, validation, test].into_iter().flat_map(|plan| &plan.shards);
         let data_bytes = shards.map(|shard| u64::from(shard.bytes)).sum();
         Footprint::new(&self.network, *minibatch as usize, data_bytes, settings)
     }

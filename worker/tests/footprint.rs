@@ -76,6 +76,7 @@ impl World {
             task,
             preprocessing: Preprocessing::uniform(FEATURES, 0.0, 1.0 / 255.0),
             training,
+            validation: test.clone(),
             test,
         };
         let works = [

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use model::{Arithmetic, Network, NetworkSpec};
 use protocol::message::{FromCoordinator, Welcome};
-use protocol::plan::{Part, RoundPlan, Set, Work};
+use protocol::plan::{Part, RoundPlan, Set, SetPlans, Work};
 use worker::unit::UnitSums;
 use worker::{Compute, FromCompute, Job, SharedRound, SharedShard, ToCompute};
 
@@ -46,7 +46,7 @@ impl FullPass {
         let network = Network::new(&spec, data.schema.features, data.task()).expect("and suits the data");
         let preprocessing = data.preprocessing.clone();
         let unit = examples_per_unit(data.train.len(), defaults::MINIBATCH);
-        let (store, training, test) = ShardStore::cut(Arc::new(data), unit);
+        let (store, SetPlans { training, validation, test }) = ShardStore::cut(Arc::new(data), unit);
         let encoded = |hash| store.encoded(hash).expect("the store has the shards it names");
         let shards = training.shards.iter().map(|shard| Arc::new(SharedShard::new(encoded(&shard.hash))));
         FullPass {
@@ -63,6 +63,7 @@ impl FullPass {
                 seed: SEED,
                 minibatch: defaults::MINIBATCH,
                 training,
+                validation,
                 test,
             },
             network,

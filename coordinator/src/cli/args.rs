@@ -80,6 +80,12 @@ pub struct DemoArgs {
     /// The training.
     #[command(flatten)]
     pub training: TrainingArgs,
+    /// The judging.
+    #[command(flatten)]
+    pub judging: JudgingArgs,
+    /// The stopping.
+    #[command(flatten)]
+    pub stopping: StoppingArgs,
     /// The serving.
     #[command(flatten)]
     pub serving: ServingArgs,
@@ -100,6 +106,12 @@ pub struct TrainArgs {
     /// The training.
     #[command(flatten)]
     pub training: TrainingArgs,
+    /// The judging.
+    #[command(flatten)]
+    pub judging: JudgingArgs,
+    /// The stopping.
+    #[command(flatten)]
+    pub stopping: StoppingArgs,
     /// The serving.
     #[command(flatten)]
     pub serving: ServingArgs,
@@ -119,6 +131,9 @@ pub struct ResumeArgs {
     /// Stop at another test accuracy, a share such as 0.97
     #[arg(long, value_name = "A", allow_negative_numbers = true)]
     pub target_accuracy: Option<Fraction>,
+    /// The stopping.
+    #[command(flatten)]
+    pub stopping: StoppingArgs,
     /// The serving.
     #[command(flatten)]
     pub serving: ServingArgs,
@@ -401,6 +416,53 @@ pub struct MethodArgs {
     pub memory: Option<u32>,
 }
 
+/// How to tell how good the weights are.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Judging")]
+pub struct JudgingArgs {
+    /// Share of the training examples to set aside for validation: the model saved is then the one with the lowest
+    /// loss on them, and not the last [default: 0]
+    #[arg(long, value_name = "F", allow_negative_numbers = true)]
+    pub validation_fraction: Option<Fraction>,
+    /// Validation examples in a file of their own, read like the data
+    #[arg(long, value_name = "PATH", conflicts_with = "validation_fraction")]
+    pub validation: Option<PathBuf>,
+    /// Look at validation and test examples every N rounds [default: in every round through a tenth of the training
+    /// examples or more, else about every tenth of an epoch]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
+    pub evaluate_every: Option<u64>,
+    /// Look at all training examples then too, where the rounds do not do so anyway
+    #[arg(long)]
+    pub evaluate_training: bool,
+}
+
+/// When to stop. The number of iterations is a limit besides.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Stopping")]
+pub struct StoppingArgs {
+    /// Most rounds over the volunteers [default: no limit]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
+    pub rounds: Option<u64>,
+    /// Most passes over the training examples [default: no limit]
+    #[arg(long, value_name = "X", value_parser = precise, allow_negative_numbers = true)]
+    pub epochs: Option<f64>,
+    /// Stop after so many seconds of training, wherever it is [default: no limit]
+    #[arg(long, value_name = "SECONDS", value_parser = whole::<u64>, allow_negative_numbers = true)]
+    pub max_seconds: Option<u64>,
+    /// Stop at this mean loss over all training examples; switches --evaluate-training on
+    #[arg(long, value_name = "X", value_parser = precise, allow_negative_numbers = true)]
+    pub target_loss: Option<f64>,
+    /// Stop when the gradient's Euclidean norm is no larger
+    #[arg(long, value_name = "X", value_parser = precise, allow_negative_numbers = true)]
+    pub gradient_tolerance: Option<f64>,
+    /// Stop when the loss of five iterations is lower than that of the five before by no more than this share
+    #[arg(long, value_name = "X", value_parser = precise, allow_negative_numbers = true)]
+    pub relative_decrease: Option<f64>,
+    /// Stop when N evaluations in a row have found no lower validation loss
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
+    pub patience: Option<u64>,
+}
+
 /// Whom to let in and wait for. Nothing here changes the trained weights.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Volunteers")]
@@ -485,6 +547,39 @@ impl MethodArgs {
     }
 }
 
+impl JudgingArgs {
+    /// The same as configuration.
+    pub fn config(self) -> ConfigFile {
+        let Self { validation_fraction, validation, evaluate_every, evaluate_training } = self;
+        let evaluate_training = evaluate_training.then_some(true);
+        ConfigFile {
+            validation_fraction,
+            validation,
+            evaluate_every,
+            evaluate_training,
+            ..ConfigFile::default()
+        }
+    }
+}
+
+impl StoppingArgs {
+    /// The same as configuration.
+    pub fn config(self) -> ConfigFile {
+        let Self { rounds, epochs, max_seconds, target_loss, .. } = self;
+        let Self { gradient_tolerance, relative_decrease, patience, .. } = self;
+        ConfigFile {
+            rounds,
+            epochs,
+            max_seconds,
+            target_loss,
+            gradient_tolerance,
+            relative_decrease,
+            patience,
+            ..ConfigFile::default()
+        }
+    }
+}
+
 impl ServingArgs {
     /// The same as configuration.
     pub fn config(self) -> ConfigFile {
@@ -512,6 +607,10 @@ fn cores(text: &str) -> Result<u16, String> {
         Ok(cores) if (1..=LOCAL_WORKERS_MAX).contains(&cores) => Ok(cores),
         _ => Err(format!("give a whole number from 1 to {LOCAL_WORKERS_MAX}")),
     }
+}
+
+fn precise(text: &str) -> Result<f64, &'static str> {
+    text.parse().map_err(|_| "give a number such as 0.001")
 }
 
 fn number(text: &str) -> Result<f32, &'static str> {

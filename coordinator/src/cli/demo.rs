@@ -13,14 +13,15 @@ use crate::config::{ConfigFile, DataSource, Listen};
 const WAIT_SECONDS: u32 = 15;
 
 pub(super) fn run(args: DemoArgs, bars: MultiProgress) -> anyhow::Result<()> {
-    let DemoArgs { lan, training, serving, output } = args;
+    let DemoArgs { lan, training, judging, stopping, serving, output } = args;
     let demo = ConfigFile {
         data: Some(DataSource::EmbeddedMnist),
         wait_for: Some(1),
         wait_seconds: Some(WAIT_SECONDS),
         ..ConfigFile::default()
     };
-    let mut config = training.config().or(serving.config()).or(demo).resolve()?;
+    let judging = judging.config().or(stopping.config());
+    let mut config = training.config().or(judging).or(serving.config()).or(demo).resolve()?;
     if lan {
         // All addresses, on the port asked for.
         config.listen = Listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen.0.port())));

@@ -17,7 +17,7 @@ use super::output::{results, say};
 use super::terminal::Terminal;
 use super::{Interrupted, misuse, stop};
 use crate::config::{DataSource, Fraction, RunConfig, defaults};
-use crate::data::{self, LoadOptions, Prepared, TargetSchema};
+use crate::data::{self, HeldBack, LoadOptions, Prepared, TargetSchema};
 use crate::driver::Checkpoint;
 use crate::progress::{Event, Observer};
 use crate::report::words::{count, counted};
@@ -165,7 +165,14 @@ pub(super) fn prepare(config: &mut RunConfig) -> anyhow::Result<Prepared> {
     };
     let fraction = config.test_fraction.unwrap_or_else(by_default);
     config.test_fraction = Some(fraction);
-    let prepared = data::prepare(train, test, fraction.get(), config.seed)?;
+    let validation = match &config.validation {
+        Some(path) => Some(data::load_test(path, &train, &options)?),
+        None => None,
+    };
+    let validation_fraction = config.validation_fraction.map_or(0.0, Fraction::get);
+    let validation = HeldBack { own: validation, fraction: validation_fraction };
+    let test = HeldBack { own: test, fraction: fraction.get() };
+    let prepared = data::prepare_sets(train, validation, test, config.seed)?;
     let fingerprint = blake3::Hash::from_bytes(prepared.fingerprint).to_hex().to_string();
     if config.data_fingerprint.as_ref().is_some_and(|started_with| *started_with != fingerprint) {
         bail!(
@@ -229,14 +236,16 @@ fn file_name(name: &str) -> String {
 fn introduce(work: &Work, hint: &str) {
     let Work { config, data, network, directory, .. } = work;
     let test = data.test.as_ref().map_or(0, data::ExampleTable::len);
+    let validating = data.validation.as_ref().map(|table| format!(", validating on {}", count(table.len())));
     say(format!(
-        "Training a {} with {} on {} of {}, predicting {}{hint}, testing on {}; the run is kept in {}.",
+        "Training a {} with {} on {} of {}, predicting {}{hint}, testing on {}{}; the run is kept in {}.",
         training::network_in_words(network),
         counted(network.parameters(), "parameter"),
         counted(data.train.len(), "example"),
         config.data.name(),
         predicted(data),
         if test == 0 { "none".to_owned() } else { count(test) },
+        validating.unwrap_or_default(),
         directory.path().display(),
     ));
 }

@@ -37,6 +37,16 @@ impl Observer for Lines {
 fn line(report: &IterationReport) -> String {
     let mut line = format!("iteration {}/{}", report.iteration, report.iterations_max);
     line += &format!(", train loss {}", loss(report.train_loss));
+    // Where the round's own loss is that of the whole set, once is enough.
+    if let Some(whole) = report.training_set_loss.filter(|whole| *whole != report.train_loss) {
+        line += &format!(" ({} over the whole set)", loss(whole));
+    }
+    if let Some(validation_loss) = report.validation_loss {
+        line += &format!(", validation loss {}", loss(validation_loss));
+    }
+    if let Some(accuracy) = report.validation_accuracy {
+        line += &format!(", validation accuracy {}", percent(accuracy));
+    }
     if let Some(test_loss) = report.test_loss {
         line += &format!(", test loss {}", loss(test_loss));
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use indicatif::MultiProgress;
 
-use super::args::ResumeArgs;
+use super::args::{ResumeArgs, StoppingArgs};
 use super::launch::{self, Door, Show, Work};
 use super::misuse;
 use super::output::say;
@@ -51,16 +51,22 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     launch::train(Work { config, data, network, directory, checkpoint, door }, "", show)
 }
 
-/// The limit must lie ahead.
+/// The limits must lie ahead. (Whether epochs do, only the data can tell; if not, the run ends where it is.)
 fn require_more(config: &RunConfig, checkpoint: &Checkpoint) -> anyhow::Result<()> {
-    let reached = checkpoint.snapshot.accepted.map_or(0, |accepted| accepted.iteration);
-    if config.iterations >= reached {
-        return Ok(());
-    }
-    Err(misuse(format!(
-        "iterations: {} is below the {reached} that are done already; give a larger number",
-        config.iterations
-    )))
+    let Checkpoint { snapshot, seconds, .. } = checkpoint;
+    let iterations = snapshot.accepted.map_or(0, |accepted| accepted.iteration);
+    let below = |setting: &str, limit: u64, done: u64| {
+        (limit < done).then(|| {
+            misuse(format!(
+                "{setting}: {limit} is below the {done} that are done already; give a larger number"
+            ))
+        })
+    };
+    let no_limit = u64::MAX;
+    let too_low = below("iterations", config.iterations, iterations)
+        .or_else(|| below("rounds", config.rounds.unwrap_or(no_limit), snapshot.counters.rounds))
+        .or_else(|| below("max-seconds", config.max_seconds.unwrap_or(no_limit), *seconds as u64));
+    too_low.map_or(Ok(()), Err)
 }
 
 /// The checkpoint must have been made with these settings.
@@ -82,13 +88,22 @@ fn require_same_settings(
 
 /// Lays the flags over what the run was started with.
 fn overrule(config: &mut RunConfig, args: ResumeArgs) {
-    let ResumeArgs { iterations, target_accuracy, serving, .. } = args;
+    let ResumeArgs { iterations, target_accuracy, stopping, serving, .. } = args;
     if let Some(iterations) = iterations {
         config.iterations = iterations;
     }
     if target_accuracy.is_some() {
         config.target_accuracy = target_accuracy;
     }
+    let StoppingArgs { rounds, epochs, max_seconds, target_loss, .. } = stopping;
+    let StoppingArgs { gradient_tolerance, relative_decrease, patience, .. } = stopping;
+    config.rounds = rounds.or(config.rounds);
+    config.epochs = epochs.or(config.epochs);
+    config.max_seconds = max_seconds.or(config.max_seconds);
+    config.target_loss = target_loss.or(config.target_loss);
+    config.gradient_tolerance = gradient_tolerance.or(config.gradient_tolerance);
+    config.relative_decrease = relative_decrease.or(config.relative_decrease);
+    config.patience = patience.or(config.patience);
     if let Some(listen) = serving.listen {
         config.listen = listen;
     }

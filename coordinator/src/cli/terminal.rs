@@ -63,19 +63,26 @@ impl Terminal {
     }
 
     fn iteration(&mut self, report: &IterationReport) {
+        let mut report = report.clone();
+        if let Some(last) = &self.last {
+            // Figures stay until there are newer ones: not every point is evaluated.
+            report.validation_loss = report.validation_loss.or(last.validation_loss);
+            report.test_accuracy = report.test_accuracy.or(last.test_accuracy);
+            report.test_loss = report.test_loss.or(last.test_loss);
+        }
         let mut prefix = format!("iteration {}/{}", report.iteration, report.iterations_max);
         if let Some(seconds) = report.eta_seconds
             && report.iteration < report.iterations_max
         {
             prefix += &format!(", {} left", duration(seconds));
         }
-        let message = format!("{} · {}", quality(report), helpers(report));
+        let message = format!("{} · {}", quality(&report), helpers(&report));
         let bar = self.bar();
         bar.set_length(report.iterations_max.saturating_mul(STEPS));
         bar.set_position(report.iteration.saturating_mul(STEPS));
         bar.set_prefix(prefix);
         bar.set_message(message);
-        self.last = Some(report.clone());
+        self.last = Some(report);
     }
 
     fn round(&mut self, round: &RoundProgress) {
@@ -120,6 +127,9 @@ impl Observer for Terminal {
 /// `loss 0.07981 · accuracy 96.76 %`: short, so that 80 columns hold the whole line.
 fn quality(report: &IterationReport) -> String {
     let mut text = format!("loss {}", loss(report.train_loss));
+    if let Some(validation_loss) = report.validation_loss {
+        text += &format!(" · validation {}", loss(validation_loss));
+    }
     match (report.test_accuracy, report.test_loss) {
         (Some(accuracy), _) => text += &format!(" · accuracy {}", percent(accuracy)),
         (None, Some(test_loss)) => text += &format!(" · test loss {}", loss(test_loss)),

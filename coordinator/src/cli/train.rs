@@ -7,9 +7,10 @@ use super::launch::{self, Place, Show};
 use crate::config::ConfigFile;
 
 pub(super) fn run(args: TrainArgs, bars: MultiProgress) -> anyhow::Result<()> {
-    let TrainArgs { config, data, training, serving, output } = args;
+    let TrainArgs { config, data, training, judging, stopping, serving, output } = args;
     let file = config.as_deref().map(ConfigFile::read).transpose()?.unwrap_or_default();
-    let flags = data.config().or(training.config()).or(serving.config());
+    let judging = judging.config().or(stopping.config());
+    let flags = data.config().or(training.config()).or(judging).or(serving.config());
     let mut config = flags.or(file);
     let out = output.out.or(config.out.take());
     let config = config.resolve()?;

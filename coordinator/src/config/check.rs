@@ -34,6 +34,26 @@ impl RunConfig {
                 "with 1 nothing is left to train on; give a share below 1, such as 0.2",
             );
         }
+        let splits = self.validation_fraction.is_some_and(|fraction| fraction != Fraction::ZERO);
+        if self.validation.is_some() && splits {
+            return refuse(
+                "validation-fraction",
+                "give either validation examples or a validation fraction, not both",
+            );
+        }
+        if self.validation_fraction.is_some_and(|fraction| fraction.get() == 1.0) {
+            return refuse(
+                "validation-fraction",
+                "with 1 nothing is left to train on; give a share below 1, such as 0.1",
+            );
+        }
+        if self.patience.is_some() && self.validation.is_none() && !splits {
+            return refuse(
+                "patience",
+                "early stopping looks at validation examples, and there are none; give --validation-fraction 0.1, or \
+                 --validation with a file of them",
+            );
+        }
         if self.target_accuracy.is_some() && self.task == Some(TaskKind::Numbers) {
             return refuse(
                 "target-accuracy",
@@ -46,6 +66,7 @@ impl RunConfig {
         in_range("minibatch", self.minibatch, 1, MINIBATCH_MAX)?;
         self.check_method()?;
         in_range("iterations", self.iterations, 1, i64::MAX as u64)?;
+        self.check_stopping()?;
         in_range("seed", self.seed, 0, i64::MAX as u64)?;
         if !(self.model.l2 >= 0.0 && self.model.l2.is_finite()) {
             return refuse("l2", "the weight of the L2 penalty must be 0 or a positive number");
@@ -60,6 +81,36 @@ impl RunConfig {
 }
 
 impl RunConfig {
+    /// When to evaluate and when to stop.
+    fn check_stopping(&self) -> Result<(), ConfigError> {
+        let most = i64::MAX as u64;
+        in_range("evaluate-every", self.evaluate_every.unwrap_or(1), 1, most)?;
+        in_range("rounds", self.rounds.unwrap_or(1), 1, most)?;
+        in_range("max-seconds", self.max_seconds.unwrap_or(1), 1, most)?;
+        in_range("patience", self.patience.unwrap_or(1), 1, most)?;
+        let positive = |setting, value: Option<f64>, example: &str| match value {
+            Some(value) if !(value > 0.0 && value.is_finite()) => {
+                let problem = format!("{value} is out of range; give a number above 0, such as {example}");
+                Err(ConfigError::Setting { setting, problem })
+            }
+            _ => Ok(()),
+        };
+        positive("epochs", self.epochs, "10")?;
+        positive("target-loss", self.target_loss, "0.01")?;
+        positive("gradient-tolerance", self.gradient_tolerance, "0.0001")?;
+        if self.relative_decrease.is_some_and(|share| !(0.0..1.0).contains(&share)) {
+            let problem = "give a share from 0 to below 1, such as 0.001".to_owned();
+            return Err(ConfigError::Setting { setting: "relative-decrease", problem });
+        }
+        let only_steps = matches!(self.optimizer, Optimizer::Averaged | Optimizer::Average);
+        if self.gradient_tolerance.is_some() && only_steps {
+            let problem =
+                "local steps measure no gradient; leave it out, or choose another optimizer".to_owned();
+            return Err(ConfigError::Setting { setting: "gradient-tolerance", problem });
+        }
+        Ok(())
+    }
+
     /// The settings of some methods: in range, and of the method that was chosen.
     fn check_method(&self) -> Result<(), ConfigError> {
         let optimizer = self.optimizer;

@@ -35,6 +35,14 @@ pub struct ConfigFile {
     pub test: Option<PathBuf>,
     /// See [`RunConfig::test_fraction`].
     pub test_fraction: Option<Fraction>,
+    /// See [`RunConfig::validation`].
+    pub validation: Option<PathBuf>,
+    /// See [`RunConfig::validation_fraction`].
+    pub validation_fraction: Option<Fraction>,
+    /// See [`RunConfig::evaluate_every`].
+    pub evaluate_every: Option<u64>,
+    /// See [`RunConfig::evaluate_training`].
+    pub evaluate_training: Option<bool>,
     /// See [`RunConfig::model`].
     pub model: Option<ModelChoice>,
     /// Takes the place of the network's own L2 penalty.
@@ -67,8 +75,22 @@ pub struct ConfigFile {
     pub memory: Option<u32>,
     /// See [`RunConfig::iterations`].
     pub iterations: Option<u64>,
+    /// See [`RunConfig::rounds`].
+    pub rounds: Option<u64>,
+    /// See [`RunConfig::epochs`].
+    pub epochs: Option<f64>,
+    /// See [`RunConfig::max_seconds`].
+    pub max_seconds: Option<u64>,
     /// See [`RunConfig::target_accuracy`].
     pub target_accuracy: Option<Fraction>,
+    /// See [`RunConfig::target_loss`].
+    pub target_loss: Option<f64>,
+    /// See [`RunConfig::gradient_tolerance`].
+    pub gradient_tolerance: Option<f64>,
+    /// See [`RunConfig::relative_decrease`].
+    pub relative_decrease: Option<f64>,
+    /// See [`RunConfig::patience`].
+    pub patience: Option<u64>,
     /// See [`RunConfig::seed`].
     pub seed: Option<u64>,
     /// See [`RunConfig::arithmetic`].
@@ -121,6 +143,7 @@ impl ConfigFile {
             rebase(data);
         }
         config.test.as_mut().map(rebase);
+        config.validation.as_mut().map(rebase);
         config.out.as_mut().map(rebase);
         if let Some(ModelChoice::Text(text)) = &mut config.model
             && let Ok(file) = folder.join(&text).into_os_string().into_string()
@@ -152,6 +175,7 @@ impl ConfigFile {
             },
             _ => below,
         };
+        let keep_validation = self.validation.is_none() && self.validation_fraction.is_none();
         Self {
             data: self.data.or(below.data),
             label: self.label.or(below.label),
@@ -160,6 +184,12 @@ impl ConfigFile {
             // The two exclude each other, so that either on top hides both below.
             test: self.test.or(below.test.filter(|_| keep_test)),
             test_fraction: self.test_fraction.or(below.test_fraction.filter(|_| keep_test)),
+            validation: self.validation.or(below.validation.filter(|_| keep_validation)),
+            validation_fraction: self
+                .validation_fraction
+                .or(below.validation_fraction.filter(|_| keep_validation)),
+            evaluate_every: self.evaluate_every.or(below.evaluate_every),
+            evaluate_training: self.evaluate_training.or(below.evaluate_training),
             model: self.model.or(below.model),
             l2: self.l2.or(below.l2),
             minibatch: self.minibatch.or(below.minibatch),
@@ -176,7 +206,14 @@ impl ConfigFile {
             weight_decay: self.weight_decay.or(below.weight_decay),
             memory: self.memory.or(below.memory),
             iterations: self.iterations.or(below.iterations),
+            rounds: self.rounds.or(below.rounds),
+            epochs: self.epochs.or(below.epochs),
+            max_seconds: self.max_seconds.or(below.max_seconds),
             target_accuracy: self.target_accuracy.or(below.target_accuracy),
+            target_loss: self.target_loss.or(below.target_loss),
+            gradient_tolerance: self.gradient_tolerance.or(below.gradient_tolerance),
+            relative_decrease: self.relative_decrease.or(below.relative_decrease),
+            patience: self.patience.or(below.patience),
             seed: self.seed.or(below.seed),
             arithmetic: self.arithmetic.or(below.arithmetic),
             listen: self.listen.or(below.listen),
@@ -201,6 +238,7 @@ impl ConfigFile {
             DataSource::Path(path) => DataSource::Path(absolute("data", path)?),
         };
         let test = self.test.map(|path| absolute("test", path)).transpose()?;
+        let validation = self.validation.map(|path| absolute("validation", path)).transpose()?;
         let model = self.model.unwrap_or_else(|| ModelChoice::Text(defaults::MODEL.to_owned()));
         let mut model = model.resolve()?;
         if let Some(l2) = self.l2 {
@@ -216,6 +254,10 @@ impl ConfigFile {
             header: self.header,
             test,
             test_fraction: self.test_fraction,
+            validation,
+            validation_fraction: self.validation_fraction,
+            evaluate_every: self.evaluate_every,
+            evaluate_training: self.evaluate_training.unwrap_or_default(),
             minibatch: self.minibatch.unwrap_or(defaults::MINIBATCH),
             optimizer,
             replicas: self.replicas,
@@ -230,7 +272,14 @@ impl ConfigFile {
             weight_decay: self.weight_decay,
             memory: self.memory,
             iterations: self.iterations.unwrap_or(iterations),
+            rounds: self.rounds,
+            epochs: self.epochs,
+            max_seconds: self.max_seconds,
             target_accuracy: self.target_accuracy,
+            target_loss: self.target_loss,
+            gradient_tolerance: self.gradient_tolerance,
+            relative_decrease: self.relative_decrease,
+            patience: self.patience,
             seed: self.seed.unwrap_or(defaults::SEED),
             arithmetic: self.arithmetic.unwrap_or_default(),
             listen: self.listen.unwrap_or_default(),

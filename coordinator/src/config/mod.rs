@@ -51,6 +51,19 @@ pub struct RunConfig {
     /// whether there are test examples already.
     #[serde(default)]
     pub test_fraction: Option<Fraction>,
+    /// A file or directory with the validation examples.
+    #[serde(default)]
+    pub validation: Option<PathBuf>,
+    /// Share of the training examples set aside for validation; `None`: none.
+    #[serde(default)]
+    pub validation_fraction: Option<Fraction>,
+    /// Points are evaluated every so many rounds; `None`: in every round through a tenth of the training examples or
+    /// more, else about every tenth of an epoch.
+    #[serde(default)]
+    pub evaluate_every: Option<u64>,
+    /// Whether the loss over the whole training set is measured where rounds do not do so anyway.
+    #[serde(default)]
+    pub evaluate_training: bool,
     /// Examples in a minibatch.
     pub minibatch: u32,
     /// How the weights are improved. The settings that follow are those of some methods only; `None`, until
@@ -91,9 +104,30 @@ pub struct RunConfig {
     pub memory: Option<u32>,
     /// Most iterations to take.
     pub iterations: u64,
+    /// Most rounds to take.
+    #[serde(default)]
+    pub rounds: Option<u64>,
+    /// Most passes over the training examples.
+    #[serde(default)]
+    pub epochs: Option<f64>,
+    /// Stop after so many seconds of training.
+    #[serde(default)]
+    pub max_seconds: Option<u64>,
     /// Stop when the test accuracy reaches this share.
     #[serde(default)]
     pub target_accuracy: Option<Fraction>,
+    /// Stop when the mean loss over the training set is no larger.
+    #[serde(default)]
+    pub target_loss: Option<f64>,
+    /// Stop when the norm of the gradient is no larger.
+    #[serde(default)]
+    pub gradient_tolerance: Option<f64>,
+    /// Stop when the loss falls by no larger a share of itself in several iterations.
+    #[serde(default)]
+    pub relative_decrease: Option<f64>,
+    /// Stop when so many evaluations in a row have found no lower validation loss.
+    #[serde(default)]
+    pub patience: Option<u64>,
     /// Decides the start weights, the split and the shuffle.
     pub seed: u64,
     /// How products are added up.

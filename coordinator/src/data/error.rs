@@ -143,8 +143,10 @@ pub enum DataError {
         vocabulary: u32,
     },
     /// A split that leaves one side without examples, or is not a fraction.
-    #[error("a test fraction of {fraction} of {examples} examples cannot be split off: {problem}")]
+    #[error("a {part} fraction of {fraction} of {examples} examples cannot be split off: {problem}")]
     Split {
+        /// What the part is called.
+        part: &'static str,
         /// The fraction asked for.
         fraction: f64,
         /// Examples there are.

@@ -1,7 +1,7 @@
 //! From files to examples ready to be cut into shards.
 //!
 //! The walk of the data: a source ([`mnist`], or [`load`] for a directory of IDX files or a CSV file) gives a
-//! [`Dataset`]; [`prepare`] splits off the test part, shuffles the training part and works out the preprocessing;
+//! [`Dataset`]; [`prepare_sets`] splits off the test and the validation part, shuffles the training part and works out the preprocessing;
 //! [`Prepared`] then hands out contiguous ranges of rows. A second file for a trained model goes through
 //! [`load_matching`], which reads it by the saved [`Schema`].
 //!
@@ -32,7 +32,7 @@ pub use self::{
     dataset::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn},
     error::DataError,
     mnist::mnist,
-    prepared::{ExampleTable, Prepared, TargetValues, prepare},
+    prepared::{ExampleTable, HeldBack, Prepared, TargetValues, prepare, prepare_sets},
     schema::{Schema, TargetSchema},
     standardise::TargetScaling,
 };
@@ -133,7 +133,7 @@ pub fn load_matching(
     }
 }
 
-/// Reads a test file for `train` (see [`load_matching`]). Its label column is found as `train`'s schema says; of the
+/// Reads a test or validation file for `train` (see [`load_matching`]). Its label column is found as `train`'s schema says; of the
 /// options only `header` counts, for an index that was right for one file may be wrong for the other.
 pub fn load_test(path: &Path, train: &Dataset, options: &LoadOptions) -> Result<Dataset, DataError> {
     let options = LoadOptions { header: options.header, ..LoadOptions::default() };

@@ -15,7 +15,9 @@ use super::{
 pub struct Prepared {
     /// The training part, shuffled. Raw: volunteers apply `preprocessing`.
     pub train: ExampleTable,
-    /// The test part in file order, if there is one. Its features have the same type as those of `train`.
+    /// The validation part in file order, if there is one. Its features have the same type as those of `train`.
+    pub validation: Option<ExampleTable>,
+    /// The test part likewise.
     pub test: Option<ExampleTable>,
     /// How raw features become inputs of the network.
     pub preprocessing: Preprocessing,
@@ -44,39 +46,49 @@ impl Prepared {
     }
 }
 
-/// Splits, shuffles and scales. `test` is a test part from elsewhere; without it `test_fraction` of `train` is split off
-/// (0 for none). `seed` alone decides who is drawn and in which order the training part is.
+/// Where the examples of a part that is held back come from.
+#[derive(Clone, Debug, Default)]
+pub struct HeldBack {
+    /// From elsewhere.
+    pub own: Option<Dataset>,
+    /// Without such: this share of the examples there are to train on; 0 for none.
+    pub fraction: f64,
+}
+
+/// [`prepare_sets`] without a validation part.
 ///
 /// # Errors
-/// [`DataError::Split`] for a fraction that is not at least 0 and below 1, that leaves a part without examples, or
-/// that comes together with a test part.
+/// Those of [`prepare_sets`].
 pub fn prepare(
     train: Dataset,
     test: Option<Dataset>,
     test_fraction: f64,
     seed: u64,
 ) -> Result<Prepared, DataError> {
-    let schema = train.schema();
-    let refuse = |problem| Err(DataError::Split { fraction: test_fraction, examples: train.len(), problem });
-    if !(0.0..1.0).contains(&test_fraction) {
-        return refuse("it must be at least 0 and below 1");
-    }
-    if test.is_some() && test_fraction > 0.0 {
-        return refuse("there is a test part already");
-    }
-    let mut parts = split::split(&train.targets, test_fraction, seed);
-    if test_fraction > 0.0 && parts.test.is_empty() {
-        return refuse("no example would be left to test with");
-    }
-    random::shuffle(&mut parts.train, &mut random::stream(seed, "shuffle"));
+    prepare_sets(train, HeldBack::default(), HeldBack { own: test, fraction: test_fraction }, seed)
+}
 
-    let mut train_features = train.features.gather(&parts.train);
-    let train_targets = train.targets.gather(&parts.train);
-    let test = match test {
-        Some(test) => Some((test.features, test.targets)),
-        None if parts.test.is_empty() => None,
-        None => Some((train.features.gather(&parts.test), train.targets.gather(&parts.test))),
-    };
+/// Splits, shuffles and scales. The test part is drawn first, the validation part from what then remains; so neither
+/// is another one because of the other. `seed` alone decides who is drawn and in which order the training part is.
+///
+/// # Errors
+/// [`DataError::Split`] for a fraction that is not at least 0 and below 1, that leaves a part without examples, or
+/// that comes together with a part from elsewhere.
+pub fn prepare_sets(
+    train: Dataset,
+    validation: HeldBack,
+    test: HeldBack,
+    seed: u64,
+) -> Result<Prepared, DataError> {
+    let schema = train.schema();
+    let all = (0..train.len()).collect();
+    let (mut kept, test) = hold_back(&train, all, test, seed, TEST)?;
+    let (rest, validation) = hold_back(&train, kept, validation, seed, VALIDATION)?;
+    kept = rest;
+    random::shuffle(&mut kept, &mut random::stream(seed, "shuffle"));
+
+    let mut train_features = train.features.gather(&kept);
+    let train_targets = train.targets.gather(&kept);
     let preprocessing = match train.kind {
         DatasetKind::Images { .. } => Preprocessing::uniform(schema.features, 0.0, 1.0 / 255.0),
         DatasetKind::Integers => Preprocessing::identity(schema.features),
@@ -86,21 +98,79 @@ pub fn prepare(
         TargetColumn::Classes { .. } => None,
         TargetColumn::Numbers { values, names } => Some(TargetScaling::of(values, names.len())),
     };
-    // One type for both parts, so that a volunteer meets one only.
-    let mixed = test.as_ref().is_some_and(|(features, _)| {
-        discriminant(features.values()) != discriminant(train_features.values())
-    });
+    // One type for all parts, so that a volunteer meets one only.
+    let other =
+        |(features, _): &Part| discriminant(features.values()) != discriminant(train_features.values());
+    let mixed = [&validation, &test].into_iter().flatten().any(other);
     if mixed {
         train_features = train_features.into_f32();
     }
-    let test = test.map(|(features, targets)| {
-        assert_eq!(features.columns(), schema.features, "the test part is read by the schema");
+    let table = |(features, targets): Part| {
+        assert_eq!(features.columns(), schema.features, "a part from elsewhere is read by the schema");
         let features = if mixed { features.into_f32() } else { features };
         ExampleTable::new(features, targets, target_scaling.as_ref())
-    });
+    };
+    let (validation, test) = (validation.map(table), test.map(table));
     let train = ExampleTable::new(train_features, train_targets, target_scaling.as_ref());
-    let fingerprint = fingerprint(&train, test.as_ref(), &preprocessing, &schema);
-    Ok(Prepared { train, test, preprocessing, target_scaling, schema, fingerprint })
+    let fingerprint = fingerprint(&train, validation.as_ref(), test.as_ref(), &preprocessing, &schema);
+    Ok(Prepared { train, validation, test, preprocessing, target_scaling, schema, fingerprint })
+}
+
+/// Features and targets of a part, as they were read.
+type Part = (FeatureRows, TargetColumn);
+
+/// What a part that is held back is called, and what it is for.
+struct Purpose {
+    name: &'static str,
+    /// Names its stream of random numbers.
+    stream: &'static str,
+    /// What is wrong when it is asked for twice.
+    twice: &'static str,
+    /// What is wrong when it would be empty.
+    empty: &'static str,
+}
+
+const TEST: Purpose = Purpose {
+    name: "test",
+    stream: "split",
+    twice: "there is a test part already",
+    empty: "no example would be left to test with; with 0 none is set aside",
+};
+const VALIDATION: Purpose = Purpose {
+    name: "validation",
+    stream: "validation split",
+    twice: "there is a validation part already",
+    empty: "no example would be left to validate with; with 0 none is set aside",
+};
+
+/// Takes a part out of the rows there are; answers with the rows that remain.
+fn hold_back(
+    train: &Dataset,
+    rows: Vec<usize>,
+    part: HeldBack,
+    seed: u64,
+    purpose: Purpose,
+) -> Result<(Vec<usize>, Option<Part>), DataError> {
+    let HeldBack { own, fraction } = part;
+    let Purpose { name, stream, twice, empty } = purpose;
+    let refuse = |problem| Err(DataError::Split { part: name, fraction, examples: rows.len(), problem });
+    if !(0.0..1.0).contains(&fraction) {
+        return refuse("it must be at least 0 and below 1");
+    }
+    if let Some(own) = own {
+        return if fraction > 0.0 { refuse(twice) } else { Ok((rows, Some((own.features, own.targets)))) };
+    }
+    if fraction == 0.0 {
+        return Ok((rows, None));
+    }
+    let split = split::split(&train.targets.gather(&rows), fraction, seed, stream);
+    if split.held_back.is_empty() {
+        return refuse(empty);
+    }
+    let of = |places: &[usize]| -> Vec<usize> { places.iter().map(|place| rows[*place]).collect() };
+    let held_back = of(&split.held_back);
+    let part = (train.features.gather(&held_back), train.targets.gather(&held_back));
+    Ok((of(&split.kept), Some(part)))
 }
 
 /// Raw features and scaled targets of a number of examples, contiguous and row-major.
@@ -199,6 +269,7 @@ fn view<T>(values: &[T], columns: usize, range: Range<usize>) -> ArrayView2<'_, 
 
 fn fingerprint(
     train: &ExampleTable,
+    validation: Option<&ExampleTable>,
     test: Option<&ExampleTable>,
     preprocessing: &Preprocessing,
     schema: &Schema,
@@ -214,7 +285,9 @@ fn fingerprint(
     };
     hash_floats(&mut hasher, &preprocessing.offset);
     hash_floats(&mut hasher, &preprocessing.scale);
-    for part in [Some(train), test] {
+    // A run without a validation part has the fingerprint that it had before there were any.
+    let validation = validation.map(Some);
+    for part in [Some(train), test].into_iter().chain(validation) {
         count(&mut hasher, part.map_or(0, ExampleTable::len));
         let Some(part) = part else { continue };
         match part.features.values() {

@@ -7,16 +7,17 @@ use super::{TargetColumn, random};
 /// Row numbers of the two parts, each in file order.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Split {
-    pub(super) train: Vec<usize>,
-    pub(super) test: Vec<usize>,
+    /// To train on.
+    pub(super) kept: Vec<usize>,
+    pub(super) held_back: Vec<usize>,
 }
 
-/// Draws a test part of about `fraction` of the examples. It is stratified: each class gives the same fraction, as
-/// nearly as whole examples allow (what rounding leaves over carries on to the next class), and every class keeps at
-/// least one example to train on. Numbers are one stratum.
-pub(super) fn split(targets: &TargetColumn, fraction: f64, seed: u64) -> Split {
-    let mut random = random::stream(seed, "split");
-    let mut in_test = vec![false; targets.len()];
+/// Draws a part of about `fraction` of the examples to hold back. It is stratified: each class gives the same fraction,
+/// as nearly as whole examples allow (what rounding leaves over carries on to the next class), and every class keeps at
+/// least one example to train on. Numbers are one stratum. `purpose` names the stream of random numbers.
+pub(super) fn split(targets: &TargetColumn, fraction: f64, seed: u64, purpose: &str) -> Split {
+    let mut random = random::stream(seed, purpose);
+    let mut is_held_back = vec![false; targets.len()];
     let mut seen = 0;
     let mut taken = 0;
     for mut stratum in strata(targets) {
@@ -26,11 +27,11 @@ pub(super) fn split(targets: &TargetColumn, fraction: f64, seed: u64) -> Split {
         taken += given;
         random::shuffle(&mut stratum, &mut random);
         for row in &stratum[..given] {
-            in_test[*row] = true;
+            is_held_back[*row] = true;
         }
     }
-    let (test, train) = (0..targets.len()).partition(|&row| in_test[row]);
-    Split { train, test }
+    let (held_back, kept) = (0..targets.len()).partition(|&row| is_held_back[row]);
+    Split { kept, held_back }
 }
 
 fn strata(targets: &TargetColumn) -> Vec<Vec<usize>> {

@@ -422,6 +422,31 @@ fn the_split_is_stratified_complete_and_decided_by_the_seed() {
 }
 
 #[test]
+fn the_validation_part_comes_from_what_the_test_part_leaves() {
+    let held_back = |fraction| HeldBack { own: None, fraction };
+    let without = prepare(uneven(), None, 0.25, 7).unwrap();
+    let prepared = prepare_sets(uneven(), held_back(0.2), held_back(0.25), 7).unwrap();
+    assert_eq!(prepared.test, without.test, "the test part is the same with and without");
+    assert_ne!(prepared.fingerprint, without.fingerprint);
+    let validation = prepared.validation.as_ref().unwrap();
+    let Targets::Classes(ids) = validation.targets(0..validation.len()) else { panic!("classes expected") };
+    let of_class = |class| ids.iter().filter(|&&id| id == class).count();
+    assert_eq!([of_class(0), of_class(1), of_class(2)], [6, 3, 0]);
+    let parts = [&prepared.train, validation, prepared.test.as_ref().unwrap()];
+    let mut all = parts.map(u8_rows).concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..61).collect::<Vec<u8>>());
+
+    let own = HeldBack { own: Some(uneven()), fraction: 0.0 };
+    let prepared = prepare_sets(uneven(), own.clone(), HeldBack::default(), 7).unwrap();
+    assert_eq!((prepared.train.len(), prepared.validation.unwrap().len()), (61, 61));
+    for wrong in [HeldBack { fraction: 0.1, ..own }, held_back(1.0), held_back(0.001)] {
+        let refused = prepare_sets(uneven(), wrong, HeldBack::default(), 7).unwrap_err().to_string();
+        assert!(refused.contains("validation fraction"), "{refused}");
+    }
+}
+
+#[test]
 fn targets_stay_with_their_rows() {
     let prepared = prepare(uneven(), None, 0.0, 3).unwrap();
     assert_eq!(prepared.test, None);

@@ -67,10 +67,13 @@ pub struct BeginRule {
 pub struct Outcome {
     /// Why.
     pub reason: StopReason,
-    /// The saved model's weights: those of the last accepted point.
+    /// The last accepted point.
+    pub last: Option<Accepted>,
+    /// The saved model's weights: with a validation set those of the accepted point with the lowest loss on it,
+    /// otherwise those of the last.
     pub weights: Arc<[f32]>,
-    /// What is known of that point.
-    pub accepted: Option<Accepted>,
+    /// What is known of the point they are of.
+    pub saved: Option<Accepted>,
     /// The state to resume from.
     pub checkpoint: Checkpoint,
     /// Rounds completed.
@@ -117,6 +120,8 @@ pub struct Setup {
     pub history: Vec<Point>,
     /// When to begin.
     pub begin: BeginRule,
+    /// Seconds of training after which it ends, wherever it is; those before a resume count.
+    pub seconds_max: Option<u64>,
     /// Where metrics and checkpoints go.
     pub directory: Arc<RunDirectory>,
     /// The coordinator's own computation of single units.
@@ -147,6 +152,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         training_seconds: None,
         earlier: setup.resumed,
         begin: setup.begin,
+        seconds_max: setup.seconds_max,
         inbox,
         orders,
         outboxes: BTreeMap::new(),
@@ -188,6 +194,7 @@ struct Driver {
     training_seconds: Option<f64>,
     earlier: Option<Checkpoint>,
     begin: BeginRule,
+    seconds_max: Option<u64>,
     inbox: mpsc::Receiver<Letter>,
     orders: mpsc::Receiver<Order>,
     outboxes: BTreeMap<u64, mpsc::Sender<ToSession>>,
@@ -232,6 +239,7 @@ impl Driver {
                 Wake::Time => self.engine(Input::Tick),
                 Wake::End => return,
             }
+            self.end_if_time_is_up();
             if self.pictured.is_none_or(|at| at.elapsed() >= PICTURE_EVERY) {
                 self.show();
             }
@@ -241,7 +249,7 @@ impl Driver {
     fn wait(&mut self) -> Wake {
         let now_ms = self.now_ms();
         let until_engine = self.engine.wake_ms().map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
-        let timeout = until_engine.unwrap_or(PICTURE_EVERY).min(PICTURE_EVERY);
+        let timeout = until_engine.unwrap_or(PICTURE_EVERY).min(PICTURE_EVERY).min(self.time_left());
         let (inbox, orders) = (&mut self.inbox, &mut self.orders);
         self.runtime.block_on(async {
             tokio::select! {
@@ -294,10 +302,26 @@ impl Driver {
         }
         let enough = self.crowd.volunteers() >= self.begin.wait_for;
         let impatient = self.begin.patience.is_some_and(|patience| self.began.elapsed() >= patience);
-        if enough || impatient || self.engine.is_at_its_end() {
+        if enough || impatient || self.engine.is_at_its_end() || self.time_left().is_zero() {
             self.training_began = Some(Instant::now());
             self.picture.training_begins();
             self.engine(Input::Begin);
+        }
+    }
+
+    /// What is left of the time given to the training; waiting for volunteers takes none of it.
+    fn time_left(&self) -> Duration {
+        let Some(seconds) = self.seconds_max.filter(|_| self.engine.stop_reason().is_none()) else {
+            return Duration::MAX;
+        };
+        Duration::try_from_secs_f64(seconds as f64 - self.seconds()).unwrap_or(Duration::ZERO)
+    }
+
+    fn end_if_time_is_up(&mut self) {
+        if let Some(seconds) =
+            self.seconds_max.filter(|_| self.training_began.is_some() && self.time_left().is_zero())
+        {
+            self.engine(Input::TimeIsUp { seconds });
         }
     }
 
@@ -394,10 +418,16 @@ impl Driver {
         }
         self.picture.ended(text);
         let counters = self.engine.counters();
+        let last = self.engine.accepted().copied();
+        let (weights, saved) = match self.engine.best() {
+            Some(best) => (Arc::clone(&best.weights), Some(best.point)),
+            None => (self.engine.weights(), last),
+        };
         let outcome = Outcome {
             reason,
-            weights: self.engine.weights(),
-            accepted: self.engine.accepted().copied(),
+            last,
+            weights,
+            saved,
             checkpoint: self.checkpoint(),
             rounds: counters.rounds,
             epochs: self.picture.epochs(counters),

@@ -103,6 +103,8 @@ impl Picture {
             rounds: counters.rounds,
             epochs: counters.examples as f64 / facts.examples as f64,
             train_loss: accepted.map(|accepted| accepted.train_loss),
+            validation_loss: accepted.and_then(|accepted| accepted.validation_loss),
+            validation_accuracy: accepted.and_then(|accepted| accepted.validation_accuracy),
             test_loss: accepted.and_then(|accepted| accepted.test_loss),
             test_accuracy: accepted.and_then(|accepted| accepted.test_accuracy),
             history: Vec::new(),
@@ -150,8 +152,12 @@ impl Picture {
         self.origin.get_or_insert((seconds, accepted.iteration));
         self.status.iteration = accepted.iteration;
         self.status.train_loss = Some(accepted.train_loss);
-        self.status.test_loss = accepted.test_loss;
-        self.status.test_accuracy = accepted.test_accuracy;
+        let renew = |shown: &mut Option<f64>, found: Option<f64>| *shown = found.or(*shown);
+        // A point that was not evaluated leaves the figures of the last one that was.
+        renew(&mut self.status.validation_loss, accepted.validation_loss);
+        renew(&mut self.status.validation_accuracy, accepted.validation_accuracy);
+        renew(&mut self.status.test_loss, accepted.test_loss);
+        renew(&mut self.status.test_accuracy, accepted.test_accuracy);
         self.remember(point(accepted));
     }
 
@@ -179,6 +185,9 @@ impl Picture {
             rounds: accepted.rounds,
             epochs: accepted.epochs,
             train_loss: accepted.train_loss,
+            training_set_loss: accepted.training_set_loss,
+            validation_loss: accepted.validation_loss,
+            validation_accuracy: accepted.validation_accuracy,
             test_loss: accepted.test_loss,
             test_accuracy: accepted.test_accuracy,
             gradient_norm: accepted.gradient_norm,

@@ -4,7 +4,7 @@
 use std::sync::{Arc, mpsc};
 
 use model::{Arithmetic, Examples, Features, Network};
-use protocol::plan::{RoundPlan, Set, SetPlan};
+use protocol::plan::{RoundPlan, SetPlans};
 use tokio::sync::mpsc::WeakSender;
 use worker::unit::{Buffers, Unit, measure_unit};
 
@@ -26,10 +26,8 @@ pub struct Referee {
     pub minibatch: u32,
     /// The data, straight from memory.
     pub data: Arc<Prepared>,
-    /// The training set's cut.
-    pub training: SetPlan,
-    /// The test set's cut.
-    pub test: SetPlan,
+    /// How the data are cut.
+    pub sets: SetPlans,
 }
 
 /// A unit to look at.
@@ -61,10 +59,7 @@ impl Referee {
         let plan = &request.plan;
         let (part, number) = plan.locate(request.unit)?;
         let part = &plan.parts[part];
-        let cut = match part.set {
-            Set::Training => &self.training,
-            Set::Test => &self.test,
-        };
+        let cut = self.sets.of(part.set);
         let examples = part.lay_out(cut, self.seed).examples_of(cut, number);
         let (first_example, range) = (examples.start, examples);
         let range = range.start as usize..range.end as usize;

@@ -12,32 +12,35 @@
 //! [`Snapshot`].
 
 pub mod aggregator;
+mod course;
 pub mod optimisers;
 mod round;
 mod scheduler;
 mod snapshot;
+mod stopping;
 mod tally;
 mod validator;
 mod volunteers;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 
 use model::Network;
 use protocol::message::{ResultHeader, Unfit};
-use protocol::plan::{Assignment, Part, RoundPlan, Selection, Set, SetPlan, Work};
+use protocol::plan::{Assignment, Part, RoundPlan, Selection, Set, SetPlans, Work};
 
 use aggregator::{Misfit, Scales};
 use optimisers::{Ask, Batch, Optimiser, Progress, Segment, Tell};
 use round::{Cuts, Round};
 use scheduler::Scheduler;
-use tally::Tally;
+use tally::{Evaluation, Tally};
 use validator::Question;
 use volunteers::Volunteers;
 
+pub use course::{Best, Course};
 pub use scheduler::{LAST_RESORT_MS, OUTSTANDING_MAX, REST_MS};
 pub use snapshot::{Accepted, Counters, KnownScales, Snapshot, Statistics};
+pub use stopping::{StopReason, StopRules};
 pub use worker::unit::Measure;
 
 /// What defines the run for the engine.
@@ -47,18 +50,18 @@ pub struct Settings {
     pub run: u64,
     /// The network being trained.
     pub network: Network,
-    /// How the training examples are cut.
-    pub training: SetPlan,
-    /// How the test examples are cut; may be empty.
-    pub test: SetPlan,
+    /// How the examples are cut.
+    pub sets: SetPlans,
     /// Keys the run's random orders and masks.
     pub seed: u64,
     /// Examples of one gradient step.
     pub minibatch: u32,
-    /// Stop at this many iterations.
-    pub iterations_max: u64,
-    /// Stop once this share of the test examples is predicted correctly.
-    pub target_accuracy: Option<f64>,
+    /// When to stop.
+    pub stop: StopRules,
+    /// Points are evaluated every so many rounds; `None`: see [`Course`].
+    pub evaluate_every: Option<u64>,
+    /// Whether the training set is evaluated too, where no round measures it anyway.
+    pub evaluate_training: bool,
     /// When the coordinator's own worker helps.
     pub local_help: LocalHelp,
 }
@@ -137,6 +140,11 @@ pub enum Input {
     Tick,
     /// Whoever runs the training wants it to end here.
     Stop,
+    /// So does the clock: the time given to the training is over.
+    TimeIsUp {
+        /// The time given.
+        seconds: u64,
+    },
 }
 
 /// What the engine wants done.
@@ -182,32 +190,6 @@ pub enum Output {
     Finished(StopReason),
 }
 
-/// Why a training ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StopReason {
-    /// The limit on iterations was reached.
-    Iterations(u64),
-    /// The target accuracy was reached.
-    TargetAccuracy(f64),
-    /// The optimiser has nothing more to try.
-    Optimiser(optimisers::StopReason),
-    /// [`Input::Stop`].
-    Interrupted,
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StopReason::Iterations(count) => write!(f, "the limit of {count} iterations was reached"),
-            StopReason::TargetAccuracy(target) => {
-                write!(f, "the target test accuracy of {target} was reached")
-            }
-            StopReason::Optimiser(reason) => reason.fmt(f),
-            StopReason::Interrupted => write!(f, "interrupted"),
-        }
-    }
-}
-
 /// See the module's description.
 #[derive(Debug)]
 pub struct Engine {
@@ -217,6 +199,7 @@ pub struct Engine {
     statistics: Statistics,
     counters: Counters,
     accepted: Option<Accepted>,
+    course: Course,
     phase: Phase,
     volunteers: Volunteers,
     /// When a volunteer's result was last counted, or else the round was opened.
@@ -264,6 +247,7 @@ impl Engine {
             statistics: snapshot.statistics,
             counters: snapshot.counters,
             accepted: snapshot.accepted,
+            course: snapshot.course,
             phase: Phase::Waiting,
             volunteers: Volunteers::default(),
             heard_ms: 0,
@@ -282,6 +266,7 @@ impl Engine {
             statistics: self.statistics.clone(),
             counters: self.counters,
             accepted: self.accepted,
+            course: self.course.clone(),
         }
     }
 
@@ -293,6 +278,12 @@ impl Engine {
     /// The last accepted point.
     pub fn accepted(&self) -> Option<&Accepted> {
         self.accepted.as_ref()
+    }
+
+    /// The accepted point with the lowest validation loss, whose weights are the ones to keep; `None` without a
+    /// validation set.
+    pub fn best(&self) -> Option<&Best> {
+        self.course.best()
     }
 
     /// The run's number.
@@ -349,7 +340,7 @@ impl Engine {
                 }
             }
             Input::Joined { session, cores, local, training_shards } => {
-                let existing = |shard: &u32| (*shard as usize) < self.settings.training.shards.len();
+                let existing = |shard: &u32| (*shard as usize) < self.settings.sets.training.shards.len();
                 let shards = training_shards.into_iter().filter(existing).map(|shard| (Set::Training, shard));
                 self.volunteers.join(session, cores, local, shards.collect());
             }
@@ -366,11 +357,8 @@ impl Engine {
             Input::Declined { session, assignment } => self.declined(now_ms, session, assignment),
             Input::Measured { round, measure } => self.measured(now_ms, round, measure),
             Input::Tick => {}
-            Input::Stop => {
-                if !matches!(self.phase, Phase::Finished(_)) {
-                    self.finish(now_ms, StopReason::Interrupted);
-                }
-            }
+            Input::Stop => self.break_off(now_ms, StopReason::Interrupted),
+            Input::TimeIsUp { seconds } => self.break_off(now_ms, StopReason::Time(seconds)),
         }
         self.hand_out(now_ms);
     }
@@ -388,7 +376,7 @@ impl Engine {
             self.advise(replicas);
         }
         let training = |work: Work, batch: Batch| match batch {
-            Batch::Full => vec![Part::in_turn(work, Set::Training, self.settings.training.units())],
+            Batch::Full => vec![Part::in_turn(work, Set::Training, self.settings.sets.training.units())],
             Batch::Segments(segments) => {
                 let drawn = |Segment { first, units }| Part {
                     selection: Selection::Drawn { first },
@@ -414,9 +402,8 @@ impl Engine {
             Ask::Stopped(reason) => return self.finish(now_ms, StopReason::Optimiser(reason)),
         };
         let finds_a_point = parts.iter().any(|part| part.work.has_vector());
-        if finds_a_point && self.settings.test.examples > 0 {
-            // Evaluating the test examples rides along: it costs no round of its own.
-            parts.push(Part::in_turn(Work::Evaluation, Set::Test, self.settings.test.units()));
+        if finds_a_point {
+            parts.extend(self.evaluations(&parts));
         }
         self.counters.version += 1;
         if let Some(scales) = *self.scales.of(&parts[0].work) {
@@ -483,14 +470,41 @@ impl Engine {
     }
 
     fn stop_rule(&self) -> Option<StopReason> {
-        let accepted = self.accepted.as_ref()?;
-        if let (Some(target), Some(accuracy)) = (self.settings.target_accuracy, accepted.test_accuracy)
-            && accuracy >= target
-        {
-            return Some(StopReason::TargetAccuracy(target));
+        let examples = self.settings.sets.training.examples;
+        self.settings.stop.reason(self.accepted.as_ref(), &self.course, self.counters, examples)
+    }
+
+    /// Evaluations that ride along with a round of these parts: they cost no round of their own. Besides those that
+    /// are due there are those of a round that may be the last, so that it ends with figures.
+    fn evaluations(&self, parts: &[Part]) -> Vec<Part> {
+        let Settings { sets, stop, .. } = &self.settings;
+        let may_end = || {
+            let cuts = self.settings.cuts();
+            let examples = |part: &Part| cuts.size(part, &part.lay_out(cuts.of(part.set), cuts.seed)).0;
+            let examples = self.counters.examples + parts.iter().map(examples).sum::<u64>();
+            let then = Counters { rounds: self.counters.rounds + 1, examples, ..self.counters };
+            stop.may_end(self.optimiser.iteration(), then, sets.training.examples)
+        };
+        if !self.evaluation_is_due() && !may_end() {
+            return Vec::new();
         }
-        let limit = self.settings.iterations_max;
-        (accepted.iteration >= limit).then_some(StopReason::Iterations(limit))
+        let measured = !self.settings.evaluate_training || self.settings.measures_training_set(parts);
+        let wanted = [Set::Test, Set::Validation].into_iter().chain((!measured).then_some(Set::Training));
+        let part = |set: Set| Part::in_turn(Work::Evaluation, set, sets.of(set).units());
+        wanted.map(part).filter(|part| part.units > 0).collect()
+    }
+
+    /// The same until the next round is told of.
+    fn evaluation_is_due(&self) -> bool {
+        let Settings { evaluate_every, sets, .. } = &self.settings;
+        self.course.evaluation_is_due(*evaluate_every, self.counters, sets.training.examples)
+    }
+
+    /// Ends the training wherever it is. A round under way is lost, and the weights are those of before it.
+    fn break_off(&mut self, now_ms: u64, reason: StopReason) {
+        if !matches!(self.phase, Phase::Finished(_)) {
+            self.finish(now_ms, reason);
+        }
     }
 
     fn finish(&mut self, now_ms: u64, reason: StopReason) {
@@ -560,8 +574,10 @@ impl Engine {
             work: round.plan.parts[0].work.clone(),
             train_loss: tally.train_loss(),
             objective: tally.objective(),
-            test: tally.test(),
-            scales: tally.scales(),
+            training_set_loss: tally.training_set_loss(),
+            validation: tally.evaluation(Set::Validation),
+            test: tally.evaluation(Set::Test),
+            scales: tally.scales(self.evaluation_is_due()),
             statistics: Statistics {
                 accepted: Arc::clone(&self.statistics.running),
                 running: tally.statistics(&self.statistics.running),
@@ -589,7 +605,7 @@ impl Engine {
 
     /// Tells the optimiser what came of a round that went through so many training examples.
     fn tell(&mut self, now_ms: u64, answer: Tell<f32>, examples: u64, point: Option<Point>) {
-        let before = self.counters;
+        let (before, evaluation_was_due) = (self.counters, self.evaluation_is_due());
         self.counters.rounds += 1;
         self.counters.examples += examples;
         let first = self.optimiser.loss().is_none();
@@ -613,11 +629,14 @@ impl Engine {
                 let accepted = Accepted {
                     iteration: self.optimiser.iteration(),
                     rounds: before.rounds,
-                    epochs: before.examples as f64 / f64::from(self.settings.training.examples),
+                    epochs: before.epochs(self.settings.sets.training.examples),
                     train_loss: point.train_loss,
                     objective: point.objective,
-                    test_loss: point.test.map(|(loss, _)| loss),
-                    test_accuracy: point.test.and_then(|(_, accuracy)| accuracy),
+                    training_set_loss: point.training_set_loss,
+                    validation_loss: point.validation.map(|found| found.loss),
+                    validation_accuracy: point.validation.and_then(|found| found.accuracy),
+                    test_loss: point.test.map(|found| found.loss),
+                    test_accuracy: point.test.and_then(|found| found.accuracy),
                     gradient_norm,
                     step,
                 };
@@ -625,6 +644,12 @@ impl Engine {
                 // A rejected point may lie far off: its sums say nothing of the next.
                 *self.scales.of(&point.work) = Some(point.scales);
                 self.statistics = point.statistics;
+                self.course.note(&accepted, point.work == Work::Gradient);
+                if evaluation_was_due {
+                    let validates = self.settings.sets.validation.examples > 0;
+                    let weights = || with_tail(self.optimiser.weights(), &self.statistics.accepted);
+                    self.course.note_evaluation(&accepted, before, validates, weights);
+                }
                 self.outputs.push_back(Output::Accepted(accepted));
             }
             _ => self.outputs.push_back(Output::Between),
@@ -700,10 +725,13 @@ impl Engine {
             return self.reopen(now_ms, parts, wider);
         }
         if is_evaluation {
-            // The test examples judge the model, they do not train it: go on without them, and as
-            // if they had never been there.
-            self.note("the loss of the test examples is not finite at this point");
-            parts.retain(|part| part.work != Work::Evaluation);
+            // Such examples judge the model, they do not train it: go on without them, and as if
+            // they had never been there.
+            self.note(match parts.remove(index).set {
+                Set::Training => "the loss of the training examples is not finite in inference at this point",
+                Set::Validation => "the loss of the validation examples is not finite at this point",
+                Set::Test => "the loss of the test examples is not finite at this point",
+            });
             return self.reopen(now_ms, parts, first);
         }
         self.complete_without_value(now_ms);
@@ -764,8 +792,14 @@ impl Engine {
 
 impl Settings {
     fn cuts(&self) -> Cuts<'_> {
-        let Settings { training, test, seed, minibatch, .. } = self;
-        Cuts { training, test, seed: *seed, minibatch: *minibatch }
+        let Settings { sets, seed, minibatch, .. } = self;
+        Cuts { sets, seed: *seed, minibatch: *minibatch }
+    }
+
+    /// Whether a round of these parts finds out the mean loss over the training set in inference.
+    fn measures_training_set(&self, parts: &[Part]) -> bool {
+        let is_full = |part: &Part| part.work == Work::Gradient && part.selection == Selection::InTurn;
+        self.network.infers_as_it_trains() && parts.first().is_some_and(is_full)
     }
 }
 
@@ -775,7 +809,9 @@ struct Point {
     work: Work,
     train_loss: f64,
     objective: f64,
-    test: Option<(f64, Option<f64>)>,
+    training_set_loss: Option<f64>,
+    validation: Option<Evaluation>,
+    test: Option<Evaluation>,
     /// For the rounds after it.
     scales: Scales,
     statistics: Statistics,

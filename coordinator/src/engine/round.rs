@@ -8,15 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use protocol::plan::{RoundPlan, Set, SetPlan, UnitLayout, Work};
+use protocol::plan::{Part, RoundPlan, Set, SetPlan, SetPlans, UnitLayout, Work};
 
 use super::aggregator::Sums;
 
 /// How the run's examples are cut and drawn.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cuts<'a> {
-    pub(super) training: &'a SetPlan,
-    pub(super) test: &'a SetPlan,
+    pub(super) sets: &'a SetPlans,
     /// Keys the run's random orders.
     pub(super) seed: u64,
     /// Examples of one gradient step.
@@ -25,9 +24,23 @@ pub(super) struct Cuts<'a> {
 
 impl<'a> Cuts<'a> {
     pub(super) fn of(&self, set: Set) -> &'a SetPlan {
-        match set {
-            Set::Training => self.training,
-            Set::Test => self.test,
+        self.sets.of(set)
+    }
+
+    /// How many losses a part sums, each use of an example counted, and of how many minibatches.
+    pub(super) fn size(&self, part: &Part, layout: &UnitLayout) -> (u64, u64) {
+        let minibatch = u64::from(self.minibatch);
+        let cut = self.of(part.set);
+        let lengths = (0..part.units).map(|unit| layout.examples_of(cut, unit).len() as u64);
+        match part.work {
+            Work::Local { steps, .. } => {
+                let steps = u64::from(steps);
+                (lengths.map(|pool| steps * minibatch.min(pool)).sum(), steps * u64::from(part.units))
+            }
+            Work::Gradient | Work::Losses { .. } | Work::Evaluation => {
+                let minibatches = lengths.clone().map(|length| length.div_ceil(minibatch)).sum();
+                (lengths.sum(), minibatches)
+            }
         }
     }
 }
@@ -254,7 +267,7 @@ impl Round {
 
 #[cfg(test)]
 mod tests {
-    use protocol::plan::{Part, ShardRef};
+    use protocol::plan::ShardRef;
 
     use super::*;
 
@@ -268,7 +281,8 @@ mod tests {
             units_per_shard: 2,
             shards: vec![ShardRef { hash: [0; 32], bytes: 1 }; units.div_ceil(2) as usize],
         };
-        let cuts = Cuts { training: &cut(4), test: &cut(2), seed: 1, minibatch: 5 };
+        let sets = SetPlans { training: cut(4), validation: cut(0), test: cut(2) };
+        let cuts = Cuts { sets: &sets, seed: 1, minibatch: 5 };
         Round::new(plan, vec![Arc::from([0.0])], 1, cuts)
     }
 

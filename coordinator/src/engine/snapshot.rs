@@ -6,6 +6,7 @@ use protocol::plan::Work;
 use serde::{Deserialize, Serialize};
 
 use super::aggregator::Scales;
+use super::course::Course;
 use super::optimisers::Optimiser;
 
 /// The engine's complete state between two rounds. Vectors are shared with the engine, so taking
@@ -22,6 +23,8 @@ pub struct Snapshot {
     pub counters: Counters,
     /// What is known of the last accepted point.
     pub accepted: Option<Accepted>,
+    /// What is remembered of those before.
+    pub course: Course,
 }
 
 /// The scales of the next round of each kind of training work; `None` before the first.
@@ -67,8 +70,15 @@ pub struct Counters {
     pub assignment: u64,
 }
 
+impl Counters {
+    /// Passes over a training set of so many examples.
+    pub fn epochs(&self, examples: u32) -> f64 {
+        self.examples as f64 / f64::from(examples)
+    }
+}
+
 /// An accepted point and how good it is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Accepted {
     /// Accepted steps so far; 0 is the start point.
     pub iteration: u64,
@@ -80,9 +90,17 @@ pub struct Accepted {
     pub train_loss: f64,
     /// What the optimiser minimises: `train_loss` plus the penalty.
     pub objective: f64,
-    /// Mean loss over the test examples; `None` without a test set, or if it is not finite.
+    /// Mean data loss over the whole training set at the point itself, in inference; `None` where that was not
+    /// measured, or if it is not finite.
+    pub training_set_loss: Option<f64>,
+    /// Mean loss over the validation examples; `None` without a validation set, where the point was not evaluated, or
+    /// if it is not finite.
+    pub validation_loss: Option<f64>,
+    /// Share of the validation examples predicted correctly, for classes.
+    pub validation_accuracy: Option<f64>,
+    /// The same two over the test examples.
     pub test_loss: Option<f64>,
-    /// Share of the test examples predicted correctly, for classes.
+    /// See `test_loss`.
     pub test_accuracy: Option<f64>,
     /// Euclidean norm of the objective's gradient, or of the mean displacement of local steps.
     pub gradient_norm: f64,

@@ -18,9 +18,18 @@ pub(super) struct Tally<'a> {
     vectors: &'a [Arc<[f32]>],
     /// The parts that train.
     training: Vec<TrainingPart<'a>>,
-    test: Option<(&'a Part, &'a PartSums)>,
+    evaluations: Vec<(&'a Part, &'a PartSums)>,
     /// Training examples that the round went through, those of local steps as often as they were used.
     pub(super) examples: u64,
+}
+
+/// How good a point is on one set.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Evaluation {
+    /// Mean loss.
+    pub(super) loss: f64,
+    /// Share predicted correctly, for classes.
+    pub(super) accuracy: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -36,31 +45,20 @@ struct TrainingPart<'a> {
 impl<'a> Tally<'a> {
     pub(super) fn new(round: &'a Round, settings: &'a Settings) -> Tally<'a> {
         let (plan, cuts) = (&round.plan, settings.cuts());
-        let parts = plan.parts.iter().zip(&round.sums.parts);
-        let minibatch = u64::from(settings.minibatch);
-        let mut training = Vec::new();
-        for (state, (part, sums)) in round.parts().iter().zip(parts.clone()) {
-            let lengths =
-                (0..part.units).map(|unit| state.layout.examples_of(cuts.of(part.set), unit).len() as u64);
-            let (examples, minibatches) = match part.work {
-                Work::Evaluation => continue,
-                Work::Local { steps, .. } => {
-                    let steps = u64::from(steps);
-                    (lengths.map(|pool| steps * minibatch.min(pool)).sum(), steps * u64::from(part.units))
-                }
-                Work::Gradient | Work::Losses { .. } => {
-                    let minibatches = |length: u64| length.div_ceil(minibatch);
-                    (lengths.clone().sum(), lengths.map(minibatches).sum())
-                }
-            };
+        let (mut training, mut evaluations) = (Vec::new(), Vec::new());
+        for (state, (part, sums)) in round.parts().iter().zip(plan.parts.iter().zip(&round.sums.parts)) {
+            if part.work == Work::Evaluation {
+                evaluations.push((part, sums));
+                continue;
+            }
+            let (examples, minibatches) = cuts.size(part, &state.layout);
             training.push(TrainingPart { part, sums, examples, minibatches });
         }
-        let is_test = |part: &Part| part.work == Work::Evaluation && part.set == Set::Test;
         Tally {
             settings,
             plan,
             vectors: &round.vectors,
-            test: parts.clone().find(|(part, _)| is_test(part)),
+            evaluations,
             examples: training.iter().map(|part| part.examples).sum(),
             training,
         }
@@ -124,26 +122,36 @@ impl<'a> Tally<'a> {
         mix_statistics(running, sum, self.plan.statistics_exponent, minibatches)
     }
 
-    /// Mean loss of the test examples and, for classes, the share predicted correctly.
-    pub(super) fn test(&self) -> Option<(f64, Option<f64>)> {
-        let (_, sums) = self.test?;
-        let examples = f64::from(self.settings.test.examples);
-        let loss = exact::to_f64(sums.losses[0], self.plan.evaluation_exponent) / examples;
+    /// What an evaluation of the set found out about the point, if there was one.
+    pub(super) fn evaluation(&self, set: Set) -> Option<Evaluation> {
+        let (_, sums) = self.evaluations.iter().find(|(part, _)| part.set == set)?;
+        let examples = f64::from(self.settings.sets.of(set).examples);
         let classes = matches!(self.settings.network.task(), Task::Classes(_));
-        Some((loss, classes.then(|| sums.correct as f64 / examples)))
+        Some(Evaluation {
+            loss: exact::to_f64(sums.losses[0], self.plan.evaluation_exponent) / examples,
+            accuracy: classes.then(|| sums.correct as f64 / examples),
+        })
     }
 
-    /// Scales for the rounds after this one, if its point is accepted.
-    pub(super) fn scales(&self) -> Scales {
+    /// Mean loss over the training set at the point itself: from an evaluation, or where that is what the round summed
+    /// anyway.
+    pub(super) fn training_set_loss(&self) -> Option<f64> {
+        let evaluated = self.evaluation(Set::Training).map(|found| found.loss);
+        evaluated.or_else(|| self.settings.measures_training_set(&self.plan.parts).then(|| self.train_loss()))
+    }
+
+    /// Scales for the rounds after this one, if its point is accepted. An evaluation that was not due leaves no trace.
+    pub(super) fn scales(&self, evaluation_was_due: bool) -> Scales {
         let vector = self.vector();
         let (vector, statistics) = vector.split_at(self.settings.network.trainable());
-        let evaluation = self.test.map(|(part, sums)| (sums.losses[0], part.units));
+        let summed = self.evaluations.iter().map(|(part, sums)| (sums.losses[0], part.units));
+        let evaluation = summed.reduce(|(loss, units), other| (loss + other.0, units + other.1));
         Scales::of(self.plan).after(&Found {
             vector,
             statistics,
             loss: self.training.iter().map(|part| part.sums.losses[0]).sum(),
             units: self.training.iter().map(|part| part.part.units).sum(),
-            evaluation,
+            evaluation: evaluation.filter(|_| evaluation_was_due),
         })
     }
 

@@ -11,6 +11,8 @@ use self::words::{count, counted, duration, loss, percent};
 pub struct Summary {
     /// Accepted optimiser steps.
     pub iterations: u64,
+    /// The iteration of the saved model: with a validation set the one with the lowest loss on it, otherwise the last.
+    pub saved_iteration: u64,
     /// Rounds over the volunteers.
     pub rounds: u64,
     /// Passes over the training data.
@@ -19,11 +21,17 @@ pub struct Summary {
     pub seconds: f64,
     /// Number of parameters of the network.
     pub parameters: usize,
-    /// Mean loss over the training examples, of the saved model.
+    /// Mean loss over the training examples of the saved model's round.
     pub train_loss: Option<f64>,
-    /// Mean loss over the test examples, of the saved model; `None` without a test set.
+    /// Mean loss over all training examples, of the saved model itself; `None` where it was not measured.
+    pub training_set_loss: Option<f64>,
+    /// Mean loss over the validation examples, of the saved model; `None` without them.
+    pub validation_loss: Option<f64>,
+    /// Share of validation examples predicted correctly, 0..1; `None` without them or classes.
+    pub validation_accuracy: Option<f64>,
+    /// Mean loss over the test examples, of the saved model; `None` without them, or where it was not evaluated.
     pub test_loss: Option<f64>,
-    /// Share of test examples predicted correctly, 0..1; `None` without a test set or classes.
+    /// Share of test examples predicted correctly, 0..1; `None` where there is no test loss, or no classes.
     pub test_accuracy: Option<f64>,
     /// BLAKE3 of the saved model's little-endian f32 weights, in hexadecimal.
     pub weights_digest: String,
@@ -41,8 +49,22 @@ pub struct Summary {
 pub enum StopReason {
     /// The limit on iterations is reached.
     Iterations,
+    /// The limit on rounds is reached.
+    Rounds,
+    /// The limit on passes over the training examples is reached.
+    Epochs,
+    /// The time given is over.
+    MaxSeconds,
     /// The test accuracy asked for is reached.
     TargetAccuracy,
+    /// The training loss asked for is reached.
+    TargetLoss,
+    /// The gradient is as small as asked for.
+    GradientTolerance,
+    /// The loss falls no faster than asked for.
+    RelativeDecrease,
+    /// The validation loss has not fallen for as many evaluations as asked for.
+    Patience,
     /// The gradient has vanished.
     Converged,
     /// No step lowers the loss any further.
@@ -79,7 +101,17 @@ impl Summary {
             ),
         ];
         let known = |name, value: Option<String>| value.map(|value| (name, value));
+        if self.validation_loss.is_some() {
+            let best = format!("iteration {}, of the lowest validation loss", self.saved_iteration);
+            rows.push(("model", best));
+        }
         rows.extend(known("train loss", self.train_loss.map(loss)));
+        let whole = self.training_set_loss.filter(|loss| Some(*loss) != self.train_loss);
+        rows.extend(known("  of the whole", whole.map(loss)));
+        rows.extend(known(
+            "validation",
+            self.validation_loss.map(|found| validation(found, self.validation_accuracy)),
+        ));
         rows.extend(known("test loss", self.test_loss.map(loss)));
         rows.extend(known("test accuracy", self.test_accuracy.map(percent)));
         rows.push((
@@ -94,6 +126,20 @@ impl Summary {
                 let more = self.iterations.saturating_mul(2);
                 rows.push(("go on", format!("shoal resume {run} --iterations {more}")));
             }
+            StopReason::Rounds => {
+                rows.push((
+                    "go on",
+                    format!("shoal resume {run} --rounds {}", self.rounds.saturating_mul(2)),
+                ));
+            }
+            StopReason::Epochs => {
+                let more = (2.0 * self.epochs).ceil();
+                rows.push(("go on", format!("shoal resume {run} --epochs {more}")));
+            }
+            StopReason::MaxSeconds => {
+                let more = (2.0 * self.seconds).ceil();
+                rows.push(("go on", format!("shoal resume {run} --max-seconds {more}")));
+            }
             _ => {}
         }
         rows.push(("measure it", format!("shoal evaluate {run} --data PATH")));
@@ -107,7 +153,14 @@ impl StopReason {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Iterations => "the limit on iterations is reached",
+            Self::Rounds => "the limit on rounds is reached",
+            Self::Epochs => "the limit on epochs is reached",
+            Self::MaxSeconds => "the time given is over",
             Self::TargetAccuracy => "the test accuracy asked for is reached",
+            Self::TargetLoss => "the training loss asked for is reached",
+            Self::GradientTolerance => "the gradient is as small as asked for",
+            Self::RelativeDecrease => "the loss falls no faster than asked for",
+            Self::Patience => "early stopping: the validation loss has stopped falling",
             Self::Converged => "converged: the gradient has vanished",
             Self::NoProgress => "no step lowers the loss any further",
             Self::NonFinite => "the loss is not a finite number at the start; check the data for huge values",
@@ -115,6 +168,12 @@ impl StopReason {
             Self::Interrupted => "interrupted; everything so far is saved",
         }
     }
+}
+
+/// `loss 0.1234, accuracy 96.76 %`.
+fn validation(found: f64, accuracy: Option<f64>) -> String {
+    let accuracy = accuracy.map_or_else(String::new, |accuracy| format!(", accuracy {}", percent(accuracy)));
+    format!("loss {}{accuracy}", loss(found))
 }
 
 /// The text as one word of a shell command.
@@ -133,11 +192,15 @@ mod tests {
     fn summary() -> Summary {
         Summary {
             iterations: 60,
+            saved_iteration: 52,
             rounds: 63,
             epochs: 63.0,
             seconds: 130.0,
             parameters: 101_770,
             train_loss: Some(0.079_81),
+            training_set_loss: Some(0.078_9),
+            validation_loss: None,
+            validation_accuracy: Some(0.95),
             test_loss: None,
             test_accuracy: Some(0.9676),
             weights_digest: "ab".repeat(32),
@@ -154,6 +217,10 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         for (field, expected) in [
             ("iterations", serde_json::json!(60)),
+            ("saved_iteration", serde_json::json!(52)),
+            ("training_set_loss", serde_json::json!(0.078_9)),
+            ("validation_loss", serde_json::Value::Null),
+            ("validation_accuracy", serde_json::json!(0.95)),
             ("rounds", serde_json::json!(63)),
             ("epochs", serde_json::json!(63.0)),
             ("seconds", serde_json::json!(130.0)),
@@ -186,6 +253,9 @@ mod tests {
         let text = |stop_reason| Summary { stop_reason, ..summary() }.to_text();
         assert!(text(StopReason::Interrupted).contains("shoal resume"));
         assert!(text(StopReason::Iterations).contains("--iterations 120"));
+        assert!(text(StopReason::Rounds).contains("--rounds 126"));
+        assert!(text(StopReason::Epochs).contains("--epochs 126\n"));
+        assert!(text(StopReason::MaxSeconds).contains("--max-seconds 260\n"));
         assert!(!text(StopReason::TargetAccuracy).contains("shoal resume"));
     }
 }

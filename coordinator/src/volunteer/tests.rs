@@ -10,7 +10,7 @@ use bytes::Bytes;
 use model::{Arithmetic, Network, NetworkSpec};
 use protocol::frame::encode_round;
 use protocol::message::Welcome;
-use protocol::plan::{Assignment, Part, RoundPlan, Set, Work};
+use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlans, Work};
 use protocol::shard::Shard;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -54,7 +54,7 @@ impl Stage {
             kind: DatasetKind::Table,
         };
         let data = Arc::new(prepare(dataset, None, 0.25, 1).unwrap());
-        let (shards, training, test) = ShardStore::cut(data.clone(), 10);
+        let (shards, SetPlans { training, validation, test }) = ShardStore::cut(data.clone(), 10);
         let spec = NetworkSpec::from_shorthand("mlp:700").unwrap();
         let network = Network::new(&spec, width, data.task()).unwrap();
         let welcome = Welcome {
@@ -68,6 +68,7 @@ impl Stage {
             seed: SEED,
             minibatch: MINIBATCH,
             training,
+            validation,
             test,
         };
         let (round, seen) = watch::channel(None);
@@ -191,6 +192,8 @@ fn status() -> Status {
         rounds: 0,
         epochs: 0.0,
         train_loss: None,
+        validation_loss: None,
+        validation_accuracy: None,
         test_loss: None,
         test_accuracy: None,
         history: Vec::new(),

@@ -30,6 +30,7 @@ impl World {
     pub(crate) fn new() -> World {
         let mut shards = BTreeMap::new();
         let training = cut(&mut shards, 203, 1);
+        let validation = cut(&mut shards, 17, 3);
         let test = cut(&mut shards, 31, 2);
         let spec = NetworkSpec::from_shorthand("mlp:5:tanh").unwrap();
         let task = Task::Classes(3);
@@ -45,6 +46,7 @@ impl World {
             seed: SEED,
             minibatch: MINIBATCH,
             training,
+            validation,
             test,
         };
         World { network, welcome, shards }
@@ -60,12 +62,13 @@ impl World {
         Footprint::new(&self.network, self.welcome.minibatch as usize, data_bytes, &settings(1))
     }
 
-    /// A round of the gradient over the training set and an evaluation of the test set.
+    /// A round of the gradient over the training set and evaluations of the other two.
     pub(crate) fn gradient_round(&self, round: u64) -> Round {
         let part = |work, set, plan: &SetPlan| Part::in_turn(work, set, plan.units());
         let parts = vec![
             part(Work::Gradient, Set::Training, &self.welcome.training),
             part(Work::Evaluation, Set::Test, &self.welcome.test),
+            part(Work::Evaluation, Set::Validation, &self.welcome.validation),
         ];
         self.round(round, parts)
     }
@@ -137,10 +140,7 @@ impl World {
     }
 
     fn set(&self, set: Set) -> &SetPlan {
-        match set {
-            Set::Training => &self.welcome.training,
-            Set::Test => &self.welcome.test,
-        }
+        self.welcome.set(set)
     }
 }
 
