@@ -22,6 +22,10 @@ pub(crate) const RUN: u64 = 0x5a0a1;
 /// The run's seed.
 pub(crate) const SEED: u64 = 0xf15;
 
+/// A network with statistics and masks.
+const DROPS_AND_NORMALISES: &str = r#"{"layers": [{"kind": "dense", "units": 5, "activation": "tanh"},
+    {"kind": "batch-norm"}, {"kind": "dropout", "rate": 0.25}]}"#;
+
 /// All that a problem is made from.
 #[derive(Debug, Clone)]
 pub(crate) struct ProblemPlan {
@@ -153,8 +157,9 @@ impl ProblemPlan {
         };
         let overshoots = matches!(oddity, Oddity::Overshoot(..));
         let seed = draw.between(0, u64::MAX - 1);
-        let methods = [Method::Lbfgs, Method::Lbfgs, Method::Lbfgs, Method::Sampled, Method::Adam];
-        let networks = ["linear", "mlp:3", "mlp:5:tanh", "mlp:4,3", "mlp:6:sigmoid"];
+        let methods =
+            [Method::Lbfgs, Method::Lbfgs, Method::Auto, Method::Average, Method::Sampled, Method::Adam];
+        let networks = ["linear", "mlp:3", "mlp:5:tanh", "mlp:4,3", "mlp:6:sigmoid", DROPS_AND_NORMALISES];
         ProblemPlan {
             seed,
             arithmetic: draw.of(&Arithmetic::ALL),
@@ -210,7 +215,9 @@ enum Answers {
 impl Problem {
     pub(crate) fn new(plan: &ProblemPlan) -> Problem {
         let mut draw = Draw::new(plan.seed, "data");
-        let mut spec = NetworkSpec::from_shorthand(plan.network).unwrap();
+        let is_json = plan.network.starts_with('{');
+        let read = if is_json { NetworkSpec::from_json } else { NetworkSpec::from_shorthand };
+        let mut spec = read(plan.network).unwrap();
         spec.l2 = plan.l2;
         let network = Network::new(&spec, plan.features, plan.task).unwrap();
         let training_table = Table::draw(&mut draw, plan, Set::Training);

@@ -417,9 +417,7 @@ impl Trainer<'_> {
     fn first_scales(&mut self, job: &Job, weights: &[f32]) -> Scales {
         let (losses, vector) = self.unit(job, 0, weights);
         let (learnt, statistics) = vector.split_at(self.problem.network.trainable());
-        let largest = |vector: &[f32]| {
-            vector.iter().fold(0.0, |largest: f64, value| largest.max(f64::from(value.abs())))
-        };
+        let largest = |vector: &[f32]| f64::from(exact::largest(vector));
         Scales::for_unit(&Measure {
             largest: largest(learnt),
             largest_statistic: largest(statistics),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coordinator::engine::{Engine, Input, OUTSTANDING_MAX, Output, REST_MS};
-use protocol::plan::{Assignment, RoundPlan};
+use protocol::plan::{Assignment, RoundPlan, Work};
 
 /// Follows the engine's inputs and outputs. Its methods panic when something is wrong.
 #[derive(Default)]
@@ -172,7 +172,13 @@ impl Watch {
         let Some(plan) = self.plan.as_ref().filter(|_| !self.suspicion) else { return };
         let owed: BTreeSet<u32> =
             self.members.values().flat_map(|member| member.owes.values().flatten()).copied().collect();
-        if (0..plan.units()).all(|unit| self.counted.contains(&unit) || owed.contains(&unit)) {
+        let is_free = |unit: &u32| !self.counted.contains(unit) && !owed.contains(unit);
+        // Replicas that would take a volunteer too long wait for faster ones.
+        let suits_all = |unit: u32| {
+            let (part, _) = plan.locate(unit).expect("a unit of the round");
+            !matches!(plan.parts[part].work, Work::Local { .. })
+        };
+        if !(0..plan.units()).filter(is_free).any(suits_all) {
             return;
         }
         for (session, member) in &self.members {
