@@ -233,14 +233,15 @@ async fn in_words(rejection: Rejection) -> Result<Response, Infallible> {
         words(denied.status(), denied.to_string())
     } else if rejection.is_not_found() {
         words(StatusCode::NOT_FOUND, "There is nothing under this address. The front page is /.")
-    } else if rejection.find::<MethodNotAllowed>().is_some() {
-        let mut response = words(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        response
     } else if rejection.find::<PayloadTooLarge>().is_some() {
         words(StatusCode::PAYLOAD_TOO_LARGE, "This is too much.")
     } else if rejection.find::<LengthRequired>().is_some() {
         words(StatusCode::LENGTH_REQUIRED, "The request does not say how long it is.")
+    } else if rejection.find::<MethodNotAllowed>().is_some() {
+        // After what is wrong with a request whose method is right somewhere.
+        let mut response = words(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        response
     } else if let Some(invalid) = rejection.find::<InvalidHeader>() {
         words(StatusCode::BAD_REQUEST, format!("The header {} is malformed.", invalid.name()))
     } else {
