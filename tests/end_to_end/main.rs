@@ -97,6 +97,34 @@ fn convolutions_in_a_tab_and_a_native_volunteer() {
     });
 }
 
+/// The default method.
+#[test]
+fn local_steps_in_a_tab_and_natively() {
+    let problem = Problem::normalised();
+    let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+    let (data, network) = (text(problem.csv()), text(problem.network()));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for arithmetic in [Portable, Fused] {
+        let name = arithmetic.to_string();
+        let run = |local_workers, wait_for| {
+            let arguments =
+                ["--data", &data, "--model", &network, "--arithmetic", &name, "--iterations", "8"];
+            let who = ["--local-workers", local_workers, "--wait-for", wait_for];
+            Coordinator::serve(&problem, &[&arguments[..], &who].concat())
+        };
+        let native = run("2", "0").result();
+        let coordinator = run("0", "2");
+        runtime.block_on(async {
+            let tab = Tab::lend(&coordinator, 1).await;
+            let _volunteer = Volunteer::join(&coordinator, 1);
+            let result = coordinator.result();
+            tab.close().await;
+            assert_eq!((result.iterations, result.volunteers), (8, 2));
+            assert_eq!(result.weights_digest, native.weights_digest, "{arithmetic} arithmetic");
+        });
+    }
+}
+
 /// The same bits as natively. Prints what the tab takes, which is more than its vectors: page, script and connection.
 #[test]
 #[expect(clippy::print_stdout, reason = "the figure is measured here")]

@@ -36,6 +36,14 @@ const CONVOLUTIONS: &str = r#"{ "input": [1, 6, 6], "layers": [
     { "kind": "activation", "function": "softplus" }
 ], "label_smoothing": 0.1, "l1": 0.00001 }"#;
 
+/// Layers that train otherwise than they predict, around one with a shortcut.
+const NORMALISED: &str = r#"{ "layers": [
+    { "kind": "dense", "units": 40, "activation": "relu" },
+    { "kind": "batch-norm" },
+    { "kind": "residual", "layers": [{ "kind": "dense", "units": 40, "activation": "tanh" }] },
+    { "kind": "dropout", "rate": 0.25 }
+], "l2": 0.0001 }"#;
+
 /// 20 million parameters.
 const LARGE: &str = r#"{ "layers": [
     { "kind": "dense", "units": 4460, "activation": "relu" },
@@ -56,6 +64,11 @@ impl Problem {
     /// With a network that sees the features as an image.
     pub(crate) fn convolutions() -> Problem {
         Problem::new(CONVOLUTIONS, EXAMPLES)
+    }
+
+    /// With a network that has batch statistics and dropout masks.
+    pub(crate) fn normalised() -> Problem {
+        Problem::new(NORMALISED, EXAMPLES)
     }
 
     /// With a network that fills memory rather than time.
