@@ -22,44 +22,51 @@ impl Network {
         let shortcut = shortcuts.map(|from| self.steps()[from].inputs).max().unwrap_or(0);
         // Places and values, by example and by place, in buffers that grow by doubling.
         let lists = if self.first_dense().is_some() { 8 * self.features() } else { 0 };
-        let repacked: usize =
+        let repacked: u64 =
             steps().map(|step| Repacked::by(step, examples)).fold(Repacked::default(), Repacked::max).total();
         let gradient_and_statistics = 2 * self.parameters() - self.trainable();
-        let values =
-            examples * (activations + MAX_DEPTH * shortcut + lists) + repacked + gradient_and_statistics;
-        (BYTES * values) as u64
+        // In 64 bits and saturating, because this decides on a 32-bit machine whether there is room.
+        let of_examples = (activations as u64)
+            .saturating_add(MAX_DEPTH as u64 * shortcut as u64)
+            .saturating_add(lists as u64)
+            .saturating_mul(examples as u64);
+        of_examples
+            .saturating_add(repacked)
+            .saturating_add(gradient_and_statistics as u64)
+            .saturating_mul(BYTES as u64)
     }
 }
 
 /// How many values steps copy for themselves: each of these is a buffer that they share.
 #[derive(Clone, Copy, Debug, Default)]
 struct Repacked {
-    unfolded: usize,
-    transposed: usize,
-    result: usize,
-    packed: usize,
+    unfolded: u64,
+    transposed: u64,
+    result: u64,
+    packed: u64,
 }
 
 impl Repacked {
     fn by(step: &Step, examples: usize) -> Repacked {
-        let padded = |count: usize| count + LANES_MAX;
+        let padded = |count: usize| (count + LANES_MAX) as u64;
         match &step.layer {
             // Of W, of the derivatives by the outputs or of the inputs: whatever is the largest.
             Layer::Dense(dense) => {
-                let rows = padded(examples) * padded(dense.inputs.max(dense.outputs));
-                let any = dense.weight.len().max(rows) + LANES_MAX * dense.inputs;
-                Repacked { unfolded: dense.outputs, transposed: any, result: rows, packed: any }
+                let rows = padded(examples).saturating_mul(padded(dense.inputs.max(dense.outputs)));
+                let any =
+                    (dense.weight.len() as u64).max(rows).saturating_add((LANES_MAX * dense.inputs) as u64);
+                Repacked { unfolded: dense.outputs as u64, transposed: any, result: rows, packed: any }
             }
             Layer::Conv2d(conv2d) => {
                 let (taps, windows) = (padded(conv2d.taps()), padded(conv2d.windows.count()));
-                let packed = windows * taps.max(padded(conv2d.channels));
+                let packed = windows.saturating_mul(taps.max(padded(conv2d.channels)));
                 // And where the taps are: each takes the place of two values.
-                Repacked { unfolded: conv2d.buffered() + 2 * taps, packed, ..Repacked::default() }
+                Repacked { unfolded: conv2d.buffered() as u64 + 2 * taps, packed, ..Repacked::default() }
             }
             Layer::Sum(sum) => {
                 sum.projection.as_ref().map_or(Repacked::default(), |step| Repacked::by(step, examples))
             }
-            _ => Repacked { unfolded: 3 * step.inputs, ..Repacked::default() },
+            _ => Repacked { unfolded: 3 * step.inputs as u64, ..Repacked::default() },
         }
     }
 
@@ -72,7 +79,8 @@ impl Repacked {
         }
     }
 
-    fn total(self) -> usize {
-        self.unfolded + self.transposed + self.result + self.packed
+    fn total(self) -> u64 {
+        let parts = [self.unfolded, self.transposed, self.result, self.packed];
+        parts.into_iter().fold(0, u64::saturating_add)
     }
 }

@@ -36,7 +36,7 @@ pub fn endless(seed: u64, purpose: &str, first: u64, count: usize, bound: u32) -
         shuffle(&mut order, &mut stream(seed, purpose, &[pass]));
         let wanted = count - drawn.len();
         drawn.extend(order.into_iter().skip(skip).take(wanted));
-        (pass, skip) = (pass + 1, 0);
+        (pass, skip) = (pass.wrapping_add(1), 0);
     }
     drawn
 }

@@ -36,6 +36,27 @@ fn the_summary_for_people_says_where_the_model_is_and_what_to_do_with_it() {
 }
 
 #[test]
+fn binary_cross_entropy_learns_shares_as_they_are_and_refuses_other_numbers() {
+    let folder = Folder::new();
+    let rows = |large: &str| {
+        (0..40).map(|i| format!("{i},{}\n", if i < 20 { "0" } else { large })).collect::<String>()
+    };
+    std::fs::write(folder.path("shares.csv"), rows("1")).unwrap();
+    std::fs::write(folder.path("counts.csv"), rows("2")).unwrap();
+    let network = r#"{ "layers": [{ "kind": "dense", "units": 4 }], "loss": "binary-cross-entropy" }"#;
+    std::fs::write(folder.path("network.json"), network).unwrap();
+    let train = format!("--model network.json --task numbers --minibatch 8 --iterations 12 {ALONE}");
+    folder.run(&format!("train --data shares.csv {train} --out mine")).succeeded();
+    let predicted = folder.run("predict mine --data shares.csv").succeeded();
+    let shares: Vec<f32> =
+        predicted.stdout.lines().filter_map(|line| line.rsplit(',').next()?.parse().ok()).collect();
+    assert_eq!(shares.len(), 40);
+    assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "{shares:?}");
+    assert!(shares[0] < 0.5 && shares[39] > 0.5, "{shares:?}");
+    folder.run(&format!("train --data counts.csv {train}")).failed(2, &["binary cross-entropy", "0 to 1"]);
+}
+
+#[test]
 fn a_run_directory_is_never_written_over() {
     let folder = Folder::new();
     let train = format!("train --data classes.csv {SMALL} {ALONE}");

@@ -36,9 +36,11 @@ impl Run {
 
     /// Whether a round's units and exponents are ones that this run can have.
     pub(crate) fn suits(&self, plan: &RoundPlan) -> bool {
-        let minibatch = u64::from(self.welcome.minibatch);
         let local_fits = |part: &Part| match part.work {
-            Work::Local { steps, .. } => u64::from(steps) * minibatch <= LOCAL_EXAMPLES_MAX.into(),
+            Work::Local { steps, .. } => {
+                let pool = self.set(part.set).examples.div_ceil(part.units.max(1));
+                u64::from(steps) * u64::from(self.welcome.minibatch.min(pool)) <= LOCAL_EXAMPLES_MAX.into()
+            }
             _ => true,
         };
         plan.exponents().iter().all(|exponent| exact::EXPONENTS.contains(exponent))

@@ -17,7 +17,7 @@ use super::output::{results, say};
 use super::terminal::Terminal;
 use super::{Interrupted, misuse, stop};
 use crate::config::{DataSource, Fraction, RunConfig, defaults};
-use crate::data::{self, HeldBack, LoadOptions, Prepared, TargetSchema};
+use crate::data::{self, Dataset, HeldBack, LoadOptions, Prepared, TargetSchema};
 use crate::driver::Checkpoint;
 use crate::progress::{Event, Observer};
 use crate::report::words::{count, counted};
@@ -169,10 +169,26 @@ pub(super) fn prepare(config: &mut RunConfig) -> anyhow::Result<Prepared> {
         Some(path) => Some(data::load_test(path, &train, &options)?),
         None => None,
     };
+    let validation = match config.model.vocabulary() {
+        Some(vocabulary) => validation.map(|set| set.into_integers(vocabulary)).transpose()?,
+        None => validation,
+    };
     let validation_fraction = config.validation_fraction.map_or(0.0, Fraction::get);
     let validation = HeldBack { own: validation, fraction: validation_fraction };
     let test = HeldBack { own: test, fraction: fraction.get() };
-    let prepared = data::prepare_sets(train, validation, test, config.seed)?;
+    let as_they_are = config.model.loss == Some(LossSpec::BinaryCrossEntropy);
+    if as_they_are
+        && ![Some(&train), validation.own.as_ref(), test.own.as_ref()]
+            .into_iter()
+            .flatten()
+            .all(Dataset::has_shares)
+    {
+        return Err(misuse(
+            "model: binary cross-entropy needs numbers from 0 to 1 as answers; leave the loss out, or say --task \
+             numbers if the label is 0 or 1",
+        ));
+    }
+    let prepared = data::prepare_sets(train, validation, test, config.seed, as_they_are)?;
     let fingerprint = blake3::Hash::from_bytes(prepared.fingerprint).to_hex().to_string();
     if config.data_fingerprint.as_ref().is_some_and(|started_with| *started_with != fingerprint) {
         bail!(
@@ -193,12 +209,6 @@ pub(super) fn prepare(config: &mut RunConfig) -> anyhow::Result<Prepared> {
 /// The network that a configuration describes, made for the data; settles what only the two of them can
 /// tell.
 pub(super) fn network(config: &mut RunConfig, data: &Prepared) -> anyhow::Result<Network> {
-    if config.model.loss == Some(LossSpec::BinaryCrossEntropy) && data.target_scaling.is_some() {
-        return Err(misuse(
-            "model: binary cross-entropy needs answers from 0 to 1, and numbers are standardised for training; \
-             leave the loss out, or make the label a class with --task classes",
-        ));
-    }
     let network = Network::new(&config.model, data.schema.features, data.task())
         .and_then(|network| network.check_minibatch(config.minibatch as usize).map(|()| network))
         .map_err(|error| misuse(format!("model: {error}")))?;

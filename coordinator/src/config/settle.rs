@@ -2,6 +2,7 @@
 //! for everybody who has the same data and flags, however fast their machines are.
 
 use model::Network;
+use protocol::limits::LOCAL_EXAMPLES_MAX;
 
 use super::error::ConfigError;
 use super::values::{Decay, Fraction, Optimizer, Rate};
@@ -43,7 +44,17 @@ impl RunConfig {
                 return Err(ConfigError::Setting { setting: "replicas", problem });
             }
             let work = OPERATIONS_PER_PARAMETER * network.trainable() as f64;
-            self.local_steps.get_or_insert_with(|| local_steps(examples, self.minibatch, replicas, work));
+            let steps = *self
+                .local_steps
+                .get_or_insert_with(|| local_steps(examples, self.minibatch, replicas, work));
+            let step = self.minibatch.min(examples.div_ceil(replicas));
+            if u64::from(steps) * u64::from(step) > LOCAL_EXAMPLES_MAX.into() {
+                let problem = format!(
+                    "{steps} steps of {step} examples are more than the {LOCAL_EXAMPLES_MAX} examples that a \
+                     replica may go through in a round; give fewer steps, smaller minibatches or more replicas"
+                );
+                return Err(ConfigError::Setting { setting: "local-steps", problem });
+            }
         }
         if optimizer.is_local() || optimizer.is_stochastic() {
             self.learning_rate.get_or_insert(Rate::Auto);

@@ -40,6 +40,14 @@ impl Dataset {
         Ok(Self { kind: DatasetKind::Integers, ..self })
     }
 
+    /// Whether all targets are numbers from 0 to 1.
+    pub fn has_shares(&self) -> bool {
+        match &self.targets {
+            TargetColumn::Numbers { values, .. } => values.iter().all(|value| (0.0..=1.0).contains(value)),
+            TargetColumn::Classes { .. } => false,
+        }
+    }
+
     /// What another file must have to be used with a model trained on this one.
     pub fn schema(&self) -> Schema {
         Schema {

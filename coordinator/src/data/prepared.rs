@@ -65,11 +65,11 @@ pub fn prepare(
     test_fraction: f64,
     seed: u64,
 ) -> Result<Prepared, DataError> {
-    prepare_sets(train, HeldBack::default(), HeldBack { own: test, fraction: test_fraction }, seed)
+    prepare_sets(train, HeldBack::default(), HeldBack { own: test, fraction: test_fraction }, seed, false)
 }
 
 /// Splits, shuffles and scales. The test part is drawn first, the validation part from what then remains; so neither
-/// is another one because of the other. `seed` alone decides who is drawn and in which order the training part is.
+/// is another one because of the other. Targets that are numbers are standardised unless they are wanted as they are. `seed` alone decides who is drawn and in which order the training part is.
 ///
 /// # Errors
 /// [`DataError::Split`] for a fraction that is not at least 0 and below 1, that leaves a part without examples, or
@@ -79,6 +79,7 @@ pub fn prepare_sets(
     validation: HeldBack,
     test: HeldBack,
     seed: u64,
+    targets_as_they_are: bool,
 ) -> Result<Prepared, DataError> {
     let schema = train.schema();
     let all = (0..train.len()).collect();
@@ -96,6 +97,7 @@ pub fn prepare_sets(
     };
     let target_scaling = match &train_targets {
         TargetColumn::Classes { .. } => None,
+        TargetColumn::Numbers { names, .. } if targets_as_they_are => Some(TargetScaling::none(names.len())),
         TargetColumn::Numbers { values, names } => Some(TargetScaling::of(values, names.len())),
     };
     // One type for all parts, so that a volunteer meets one only.

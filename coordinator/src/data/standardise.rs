@@ -28,6 +28,11 @@ impl TargetScaling {
         }
     }
 
+    /// Leaves targets as they are.
+    pub(super) fn none(columns: usize) -> Self {
+        Self { mean: vec![0.0; columns], deviation: vec![1.0; columns] }
+    }
+
     /// Turns targets (row-major, in the user's units) into what the network is trained on.
     pub fn standardise(&self, targets: &mut [f32]) {
         for row in targets.chunks_exact_mut(self.mean.len()) {

@@ -425,7 +425,7 @@ fn the_split_is_stratified_complete_and_decided_by_the_seed() {
 fn the_validation_part_comes_from_what_the_test_part_leaves() {
     let held_back = |fraction| HeldBack { own: None, fraction };
     let without = prepare(uneven(), None, 0.25, 7).unwrap();
-    let prepared = prepare_sets(uneven(), held_back(0.2), held_back(0.25), 7).unwrap();
+    let prepared = prepare_sets(uneven(), held_back(0.2), held_back(0.25), 7, false).unwrap();
     assert_eq!(prepared.test, without.test, "the test part is the same with and without");
     assert_ne!(prepared.fingerprint, without.fingerprint);
     let validation = prepared.validation.as_ref().unwrap();
@@ -438,10 +438,10 @@ fn the_validation_part_comes_from_what_the_test_part_leaves() {
     assert_eq!(all, (0..61).collect::<Vec<u8>>());
 
     let own = HeldBack { own: Some(uneven()), fraction: 0.0 };
-    let prepared = prepare_sets(uneven(), own.clone(), HeldBack::default(), 7).unwrap();
+    let prepared = prepare_sets(uneven(), own.clone(), HeldBack::default(), 7, false).unwrap();
     assert_eq!((prepared.train.len(), prepared.validation.unwrap().len()), (61, 61));
     for wrong in [HeldBack { fraction: 0.1, ..own }, held_back(1.0), held_back(0.001)] {
-        let refused = prepare_sets(uneven(), wrong, HeldBack::default(), 7).unwrap_err().to_string();
+        let refused = prepare_sets(uneven(), wrong, HeldBack::default(), 7, false).unwrap_err().to_string();
         assert!(refused.contains("validation fraction"), "{refused}");
     }
 }

@@ -780,6 +780,7 @@ impl Engine {
             cuts: self.settings.cuts(),
             assignment: &mut self.counters.assignment,
             local_helps,
+            left_alone: self.left_alone,
             now_ms,
         };
         let handed = scheduler.hand_out();

@@ -64,6 +64,8 @@ pub(super) struct Scheduler<'a> {
     pub(super) assignment: &'a mut u64,
     /// Whether the coordinator's own worker is to be given work.
     pub(super) local_helps: bool,
+    /// Whether nobody was heard for so long that anybody may do anything.
+    pub(super) left_alone: bool,
     pub(super) now_ms: u64,
 }
 
@@ -158,7 +160,8 @@ impl Scheduler<'_> {
         let (assignment, round) = (*self.assignment, self.round.plan.round);
         let cost = self.cost(part, &units);
         let shards = self.round.shards(self.cuts, part, &units);
-        self.volunteers.asked(session, assignment, cost, &shards, self.now_ms);
+        let count = units.iter().map(|range| range.end - range.start).sum();
+        self.volunteers.asked(session, assignment, (count, cost), &shards, self.now_ms);
         Assignment { assignment, round, units }
     }
 
@@ -173,13 +176,14 @@ impl Scheduler<'_> {
         let volunteer = self.volunteers.get(session)?;
         let parts = self.round.parts();
         let cores = f64::from(volunteer.cores);
-        let speed_of_core = volunteer.speed.map_or(f64::INFINITY, |speed| speed / cores);
+        let core_speed = volunteer.core_speed.unwrap_or(f64::INFINITY);
         // One who would hold the round up with a replica gets none, if others are faster.
         let suits = |index: &usize| {
             let (part, state) = (&self.round.plan.parts[*index], &parts[*index]);
             let too_slow = matches!(part.work, Work::Local { .. })
-                && state.unit_cost > REPLICA_MAX_MS * speed_of_core
-                && speed_of_core < crowd.speed_of_core;
+                && state.unit_cost > REPLICA_MAX_MS * core_speed
+                && core_speed < crowd.core_speed
+                && !self.left_alone;
             !state.free.is_empty() && !too_slow
         };
         let index = (0..parts.len()).find(suits)?;
@@ -220,8 +224,9 @@ struct Crowd {
     count: usize,
     measured: usize,
     speed: f64,
-    /// The fastest core's.
-    speed_of_core: f64,
+    /// The fastest core's, of those who have room for work: one who is asleep with all it may have must not keep
+    /// others from it.
+    core_speed: f64,
 }
 
 impl Crowd {
@@ -230,7 +235,9 @@ impl Crowd {
         self.measured += usize::from(volunteer.speed.is_some());
         let speed = volunteer.speed.unwrap_or(0.0);
         self.speed += speed;
-        self.speed_of_core = self.speed_of_core.max(speed / f64::from(volunteer.cores));
+        if volunteer.outstanding() < OUTSTANDING_MAX {
+            self.core_speed = self.core_speed.max(volunteer.core_speed.unwrap_or(0.0));
+        }
     }
 
     /// The share of the work that is one volunteer's. A newcomer counts as of average speed.
@@ -252,4 +259,26 @@ fn ranges(units: BTreeSet<u32>) -> Vec<Range<u32>> {
         }
     }
     ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One who sleeps over all it may have, however fast it was, must not keep slower ones from long units.
+    #[test]
+    fn the_fastest_core_is_one_that_has_room() {
+        let mut volunteers = Volunteers::default();
+        volunteers.join(7, 4, false, BTreeSet::new());
+        volunteers.asked(7, 1, (4, 1000.0), &[], 0);
+        volunteers.delivered(7, 1, 10);
+        let fastest = |volunteers: &Volunteers| {
+            let mut crowd = Crowd::default();
+            volunteers.iter().for_each(|(_, one)| crowd.add(one));
+            crowd.core_speed
+        };
+        assert_eq!(fastest(&volunteers), 25.0);
+        (2..2 + OUTSTANDING_MAX as u64).for_each(|task| volunteers.asked(7, task, (1, 1.0), &[], 10));
+        assert_eq!(fastest(&volunteers), 0.0);
+    }
 }

@@ -28,6 +28,8 @@ pub(super) struct Volunteer {
     pub(super) rests_until_ms: u64,
     /// Measured speed in cost per millisecond (see [`super::scheduler`]).
     pub(super) speed: Option<f64>,
+    /// The same of one of its cores: a unit is computed by one.
+    pub(super) core_speed: Option<f64>,
     /// Shards that it holds, or will once it has done what it was asked for.
     pub(super) shards: BTreeSet<Shard>,
     /// Shards of assignments that it gave back.
@@ -42,6 +44,7 @@ pub(super) struct Volunteer {
 #[derive(Debug, Clone, Copy)]
 struct Task {
     cost: f64,
+    units: u32,
     issued_ms: u64,
 }
 
@@ -56,6 +59,7 @@ impl Volunteers {
             local,
             rests_until_ms: 0,
             speed: None,
+            core_speed: None,
             shards,
             refused: BTreeSet::new(),
             unanswered: BTreeMap::new(),
@@ -90,10 +94,17 @@ impl Volunteers {
         self.holders.get(&shard).copied().unwrap_or(0)
     }
 
-    /// Notes that a volunteer was asked for something that costs that much and needs these shards.
-    pub(super) fn asked(&mut self, session: u64, assignment: u64, cost: f64, shards: &[Shard], now_ms: u64) {
+    /// Notes that a volunteer was asked for so many units that cost that much together and need these shards.
+    pub(super) fn asked(
+        &mut self,
+        session: u64,
+        assignment: u64,
+        (units, cost): (u32, f64),
+        shards: &[Shard],
+        now_ms: u64,
+    ) {
         let Some(volunteer) = self.members.get_mut(&session) else { return };
-        volunteer.unanswered.insert(assignment, Task { cost, issued_ms: now_ms });
+        volunteer.unanswered.insert(assignment, Task { cost, units, issued_ms: now_ms });
         for shard in shards {
             if volunteer.shards.insert(*shard) {
                 *self.holders.entry(*shard).or_default() += 1;
@@ -111,7 +122,10 @@ impl Volunteers {
         let Some(volunteer) = self.members.get_mut(&session) else { return };
         let Some(task) = volunteer.unanswered.remove(&assignment) else { return };
         let speed = task.cost / volunteer.busy_ms(task, now_ms).max(1) as f64;
-        volunteer.speed = Some(volunteer.speed.map_or(speed, |known| 0.5 * (known + speed)));
+        let core_speed = speed / f64::from(u32::from(volunteer.cores).min(task.units).max(1));
+        let mix = |known: Option<f64>, new: f64| Some(known.map_or(new, |known| 0.5 * (known + new)));
+        volunteer.speed = mix(volunteer.speed, speed);
+        volunteer.core_speed = mix(volunteer.core_speed, core_speed);
         volunteer.answered_ms = now_ms;
     }
 
@@ -195,12 +209,13 @@ mod tests {
     #[test]
     fn speed_is_measured_from_when_the_last_answer_came() {
         let mut volunteers = one();
-        volunteers.asked(7, 1, 1000.0, &[], 100);
-        volunteers.asked(7, 2, 1000.0, &[], 100);
+        volunteers.asked(7, 1, (2, 1000.0), &[], 100);
+        volunteers.asked(7, 2, (2, 1000.0), &[], 100);
         volunteers.delivered(7, 1, 200);
         assert_eq!(speed(&volunteers), Some(10.0));
         volunteers.delivered(7, 2, 250);
         assert_eq!(speed(&volunteers), Some(15.0));
+        assert_eq!(volunteers.get(7).unwrap().core_speed, Some(7.5), "each core did one of two units");
         volunteers.delivered(7, 2, 260);
         assert_eq!(speed(&volunteers), Some(15.0));
     }
@@ -208,12 +223,12 @@ mod tests {
     #[test]
     fn who_never_finishes_is_no_longer_believed_to_be_fast() {
         let mut volunteers = one();
-        volunteers.asked(7, 1, 1000.0, &[], 0);
+        volunteers.asked(7, 1, (2, 1000.0), &[], 0);
         volunteers.delivered(7, 1, 10);
-        volunteers.asked(7, 2, 1000.0, &[], 10);
+        volunteers.asked(7, 2, (2, 1000.0), &[], 10);
         volunteers.forget_tasks(20);
         assert_eq!(speed(&volunteers), Some(100.0), "10 ms are not overdue");
-        volunteers.asked(7, 3, 1000.0, &[], 20);
+        volunteers.asked(7, 3, (2, 1000.0), &[], 20);
         volunteers.forget_tasks(1020);
         assert_eq!(speed(&volunteers), Some(1.0));
         assert_eq!(volunteers.get(7).unwrap().outstanding(), 0);
@@ -223,8 +238,8 @@ mod tests {
     fn holders_are_counted_through_joining_asking_declining_and_leaving() {
         let mut volunteers = one();
         volunteers.join(8, 1, false, BTreeSet::from([SHARD]));
-        volunteers.asked(7, 1, 1.0, &[SHARD], 0);
-        volunteers.asked(7, 2, 1.0, &[SHARD], 0);
+        volunteers.asked(7, 1, (2, 1.0), &[SHARD], 0);
+        volunteers.asked(7, 2, (2, 1.0), &[SHARD], 0);
         assert_eq!(volunteers.holders(SHARD), 2);
         volunteers.declined(7, 1, &[SHARD], 5);
         assert_eq!(volunteers.holders(SHARD), 1);
@@ -237,7 +252,7 @@ mod tests {
     #[test]
     fn who_pauses_keeps_its_shards() {
         let mut volunteers = one();
-        volunteers.asked(7, 1, 1.0, &[SHARD], 0);
+        volunteers.asked(7, 1, (2, 1.0), &[SHARD], 0);
         volunteers.get_mut(7).unwrap().cores = 0;
         volunteers.declined(7, 1, &[SHARD], 5);
         assert_eq!(volunteers.holders(SHARD), 1);

@@ -24,7 +24,7 @@ impl Lists<'_> {
         self.places.len() == self.values.len()
             && self.starts.is_sorted()
             && self.starts.last().is_some_and(|&end| end as usize <= self.places.len())
-            && self.places.iter().fold(0, |largest, &place| place.max(largest)) < columns.max(1) as u32
+            && self.places.iter().all(|&place| (place as usize) < columns)
     }
 }
 

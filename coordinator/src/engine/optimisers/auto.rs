@@ -73,7 +73,7 @@ impl Auto {
                 {
                     *lowest = Some(accepted.loss);
                     *stalled_rounds = 0;
-                } else if averaged.iteration() > 0 {
+                } else if averaged.iteration() > 0 && !averaged.is_searching() {
                     *stalled_rounds += 1;
                 }
                 let why = match averaged.ask() {

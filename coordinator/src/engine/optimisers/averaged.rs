@@ -11,7 +11,7 @@
 //! point and forgets all curvature. If the step was made of curvature, it takes the mean displacement
 //! itself instead; if it was that already, the learning rate is too high: it is halved and the last
 //! good point has another round. A learning rate that was given is on probation for the first
-//! [`PROBATION`] steps: unless each lowers the loss well, the optimiser goes back to the start and
+//! [`PROBATION`] steps: unless each lowers the loss well, the optimiser goes back to where it began and
 //! looks for a lower rate.
 
 use std::sync::Arc;
@@ -112,7 +112,7 @@ struct Base {
     learning_rate: f32,
 }
 
-/// The start point, and what the round there found if it was finite.
+/// The point to search for a lower rate from, and what the round there found if it was finite.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Start {
     weights: Arc<[f32]>,
@@ -198,6 +198,11 @@ impl Averaged {
         };
         check_length(state.weights.len(), displacement.len())?;
         Ok(state.take_in(Found::new(loss, &displacement, state.asked_rate())))
+    }
+
+    /// Whether it looks for a learning rate at present.
+    pub(super) fn is_searching(&self) -> bool {
+        matches!(self.0.phase, Phase::Searching(_))
     }
 
     /// The last accepted point (the start point until one is accepted).
@@ -315,9 +320,10 @@ impl State {
         self.weights = step.point;
         self.iteration += 1;
         self.rejections = 0;
-        if self.iteration >= PROBATION {
-            self.start = None;
-        }
+        // Whatever comes, an accepted point is not left again.
+        let on_probation = self.start.is_some() && self.iteration < PROBATION;
+        self.start =
+            on_probation.then(|| Start { weights: Arc::clone(&self.weights), base: self.base.clone() });
         self.set_out(pair);
         let accepted = Accepted {
             iteration: self.iteration,
@@ -357,7 +363,10 @@ impl State {
             let known = start.base.as_ref().map_or(f64::INFINITY, |base| base.loss);
             self.phase = Phase::Searching(Search::below(self.learning_rate, known));
             (self.weights, self.base) = (start.weights, start.base.or(self.base.take()));
-            format!("{what}: back to the start, to try lower learning rates than {:.3e}", self.learning_rate)
+            format!(
+                "{what}: back to where it began, to try lower learning rates than {:.3e}",
+                self.learning_rate
+            )
         } else if step.is_some_and(|step| step.is_shaped) {
             self.set_out(None);
             format!("{what}: back to the last good weights, without the curvature learnt")
