@@ -86,8 +86,8 @@ pub enum LossSpec {
     /// The mean over target columns of `ln(1 + exp(z)) - z target`, for targets from 0 to 1; predictions are
     /// `1 / (1 + exp(-z))`.
     BinaryCrossEntropy,
-    /// The mean over target columns of half the squared difference, where that is larger than
-    /// [`NetworkSpec::huber_delta`] of `delta (|difference| - delta / 2)`, for numbers.
+    /// The mean over target columns, for numbers, of half the squared difference up to a difference of
+    /// [`NetworkSpec::huber_delta`], and of `delta (|difference| - delta / 2)` beyond.
     Huber,
 }
 

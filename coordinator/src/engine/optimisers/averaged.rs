@@ -11,7 +11,7 @@
 //! point and forgets all curvature. If the step was made of curvature, it takes the mean displacement
 //! itself instead; if it was that already, the learning rate is too high: it is halved and the last
 //! good point has another round. A learning rate that was given is on probation for the first
-//! [`PROBATION`] steps: unless each lowers the loss well, the optimiser goes back to where it began and
+//! [`PROBATION`] steps: unless each lowers the loss well, the optimiser goes back to the start and
 //! looks for a lower rate.
 
 use std::sync::Arc;
@@ -80,7 +80,9 @@ pub struct Averaged(State);
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct State {
     settings: AveragedSettings,
-    /// The accepted point.
+    /// The last accepted point.
+    accepted: Arc<[f32]>,
+    /// Where it sets out from: the same, or the start point while lower learning rates are looked for.
     weights: Arc<[f32]>,
     /// What the last good round found there; `None` until one was.
     base: Option<Base>,
@@ -112,7 +114,7 @@ struct Base {
     learning_rate: f32,
 }
 
-/// The point to search for a lower rate from, and what the round there found if it was finite.
+/// The start point, and what the round there found if it was finite.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Start {
     weights: Arc<[f32]>,
@@ -157,6 +159,7 @@ impl Averaged {
             .then(|| Start { weights: Arc::clone(&weights), base: None });
         Self(State {
             settings,
+            accepted: Arc::clone(&weights),
             weights,
             base: None,
             iteration: 0,
@@ -206,8 +209,9 @@ impl Averaged {
     }
 
     /// The last accepted point (the start point until one is accepted).
+    #[expect(clippy::misnamed_getters, reason = "the point it sets out from may be another one")]
     pub fn weights(&self) -> &Arc<[f32]> {
-        &self.0.weights
+        &self.0.accepted
     }
 
     /// Loss of the last good round that set out from [`Averaged::weights`], which falls in the
@@ -320,10 +324,10 @@ impl State {
         self.weights = step.point;
         self.iteration += 1;
         self.rejections = 0;
-        // Whatever comes, an accepted point is not left again.
-        let on_probation = self.start.is_some() && self.iteration < PROBATION;
-        self.start =
-            on_probation.then(|| Start { weights: Arc::clone(&self.weights), base: self.base.clone() });
+        self.accepted = Arc::clone(&self.weights);
+        if self.iteration >= PROBATION {
+            self.start = None;
+        }
         self.set_out(pair);
         let accepted = Accepted {
             iteration: self.iteration,
@@ -363,10 +367,7 @@ impl State {
             let known = start.base.as_ref().map_or(f64::INFINITY, |base| base.loss);
             self.phase = Phase::Searching(Search::below(self.learning_rate, known));
             (self.weights, self.base) = (start.weights, start.base.or(self.base.take()));
-            format!(
-                "{what}: back to where it began, to try lower learning rates than {:.3e}",
-                self.learning_rate
-            )
+            format!("{what}: back to the start, to try lower learning rates than {:.3e}", self.learning_rate)
         } else if step.is_some_and(|step| step.is_shaped) {
             self.set_out(None);
             format!("{what}: back to the last good weights, without the curvature learnt")
@@ -455,6 +456,7 @@ impl TryFrom<State> for Averaged {
     /// Refuses a state whose vectors do not fit together.
     fn try_from(state: State) -> Result<Self, Self::Error> {
         let length = state.weights.len();
+        let accepted_fits = state.accepted.len() == length;
         let base_fits = state.base.as_ref().is_none_or(|base| base.gradient.len() == length);
         let phase_fits = match &state.phase {
             Phase::There(step) => state.base.is_some() && step.point.len() == length,
@@ -465,7 +467,13 @@ impl TryFrom<State> for Averaged {
                 && start.base.as_ref().is_none_or(|base| base.gradient.len() == length)
         });
         let velocity_fits = state.velocity.is_empty() || state.velocity.len() == length;
-        if base_fits && start_fits && phase_fits && velocity_fits && state.memory.is_sound(length) {
+        if accepted_fits
+            && base_fits
+            && start_fits
+            && phase_fits
+            && velocity_fits
+            && state.memory.is_sound(length)
+        {
             Ok(Self(state))
         } else {
             Err("the optimiser's vectors differ in length")
