@@ -21,7 +21,9 @@ const SUMS: u64 = 8;
 /// - the hub has the round's frame (4 P) and the next as it arrives (4 P), the merged sums of the assignment under way
 ///   (8 P) and those being added to them (8 P), and shards up to its limit. A result is packed as it is sent.
 ///
-/// None of it grows with the units, nor with the data beyond the limits of the shards.
+/// None of it grows with the units, nor with the data beyond the limits of the shards; except that a replica of local
+/// steps needs all shards of its part of the examples at once, even beyond their limit, and 16 bytes for each example that
+/// its steps go through, neither of which is counted here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
     /// Of the hub.
