@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use protocol::message::LocalBounds;
 use protocol::plan::SetPlan;
 
 use crate::config::{Decay, Fraction, Optimizer, Rate, RunConfig, defaults};
@@ -40,6 +41,14 @@ pub fn optimiser(config: &RunConfig, start: Arc<[f32]>, training: &SetPlan) -> O
             stochastic(config, start, training, rule, 1e-3)
         }
     }
+}
+
+/// How large rounds of local steps get, if the run has any.
+pub fn local_bounds(config: &RunConfig) -> Option<LocalBounds> {
+    config.optimizer.is_local().then(|| {
+        let AveragedSettings { replicas, steps, .. } = local_steps(config, Outer::Momentum { momentum: 0.0 });
+        LocalBounds { replicas, steps }
+    })
 }
 
 fn local_steps(config: &RunConfig, outer: Outer) -> AveragedSettings {

@@ -97,6 +97,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         preprocessing: data.preprocessing.clone(),
         seed: config.seed,
         minibatch: config.minibatch,
+        local: method::local_bounds(&config),
         training,
         validation,
         test,

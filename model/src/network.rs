@@ -133,23 +133,6 @@ impl Network {
         &self.layers
     }
 
-    /// About how many bytes a call of [`Network::gradient`] needs for itself with minibatches of this size: activations,
-    /// their derivatives, and windows that a convolution unfolds. Vectors that are given to it come on top, and room to
-    /// pack parts of a product in, which is less than a megabyte.
-    pub fn working_bytes(&self, minibatch: usize) -> u64 {
-        let examples = self.training_batch(minibatch) as u64;
-        let activations = self.features() + self.steps.iter().map(|step| step.outputs).sum::<usize>();
-        let deltas = 2 * self.steps.iter().map(|step| step.outputs).max().unwrap_or(0);
-        let shortcut = self.steps.iter().filter_map(|step| step.layer.shortcut_from());
-        let shortcuts = MAX_DEPTH * shortcut.map(|from| self.inputs_of(from)).max().unwrap_or(0);
-        let unfolded = self.steps.iter().map(|step| match &step.layer {
-            Layer::Conv2d(conv2d) => conv2d.taps() * conv2d.windows.count(),
-            _ => 0,
-        });
-        let each = (activations + deltas + shortcuts) as u64;
-        size_of::<f32>() as u64 * (examples * each + unfolded.max().unwrap_or(0) as u64)
-    }
-
     /// The number of classes or of target columns.
     pub fn outputs(&self) -> usize {
         self.task.outputs() as usize
@@ -461,6 +444,11 @@ impl Network {
             features.preprocessing.apply(&features.rows, first, inputs);
         }
         self.forward_layers(kernel, scratch, weights, mode, count);
+    }
+
+    /// Whether leaving the zeros of the inputs out is of use: knowing where they are makes a difference.
+    pub fn skips_zeros(&self) -> bool {
+        self.first_dense().is_some()
     }
 
     /// The first layer, if it is one that can leave zeros out and nothing else sees the inputs.

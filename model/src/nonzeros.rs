@@ -16,6 +16,9 @@ pub struct NonZeros {
     places: Vec<u16>,
 }
 
+/// The most features that are numbered.
+const FEATURES_MAX: u64 = 1 << 16;
+
 /// The part of [`NonZeros`] that belongs to some consecutive rows.
 #[derive(Clone, Copy, Debug)]
 pub struct NonZeroRows<'a> {
@@ -36,11 +39,13 @@ impl NonZeros {
             Rows::F32(rows) => rows.dim(),
         };
         assert_eq!(features, preprocessing.len(), "preprocessing of another width");
-        if features > usize::from(u16::MAX) + 1 || u32::try_from(examples * features).is_err() {
+        if features as u64 > FEATURES_MAX || u32::try_from(examples * features).is_err() {
             return None;
         }
         let mut inputs = vec![0.0; features];
-        let (mut starts, mut places) = (Vec::with_capacity(examples + 1), Vec::new());
+        let mut starts = Vec::with_capacity(examples + 1);
+        // As large as it gets, because a vector that grows is there twice for a while.
+        let mut places = Vec::with_capacity(examples * features / 2 + features);
         starts.push(0);
         for row in 0..examples {
             preprocessing.apply(rows, row, &mut inputs);
@@ -60,6 +65,16 @@ impl NonZeros {
     /// If there are not so many rows.
     pub fn rows(&self, range: Range<usize>) -> NonZeroRows<'_> {
         NonZeroRows { starts: &self.starts[range.start..=range.end], places: &self.places }
+    }
+
+    /// The most bytes that the lists of so many examples take, also while they are made.
+    pub fn bytes_max(examples: u64, features: u64) -> u64 {
+        if features > FEATURES_MAX {
+            return 0;
+        }
+        // Two bytes for half of the inputs and those of one example more, four for each example.
+        let places = examples.saturating_mul(features).saturating_add(2 * features);
+        places.saturating_add(examples.saturating_add(1).saturating_mul(4))
     }
 
     /// Bytes this takes in memory.

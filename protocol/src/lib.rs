@@ -19,7 +19,7 @@ pub mod shard;
 use thiserror::Error;
 
 /// Raised whenever a message, the packing, the shard format or the meaning of a unit changes.
-pub const PROTOCOL_VERSION: u16 = 5;
+pub const PROTOCOL_VERSION: u16 = 6;
 
 /// Why bytes were not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -4,8 +4,8 @@ use model::{Arithmetic, Preprocessing, Task};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    CORES_MAX, FEATURES_MAX, PARAMETERS_MAX, READY_SHARDS_MAX, SPECIFICATION_BYTES_MAX, STEPS_MAX,
-    TEXT_BYTES_MAX,
+    CORES_MAX, FEATURES_MAX, LOCAL_EXAMPLES_MAX, PARAMETERS_MAX, READY_SHARDS_MAX, SPECIFICATION_BYTES_MAX,
+    STEPS_MAX, TEXT_BYTES_MAX, UNITS_MAX,
 };
 use crate::plan::{Assignment, Set, SetPlan};
 use crate::{DecodeError, within};
@@ -109,12 +109,23 @@ pub struct Welcome {
     pub seed: u64,
     /// Examples of one gradient step.
     pub minibatch: u32,
+    /// How large rounds of [`Work::Local`](crate::plan::Work::Local) get; none where the run has no such rounds.
+    pub local: Option<LocalBounds>,
     /// The training set's cut.
     pub training: SetPlan,
     /// The validation set's cut; may be empty.
     pub validation: SetPlan,
     /// The test set's cut; may be empty.
     pub test: SetPlan,
+}
+
+/// How large a run's rounds of local steps get, so that volunteers know beforehand what memory they take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalBounds {
+    /// Replicas of a round, at least: the fewer, the more examples each has for itself.
+    pub replicas: u32,
+    /// Steps of each, at most.
+    pub steps: u32,
 }
 
 impl Welcome {
@@ -204,6 +215,13 @@ impl FromCoordinator {
                 }
                 if welcome.minibatch == 0 {
                     return Err(DecodeError::Malformed);
+                }
+                if let Some(local) = welcome.local {
+                    within("the number of replicas", local.replicas.into(), UNITS_MAX.into())?;
+                    within("the number of local steps", local.steps.into(), LOCAL_EXAMPLES_MAX.into())?;
+                    if local.replicas == 0 {
+                        return Err(DecodeError::Malformed);
+                    }
                 }
                 welcome.training.check()?;
                 welcome.validation.check()?;

@@ -71,6 +71,7 @@ impl TestServer {
                 preprocessing: Preprocessing::identity(4),
                 seed: 1,
                 minibatch: 10,
+                local: None,
                 training: training.clone(),
                 validation,
                 test,

@@ -11,7 +11,8 @@ use coordinator::engine::optimisers::{
 use coordinator::engine::{Counters, Course, KnownScales, Snapshot, Statistics};
 use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Preprocessing, Rows, Targets, Task};
 use ndarray::{Array2, s};
-use protocol::message::Welcome;
+use protocol::limits::LOCAL_EXAMPLES_MAX;
+use protocol::message::{LocalBounds, Welcome};
 use protocol::plan::{Set, SetPlan, SetPlans, ShardRef};
 use protocol::shard;
 
@@ -290,6 +291,7 @@ impl Problem {
             preprocessing: self.preprocessing.clone(),
             seed: SEED,
             minibatch: self.minibatch,
+            local: Some(LocalBounds { replicas: 1, steps: LOCAL_EXAMPLES_MAX }),
             training: self.sets.training.clone(),
             validation: self.sets.validation.clone(),
             test: self.sets.test.clone(),

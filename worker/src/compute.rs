@@ -52,8 +52,7 @@ impl Compute {
             ToCompute::Shard { set, shard, content } => {
                 let run = self.run.as_ref()?;
                 // One that does not decode is missing when a job asks for it.
-                let (network, preprocessing) = (&run.network, &run.welcome.preprocessing);
-                let decoded = content.decode(network.features(), network.task(), preprocessing).ok()?;
+                let decoded = content.decode(&run.network, &run.welcome.preprocessing).ok()?;
                 self.shards.insert((set, shard), decoded);
             }
             ToCompute::DropShard { set, shard } => {

@@ -26,7 +26,7 @@ mod shared_shard;
 pub mod unit;
 
 pub use compute::Compute;
-pub use footprint::{BASE_BYTES, Footprint};
+pub use footprint::{BASE_BYTES, DataFootprint, Footprint};
 pub use hub::status::{HubStatus, Phase};
 pub use hub::{
     ASSIGNMENTS_MAX, COMPUTE_SHARD_BYTES, FETCH_ATTEMPTS_MAX, FETCHES_MAX, GREETING_MS_MAX, Hub, HubInput,

@@ -2,10 +2,10 @@
 
 use model::{Network, NetworkSpec, SpecError, exact};
 use protocol::limits::LOCAL_EXAMPLES_MAX;
-use protocol::message::Welcome;
+use protocol::message::{LocalBounds, Welcome};
 use protocol::plan::{Part, RoundPlan, Set, SetPlan, UnitLayout, Work};
 
-use crate::footprint::Footprint;
+use crate::footprint::{Footprint, decoded_bytes};
 use crate::hub::Settings;
 
 /// A run as far as a volunteer must know it.
@@ -19,6 +19,7 @@ impl Run {
     pub(crate) fn new(welcome: Welcome) -> Result<Run, SpecError> {
         let spec = NetworkSpec::from_json(&welcome.network)?;
         let network = Network::new(&spec, welcome.features as usize, welcome.task)?;
+        network.check_minibatch(welcome.minibatch as usize)?;
         Ok(Run { welcome, network })
     }
 
@@ -28,10 +29,12 @@ impl Run {
 
     /// What it takes to help with it.
     pub(crate) fn footprint(&self, settings: &Settings) -> Footprint {
-        let Welcome { training, validation, test, minibatch, .. } = &self.welcome;
-        let shards = [training, validation, test].into_iter().flat_map(|plan| &plan.shards);
-        let data_bytes = shards.map(|shard| u64::from(shard.bytes)).sum();
-        Footprint::new(&self.network, *minibatch as usize, data_bytes, settings)
+        Footprint::of_run(&self.network, &self.welcome, settings)
+    }
+
+    /// Bytes of a shard as a compute worker keeps it, at most.
+    pub(crate) fn decoded_bytes(&self, set: Set, shard: u32) -> u64 {
+        decoded_bytes(&self.network, self.set(set), shard)
     }
 
     /// Whether a round's units and exponents are ones that this run can have.
@@ -39,7 +42,11 @@ impl Run {
         let local_fits = |part: &Part| match part.work {
             Work::Local { steps, .. } => {
                 let pool = self.set(part.set).examples.div_ceil(part.units.max(1));
-                u64::from(steps) * u64::from(self.welcome.minibatch.min(pool)) <= LOCAL_EXAMPLES_MAX.into()
+                let examples = u64::from(steps) * u64::from(self.welcome.minibatch.min(pool));
+                let announced = |local: LocalBounds| part.units >= local.replicas && steps <= local.steps;
+                part.set == Set::Training
+                    && self.welcome.local.is_some_and(announced)
+                    && examples <= LOCAL_EXAMPLES_MAX.into()
             }
             _ => true,
         };

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use model::{Preprocessing, Task};
+use model::{Network, Preprocessing};
 use protocol::DecodeError;
 use protocol::shard::Shard;
 
@@ -27,16 +27,17 @@ impl SharedShard {
         &self.bytes
     }
 
-    /// The decoded shard, which knows its zeros. Its one owner gives the bytes up, sharers decode once for all.
+    /// The decoded shard, which knows its zeros if the network can leave them out. Its one owner gives the bytes up, sharers decode once for all.
     pub(crate) fn decode(
         self: Arc<Self>,
-        features: usize,
-        task: Task,
+        network: &Network,
         preprocessing: &Preprocessing,
     ) -> Result<Arc<Shard>, DecodeError> {
         let decode = |bytes: &[u8]| {
-            let mut shard = Shard::decode(bytes, features, task)?;
-            shard.find_zeros(preprocessing);
+            let mut shard = Shard::decode(bytes, network.features(), network.task())?;
+            if network.skips_zeros() {
+                shard.find_zeros(preprocessing);
+            }
             Ok(Arc::new(shard))
         };
         match Arc::try_unwrap(self) {

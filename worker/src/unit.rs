@@ -129,7 +129,6 @@ pub struct Buffers {
     /// A unit's gradient, or where its steps lead and then their displacement, or a trial point.
     vector: Vec<f32>,
     losses: Vec<f32>,
-    integers: Vec<i64>,
 }
 
 impl UnitSums {
@@ -332,6 +331,9 @@ fn losses_at(unit: &Unit<'_>, buffers: &mut Buffers, step: f32) {
     unit.network.training_losses(unit.arithmetic, scratch, vector, &pass, examples, losses);
 }
 
+/// Losses that are turned into integers before they are summed.
+const LOSSES_AT_ONCE: usize = 256;
+
 /// The sum of the losses in the buffers as an integer below [`exact::UNIT_LIMIT`], or why not.
 fn loss_sum(unit: &Unit<'_>, buffers: &mut Buffers) -> Result<i64, Fit> {
     let exponent = unit.plan.loss_exponent_of(unit.work);
@@ -339,10 +341,13 @@ fn loss_sum(unit: &Unit<'_>, buffers: &mut Buffers) -> Result<i64, Fit> {
         Fit::Fits => {}
         unfit => return Err(unfit),
     }
-    buffers.integers.clear();
-    buffers.integers.resize(buffers.losses.len(), 0);
-    exact::add(&mut buffers.integers, &buffers.losses, exponent);
-    let sum: i128 = buffers.integers.iter().map(|loss| i128::from(*loss)).sum();
+    let mut sum = 0i128;
+    for losses in buffers.losses.chunks(LOSSES_AT_ONCE) {
+        let mut integers = [0; LOSSES_AT_ONCE];
+        let integers = &mut integers[..losses.len()];
+        exact::add(integers, losses, exponent);
+        sum += integers.iter().map(|loss| i128::from(*loss)).sum::<i128>();
+    }
     match i64::try_from(sum) {
         Ok(sum) if sum.abs() < exact::UNIT_LIMIT => Ok(sum),
         _ => Err(Fit::Overflow),

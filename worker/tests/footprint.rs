@@ -1,12 +1,13 @@
 //! What is said of a volunteer's memory, compared with what hub and compute worker allocate.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use dhat::{Alloc, HeapStats, Profiler};
 use model::{Arithmetic, Network, NetworkSpec, Preprocessing, Rows, Targets, Task};
 use ndarray::Array2;
 use protocol::frame::encode_round;
-use protocol::message::{FromCoordinator, Welcome};
+use protocol::message::{FromCoordinator, LocalBounds, Welcome};
 use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, ShardRef, Work};
 use protocol::shard;
 use worker::unit::UnitSums;
@@ -18,28 +19,31 @@ use worker::{
 static ALLOCATOR: Alloc = Alloc;
 
 const FEATURES: usize = 200;
-const UNITS: u32 = 4;
-const EXAMPLES_PER_UNIT: u32 = 300;
+const MINIBATCH: u32 = 10;
+const REPLICAS: u32 = 2;
 
+/// A run, and what it is made from.
 struct World {
     network: Network,
-    welcome: Vec<u8>,
+    settings: Settings,
+    welcome: Welcome,
     rounds: Vec<(RoundPlan, Vec<f32>)>,
-    shard: Vec<u8>,
+    shards: Vec<Vec<u8>>,
     footprint: Footprint,
 }
 
 /// One test, because the allocator counts for the whole process.
 #[test]
 fn neither_hub_nor_compute_worker_takes_more_than_is_said() {
-    let world = World::new();
-    let stated = |bytes: u64| bytes - BASE_BYTES;
-    for (who, stated, measured) in [
-        ("a compute worker", stated(world.footprint.core_bytes), peak(|| world.compute())),
-        ("the hub", stated(world.footprint.hub_bytes), peak(|| world.serve())),
-    ] {
-        assert!(measured <= stated, "{who} took {measured} bytes of at most {stated}");
-        assert!(2 * measured >= stated, "{who} took {measured} bytes, far from {stated}");
+    for (what, world) in [("parameters", World::of_parameters()), ("data", World::of_data())] {
+        let stated = |bytes: u64| bytes - BASE_BYTES;
+        for (who, stated, measured) in [
+            ("a compute worker", stated(world.footprint.core_bytes), peak(|| world.compute())),
+            ("the hub", stated(world.footprint.hub_bytes), peak(|| world.serve())),
+        ] {
+            assert!(measured <= stated, "{what}: {who} took {measured} bytes of at most {stated}");
+            assert!(2 * measured >= stated, "{what}: {who} took {measured} bytes, far from {stated}");
+        }
     }
 }
 
@@ -51,26 +55,45 @@ fn peak(run: impl FnOnce()) -> u64 {
 }
 
 impl World {
-    /// A network with far more parameters than activations.
-    fn new() -> World {
-        let spec = NetworkSpec::from_shorthand("mlp:3000").unwrap();
+    /// Far more parameters than activations, and little data.
+    fn of_parameters() -> World {
+        let cut = SetPlan { examples: 1200, examples_per_unit: 300, units_per_shard: 4, shards: Vec::new() };
+        World::new("mlp:3000", cut, 2, settings())
+    }
+
+    /// Little else than data: pools of many shards, beyond what is kept of them otherwise, and many steps.
+    fn of_data() -> World {
+        let cut =
+            SetPlan { examples: 40_000, examples_per_unit: 100, units_per_shard: 25, shards: Vec::new() };
+        let settings = Settings { shard_cache_bytes: 1 << 20, compute_shard_bytes: 1 << 20, ..settings() };
+        World::new("mlp:4", cut, 10_000, settings)
+    }
+
+    fn new(model: &str, mut training: SetPlan, steps: u32, settings: Settings) -> World {
+        let spec = NetworkSpec::from_shorthand(model).unwrap();
         let task = Task::Classes(10);
         let network = Network::new(&spec, FEATURES, task).unwrap();
-        let examples = UNITS * EXAMPLES_PER_UNIT;
-        let rows = Array2::from_shape_fn((examples as usize, FEATURES), |(i, j)| (i * 31 + j * 57) as u8);
-        let classes: Vec<u16> = (0..examples as u16).map(|i| i % 10).collect();
-        let shard = shard::encode(&Rows::U8(rows.view()), &Targets::Classes(&classes));
-        let hash = *blake3::hash(&shard).as_bytes();
-        let shards = vec![ShardRef { hash, bytes: shard.len() as u32 }];
-        let training =
-            SetPlan { examples, examples_per_unit: EXAMPLES_PER_UNIT, units_per_shard: UNITS, shards };
+        let mut shards = Vec::new();
+        for index in 0..training.units().div_ceil(training.units_per_shard) {
+            let examples = training.examples_in_shard(index).len();
+            // Half of it is zeros, so that the lists of what is not are as long as they get.
+            let rows = Array2::from_shape_fn((examples, FEATURES), |(i, j)| {
+                ((i + j) % 2 * (1 + (i * 31 + j * 57 + index as usize) % 255)) as u8
+            });
+            let classes: Vec<u16> = (0..examples).map(|i| (i % 10) as u16).collect();
+            shards.push(shard::encode(&Rows::U8(rows.view()), &Targets::Classes(&classes)));
+        }
+        let reference =
+            |shard: &Vec<u8>| ShardRef { hash: *blake3::hash(shard).as_bytes(), bytes: shard.len() as u32 };
+        training.shards = shards.iter().map(reference).collect();
         let test = SetPlan { examples: 0, shards: Vec::new(), ..training.clone() };
         let welcome = Welcome {
             run: 1,
             session: 1,
             arithmetic: Arithmetic::Portable,
             seed: 1,
-            minibatch: 10,
+            minibatch: MINIBATCH,
+            local: Some(LocalBounds { replicas: REPLICAS, steps }),
             network: spec.to_json(),
             features: FEATURES as u32,
             task,
@@ -79,65 +102,94 @@ impl World {
             validation: test.clone(),
             test,
         };
+        let all = welcome.training.units();
         let works = [
-            Work::Gradient,
-            Work::Losses { steps: vec![0.5, 0.25] },
-            Work::Local { steps: 2, learning_rate: 0.1, draw: 1 },
+            (Work::Gradient, all),
+            (Work::Losses { steps: vec![0.5, 0.25] }, all),
+            (Work::Local { steps, learning_rate: 0.1, draw: 1 }, REPLICAS),
         ];
-        let rounds = works.into_iter().zip(1..).map(|(work, round)| {
-            let parts = vec![Part::in_turn(work, Set::Training, UNITS)];
+        let rounds = works.into_iter().zip(1..).map(|((work, units), round)| {
             let plan = RoundPlan {
                 round,
                 version: round,
                 vector_exponent: 24,
                 statistics_exponent: 24,
-                loss_exponent: 24,
+                loss_exponent: 20,
                 evaluation_exponent: 24,
                 mask_epoch: 0,
-                parts,
+                parts: vec![Part::in_turn(work, Set::Training, units)],
             };
             let vectors = (0..plan.vectors() as u64).flat_map(|i| network.initialise(i)).collect();
             (plan, vectors)
         });
         let rounds = rounds.collect();
-        let footprint = Footprint::new(&network, 10, shard.len() as u64, &settings());
-        let welcome = FromCoordinator::Welcome(Box::new(welcome)).encode();
-        World { network, welcome, rounds, shard, footprint }
+        let footprint = Footprint::of_run(&network, &welcome, &settings);
+        World { network, settings, welcome, rounds, shards, footprint }
     }
 
-    /// A compute worker's part in the rounds, as it is in a Web Worker of its own.
+    fn welcome_frame(&self) -> Vec<u8> {
+        FromCoordinator::Welcome(Box::new(self.welcome.clone())).encode()
+    }
+
+    /// A round's units that need the same shards, and which these are.
+    fn jobs(&self, plan: &RoundPlan) -> Vec<(Range<u32>, Range<u32>)> {
+        let layout = plan.parts[0].lay_out(&self.welcome.training, self.welcome.seed);
+        let shards = |unit| layout.shards_of(&self.welcome.training, unit);
+        let mut jobs: Vec<(Range<u32>, Range<u32>)> = Vec::new();
+        for unit in 0..plan.units() {
+            match jobs.last_mut() {
+                Some((units, needed)) if *needed == shards(unit) => units.end += 1,
+                _ => jobs.push((unit..unit + 1, shards(unit))),
+            }
+        }
+        jobs
+    }
+
+    /// A compute worker's part in the rounds, as it is in a Web Worker of its own, with no more shards than it needs.
     fn compute(&self) {
         let mut compute = Compute::new();
-        compute.handle(ToCompute::Setup(self.welcome.clone().into()));
-        let content = worker::SharedShard::new(self.shard.clone()).into();
-        compute.handle(ToCompute::Shard { set: Set::Training, shard: 0, content });
+        compute.handle(ToCompute::Setup(self.welcome_frame().into()));
+        let mut held = 0..0;
         for (plan, vectors) in &self.rounds {
             let round = worker::SharedRound::decoded(plan.clone(), vectors.clone());
             compute.handle(ToCompute::Round(round.into()));
-            let units = vec![0..UNITS];
-            let answer = compute.handle(ToCompute::Run(Job { job: 1, assignment: 1, units }));
-            assert_eq!(answer, Some(FromCompute::Done { job: 1 }));
+            for (units, shards) in self.jobs(plan) {
+                for shard in std::mem::replace(&mut held, shards.clone()) {
+                    compute.handle(ToCompute::DropShard { set: Set::Training, shard });
+                }
+                for shard in shards {
+                    let content = worker::SharedShard::new(self.shards[shard as usize].clone()).into();
+                    compute.handle(ToCompute::Shard { set: Set::Training, shard, content });
+                }
+                let answer =
+                    compute.handle(ToCompute::Run(Job { job: 1, assignment: 1, units: vec![units] }));
+                assert_eq!(answer, Some(FromCompute::Done { job: 1 }));
+            }
             assert!(compute.handle(ToCompute::Collect { assignment: 1 }).is_some());
         }
     }
 
     /// A hub's part in them, with two compute workers that are played here.
     fn serve(&self) {
-        let mut hub = Hub::new(settings());
+        let mut hub = Hub::new(self.settings.clone());
         let mut results = 0;
-        let welcome = HubInput::Frame(self.welcome.clone().into());
+        let welcome = HubInput::Frame(self.welcome_frame().into());
         let mut inputs = VecDeque::from([HubInput::Connected, welcome]);
         for (plan, vectors) in &self.rounds {
             let vectors: Vec<&[f32]> = vectors.chunks(self.network.parameters()).collect();
             inputs.push_back(HubInput::Frame(encode_round(plan, &vectors).into()));
-            let assignment = Assignment { assignment: plan.round, round: plan.round, units: vec![0..UNITS] };
+            let units = vec![0..plan.units()];
+            let assignment = Assignment { assignment: plan.round, round: plan.round, units };
             inputs.push_back(HubInput::Frame(FromCoordinator::Assign(assignment).encode().into()));
             while let Some(input) = inputs.pop_front() {
                 hub.handle(1, input);
                 while let Some(output) = hub.poll_output() {
                     match output {
-                        HubOutput::Fetch { fetch, .. } => {
-                            inputs.push_back(HubInput::ShardArrived { fetch, bytes: self.shard.clone() });
+                        HubOutput::Fetch { fetch, shard, .. } => {
+                            let shards = &self.welcome.training.shards;
+                            let index = shards.iter().position(|other| *other == shard).unwrap();
+                            let bytes = self.shards[index].clone();
+                            inputs.push_back(HubInput::ShardArrived { fetch, bytes });
                         }
                         HubOutput::Compute { compute, message: ToCompute::Run(job) } => {
                             let message = FromCompute::Done { job: job.job };

@@ -62,6 +62,7 @@ impl FullPass {
                 preprocessing,
                 seed: SEED,
                 minibatch: defaults::MINIBATCH,
+                local: None,
                 training,
                 validation,
                 test,

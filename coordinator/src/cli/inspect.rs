@@ -5,6 +5,7 @@ use std::path::Path;
 
 use model::{LayerSummary, Network, NetworkSpec, Shape, Task};
 use serde::Serialize;
+use worker::{DataFootprint, Footprint};
 
 use super::args::{ImageShape, InspectArgs};
 use super::launch;
@@ -17,9 +18,6 @@ use crate::run_directory::{self, RunError};
 
 /// What a packed sum takes of an element, about: see [`protocol::pack`].
 const SUM_BYTES: u64 = 5;
-/// What a compute worker keeps for each parameter: weights, the direction of a line search, a trial point and a gradient
-/// in 4 bytes, a sum in 8.
-const CORE_BYTES: u64 = 24;
 /// A training pass goes forward once and back twice: for the derivatives by weights and by inputs.
 const PASSES: u64 = 3;
 
@@ -123,8 +121,10 @@ struct Inspected {
     weights_bytes: u64,
     /// About what each of its results takes.
     sums_bytes: u64,
-    /// About what a tab needs for each core it lends, without the data.
+    /// The most that a tab needs for each core it lends, without the data.
     core_bytes: u64,
+    /// And for itself.
+    hub_bytes: u64,
     #[serde(skip)]
     input: Shape,
 }
@@ -152,6 +152,8 @@ impl Inspected {
         let layers: Vec<Row> = network.layers().iter().map(Row::new).collect();
         let flops = layers.iter().map(|row| row.flops).sum();
         let (parameters, input) = (network.parameters(), network.shapes()[0]);
+        let Footprint { core_bytes, hub_bytes } =
+            Footprint::new(network, minibatch as usize, DataFootprint::default());
         let memory: u64 = layers.iter().map(|row| row.memory_bytes).sum();
         Self {
             parameters,
@@ -161,7 +163,8 @@ impl Inspected {
             memory_bytes: memory + values_bytes(input.len()),
             weights_bytes: values_bytes(parameters),
             sums_bytes: SUM_BYTES * parameters as u64,
-            core_bytes: CORE_BYTES * parameters as u64 + network.working_bytes(minibatch as usize),
+            core_bytes,
+            hub_bytes,
             layers,
             input,
         }
@@ -203,7 +206,12 @@ impl Inspected {
             bytes(self.weights_bytes),
             bytes(self.sums_bytes),
         )?;
-        writeln!(output, "A tab needs about {} for each core it lends.", bytes(self.core_bytes))?;
+        writeln!(
+            output,
+            "Without the data, a tab needs at most {} for each core it lends, and {} beside them.",
+            bytes(self.core_bytes),
+            bytes(self.hub_bytes),
+        )?;
         Ok(())
     }
 }

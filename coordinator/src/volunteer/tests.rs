@@ -67,6 +67,7 @@ impl Stage {
             preprocessing: data.preprocessing.clone(),
             seed: SEED,
             minibatch: MINIBATCH,
+            local: None,
             training,
             validation,
             test,

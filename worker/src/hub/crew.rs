@@ -31,7 +31,8 @@ struct Member {
 
 #[derive(Debug)]
 struct HeldShard {
-    bytes: usize,
+    /// Decoded, at most.
+    bytes: u64,
     used: u64,
 }
 
@@ -127,13 +128,13 @@ impl Crew {
     }
 
     /// Gives a compute worker the shards it lacks, and takes others away, least recently used
-    /// first, while it has more than `limit` bytes.
+    /// first, while it has more than `limit` bytes. `content` also tells how many bytes a shard is there.
     pub(super) fn supply(
         &mut self,
         compute: u32,
         needed: &BTreeSet<Key>,
-        limit: usize,
-        mut content: impl FnMut(Key) -> Option<Arc<SharedShard>>,
+        limit: u64,
+        mut content: impl FnMut(Key) -> Option<(Arc<SharedShard>, u64)>,
         outputs: &mut VecDeque<HubOutput>,
     ) {
         let Some(member) = self.members.get_mut(&compute) else { return };
@@ -143,13 +144,12 @@ impl Crew {
             let shared = content(key);
             if let Some(held) = member.shards.get_mut(&key) {
                 held.used = self.uses;
-            } else if let Some(content) = shared {
-                let bytes = content.bytes().len();
+            } else if let Some((content, bytes)) = shared {
                 member.shards.insert(key, HeldShard { bytes, used: self.uses });
                 arriving.push(ToCompute::Shard { set: key.0, shard: key.1, content });
             }
         }
-        while member.shards.values().map(|held| held.bytes).sum::<usize>() > limit {
+        while member.shards.values().fold(0u64, |sum, held| sum.saturating_add(held.bytes)) > limit {
             let others = member.shards.iter().filter(|(key, _)| !needed.contains(key));
             let Some((&key, _)) = others.min_by_key(|(_, held)| held.used) else { break };
             member.shards.remove(&key);

@@ -80,6 +80,9 @@ pub struct Settings {
     /// Bytes of memory that this machine can spare. As many of the cores are used as fit into it by their
     /// [`Footprint`]; no limit by default.
     pub memory_bytes: u64,
+    /// Bytes that one program can address, the hub or a compute worker: 4 GiB for WebAssembly of 32 bits, which no device
+    /// can help. By default what this build can.
+    pub address_space_bytes: u64,
 }
 
 impl Settings {
@@ -95,6 +98,7 @@ impl Settings {
             shard_cache_bytes: SHARD_CACHE_BYTES,
             compute_shard_bytes: COMPUTE_SHARD_BYTES,
             memory_bytes: u64::MAX,
+            address_space_bytes: usize::MAX as u64,
         }
     }
 }
@@ -363,7 +367,7 @@ impl Hub {
     /// Cores for which there is memory.
     fn cores_max(&self) -> u16 {
         let footprint = self.run.as_ref().map(|current| current.footprint);
-        footprint.map_or(CORES_MAX, |footprint| footprint.cores(self.settings.memory_bytes))
+        footprint.map_or(CORES_MAX, |footprint| footprint.cores(&self.settings))
     }
 
     fn memory_limit(&self) -> Option<String> {
@@ -488,13 +492,7 @@ impl Hub {
             self.run = Some(CurrentRun { run, frame: frame.clone(), footprint });
             self.crew.forget_run();
             if self.cores_max() == 0 {
-                let text = format!(
-                    "This training's network is too large for this device: with one core it needs {}, and {} can be \
-                     spared.",
-                    megabytes(footprint.hub_bytes + footprint.core_bytes),
-                    megabytes(self.settings.memory_bytes),
-                );
-                return self.end(Phase::Stopped, text);
+                return self.end(Phase::Stopped, too_large(footprint, &self.settings));
             }
         }
         self.stop_crew_beyond(self.lent().into());
@@ -779,14 +777,13 @@ impl Hub {
     fn give_job(&mut self, compute: u32) {
         let (Some(current), Some(round)) = (&self.run, &self.round) else { return };
         let crew_size = self.crew.len() as u32;
-        let limit = self.settings.compute_shard_bytes;
+        let limit = self.settings.compute_shard_bytes as u64;
         for index in 0..self.queue.len() {
             let underway = &mut self.queue[index];
             let share = underway.pending_units().div_ceil(2 * crew_size).max(1);
             let set = underway.part.set;
-            let sizes = &current.run.set(set).shards;
-            let size = |index: u32| sizes.get(index as usize).map_or(0, |shard| shard.bytes as usize);
-            let (mut needed, mut bytes) = (BTreeSet::new(), 0);
+            let size = |index: u32| current.run.decoded_bytes(set, index);
+            let (mut needed, mut bytes) = (BTreeSet::new(), 0u64);
             let mut segments = Vec::new();
             // First what it already has, then what nobody has, then anything.
             for preference in 0..3 {
@@ -799,10 +796,10 @@ impl Hub {
                         _ => keys().all(|key| self.shards.holds(key)),
                     };
                     let new = || keys().filter(|key| !needed.contains(key));
-                    let more: usize = new().map(|(_, index)| size(index)).sum();
-                    let fits = more == 0 || needed.is_empty() || bytes + more <= limit;
+                    let more = new().fold(0u64, |sum, (_, index)| sum.saturating_add(size(index)));
+                    let fits = more == 0 || needed.is_empty() || bytes.saturating_add(more) <= limit;
                     if suits && fits {
-                        bytes += more;
+                        bytes = bytes.saturating_add(more);
                         needed.extend(keys());
                     }
                     suits && fits
@@ -824,7 +821,8 @@ impl Hub {
             self.crew.set_up(compute, &current.frame, &mut self.outputs);
             self.crew.show_round(compute, round.number, &round.shared, &mut self.outputs);
             let shards = &mut self.shards;
-            self.crew.supply(compute, &given, limit, |key| shards.content(key), &mut self.outputs);
+            let content = |key: Key| Some((shards.content(key)?, current.run.decoded_bytes(key.0, key.1)));
+            self.crew.supply(compute, &given, limit, content, &mut self.outputs);
             self.counters.job += 1;
             let units = segments.into_iter().map(|segment| segment.units).collect();
             let job = Job { job: self.counters.job, assignment: underway.key, units };
@@ -874,6 +872,24 @@ impl Hub {
             self.wake_ms = Some(at_ms);
         }
     }
+}
+
+/// Why not even one core can help.
+fn too_large(footprint: Footprint, settings: &Settings) -> String {
+    let one = footprint.hub_bytes.max(footprint.core_bytes);
+    if one > settings.address_space_bytes {
+        return format!(
+            "This training's network is too large for this kind of worker: it needs {} in one piece, and can have no more \
+             than {}, on any device.",
+            megabytes(one),
+            megabytes(settings.address_space_bytes),
+        );
+    }
+    format!(
+        "This training's network is too large for this device: with one core it needs {}, and {} can be spared.",
+        megabytes(footprint.hub_bytes.saturating_add(footprint.core_bytes)),
+        megabytes(settings.memory_bytes),
+    )
 }
 
 /// A size as people read it, rounded up.

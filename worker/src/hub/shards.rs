@@ -83,9 +83,9 @@ impl Shards {
     }
 
     /// Chooses downloads to begin for `wanted` (in order of urgency) and evicts, least recently
-    /// used first, what is in their way; never a wanted shard. When the wanted shards alone exceed
-    /// `limit` bytes they are had one after the other, except for the first `urgent`, which one unit
-    /// needs together.
+    /// used first, what is in their way; never a wanted shard, unless one of the first `urgent` needs the
+    /// room. When the wanted shards alone exceed `limit` bytes they are had one after the other, except for
+    /// those `urgent` ones, which one unit needs together.
     pub(super) fn begin_fetches(
         &mut self,
         now_ms: u64,
@@ -95,6 +95,7 @@ impl Shards {
     ) -> (Vec<Fetch>, Vec<Key>) {
         let (mut begun, mut evicted) = (Vec::new(), Vec::new());
         let needed: BTreeSet<Key> = wanted.iter().map(|(key, _)| *key).collect();
+        let needed_now: BTreeSet<Key> = wanted.iter().take(urgent).map(|(key, _)| *key).collect();
         for (index, &(key, shard)) in wanted.iter().enumerate() {
             if self.underway.len() >= FETCHES_MAX {
                 break;
@@ -105,7 +106,11 @@ impl Shards {
             }
             let coming: usize = self.underway.values().map(|(_, shard)| shard.bytes as usize).sum();
             let occupied = coming + shard.bytes as usize;
-            evicted.extend(self.evict(limit.saturating_sub(occupied), &needed));
+            let room = limit.saturating_sub(occupied);
+            evicted.extend(self.evict(room, &needed));
+            if index < urgent {
+                evicted.extend(self.evict(room, &needed_now));
+            }
             let alone = self.underway.is_empty() && !needed.iter().any(|key| self.holds(*key));
             if self.held_bytes + occupied > limit && !alone && index >= urgent {
                 break;
@@ -213,6 +218,18 @@ mod tests {
         assert_eq!(shards.held().collect::<Vec<_>>(), [(Set::Training, 0)]);
         assert_eq!(fetch_all(&mut shards, 50, &[1]), [(Set::Training, 0)]);
         assert_eq!(shards.held().collect::<Vec<_>>(), [(Set::Training, 1)]);
+    }
+
+    /// What one unit needs together is had whatever it takes, but then instead of what others will need.
+    #[test]
+    fn urgent_shards_take_the_room_of_wanted_ones() {
+        let mut shards = Shards::default();
+        fetch_all(&mut shards, 200, &[3, 4]);
+        let wanted: Vec<_> =
+            [1, 2, 3, 4].into_iter().map(|number| (shard(number).0, shard(number).1)).collect();
+        let (begun, evicted) = shards.begin_fetches(0, 200, &wanted, 2);
+        assert_eq!(begun.len(), 2);
+        assert_eq!(evicted, [(Set::Training, 3), (Set::Training, 4)]);
     }
 
     #[test]

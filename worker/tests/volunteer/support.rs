@@ -45,6 +45,7 @@ impl World {
             preprocessing: Preprocessing::uniform(FEATURES, 0.0, 1.0 / 255.0),
             seed: SEED,
             minibatch: MINIBATCH,
+            local: None,
             training,
             validation,
             test,
@@ -58,8 +59,7 @@ impl World {
 
     /// What a volunteer of it needs by the usual settings.
     pub(crate) fn footprint(&self) -> Footprint {
-        let data_bytes = self.shards.values().map(|shard| shard.len() as u64).sum();
-        Footprint::new(&self.network, self.welcome.minibatch as usize, data_bytes, &settings(1))
+        Footprint::of_run(&self.network, &self.welcome, &settings(1))
     }
 
     /// A round of the gradient over the training set and evaluations of the other two.
@@ -77,6 +77,12 @@ impl World {
     pub(crate) fn losses_round(&self, round: u64, steps: &[f32]) -> Round {
         let work = Work::Losses { steps: steps.to_vec() };
         self.round(round, vec![Part::in_turn(work, Set::Training, self.welcome.training.units())])
+    }
+
+    /// A round of local steps.
+    pub(crate) fn local_round(&self, round: u64, replicas: u32, steps: u32) -> Round {
+        let work = Work::Local { steps, learning_rate: 0.1, draw: 0 };
+        self.round(round, vec![Part::in_turn(work, Set::Training, replicas)])
     }
 
     fn round(&self, round: u64, parts: Vec<Part>) -> Round {

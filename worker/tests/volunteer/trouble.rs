@@ -1,7 +1,7 @@
 //! Lost connections, damaged shards, dead compute workers, refusals and garbage.
 
 use proptest::prelude::*;
-use protocol::message::{FromCoordinator, FromVolunteer, Refusal};
+use protocol::message::{FromCoordinator, FromVolunteer, LocalBounds, Refusal};
 use worker::{ASSIGNMENTS_MAX, FETCH_ATTEMPTS_MAX, HubInput, Phase, SILENCE_MS_MAX, Settings};
 
 use crate::support::{Heard, Volunteer, World, order, result, settings};
@@ -420,4 +420,33 @@ fn a_network_too_large_for_one_core_is_declined_with_words() {
     assert_eq!(status.phase, Phase::Stopped);
     assert!(status.sentence.contains("too large for this device"), "{}", status.sentence);
     assert!(volunteer.closed && volunteer.computes.is_empty());
+}
+
+#[test]
+fn a_network_beyond_what_a_program_can_address_is_declined_with_words() {
+    let world = World::new();
+    let footprint = world.footprint();
+    let address_space_bytes = footprint.hub_bytes.max(footprint.core_bytes) - 1;
+    let mut volunteer = Volunteer::new(&world, Settings { address_space_bytes, ..settings(4) });
+    volunteer.tell(HubInput::Connected);
+    volunteer.frame(&world.welcome_frame());
+    let status = volunteer.hub.status();
+    assert_eq!(status.phase, Phase::Stopped);
+    assert!(status.sentence.contains("too large for this kind of worker"), "{}", status.sentence);
+    assert!(volunteer.closed && volunteer.computes.is_empty());
+}
+
+/// What memory a volunteer needs follows from the welcome, so no round may ask for more.
+#[test]
+fn local_steps_beyond_what_was_announced_do_not_suit() {
+    let (replicas, steps) = (4, 10);
+    let mut world = World::new();
+    world.welcome.local = Some(LocalBounds { replicas, steps });
+    for (asked, fits) in [((4, 10), true), ((5, 9), true), ((3, 10), false), ((4, 11), false)] {
+        let mut volunteer = Volunteer::new(&world, settings(1));
+        volunteer.tell(HubInput::Connected);
+        volunteer.frame(&world.welcome_frame());
+        volunteer.frame(&world.local_round(1, asked.0, asked.1).frame());
+        assert_eq!(volunteer.hub.status().phase == Phase::Connecting, !fits, "{asked:?}");
+    }
 }
