@@ -16,24 +16,28 @@ impl Network {
     pub fn scratch_bytes(&self, minibatch: usize) -> u64 {
         let examples = self.sub_batch().max(self.training_batch(minibatch.max(1)));
         let steps = || self.steps().iter();
-        let widest = steps().map(|step| step.outputs).max().unwrap_or(0);
-        let activations = self.features() + steps().map(|step| step.outputs).sum::<usize>() + 2 * widest;
-        let shortcuts = steps().filter_map(|step| step.layer.shortcut_from());
-        let shortcut = shortcuts.map(|from| self.steps()[from].inputs).max().unwrap_or(0);
         // Places and values, by example and by place, in buffers that grow by doubling.
         let lists = if self.first_dense().is_some() { 8 * self.features() } else { 0 };
         let repacked: u64 =
             steps().map(|step| Repacked::by(step, examples)).fold(Repacked::default(), Repacked::max).total();
         let gradient_and_statistics = 2 * self.parameters() - self.trainable();
         // In 64 bits and saturating, because this decides on a 32-bit machine whether there is room.
-        let of_examples = (activations as u64)
-            .saturating_add(MAX_DEPTH as u64 * shortcut as u64)
-            .saturating_add(lists as u64)
-            .saturating_mul(examples as u64);
+        let of_examples =
+            self.values_of_example().saturating_add(lists as u64).saturating_mul(examples as u64);
         of_examples
             .saturating_add(repacked)
             .saturating_add(gradient_and_statistics as u64)
             .saturating_mul(BYTES as u64)
+    }
+
+    /// How many values each example of a sub-batch has in training: activations, two derivatives, and those of shortcuts.
+    pub(crate) fn values_of_example(&self) -> u64 {
+        let steps = || self.steps().iter();
+        let widest = steps().map(|step| step.outputs).max().unwrap_or(0);
+        let activations = self.features() + steps().map(|step| step.outputs).sum::<usize>() + 2 * widest;
+        let shortcuts = steps().filter_map(|step| step.layer.shortcut_from());
+        let shortcut = shortcuts.map(|from| self.steps()[from].inputs).max().unwrap_or(0);
+        activations as u64 + MAX_DEPTH as u64 * shortcut as u64
     }
 }
 
@@ -61,7 +65,11 @@ impl Repacked {
                 let (taps, windows) = (padded(conv2d.taps()), padded(conv2d.windows.count()));
                 let packed = windows.saturating_mul(taps.max(padded(conv2d.channels)));
                 // And where the taps are: each takes the place of two values.
-                Repacked { unfolded: conv2d.buffered() as u64 + 2 * taps, packed, ..Repacked::default() }
+                Repacked {
+                    unfolded: u64::try_from(conv2d.buffered()).unwrap_or(u64::MAX).saturating_add(2 * taps),
+                    packed,
+                    ..Repacked::default()
+                }
             }
             Layer::Sum(sum) => {
                 sum.projection.as_ref().map_or(Repacked::default(), |step| Repacked::by(step, examples))

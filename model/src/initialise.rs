@@ -56,13 +56,13 @@ impl Start {
     }
 }
 
-/// The most multiplications that [`orthogonal`] may take, a few seconds' worth.
-const ORTHOGONAL_WORK: u128 = 1 << 32;
+/// The most multiplications that all of a network's [`orthogonal`] matrices may take, a few seconds' worth.
+pub(crate) const ORTHOGONAL_WORK: u128 = 1 << 33;
 
-/// Whether a matrix of this many rows and columns is within what [`orthogonal`] can do.
-pub(crate) fn orthogonal_is_quick(rows: usize, columns: usize) -> bool {
+/// How many of them one of this many rows and columns takes.
+pub(crate) fn orthogonal_work(rows: usize, columns: usize) -> u128 {
     let (short, long) = (rows.min(columns) as u128, rows.max(columns) as u128);
-    2 * short * short * long <= ORTHOGONAL_WORK
+    2 * short * short * long
 }
 
 /// Fills a row-major matrix so that its columns, or its rows if these are fewer, are orthogonal and of length 1: normally

@@ -42,8 +42,9 @@ pub use pass::Pass;
 pub use shape::Shape;
 pub use spec::{
     Activation, ActivationSpec, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, Initialiser, LayerSpec,
-    LossSpec, MAX_DEPTH, MAX_FEATURES, MAX_LAYERS, MAX_PARAMETERS, MAX_UNITS, MAX_VALUES, MAX_WINDOW,
-    NetworkSpec, Padding, PoolSpec, Position, ResidualSpec, Shortcut, SpecError, Task,
+    LossSpec, MAX_DEPTH, MAX_FEATURES, MAX_LAYERS, MAX_MINIBATCH_VALUES, MAX_PARAMETERS, MAX_UNITS,
+    MAX_VALUES, MAX_WINDOW, NetworkSpec, Padding, PoolSpec, Position, ResidualSpec, Shortcut, SpecError,
+    Task,
 };
 pub use summary::LayerSummary;
 pub use trial_point::trial_point;

@@ -13,7 +13,7 @@ use crate::loss::{self, Loss};
 use crate::nonzeros::InputLists;
 use crate::pass::{Masks, Mode, Pass};
 use crate::shape::Shape;
-use crate::spec::{Activation, LayerSpec, MAX_DEPTH, MAX_VALUES, NetworkSpec, SpecError, Task};
+use crate::spec::{Activation, LayerSpec, MAX_DEPTH, MAX_MINIBATCH_VALUES, NetworkSpec, SpecError, Task};
 use crate::summary::LayerSummary;
 
 /// The most examples that go through the network at a time, so that activations stay in the cache. No result depends
@@ -405,9 +405,9 @@ impl Network {
 
     /// Checks that minibatches of this size do not take too much memory. Without batch normalisation they never do.
     pub fn check_minibatch(&self, minibatch: usize) -> Result<(), SpecError> {
-        let widest = self.widest();
-        if self.has_statistics() && minibatch.saturating_mul(widest) as u64 > MAX_VALUES {
-            return Err(SpecError::Minibatch { minibatch, widest });
+        let values = self.values_of_example();
+        if self.has_statistics() && values.saturating_mul(minibatch as u64) > MAX_MINIBATCH_VALUES {
+            return Err(SpecError::Minibatch { minibatch, values });
         }
         Ok(())
     }

@@ -68,6 +68,18 @@ fn mistakes_are_named() {
         assert!(message.contains(named), "{message} should name {named}");
     }
 
+    for kind in ["flatten", "layer-norm", "batch-norm", "global-max-pool", "global-average-pool"] {
+        let text = format!(r#"{{"layers": [{{"kind": "{kind}", "size": 2}}]}}"#);
+        assert_eq!(
+            json(&text).split(" at line").next(),
+            Some(
+                format!("the model specification is not valid: {kind} has no settings; leave `size` out")
+                    .as_str()
+            )
+        );
+        assert!(NetworkSpec::from_json(&text.replace(r#", "size": 2"#, "")).is_ok());
+    }
+
     let network = |text: &str, features, task| {
         Network::new(&NetworkSpec::from_shorthand(text).unwrap(), features, task).unwrap_err().to_string()
     };
@@ -174,6 +186,13 @@ fn wrong_settings_are_named() {
             classes,
             "layer 2: orthogonal weights for 9000 inputs and 9000 units take too long; use another initialiser",
         ),
+        // Each of them alone would do: the time is the network's.
+        (
+            r#"{"layers": [{"kind": "dense", "units": 1600}, {"kind": "dense", "units": 1600, "initialiser": "orthogonal"},
+                {"kind": "dense", "units": 1600, "initialiser": "orthogonal"}]}"#,
+            classes,
+            "layer 3: orthogonal weights for 1600 inputs and 1600 units take too long; use another initialiser",
+        ),
     ] {
         assert_eq!(answer(json, task), wanted);
     }
@@ -231,7 +250,14 @@ fn layers_that_do_not_fit_are_named_with_their_shapes() {
         (
             image,
             conv2d(r#""channels": 1048576, "kernel": 1024, "padding": 1023"#),
-            "layer 1: 3321121210368 values for each example are more than 67108864; use fewer channels, a smaller \
+            "layer 1: 4405587900466 values for each example are more than 67108864; use fewer channels, a smaller \
+             window or a larger stride",
+        ),
+        // Four windows over little, but padded to millions of places, and as many weights to turn.
+        (
+            image,
+            conv2d(r#""channels": 17, "kernel": 1024, "padding": 1023, "stride": 1024"#),
+            "layer 1: 113246368 values for each example are more than 67108864; use fewer channels, a smaller \
              window or a larger stride",
         ),
         (
@@ -417,13 +443,17 @@ fn minibatches_of_batch_normalisation_have_a_limit() {
         Network::new(&spec, 1024, Task::Classes(2)).unwrap()
     };
     assert_eq!(network("").check_minibatch(usize::MAX), Ok(()));
+    // Inputs, normalised, two answers; and derivatives twice as wide as the widest.
     let normalised = network(r#"{"kind": "batch-norm"}"#);
-    assert_eq!(normalised.check_minibatch(1 << 16), Ok(()));
+    assert_eq!(normalised.check_minibatch(65_504), Ok(()));
     assert_eq!(
-        normalised.check_minibatch((1 << 16) + 1).unwrap_err().to_string(),
-        "batch normalisation needs a minibatch at once: 65537 examples of up to 1024 values are more than 67108864 \
-         values; use a smaller minibatch"
+        normalised.check_minibatch(65_505).unwrap_err().to_string(),
+        "batch normalisation needs a minibatch at once: 65505 examples of 4098 values are more than 268435456 values; \
+         use a smaller minibatch"
     );
+    // However wide its widest layer is, a network may have many.
+    let deep = network(&[r#"{"kind": "batch-norm"}"#; 200].join(","));
+    assert!(deep.check_minibatch(65_504 / 40).is_err());
 }
 
 #[test]

@@ -46,3 +46,30 @@ impl SharedShard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{NetworkSpec, Rows, Targets, Task};
+    use ndarray::Array2;
+
+    use super::*;
+
+    #[test]
+    fn zeros_are_looked_for_where_that_is_of_use() {
+        let rows = Array2::<u8>::zeros((50, 4));
+        let bytes = protocol::shard::encode(&Rows::U8(rows.view()), &Targets::Classes(&[0; 50]));
+        let held = |layer: &str| {
+            let spec = NetworkSpec::from_json(&format!(r#"{{"layers": [{layer}]}}"#)).unwrap();
+            let network = Network::new(&spec, 4, Task::Classes(2)).unwrap();
+            let shared = Arc::new(SharedShard::new(bytes.clone()));
+            shared.decode(&network, &Preprocessing::identity(4)).unwrap().bytes()
+        };
+        let raw = 50 * 4 + 50 * 2;
+        assert_eq!(held(r#"{"kind": "layer-norm"}"#), raw);
+        assert_eq!(
+            held(r#"{"kind": "dense", "units": 3}"#),
+            raw + 4 * 51,
+            "nothing is listed, example by example"
+        );
+    }
+}

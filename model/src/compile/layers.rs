@@ -3,7 +3,7 @@
 use super::{BIAS, Compiled, GAIN, Place, WEIGHT};
 use crate::initialise::Start;
 use crate::layers::batch_norm::BatchNorm;
-use crate::layers::conv2d::Conv2d;
+use crate::layers::conv2d::{self, Conv2d};
 use crate::layers::dense::Dense;
 use crate::layers::dropout::Dropout;
 use crate::layers::embedding::Embedding;
@@ -31,7 +31,7 @@ impl Compiled {
             return Err(SpecError::TooManyParameters { layer, inputs, units, parameters });
         }
         let outputs = units as usize;
-        let initialiser = place.initialiser(initialiser, activation, (inputs, outputs))?;
+        let initialiser = self.initialiser(place, initialiser, activation, (inputs, outputs))?;
         let start = Start::Weights { initialiser, fan_in: inputs, fan_out: outputs, columns: outputs };
         let weight = self.push_block(place, WEIGHT, vec![inputs, outputs], start);
         let bias = self.push_block(place, BIAS, vec![outputs], Start::Constant(0.0));
@@ -63,7 +63,8 @@ impl Compiled {
         let windows = Windows { rows, columns };
         let shape = Shape::Image { channels, height: rows.count, width: columns.count };
         let taps = (channels_in / groups) as u128 * windows.size() as u128;
-        let values = taps.max(channels as u128) * windows.count() as u128;
+        let buffered = conv2d::buffered((channels_in / groups, channels / groups), groups, windows);
+        let values = buffered.max(taps.max(channels as u128) * windows.count() as u128);
         if values > u128::from(MAX_VALUES) {
             return Err(SpecError::TooManyValues { layer, values });
         }
@@ -80,7 +81,7 @@ impl Compiled {
             });
         }
         let start = Start::Weights {
-            initialiser: place.initialiser(initialiser, activation, (channels, taps))?,
+            initialiser: self.initialiser(place, initialiser, activation, (channels, taps))?,
             fan_in: taps,
             fan_out: channels / groups * windows.size(),
             columns: taps,
@@ -169,7 +170,7 @@ impl Compiled {
         }
         // A vector is what one input, 1 at its integer and 0 elsewhere, reaches: one term in each sum.
         let start = Start::Weights {
-            initialiser: place.initialiser(spec.initialiser, Activation::None, (vocabulary, width))?,
+            initialiser: self.initialiser(place, spec.initialiser, Activation::None, (vocabulary, width))?,
             fan_in: 1,
             fan_out: width,
             columns: width,

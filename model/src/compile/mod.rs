@@ -6,7 +6,7 @@ mod layers;
 
 use std::ops::Range;
 
-use crate::initialise::{self, Start};
+use crate::initialise::{ORTHOGONAL_WORK, Start, orthogonal_work};
 use crate::layers::pool::PoolKind;
 use crate::layers::{Layer, Step};
 use crate::loss::Loss;
@@ -36,6 +36,8 @@ pub(crate) struct Compiled {
     /// The blocks of statistics and how they start, until all layers are known. Their ranges count from the first.
     statistics: Vec<(ParameterBlock, Start)>,
     pub(crate) loss: Loss,
+    /// Multiplications that its orthogonal matrices take.
+    orthogonal_work: u128,
 }
 
 /// Follows the layers of `spec` and the output layer: dense, without an activation, as wide as the task asks.
@@ -52,6 +54,7 @@ pub(crate) fn compile(spec: &NetworkSpec, features: usize, task: Task) -> Result
         starts: Vec::new(),
         statistics: Vec::new(),
         loss,
+        orthogonal_work: 0,
     };
     let output = LayerSpec::Dense(DenseSpec {
         units: task.outputs(),
@@ -91,25 +94,29 @@ impl Place {
             Shape::Vector(values) => Err(SpecError::NoImage { layer: self.position, kind, values }),
         }
     }
+}
 
+impl Compiled {
     /// What weights of `rows` by `columns` start with: the layer's own choice, the network's, or what suits the
     /// activation.
     fn initialiser(
-        &self,
+        &mut self,
+        place: &Place,
         own: Option<Initialiser>,
         activation: Activation,
         (rows, columns): (usize, usize),
     ) -> Result<Initialiser, SpecError> {
         let suitable = if activation.is_like_relu() { Initialiser::He } else { Initialiser::Glorot };
-        let initialiser = own.or(self.initialiser).unwrap_or(suitable);
-        if initialiser == Initialiser::Orthogonal && !initialise::orthogonal_is_quick(rows, columns) {
-            return Err(SpecError::Orthogonal { layer: self.position, inputs: rows, units: columns });
+        let initialiser = own.or(place.initialiser).unwrap_or(suitable);
+        if initialiser == Initialiser::Orthogonal {
+            self.orthogonal_work = self.orthogonal_work.saturating_add(orthogonal_work(rows, columns));
+            if self.orthogonal_work > ORTHOGONAL_WORK {
+                return Err(SpecError::Orthogonal { layer: place.position, inputs: rows, units: columns });
+            }
         }
         Ok(initialiser)
     }
-}
 
-impl Compiled {
     /// Appends a layer's steps and parameters; answers with the shape of its answer.
     fn push_layer(&mut self, place: &Place, layer: &LayerSpec) -> Result<Shape, SpecError> {
         self.summarised(place, (place.position.to_string(), layer.to_string()), |compiled| {

@@ -211,19 +211,9 @@ impl Conv2d {
     }
 
     /// The most values that the functions above ask of their buffer.
-    pub(crate) fn buffered(&self) -> usize {
-        let Windows { rows, columns } = self.windows;
-        let (channels, channels_in) = (self.channels / self.groups, self.channels_in / self.groups);
-        let (taps, count, size) = (self.taps(), self.windows.count(), self.windows.size());
-        let padded = self.padded(COLUMNS);
-        let forward = padded.values + channels * padded.columns_of_windows(rows.count, columns.count);
-        let width = channels.next_multiple_of(CHANNELS);
-        let gradient = padded.values + count * width + self.groups * taps * width;
-        let turned = Windows { rows: rows.turned(), columns: columns.turned() };
-        let padded = Padded::new(turned, channels, COLUMNS);
-        let n = padded.columns_of_windows(rows.length, columns.length);
-        let input_delta = padded.values + channels_in * (n + 1) + self.channels_in * channels * size;
-        forward.max(gradient).max(input_delta).max(taps * count)
+    pub(crate) fn buffered(&self) -> u128 {
+        let channels = (self.channels_in / self.groups, self.channels / self.groups);
+        buffered(channels, self.groups, self.windows)
     }
 
     /// How an example of one group lies with its padding, and so many elements more.
@@ -284,6 +274,33 @@ impl Conv2d {
         let Windows { rows, columns } = self.windows;
         (0..rows.size).flat_map(move |row| (0..columns.size).map(move |column| (row, column)))
     }
+}
+
+/// What elements in a row are filled up to, whatever the vectors.
+const COLUMNS_MAX: u128 = 32;
+/// What channels are filled up to.
+const CHANNELS_MAX: u128 = 16;
+const _: () = assert!(COLUMNS as u128 <= COLUMNS_MAX && CHANNELS as u128 <= CHANNELS_MAX);
+
+/// The most values that a convolution asks of its buffer, by channels in and out of a group. Wide enough for any
+/// specification, to judge it.
+pub(crate) fn buffered((channels_in, channels): (usize, usize), groups: usize, windows: Windows) -> u128 {
+    let wide = |count: usize| count as u128;
+    // A padded image, and a line of results for each channel out.
+    let image = |channels: usize, Windows { rows, columns }: Windows| {
+        wide(channels) * wide(rows.covered()) * wide(columns.covered()) + COLUMNS_MAX
+    };
+    let line = |Windows { rows, columns }: Windows| {
+        (wide(rows.count - 1) * wide(columns.covered()) + wide(columns.count)).next_multiple_of(COLUMNS_MAX)
+    };
+    let (count, taps) = (wide(windows.count()), wide(channels_in) * wide(windows.size()));
+    let forward = image(channels_in, windows) + wide(channels) * line(windows);
+    let width = wide(channels).next_multiple_of(CHANNELS_MAX);
+    let gradient = image(channels_in, windows) + (count + wide(groups) * taps) * width;
+    let turned = Windows { rows: windows.rows.turned(), columns: windows.columns.turned() };
+    let weights = wide(groups) * taps * wide(channels);
+    let input_delta = image(channels, turned) + wide(channels_in) * (line(turned) + 1) + weights;
+    forward.max(gradient).max(input_delta).max(taps * count)
 }
 
 /// The rows of the weights' gradient: group, channel within it, and where the row lies.

@@ -2,7 +2,8 @@
 
 use crate::shape::Shape;
 use crate::spec::{
-    LossSpec, MAX_DEPTH, MAX_FEATURES, MAX_LAYERS, MAX_PARAMETERS, MAX_UNITS, MAX_VALUES, Position,
+    LossSpec, MAX_DEPTH, MAX_FEATURES, MAX_LAYERS, MAX_MINIBATCH_VALUES, MAX_PARAMETERS, MAX_UNITS,
+    MAX_VALUES, Position,
 };
 
 /// What is wrong with a specification, where, and what to do.
@@ -250,16 +251,16 @@ pub enum SpecError {
         /// Where it stands.
         layer: Position,
     },
-    /// A minibatch whose activations take more than [`MAX_VALUES`].
+    /// A minibatch whose activations and derivatives take more than [`MAX_MINIBATCH_VALUES`].
     #[error(
-        "batch normalisation needs a minibatch at once: {minibatch} examples of up to {widest} values are more than \
-         {MAX_VALUES} values; use a smaller minibatch"
+        "batch normalisation needs a minibatch at once: {minibatch} examples of {values} values are more than \
+         {MAX_MINIBATCH_VALUES} values; use a smaller minibatch"
     )]
     Minibatch {
         /// How many examples.
         minibatch: usize,
-        /// The most values that a layer sees or answers with.
-        widest: usize,
+        /// The values of an example, over all layers.
+        values: u64,
     },
     /// A loss that the task cannot have.
     #[error("loss {written} does not suit these targets; leave it out or write {suitable}", written = loss_name(*.written), suitable = loss_name(*.suitable))]

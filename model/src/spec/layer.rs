@@ -17,17 +17,22 @@ pub enum LayerSpec {
     /// The mean of each window of a channel.
     AveragePool(PoolSpec),
     /// The largest value of each channel, a vector.
+    #[serde(deserialize_with = "plain::global_max_pool")]
     GlobalMaxPool,
     /// The mean of each channel, a vector.
+    #[serde(deserialize_with = "plain::global_average_pool")]
     GlobalAveragePool,
     /// The values of each example shifted and scaled to mean 0 and variance 1, then by a learnt gain and bias a value.
+    #[serde(deserialize_with = "plain::layer_norm")]
     LayerNorm,
     /// The values of each feature, or each channel of images, shifted and scaled to mean 0 and variance 1 over the
     /// minibatch, then by a learnt gain and bias a feature or channel.
+    #[serde(deserialize_with = "plain::batch_norm")]
     BatchNorm,
     /// In training some values of each example become 0.
     Dropout(DropoutSpec),
     /// An image as a vector, in row-major order. Dense layers do so on their own.
+    #[serde(deserialize_with = "plain::flatten")]
     Flatten,
     /// One function for every value.
     Activation(ActivationSpec),
@@ -35,6 +40,47 @@ pub enum LayerSpec {
     Residual(ResidualSpec),
     /// A learnt vector for each integer.
     Embedding(EmbeddingSpec),
+}
+
+/// Readers of layers without settings: what else is written is refused, as it is for others, and not ignored.
+mod plain {
+    use std::fmt;
+
+    use serde::Deserializer;
+    use serde::de::{Error as _, MapAccess, Visitor};
+
+    macro_rules! readers {
+        ($($function:ident: $kind:literal),*) => {$(
+            pub(super) fn $function<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+                deserializer.deserialize_map(Plain($kind))
+            }
+        )*};
+    }
+
+    readers!(
+        global_max_pool: "global-max-pool",
+        global_average_pool: "global-average-pool",
+        layer_norm: "layer-norm",
+        batch_norm: "batch-norm",
+        flatten: "flatten"
+    );
+
+    struct Plain(&'static str);
+
+    impl<'de> Visitor<'de> for Plain {
+        type Value = ();
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(formatter, "{} without settings", self.0)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            match map.next_key::<String>()? {
+                Some(key) => Err(A::Error::custom(format!("{} has no settings; leave `{key}` out", self.0))),
+                None => Ok(()),
+            }
+        }
+    }
 }
 
 impl LayerSpec {

@@ -32,8 +32,13 @@ pub const MAX_PARAMETERS: usize = 1 << 28;
 /// The largest side of a window, and the largest step from one window to the next.
 pub const MAX_WINDOW: u32 = 1024;
 
-/// The most values that a convolution may make of one example, unfolded windows included: 256 MiB of `f32`.
+/// The most values that a convolution may make of one example, padding, unfolded windows and copies of its weights
+/// included: 256 MiB of `f32`.
 pub const MAX_VALUES: u64 = 1 << 26;
+
+/// The most values that a minibatch may have over all layers where it must go through them at once, with its derivatives:
+/// 1 GiB of `f32`.
+pub const MAX_MINIBATCH_VALUES: u64 = 1 << 28;
 
 /// A network as described in a configuration, without the output layer, which follows from the [`Task`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -450,3 +450,16 @@ fn local_steps_beyond_what_was_announced_do_not_suit() {
         assert_eq!(volunteer.hub.status().phase == Phase::Connecting, !fits, "{asked:?}");
     }
 }
+
+#[test]
+fn a_minibatch_beyond_all_bounds_is_declined_with_words() {
+    let mut world = World::new();
+    world.welcome.network = r#"{"layers": [{"kind": "batch-norm"}]}"#.into();
+    world.welcome.minibatch = u32::MAX;
+    let mut volunteer = Volunteer::new(&world, settings(1));
+    volunteer.tell(HubInput::Connected);
+    volunteer.frame(&world.welcome_frame());
+    let status = volunteer.hub.status();
+    assert_eq!(status.phase, Phase::Stopped);
+    assert!(status.sentence.contains("use a smaller minibatch"), "{}", status.sentence);
+}
