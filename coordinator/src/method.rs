@@ -77,8 +77,9 @@ fn stochastic(
         Some(Rate::Auto) | None => customary_rate,
     };
     let examples = config.minibatch.saturating_mul(config.minibatches_per_round.unwrap_or(1));
-    let units = (examples / training.examples_per_unit).clamp(1, training.units());
-    let settings = StochasticSettings { rule, learning_rate, schedule: schedule(config), units };
+    let all_units = training.units();
+    let units = (examples / training.examples_per_unit).clamp(1, all_units);
+    let settings = StochasticSettings { rule, learning_rate, schedule: schedule(config), units, all_units };
     Optimiser::Stochastic(Stochastic::new(start, settings))
 }
 

@@ -80,7 +80,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     let cut = move || ShardStore::cut(cutting, examples_per_unit);
     let (shards, plans) = tokio::task::spawn_blocking(cut).await?;
     let shards = Arc::new(shards);
-    check_plans(&plans)?;
+    check_plans(&plans, config.replicas)?;
     let SetPlans { training, validation, test } = plans.clone();
     let run = run_number(&config, &data.fingerprint);
     if checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.run != run) {
@@ -259,12 +259,13 @@ pub fn examples_per_unit(examples: usize, minibatch: u32) -> u32 {
 }
 
 /// The cut must be one that volunteers accept.
-fn check_plans(plans: &SetPlans) -> Result<()> {
+fn check_plans(plans: &SetPlans, replicas: Option<u32>) -> Result<()> {
     let SetPlans { training, validation, test } = plans;
     let checked = [training, validation, test].into_iter().try_for_each(SetPlan::check);
-    // The training set is evaluated as well as trained on.
-    let units =
-        [training, training, validation, test].into_iter().map(|plan| u64::from(plan.units())).sum::<u64>();
+    // The training set is evaluated as well as trained on, by replicas or otherwise.
+    let trained = training.units().max(replicas.unwrap_or(0));
+    let units = [trained, training.units(), validation.units(), test.units()];
+    let units = units.into_iter().map(u64::from).sum::<u64>();
     let problem = match checked {
         Err(problem) => problem.to_string(),
         Ok(()) if units > UNITS_MAX.into() => format!("more than {UNITS_MAX} units in a round"),
@@ -398,6 +399,7 @@ async fn until(mut flag: watch::Receiver<bool>) {
 #[cfg(test)]
 mod tests {
     use model::{NetworkSpec, Task};
+    use protocol::plan::ShardRef;
 
     use super::*;
 
@@ -409,6 +411,21 @@ mod tests {
         assert_eq!(examples_per_unit(1, 32), 32);
         let unit = examples_per_unit(u32::MAX as usize, 1);
         assert!(u32::MAX.div_ceil(unit) <= UNITS_MAX / 4);
+    }
+
+    #[test]
+    fn replicas_count_among_the_units_of_a_round() {
+        let set = |units: u32| SetPlan {
+            examples: units,
+            examples_per_unit: 1,
+            units_per_shard: UNITS_MAX,
+            shards: vec![ShardRef { hash: [0; 32], bytes: 1 }; units.min(1) as usize],
+        };
+        let plans = SetPlans { training: set(10), validation: set(0), test: set(UNITS_MAX - 30) };
+        assert!(check_plans(&plans, None).is_ok());
+        assert!(check_plans(&plans, Some(20)).is_ok());
+        let problem = check_plans(&plans, Some(21)).unwrap_err().to_string();
+        assert!(problem.contains(&UNITS_MAX.to_string()), "{problem}");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Every optimizer from the command line, on sound data and on odd data: it ends, and says why.
 
 use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
 
 use crate::shoal::{ALONE, EXAMPLES, Folder};
 
@@ -40,8 +43,49 @@ fn a_learning_rate_far_off_is_survived() {
     let ran = train("10", "high");
     assert!(ran.stderr.contains("lower learning rates"), "{}", ran.stderr);
     assert!(ran.last_json()["test_accuracy"].as_f64().unwrap() >= 0.85, "{}", ran.stdout);
-    let slow = train("0.001", "low").last_json();
-    assert_eq!(slow["stop_reason"], "iterations", "{slow}");
+}
+
+/// Trains on handwritten digits; gives its metrics, a line an iteration.
+fn digits(folder: &Folder, flags: &str, out: &str) -> Vec<Value> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/digits.csv.gz");
+    let data = data.display();
+    let model = "--model mlp:64 --optimizer averaged --evaluate-training";
+    folder.train(&format!("--data {data} {model} {flags} --out {out}"));
+    let lines = folder.read(format!("{out}/metrics.jsonl"));
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_learning_rate_ten_times_too_low_or_too_high_costs_a_few_rounds() {
+    let folder = Folder::new();
+    let rounds = |rate: &str| {
+        let metrics = digits(&folder, &format!("--iterations 30 --learning-rate {rate}"), rate);
+        let done = metrics.iter().find(|point| point["training_set_loss"].as_f64().unwrap() <= 0.01);
+        done.unwrap_or_else(|| panic!("{rate} did not get there"))["rounds"].as_u64().unwrap()
+    };
+    let good = rounds("0.3");
+    for rate in ["0.03", "1", "3"] {
+        let far_off = rounds(rate);
+        assert!(far_off <= good + 5, "{far_off} rounds with {rate}, {good} with a good rate");
+    }
+}
+
+#[test]
+fn the_start_points_loss_is_that_of_the_learning_rate_found_there() {
+    let folder = Folder::new();
+    let searched = digits(&folder, "--iterations 2", "searched");
+    let first_loss = |metrics: &[Value]| metrics[0]["train_loss"].as_f64().unwrap();
+    let lowest = ["0.1", "0.3", "0.9"]
+        .into_iter()
+        .map(|rate| first_loss(&digits(&folder, &format!("--iterations 2 --learning-rate {rate}"), rate)));
+    let lowest = lowest.fold(f64::INFINITY, f64::min);
+    // Each trial takes the examples in an order of its own.
+    let loss = first_loss(&searched);
+    assert!((loss / lowest - 1.0).abs() < 0.05, "{loss}, and the best of the rates has {lowest}");
+    assert_eq!(searched[0]["rounds"], 0);
+    assert!(searched[1]["rounds"].as_u64().unwrap() >= 2, "trials are rounds: {}", searched[1]);
+    let iterations: Vec<_> = searched.iter().map(|point| point["iteration"].as_u64().unwrap()).collect();
+    assert_eq!(iterations, [0, 1, 2]);
 }
 
 #[test]

@@ -93,6 +93,44 @@ fn what_is_finished_is_kept_and_a_sweep_can_grow() {
 }
 
 #[test]
+fn a_setting_that_is_left_out_later_is_noticed() {
+    let folder = Folder::new();
+    let sweep =
+        |flags: &str| folder.run(&format!("sweep {SMALL} --over minibatch=8 --seeds 1 --out s {flags}"));
+    sweep("--learning-rate 0.25 --validation-fraction 0.25").succeeded();
+    let part = "learning-rate = 0.25, now left out";
+    sweep("--validation-fraction 0.25").failed(2, &["minibatch=8/seed-1", part, "--out"]);
+    sweep("--learning-rate 0.25").failed(2, &["validation-fraction = 0.25, now left out"]);
+    sweep("--learning-rate 0.25 --validation-fraction 0.25").succeeded();
+    // Without the request, the run's own settings tell as much as they can.
+    std::fs::remove_file(folder.path("s/minibatch=8/seed-1/request.toml")).unwrap();
+    sweep("--learning-rate 0.25").failed(2, &["validation-fraction = 0.25, now left out"]);
+    sweep("--learning-rate 0.25 --validation-fraction 0.25").succeeded();
+}
+
+#[test]
+fn runs_are_judged_and_stopped_as_train_does() {
+    let folder = Folder::new();
+    let flags = "--validation-fraction 0.25 --evaluate-every 1 --evaluate-training";
+    let small = SMALL.replace("--iterations 5", "");
+    let ended = |name: &str, stopping: &str| -> String {
+        folder
+            .run(&format!("sweep {small} --over minibatch=8 --seeds 1 {flags} {stopping} --out {name}"))
+            .succeeded();
+        records(&folder, name)[0]["ended"].clone()
+    };
+    assert_eq!(ended("a", "--iterations 20 --rounds 3"), "rounds");
+    assert_eq!(ended("b", "--iterations 20 --target-loss 0.6"), "target-loss");
+    assert_eq!(ended("c", "--iterations 20 --target-accuracy 0.5"), "target-accuracy");
+    assert_eq!(ended("d", "--iterations 500 --patience 1 --l2 0.1"), "patience");
+    let metrics = folder.read("a/minibatch=8/seed-1/metrics.jsonl");
+    for line in metrics.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line["validation_loss"].is_number() && line["training_set_loss"].is_number(), "{line}");
+    }
+}
+
+#[test]
 fn a_case_that_fails_is_a_row_with_its_reason() {
     let folder = Folder::new();
     folder.write(

@@ -56,7 +56,8 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
                     losses.iter().for_each(|loss| exact::add(&mut loss_sum, &[*loss], scale.loss_exponent));
                 }
                 let (vector, loss, units) = (&gradient_sum[..], loss_sum[0], units().count() as u32);
-                let next = scale.after(&Found { vector, statistics: &[], loss, units, evaluation: None });
+                let next =
+                    scale.after(scale, &Found { vector, statistics: &[], loss, units, evaluation: None });
                 let loss = exact::to_f64(loss_sum[0], scale.loss_exponent) / f64::from(count);
                 let gradient =
                     mean_gradient(&network, &point, &gradient_sum, scale.vector_exponent, count.into());

@@ -58,6 +58,45 @@ fn a_learning_rate_ten_times_too_high_is_survived() {
 }
 
 #[test]
+fn a_learning_rate_ten_times_too_low_costs_a_few_rounds() {
+    let good = rounds_to(averaged(LearningRate::Given(RATE), LBFGS), 0.01);
+    let low = rounds_to(averaged(LearningRate::Given(0.1 * RATE), LBFGS), 0.01);
+    assert!(low <= good + 5, "{low} rounds, and {good} with a good rate");
+
+    let mut optimiser = averaged(LearningRate::Given(0.1 * RATE), LBFGS);
+    let course = run(&mut optimiser, 20);
+    assert!(course.notes[0].contains("higher"), "{:?}", course.notes);
+    // Nothing is thrown away: the trials begin where the first step has ended.
+    let rates: Vec<f32> = course
+        .asked
+        .iter()
+        .filter_map(|ask| match ask {
+            Ask::Local { point, learning_rate, .. } if **point != *start() => Some(*learning_rate),
+            _ => None,
+        })
+        .collect();
+    assert!(rates[1] > 2.0 * rates[0] && *rates.last().unwrap() > 2.0 * rates[0], "{rates:?}");
+}
+
+#[test]
+fn a_good_learning_rate_that_is_given_is_kept() {
+    let course = run(&mut averaged(LearningRate::Given(RATE), LBFGS), 20);
+    assert!(course.notes.is_empty(), "{:?}", course.notes);
+    let is_given = |ask: &Ask<f32>| matches!(ask, Ask::Local { learning_rate: RATE, .. });
+    assert!(course.asked.iter().all(is_given));
+}
+
+#[test]
+fn a_lower_learning_rate_after_a_wild_one_starts_afresh() {
+    let displacement = |size: f32| vec![size; CURVATURES.len()].into();
+    let mut optimiser = averaged(LearningRate::Given(RATE), LBFGS);
+    let wild = Tell::Local { loss: 1e9, displacement: displacement(100.0) };
+    assert!(!optimiser.tell(wild).unwrap().starts_afresh);
+    let wilder = Tell::Local { loss: 1e12, displacement: displacement(-1e3) };
+    assert!(optimiser.tell(wilder).unwrap().starts_afresh);
+}
+
+#[test]
 fn a_learning_rate_is_found_from_rounds_at_the_start_point() {
     let mut optimiser = averaged(LearningRate::Searched, LBFGS);
     let course = run(&mut optimiser, 40);
@@ -70,7 +109,7 @@ fn a_learning_rate_is_found_from_rounds_at_the_start_point() {
         })
         .collect();
     assert!((2..=6).contains(&rates.len()), "{rates:?}");
-    assert!(course.notes[0].contains("learning rate"), "{:?}", course.notes);
+    assert!(course.notes[0].contains("found the learning rate"), "{:?}", course.notes);
     assert!(course.loss < least_loss() + 0.01, "{}", course.loss);
 }
 

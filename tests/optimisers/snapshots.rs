@@ -59,7 +59,7 @@ fn every_method_continues_bit_for_bit_from_every_moment() {
     let too_high = local(LearningRate::Given(10.0), Outer::Momentum { momentum: 0.9 });
     let stochastic = |rule| {
         let schedule = Schedule::Cosine { iterations: 50 };
-        let settings = StochasticSettings { rule, learning_rate: 0.1, schedule, units: 3 };
+        let settings = StochasticSettings { rule, learning_rate: 0.1, schedule, units: 3, all_units: 24 };
         Optimiser::Stochastic(Stochastic::new(toy::start(), settings))
     };
     let methods = [

@@ -3,13 +3,20 @@
 
 use coordinator::engine::optimisers::{
     Ask, Batch, Lbfgs, Optimiser, Rule, Sample, Schedule, Segment, Settings, Stochastic, StochasticSettings,
-    Tell,
+    StopReason, Tell,
 };
 
-use crate::toy::{least_loss, run, start};
+use crate::toy::{EXAMPLES, UNIT, least_loss, run, start};
+
+const ALL_UNITS: u32 = (EXAMPLES / UNIT) as u32;
 
 fn stochastic(start: Vec<f32>, rule: Rule, learning_rate: f32) -> Optimiser {
-    let settings = StochasticSettings { rule, learning_rate, schedule: Schedule::Constant, units: 3 };
+    of_units(3, start, rule, learning_rate)
+}
+
+fn of_units(units: u32, start: Vec<f32>, rule: Rule, learning_rate: f32) -> Optimiser {
+    let (schedule, all_units) = (Schedule::Constant, ALL_UNITS);
+    let settings = StochasticSettings { rule, learning_rate, schedule, units, all_units };
     Optimiser::Stochastic(Stochastic::new(start, settings))
 }
 
@@ -69,6 +76,25 @@ fn a_learning_rate_far_too_high_ends_with_a_reason_and_finite_weights() {
     let reason = course.stopped.expect("it goes on for ever");
     assert!(reason.contains("learning rate"), "{reason}");
     assert!(optimiser.weights().iter().all(|weight| weight.is_finite()));
+}
+
+#[test]
+fn only_a_gradient_over_all_examples_can_say_that_there_is_nothing_left_to_learn() {
+    let flat = || Tell::Segments(vec![(1.0, [0.0].into())]);
+    for rule in [Rule::Sgd, Rule::Momentum, Rule::Adam, Rule::AdamW { weight_decay: 0.0 }] {
+        let mut on_a_sample = of_units(ALL_UNITS - 1, vec![1.0], rule, 0.1);
+        on_a_sample.tell(flat()).unwrap();
+        let Ask::Gradient { point, .. } = on_a_sample.ask() else { panic!("{rule:?} gave up") };
+        assert_eq!(*point, [1.0], "{rule:?}");
+        let progress = on_a_sample.tell(Tell::Segments(vec![(1.0, [2.0].into())])).unwrap();
+        assert!(progress.accepted.is_some(), "{rule:?}");
+        let Ask::Gradient { point, .. } = on_a_sample.ask() else { panic!("{rule:?} gave up") };
+        assert!(point[0] < 1.0, "{rule:?} stays where it is");
+
+        let mut on_all = of_units(ALL_UNITS, vec![1.0], rule, 0.1);
+        on_all.tell(flat()).unwrap();
+        assert!(matches!(on_all.ask(), Ask::Stopped(StopReason::Converged { .. })), "{rule:?}");
+    }
 }
 
 /// Four units a sample, one of them shared with the next.
@@ -135,6 +161,7 @@ fn a_schedule_shortens_the_steps() {
         learning_rate: 1.0,
         schedule: Schedule::Linear { iterations: 10 },
         units: 1,
+        all_units: ALL_UNITS,
     };
     let mut optimiser = Optimiser::Stochastic(Stochastic::new(vec![0.0], settings));
     let mut last = 0.0;

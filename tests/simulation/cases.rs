@@ -71,6 +71,9 @@ fn a_liar_is_sent_away_and_changes_nothing() {
         let report = run(&Scenario { calm_ms: 600_000, ..Scenario::calm(ProblemPlan::odd(oddity), guests) });
         assert!(report.faults["lie about a unit"] > 0);
         assert_eq!(report.counts.dismissed, 1);
+        // It has done nothing else in that round, so that nothing has to be done again.
+        let planned = report.reference.rounds + report.reference.rescales + report.reference.without_test;
+        assert_eq!(report.counts.rounds, planned);
     }
 }
 

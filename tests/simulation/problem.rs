@@ -88,8 +88,13 @@ impl Method {
             }
             Self::Adam => {
                 let schedule = Schedule::Cosine { iterations: 10 };
-                let settings =
-                    StochasticSettings { rule: Rule::Adam, learning_rate: 0.01, schedule, units: 2 };
+                let settings = StochasticSettings {
+                    rule: Rule::Adam,
+                    learning_rate: 0.01,
+                    schedule,
+                    units: 2,
+                    all_units: units,
+                };
                 Optimiser::Stochastic(Stochastic::new(start, settings))
             }
         }

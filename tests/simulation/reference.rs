@@ -156,7 +156,7 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
     let stop = &limits.stop;
     let reason = loop {
         let epochs = examples as f64 / f64::from(all);
-        let validates = problem.sets.validation.examples > 0;
+        let validates = problem.sets.validation.examples > 0 && optimiser.has_set_out();
         if let Some(reason) = history.reason(stop, trainer.events.rounds, epochs, validates) {
             break reason;
         }
@@ -181,13 +181,18 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
                 (vec![Job::Local { replicas, steps, learning_rate, draw }], point)
             }
         };
-        let weights: Vec<f32> = point.iter().chain(running.iter()).copied().collect();
+        let had_set_out = optimiser.has_set_out();
+        // All rounds at the start point begin with the first statistics.
+        let sent = Arc::clone(if had_set_out { &running } else { &statistics });
+        let weights: Vec<f32> = point.iter().chain(sent.iter()).copied().collect();
         let is_local = matches!(jobs[0], Job::Local { .. });
         let first = *scales.entry(is_local).or_insert_with(|| trainer.first_scales(&jobs[0], &weights));
         let (rounds_before, examples_before) = (trainer.events.rounds, examples);
         trainer.events.rounds += 1;
         examples += jobs.iter().map(|job| trainer.size(job).0).sum::<u64>();
-        let is_due = history.is_due(limits.evaluate_every, rounds_before, examples_before, all);
+        // Of several rounds at the start point only the first with a value evaluates it.
+        let is_due = (had_set_out || history.points.is_empty())
+            && history.is_due(limits.evaluate_every, rounds_before, examples_before, all);
         let may_end = optimiser.iteration() + 1 >= stop.iterations
             || stop.rounds.is_some_and(|most| trainer.events.rounds >= most)
             || stop.epochs.is_some_and(|most| examples as f64 / f64::from(all) >= most);
@@ -206,7 +211,7 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
             Some(found) => (found.objective, Arc::clone(&segments[0].1)),
             None => segments[0].clone(),
         };
-        let is_start = optimiser.loss().is_none();
+        let last_loss = optimiser.loss();
         let squares = vector.iter().map(|value| f64::from(*value) * f64::from(*value));
         let norm_at_start = squares.sum::<f64>().sqrt();
         let answer = match &jobs[0] {
@@ -214,20 +219,20 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
             Job::Units { drawn: true, .. } => Tell::Segments(segments),
             Job::Units { .. } => Tell::Gradient { loss: objective, gradient: vector },
         };
-        let accepted = optimiser.tell(answer).unwrap().accepted;
-        let Some(found) = found else {
-            trainer.events.valueless += 1;
-            continue;
-        };
-        if (is_start && optimiser.loss().is_some()) || accepted.is_some() {
+        let progress = optimiser.tell(answer).unwrap();
+        let accepted = progress.accepted;
+        let is_start = !had_set_out && optimiser.loss() != last_loss;
+        trainer.events.valueless += u64::from(found.is_none());
+        let found = found.filter(|_| is_start || accepted.is_some());
+        if let Some(found) = found {
             scales.insert(is_local, found.scales);
-            (statistics, running) = (running, Arc::clone(&found.statistics));
+            (statistics, running) = (sent, Arc::clone(&found.statistics));
             let (gradient_norm, step) =
-                accepted.map_or((norm_at_start, 0.0), |one| (one.gradient_norm, one.step));
-            history.points.push(Accepted {
+                accepted.as_ref().map_or((norm_at_start, 0.0), |one| (one.gradient_norm, one.step));
+            let point = Accepted {
                 iteration: optimiser.iteration(),
-                rounds: rounds_before,
-                epochs: examples_before as f64 / f64::from(problem.sets.training.examples),
+                rounds: if is_start { 0 } else { rounds_before },
+                epochs: if is_start { 0.0 } else { examples_before as f64 / f64::from(all) },
                 train_loss: found.train_loss,
                 objective: found.objective,
                 training_set_loss: found.training_set_loss,
@@ -237,18 +242,30 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
                 test_accuracy: found.accuracy(Set::Test),
                 gradient_norm,
                 step,
-            });
-            history.has_gradient.push(matches!(jobs[0], Job::Units { .. }));
-            history.digests.push(model::weights_digest(&weights));
-            if is_due {
-                history.due.push((history.points.len() - 1, rounds_before, examples_before));
+            };
+            if let Some(start) = history.points.first_mut().filter(|_| is_start) {
+                // Set out from with another learning rate.
+                let Accepted { train_loss, objective, gradient_norm, .. } = point;
+                *start = Accepted { train_loss, objective, gradient_norm, ..*start };
+            } else {
+                history.points.push(point);
+                history.has_gradient.push(matches!(jobs[0], Job::Units { .. }));
+                history.digests.push(model::weights_digest(&weights));
+                if is_due {
+                    let before = if is_start { (0, 0) } else { (rounds_before, examples_before) };
+                    history.due.push((history.points.len() - 1, before.0, before.1));
+                }
+                trainer.events.unevaluated += u64::from(!is_due);
+                trainer.events.training_evaluations +=
+                    u64::from(found.evaluations.contains_key(&Set::Training));
             }
-            trainer.events.unevaluated += u64::from(!is_due);
-            trainer.events.training_evaluations += u64::from(found.evaluations.contains_key(&Set::Training));
+        }
+        if progress.starts_afresh {
+            scales.remove(&true);
         }
     };
     let weights: Vec<f32> = optimiser.weights().iter().chain(statistics.iter()).copied().collect();
-    let best = history.best().map(|place| history.due[place].0);
+    let best = history.best().filter(|_| optimiser.has_set_out()).map(|place| history.due[place].0);
     trainer.events.best_is_earlier = best.is_some_and(|best| best + 1 < history.points.len());
     trainer.events.reason = match reason {
         StopReason::Iterations(_) => "ended by iterations",
@@ -521,7 +538,7 @@ impl Trainer<'_> {
                 return None;
             }
             if misfit.is_none() && misfits.values().all(Misfit::is_none) {
-                return Some(self.found(jobs, &sums, &evaluations, weights, scales, is_due));
+                return Some(self.found(jobs, &sums, &evaluations, weights, (first, scales), is_due));
             }
             // The training set alone decides whether there is a value.
             let mut wanted = aggregator::Misfit {
@@ -554,7 +571,7 @@ impl Trainer<'_> {
         sums: &[Sum],
         evaluations: &BTreeMap<Set, (i64, u32)>,
         weights: &[f32],
-        scales: Scales,
+        (first, scales): (Scales, Scales),
         is_due: bool,
     ) -> Found {
         let network = &self.problem.network;
@@ -592,7 +609,7 @@ impl Trainer<'_> {
         let whole = self.measures_training_set(jobs).then_some(train_loss);
         let minibatches = sizes.iter().map(|size| size.1).sum();
         Found {
-            scales: scales.after(&aggregator::Found { vector, statistics, loss, units, evaluation }),
+            scales: scales.after(first, &aggregator::Found { vector, statistics, loss, units, evaluation }),
             statistics: mix_statistics(
                 &weights[trainable..],
                 statistics,

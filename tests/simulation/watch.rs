@@ -60,7 +60,8 @@ impl Watch {
                 self.answered(*session, unfit.assignment);
             }
             Input::Declined { session, assignment } => {
-                let asked = self.answered(*session, *assignment).is_some();
+                // While the referee looks for the next round's scales, nothing is out.
+                let asked = self.answered(*session, *assignment).is_some() && self.plan.is_some();
                 if let Some(member) = self.members.get_mut(session).filter(|member| asked && member.cores > 0)
                 {
                     member.rests_until_ms = now_ms + REST_MS;
@@ -88,7 +89,8 @@ impl Watch {
                 }
                 Output::Measure { .. } => self.suspicion = true,
                 Output::Accepted(_) | Output::Between => {
-                    if let Some(answers) = &before.answers {
+                    // One input may bring both: the start point is told of late where learning rates are tried.
+                    if let Some(answers) = before.answers.as_ref().filter(|_| !completed) {
                         completed = true;
                         self.count(answers);
                         let units = self.plan.as_ref().map_or(0, RoundPlan::units);

@@ -176,6 +176,12 @@ pub struct SweepArgs {
     /// The training.
     #[command(flatten)]
     pub training: TrainingArgs,
+    /// The judging.
+    #[command(flatten)]
+    pub judging: JudgingArgs,
+    /// The stopping.
+    #[command(flatten)]
+    pub stopping: StoppingArgs,
     /// The serving.
     #[command(flatten)]
     pub serving: ServingArgs,

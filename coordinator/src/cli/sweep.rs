@@ -1,5 +1,6 @@
 //! `shoal sweep`: a series of trainings and what they come to, side by side.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
@@ -105,11 +106,13 @@ struct Plan {
 
 /// Everything that can be wrong with what was typed is found here, before anything is written.
 fn plan(args: SweepArgs) -> anyhow::Result<Plan> {
-    let SweepArgs { over, cases, seeds, targets, config, data, training, serving, out, json: _ } = args;
+    let SweepArgs { over, cases, seeds, targets, config, data, training, judging, stopping, .. } = args;
+    let (serving, out) = (args.serving, args.out);
     let file = cases.as_deref().map(CaseFile::read).transpose()?.unwrap_or_default();
     let config = config.as_deref().map(ConfigFile::read).transpose()?.unwrap_or_default();
     let seed_flag = training.seed;
-    let flags = data.config().or(training.config()).or(serving.config());
+    let judging = judging.config().or(stopping.config());
+    let flags = data.config().or(training.config()).or(judging).or(serving.config());
     let mut shared = flags.or(file.shared).or(config);
     let out = out.or(shared.out.take());
     let seeds = seeds
@@ -175,12 +178,32 @@ fn require_sweep(directory: &Path) -> anyhow::Result<()> {
 /// Keys that change nothing in what comes out, and so may differ when a sweep goes on.
 const OF_NO_CONSEQUENCE: [&str; 5] = ["listen", "allow-host", "local-workers", "wait-for", "wait-seconds"];
 
+/// Keys whose value follows from the data and the network where none is given ([`RunConfig::settle`]).
+const SETTLED_BY_DATA: [&str; 12] = [
+    "test-fraction",
+    "data-fingerprint",
+    "replicas",
+    "local-steps",
+    "learning-rate",
+    "schedule",
+    "schedule-iterations",
+    "minibatches-per-round",
+    "overlap",
+    "outer-momentum",
+    "weight-decay",
+    "memory",
+];
+
 /// A run that is there must be one that this sweep would make.
 fn require_same_settings(run: &Path, config: &RunConfig) -> anyhow::Result<()> {
     if !run.join("run.toml").exists() {
         return Ok(());
     }
-    let differences = differences(&load_config(run)?, config);
+    let differences = match run_directory::load_request(run)? {
+        Some(text) => differences(&RunConfig::from_toml(&run.join("request.toml"), &text)?, config, &[]),
+        // Not begun by a sweep that keeps it: what is not given now may have been left to the data then.
+        None => differences(&load_config(run)?, config, &SETTLED_BY_DATA),
+    };
     if differences.is_empty() {
         return Ok(());
     }
@@ -192,21 +215,28 @@ fn load_config(run: &Path) -> anyhow::Result<RunConfig> {
     Ok(RunConfig::from_toml(&run.join("run.toml"), &text)?)
 }
 
-/// `iterations = 60, now 80`, for every setting in which the two differ. What is not set now was left
-/// to the data, and stands in the run as these decided.
-fn differences(saved: &RunConfig, now: &RunConfig) -> Vec<String> {
+/// `iterations = 60, now 80`, for every setting in which the two differ; those of `open` only if they
+/// are given now.
+fn differences(before: &RunConfig, now: &RunConfig, open: &[&str]) -> Vec<String> {
     let table = |config: &RunConfig| toml::Table::try_from(config).expect("a configuration is a table");
-    let saved = table(saved);
-    let differs = |(key, value): &(String, toml::Value)| {
-        !OF_NO_CONSEQUENCE.contains(&key.as_str()) && saved.get(key) != Some(value)
+    let (before, now) = (table(before), table(now));
+    let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let difference = |key: &String| {
+        let (before, now) = (before.get(key), now.get(key));
+        let is_open = now.is_none() && open.contains(&key.as_str());
+        if before == now || is_open || OF_NO_CONSEQUENCE.contains(&key.as_str()) {
+            return None;
+        }
+        Some(match (before, now) {
+            // A network is too long for a sentence.
+            _ if key == "model" => "another model".to_owned(),
+            (Some(before), Some(now)) => format!("{key} = {before}, now {now}"),
+            (Some(before), None) => format!("{key} = {before}, now left out"),
+            (None, Some(now)) => format!("no {key}, now {now}"),
+            (None, None) => return None,
+        })
     };
-    let in_words = |(key, value): (String, toml::Value)| match (key.as_str(), saved.get(&key)) {
-        // A network is too long for a sentence.
-        ("model", _) => "another model".to_owned(),
-        (key, Some(before)) => format!("{key} = {before}, now {value}"),
-        (key, None) => format!("no {key}, now {value}"),
-    };
-    table(now).into_iter().filter(differs).map(in_words).collect()
+    keys.into_iter().filter_map(difference).collect()
 }
 
 fn introduce(results: &Results, directory: &Path) {
@@ -268,13 +298,18 @@ impl Trainer {
             let saved = load_config(path)?;
             config = RunConfig { listen, allow_host, local_workers, wait_for, wait_seconds, ..saved };
         }
+        let request = config.to_toml();
         let data = launch::prepare(&mut config)?;
         let network = launch::network(&mut config, &data)?;
         let listener = self.runtime.block_on(server::bind(config.listen.0))?;
         begin()?;
         let directory = match begun {
             true => RunDirectory::open(path)?,
-            false => RunDirectory::create(path, &config.to_toml())?,
+            false => {
+                let directory = RunDirectory::create(path, &config.to_toml())?;
+                directory.save_request(&request)?;
+                directory
+            }
         };
         let checkpoint = if begun { resume::load_checkpoint(&directory)? } else { None };
         let directory = Arc::new(directory);

@@ -163,6 +163,9 @@ impl Picture {
 
     fn remember(&mut self, point: Point) {
         let history = &mut self.status.history;
+        if history.last().is_some_and(|last| last.iteration == point.iteration) {
+            history.pop();
+        }
         if history.len() >= HISTORY_MAX {
             let mut index = 0;
             history.retain(|_| {

@@ -108,23 +108,20 @@ impl Scales {
         }
     }
 
-    /// Scales for the rounds after one with these scales whose point was accepted.
-    pub fn after(self, found: &Found<'_>) -> Scales {
+    /// Scales for the rounds after one with these scales whose point was accepted. `first` are those that
+    /// it began with: without an evaluation the scale of those is as if there had been none.
+    pub fn after(self, first: Scales, found: &Found<'_>) -> Scales {
         let largest =
             |vector: &[i64]| vector.iter().fold(0, |largest, value| value.unsigned_abs().max(largest));
         let units = found.units;
         let after = |exponent, sum, bits| next(exponent, sum, units, bits);
-        let evaluation = found.evaluation.unwrap_or((0, 1));
         Scales {
             vector_exponent: after(self.vector_exponent, largest(found.vector), VECTOR_BITS),
             statistics_exponent: after(self.statistics_exponent, largest(found.statistics), VECTOR_BITS),
             loss_exponent: after(self.loss_exponent, found.loss.unsigned_abs(), LOSS_BITS),
-            evaluation_exponent: next(
-                self.evaluation_exponent,
-                evaluation.0.unsigned_abs(),
-                evaluation.1,
-                LOSS_BITS,
-            ),
+            evaluation_exponent: found.evaluation.map_or(first.evaluation_exponent, |(sum, units)| {
+                next(self.evaluation_exponent, sum.unsigned_abs(), units, LOSS_BITS)
+            }),
         }
     }
 }
@@ -140,7 +137,7 @@ pub struct Found<'a> {
     pub loss: i64,
     /// Units that these are of.
     pub units: u32,
-    /// The evaluation's loss and its number of units, if there was one.
+    /// The evaluation's loss and its number of units, if there was one that counts.
     pub evaluation: Option<(i64, u32)>,
 }
 
@@ -262,22 +259,29 @@ mod tests {
         assert_eq!(scales, wanted);
         // A sum of 8 units whose mean is 1 and 3 again.
         let (vector, loss) = ([-(8 << 23), 5, 0], (3 * 8) << 28);
-        assert_eq!(scales.after(&found(&vector, loss, None)), scales);
+        assert_eq!(scales.after(scales, &found(&vector, loss, None)), scales);
         let larger = Scales {
             vector_exponent: 21,
             statistics_exponent: 21,
             loss_exponent: 25,
             evaluation_exponent: 27,
         };
-        assert_eq!(scales.after(&found(&[(4 * 8) << 23], loss << 3, Some((3 << 29, 1)))), larger);
+        assert_eq!(scales.after(scales, &found(&[(4 * 8) << 23], loss << 3, Some((3 << 29, 1)))), larger);
         let nothing = found(&[0; 3], 0, Some((0, 4)));
-        assert_eq!(scales.after(&nothing), scales, "zero says nothing of the next round");
+        assert_eq!(scales.after(scales, &nothing), scales, "zero says nothing of the next round");
+    }
+
+    #[test]
+    fn an_evaluation_that_does_not_count_leaves_no_trace() {
+        let first = scales();
+        let widened = first.widened(first, Misfit { evaluation: true, ..Misfit::default() }).unwrap();
+        assert_eq!(widened.after(first, &found(&[8 << 23], (3 * 8) << 28, None)), first);
     }
 
     #[test]
     fn a_sum_that_cancels_tightens_the_next_scale_only_so_far() {
         let scales = scales();
-        let next = scales.after(&found(&[1], 1, Some((1, 8))));
+        let next = scales.after(scales, &found(&[1], 1, Some((1, 8))));
         assert_eq!(next.vector_exponent, scales.vector_exponent + TIGHTEN_BITS);
         assert_eq!(next.statistics_exponent, scales.statistics_exponent + TIGHTEN_BITS);
         assert_eq!(next.loss_exponent, scales.loss_exponent + TIGHTEN_BITS);

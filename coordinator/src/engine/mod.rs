@@ -385,7 +385,7 @@ impl Engine {
                 segments.into_iter().map(drawn).collect()
             }
         };
-        let tail = &self.statistics.running;
+        let tail = self.statistics_to_send();
         let (mut parts, vectors, mask_epoch) = match ask {
             Ask::Gradient { point, batch, mask_epoch } => {
                 (training(Work::Gradient, batch), vec![with_tail(&point, tail)], mask_epoch)
@@ -427,6 +427,12 @@ impl Engine {
              with --replicas {} or more would use them all",
             lent.saturating_mul(2)
         )));
+    }
+
+    /// Batch statistics that go out with the next point: as long as it is the start, the first.
+    fn statistics_to_send(&self) -> &Arc<[f32]> {
+        let Statistics { accepted, running } = &self.statistics;
+        if self.optimiser.has_set_out() { running } else { accepted }
     }
 
     fn plan(&mut self, parts: Vec<Part>, mask_epoch: u64, scales: Scales) -> RoundPlan {
@@ -497,7 +503,9 @@ impl Engine {
     /// The same until the next round is told of.
     fn evaluation_is_due(&self) -> bool {
         let Settings { evaluate_every, sets, .. } = &self.settings;
-        self.course.evaluation_is_due(*evaluate_every, self.counters, sets.training.examples)
+        // Of several rounds at the start point the first that has a value evaluates it.
+        let is_known = self.accepted.is_some() && !self.optimiser.has_set_out();
+        !is_known && self.course.evaluation_is_due(*evaluate_every, self.counters, sets.training.examples)
     }
 
     /// Ends the training wherever it is. A round under way is lost, and the weights are those of before it.
@@ -508,6 +516,9 @@ impl Engine {
     }
 
     fn finish(&mut self, now_ms: u64, reason: StopReason) {
+        if !self.optimiser.has_set_out() {
+            self.outputs.extend(self.accepted.map(Output::Accepted));
+        }
         self.volunteers.forget_tasks(now_ms);
         self.phase = Phase::Finished(reason.clone());
         self.outputs.push_back(Output::Finished(reason));
@@ -529,7 +540,7 @@ impl Engine {
                 return self.dismiss(session, text);
             }
             round.sums.add(group.part, header, vector);
-            round.settle(assignment);
+            round.settle(assignment, session);
             if self.volunteers.get(session).is_some_and(|volunteer| !volunteer.local) {
                 self.heard_ms = now_ms;
                 self.left_alone = false;
@@ -570,6 +581,7 @@ impl Engine {
             }
             _ => Tell::Segments(tally.segments()),
         };
+        let is_due = self.evaluation_is_due();
         let point = Point {
             work: round.plan.parts[0].work.clone(),
             train_loss: tally.train_loss(),
@@ -577,10 +589,10 @@ impl Engine {
             training_set_loss: tally.training_set_loss(),
             validation: tally.evaluation(Set::Validation),
             test: tally.evaluation(Set::Test),
-            scales: tally.scales(self.evaluation_is_due()),
+            scales: tally.scales(self.scales.of(&round.plan.parts[0].work).unwrap_or_default(), is_due),
             statistics: Statistics {
-                accepted: Arc::clone(&self.statistics.running),
-                running: tally.statistics(&self.statistics.running),
+                accepted: Arc::clone(self.statistics_to_send()),
+                running: tally.statistics(self.statistics_to_send()),
             },
         };
         self.tell(now_ms, answer, tally.examples, Some(point));
@@ -608,51 +620,59 @@ impl Engine {
         let (before, evaluation_was_due) = (self.counters, self.evaluation_is_due());
         self.counters.rounds += 1;
         self.counters.examples += examples;
-        let first = self.optimiser.loss().is_none();
-        let norm_at_start = match &answer {
-            Tell::Gradient { gradient: vector, .. } | Tell::Local { displacement: vector, .. } if first => {
-                norm(vector)
-            }
-            Tell::Segments(segments) if first => segments.first().map_or(0.0, |(_, gradient)| norm(gradient)),
-            _ => 0.0,
+        let (last_loss, had_set_out) = (self.optimiser.loss(), self.optimiser.has_set_out());
+        let (has_gradient, norm_at_start) = match &answer {
+            Tell::Gradient { gradient, .. } => (true, norm(gradient)),
+            Tell::Segments(segments) => (true, segments.first().map_or(0.0, |(_, gradient)| norm(gradient))),
+            Tell::Local { displacement, .. } => (false, norm(displacement)),
+            Tell::Losses(_) => (false, 0.0),
         };
-        let Progress { accepted, note } =
+        let Progress { accepted: step, note, starts_afresh } =
             self.optimiser.tell(answer).expect("a round answers what the optimiser asked for");
         self.outputs.extend(note.map(Output::Note));
-        let is_start = first && self.optimiser.loss().is_some();
-        match point {
-            Some(point) if is_start || accepted.is_some() => {
-                let (gradient_norm, step) = match accepted {
-                    Some(accepted) => (accepted.gradient_norm, accepted.step),
-                    None => (norm_at_start, 0.0),
-                };
-                let accepted = Accepted {
-                    iteration: self.optimiser.iteration(),
-                    rounds: before.rounds,
-                    epochs: before.epochs(self.settings.sets.training.examples),
-                    train_loss: point.train_loss,
-                    objective: point.objective,
-                    training_set_loss: point.training_set_loss,
-                    validation_loss: point.validation.map(|found| found.loss),
-                    validation_accuracy: point.validation.and_then(|found| found.accuracy),
-                    test_loss: point.test.map(|found| found.loss),
-                    test_accuracy: point.test.and_then(|found| found.accuracy),
-                    gradient_norm,
-                    step,
-                };
-                self.accepted = Some(accepted);
-                // A rejected point may lie far off: its sums say nothing of the next.
-                *self.scales.of(&point.work) = Some(point.scales);
-                self.statistics = point.statistics;
-                self.course.note(&accepted, point.work == Work::Gradient);
-                if evaluation_was_due {
+        let is_start = !had_set_out && self.optimiser.loss() != last_loss;
+        if let Some(point) = point.filter(|_| is_start || step.is_some()) {
+            let new = Accepted {
+                iteration: self.optimiser.iteration(),
+                rounds: if is_start { 0 } else { before.rounds },
+                epochs: if is_start { 0.0 } else { before.epochs(self.settings.sets.training.examples) },
+                train_loss: point.train_loss,
+                objective: point.objective,
+                training_set_loss: point.training_set_loss,
+                validation_loss: point.validation.map(|found| found.loss),
+                validation_accuracy: point.validation.and_then(|found| found.accuracy),
+                test_loss: point.test.map(|found| found.loss),
+                test_accuracy: point.test.and_then(|found| found.accuracy),
+                gradient_norm: step.as_ref().map_or(norm_at_start, |step| step.gradient_norm),
+                step: step.as_ref().map_or(0.0, |step| step.step),
+            };
+            let Accepted { train_loss, objective, gradient_norm, .. } = new;
+            self.accepted = Some(match self.accepted.filter(|_| is_start) {
+                // Another learning rate there: another way on, from the same point.
+                Some(start) => Accepted { train_loss, objective, gradient_norm, ..start },
+                None => new,
+            });
+            // A rejected point may lie far off: its sums say nothing of the next.
+            *self.scales.of(&point.work) = Some(point.scales);
+            self.statistics = point.statistics;
+        }
+        if starts_afresh {
+            self.scales.local = None;
+        }
+        let sets_out = !had_set_out && self.optimiser.has_set_out();
+        match self.accepted.filter(|_| sets_out || step.is_some()) {
+            Some(accepted) => {
+                self.course.note(&accepted, has_gradient);
+                if sets_out || evaluation_was_due {
                     let validates = self.settings.sets.validation.examples > 0;
                     let weights = || with_tail(self.optimiser.weights(), &self.statistics.accepted);
+                    // Nothing led to the start point.
+                    let before = if sets_out { Counters::default() } else { before };
                     self.course.note_evaluation(&accepted, before, validates, weights);
                 }
                 self.outputs.push_back(Output::Accepted(accepted));
             }
-            _ => self.outputs.push_back(Output::Between),
+            None => self.outputs.push_back(Output::Between),
         }
         self.go_on(now_ms);
     }
@@ -737,12 +757,17 @@ impl Engine {
         self.complete_without_value(now_ms);
     }
 
-    /// A unit was reported unfit that fits: what else that volunteer sent cannot be trusted either.
+    /// A unit was reported unfit that fits: what else that volunteer sent cannot be trusted either. If
+    /// that is nothing, only what it and others reported has to be computed after all, so that somebody
+    /// who comes back again and again does not hold up the round.
     fn convict(&mut self, now_ms: u64, session: u64) {
         self.dismiss(session, "a unit was reported unfit that fits");
-        if let Phase::Open { round, .. } = &self.phase {
+        let Phase::Open { round, .. } = &mut self.phase else { return };
+        if round.counts_results_of(session) {
             let (parts, scales) = (round.plan.parts.clone(), Scales::of(&round.plan));
             self.reopen(now_ms, parts, scales);
+        } else {
+            round.restore();
         }
     }
 

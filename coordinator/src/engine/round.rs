@@ -56,6 +56,10 @@ pub(super) struct Round {
     groups: BTreeMap<u64, Group>,
     /// Which group an assignment is a copy of.
     copies: BTreeMap<u64, u64>,
+    /// What nobody is given because it was reported not to fit.
+    withdrawn: Vec<Group>,
+    /// Sessions whose results are in the sums.
+    counted: BTreeSet<u64>,
     /// Units without an accepted result.
     open: u32,
 }
@@ -168,6 +172,8 @@ impl Round {
             parts,
             groups: BTreeMap::new(),
             copies: BTreeMap::new(),
+            withdrawn: Vec::new(),
+            counted: BTreeSet::new(),
         }
     }
 
@@ -232,8 +238,9 @@ impl Round {
         group
     }
 
-    /// Counts the group of a copy as done, which is thereby over with all its copies.
-    pub(super) fn settle(&mut self, assignment: u64) {
+    /// Counts the group of a copy as done by a session; it is thereby over with all its copies.
+    pub(super) fn settle(&mut self, assignment: u64, session: u64) {
+        self.counted.insert(session);
         let group = self.copies.get(&assignment).and_then(|group| self.groups.remove(group));
         let group = group.expect("only copies that are out are settled");
         for copy in &group.copies {
@@ -242,18 +249,33 @@ impl Round {
         self.open -= group.units.iter().map(|range| range.end - range.start).sum::<u32>();
     }
 
+    /// Whether results of the session are in the sums.
+    pub(super) fn counts_results_of(&self, session: u64) -> bool {
+        self.counted.contains(&session)
+    }
+
     /// Takes an assignment back, if it is out. Its units are free again unless another copy is out.
     pub(super) fn take_back(&mut self, assignment: u64) {
         if let Some(group) = self.remove_copy(assignment) {
-            let free = &mut self.parts[group.part].free;
-            group.units.into_iter().flatten().for_each(|unit| free.insert(unit));
+            self.free(group);
         }
     }
 
-    /// Takes an assignment back and gives its units to nobody else, because the round will begin
-    /// anew before that could be of use.
+    /// Takes an assignment back and gives its units to nobody else, because the round will most likely
+    /// begin anew before that could be of use.
     pub(super) fn withdraw(&mut self, assignment: u64) {
-        self.remove_copy(assignment);
+        let group = self.remove_copy(assignment);
+        self.withdrawn.extend(group);
+    }
+
+    /// Frees all units that were withdrawn.
+    pub(super) fn restore(&mut self) {
+        std::mem::take(&mut self.withdrawn).into_iter().for_each(|group| self.free(group));
+    }
+
+    fn free(&mut self, group: Group) {
+        let free = &mut self.parts[group.part].free;
+        group.units.into_iter().flatten().for_each(|unit| free.insert(unit));
     }
 
     /// Answers with the group if this was its last copy.
@@ -297,7 +319,8 @@ mod tests {
         round.issue(1, 0, vec![0..2, 3..4], 0);
         assert_eq!(free(&round), [2, 4, 5]);
         round.back_up(1, 2, 10);
-        round.settle(2);
+        round.settle(2, 20);
+        assert!(round.counts_results_of(20) && !round.counts_results_of(10));
         assert_eq!(round.done(), 3);
         assert!(round.group_of(1).is_none() && round.group_of(2).is_none());
         round.take_back(1);
@@ -314,19 +337,21 @@ mod tests {
         round.take_back(2);
         assert_eq!(free(&round), [0, 1, 2, 3, 4, 5]);
         round.issue(3, 1, vec![4..6], 20);
-        round.settle(3);
+        round.settle(3, 10);
         round.issue(4, 0, vec![0..4], 20);
         assert!(!round.is_complete());
-        round.settle(4);
+        round.settle(4, 10);
         assert!(round.is_complete());
     }
 
     #[test]
-    fn withdrawn_units_go_to_nobody_else() {
+    fn withdrawn_units_go_to_nobody_else_until_they_are_restored() {
         let mut round = round();
         round.issue(1, 0, vec![0..4], 0);
         round.withdraw(1);
         assert_eq!(free(&round), [4, 5]);
         assert_eq!(round.done(), 0);
+        round.restore();
+        assert_eq!(free(&round), [0, 1, 2, 3, 4, 5]);
     }
 }

@@ -82,11 +82,12 @@ impl Counters {
 pub struct Accepted {
     /// Accepted steps so far; 0 is the start point.
     pub iteration: u64,
-    /// Rounds that led to it. The one that found out how good it is does not count.
+    /// Rounds that led to it, none to the start point. The one that found out how good it is does not count.
     pub rounds: u64,
-    /// Passes over the training data that led to it.
+    /// Passes over the training data that led to it, counted likewise.
     pub epochs: f64,
-    /// Mean data loss over the training examples of the round; those of local steps are measured on the way.
+    /// Mean data loss over the training examples of the round; those of local steps are measured on the way, and
+    /// where several learning rates are tried from the start point, those of the best.
     pub train_loss: f64,
     /// What the optimiser minimises: `train_loss` plus the penalty.
     pub objective: f64,

@@ -140,19 +140,21 @@ impl<'a> Tally<'a> {
         evaluated.or_else(|| self.settings.measures_training_set(&self.plan.parts).then(|| self.train_loss()))
     }
 
-    /// Scales for the rounds after this one, if its point is accepted. An evaluation that was not due leaves no trace.
-    pub(super) fn scales(&self, evaluation_was_due: bool) -> Scales {
+    /// Scales for the rounds after this one, which began with `first`, if its point is accepted. An evaluation that was
+    /// not due leaves no trace.
+    pub(super) fn scales(&self, first: Scales, evaluation_was_due: bool) -> Scales {
         let vector = self.vector();
         let (vector, statistics) = vector.split_at(self.settings.network.trainable());
         let summed = self.evaluations.iter().map(|(part, sums)| (sums.losses[0], part.units));
         let evaluation = summed.reduce(|(loss, units), other| (loss + other.0, units + other.1));
-        Scales::of(self.plan).after(&Found {
+        let found = Found {
             vector,
             statistics,
             loss: self.training.iter().map(|part| part.sums.losses[0]).sum(),
             units: self.training.iter().map(|part| part.part.units).sum(),
             evaluation: evaluation.filter(|_| evaluation_was_due),
-        })
+        };
+        Scales::of(self.plan).after(first, &found)
     }
 
     /// The sum over all training parts, tail included.

@@ -6,6 +6,7 @@
 //! | `model.safetensors` | the model as of its last saving, see [`SavedModel`] |
 //! | `checkpoint` | the state to resume from; `checkpoint.previous` is the one before |
 //! | `metrics.jsonl` | one line an iteration |
+//! | `request.toml` | what a sweep asked for, before the data settled the rest of `run.toml` |
 //! | `outcome.json` | what a finished run of a sweep came to |
 //! | `lock` | held by the process that works in the directory |
 //!
@@ -39,6 +40,7 @@ use crate::progress::IterationReport;
 const CONFIG: &str = "run.toml";
 const MODEL: &str = "model.safetensors";
 const METRICS: &str = "metrics.jsonl";
+const REQUEST: &str = "request.toml";
 const OUTCOME: &str = "outcome.json";
 
 /// A run directory that this process holds. All methods may be called from several threads.
@@ -99,6 +101,12 @@ impl RunDirectory {
         atomic::replace(&self.path.join(CONFIG), &[config.as_bytes()])
     }
 
+    /// Replaces the text of `request.toml`.
+    pub fn save_request(&self, config: &str) -> Result<(), RunError> {
+        let _replacing = locked(&self.replacing);
+        atomic::replace(&self.path.join(REQUEST), &[config.as_bytes()])
+    }
+
     /// Replaces what the run came to, a JSON object.
     pub fn save_outcome(&self, json: &str) -> Result<(), RunError> {
         let _replacing = locked(&self.replacing);
@@ -138,6 +146,16 @@ pub fn load_config(run: &Path) -> Result<String, RunError> {
     require_run(run)?;
     let path = run.join(CONFIG);
     fs::read_to_string(&path).map_err(RunError::io("read", &path))
+}
+
+/// The text of a run's `request.toml`; `None` if it has none, because no sweep began it.
+pub fn load_request(run: &Path) -> Result<Option<String>, RunError> {
+    let path = run.join(REQUEST);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(RunError::io("read", &path)(error)),
+    }
 }
 
 /// Replaces a file atomically, beside run directories as within them.

@@ -10,10 +10,10 @@ use crate::run_directory::{self, RunError};
 /// What it took to get somewhere.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effort {
-    /// Rounds over the volunteers since the start. The round that measures the start is not counted,
-    /// because every method has it and a measurement rides along with the round that follows.
+    /// Rounds over the volunteers. The round that measures the last point is not counted, because every
+    /// method has it and a measurement rides along with the round that follows.
     pub rounds: f64,
-    /// Passes over the training data since the start, counted like the rounds.
+    /// Passes over the training data, counted like the rounds.
     pub epochs: f64,
     /// Seconds of training.
     pub seconds: f64,
@@ -78,7 +78,7 @@ pub struct Course {
 /// The part of a line of metrics that is looked at here.
 #[derive(Debug, Deserialize)]
 struct Row {
-    iteration: u64,
+    /// That led to the point.
     rounds: f64,
     epochs: f64,
     seconds: f64,
@@ -103,14 +103,10 @@ impl Course {
     }
 
     fn of(rows: &[Row]) -> Self {
-        let (rounds, epochs) = match rows.first() {
-            Some(start) if start.iteration == 0 => (start.rounds, start.epochs),
-            _ => (0.0, 0.0),
-        };
         // One kind of loss for the whole run: the two are not the same number.
         let separately = rows.iter().any(|row| row.training_set_loss.is_some());
         let point = |row: &Row| Point {
-            effort: Effort { rounds: row.rounds - rounds, epochs: row.epochs - epochs, seconds: row.seconds },
+            effort: Effort { rounds: row.rounds, epochs: row.epochs, seconds: row.seconds },
             loss: if separately { row.training_set_loss } else { row.train_loss },
             test_loss: row.test_loss,
             accuracy: row.test_accuracy,
@@ -154,18 +150,29 @@ mod tests {
     const LOSS: Target = Target { measure: Measure::Loss, value: 0.5 };
 
     #[test]
-    fn effort_counts_from_the_start_point_and_the_first_time_counts() {
+    fn effort_is_all_that_led_to_a_point_and_the_first_time_counts() {
         let course = course(
-            r#"{"iteration":0,"rounds":1,"epochs":1.0,"seconds":0.5,"train_loss":2.3,"test_accuracy":0.1}
+            r#"{"iteration":0,"rounds":0,"epochs":0.0,"seconds":0.5,"train_loss":2.3,"test_accuracy":0.1}
 {"iteration":1,"rounds":4,"epochs":2.0,"seconds":1.0,"train_loss":0.4,"test_accuracy":0.9}
 {"iteration":2,"rounds":5,"epochs":3.0,"seconds":1.5,"train_loss":null,"test_accuracy":0.8}"#,
         );
-        let effort = Effort { rounds: 3.0, epochs: 1.0, seconds: 1.0 };
+        let effort = Effort { rounds: 4.0, epochs: 2.0, seconds: 1.0 };
         assert_eq!(course.reached(ACCURACY), Some(effort));
         assert_eq!(course.reached(LOSS), Some(effort));
         assert_eq!(course.reached(Target { value: 0.3, ..LOSS }), None);
         assert_eq!(course.last(Measure::Loss), Some(0.4));
         assert_eq!(course.last(Measure::TestLoss), None);
+    }
+
+    #[test]
+    fn rounds_before_the_start_point_was_known_count_too() {
+        // Two learning rates gave no finite loss there.
+        let course = course(
+            r#"{"iteration":0,"rounds":2,"epochs":2.0,"seconds":0.5,"train_loss":2.3}
+{"iteration":1,"rounds":3,"epochs":3.0,"seconds":1.0,"train_loss":0.4}"#,
+        );
+        assert_eq!(course.reached(LOSS).unwrap().rounds, 3.0);
+        assert_eq!(course.reached(LOSS).unwrap().epochs, 3.0);
     }
 
     #[test]

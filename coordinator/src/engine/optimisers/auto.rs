@@ -107,6 +107,10 @@ impl Auto {
         }
     }
 
+    pub(super) fn is_searching_at_start(&self) -> bool {
+        matches!(&self.stage, Stage::Averaged { averaged, .. } if averaged.is_searching_at_start())
+    }
+
     /// The last accepted point (the start point until one is accepted).
     pub fn weights(&self) -> &Arc<[f32]> {
         match &self.stage {

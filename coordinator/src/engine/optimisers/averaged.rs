@@ -12,7 +12,13 @@
 //! itself instead; if it was that already, the learning rate is too high: it is halved and the last
 //! good point has another round. A learning rate that was given is on probation for the first
 //! [`PROBATION`] steps: unless each lowers the loss well, the optimiser goes back to the start and
-//! looks for a lower rate.
+//! looks for a lower rate, or, if the loss has not risen, for a better one.
+//!
+//! A given rate that is far too low is found out by the first step: where replicas get nowhere near
+//! what they make for, the round after it takes them in nearly the same direction once more. If the
+//! cosine of the angle between the two displacements is at least [`SAME_WAY`], higher rates are tried
+//! from the new point for as long as they lower the loss. (On MNIST, 784-128-10, it is 0.63 to 0.76
+//! with rates that suit, whatever replicas and steps, and 0.79 to 0.89 with a tenth of them.)
 
 use std::sync::Arc;
 
@@ -22,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use super::curvature::{CurvaturePair, Evaluated, Lesson, learn};
 use super::learning_rate::{LearningRate, Schedule, Search, Verdict};
 use super::memory::Memory;
-use super::vectors::{fill, norm, zeros};
+use super::vectors::{dot, fill, norm, zeros};
 use super::{Accepted, Ask, Progress, StopReason, Tell, TellError, check_length};
 
 /// The longest step made of curvature, as a multiple of the mean displacement.
@@ -34,6 +40,8 @@ const TOLERATED_RISE: f64 = 1.05;
 const PROBATION: u64 = 2;
 /// Each of them must bring the loss below this multiple of the last.
 const FALL_ON_PROBATION: f64 = 0.98;
+/// The cosine between the first two displacements from which on higher rates are tried.
+const SAME_WAY: f64 = 0.78;
 /// Points in a row that may be rejected before the optimiser stops.
 const REJECTIONS_MAX: u32 = 16;
 /// Iterations in a row that may leave the loss exactly as it was.
@@ -208,6 +216,11 @@ impl Averaged {
         matches!(self.0.phase, Phase::Searching(_))
     }
 
+    /// Whether it does so before anything else, because none was given.
+    pub(super) fn is_searching_at_start(&self) -> bool {
+        self.0.settings.learning_rate == LearningRate::Searched && self.is_searching()
+    }
+
     /// The last accepted point (the start point until one is accepted).
     #[expect(clippy::misnamed_getters, reason = "the point it sets out from may be another one")]
     pub fn weights(&self) -> &Arc<[f32]> {
@@ -260,6 +273,13 @@ impl State {
 
     fn take_in(&mut self, found: Found) -> Progress {
         self.rounds += 1;
+        let last_rate = self.asked_rate();
+        let progress = self.judge(found);
+        let starts_afresh = matches!(self.phase, Phase::Searching(_)) && self.asked_rate() < last_rate;
+        Progress { starts_afresh, ..progress }
+    }
+
+    fn judge(&mut self, found: Found) -> Progress {
         match std::mem::replace(&mut self.phase, Phase::Here) {
             Phase::Searching(search) => self.search(search, found),
             Phase::Here if found.is_finite => {
@@ -270,9 +290,10 @@ impl State {
                 }
                 self.base = Some(found.base);
                 self.set_out(None);
-                Progress { accepted: None, note: None }
+                Progress::default()
             }
             Phase::Here => self.reject(None, &found),
+            Phase::There(step) if self.goes_the_same_way(&found) => self.accept_and_search(step, found.base),
             Phase::There(step) if self.is_good(&found) => self.accept(step, found.base),
             Phase::There(step) => self.reject(Some(step), &found),
             Phase::Stopped(_) => unreachable!("answers are refused before"),
@@ -284,6 +305,8 @@ impl State {
         let loss = if found.is_finite { found.base.loss } else { f64::INFINITY };
         if search.is_best(loss) {
             self.base = Some(found.base);
+            // What was found by trying is not on probation.
+            self.start = None;
         }
         let note = match search.tell(loss) {
             Verdict::GoOn => {
@@ -300,7 +323,7 @@ impl State {
                 None
             }
         };
-        Progress { accepted: None, note }
+        Progress { note, ..Progress::default() }
     }
 
     fn is_good(&self, found: &Found) -> bool {
@@ -308,8 +331,39 @@ impl State {
         found.is_finite && self.base.as_ref().is_none_or(|base| found.base.loss <= tolerated * base.loss)
     }
 
+    /// Whether the given learning rate shows in the first step that it is far too low.
+    fn goes_the_same_way(&self, found: &Found) -> bool {
+        let (Some(old), true) = (&self.base, self.start.is_some() && self.iteration == 0) else {
+            return false;
+        };
+        let new = &found.base;
+        let cosine = dot(&old.gradient, &new.gradient) / (old.gradient_norm * new.gradient_norm);
+        found.is_finite && new.loss < old.loss && cosine >= SAME_WAY
+    }
+
+    /// Moves to the new point and tries higher learning rates there.
+    fn accept_and_search(&mut self, step: Step, new: Base) -> Progress {
+        let (rate, loss) = (self.learning_rate, new.loss);
+        // The curvature pair would be of displacements with the rate so far: not worth keeping.
+        let (accepted, _) = self.advance(step, new);
+        self.phase = Phase::Searching(Search::above(rate, loss));
+        let note = format!(
+            "the first two rounds went the same way, as they do with a learning rate that is too low: higher ones \
+             than {rate:.3e} are tried from here"
+        );
+        Progress { accepted: Some(accepted), note: Some(note), ..Progress::default() }
+    }
+
     /// Moves to the new point and leaves it for the next.
     fn accept(&mut self, step: Step, new: Base) -> Progress {
+        let (accepted, pair) = self.advance(step, new);
+        self.set_out(pair);
+        let accepted = Accepted { memory: self.memory.len(), ..accepted };
+        Progress { accepted: Some(accepted), ..Progress::default() }
+    }
+
+    /// Moves to the new point.
+    fn advance(&mut self, step: Step, new: Base) -> (Accepted, Option<CurvaturePair<f32>>) {
         let old = self.base.replace(new);
         let new = self.base.as_ref().expect("just put there");
         let (loss, gradient_norm) = (new.loss, new.gradient_norm);
@@ -328,7 +382,6 @@ impl State {
         if self.iteration >= PROBATION {
             self.start = None;
         }
-        self.set_out(pair);
         let accepted = Accepted {
             iteration: self.iteration,
             loss,
@@ -338,7 +391,7 @@ impl State {
             damped,
             memory: self.memory.len(),
         };
-        Progress { accepted: Some(accepted), note: None }
+        (accepted, pair)
     }
 
     /// Goes back from a point, or from the accepted one if not even a round there was finite.
@@ -361,13 +414,18 @@ impl State {
                 None => StopReason::NonFiniteStart { loss },
                 Some(_) => StopReason::Diverged { learning_rate: f64::from(self.learning_rate) },
             });
-            return Progress { accepted: None, note: None };
+            return Progress::default();
         }
         let note = if let Some(start) = self.start.take() {
             let known = start.base.as_ref().map_or(f64::INFINITY, |base| base.loss);
-            self.phase = Phase::Searching(Search::below(self.learning_rate, known));
+            let rate = self.learning_rate;
+            let (search, which) = match has_risen || !found.is_finite {
+                true => (Search::below(rate, known), "lower"),
+                false => (Search::around(rate, known), "other"),
+            };
+            self.phase = Phase::Searching(search);
             (self.weights, self.base) = (start.weights, start.base.or(self.base.take()));
-            format!("{what}: back to the start, to try lower learning rates than {:.3e}", self.learning_rate)
+            format!("{what}: back to the start, to try {which} learning rates than {rate:.3e}")
         } else if step.is_some_and(|step| step.is_shaped) {
             self.set_out(None);
             format!("{what}: back to the last good weights, without the curvature learnt")
@@ -376,7 +434,7 @@ impl State {
             let rate = self.learning_rate;
             format!("{what}: back to the last good weights, with a learning rate of {rate:.3e}")
         };
-        Progress { accepted: None, note: Some(note) }
+        Progress { note: Some(note), ..Progress::default() }
     }
 
     /// Leaves the accepted point; `newest` led to it.

@@ -223,7 +223,7 @@ impl<T: Scalar> Lbfgs<T> {
                 return Err(TellError::WrongKind { asked: "losses", told: told.kind() });
             }
         };
-        Ok(Progress { accepted, note: None })
+        Ok(Progress { accepted, ..Progress::default() })
     }
 
     /// The last accepted point (the start point until one is accepted).

@@ -108,6 +108,17 @@ impl Search {
         Self { first: rate, tried: vec![above, Trial { exponent: 0, loss }], next: -1 }
     }
 
+    /// A search from `rate` to either side, downwards first. `loss` is that of a round with it.
+    pub(super) fn around(rate: f32, loss: f64) -> Self {
+        Self { first: rate, tried: vec![Trial { exponent: 0, loss }], next: -1 }
+    }
+
+    /// A search from `rate`, which is too low, upwards. `loss` is that of a round with it.
+    pub(super) fn above(rate: f32, loss: f64) -> Self {
+        let below = Trial { exponent: -1, loss: f64::INFINITY };
+        Self { first: rate, tried: vec![below, Trial { exponent: 0, loss }], next: 1 }
+    }
+
     /// The rate on trial.
     pub(super) fn rate(&self) -> f32 {
         let factor = if self.next < 0 { 1.0 / FACTOR } else { FACTOR };
@@ -245,6 +256,30 @@ mod tests {
             assert!(tried.iter().all(|rate| *rate < 0.5), "{tried:?}");
             let Verdict::Chosen(rate) = verdict else { panic!("nothing was chosen") };
             assert!((0.1..0.4).contains(&rate), "{rate}");
+        }
+    }
+
+    #[test]
+    fn a_search_above_a_rate_never_goes_below_it() {
+        for best in [0.1, 0.5, 3.0] {
+            let (tried, verdict) = search(Search::above(0.05, valley(best)(0.05)), valley(best));
+            let Verdict::Chosen(rate) = verdict else { panic!("nothing was chosen") };
+            assert!(tried.iter().all(|rate| *rate > 0.1), "{tried:?}");
+            let miss = (f64::from(rate) / best).log10().abs();
+            assert!(miss < 0.25, "{rate} for {best}");
+        }
+        // It was as high as possible already.
+        let (tried, verdict) = search(Search::above(0.05, valley(0.05)(0.05)), |_| f64::NAN);
+        assert_eq!((tried.len(), verdict), (1, Verdict::Chosen(0.05)));
+    }
+
+    #[test]
+    fn a_search_around_a_rate_finds_the_valley_on_either_side() {
+        for best in [0.005, 0.02, 0.05, 0.2, 2.0] {
+            let (tried, verdict) = search(Search::around(0.05, valley(best)(0.05)), valley(best));
+            let Verdict::Chosen(rate) = verdict else { panic!("nothing was chosen") };
+            let miss = (f64::from(rate) / best).log10().abs();
+            assert!(miss < 0.25, "{rate} for {best} after {tried:?}");
         }
     }
 

@@ -76,6 +76,17 @@ impl Optimiser {
         delegate!(self, optimiser => optimiser.loss())
     }
 
+    /// Whether it sets out from the start point with the loss that [`Optimiser::loss`] says, or has done so;
+    /// not as long as learning rates are tried there.
+    pub fn has_set_out(&self) -> bool {
+        let is_searching = match self {
+            Self::Auto(auto) => auto.is_searching_at_start(),
+            Self::Averaged(averaged) => averaged.is_searching_at_start(),
+            Self::Lbfgs(_) | Self::Stochastic(_) => false,
+        };
+        self.loss().is_some() && !is_searching
+    }
+
     /// How many iterations (accepted steps) were taken.
     pub fn iteration(&self) -> u64 {
         delegate!(self, optimiser => optimiser.iteration())
@@ -192,13 +203,16 @@ impl<T> Tell<T> {
 }
 
 /// What an answer changed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
     /// The iteration this answer completed. `None` for the start point, for a rejected trial point
     /// and for the losses of a line search.
     pub accepted: Option<Accepted>,
     /// What a person who follows the training should know, in one sentence.
     pub note: Option<String>,
+    /// The answer says nothing of the size of the next one: its learning rate may have been far too
+    /// high, and a lower one is tried.
+    pub starts_afresh: bool,
 }
 
 /// One iteration: a trial point that became the accepted point.

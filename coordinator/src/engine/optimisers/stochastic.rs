@@ -29,6 +29,8 @@ pub struct StochasticSettings {
     pub schedule: Schedule,
     /// Units that a round's batch consists of, at least 1.
     pub units: u32,
+    /// Units of the whole training set: a batch of as many holds each of them once.
+    pub all_units: u32,
 }
 
 /// How a gradient g becomes a step from w, with the learning rate r.
@@ -111,7 +113,7 @@ impl Stochastic {
         }
         let (loss, gradient) = only_segment(answer)?;
         check_length(state.point.len(), gradient.len())?;
-        Ok(Progress { accepted: state.step(loss, &gradient), note: None })
+        Ok(Progress { accepted: state.step(loss, &gradient), ..Progress::default() })
     }
 
     /// The last point whose loss is known.
@@ -157,7 +159,9 @@ impl State {
         if !is_start {
             self.iteration += 1;
         }
-        if gradient_norm == 0.0 && self.first.is_empty() {
+        // The gradient of a few minibatches may well vanish where that of all examples does not.
+        let StochasticSettings { units, all_units, .. } = self.settings;
+        if gradient_norm == 0.0 && units == all_units && self.first.is_empty() {
             self.stopped = Some(StopReason::Converged { gradient_norm });
         } else {
             self.point = self.next(gradient);
