@@ -1,11 +1,12 @@
 //! Cuts the prepared data into shards and keeps them ready to serve.
 //!
-//! Hashes are needed before the first volunteer; bytes are encoded and compressed when first asked
-//! for and then kept compressed.
+//! Hashes are needed before the first volunteer; bytes are encoded and compressed when somebody opens
+//! the page, or else when first asked for, and then kept compressed.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -16,15 +17,21 @@ use protocol::shard;
 
 use crate::data::{ExampleTable, FeatureValues, Prepared};
 
-/// Bytes of rows that a shard aims at: large enough to compress and to be few, small enough that
-/// a tab begins after one short download.
-const SHARD_BYTES: usize = 512 * 1024;
+/// Bytes of rows that a shard aims at: large enough to compress and to be few, as each costs a browser
+/// some milliseconds, small enough that a tab begins after a short download.
+const SHARD_BYTES: usize = 2 << 20;
+/// Bytes of shards that are compressed before they are asked for: a second of one core.
+const AHEAD_BYTES: u64 = 256 << 20;
 
 /// Every shard of a run.
 #[derive(Debug)]
 pub struct ShardStore {
     data: Arc<Prepared>,
     shards: BTreeMap<[u8; 32], Stored>,
+    /// In the order in which they were cut.
+    hashes: Vec<[u8; 32]>,
+    /// Whether [`ShardStore::compress_ahead`] has been asked for.
+    ahead: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -37,7 +44,8 @@ struct Stored {
 impl ShardStore {
     /// Cuts all sets into units of `examples_per_unit` and shards of whole units.
     pub fn cut(data: Arc<Prepared>, examples_per_unit: u32) -> (ShardStore, SetPlans) {
-        let mut store = ShardStore { data, shards: BTreeMap::new() };
+        let (shards, hashes) = (BTreeMap::new(), Vec::new());
+        let mut store = ShardStore { data, shards, hashes, ahead: AtomicBool::new(false) };
         let plans = SetPlans {
             training: store.cut_set(Set::Training, examples_per_unit),
             validation: store.cut_set(Set::Validation, examples_per_unit),
@@ -63,6 +71,26 @@ impl ShardStore {
         Some(stored.compressed.get_or_init(compress).clone())
     }
 
+    /// Compresses the first shards on a thread of their own, once however often it is asked for: whoever has opened
+    /// the page will most likely want them, and should not wait for it then.
+    pub fn compress_ahead(self: &Arc<Self>) {
+        if self.ahead.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let store = Arc::clone(self);
+        let compress = move || {
+            let mut left = AHEAD_BYTES;
+            for hash in &store.hashes {
+                let rows = store.shards[hash].examples.len() * bytes_per_example(&store.data);
+                let Some(rest) = left.checked_sub(rows as u64) else { return };
+                left = rest;
+                store.compressed(hash);
+            }
+        };
+        // Without a thread to spare they are compressed when they are asked for.
+        let _ = std::thread::Builder::new().name("shards".into()).spawn(compress);
+    }
+
     fn cut_set(&mut self, set: Set, examples_per_unit: u32) -> SetPlan {
         let examples = table(&self.data, set).map_or(0, ExampleTable::len);
         let unit_bytes = examples_per_unit as usize * bytes_per_example(&self.data);
@@ -79,6 +107,7 @@ impl ShardStore {
             plan.shards.push(ShardRef { hash, bytes });
             let stored = Stored { set, examples: range, compressed: OnceLock::new() };
             self.shards.insert(hash, stored);
+            self.hashes.push(hash);
         }
         plan
     }

@@ -51,6 +51,7 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
 pub(super) fn routes(
     site: Arc<Site>,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let shards_ahead = Arc::clone(&site.shards);
     let answers = channel()
         .or(shards(Arc::clone(&site)))
         .unify()
@@ -58,7 +59,7 @@ pub(super) fn routes(
         .unify()
         .or(bench_examples())
         .unify()
-        .or(pages())
+        .or(pages(move || shards_ahead.compress_ahead()))
         .unify();
     gate(site.config.allowed_hosts.clone()).and(answers).recover(in_words).unify().map(with_security_headers)
 }
@@ -67,7 +68,7 @@ pub(super) fn routes(
 pub(super) fn bench_routes(
     take: Arc<Mutex<Option<oneshot::Sender<Outcome>>>>,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
-    let answers = bench_result(take).or(bench_examples()).unify().or(pages()).unify();
+    let answers = bench_result(take).or(bench_examples()).unify().or(pages(|| ())).unify();
     gate(Vec::new()).and(answers).recover(in_words).unify().map(with_security_headers)
 }
 
@@ -188,10 +189,15 @@ fn bench_result(
         })
 }
 
-/// The embedded pages, scripts and workers.
-fn pages() -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+/// The embedded pages, scripts and workers. `opened` is called whenever somebody opens the front page.
+fn pages(
+    opened: impl Fn() + Clone + Send + Sync + 'static,
+) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
     readable().and(warp::path::full()).and(warp::header::headers_cloned()).and_then(
-        |path: FullPath, headers: HeaderMap| {
+        move |path: FullPath, headers: HeaderMap| {
+            if path.as_str() == "/" {
+                opened();
+            }
             let found = asset(path.as_str()).map(|asset| page(asset, &headers));
             std::future::ready(found.ok_or_else(warp::reject::not_found))
         },
