@@ -288,23 +288,27 @@ impl Round {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use protocol::plan::ShardRef;
 
     use super::*;
 
-    fn round() -> Round {
-        let part = Part::in_turn;
-        let parts = vec![part(Work::Gradient, Set::Training, 4), part(Work::Evaluation, Set::Test, 2)];
-        let plan = RoundPlan { round: 1, version: 1, parts, ..RoundPlan::default() };
+    /// Two shards of two training units each, and one of two test units.
+    pub(in crate::engine) fn sets() -> SetPlans {
         let cut = |units: u32| SetPlan {
             examples: 5 * units,
             examples_per_unit: 5,
             units_per_shard: 2,
             shards: vec![ShardRef { hash: [0; 32], bytes: 1 }; units.div_ceil(2) as usize],
         };
-        let sets = SetPlans { training: cut(4), validation: cut(0), test: cut(2) };
-        let cuts = Cuts { sets: &sets, seed: 1, minibatch: 5 };
+        SetPlans { training: cut(4), validation: cut(0), test: cut(2) }
+    }
+
+    pub(in crate::engine) fn round() -> Round {
+        let part = Part::in_turn;
+        let parts = vec![part(Work::Gradient, Set::Training, 4), part(Work::Evaluation, Set::Test, 2)];
+        let plan = RoundPlan { round: 1, version: 1, parts, ..RoundPlan::default() };
+        let cuts = Cuts { sets: &sets(), seed: 1, minibatch: 5 };
         Round::new(plan, vec![Arc::from([0.0])], 1, cuts)
     }
 

@@ -20,6 +20,8 @@ use super::volunteers::{Volunteer, Volunteers};
 
 /// How long an assignment should keep a volunteer busy.
 pub(super) const SLICE_MS: f64 = 400.0;
+/// How long it should keep it busy at least, where units are short: its way there and back costs some milliseconds.
+const SLICE_LEAST_MS: f64 = 5.0;
 /// Assignments that one volunteer may have: one under way, one queued behind it.
 pub const OUTSTANDING_MAX: usize = 2;
 /// A replica that would take a volunteer's core longer than this goes to volunteers with faster ones, if there are any.
@@ -171,7 +173,7 @@ impl Scheduler<'_> {
     }
 
     /// The units to hand to `session` now: all of one part, at most a time slice and at most half
-    /// of its share of what remains. `None` when nothing is free that suits it.
+    /// of its share of what remains, unless that is too little to be sent about. `None` when nothing is free that suits it.
     fn choose(&self, session: u64, crowd: &Crowd) -> Option<(usize, Vec<Range<u32>>)> {
         let volunteer = self.volunteers.get(session)?;
         let parts = self.round.parts();
@@ -193,11 +195,16 @@ impl Scheduler<'_> {
         let share = (remaining * crowd.share(volunteer.speed) / 2.0 / unit_cost).ceil();
         // A unit is computed by one core: where units are long, each core gets one.
         let slice = volunteer.speed.map_or(cores, |speed| (SLICE_MS * speed / unit_cost).max(cores));
-        let wanted = slice.min(share).max(1.0) as usize;
+        let least = volunteer.speed.map_or(1.0, |speed| (SLICE_LEAST_MS * speed / unit_cost).max(1.0));
+        let wanted = slice.min(share).max(least) as usize;
 
         let mut chosen = BTreeSet::new();
-        let held = volunteer.shards.range((set, 0)..=(set, u32::MAX));
-        for &(_, shard) in held {
+        // First what nobody else holds: what is held by several is left to whoever is done first, so that sharing
+        // out the end of a round costs no further downloads, round after round.
+        let held = volunteer.shards.range((set, 0)..=(set, u32::MAX)).map(|&(_, shard)| shard);
+        let mut held: Vec<u32> = held.filter(|&shard| free.at(shard).next().is_some()).collect();
+        held.sort_by_cached_key(|&shard| self.volunteers.holders((set, shard)));
+        for shard in held {
             chosen.extend(free.at(shard).take(wanted - chosen.len()));
             if chosen.len() == wanted {
                 break;
@@ -263,7 +270,38 @@ fn ranges(units: BTreeSet<u32>) -> Vec<Range<u32>> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::plan::Set;
+
+    use super::super::round::tests::{round, sets};
     use super::*;
+
+    /// The first units that volunteer 7, of one core, is given of a round of two shards.
+    fn first_units(volunteers: &mut Volunteers) -> Vec<Range<u32>> {
+        let (mut round, sets, mut assignment) = (round(), sets(), 0);
+        let scheduler = Scheduler {
+            round: &mut round,
+            volunteers,
+            cuts: Cuts { sets: &sets, seed: 1, minibatch: 5 },
+            assignment: &mut assignment,
+            local_helps: true,
+            left_alone: false,
+            now_ms: 0,
+        };
+        let assignments = scheduler.hand_out().assignments;
+        assignments.into_iter().find(|(session, _)| *session == 7).map(|(_, asked)| asked.units).unwrap()
+    }
+
+    #[test]
+    fn what_nobody_else_holds_is_chosen_first() {
+        let shards = |of: &[u32]| of.iter().map(|&shard| (Set::Training, shard)).collect::<BTreeSet<_>>();
+        let mut volunteers = Volunteers::default();
+        volunteers.join(7, 1, false, shards(&[0, 1]));
+        assert_eq!(first_units(&mut volunteers), [0..1]);
+        let mut volunteers = Volunteers::default();
+        volunteers.join(7, 1, false, shards(&[0, 1]));
+        volunteers.join(8, 1, false, shards(&[0]));
+        assert_eq!(first_units(&mut volunteers), [2..3]);
+    }
 
     /// One who sleeps over all it may have, however fast it was, must not keep slower ones from long units.
     #[test]
