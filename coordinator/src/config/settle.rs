@@ -8,9 +8,11 @@ use super::error::ConfigError;
 use super::values::{Decay, Fraction, Optimizer, Rate};
 use super::{RunConfig, defaults};
 
-/// Steps a replica should take in a round: rounds follow the number of steps far more than that of
-/// replicas.
+/// Steps a replica takes in a round at least, where the network allows: rounds follow the number of steps far
+/// more than that of replicas.
 const STEPS_WANTED: u32 = 200;
+/// Steps that each replica should be able to take in one pass over its part of the examples.
+const PASS_STEPS: u32 = 400;
 /// Steps it takes however large the network is.
 const STEPS_LEAST: u32 = 50;
 /// Most replicas, and least where the data allow: several times the cores that a handful of
@@ -82,12 +84,12 @@ impl RunConfig {
     }
 }
 
-/// So many that each can take [`STEPS_WANTED`] in one pass over its examples, within [`REPLICAS`] and
+/// So many that each can take [`PASS_STEPS`] in one pass over its examples, within [`REPLICAS`] and
 /// as few as small data demand.
 fn replicas(examples: u32, minibatch: u32) -> u32 {
     let with_minibatches = |minibatches: u32| examples / minibatch.saturating_mul(minibatches);
     let (least, most) = REPLICAS;
-    with_minibatches(STEPS_WANTED).clamp(least, most).min(with_minibatches(MINIBATCHES_OF_REPLICA)).max(1)
+    with_minibatches(PASS_STEPS).clamp(least, most).min(with_minibatches(MINIBATCHES_OF_REPLICA)).max(1)
 }
 
 /// [`STEPS_WANTED`], or those of one pass over the replica's examples if they are more; fewer where
@@ -109,8 +111,8 @@ mod tests {
     #[test]
     fn replicas_and_steps_follow_from_data_and_network() {
         for (examples, minibatch, work, expected) in [
-            (60_000, 10, SMALL, (30, 200)),
-            (60_000, 5, SMALL, (32, 375)),
+            (60_000, 10, SMALL, (15, 400)),
+            (60_000, 5, SMALL, (30, 400)),
             (60_000, 100, SMALL, (8, 200)),
             (60_000, 1000, SMALL, (3, 54)),
             (1_438, 10, SMALL, (7, 200)),
@@ -119,7 +121,7 @@ mod tests {
             // Much data: a round covers a part of it.
             (10_000_000, 10, SMALL, (32, 511)),
             // A large network.
-            (60_000, 10, 6.0 * 2e7, (30, 50)),
+            (60_000, 10, 6.0 * 2e7, (15, 50)),
         ] {
             let replicas = replicas(examples, minibatch);
             let steps = local_steps(examples, minibatch, replicas, work);
