@@ -11,6 +11,7 @@
 //! [aggregator] sums it exactly; the optimiser is told. Between two rounds the state is a
 //! [`Snapshot`].
 
+mod advice;
 pub mod aggregator;
 mod course;
 pub mod optimisers;
@@ -29,6 +30,7 @@ use model::Network;
 use protocol::message::{ResultHeader, Unfit};
 use protocol::plan::{Assignment, Part, RoundPlan, Selection, Set, SetPlans, Work};
 
+use advice::Advice;
 use aggregator::{Misfit, Scales};
 use optimisers::{Ask, Batch, Optimiser, Progress, Segment, Tell};
 use round::{Cuts, Round};
@@ -207,8 +209,9 @@ pub struct Engine {
     /// Nobody was heard for so long that the coordinator's own worker helps whatever its setting.
     /// Outlasts the round: only a volunteer's result ends it.
     left_alone: bool,
-    /// Somebody was told that more cores are lent than a round has replicas.
-    advised: bool,
+    /// When the round was opened, for the last time if it was more than once.
+    opened_ms: u64,
+    advice: Advice,
     outputs: VecDeque<Output>,
     wake_ms: Option<u64>,
 }
@@ -252,7 +255,8 @@ impl Engine {
             volunteers: Volunteers::default(),
             heard_ms: 0,
             left_alone: false,
-            advised: false,
+            opened_ms: 0,
+            advice: Advice::default(),
             outputs: VecDeque::new(),
             wake_ms: None,
         }
@@ -373,7 +377,8 @@ impl Engine {
         }
         let ask = self.optimiser.ask();
         if let Ask::Local { replicas, .. } = ask {
-            self.advise(replicas);
+            let lent = self.volunteers.iter().map(|(_, volunteer)| u32::from(volunteer.cores)).sum();
+            self.outputs.extend(self.advice.of_replicas(lent, replicas).map(Output::Note));
         }
         let training = |work: Work, batch: Batch| match batch {
             Batch::Full => vec![Part::in_turn(work, Set::Training, self.settings.sets.training.units())],
@@ -414,21 +419,6 @@ impl Engine {
         self.phase = Phase::Scaling { plan, vectors };
     }
 
-    /// Says once when more cores are lent than can be given work. Nothing else follows from it: the
-    /// weights must not depend on who is there.
-    fn advise(&mut self, replicas: u32) {
-        let lent: u32 = self.volunteers.iter().map(|(_, volunteer)| u32::from(volunteer.cores)).sum();
-        if lent <= replicas || self.advised {
-            return;
-        }
-        self.advised = true;
-        self.outputs.push_back(Output::Note(format!(
-            "{lent} cores are lent, and a round has {replicas} replicas to share among them; a training started \
-             with --replicas {} or more would use them all",
-            lent.saturating_mul(2)
-        )));
-    }
-
     /// Batch statistics that go out with the next point: as long as it is the start, the first.
     fn statistics_to_send(&self) -> &Arc<[f32]> {
         let Statistics { accepted, running } = &self.statistics;
@@ -461,6 +451,7 @@ impl Engine {
     ) {
         self.volunteers.forget_tasks(now_ms);
         self.heard_ms = now_ms;
+        self.opened_ms = now_ms;
         let plan = self.plan(parts, mask_epoch, scales);
         self.outputs.push_back(Output::OpenRound { plan: plan.clone(), vectors: vectors.clone() });
         let round = Round::new(plan, vectors, self.settings.network.parameters(), self.settings.cuts());
@@ -567,6 +558,7 @@ impl Engine {
     /// All units are accounted for: tell the optimiser.
     fn complete(&mut self, now_ms: u64) {
         let Phase::Open { round, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else { return };
+        self.time(now_ms, &round);
         let tally = Tally::new(&round, &self.settings);
         if let Work::Losses { steps } = &round.plan.parts[0].work {
             let losses = tally.losses_along(steps);
@@ -596,6 +588,18 @@ impl Engine {
             },
         };
         self.tell(now_ms, answer, tally.examples, Some(point));
+    }
+
+    /// Gives advice where a round of local steps is mostly spent on its way.
+    fn time(&mut self, now_ms: u64, round: &Round) {
+        let Work::Local { steps, .. } = round.plan.parts[0].work else { return };
+        let local_helps = self.local_helps();
+        let helping = self.volunteers.iter().filter(|(_, one)| one.cores > 0 && (local_helps || !one.local));
+        let speed: f64 = helping.filter_map(|(_, one)| one.speed).sum();
+        let parts = round.plan.parts.iter().zip(round.parts());
+        let cost: f64 = parts.map(|(part, state)| f64::from(part.units) * state.unit_cost).sum();
+        let advice = self.advice.of_steps(steps, (now_ms - self.opened_ms) as f64, cost / speed);
+        self.outputs.extend(advice.map(Output::Note));
     }
 
     /// The round's point is confirmed not to be finite (or far out of range): an answer like any

@@ -1,0 +1,89 @@
+//! Advice that follows from how many help and how fast they are. It is printed, once of a kind, and nothing else
+//! follows from it: the weights must not depend on who is there.
+
+/// Rounds of local steps that are not timed: volunteers download what they need, and their speed is not known yet.
+const ROUNDS_BEFORE: u32 = 3;
+/// Rounds of local steps that are timed.
+const ROUNDS_TIMED: u32 = 5;
+/// A round should take at most this many times as long as those who help compute for it. Beyond that its way to them
+/// and back is what costs, and longer rounds would learn more in little more time.
+const OVERHEAD_MAX: f64 = 3.0;
+/// At most so many times as many steps are advised: rounds follow their number, but with diminishing returns.
+const STEPS_FACTOR_MAX: f64 = 4.0;
+/// Advised steps are a multiple of this.
+const STEPS_GRAIN: f64 = 50.0;
+
+/// What was advised, and what it may follow from.
+#[derive(Debug, Default)]
+pub(super) struct Advice {
+    replicas: bool,
+    rounds: u32,
+    taken_ms: f64,
+    computed_ms: f64,
+}
+
+impl Advice {
+    /// When more cores are lent than there are replicas to share among them.
+    pub(super) fn of_replicas(&mut self, lent: u32, replicas: u32) -> Option<String> {
+        if lent <= replicas || std::mem::replace(&mut self.replicas, true) {
+            return None;
+        }
+        Some(format!(
+            "{lent} cores are lent, and a round has {replicas} replicas to share among them; a training started \
+             with --replicas {} or more would use them all",
+            lent.saturating_mul(2)
+        ))
+    }
+
+    /// When rounds of so many local steps take far longer than the computing in them: this one took `taken_ms`, and
+    /// all who help together need `computed_ms` for its work.
+    pub(super) fn of_steps(&mut self, steps: u32, taken_ms: f64, computed_ms: f64) -> Option<String> {
+        self.rounds = self.rounds.saturating_add(1);
+        if self.rounds <= ROUNDS_BEFORE || self.rounds > ROUNDS_BEFORE + ROUNDS_TIMED {
+            return None;
+        }
+        self.taken_ms += taken_ms;
+        self.computed_ms += computed_ms;
+        let overhead = self.taken_ms / self.computed_ms;
+        if self.rounds < ROUNDS_BEFORE + ROUNDS_TIMED || overhead.is_nan() || overhead <= OVERHEAD_MAX {
+            return None;
+        }
+        let mean = |sum: f64| sum / f64::from(ROUNDS_TIMED) / 1000.0;
+        let more = f64::from(steps) * overhead.min(STEPS_FACTOR_MAX);
+        Some(format!(
+            "a round takes {:.2} s, of which those who help compute for {:.2} s; a training started with --local-steps \
+             {} would learn more in a round that takes little longer",
+            mean(self.taken_ms),
+            mean(self.computed_ms),
+            (more / STEPS_GRAIN).ceil() * STEPS_GRAIN
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_cores_than_replicas_are_told_of_once() {
+        let mut advice = Advice::default();
+        assert_eq!(advice.of_replicas(8, 8), None);
+        assert!(advice.of_replicas(9, 8).unwrap().contains("--replicas 18"));
+        assert_eq!(advice.of_replicas(9, 8), None);
+    }
+
+    #[test]
+    fn more_steps_are_advised_once_where_rounds_are_all_overhead() {
+        let told = |taken_ms: f64, computed_ms: f64| -> Vec<String> {
+            let mut advice = Advice::default();
+            (0..30).filter_map(|_| advice.of_steps(200, taken_ms, computed_ms)).collect()
+        };
+        assert_eq!(told(250.0, 200.0), [""; 0]);
+        let [advice] = &told(500.0, 156.0)[..] else { panic!("told once") };
+        assert!(advice.contains("0.50 s") && advice.contains("0.16 s"), "{advice}");
+        assert!(advice.contains("--local-steps 650"), "{advice}");
+        assert!(told(5000.0, 1.0)[0].contains("--local-steps 800"));
+        // Nobody's speed is known.
+        assert_eq!(told(500.0, f64::NAN), [""; 0]);
+    }
+}
