@@ -34,7 +34,7 @@ mod trial_point;
 pub use arithmetic::{Arithmetic, UnknownArithmetic};
 pub use digest::weights_digest;
 pub use examples::{Examples, Features, Preprocessing, Rows, Targets};
-pub use kernels::{Vectorised, multiply_adds, vectorise};
+pub use kernels::{Vectorised, instruction_set, multiply_adds, vectorise};
 pub use local::{DECAY_STEPS, LocalSteps};
 pub use network::{Network, ParameterBlock, ParameterKind, Scratch};
 pub use nonzeros::{NonZeroRows, NonZeros};

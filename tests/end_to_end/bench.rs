@@ -72,3 +72,19 @@ fn the_page_leaves_its_result_for_scripts() {
         );
     });
 }
+
+/// A training takes no result of a benchmark.
+#[test]
+fn the_page_says_that_its_result_was_refused() {
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let problem = Problem::dense();
+        let options = Options { wait_for: 1, ..Options::default() };
+        let coordinator = Coordinator::train(&problem, &options);
+        let tab = Tab::open(&coordinator).await;
+        tab.visit(&coordinator, "/bench?report&quick&case=local&arithmetic=portable", "#again:enabled").await;
+        let result = tab.evaluate("return window.result", vec![]).await;
+        tab.close().await;
+        let error = result["error"].as_str().unwrap_or_default();
+        assert!(error.contains("not taken (405)"), "{result}");
+    });
+}

@@ -61,6 +61,11 @@ async fn nothing_else_is_taken() {
         assert!(answer.text().trim().ends_with('.'), "{}", answer.text());
     }
     assert!(taken.try_recv().is_err(), "nothing was taken");
+    // The page says so instead, which ends the waiting.
+    let said = send(address, "POST /bench/result", &[], br#"{"error": "The result was not taken."}"#).await;
+    assert_eq!(said.status, 200, "{}", said.text());
+    let Ok(Outcome::Failed { error }) = in_time(taken).await else { panic!("an error was posted") };
+    assert_eq!(error, "The result was not taken.");
 }
 
 #[tokio::test]

@@ -325,6 +325,20 @@ pub fn multiply_adds(arithmetic: Arithmetic, many: bool, steps: u32) -> u64 {
     unsafe { Kernel::best(arithmetic).run(MultiplyAdds { many, steps }) }
 }
 
+/// The instructions that this machine's results come from, so that a test of their bits can tell what it tests: `avx512`,
+/// `avx2`, `wasm` or `plain`, which is Rust without any of its own.
+pub fn instruction_set(arithmetic: Arithmetic) -> &'static str {
+    match best_path(arithmetic) {
+        Path::Lanes => "plain",
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx2 => "avx2",
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx512 => "avx512",
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Path::Wasm => "wasm",
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 fn best_path(_: Arithmetic) -> Path {
     if has_avx512() {
