@@ -51,7 +51,7 @@ const K_BLOCK: usize = 64;
 
 /// With so many rows, C is what is large, and it is gone through once, row after row; with fewer, B is, column after
 /// column.
-const MANY_ROWS: usize = 64;
+pub(super) const MANY_ROWS: usize = 64;
 
 /// With many rows and so many steps of k it pays to lay the columns of a tile side by side first.
 const PACKED_STEPS: usize = 48;

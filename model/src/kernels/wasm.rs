@@ -3,7 +3,7 @@
 
 use core::arch::wasm32::{f32x4_add, f32x4_mul, f32x4_splat, v128, v128_load, v128_load32_splat, v128_store};
 
-use super::product::{Operands, product};
+use super::product::{MANY_ROWS, Operands, product};
 use super::simd::{Simd, Task};
 
 /// Runs `task` on 4 lanes. `fused` may be true only in a build with relaxed SIMD.
@@ -22,8 +22,17 @@ pub(super) unsafe fn run<T: Task>(fused: bool, task: T) -> T::Output {
     }
 }
 
-/// Up to so many rows or steps (a minibatch of examples is one or the other) wide tiles are the faster ones.
-const FEW_EXAMPLES: usize = 16;
+/// The shape of a tile: its sums, the vectors of B and one value of A should fit 16 registers.
+struct Tile {
+    rows: usize,
+    vectors: usize,
+}
+
+/// Where C has few rows: a minibatch on the way forward. These two were measured (ARCHITECTURE.md, "Kernels"): to do so
+/// again, change them and run `shoal bench --browser chromium`. No bit depends on them.
+const FEW: Tile = Tile { rows: 2, vectors: 4 };
+/// Where it has many: a gradient, local steps in place, a large minibatch.
+const MANY: Tile = Tile { rows: 3, vectors: 3 };
 
 struct Wasm<const FUSED: bool>;
 
@@ -67,10 +76,10 @@ impl<const FUSED: bool> Simd for Wasm<FUSED> {
     unsafe fn product<const IN_PLACE: bool>(operands: &Operands, packed: &mut Vec<f32>) {
         // SAFETY: passed on.
         unsafe {
-            if operands.m.min(operands.k) <= FEW_EXAMPLES {
-                product::<Self, 2, 4, IN_PLACE>(operands, packed);
+            if operands.m < MANY_ROWS {
+                product::<Self, { FEW.rows }, { FEW.vectors }, IN_PLACE>(operands, packed);
             } else {
-                product::<Self, 4, 2, IN_PLACE>(operands, packed);
+                product::<Self, { MANY.rows }, { MANY.vectors }, IN_PLACE>(operands, packed);
             }
         }
     }
