@@ -57,6 +57,7 @@ fn every_method_continues_bit_for_bit_from_every_moment() {
     let searched = local(LearningRate::Searched, shaped);
     let decaying = AveragedSettings { schedule: Schedule::Linear { iterations: 30 }, ..searched };
     let too_high = local(LearningRate::Given(10.0), Outer::Momentum { momentum: 0.9 });
+    let too_low = local(LearningRate::Given(0.02), shaped);
     let stochastic = |rule| {
         let schedule = Schedule::Cosine { iterations: 50 };
         let settings = StochasticSettings { rule, learning_rate: 0.1, schedule, units: 3, all_units: 24 };
@@ -66,6 +67,7 @@ fn every_method_continues_bit_for_bit_from_every_moment() {
         Optimiser::Auto(Auto::new(toy::start(), searched, Settings::default())),
         Optimiser::Averaged(Averaged::new(toy::start(), decaying)),
         Optimiser::Averaged(Averaged::new(toy::start(), too_high)),
+        Optimiser::Averaged(Averaged::new(toy::start(), too_low)),
         Optimiser::Lbfgs(Lbfgs::new(toy::start(), Settings::default())),
         Optimiser::Lbfgs(Lbfgs::sampled(toy::start(), Settings::default(), Sample { units: 4, overlap: 1 })),
         stochastic(Rule::Momentum),
