@@ -1,21 +1,26 @@
 //! How fast L-BFGS makes a direction: `cargo bench --profile release -p coordinator --bench lbfgs`.
 //!
-//! The direction of [`Memory`] (two streaming passes) beside the textbook two-loop recursion and beside a probe of the
-//! memory's bandwidth, all in one run: the same vectors and threads, the same vector instructions, sums in f64. The
-//! rounds alternate between the three, so that a disturbance meets all; the best and the median time count.
+//! The direction of [`Memory`] (two streaming passes) beside the textbook two-loop recursion and beside two probes of
+//! the memory's bandwidth, all in one run: the same values and threads, the same vector instructions, sums in f64. The
+//! rounds alternate between them, so that a disturbance meets all; the best and the median time count.
+//!
+//! Both directions begin with a new pair that lies ready in memory. The two passes take its products with all others
+//! from there; the two-loop recursion finds s'y and y'y of every pair ready, the new one's included.
+//!
+//! Then all that the optimiser computes in an iteration: what it learns from the last step, the direction and the next
+//! point.
 
 #![allow(clippy::print_stdout, reason = "a program for people to read")]
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::Instant;
 
-use coordinator::engine::optimisers::{CurvaturePair, Memory};
-use model::{Vectorised, vectorise};
+use coordinator::engine::optimisers::{Ask, CurvaturePair, Lbfgs, Memory, Settings, Tell};
+use model::{Vectorised, trial_point, vectorise};
 use rayon::prelude::*;
 
 /// The second so long that even a single vector is several times larger than the caches.
-const PARAMETERS: [usize; 2] = [10_000_000, 50_000_000];
+const PARAMETERS: [usize; 2] = [10_000_000, 25_000_000];
 const PAIRS: usize = 10;
 const ROUNDS: usize = 5;
 
@@ -31,50 +36,102 @@ const BLOCK: usize = 65_536;
 
 const LANES: usize = 8;
 
+/// What the two-loop recursion reads: s and y each in one piece.
+struct Plain {
+    s: Vec<f32>,
+    y: Vec<f32>,
+}
+
 fn main() {
     let all = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     for parameters in PARAMETERS {
         println!("{parameters} parameters, {PAIRS} pairs, f32; best (median) of {ROUNDS}");
-        let pairs: Vec<_> = (0..PAIRS).map(|number| pair(parameters, number)).collect();
+        let plain: Vec<_> = (0..PAIRS).map(|number| pair(parameters, number)).collect();
+        let pairs: Vec<_> = plain.iter().map(|pair| CurvaturePair::new(&pair.s, &pair.y)).collect();
         let gradient = noise(parameters, 2 * PAIRS);
         for threads in [1, all] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-            pool.install(|| compare(threads, &pairs, &gradient));
+            pool.install(|| compare(threads, &plain, &pairs, &gradient));
         }
+    }
+    println!(
+        "{} parameters, {PAIRS} pairs, f32: all that the optimiser computes in an iteration",
+        PARAMETERS[0]
+    );
+    for threads in [1, all] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        let (best, median) = best_and_median(pool.install(|| iterations(PARAMETERS[0])));
+        println!(" threads: {threads}: {best:.1} ({median:.1}) ms");
     }
 }
 
-fn compare(threads: usize, pairs: &[CurvaturePair<f32>], gradient: &[f32]) {
+/// How long iterations with a full memory take on the sum of a_i x_i^2 / 2, without what the gradient takes.
+fn iterations(parameters: usize) -> Vec<f64> {
+    let curvatures: Vec<f32> =
+        noise(parameters, 0).into_par_iter().map(|x| 10f32.powf(4.0 * x - 2.0)).collect();
+    let gradient =
+        |point: &[f32]| point.par_iter().zip(&curvatures).map(|(x, a)| a * x).collect::<Vec<f32>>();
+    let loss = |point: &[f32]| dot(point, &gradient(point)) / 2.0;
+    let mut optimiser =
+        Lbfgs::new(noise(parameters, 1), Settings { memory: PAIRS, gradient_tolerance: None });
+    let mut times = Vec::new();
+    while times.len() <= ROUNDS {
+        let answer = match optimiser.ask() {
+            Ask::Gradient { point, .. } => {
+                Tell::Gradient { loss: loss(&point), gradient: gradient(&point).into() }
+            }
+            Ask::Losses { base, direction, steps, .. } => {
+                let point = |step: f32| trial_point(&base, &direction, step).collect::<Vec<f32>>();
+                Tell::Losses(steps.iter().map(|&step| loss(&point(step))).collect())
+            }
+            ask => panic!("neither local steps nor the end: {ask:?}"),
+        };
+        let mut accepted = None;
+        let time =
+            milliseconds(|| accepted = optimiser.tell(answer).expect("an answer to what was asked").accepted);
+        if accepted.is_some_and(|accepted| accepted.memory == PAIRS && !accepted.backtracked) {
+            times.push(time);
+        }
+    }
+    times.split_off(1)
+}
+
+fn compare(threads: usize, plain: &[Plain], pairs: &[CurvaturePair<f32>], gradient: &[f32]) {
     let parameters = gradient.len();
     let mut memory = Memory::new(PAIRS);
     for pair in pairs {
         memory.direction(Some(pair.clone()), gradient);
     }
-    let mut times = [const { Vec::new() }; 3];
-    let (known, mut q) = (Known::of(pairs), vec![0.0; parameters]);
+    let mut times = [const { Vec::new() }; 4];
+    let (known, mut q) = (Known::of(plain), vec![0.0; parameters]);
     for round in 0..ROUNDS {
-        times[0].push(milliseconds(|| read(pairs)));
+        times[0].push(milliseconds(|| read::<1>(plain)));
+        times[1].push(milliseconds(|| read::<4>(plain)));
         // The oldest pair is the one that comes next: the newest of the same memory, turned by one.
         let newest = pairs[round % PAIRS].clone();
-        times[1].push(milliseconds(|| memory.direction(Some(newest), gradient)));
-        times[2].push(milliseconds(|| two_loop(pairs, &known, gradient, &mut q)));
+        times[2].push(milliseconds(|| memory.direction(Some(newest), gradient)));
+        times[3].push(milliseconds(|| two_loop(plain, &known, gradient, &mut q)));
     }
     check(pairs, gradient, &q);
-    let [probe, streaming, two_loop] = times.map(best_and_median);
-    let bandwidth = (parameters * 4 * 2 * PAIRS) as f64 / probe.0 / 1e6;
+    let [one, four, streaming, two_loop] = times.map(best_and_median);
     println!(" threads: {threads}");
-    println!("  probe (read and add):     {:6.1} ({:6.1}) ms = {bandwidth:.1} GB/s", probe.0, probe.1);
-    for (name, (best, median), bytes) in [
-        ("direction, two passes:   ", streaming, STREAMING_BYTES),
-        ("direction, two-loop:     ", two_loop, TWO_LOOP_BYTES),
-    ] {
+    let bandwidths = [("one vector", one), ("four vectors", four)].map(|(name, (best, median))| {
+        let bandwidth = (parameters * 4 * 2 * PAIRS) as f64 / best / 1e6;
+        println!("  probe, {name:12} at a time: {best:6.1} ({median:6.1}) ms = {bandwidth:.1} GB/s");
+        bandwidth
+    });
+    let bandwidth = bandwidths[0].max(bandwidths[1]);
+    for (name, (best, median), bytes) in
+        [("two passes", streaming, STREAMING_BYTES), ("two-loop", two_loop, TWO_LOOP_BYTES)]
+    {
         let ratio = best / ((parameters * bytes) as f64 / bandwidth / 1e6);
         println!(
-            "  {name} {best:6.1} ({median:6.1}) ms, {bytes} bytes each: {ratio:.2} of the probe's time for them"
+            "  direction, {name:10}:            {best:6.1} ({median:6.1}) ms, {bytes} bytes each: {ratio:.2} of the \
+             faster probe's time for them"
         );
     }
     let (best, median) = (two_loop.0 / streaming.0, two_loop.1 / streaming.1);
-    println!("  two-loop / two passes:    {best:6.2} ({median:.2})");
+    println!("  two-loop / two passes:            {best:6.2} ({median:6.2})");
 }
 
 /// The two ways must agree, or they are not worth comparing.
@@ -102,10 +159,10 @@ fn best_and_median(mut times: Vec<f64>) -> (f64, f64) {
 }
 
 /// y is s times something positive that varies, so that s'y > 0.
-fn pair(parameters: usize, number: usize) -> CurvaturePair<f32> {
+fn pair(parameters: usize, number: usize) -> Plain {
     let (s, factors) = (noise(parameters, 2 * number), noise(parameters, 2 * number + 1));
-    let y: Vec<f32> = s.par_iter().zip(&factors).map(|(s, factor)| s * (1.0 + factor)).collect();
-    CurvaturePair { s: Arc::from(s), y: Arc::from(y) }
+    let y = s.par_iter().zip(&factors).map(|(s, factor)| s * (1.0 + factor)).collect();
+    Plain { s, y }
 }
 
 /// Numbers between -0.5 and 0.5 without a pattern.
@@ -120,10 +177,18 @@ fn noise(parameters: usize, seed: usize) -> Vec<f32> {
     (0..parameters).into_par_iter().map(number).collect()
 }
 
-/// The probe: reads every vector once and does as little as possible with it.
-fn read(pairs: &[CurvaturePair<f32>]) -> f32 {
-    let vectors = pairs.iter().flat_map(|pair| [&pair.s, &pair.y]);
-    vectors.map(|vector| vector.par_chunks(BLOCK).map(|block| vectorise(Add(block))).sum::<f32>()).sum()
+/// The probe: reads every vector once, V at a time, and does as little as possible with them.
+fn read<const V: usize>(pairs: &[Plain]) -> u32 {
+    let vectors: Vec<&[f32]> = pairs.iter().flat_map(|pair| [&pair.s[..], &pair.y[..]]).collect();
+    let blocks = (0..vectors[0].len()).into_par_iter().step_by(BLOCK);
+    let sum = |start: usize| {
+        let block = start..vectors[0].len().min(start + BLOCK);
+        let together = vectors.as_chunks::<V>().0.iter();
+        together
+            .map(|vectors| vectorise(Add(vectors.map(|vector| &vector[block.clone()]))))
+            .fold(0, u32::wrapping_add)
+    };
+    blocks.map(sum).reduce(|| 0, u32::wrapping_add)
 }
 
 /// s'y of every pair, and y'y of the newest. The two-loop recursion finds them ready, from when the pairs were made.
@@ -133,14 +198,14 @@ struct Known {
 }
 
 impl Known {
-    fn of(pairs: &[CurvaturePair<f32>]) -> Known {
+    fn of(pairs: &[Plain]) -> Known {
         let newest = &pairs[pairs.len() - 1].y;
         Known { sy: pairs.iter().map(|pair| dot(&pair.s, &pair.y)).collect(), yy: dot(newest, newest) }
     }
 }
 
 /// Nocedal and Wright, Numerical Optimization, 2nd ed., Algorithm 7.4, one vector operation after another.
-fn two_loop(pairs: &[CurvaturePair<f32>], known: &Known, gradient: &[f32], q: &mut [f32]) {
+fn two_loop(pairs: &[Plain], known: &Known, gradient: &[f32], q: &mut [f32]) {
     q.par_chunks_mut(BLOCK).zip(gradient.par_chunks(BLOCK)).for_each(|(q, g)| negate(q, g));
     let mut alphas = vec![0.0; pairs.len()];
     for (i, pair) in pairs.iter().enumerate().rev() {
@@ -169,21 +234,26 @@ fn add_multiple(q: &mut [f32], factor: f64, x: &[f32]) {
     blocks.for_each(|(q, x)| vectorise(AddMultiple(q, factor, x)));
 }
 
-struct Add<'a>(&'a [f32]);
+/// Adds the bits up as integers, which the compiler may do in any order.
+struct Add<'a, const V: usize>([&'a [f32]; V]);
 
-impl Vectorised for Add<'_> {
-    type Output = f32;
+impl<const V: usize> Vectorised for Add<'_, V> {
+    type Output = u32;
 
     #[inline(always)]
-    fn run(self) -> f32 {
-        let mut sums = [0.0; 8 * LANES];
-        for x in self.0.as_chunks::<{ 8 * LANES }>().0 {
-            for lane in 0..sums.len() {
-                sums[lane] += x[lane];
-            }
-        }
-        sums.iter().sum()
+    fn run<const FUSED: bool>(self) -> u32 {
+        let vectors = self.0.map(|vector| &vector[..self.0[0].len()]);
+        let sum = |sum: u32, k: usize| {
+            vectors.iter().fold(sum, |sum, vector| sum.wrapping_add(vector[k].to_bits()))
+        };
+        (0..self.0[0].len()).fold(0, sum)
     }
+}
+
+/// a b + c. As f64 holds a product of two f32 exactly, fused or not makes no difference to a dot product.
+#[inline(always)]
+fn multiply_add<const FUSED: bool>(a: f64, b: f64, c: f64) -> f64 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
 struct Dot<'a>(&'a [f32], &'a [f32]);
@@ -192,12 +262,12 @@ impl Vectorised for Dot<'_> {
     type Output = f64;
 
     #[inline(always)]
-    fn run(self) -> f64 {
+    fn run<const FUSED: bool>(self) -> f64 {
         let mut sums = [0.0; 2 * LANES];
         let (a, b) = (self.0.as_chunks::<{ 2 * LANES }>(), self.1.as_chunks::<{ 2 * LANES }>());
         for (a, b) in a.0.iter().zip(b.0) {
             for lane in 0..sums.len() {
-                sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+                sums[lane] = multiply_add::<FUSED>(f64::from(a[lane]), f64::from(b[lane]), sums[lane]);
             }
         }
         let rest = a.1.iter().zip(b.1).map(|(&a, &b)| f64::from(a) * f64::from(b));
@@ -205,16 +275,16 @@ impl Vectorised for Dot<'_> {
     }
 }
 
-/// q += factor x, each element computed in f64 and rounded once.
+/// q += factor x, each element computed in f64 and rounded to f32.
 struct AddMultiple<'a>(&'a mut [f32], f64, &'a [f32]);
 
 impl Vectorised for AddMultiple<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
+    fn run<const FUSED: bool>(self) {
         for (q, &x) in self.0.iter_mut().zip(self.2) {
-            *q = (f64::from(*q) + self.1 * f64::from(x)) as f32;
+            *q = multiply_add::<FUSED>(self.1, f64::from(x), f64::from(*q)) as f32;
         }
     }
 }

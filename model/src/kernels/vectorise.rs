@@ -1,7 +1,7 @@
 //! Plain loops compiled for the machine's vector instructions.
 //!
 //! The compiler may use wider vectors but never another order of operations, nor a fused multiply-add where the source
-//! has none: so the bits are the same in every version.
+//! has none: so the bits are the same in every version, unless a loop makes use of `FUSED` where a product is rounded.
 
 /// A loop to be compiled once for each set of instructions.
 pub trait Vectorised {
@@ -9,8 +9,9 @@ pub trait Vectorised {
     type Output;
 
     /// Runs the loop. Must be `#[inline(always)]`, as must what it calls in its loop: only what is inlined into
-    /// [`vectorise`] is compiled for its instructions.
-    fn run(self) -> Self::Output;
+    /// [`vectorise`] is compiled for its instructions. `FUSED` says whether `mul_add` is an instruction; elsewhere it
+    /// calls a slow function.
+    fn run<const FUSED: bool>(self) -> Self::Output;
 }
 
 /// Runs `work` with the widest vectors this machine has.
@@ -26,21 +27,21 @@ pub fn vectorise<W: Vectorised>(work: W) -> W::Output {
             return unsafe { with_avx2(work) };
         }
     }
-    work.run()
+    work.run::<{ cfg!(target_arch = "aarch64") }>()
 }
 
 /// # Safety
-/// The processor must have AVX-512 F.
+/// The processor must have AVX-512 F and FMA.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,fma")]
 unsafe fn with_avx512<W: Vectorised>(work: W) -> W::Output {
-    work.run()
+    work.run::<true>()
 }
 
 /// # Safety
-/// The processor must have AVX2.
+/// The processor must have AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 unsafe fn with_avx2<W: Vectorised>(work: W) -> W::Output {
-    work.run()
+    work.run::<true>()
 }

@@ -1,27 +1,17 @@
 //! The curvature pair of one accepted step, damped where the step met too little curvature.
 
-use std::sync::Arc;
-
 use model::{Vectorised, vectorise};
-use serde::{Deserialize, Serialize};
 
+use super::pair::Group;
 use super::vectors::{
-    BLOCK, LANES, Lanes, Scalar, add_products, block, each_block, fill, groups, last_group, sum_lanes, widen,
-    zeros,
+    GROUPS_IN_BLOCK, LANES, Lanes, Scalar, add_products, block, each_block, groups, last_group, sum_lanes,
+    widen,
 };
+
+pub use super::pair::CurvaturePair;
 
 /// Least curvature a pair may have, as a part of what the current matrix B predicts along s.
 const DAMPING: f64 = 0.2;
-
-/// A change of weights `s` and the change of gradient `y` that came with it; s'y > 0.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(bound = "")]
-pub struct CurvaturePair<T: Scalar> {
-    /// Change of weights, one value per parameter.
-    pub s: Arc<[T]>,
-    /// Change of gradient, one value per parameter.
-    pub y: Arc<[T]>,
-}
 
 /// A point with its gradient.
 pub(super) struct Evaluated<'a, T> {
@@ -45,16 +35,24 @@ pub(super) struct Lesson<T: Scalar> {
 /// d = -H g, B s = -step * g needs no product with B. Where s'y < 0.2 s'B s, y becomes the mixture
 /// of y and B s with s'y = 0.2 s'B s.
 pub(super) fn learn<'a, T: Scalar>(old: Evaluated<'a, T>, new: Evaluated<'a, T>, step: T) -> Lesson<T> {
+    learn_into(CurvaturePair::zeros(old.weights.len()), old, new, step)
+}
+
+/// The same, with the pair written over another one of the same length that nobody else holds.
+pub(super) fn learn_into<'a, T: Scalar>(
+    mut pair: CurvaturePair<T>,
+    old: Evaluated<'a, T>,
+    new: Evaluated<'a, T>,
+    step: T,
+) -> Lesson<T> {
     let step = step.to_f64();
-    let length = old.weights.len();
-    let (mut s, mut y) = (zeros(length), zeros(length));
-    let blocks = fill(&mut s).chunks_mut(BLOCK).zip(fill(&mut y).chunks_mut(BLOCK)).enumerate();
-    let sums = each_block(blocks, |(index, (s, y))| {
+    let blocks = pair.groups_mut().chunks_mut(GROUPS_IN_BLOCK).enumerate();
+    let sums = each_block(blocks, |(index, pair)| {
         let of = |point: &Evaluated<'a, T>| Evaluated {
             weights: block(point.weights, index),
             gradient: block(point.gradient, index),
         };
-        vectorise(Subtract { old: of(&old), new: of(&new), s, y })
+        vectorise(Subtract { old: of(&old), new: of(&new), pair })
     });
     let [mut sy, mut yy, sg] = add_up(sums);
 
@@ -62,13 +60,13 @@ pub(super) fn learn<'a, T: Scalar>(old: Evaluated<'a, T>, new: Evaluated<'a, T>,
     let damped = s_b_s > 0.0 && sy < DAMPING * s_b_s;
     if damped {
         let theta = (1.0 - DAMPING) * s_b_s / (s_b_s - sy);
-        let sums = each_block(fill(&mut y).chunks_mut(BLOCK).enumerate(), |(index, y)| {
-            let (s, gradient) = (block(&s, index), block(old.gradient, index));
-            vectorise(Damp { theta, step, gradient, s, y })
+        let blocks = pair.groups_mut().chunks_mut(GROUPS_IN_BLOCK).enumerate();
+        let sums = each_block(blocks, |(index, pair)| {
+            vectorise(Damp { theta, step, gradient: block(old.gradient, index), pair })
         });
         [sy, yy] = add_up(sums);
     }
-    let pair = is_usable(sy, yy).then_some(CurvaturePair { s, y });
+    let pair = is_usable(sy, yy).then_some(pair);
     Lesson { damped: damped && pair.is_some(), pair }
 }
 
@@ -92,31 +90,30 @@ fn add_up<const N: usize>(blocks: Vec<[f64; N]>) -> [f64; N] {
 struct Subtract<'a, T> {
     old: Evaluated<'a, T>,
     new: Evaluated<'a, T>,
-    s: &'a mut [T],
-    y: &'a mut [T],
+    pair: &'a mut [Group<T>],
 }
 
 impl<T: Scalar> Vectorised for Subtract<'_, T> {
     type Output = [f64; 3];
 
     #[inline(always)]
-    fn run(self) -> [f64; 3] {
-        let Self { old, new, s, y } = self;
+    fn run<const FUSED: bool>(self) -> [f64; 3] {
+        let Self { old, new, pair } = self;
         let mut sums = [[0.0; LANES]; 3];
         let weights = groups(new.weights).iter().zip(groups(old.weights));
         let gradients = groups(new.gradient).iter().zip(groups(old.gradient));
-        let out = s.as_chunks_mut().0.iter_mut().zip(y.as_chunks_mut().0);
-        for ((s, y), (w, g)) in out.zip(weights.zip(gradients)) {
-            (*s, *y) = (subtract(w), subtract(g));
-            add_up_pair(&mut sums, s, y, g.1);
+        for (pair, (w, g)) in pair.iter_mut().zip(weights.zip(gradients)) {
+            *pair = Group { s: subtract(w), y: subtract(g) };
+            add_up_pair::<T, FUSED>(&mut sums, pair, g.1);
         }
-        let old_gradient = last_group(old.gradient);
-        let last_s = subtract((&last_group(new.weights), &last_group(old.weights)));
-        let last_y = subtract((&last_group(new.gradient), &old_gradient));
-        add_up_pair(&mut sums, &last_s, &last_y, &old_gradient);
-        let (s, y) = (s.as_chunks_mut::<LANES>().1, y.as_chunks_mut::<LANES>().1);
-        s.copy_from_slice(&last_s[..s.len()]);
-        y.copy_from_slice(&last_y[..y.len()]);
+        if let Some(last) = pair.get_mut(groups(new.weights).len()) {
+            let old_gradient = last_group(old.gradient);
+            *last = Group {
+                s: subtract((&last_group(new.weights), &last_group(old.weights))),
+                y: subtract((&last_group(new.gradient), &old_gradient)),
+            };
+            add_up_pair::<T, FUSED>(&mut sums, last, &old_gradient);
+        }
         sums.map(sum_lanes)
     }
 }
@@ -128,11 +125,11 @@ fn subtract<T: Scalar>((a, b): (&[T; LANES], &[T; LANES])) -> [T; LANES] {
 
 /// Adds one group to s'y, y'y and s'g.
 #[inline(always)]
-fn add_up_pair<T: Scalar>(sums: &mut [Lanes; 3], s: &[T; LANES], y: &[T; LANES], g: &[T; LANES]) {
-    let (s, y, g) = (widen(s), widen(y), widen(g));
-    add_products(&mut sums[0], &s, &y);
-    add_products(&mut sums[1], &y, &y);
-    add_products(&mut sums[2], &s, &g);
+fn add_up_pair<T: Scalar, const FUSED: bool>(sums: &mut [Lanes; 3], pair: &Group<T>, g: &[T; LANES]) {
+    let (s, y, g) = (widen(&pair.s), widen(&pair.y), widen(g));
+    add_products::<T, FUSED>(&mut sums[0], &s, &y);
+    add_products::<T, FUSED>(&mut sums[1], &y, &y);
+    add_products::<T, FUSED>(&mut sums[2], &s, &g);
 }
 
 /// One block of the mixture theta y + (1 - theta) B s, written to y, and of s'y and y'y with it.
@@ -140,33 +137,31 @@ struct Damp<'a, T> {
     theta: f64,
     step: f64,
     gradient: &'a [T],
-    s: &'a [T],
-    y: &'a mut [T],
+    pair: &'a mut [Group<T>],
 }
 
 impl<T: Scalar> Vectorised for Damp<'_, T> {
     type Output = [f64; 2];
 
     #[inline(always)]
-    fn run(self) -> [f64; 2] {
-        let Self { theta, step, gradient, s, y } = self;
-        for (y, gradient) in y.iter_mut().zip(gradient) {
-            let b_s = -step * gradient.to_f64();
-            *y = T::from_f64(theta * y.to_f64() + (1.0 - theta) * b_s);
-        }
+    fn run<const FUSED: bool>(self) -> [f64; 2] {
+        let Self { theta, step, gradient, pair } = self;
         let mut sums = [[0.0; LANES]; 2];
-        for (s, y) in groups(s).iter().zip(groups(y)) {
-            add_damped_pair(&mut sums, s, y);
+        let mut mix = |pair: &mut Group<T>, gradient: &[T; LANES]| {
+            for (y, gradient) in pair.y.iter_mut().zip(gradient) {
+                let b_s = -step * gradient.to_f64();
+                *y = T::from_f64(theta * y.to_f64() + (1.0 - theta) * b_s);
+            }
+            let (s, y) = (widen(&pair.s), widen(&pair.y));
+            add_products::<T, FUSED>(&mut sums[0], &s, &y);
+            add_products::<T, FUSED>(&mut sums[1], &y, &y);
+        };
+        for (pair, gradient) in pair.iter_mut().zip(groups(gradient)) {
+            mix(pair, gradient);
         }
-        add_damped_pair(&mut sums, &last_group(s), &last_group(y));
+        if let Some(last) = pair.get_mut(groups(gradient).len()) {
+            mix(last, &last_group(gradient));
+        }
         sums.map(sum_lanes)
     }
-}
-
-/// Adds one group to s'y and y'y.
-#[inline(always)]
-fn add_damped_pair<T: Scalar>(sums: &mut [Lanes; 2], s: &[T; LANES], y: &[T; LANES]) {
-    let (s, y) = (widen(s), widen(y));
-    add_products(&mut sums[0], &s, &y);
-    add_products(&mut sums[1], &y, &y);
 }

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use model::trial_point;
 use serde::{Deserialize, Serialize};
 
-use super::curvature::{CurvaturePair, Evaluated, learn};
+use super::curvature::{CurvaturePair, Evaluated, learn_into};
 use super::memory::{Direction, Memory};
-use super::vectors::{Scalar, dot, norm};
+use super::vectors::{BLOCK, Scalar, Spare, block, dot, each_block, fill, norm};
 use super::{Accepted, Ask, Batch, Progress, Segment, StopReason, Tell, TellError, check_length};
 
 /// How many halvings of the step a scalars-only round covers: alpha/2 to alpha/256.
@@ -103,6 +103,9 @@ struct State<T: Scalar> {
     flat_iterations: u32,
     memory: Memory<T>,
     phase: Phase<T>,
+    /// The last trial points, to be written over once nobody needs them any more.
+    #[serde(skip)]
+    points: Spare<Arc<[T]>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -174,6 +177,7 @@ impl<T: Scalar> Lbfgs<T> {
             flat_iterations: 0,
             memory: Memory::new(settings.memory),
             phase: Phase::Start,
+            points: Spare::default(),
         })
     }
 
@@ -311,14 +315,15 @@ impl<T: Scalar> State<T> {
             }
             return None;
         }
+        let room = self.memory.room(self.weights.len());
         let old = Evaluated { weights: &self.weights, gradient: &line.base.gradient };
         let lesson = match (&found.shared_before, &line.base.shared) {
             (Some((_, new)), Some((_, shared))) => {
                 // The step came from the whole sample's gradient, the curvature is that of the shared part.
                 let gradient = changed_as(&line.base.gradient, shared, new);
-                learn(old, Evaluated { weights: &point, gradient: &gradient }, step)
+                learn_into(room, old, Evaluated { weights: &point, gradient: &gradient }, step)
             }
-            _ => learn(old, Evaluated { weights: &point, gradient: &found.base.gradient }, step),
+            _ => learn_into(room, old, Evaluated { weights: &point, gradient: &found.base.gradient }, step),
         };
         self.weights = point;
         self.iteration += 1;
@@ -391,12 +396,23 @@ impl<T: Scalar> State<T> {
     /// Asks for loss and gradient at `step` along the line, unless the step is too short to move
     /// any weight: such a step can be neither progress nor a curvature pair.
     fn try_step(&mut self, line: Line<T>, step: T) {
-        let point: Arc<[T]> = trial_point(&self.weights, &line.direction, step).collect();
+        let point = self.point_at(&line.direction, step);
         if point == self.weights {
             self.search_failed(line);
         } else {
             self.phase = Phase::Trial { line, step, point };
         }
+    }
+
+    fn point_at(&mut self, direction: &[T], step: T) -> Arc<[T]> {
+        let mut point = self.points.room(self.weights.len());
+        let blocks = fill(&mut point).chunks_mut(BLOCK).enumerate();
+        each_block(blocks, |(index, elements)| {
+            let made = trial_point(block(&self.weights, index), block(direction, index), step);
+            elements.iter_mut().zip(made).for_each(|(element, made)| *element = made);
+        });
+        self.points.keep(&point);
+        point
     }
 
     /// No step along the line is good enough.

@@ -14,25 +14,27 @@ use std::sync::Arc;
 use model::{Vectorised, vectorise};
 use serde::{Deserialize, Serialize};
 
-use super::curvature::CurvaturePair;
+use super::pair::{CurvaturePair, Group};
 use super::vectors::{
-    BLOCK, LANES, Lanes, Scalar, Spare, add_products, block, each_block, fill, groups, last_group, sum_lanes,
-    widen,
+    BLOCK, LANES, Lanes, Reusable, Scalar, Spare, add_products, block, each_block, fill, groups, last_group,
+    multiply_add, sum_lanes, widen,
 };
 
-/// Elements of each vector that the first pass reads in a row: long enough for the processor to
-/// fetch ahead, short enough for the newest y and the gradient to stay in its cache meanwhile. Like
-/// the other sizes below it was chosen by measurement and has no influence on the bits.
-const PRODUCTS_CHUNK: usize = 16_384;
+/// Groups of each pair that the first pass reads in a row: enough for the processor to fetch
+/// ahead, few enough for the newest y and the gradient to stay in its cache meanwhile. Like the
+/// other sizes below it was chosen by measurement and has no influence on the bits.
+const PRODUCTS_CHUNK: usize = 2048;
 
-/// The same for the second pass, whose sums take twice the space.
-const COMBINE_CHUNK: usize = 4096;
+/// The same for the second pass, which keeps its sums in the cache if it cannot read all pairs side
+/// by side.
+const COMBINE_CHUNK: usize = 512;
 
 /// Pairs that the first pass reads side by side; more would need more sums than there are registers.
-const PRODUCTS_PAIRS: usize = 2;
+const PRODUCTS_PAIRS: usize = 5;
 
-/// The same for the second pass.
-const COMBINE_PAIRS: usize = 5;
+/// The same for the second pass: the default memory at once, or half of it.
+const COMBINE_PAIRS: usize = 10;
+const COMBINE_FEW_PAIRS: usize = 5;
 
 /// The newest curvature pairs with the inner products the direction needs. Cloning shares the
 /// vectors.
@@ -45,7 +47,10 @@ pub struct Memory<T: Scalar> {
     remembered: Vec<Remembered<T>>,
     /// The last directions, to be written over once nobody needs them any more.
     #[serde(skip)]
-    spare: Spare<T>,
+    directions: Spare<Arc<[T]>>,
+    /// Likewise the pair that was forgotten last.
+    #[serde(skip)]
+    forgotten: Spare<CurvaturePair<T>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,7 +74,8 @@ pub struct Direction<T> {
 impl<T: Scalar> Memory<T> {
     /// An empty memory for `limit` pairs; 0 counts as 1.
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), remembered: Vec::new(), spare: Spare::default() }
+        let (directions, forgotten) = (Spare::default(), Spare::default());
+        Self { limit: limit.max(1), remembered: Vec::new(), directions, forgotten }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -82,6 +88,11 @@ impl<T: Scalar> Memory<T> {
 
     pub(super) fn clear(&mut self) {
         self.remembered.clear();
+    }
+
+    /// Room for a pair of `length` elements.
+    pub(super) fn room(&mut self, length: usize) -> CurvaturePair<T> {
+        self.forgotten.take(length).unwrap_or_else(|| CurvaturePair::zeros(length))
     }
 
     /// Takes in the newest pair, if there is one, and returns -H `gradient`. With nothing to
@@ -104,10 +115,7 @@ impl<T: Scalar> Memory<T> {
         self.limit >= 1
             && self.remembered.len() <= self.limit
             && self.remembered.iter().enumerate().all(|(index, newest)| {
-                newest.pair.s.len() == length
-                    && newest.pair.y.len() == length
-                    && newest.sy.len() == index + 1
-                    && newest.yy.len() == index + 1
+                newest.pair.length() == length && newest.sy.len() == index + 1 && newest.yy.len() == index + 1
             })
     }
 
@@ -115,32 +123,32 @@ impl<T: Scalar> Memory<T> {
     /// with the gradient.
     fn push(&mut self, pair: CurvaturePair<T>, gradient: &[T]) -> Vec<GradientProducts> {
         if self.remembered.len() == self.limit {
-            self.remembered.remove(0);
+            self.forgotten.keep(&self.remembered.remove(0).pair);
             for newer in &mut self.remembered {
                 newer.sy.remove(0);
                 newer.yy.remove(0);
             }
         }
-        let y = Arc::clone(&pair.y);
         self.remembered.push(Remembered { pair, sy: Vec::new(), yy: Vec::new() });
-        let products = self.products([&y, gradient]);
+        let products = self.products::<2>(gradient);
         if let Some(newest) = self.remembered.last_mut() {
-            newest.sy = products.iter().map(|[[sy, _], _]| *sy).collect();
-            newest.yy = products.iter().map(|[_, [yy, _]]| *yy).collect();
+            newest.sy = products.iter().map(|[[_, sy], _]| *sy).collect();
+            newest.yy = products.iter().map(|[_, [_, yy]]| *yy).collect();
         }
-        products.into_iter().map(|[[_, s], [_, y]]| GradientProducts { s, y }).collect()
+        products.into_iter().map(|[[s, _], [y, _]]| GradientProducts { s, y }).collect()
     }
 
     fn gradient_products(&self, gradient: &[T]) -> Vec<GradientProducts> {
-        self.products([gradient]).into_iter().map(|[[s], [y]]| GradientProducts { s, y }).collect()
+        self.products::<1>(gradient).into_iter().map(|[[s], [y]]| GradientProducts { s, y }).collect()
     }
 
-    /// The products of each remembered s and y with each of `vectors`. Every vector is read once.
-    fn products<const B: usize>(&self, vectors: [&[T]; B]) -> Vec<[[f64; B]; 2]> {
-        let blocks = 0..vectors[0].len().div_ceil(BLOCK);
+    /// The products of each remembered s and y with `gradient` and, if B is 2, with the newest y.
+    /// Every vector is read once.
+    fn products<const B: usize>(&self, gradient: &[T]) -> Vec<[[f64; B]; 2]> {
+        let blocks = 0..gradient.len().div_ceil(BLOCK);
         let sums = each_block(blocks, |index| {
             let pairs = self.pairs_in_block(index);
-            vectorise(Products { pairs: &pairs, vectors: vectors.map(|vector| block(vector, index)) })
+            vectorise(Products::<T, B> { pairs: &pairs, gradient: block(gradient, index) })
         });
         let mut totals = vec![[[0.0; B]; 2]; self.remembered.len()];
         for sums in sums {
@@ -150,9 +158,8 @@ impl<T: Scalar> Memory<T> {
         totals
     }
 
-    fn pairs_in_block(&self, index: usize) -> Vec<[&[T]; 2]> {
-        let pairs = self.remembered.iter().map(|remembered| &remembered.pair);
-        pairs.map(|pair| [block(&pair.s, index), block(&pair.y, index)]).collect()
+    fn pairs_in_block(&self, index: usize) -> Vec<&[Group<T>]> {
+        self.remembered.iter().map(|remembered| remembered.pair.block(index)).collect()
     }
 
     /// The two-loop recursion for -H g on coefficients of g, s_i and y_i.
@@ -181,96 +188,104 @@ impl<T: Scalar> Memory<T> {
             let yr = (0..i).fold(gamma * yq, |yr, j| yr + s[j] * sy(j, i));
             s[i] = alpha[i] - yr / sy(i, i);
         }
-        let pairs = s.iter().zip(&alpha).map(|(&s, alpha)| [s, -gamma * alpha]).collect();
-        Coefficients { gradient: -gamma, pairs }
+        let pairs = s.iter().zip(&alpha).map(|(&s, alpha)| [T::factor(s), T::factor(-gamma * alpha)]);
+        Coefficients { gradient: T::factor(-gamma), pairs: pairs.collect() }
     }
 
-    /// The direction from its coefficients, and its slope, in one pass.
+    /// The direction from its coefficients, and its slope, in one pass: backwards, as the ends of the
+    /// vectors may still be in the processor's cache.
     fn combine(&mut self, coefficients: &Coefficients, gradient: &[T]) -> Direction<T> {
-        let mut vector = self.spare.take(gradient.len());
-        let slopes = each_block(fill(&mut vector).chunks_mut(BLOCK).enumerate(), |(index, out)| {
+        let mut vector = self.directions.room(gradient.len());
+        let blocks = fill(&mut vector).chunks_mut(BLOCK).enumerate().rev();
+        let slopes = each_block(blocks, |(index, out)| {
             let pairs = self.pairs_in_block(index);
             vectorise(Combine { pairs: &pairs, gradient: block(gradient, index), coefficients, out })
         });
-        self.spare.keep(&vector);
-        Direction { vector, slope: slopes.into_iter().sum() }
+        self.directions.keep(&vector);
+        Direction { vector, slope: slopes.into_iter().rev().sum() }
     }
 }
 
-/// The products of one block of each pair's s and y with one of each of `vectors`.
+/// The products of one block of each pair's s and y with one of the gradient and, if B is 2, of
+/// the last pair's y.
 struct Products<'a, T, const B: usize> {
-    pairs: &'a [[&'a [T]; 2]],
-    vectors: [&'a [T]; B],
+    pairs: &'a [&'a [Group<T>]],
+    gradient: &'a [T],
 }
 
 impl<T: Scalar, const B: usize> Vectorised for Products<'_, T, B> {
     type Output = Vec<[[f64; B]; 2]>;
 
     #[inline(always)]
-    fn run(self) -> Self::Output {
-        let mut sums = vec![[[[0.0; LANES]; B]; 2]; self.pairs.len()];
-        let length = self.vectors[0].len();
-        for start in (0..length).step_by(PRODUCTS_CHUNK) {
-            let chunk = start..length.min(start + PRODUCTS_CHUNK);
-            let vectors = self.vectors.map(|vector| &vector[chunk.clone()]);
-            let (pairs, rest) = self.pairs.as_chunks::<PRODUCTS_PAIRS>();
-            let (pair_sums, rest_sums) = sums.as_chunks_mut::<PRODUCTS_PAIRS>();
-            for (pairs, sums) in pairs.iter().zip(pair_sums) {
-                add_pair_products(pairs.map(|pair| pair.map(|x| &x[chunk.clone()])), vectors, sums);
-            }
-            for (pair, sums) in rest.iter().zip(rest_sums.as_chunks_mut::<1>().0) {
-                add_pair_products([pair.map(|x| &x[chunk.clone()])], vectors, sums);
-            }
+    fn run<const FUSED: bool>(self) -> Self::Output {
+        let Self { pairs, gradient } = self;
+        let mut sums = vec![[[[0.0; LANES]; B]; 2]; pairs.len()];
+        let whole = groups(gradient);
+        for start in (0..whole.len()).step_by(PRODUCTS_CHUNK) {
+            let chunk = start..whole.len().min(start + PRODUCTS_CHUNK);
+            add_chunk_products::<T, B, FUSED>(pairs, chunk.clone(), &whole[chunk], &mut sums);
+        }
+        if !gradient.len().is_multiple_of(LANES) {
+            let chunk = whole.len()..whole.len() + 1;
+            add_chunk_products::<T, B, FUSED>(pairs, chunk, &[last_group(gradient)], &mut sums);
         }
         sums.into_iter().map(|pair| pair.map(|side| side.map(sum_lanes))).collect()
     }
 }
 
-/// Adds the products of each side of each of `pairs` with each of `vectors` to `sums`.
+/// Adds the products of the groups in `chunk` of each of `pairs` to `sums`.
 #[inline(always)]
-fn add_pair_products<T: Scalar, const P: usize, const B: usize>(
-    pairs: [[&[T]; 2]; P],
-    vectors: [&[T]; B],
+fn add_chunk_products<T: Scalar, const B: usize, const FUSED: bool>(
+    pairs: &[&[Group<T>]],
+    chunk: Range<usize>,
+    gradient: &[[T; LANES]],
+    sums: &mut [[[Lanes; B]; 2]],
+) {
+    let newest = pairs.last().map_or(&[][..], |pair| &pair[chunk.clone()]);
+    let (together, alone) = pairs.as_chunks::<PRODUCTS_PAIRS>();
+    let (sums, sums_alone) = sums.as_chunks_mut::<PRODUCTS_PAIRS>();
+    for (pairs, sums) in together.iter().zip(sums) {
+        let pairs = pairs.map(|pair| &pair[chunk.clone()]);
+        add_pair_products::<T, PRODUCTS_PAIRS, B, FUSED>(pairs, newest, gradient, sums);
+    }
+    for (pair, sums) in alone.iter().zip(sums_alone.as_chunks_mut().0) {
+        add_pair_products::<T, 1, B, FUSED>([&pair[chunk.clone()]], newest, gradient, sums);
+    }
+}
+
+/// The same with so many pairs side by side.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "see below")]
+fn add_pair_products<T: Scalar, const P: usize, const B: usize, const FUSED: bool>(
+    pairs: [&[Group<T>]; P],
+    newest: &[Group<T>],
+    gradient: &[[T; LANES]],
     sums: &mut [[[Lanes; B]; 2]; P],
 ) {
     // Local, so that they stay in registers; sliced alike, so that no access needs a check. Plain
     // indices: the compiler unrolls such loops over small arrays, but not iterators.
     let mut local = *sums;
-    let count = groups(vectors[0]).len();
-    let whole_pairs = pairs.map(|pair| pair.map(|x| &groups(x)[..count]));
-    let whole_vectors = vectors.map(|x| &groups(x)[..count]);
+    let count = gradient.len();
+    let (pairs, newest) = (pairs.map(|pair| &pair[..count]), &newest[..count]);
     for k in 0..count {
-        add_group::<T, P, B>(|p, side| &whole_pairs[p][side][k], |b| &whole_vectors[b][k], &mut local);
-    }
-    let (last_pairs, last_vectors) = (pairs.map(|pair| pair.map(last_group)), vectors.map(last_group));
-    add_group::<T, P, B>(|p, side| &last_pairs[p][side], |b| &last_vectors[b], &mut local);
-    *sums = local;
-}
-
-#[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "see above")]
-fn add_group<'a, T: Scalar, const P: usize, const B: usize>(
-    pair: impl Fn(usize, usize) -> &'a [T; LANES],
-    vector: impl Fn(usize) -> &'a [T; LANES],
-    sums: &mut [[[Lanes; B]; 2]; P],
-) {
-    let mut vectors = [[0.0; LANES]; B];
-    for b in 0..B {
-        vectors[b] = widen(vector(b));
-    }
-    for p in 0..P {
-        for side in 0..2 {
-            let x = widen(pair(p, side));
+        let mut vectors = [widen(&gradient[k]); B];
+        if B > 1 {
+            vectors[1] = widen(&newest[k].y);
+        }
+        for p in 0..P {
+            let (s, y) = (widen(&pairs[p][k].s), widen(&pairs[p][k].y));
             for b in 0..B {
-                add_products(&mut sums[p][side][b], &x, &vectors[b]);
+                add_products::<T, FUSED>(&mut local[p][0][b], &s, &vectors[b]);
+                add_products::<T, FUSED>(&mut local[p][1][b], &y, &vectors[b]);
             }
         }
     }
+    *sums = local;
 }
 
 /// One block of the direction, written to `out`, and its part of the slope.
 struct Combine<'a, T> {
-    pairs: &'a [[&'a [T]; 2]],
+    pairs: &'a [&'a [Group<T>]],
     gradient: &'a [T],
     coefficients: &'a Coefficients,
     out: &'a mut [T],
@@ -280,79 +295,102 @@ impl<T: Scalar> Vectorised for Combine<'_, T> {
     type Output = f64;
 
     #[inline(always)]
-    fn run(self) -> f64 {
+    fn run<const FUSED: bool>(self) -> f64 {
         let Self { pairs, gradient, coefficients, out } = self;
-        let mut slope = [0.0; LANES];
-        let whole = out.len() - out.len() % LANES;
-        for start in (0..whole).step_by(COMBINE_CHUNK) {
-            let chunk = start..whole.min(start + COMBINE_CHUNK);
-            combine_chunk(pairs, gradient, coefficients, chunk, &mut out[start..], &mut slope);
+        let (mut sums, mut slope) = ([[0.0; LANES]; COMBINE_CHUNK], [0.0; LANES]);
+        let (whole, rest) = out.as_chunks_mut();
+        let whole_gradient = groups(gradient);
+        for start in (0..whole.len()).step_by(COMBINE_CHUNK) {
+            let chunk = start..whole.len().min(start + COMBINE_CHUNK);
+            let (gradient, out) = (&whole_gradient[chunk.clone()], &mut whole[chunk.clone()]);
+            let mut part = Part { chunk, gradient, out, sums: &mut sums, slope: &mut slope };
+            part.combine::<FUSED>(pairs, coefficients);
         }
-        if whole < out.len() {
-            let last_pairs: Vec<_> = pairs.iter().map(|pair| pair.map(last_group)).collect();
-            let pairs: Vec<_> = last_pairs.iter().map(|[s, y]| [&s[..], &y[..]]).collect();
-            let mut last = [T::ZERO; LANES];
-            combine_chunk(&pairs, &last_group(gradient), coefficients, 0..LANES, &mut last, &mut slope);
-            let rest = &mut out[whole..];
-            rest.copy_from_slice(&last[..rest.len()]);
+        if !rest.is_empty() {
+            let chunk = whole.len()..whole.len() + 1;
+            let (gradient, mut out) = (last_group(gradient), [T::ZERO; LANES]);
+            let (gradient, last) = (std::slice::from_ref(&gradient), std::slice::from_mut(&mut out));
+            let mut part = Part { chunk, gradient, out: last, sums: &mut sums, slope: &mut slope };
+            part.combine::<FUSED>(pairs, coefficients);
+            rest.copy_from_slice(&out[..rest.len()]);
         }
         sum_lanes(slope)
     }
 }
 
-/// The elements in `chunk`, a whole number of groups of at most [`COMBINE_CHUNK`] elements, of the
-/// direction: written to the front of `out`, and multiplied with the gradient's added to `slope`.
-#[inline(always)]
-fn combine_chunk<T: Scalar>(
-    pairs: &[[&[T]; 2]],
-    gradient: &[T],
-    coefficients: &Coefficients,
+/// A few groups of a direction on its way.
+struct Part<'a, T> {
+    /// Which of the block's groups, at most [`COMBINE_CHUNK`].
     chunk: Range<usize>,
-    out: &mut [T],
-    slope: &mut Lanes,
-) {
-    let gradient = groups(&gradient[chunk.clone()]);
-    let mut sums = [[0.0; LANES]; COMBINE_CHUNK / LANES];
-    let sums = &mut sums[..gradient.len()];
-    for (sum, g) in sums.iter_mut().zip(gradient) {
-        let g = widen(g);
-        for lane in 0..LANES {
-            sum[lane] = coefficients.gradient * g[lane];
-        }
-    }
-    let (together, alone) = pairs.as_chunks::<COMBINE_PAIRS>();
-    let (factors, factors_alone) = coefficients.pairs.as_chunks::<COMBINE_PAIRS>();
-    for (pairs, factors) in together.iter().zip(factors) {
-        add_multiples(pairs.map(|pair| pair.map(|x| groups(&x[chunk.clone()]))), factors, sums);
-    }
-    for (pair, factors) in alone.iter().zip(factors_alone) {
-        add_multiples([pair.map(|x| groups(&x[chunk.clone()]))], &[*factors], sums);
-    }
-    for ((out, sum), g) in out.as_chunks_mut().0.iter_mut().zip(&*sums).zip(gradient) {
-        *out = sum.map(T::from_f64);
-        add_products(slope, &widen(out), &widen(g));
-    }
+    gradient: &'a [[T; LANES]],
+    out: &'a mut [[T; LANES]],
+    /// What gradient and pairs so far add up to, where there is more to come.
+    sums: &'a mut [Lanes],
+    /// The product of direction and gradient is added to this.
+    slope: &'a mut Lanes,
 }
 
-/// Adds s and y of each of `pairs`, each times its factor, to `sums`: first pair first.
-#[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "as in add_pair_products")]
-fn add_multiples<T: Scalar, const P: usize>(
-    pairs: [[&[[T; LANES]]; 2]; P],
-    factors: &[[f64; 2]; P],
-    sums: &mut [Lanes],
-) {
-    let pairs = pairs.map(|pair| pair.map(|x| &x[..sums.len()]));
-    let factors = *factors;
-    for (k, sum) in sums.iter_mut().enumerate() {
-        let mut local = *sum;
-        for p in 0..P {
-            let (s, y) = (widen(&pairs[p][0][k]), widen(&pairs[p][1][k]));
-            for lane in 0..LANES {
-                local[lane] += factors[p][0] * s[lane] + factors[p][1] * y[lane];
+impl<T: Scalar> Part<'_, T> {
+    #[inline(always)]
+    fn combine<const FUSED: bool>(&mut self, pairs: &[&[Group<T>]], coefficients: &Coefficients) {
+        let (mut rest, factors) = (pairs, &coefficients.pairs[..]);
+        loop {
+            let first = pairs.len() - rest.len();
+            let (factors, begin) = (&factors[first..], (first == 0).then_some(coefficients.gradient));
+            rest = match rest.len() {
+                COMBINE_PAIRS.. => self.add::<COMBINE_PAIRS, FUSED>(begin, rest, factors),
+                COMBINE_FEW_PAIRS.. => self.add::<COMBINE_FEW_PAIRS, FUSED>(begin, rest, factors),
+                1.. => self.add::<1, FUSED>(begin, rest, factors),
+                0 => self.add::<0, FUSED>(begin, rest, factors),
+            };
+            if rest.is_empty() {
+                return;
             }
         }
-        *sum = local;
+    }
+
+    /// Adds s and y of the first P of `pairs`, each times its factor, first pair first, to the sums, or to
+    /// the gradient times the factor to `begin` with. Gives back the other pairs; after the last the sums
+    /// become the direction.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "as in add_pair_products")]
+    fn add<'a, const P: usize, const FUSED: bool>(
+        &mut self,
+        begin: Option<f64>,
+        pairs: &'a [&'a [Group<T>]],
+        factors: &[[f64; 2]],
+    ) -> &'a [&'a [Group<T>]] {
+        let (Some((pairs, rest)), Some(factors)) =
+            (pairs.split_first_chunk::<P>(), factors.first_chunk::<P>())
+        else {
+            return &[];
+        };
+        let count = self.chunk.len();
+        let pairs = pairs.map(|pair| &pair[self.chunk.clone()][..count]);
+        let (factors, gradient) = (*factors, &self.gradient[..count]);
+        let (out, sums) = (&mut self.out[..count], &mut self.sums[..count]);
+        let mut slope = *self.slope;
+        for k in 0..count {
+            let g = widen(&gradient[k]);
+            let mut sum = match begin {
+                Some(factor) => g.map(|g| factor * g),
+                None => sums[k],
+            };
+            for p in 0..P {
+                let (s, y) = (widen(&pairs[p][k].s), widen(&pairs[p][k].y));
+                for lane in 0..LANES {
+                    sum[lane] += multiply_add::<T, FUSED>(factors[p][1], y[lane], factors[p][0] * s[lane]);
+                }
+            }
+            if rest.is_empty() {
+                out[k] = sum.map(T::from_f64);
+                add_products::<T, FUSED>(&mut slope, &widen(&out[k]), &g);
+            } else {
+                sums[k] = sum;
+            }
+        }
+        *self.slope = slope;
+        rest
     }
 }
 
@@ -367,4 +405,34 @@ struct Coefficients {
     gradient: f64,
     /// Of s_i and y_i.
     pairs: Vec<[f64; 2]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::optimisers::vectors::tests::noise;
+
+    fn fused_or_not_is_the_same<T: Scalar>() {
+        let noise = |seed| noise(seed).into_iter().map(T::from_f64).collect::<Vec<T>>();
+        let pairs: Vec<_> = (0..17).map(|i| CurvaturePair::new(&noise(i), &noise(100 + i))).collect();
+        let pairs: Vec<_> = pairs.iter().map(|pair| pair.block(0)).collect();
+        let gradient = &noise(200)[..];
+        let products = || Products::<T, 2> { pairs: &pairs, gradient };
+        assert_eq!(products().run::<true>(), products().run::<false>());
+
+        let factor = |i: u32| T::factor(1.0 / f64::from(i + 3));
+        let pair_factors = (0..17).map(|i| [factor(i), -factor(50 + i)]).collect();
+        let coefficients = &Coefficients { gradient: factor(99), pairs: pair_factors };
+        let (mut fused, mut unfused) = (vec![T::ZERO; gradient.len()], vec![T::ZERO; gradient.len()]);
+        let combine = |out| Combine { pairs: &pairs, gradient, coefficients, out };
+        let slopes = [combine(&mut fused).run::<true>(), combine(&mut unfused).run::<false>()];
+        assert_eq!(slopes[0], slopes[1]);
+        assert_eq!(fused, unfused);
+    }
+
+    #[test]
+    fn machines_with_and_without_a_fused_multiply_add_make_the_same_bits() {
+        fused_or_not_is_the_same::<f32>();
+        fused_or_not_is_the_same::<f64>();
+    }
 }

@@ -10,6 +10,7 @@ mod curvature;
 mod lbfgs;
 mod learning_rate;
 mod memory;
+mod pair;
 mod stochastic;
 mod vectors;
 

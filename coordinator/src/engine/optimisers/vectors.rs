@@ -39,6 +39,11 @@ pub trait Scalar:
     fn to_f64(self) -> f64;
     /// The nearest value to `value`, ties to even.
     fn from_f64(value: f64) -> Self;
+    /// Whether f64 holds the product of any two elements, and of any [`Scalar::factor`] and element,
+    /// exactly: then a fused multiply-add gives the same bits as a product and a sum.
+    const PRODUCTS_ARE_EXACT: bool;
+    /// `value` as a factor of a whole vector: with no more digits than that takes.
+    fn factor(value: f64) -> f64;
 }
 
 impl Scalar for f32 {
@@ -51,6 +56,12 @@ impl Scalar for f32 {
     #[inline(always)]
     fn from_f64(value: f64) -> Self {
         value as f32
+    }
+    const PRODUCTS_ARE_EXACT: bool = true;
+    /// Rounded to 29 digits, as an element has 24 and f64 53 (Dekker, 1971, splits a number so).
+    fn factor(value: f64) -> f64 {
+        let shifted = value * f64::from((1 << 24) + 1);
+        shifted - (shifted - value)
     }
 }
 
@@ -65,6 +76,10 @@ impl Scalar for f64 {
     fn from_f64(value: f64) -> Self {
         value
     }
+    const PRODUCTS_ARE_EXACT: bool = false;
+    fn factor(value: f64) -> f64 {
+        value
+    }
 }
 
 /// Elements that one thread takes at a time. A vector of one block never leaves its own thread:
@@ -73,6 +88,9 @@ pub(super) const BLOCK: usize = 65_536;
 
 /// Independent running sums inside a block; enough to fill the vector units.
 pub(super) const LANES: usize = 8;
+
+/// Groups of one element for each lane in a whole block.
+pub(super) const GROUPS_IN_BLOCK: usize = BLOCK / LANES;
 
 /// One element for each lane.
 pub(super) type Lanes = [f64; LANES];
@@ -115,44 +133,66 @@ pub(super) fn fill<T>(vector: &mut Arc<[T]>) -> &mut [T] {
     Arc::get_mut(vector).expect("a vector is shared only once it is filled")
 }
 
+/// What may be written over once nobody else holds it.
+pub(super) trait Reusable: Clone {
+    /// Elements of each vector.
+    fn length(&self) -> usize;
+    /// Whether nobody else holds it.
+    fn is_unshared(&mut self) -> bool;
+}
+
+impl<T> Reusable for Arc<[T]> {
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn is_unshared(&mut self) -> bool {
+        Arc::get_mut(self).is_some()
+    }
+}
+
 /// Vectors to be written over once nobody else holds them. Fresh memory costs a pass of its own:
 /// the operating system hands it out page by page, each filled with zeros.
 #[derive(Debug)]
-pub(super) struct Spare<T>(Vec<Arc<[T]>>);
+pub(super) struct Spare<V>(Vec<V>);
 
-impl<T> Default for Spare<T> {
+impl<V> Default for Spare<V> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<T> Clone for Spare<T> {
+impl<V> Clone for Spare<V> {
     /// Without the vectors: what two hold, neither can write to.
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-impl<T: Scalar> Spare<T> {
-    /// Vectors kept: when a direction is made, the last one may still be in use, but not the one
-    /// before.
+impl<V: Reusable> Spare<V> {
+    /// Kept at most: when a direction or point is made, the last one may still be in use, but not
+    /// the one before.
     const MAX: usize = 2;
 
-    /// A vector of `length` with whatever it holds, for [`fill`].
-    pub(super) fn take(&mut self, length: usize) -> Arc<[T]> {
-        let unused = |vector: &mut Arc<[T]>| vector.len() == length && Arc::get_mut(vector).is_some();
-        match self.0.iter_mut().position(unused) {
-            Some(index) => self.0.remove(index),
-            None => zeros(length),
-        }
+    /// Something of `length` with whatever it holds, if there is any that nobody else holds.
+    pub(super) fn take(&mut self, length: usize) -> Option<V> {
+        let unused = |kept: &mut V| kept.length() == length && kept.is_unshared();
+        self.0.iter_mut().position(unused).map(|index| self.0.remove(index))
     }
 
-    /// Keeps `vector`, which others hold too, for later.
-    pub(super) fn keep(&mut self, vector: &Arc<[T]>) {
+    /// Keeps `used`, which others may hold too, for later.
+    pub(super) fn keep(&mut self, used: &V) {
         if self.0.len() == Self::MAX {
             self.0.remove(0);
         }
-        self.0.push(Arc::clone(vector));
+        self.0.push(used.clone());
+    }
+}
+
+impl<T: Scalar> Spare<Arc<[T]>> {
+    /// A vector of `length` with whatever it holds, for [`fill`].
+    pub(super) fn room(&mut self, length: usize) -> Arc<[T]> {
+        self.take(length).unwrap_or_else(|| zeros(length))
     }
 }
 
@@ -176,10 +216,17 @@ pub(super) fn widen<T: Scalar>(group: &[T; LANES]) -> Lanes {
     std::array::from_fn(|lane| group[lane].to_f64())
 }
 
+/// a b + c for elements or factors a and b of vectors of `T`: fused where there is an instruction
+/// for it and it changes no bit.
 #[inline(always)]
-pub(super) fn add_products(sums: &mut Lanes, a: &Lanes, b: &Lanes) {
+pub(super) fn multiply_add<T: Scalar, const FUSED: bool>(a: f64, b: f64, c: f64) -> f64 {
+    if FUSED && T::PRODUCTS_ARE_EXACT { a.mul_add(b, c) } else { a * b + c }
+}
+
+#[inline(always)]
+pub(super) fn add_products<T: Scalar, const FUSED: bool>(sums: &mut Lanes, a: &Lanes, b: &Lanes) {
     for lane in 0..LANES {
-        sums[lane] += a[lane] * b[lane];
+        sums[lane] = multiply_add::<T, FUSED>(a[lane], b[lane], sums[lane]);
     }
 }
 
@@ -198,12 +245,38 @@ impl<T: Scalar> Vectorised for Dot<'_, T> {
     type Output = f64;
 
     #[inline(always)]
-    fn run(self) -> f64 {
+    fn run<const FUSED: bool>(self) -> f64 {
         let mut sums = [0.0; LANES];
         for (a, b) in groups(self.a).iter().zip(groups(self.b)) {
-            add_products(&mut sums, &widen(a), &widen(b));
+            add_products::<T, FUSED>(&mut sums, &widen(a), &widen(b));
         }
-        add_products(&mut sums, &widen(&last_group(self.a)), &widen(&last_group(self.b)));
+        add_products::<T, FUSED>(&mut sums, &widen(&last_group(self.a)), &widen(&last_group(self.b)));
         sum_lanes(sums)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Numbers of many sizes, without a pattern.
+    pub(in crate::engine::optimisers) fn noise(seed: u32) -> Vec<f64> {
+        let number = |index: u32| {
+            let mut bits = u64::from(index + seed) + 1;
+            for multiplier in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
+                bits = (bits ^ (bits >> 33)).wrapping_mul(multiplier);
+            }
+            (bits as i64 as f64) * 2f64.powi((bits % 40) as i32 - 80)
+        };
+        (0..1237).map(number).collect()
+    }
+
+    #[test]
+    fn a_factor_times_an_element_of_training_precision_is_exact() {
+        for (value, element) in noise(0).into_iter().zip(noise(5000)) {
+            let (factor, element) = (f32::factor(value), f64::from(element as f32));
+            assert!((factor - value).abs() <= value.abs() * 2f64.powi(-29), "{factor} for {value}");
+            assert_eq!(factor.mul_add(element, -(factor * element)), 0.0, "{factor} times {element}");
+        }
     }
 }
