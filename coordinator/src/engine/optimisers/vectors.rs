@@ -266,7 +266,8 @@ pub(super) mod tests {
             for multiplier in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
                 bits = (bits ^ (bits >> 33)).wrapping_mul(multiplier);
             }
-            (bits as i64 as f64) * 2f64.powi((bits % 40) as i32 - 80)
+            // Times a power of two from 2^-80 to 2^-41.
+            (bits as i64 as f64) * f64::from_bits((1023 - 80 + bits % 40) << 52)
         };
         (0..1237).map(number).collect()
     }
@@ -275,7 +276,7 @@ pub(super) mod tests {
     fn a_factor_times_an_element_of_training_precision_is_exact() {
         for (value, element) in noise(0).into_iter().zip(noise(5000)) {
             let (factor, element) = (f32::factor(value), f64::from(element as f32));
-            assert!((factor - value).abs() <= value.abs() * 2f64.powi(-29), "{factor} for {value}");
+            assert!((factor - value).abs() <= value.abs() / f64::from(1u32 << 29), "{factor} for {value}");
             assert_eq!(factor.mul_add(element, -(factor * element)), 0.0, "{factor} times {element}");
         }
     }
