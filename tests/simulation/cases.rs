@@ -184,7 +184,7 @@ fn dying_every_second_is_no_obstacle() {
 
 #[test]
 fn local_steps_give_the_same_bits_through_kills() {
-    for method in [Method::Auto, Method::Average] {
+    for method in [Method::Auto, Method::Average, Method::Timid] {
         let kill = |at_ms, orderly| Kill { at_ms, down_ms: 200, orderly };
         let kills = vec![kill(700, false), kill(1_900, true), kill(3_000, false)];
         let problem = ProblemPlan { method, ..ProblemPlan::plain(40) };
@@ -193,6 +193,9 @@ fn local_steps_give_the_same_bits_through_kills() {
         scenario.limits.stop.iterations = 12;
         let report = run(&Scenario { kills, checkpoints: 100, local_help: LocalHelp::Always, ..scenario });
         assert!(report.faults["killed"] > 0, "{method:?}");
+        if method == Method::Timid {
+            assert!(report.counts.higher_rates > 0);
+        }
     }
 }
 

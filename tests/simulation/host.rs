@@ -55,6 +55,8 @@ pub(crate) struct Counts {
     pub(crate) rounds: u64,
     pub(crate) assignments: u64,
     pub(crate) notes: u64,
+    /// Those that tell of higher learning rates to be tried.
+    pub(crate) higher_rates: u64,
     pub(crate) dismissed: u64,
     pub(crate) measured: u64,
     pub(crate) backups: u64,
@@ -332,7 +334,10 @@ impl<'a> Host<'a> {
                 assert_eq!(bits(&accepted), bits(expected), "{accepted:#?} should be {expected:#?}");
             }
             Output::Between => {}
-            Output::Note(_) => self.counts.notes += 1,
+            Output::Note(text) => {
+                self.counts.notes += 1;
+                self.counts.higher_rates += u64::from(text.contains("higher ones"));
+            }
             Output::Finished(reason) => {
                 let engine = self.engine.as_ref().expect("it has just spoken");
                 let digest = model::weights_digest(&engine.weights());

@@ -58,6 +58,8 @@ pub(crate) enum Method {
     Auto,
     /// Averaged local steps with momentum.
     Average,
+    /// Averaged local steps with a learning rate so low that higher ones are tried from the first point reached.
+    Timid,
     /// Adam.
     Adam,
 }
@@ -84,6 +86,12 @@ impl Method {
             }
             Self::Average => {
                 let first = local(LearningRate::Given(1.0), Outer::Momentum { momentum: 0.5 });
+                Optimiser::Averaged(Averaged::new(start, first))
+            }
+            Self::Timid => {
+                let first = local(LearningRate::Given(1e-3), Outer::Lbfgs { memory: plan.memory });
+                // So many that two rounds differ little in what they draw.
+                let first = AveragedSettings { steps: 40, ..first };
                 Optimiser::Averaged(Averaged::new(start, first))
             }
             Self::Adam => {
@@ -163,8 +171,15 @@ impl ProblemPlan {
         };
         let overshoots = matches!(oddity, Oddity::Overshoot(..));
         let seed = draw.between(0, u64::MAX - 1);
-        let methods =
-            [Method::Lbfgs, Method::Lbfgs, Method::Auto, Method::Average, Method::Sampled, Method::Adam];
+        let methods = [
+            Method::Lbfgs,
+            Method::Lbfgs,
+            Method::Auto,
+            Method::Average,
+            Method::Timid,
+            Method::Sampled,
+            Method::Adam,
+        ];
         let networks = ["linear", "mlp:3", "mlp:5:tanh", "mlp:4,3", "mlp:6:sigmoid", DROPS_AND_NORMALISES];
         ProblemPlan {
             seed,

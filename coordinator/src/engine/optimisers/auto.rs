@@ -67,13 +67,14 @@ impl Auto {
     pub fn tell(&mut self, answer: Tell<f32>) -> Result<Progress, TellError> {
         match &mut self.stage {
             Stage::Averaged { averaged, lowest, stalled_rounds } => {
+                let was_searching = averaged.is_searching();
                 let mut progress = averaged.tell(answer)?;
                 if let Some(accepted) = &progress.accepted
                     && lowest.is_none_or(|lowest| accepted.loss < WORTH_A_ROUND * lowest)
                 {
                     *lowest = Some(accepted.loss);
                     *stalled_rounds = 0;
-                } else if averaged.iteration() > 0 && !averaged.is_searching() {
+                } else if averaged.iteration() > 0 && !was_searching && !averaged.is_searching() {
                     *stalled_rounds += 1;
                 }
                 let why = match averaged.ask() {

@@ -25,9 +25,10 @@ use std::sync::Arc;
 use model::trial_point;
 use serde::{Deserialize, Serialize};
 
-use super::curvature::{CurvaturePair, Evaluated, Lesson, learn};
+use super::curvature::{Evaluated, Lesson, learn_into};
 use super::learning_rate::{LearningRate, Schedule, Search, Verdict};
 use super::memory::Memory;
+use super::pair::CurvaturePair;
 use super::vectors::{dot, fill, norm, zeros};
 use super::{Accepted, Ask, Progress, StopReason, Tell, TellError, check_length};
 
@@ -90,7 +91,7 @@ struct State {
     settings: AveragedSettings,
     /// The last accepted point.
     accepted: Arc<[f32]>,
-    /// Where it sets out from: the same, or the start point while lower learning rates are looked for.
+    /// Where it sets out from: the same, or the start point while other learning rates are looked for there.
     weights: Arc<[f32]>,
     /// What the last good round found there; `None` until one was.
     base: Option<Base>,
@@ -131,7 +132,7 @@ struct Start {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Phase {
-    /// Waiting for a round at the start point with the search's learning rate.
+    /// Waiting for a round at the start point, or at the one reached, with the search's learning rate.
     Searching(Search),
     /// Waiting for a round at the accepted point.
     Here,
@@ -185,13 +186,13 @@ impl Averaged {
     /// What to compute next; the same until the next successful [`Averaged::tell`].
     pub fn ask(&self) -> Ask<f32> {
         let state = &self.0;
-        let (point, learning_rate) = match &state.phase {
-            Phase::Searching(search) => (&state.weights, search.rate()),
-            Phase::Here => (&state.weights, state.scheduled_rate()),
-            Phase::There(step) => (&step.point, state.scheduled_rate()),
+        let point = match &state.phase {
+            Phase::Searching(_) | Phase::Here => &state.weights,
+            Phase::There(step) => &step.point,
             Phase::Stopped(reason) => return Ask::Stopped(reason.clone()),
         };
         let AveragedSettings { replicas, steps, .. } = state.settings;
+        let learning_rate = state.asked_rate();
         Ask::Local { point: Arc::clone(point), replicas, steps, learning_rate, draw: state.rounds }
     }
 
@@ -260,15 +261,13 @@ impl Found {
 }
 
 impl State {
-    fn scheduled_rate(&self) -> f32 {
-        (f64::from(self.learning_rate) * self.settings.schedule.factor(self.iteration)) as f32
-    }
-
+    /// That of the round asked for. Trials follow the schedule too, as the rate that is chosen will.
     fn asked_rate(&self) -> f32 {
-        match &self.phase {
+        let rate = match &self.phase {
             Phase::Searching(search) => search.rate(),
-            _ => self.scheduled_rate(),
-        }
+            _ => self.learning_rate,
+        };
+        (f64::from(rate) * self.settings.schedule.factor(self.iteration)) as f32
     }
 
     fn take_in(&mut self, found: Found) -> Progress {
@@ -372,7 +371,8 @@ impl State {
         if let Some(old) = old {
             self.flat_iterations = if loss == old.loss { self.flat_iterations + 1 } else { 0 };
             if let Outer::Lbfgs { .. } = self.settings.outer {
-                Lesson { pair, damped } = learn_from(&self.weights, &old, &step, new);
+                let room = self.memory.room(self.weights.len());
+                Lesson { pair, damped } = learn_from(room, &self.weights, &old, &step, new);
             }
         }
         self.weights = step.point;
@@ -496,16 +496,16 @@ impl State {
     }
 }
 
-/// The curvature pair of `step` from `weights`. A displacement is about proportional to its learning
+/// The curvature pair of `step` from `weights`, written into `room`. A displacement is about proportional to its learning
 /// rate, so the old one is first brought to the new one's where they differ.
-fn learn_from(weights: &[f32], old: &Base, step: &Step, new: &Base) -> Lesson<f32> {
+fn learn_from(room: CurvaturePair<f32>, weights: &[f32], old: &Base, step: &Step, new: &Base) -> Lesson<f32> {
     let there = Evaluated { weights: &step.point, gradient: &new.gradient };
     if old.learning_rate == new.learning_rate {
-        return learn(Evaluated { weights, gradient: &old.gradient }, there, step.length);
+        return learn_into(room, Evaluated { weights, gradient: &old.gradient }, there, step.length);
     }
     let ratio = new.learning_rate / old.learning_rate;
     let gradient: Vec<f32> = old.gradient.iter().map(|element| ratio * element).collect();
-    learn(Evaluated { weights, gradient: &gradient }, there, step.length / ratio)
+    learn_into(room, Evaluated { weights, gradient: &gradient }, there, step.length / ratio)
 }
 
 impl TryFrom<State> for Averaged {
