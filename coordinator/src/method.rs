@@ -46,9 +46,13 @@ pub fn optimiser(config: &RunConfig, start: Arc<[f32]>, training: &SetPlan) -> O
 /// How large rounds of local steps get, if the run has any.
 pub fn local_bounds(config: &RunConfig) -> Option<LocalBounds> {
     config.optimizer.is_local().then(|| {
-        let AveragedSettings { replicas, steps, .. } = local_steps(config, Outer::Momentum { momentum: 0.0 });
+        let (replicas, steps) = replicas_and_steps(config);
         LocalBounds { replicas, steps }
     })
+}
+
+fn replicas_and_steps(config: &RunConfig) -> (u32, u32) {
+    (config.replicas.unwrap_or(1), config.local_steps.unwrap_or(1))
 }
 
 fn local_steps(config: &RunConfig, outer: Outer) -> AveragedSettings {
@@ -56,13 +60,8 @@ fn local_steps(config: &RunConfig, outer: Outer) -> AveragedSettings {
         Some(Rate::Given(rate)) => LearningRate::Given(rate),
         Some(Rate::Auto) | None => LearningRate::Searched,
     };
-    AveragedSettings {
-        replicas: config.replicas.unwrap_or(1),
-        steps: config.local_steps.unwrap_or(1),
-        learning_rate,
-        schedule: schedule(config),
-        outer,
-    }
+    let (replicas, steps) = replicas_and_steps(config);
+    AveragedSettings { replicas, steps, learning_rate, schedule: schedule(config), outer }
 }
 
 fn stochastic(

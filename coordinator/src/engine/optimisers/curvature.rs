@@ -8,7 +8,7 @@ use super::vectors::{
     widen,
 };
 
-pub use super::pair::CurvaturePair;
+use super::pair::CurvaturePair;
 
 /// Least curvature a pair may have, as a part of what the current matrix B predicts along s.
 const DAMPING: f64 = 0.2;
@@ -34,11 +34,6 @@ pub(super) struct Lesson<T: Scalar> {
 /// (1978; Nocedal and Wright, 2nd ed., Procedure 18.2) against the full current matrix: since
 /// d = -H g, B s = -step * g needs no product with B. Where s'y < 0.2 s'B s, y becomes the mixture
 /// of y and B s with s'y = 0.2 s'B s.
-pub(super) fn learn<'a, T: Scalar>(old: Evaluated<'a, T>, new: Evaluated<'a, T>, step: T) -> Lesson<T> {
-    learn_into(CurvaturePair::zeros(old.weights.len()), old, new, step)
-}
-
-/// The same, with the pair written over another one of the same length that nobody else holds.
 pub(super) fn learn_into<'a, T: Scalar>(
     mut pair: CurvaturePair<T>,
     old: Evaluated<'a, T>,

@@ -16,8 +16,9 @@ use std::sync::Arc;
 use model::trial_point;
 use serde::{Deserialize, Serialize};
 
-use super::curvature::{CurvaturePair, Evaluated, learn_into};
+use super::curvature::{Evaluated, learn_into};
 use super::memory::{Direction, Memory};
+use super::pair::CurvaturePair;
 use super::vectors::{BLOCK, Scalar, Spare, block, dot, each_block, fill, norm};
 use super::{Accepted, Ask, Batch, Progress, Segment, StopReason, Tell, TellError, check_length};
 

@@ -21,10 +21,10 @@ use thiserror::Error;
 
 pub use auto::Auto;
 pub use averaged::{Averaged, AveragedSettings, Outer};
-pub use curvature::CurvaturePair;
 pub use lbfgs::{BACKTRACKS, Lbfgs, Sample, Settings};
 pub use learning_rate::{LearningRate, Schedule};
 pub use memory::{Direction, Memory};
+pub use pair::CurvaturePair;
 pub use stochastic::{Rule, Stochastic, StochasticSettings};
 pub use vectors::Scalar;
 

@@ -46,6 +46,9 @@ pub trait Scalar:
     fn factor(value: f64) -> f64;
 }
 
+/// 2^-800: times the smallest f32, 2^-149, and with 53 digits, it is still a normal f64.
+const TINY: f64 = f64::from_bits((1023 - 800) << 52);
+
 impl Scalar for f32 {
     const ZERO: Self = 0.0;
     const HALF: Self = 0.5;
@@ -58,10 +61,12 @@ impl Scalar for f32 {
         value as f32
     }
     const PRODUCTS_ARE_EXACT: bool = true;
-    /// Rounded to 29 digits, as an element has 24 and f64 53 (Dekker, 1971, splits a number so).
+    /// Rounded to 29 digits, as an element has 24 and f64 53 (Dekker, 1971, splits a number so). One so small that a
+    /// product could lie below what f64 holds is 0; one beyond 2^998 has no product that f32 holds, and is not a number.
     fn factor(value: f64) -> f64 {
         let shifted = value * f64::from((1 << 24) + 1);
-        shifted - (shifted - value)
+        let rounded = shifted - (shifted - value);
+        if rounded.abs() < TINY { 0.0 } else { rounded }
     }
 }
 
@@ -279,5 +284,7 @@ pub(super) mod tests {
             assert!((factor - value).abs() <= value.abs() / f64::from(1u32 << 29), "{factor} for {value}");
             assert_eq!(factor.mul_add(element, -(factor * element)), 0.0, "{factor} times {element}");
         }
+        assert_eq!([f32::factor(0.5 * TINY), f32::factor(-0.5 * TINY)], [0.0; 2]);
+        assert!(!f32::factor(f64::MAX).is_finite());
     }
 }
