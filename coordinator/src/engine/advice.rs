@@ -18,8 +18,8 @@ const STEPS_GRAIN: f64 = 50.0;
 pub(super) struct Advice {
     replicas: bool,
     rounds: u32,
-    taken_ms: f64,
-    computed_ms: f64,
+    /// Of the timed round that was spent on its way least: how long it took, and the computing in it.
+    least: Option<(f64, f64)>,
 }
 
 impl Advice {
@@ -35,26 +35,27 @@ impl Advice {
         ))
     }
 
-    /// When rounds of so many local steps take far longer than the computing in them: this one took `taken_ms`, and
-    /// all who help together need `computed_ms` for its work.
+    /// When even the quickest of some rounds of so many local steps takes far longer than the computing in it: this one
+    /// took `taken_ms`, and all who help together need `computed_ms` for its work.
     pub(super) fn of_steps(&mut self, steps: u32, taken_ms: f64, computed_ms: f64) -> Option<String> {
         self.rounds = self.rounds.saturating_add(1);
         if self.rounds <= ROUNDS_BEFORE || self.rounds > ROUNDS_BEFORE + ROUNDS_TIMED {
             return None;
         }
-        self.taken_ms += taken_ms;
-        self.computed_ms += computed_ms;
-        let overhead = self.taken_ms / self.computed_ms;
+        if self.least.is_none_or(|(taken, computed)| taken_ms / computed_ms < taken / computed) {
+            self.least = Some((taken_ms, computed_ms));
+        }
+        let (taken_ms, computed_ms) = self.least?;
+        let overhead = taken_ms / computed_ms;
         if self.rounds < ROUNDS_BEFORE + ROUNDS_TIMED || overhead.is_nan() || overhead <= OVERHEAD_MAX {
             return None;
         }
-        let mean = |sum: f64| sum / f64::from(ROUNDS_TIMED) / 1000.0;
         let more = f64::from(steps) * overhead.min(STEPS_FACTOR_MAX);
         Some(format!(
             "a round takes {:.2} s, of which those who help compute for {:.2} s; a training started with --local-steps \
              {} would learn more in a round that takes little longer",
-            mean(self.taken_ms),
-            mean(self.computed_ms),
+            taken_ms / 1000.0,
+            computed_ms / 1000.0,
             (more / STEPS_GRAIN).ceil() * STEPS_GRAIN
         ))
     }
@@ -83,6 +84,11 @@ mod tests {
         assert!(advice.contains("0.50 s") && advice.contains("0.16 s"), "{advice}");
         assert!(advice.contains("--local-steps 650"), "{advice}");
         assert!(told(5000.0, 1.0)[0].contains("--local-steps 800"));
+        // A long pause in one of the rounds is no overhead.
+        let mut advice = Advice::default();
+        let pauses =
+            (0..30).filter_map(|round| advice.of_steps(200, if round == 5 { 9e9 } else { 250.0 }, 200.0));
+        assert_eq!(pauses.count(), 0);
         // Nobody's speed is known.
         assert_eq!(told(500.0, f64::NAN), [""; 0]);
     }

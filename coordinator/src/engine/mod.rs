@@ -594,8 +594,13 @@ impl Engine {
     fn time(&mut self, now_ms: u64, round: &Round) {
         let Work::Local { steps, .. } = round.plan.parts[0].work else { return };
         let local_helps = self.local_helps();
-        let helping = self.volunteers.iter().filter(|(_, one)| one.cores > 0 && (local_helps || !one.local));
-        let speed: f64 = helping.filter_map(|(_, one)| one.speed).sum();
+        let helping = || self.volunteers.iter().map(|(_, one)| one).filter(|one| local_helps || !one.local);
+        let cores: u32 = helping().map(|one| u32::from(one.cores)).sum();
+        // More cores than replicas is another matter, and told of in other words.
+        if cores > round.plan.parts[0].units {
+            return;
+        }
+        let speed: f64 = helping().map(|one| f64::from(one.cores) * one.core_speed_at_best).sum();
         let parts = round.plan.parts.iter().zip(round.parts());
         let cost: f64 = parts.map(|(part, state)| f64::from(part.units) * state.unit_cost).sum();
         let advice = self.advice.of_steps(steps, (now_ms - self.opened_ms) as f64, cost / speed);

@@ -112,6 +112,11 @@ impl FreeUnits {
         self.by_shard.keys().copied()
     }
 
+    /// How many those are.
+    pub(super) fn shard_count(&self) -> usize {
+        self.by_shard.len()
+    }
+
     fn home(&self, unit: u32) -> u32 {
         self.homes[(unit - self.begins) as usize]
     }

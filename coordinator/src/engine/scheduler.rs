@@ -201,8 +201,12 @@ impl Scheduler<'_> {
         let mut chosen = BTreeSet::new();
         // First what nobody else holds: what is held by several is left to whoever is done first, so that sharing
         // out the end of a round costs no further downloads, round after round.
-        let held = volunteer.shards.range((set, 0)..=(set, u32::MAX)).map(|&(_, shard)| shard);
-        let mut held: Vec<u32> = held.filter(|&shard| free.at(shard).next().is_some()).collect();
+        let mut held: Vec<u32> = if free.shard_count() < volunteer.shards.len() {
+            free.shards().filter(|&shard| volunteer.shards.contains(&(set, shard))).collect()
+        } else {
+            let held = volunteer.shards.range((set, 0)..=(set, u32::MAX)).map(|&(_, shard)| shard);
+            held.filter(|&shard| free.at(shard).next().is_some()).collect()
+        };
         held.sort_by_cached_key(|&shard| self.volunteers.holders((set, shard)));
         for shard in held {
             chosen.extend(free.at(shard).take(wanted - chosen.len()));

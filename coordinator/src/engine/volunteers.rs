@@ -30,6 +30,9 @@ pub(super) struct Volunteer {
     pub(super) speed: Option<f64>,
     /// The same of one of its cores: a unit is computed by one.
     pub(super) core_speed: Option<f64>,
+    /// The fastest that one of its cores has ever been. The way there and back, which is part of what is measured, slows
+    /// that down least: an assignment that follows another one has waited here for its turn.
+    pub(super) core_speed_at_best: f64,
     /// Shards that it holds, or will once it has done what it was asked for.
     pub(super) shards: BTreeSet<Shard>,
     /// Shards of assignments that it gave back.
@@ -60,6 +63,7 @@ impl Volunteers {
             rests_until_ms: 0,
             speed: None,
             core_speed: None,
+            core_speed_at_best: 0.0,
             shards,
             refused: BTreeSet::new(),
             unanswered: BTreeMap::new(),
@@ -126,6 +130,7 @@ impl Volunteers {
         let mix = |known: Option<f64>, new: f64| Some(known.map_or(new, |known| 0.5 * (known + new)));
         volunteer.speed = mix(volunteer.speed, speed);
         volunteer.core_speed = mix(volunteer.core_speed, core_speed);
+        volunteer.core_speed_at_best = volunteer.core_speed_at_best.max(core_speed);
         volunteer.answered_ms = now_ms;
     }
 
