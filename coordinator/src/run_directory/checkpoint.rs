@@ -15,7 +15,8 @@ const PREVIOUS: &str = "checkpoint.previous";
 const DAMAGED: &str = "checkpoint.damaged";
 
 const MAGIC: &[u8; 8] = b"SHOALCKP";
-const VERSION: u32 = 1;
+/// Raised when what is saved changes: `engine::Snapshot`, or the state of any optimiser.
+const VERSION: u32 = 2;
 
 /// A checkpoint as read back.
 #[derive(Debug)]
