@@ -165,17 +165,6 @@ mod tests {
     }
 
     #[test]
-    fn rounds_before_the_start_point_was_known_count_too() {
-        // Two learning rates gave no finite loss there.
-        let course = course(
-            r#"{"iteration":0,"rounds":2,"epochs":2.0,"seconds":0.5,"train_loss":2.3}
-{"iteration":1,"rounds":3,"epochs":3.0,"seconds":1.0,"train_loss":0.4}"#,
-        );
-        assert_eq!(course.reached(LOSS).unwrap().rounds, 3.0);
-        assert_eq!(course.reached(LOSS).unwrap().epochs, 3.0);
-    }
-
-    #[test]
     fn the_loss_of_the_whole_training_set_is_preferred_where_it_is_measured() {
         let course = course(
             r#"{"iteration":1,"rounds":1,"epochs":1,"seconds":1,"train_loss":0.4}

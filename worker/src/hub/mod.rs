@@ -879,14 +879,14 @@ fn too_large(footprint: Footprint, settings: &Settings) -> String {
     let one = footprint.hub_bytes.max(footprint.core_bytes);
     if one > settings.address_space_bytes {
         return format!(
-            "This training's network is too large for this kind of worker: it needs {} in one piece, and can have no more \
+            "This training is too large for this kind of worker: it needs {} in one piece, and can have no more \
              than {}, on any device.",
             megabytes(one),
             megabytes(settings.address_space_bytes),
         );
     }
     format!(
-        "This training's network is too large for this device: with one core it needs {}, and {} can be spared.",
+        "This training is too large for this device: with one core it needs {}, and {} can be spared.",
         megabytes(footprint.hub_bytes.saturating_add(footprint.core_bytes)),
         megabytes(settings.memory_bytes),
     )
