@@ -1,11 +1,16 @@
 //! Losses, gradients and ten training steps against reference numbers from JAX, computed in 64 bits. `jax/generate.py` made
 //! them; it writes every layer down anew.
 
+#[path = "bits/numbers.rs"]
+mod numbers;
+
 use model::{
     Arithmetic, Examples, Features, Network, NetworkSpec, Pass, Preprocessing, Rows, Scratch, Targets, Task,
 };
 use ndarray::ArrayView2;
 use serde::Deserialize;
+
+use numbers::numbers;
 
 /// Differences allowed, as a share of the largest number of its kind. A sum in 32 bits is off by a few times 2^-24.
 const TOLERANCE: f64 = 4e-6;
@@ -31,18 +36,6 @@ struct Case {
     losses: Vec<f64>,
     gradient: Vec<f64>,
     weights: Vec<f64>,
-}
-
-/// `count` numbers in -1 .. 1 that are exact in 32 bits: the script's `numbers`.
-fn numbers(seed: u64, count: usize) -> Vec<f32> {
-    let number = |index: usize| {
-        let mut hashed = (index as u64 + 1 + seed * 1_000_003).wrapping_mul(2_654_435_761) as u32;
-        hashed ^= hashed >> 15;
-        hashed = hashed.wrapping_mul(2_246_822_519);
-        hashed ^= hashed >> 13;
-        (hashed >> 8) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..count).map(number).collect()
 }
 
 impl Case {

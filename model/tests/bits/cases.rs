@@ -4,12 +4,17 @@
 //! zero, subnormal, huge and non-finite numbers: gradient, losses, predictions, local steps and exact sums. Which NaN a
 //! result is may differ, that it is one may not.
 
+#[path = "numbers.rs"]
+mod numbers;
+
 use model::exact::{self, Fit};
 use model::{
     Arithmetic, Examples, Features, LocalSteps, Network, NetworkSpec, NonZeros, Pass, Preprocessing, Rows,
     Scratch, Targets, Task,
 };
 use ndarray::ArrayView2;
+
+use numbers::numbers;
 
 /// Networks, beside those compared with JAX: specification, features, classes, examples.
 const MORE_NETWORKS: [(&str, usize, u32, usize); 6] = [
@@ -245,16 +250,4 @@ impl Results {
         }
         is_finite
     }
-}
-
-/// `count` numbers in -1 .. 1 that are exact in 32 bits, in a fixed sequence.
-fn numbers(seed: u64, count: usize) -> Vec<f32> {
-    let number = |index: usize| {
-        let mut hashed = (index as u64 + 1 + seed * 1_000_003).wrapping_mul(2_654_435_761) as u32;
-        hashed ^= hashed >> 15;
-        hashed = hashed.wrapping_mul(2_246_822_519);
-        hashed ^= hashed >> 13;
-        (hashed >> 8) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..count).map(number).collect()
 }
