@@ -4,8 +4,8 @@ const early = [];
 onmessage = (event) => early.push(event.data);
 try {
   const arithmetic = new URL(location.href).searchParams.get("arithmetic") === "fused" ? "fused" : "portable";
-  const { default: initialise, start_hub: startHub } = await import(`/worker/${arithmetic}/worker.js`);
-  await initialise();
+  const { default: initialize, start_hub: startHub } = await import(`/worker/${arithmetic}/worker.js`);
+  await initialize();
   startHub(arithmetic, early);
 } catch (error) {
   postMessage({ type: "failed", text: String(error) });

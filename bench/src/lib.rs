@@ -63,7 +63,7 @@ impl Bench {
             }
             let spec = NetworkSpec::from_shorthand(network).expect("the cases' networks are valid");
             let network = Network::new(&spec, FEATURES, Task::Classes(CLASSES)).expect("and suit their data");
-            let weights = network.initialise(SEED);
+            let weights = network.initialize(SEED);
             Ok(Box::new(Training {
                 arithmetic,
                 minibatch,

@@ -7,7 +7,7 @@
 //! Both directions begin with a new pair that lies ready in memory. The two passes take its products with all others
 //! from there; the two-loop recursion finds s'y and y'y of every pair ready, the new one's included.
 //!
-//! Then all that the optimiser computes in an iteration: what it learns from the last step, the direction and the next
+//! Then all that the optimizer computes in an iteration: what it learns from the last step, the direction and the next
 //! point.
 
 #![allow(clippy::print_stdout, reason = "a program for people to read")]
@@ -15,8 +15,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use coordinator::engine::optimisers::{Ask, CurvaturePair, Lbfgs, Memory, Settings, Tell};
-use model::{Vectorised, trial_point, vectorise};
+use coordinator::engine::optimizers::{Ask, CurvaturePair, Lbfgs, Memory, Settings, Tell};
+use model::{Vectorized, trial_point, vectorize};
 use rayon::prelude::*;
 
 /// The second so long that even a single vector is several times larger than the caches.
@@ -55,7 +55,7 @@ fn main() {
         }
     }
     println!(
-        "{} parameters, {PAIRS} pairs, f32: all that the optimiser computes in an iteration",
+        "{} parameters, {PAIRS} pairs, f32: all that the optimizer computes in an iteration",
         PARAMETERS[0]
     );
     for threads in [1, all] {
@@ -72,11 +72,11 @@ fn iterations(parameters: usize) -> Vec<f64> {
     let gradient =
         |point: &[f32]| point.par_iter().zip(&curvatures).map(|(x, a)| a * x).collect::<Vec<f32>>();
     let loss = |point: &[f32]| dot(point, &gradient(point)) / 2.0;
-    let mut optimiser =
+    let mut optimizer =
         Lbfgs::new(noise(parameters, 1), Settings { memory: PAIRS, gradient_tolerance: None });
     let mut times = Vec::new();
     while times.len() <= ROUNDS {
-        let answer = match optimiser.ask() {
+        let answer = match optimizer.ask() {
             Ask::Gradient { point, .. } => {
                 Tell::Gradient { loss: loss(&point), gradient: gradient(&point).into() }
             }
@@ -88,7 +88,7 @@ fn iterations(parameters: usize) -> Vec<f64> {
         };
         let mut accepted = None;
         let time =
-            milliseconds(|| accepted = optimiser.tell(answer).expect("an answer to what was asked").accepted);
+            milliseconds(|| accepted = optimizer.tell(answer).expect("an answer to what was asked").accepted);
         if accepted.is_some_and(|accepted| accepted.memory == PAIRS && !accepted.backtracked) {
             times.push(time);
         }
@@ -185,7 +185,7 @@ fn read<const V: usize>(pairs: &[Plain]) -> u32 {
         let block = start..vectors[0].len().min(start + BLOCK);
         let together = vectors.as_chunks::<V>().0.iter();
         together
-            .map(|vectors| vectorise(Add(vectors.map(|vector| &vector[block.clone()]))))
+            .map(|vectors| vectorize(Add(vectors.map(|vector| &vector[block.clone()]))))
             .fold(0, u32::wrapping_add)
     };
     blocks.map(sum).reduce(|| 0, u32::wrapping_add)
@@ -226,18 +226,18 @@ fn negate(q: &mut [f32], gradient: &[f32]) {
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     let blocks = a.par_chunks(BLOCK).zip(b.par_chunks(BLOCK));
-    blocks.map(|(a, b)| vectorise(Dot(a, b))).sum()
+    blocks.map(|(a, b)| vectorize(Dot(a, b))).sum()
 }
 
 fn add_multiple(q: &mut [f32], factor: f64, x: &[f32]) {
     let blocks = q.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK));
-    blocks.for_each(|(q, x)| vectorise(AddMultiple(q, factor, x)));
+    blocks.for_each(|(q, x)| vectorize(AddMultiple(q, factor, x)));
 }
 
 /// Adds the bits up as integers, which the compiler may do in any order.
 struct Add<'a, const V: usize>([&'a [f32]; V]);
 
-impl<const V: usize> Vectorised for Add<'_, V> {
+impl<const V: usize> Vectorized for Add<'_, V> {
     type Output = u32;
 
     #[inline(always)]
@@ -258,7 +258,7 @@ fn multiply_add<const FUSED: bool>(a: f64, b: f64, c: f64) -> f64 {
 
 struct Dot<'a>(&'a [f32], &'a [f32]);
 
-impl Vectorised for Dot<'_> {
+impl Vectorized for Dot<'_> {
     type Output = f64;
 
     #[inline(always)]
@@ -278,7 +278,7 @@ impl Vectorised for Dot<'_> {
 /// q += factor x, each element computed in f64 and rounded to f32.
 struct AddMultiple<'a>(&'a mut [f32], f64, &'a [f32]);
 
-impl Vectorised for AddMultiple<'_> {
+impl Vectorized for AddMultiple<'_> {
     type Output = ();
 
     #[inline(always)]

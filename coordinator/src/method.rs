@@ -1,42 +1,42 @@
-//! From the settings of a run to its optimiser.
+//! From the settings of a run to its optimizer.
 
 use std::sync::Arc;
 
 use protocol::message::LocalBounds;
 use protocol::plan::SetPlan;
 
-use crate::config::{Decay, Fraction, Optimizer, Rate, RunConfig, defaults};
-use crate::engine::optimisers::{
-    Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimiser, Outer, Rule, Sample, Schedule,
+use crate::config::{Decay, Fraction, OptimizerKind, Rate, RunConfig, defaults};
+use crate::engine::optimizers::{
+    Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimizer, Outer, Rule, Sample, Schedule,
     Settings, Stochastic, StochasticSettings,
 };
 
-/// The optimiser of a run whose settings are settled ([`RunConfig::settle`]), at `start`, a value for
+/// The optimizer of a run whose settings are settled ([`RunConfig::settle`]), at `start`, a value for
 /// each trainable parameter. `training` says how the training examples are cut.
-pub fn optimiser(config: &RunConfig, start: Arc<[f32]>, training: &SetPlan) -> Optimiser {
+pub fn optimizer(config: &RunConfig, start: Arc<[f32]>, training: &SetPlan) -> Optimizer {
     let memory = config.memory.map_or(0, |memory| memory as usize);
     let lbfgs = Settings { memory, gradient_tolerance: None };
     match config.optimizer {
-        Optimizer::Auto => {
+        OptimizerKind::Auto => {
             let outer = Outer::Lbfgs { memory };
-            Optimiser::Auto(Auto::new(start, local_steps(config, outer), lbfgs))
+            Optimizer::Auto(Auto::new(start, local_steps(config, outer), lbfgs))
         }
-        Optimizer::Averaged => {
+        OptimizerKind::Averaged => {
             let outer = Outer::Lbfgs { memory };
-            Optimiser::Averaged(Averaged::new(start, local_steps(config, outer)))
+            Optimizer::Averaged(Averaged::new(start, local_steps(config, outer)))
         }
-        Optimizer::Average => {
+        OptimizerKind::Average => {
             let outer = Outer::Momentum { momentum: config.outer_momentum.unwrap_or(0.0) };
-            Optimiser::Averaged(Averaged::new(start, local_steps(config, outer)))
+            Optimizer::Averaged(Averaged::new(start, local_steps(config, outer)))
         }
-        Optimizer::Lbfgs => Optimiser::Lbfgs(match sample(config, training) {
+        OptimizerKind::Lbfgs => Optimizer::Lbfgs(match sample(config, training) {
             Some(sample) => Lbfgs::sampled(start, lbfgs, sample),
             None => Lbfgs::new(start, lbfgs),
         }),
-        Optimizer::Sgd => stochastic(config, start, training, Rule::Sgd, 0.1),
-        Optimizer::Momentum => stochastic(config, start, training, Rule::Momentum, 0.05),
-        Optimizer::Adam => stochastic(config, start, training, Rule::Adam, 1e-3),
-        Optimizer::AdamW => {
+        OptimizerKind::Sgd => stochastic(config, start, training, Rule::Sgd, 0.1),
+        OptimizerKind::Momentum => stochastic(config, start, training, Rule::Momentum, 0.05),
+        OptimizerKind::Adam => stochastic(config, start, training, Rule::Adam, 1e-3),
+        OptimizerKind::AdamW => {
             let rule = Rule::AdamW { weight_decay: config.weight_decay.unwrap_or(0.0) };
             stochastic(config, start, training, rule, 1e-3)
         }
@@ -70,7 +70,7 @@ fn stochastic(
     training: &SetPlan,
     rule: Rule,
     customary_rate: f32,
-) -> Optimiser {
+) -> Optimizer {
     let learning_rate = match config.learning_rate {
         Some(Rate::Given(rate)) => rate,
         Some(Rate::Auto) | None => customary_rate,
@@ -79,7 +79,7 @@ fn stochastic(
     let all_units = training.units();
     let units = (examples / training.examples_per_unit).clamp(1, all_units);
     let settings = StochasticSettings { rule, learning_rate, schedule: schedule(config), units, all_units };
-    Optimiser::Stochastic(Stochastic::new(start, settings))
+    Optimizer::Stochastic(Stochastic::new(start, settings))
 }
 
 /// The sample asked for in whole units; `None` where that is all of them.
@@ -99,7 +99,7 @@ fn schedule(config: &RunConfig) -> Schedule {
     }
 }
 
-/// The settings that make the optimiser what it is, as a text that differs where they differ.
+/// The settings that make the optimizer what it is, as a text that differs where they differ.
 pub fn text(config: &RunConfig) -> String {
     let RunConfig { optimizer, replicas, local_steps, learning_rate, schedule, schedule_iterations, .. } =
         config;

@@ -1,7 +1,7 @@
 //! What a session makes of a volunteer's frames.
 //!
 //! Volunteers are strangers, so every frame is checked here, chunk by chunk, before the driver
-//! hears of it: afterwards a result has the run's number, a packed vector of possible size that
+//! hears of it: afterward a result has the run's number, a packed vector of possible size that
 //! unpacks to exactly the network's parameters, and nothing is out of order. Whether a result
 //! answers an assignment is the validator's affair. Shared by WebSocket sessions and the
 //! in-process volunteer; no I/O.
@@ -20,7 +20,7 @@ use crate::exchange::FromSession;
 
 /// Something that no honest volunteer sends. The session tells it and closes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Misbehaviour {
+pub enum Misbehavior {
     /// A frame or a packed vector cannot be read.
     #[error("it sent what cannot be read: {0}")]
     Undecodable(#[from] DecodeError),
@@ -42,23 +42,23 @@ pub enum Misbehaviour {
 }
 
 /// Reads a session's first frame.
-pub fn read_hello(bytes: &[u8]) -> Result<Hello, Misbehaviour> {
+pub fn read_hello(bytes: &[u8]) -> Result<Hello, Misbehavior> {
     match decode_upward(bytes)? {
         UpwardFrame::Message(FromVolunteer::Hello(hello)) => Ok(hello),
-        _ => Err(Misbehaviour::OutOfOrder),
+        _ => Err(Misbehavior::OutOfOrder),
     }
 }
 
 /// Reads the frame that answers the welcome: which of the training set's `shards` shards the
 /// volunteer holds.
-pub fn read_ready(bytes: &[u8], shards: usize) -> Result<Vec<u32>, Misbehaviour> {
+pub fn read_ready(bytes: &[u8], shards: usize) -> Result<Vec<u32>, Misbehavior> {
     let UpwardFrame::Message(FromVolunteer::Ready(ready)) = decode_upward(bytes)? else {
-        return Err(Misbehaviour::OutOfOrder);
+        return Err(Misbehavior::OutOfOrder);
     };
     let held = ready.training_shards;
     let in_range = held.last().is_none_or(|last| (*last as usize) < shards);
     if !in_range || !held.is_sorted_by(|a, b| a < b) {
-        return Err(Misbehaviour::UnknownShard);
+        return Err(Misbehavior::UnknownShard);
     }
     Ok(held)
 }
@@ -74,7 +74,7 @@ pub enum Upward {
 
 impl Upward {
     /// The message for the driver, here and now.
-    pub fn unpack(self) -> Result<FromSession, Misbehaviour> {
+    pub fn unpack(self) -> Result<FromSession, Misbehavior> {
         match self {
             Upward::Message(message) => Ok(message),
             Upward::Packed(result) => result.unpack(),
@@ -82,7 +82,7 @@ impl Upward {
     }
 }
 
-/// A result whose vector is here whole, as it travelled.
+/// A result whose vector is here whole, as it traveled.
 #[derive(Debug)]
 pub struct PackedResult {
     header: ResultHeader,
@@ -102,7 +102,7 @@ impl PackedResult {
     }
 
     /// The message for the driver. Takes time proportional to the parameters.
-    pub fn unpack(self) -> Result<FromSession, Misbehaviour> {
+    pub fn unpack(self) -> Result<FromSession, Misbehavior> {
         let vector = unpack(&self.packed, self.parameters)?;
         Ok(FromSession::Result { header: self.header, vector: Some(vector) })
     }
@@ -132,7 +132,7 @@ impl UpwardDecoder {
 
     /// Takes the next frame; answers with what it completes, unpacked at once. After an error the
     /// session is over.
-    pub fn frame(&mut self, bytes: &[u8]) -> Result<Option<FromSession>, Misbehaviour> {
+    pub fn frame(&mut self, bytes: &[u8]) -> Result<Option<FromSession>, Misbehavior> {
         self.take(bytes)?.map(Upward::unpack).transpose()
     }
 
@@ -140,12 +140,12 @@ impl UpwardDecoder {
     ///
     /// Holds at most the packed bytes that the network's vector can have
     /// ([`packed_bytes_max`]), and those only as they arrive.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<Option<Upward>, Misbehaviour> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<Option<Upward>, Misbehavior> {
         let arriving = self.arriving.take();
         match (decode_upward(bytes)?, arriving) {
             (UpwardFrame::Chunk(chunk), Some(arriving)) => self.chunk(arriving, chunk),
             (UpwardFrame::Message(message), None) => self.message(message),
-            _ => Err(Misbehaviour::OutOfOrder),
+            _ => Err(Misbehavior::OutOfOrder),
         }
     }
 
@@ -154,9 +154,9 @@ impl UpwardDecoder {
         self.arriving.is_some()
     }
 
-    fn message(&mut self, message: FromVolunteer) -> Result<Option<Upward>, Misbehaviour> {
+    fn message(&mut self, message: FromVolunteer) -> Result<Option<Upward>, Misbehavior> {
         let message = match message {
-            FromVolunteer::Hello(_) | FromVolunteer::Ready(_) => return Err(Misbehaviour::OutOfOrder),
+            FromVolunteer::Hello(_) | FromVolunteer::Ready(_) => return Err(Misbehavior::OutOfOrder),
             FromVolunteer::Cores(cores) => FromSession::Cores(cores),
             FromVolunteer::Unfit(unfit) => FromSession::Unfit(unfit),
             FromVolunteer::Decline { assignment, reason } => {
@@ -168,9 +168,9 @@ impl UpwardDecoder {
         Ok(Some(Upward::Message(message)))
     }
 
-    fn result(&mut self, header: ResultHeader) -> Result<Option<Upward>, Misbehaviour> {
+    fn result(&mut self, header: ResultHeader) -> Result<Option<Upward>, Misbehavior> {
         if header.run != self.run {
-            return Err(Misbehaviour::OtherRun);
+            return Err(Misbehavior::OtherRun);
         }
         let size = header.vector_bytes as usize;
         if size == 0 {
@@ -179,17 +179,17 @@ impl UpwardDecoder {
         // Every block takes at least the byte that gives its width.
         let least = self.parameters.div_ceil(BLOCK).max(1);
         if size < least || size > packed_bytes_max(self.parameters) {
-            return Err(Misbehaviour::VectorSize(header.vector_bytes));
+            return Err(Misbehavior::VectorSize(header.vector_bytes));
         }
         self.arriving = Some(Arriving { header, packed: Vec::new() });
         Ok(None)
     }
 
     /// Full chunks only, but for the last: so the number of messages is bounded as well.
-    fn chunk(&mut self, mut arriving: Arriving, chunk: &[u8]) -> Result<Option<Upward>, Misbehaviour> {
+    fn chunk(&mut self, mut arriving: Arriving, chunk: &[u8]) -> Result<Option<Upward>, Misbehavior> {
         let missing = arriving.header.vector_bytes as usize - arriving.packed.len();
         if chunk.len() != missing.min(FRAGMENT_BYTES) {
-            return Err(Misbehaviour::ChunkSize);
+            return Err(Misbehavior::ChunkSize);
         }
         arriving.packed.extend_from_slice(chunk);
         if chunk.len() < missing {
@@ -277,37 +277,37 @@ mod tests {
     fn vectors_and_chunks_of_impossible_sizes_are_refused() {
         for size in [1, PARAMETERS.div_ceil(BLOCK) - 1, packed_bytes_max(PARAMETERS) + 1] {
             let refused = decoder().frame(&result(size)).unwrap_err();
-            assert_eq!(refused, Misbehaviour::VectorSize(size as u32));
+            assert_eq!(refused, Misbehavior::VectorSize(size as u32));
         }
         let packed = pack(&vector());
         let chunks: Vec<_> = encode_chunks(&packed).collect();
         let mut decoder = decoder();
         decoder.frame(&result(packed.len())).unwrap();
-        assert_eq!(decoder.frame(&chunks[0][..100]).unwrap_err(), Misbehaviour::ChunkSize);
+        assert_eq!(decoder.frame(&chunks[0][..100]).unwrap_err(), Misbehavior::ChunkSize);
     }
 
     #[test]
     fn chunks_and_messages_out_of_order_are_refused() {
         let packed = pack(&vector());
         let chunk = encode_chunks(&packed).next().unwrap();
-        assert_eq!(decoder().frame(&chunk).unwrap_err(), Misbehaviour::OutOfOrder);
+        assert_eq!(decoder().frame(&chunk).unwrap_err(), Misbehavior::OutOfOrder);
         let mut interrupted = decoder();
         interrupted.frame(&result(packed.len())).unwrap();
-        assert_eq!(interrupted.frame(&result(0)).unwrap_err(), Misbehaviour::OutOfOrder);
+        assert_eq!(interrupted.frame(&result(0)).unwrap_err(), Misbehavior::OutOfOrder);
         let ready = FromVolunteer::Ready(Ready { training_shards: Vec::new() }).encode();
-        assert_eq!(decoder().frame(&ready).unwrap_err(), Misbehaviour::OutOfOrder);
-        assert_eq!(read_hello(&ready).unwrap_err(), Misbehaviour::OutOfOrder);
+        assert_eq!(decoder().frame(&ready).unwrap_err(), Misbehavior::OutOfOrder);
+        assert_eq!(read_hello(&ready).unwrap_err(), Misbehavior::OutOfOrder);
     }
 
     #[test]
     fn another_runs_result_and_unknown_shards_are_refused() {
         let other = FromVolunteer::Result(ResultHeader { run: RUN + 1, ..header(0) });
-        assert_eq!(decoder().frame(&other.encode()).unwrap_err(), Misbehaviour::OtherRun);
+        assert_eq!(decoder().frame(&other.encode()).unwrap_err(), Misbehavior::OtherRun);
         let ready =
             |shards: &[u32]| FromVolunteer::Ready(Ready { training_shards: shards.to_vec() }).encode();
         assert_eq!(read_ready(&ready(&[0, 2, 3]), 4), Ok(vec![0, 2, 3]));
         for wrong in [&[0, 4][..], &[2, 1], &[1, 1]] {
-            assert_eq!(read_ready(&ready(wrong), 4), Err(Misbehaviour::UnknownShard));
+            assert_eq!(read_ready(&ready(wrong), 4), Err(Misbehavior::UnknownShard));
         }
     }
 
@@ -317,7 +317,7 @@ mod tests {
         let mut decoder = decoder();
         decoder.frame(&result(size)).unwrap();
         let chunk = encode_chunks(&vec![65; size]).next().unwrap();
-        assert!(matches!(decoder.frame(&chunk), Err(Misbehaviour::Undecodable(_))));
+        assert!(matches!(decoder.frame(&chunk), Err(Misbehavior::Undecodable(_))));
     }
 
     proptest! {

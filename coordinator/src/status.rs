@@ -24,7 +24,7 @@ pub struct Status {
     pub parameters: usize,
     /// Training examples.
     pub examples: usize,
-    /// Accepted optimiser steps so far.
+    /// Accepted optimizer steps so far.
     pub iteration: u64,
     /// The limit on iterations.
     pub iterations_max: u64,

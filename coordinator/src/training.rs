@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{ConfigError, DataSource, Fraction, LocalWorkers, RunConfig};
 use crate::data::Prepared;
 use crate::driver::{self, BeginRule, Checkpoint, Facts, Order, Outcome, Referee};
-use crate::engine::optimisers;
+use crate::engine::optimizers;
 use crate::engine::{
     self, Counters, Course, Engine, KnownScales, LocalHelp, Snapshot, Statistics, StopRules,
 };
@@ -197,7 +197,7 @@ async fn train_and_save(
     };
     let outcome = outcome.context("the engine stopped unexpectedly; the last checkpoint can be resumed")?;
     let model = model(Arc::clone(&outcome.weights));
-    let summary = summarise(&outcome, model.network.parameters(), &directory);
+    let summary = summarize(&outcome, model.network.parameters(), &directory);
     let save = move || {
         directory.save_model(&model)?;
         directory.save_checkpoint(&outcome.checkpoint.to_bytes())
@@ -209,11 +209,11 @@ async fn train_and_save(
 
 /// The state at the beginning of a run: a function of its settings, the network and the cut of the data alone.
 pub fn first_snapshot(config: &RunConfig, network: &Network, training: &SetPlan) -> Snapshot {
-    let start = network.initialise(config.seed);
+    let start = network.initialize(config.seed);
     let (start, statistics) = start.split_at(network.trainable());
     let statistics: Arc<[f32]> = statistics.into();
     Snapshot {
-        optimiser: method::optimiser(config, start.into(), training),
+        optimizer: method::optimizer(config, start.into(), training),
         scales: KnownScales::default(),
         statistics: Statistics { accepted: Arc::clone(&statistics), running: statistics },
         counters: Counters::default(),
@@ -339,7 +339,7 @@ fn title(config: &RunConfig, data: &Prepared) -> String {
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
     match data.schema.label_in_words() {
         Some(label) => format!("a network that predicts {label} from {file}"),
-        None => format!("a network that recognises the images in {file}"),
+        None => format!("a network that recognizes the images in {file}"),
     }
 }
 
@@ -348,7 +348,7 @@ pub(crate) fn network_in_words(network: &Network) -> String {
     format!("{} network", network.outline())
 }
 
-fn summarise(outcome: &Outcome, parameters: usize, directory: &RunDirectory) -> Summary {
+fn summarize(outcome: &Outcome, parameters: usize, directory: &RunDirectory) -> Summary {
     let saved = outcome.saved;
     Summary {
         iterations: outcome.last.map_or(0, |last| last.iteration),
@@ -382,10 +382,10 @@ fn stop_reason(reason: &engine::StopReason) -> StopReason {
         engine::StopReason::RelativeDecrease(_) => StopReason::RelativeDecrease,
         engine::StopReason::Patience(_) => StopReason::Patience,
         engine::StopReason::Interrupted => StopReason::Interrupted,
-        engine::StopReason::Optimiser(reason) => match reason {
-            optimisers::StopReason::Converged { .. } => StopReason::Converged,
-            optimisers::StopReason::NonFiniteStart { .. } => StopReason::NonFinite,
-            optimisers::StopReason::Diverged { .. } => StopReason::Diverged,
+        engine::StopReason::Optimizer(reason) => match reason {
+            optimizers::StopReason::Converged { .. } => StopReason::Converged,
+            optimizers::StopReason::NonFiniteStart { .. } => StopReason::NonFinite,
+            optimizers::StopReason::Diverged { .. } => StopReason::Diverged,
             _ => StopReason::NoProgress,
         },
     }

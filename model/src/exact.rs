@@ -120,7 +120,7 @@ fn power_of_two(exponent: i32) -> f64 {
 }
 
 /// The integer nearest to `value`, ties to even, for magnitudes below 2^51: adding 1.5 * 2^52 leaves the integer in
-/// the lowest bits of the sum's mantissa. (Vectorises, which a conversion instruction does not everywhere.)
+/// the lowest bits of the sum's mantissa. (Vectorizes, which a conversion instruction does not everywhere.)
 #[inline(always)]
 fn to_integer(value: f64) -> i64 {
     const SHIFT: f64 = 1.5 * (1u64 << 52) as f64;
@@ -211,15 +211,15 @@ mod tests {
             cut in 0usize..20,
             exponent in -10i32..30,
         ) {
-            let forwards = sum_of(&vectors, exponent);
+            let forward = sum_of(&vectors, exponent);
             let mut reversed = vectors.clone();
             reversed.reverse();
-            prop_assert_eq!(&forwards, &sum_of(&reversed, exponent));
+            prop_assert_eq!(&forward, &sum_of(&reversed, exponent));
             let cut = cut % vectors.len();
             if cut > 0 {
                 let mut left = sum_of(&vectors[..cut], exponent);
                 merge(&mut left, &sum_of(&vectors[cut..], exponent)).unwrap();
-                prop_assert_eq!(&forwards, &left);
+                prop_assert_eq!(&forward, &left);
             }
         }
 

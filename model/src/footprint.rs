@@ -10,7 +10,7 @@ const LANES_MAX: usize = 16;
 
 impl Network {
     /// The most bytes that a [`Scratch`](crate::Scratch) takes, whatever the number of examples, in training with
-    /// minibatches of so many: the activations of one sub-batch (a whole minibatch where there is batch normalisation),
+    /// minibatches of so many: the activations of one sub-batch (a whole minibatch where there is batch normalization),
     /// derivatives as wide as its widest layer, its inputs without their zeros, one gradient for local steps, and what the
     /// products repack.
     pub fn scratch_bytes(&self, minibatch: usize) -> u64 {

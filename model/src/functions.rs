@@ -2,7 +2,7 @@
 //!
 //! The platform's own differ from machine to machine. These use only operations that IEEE 754 defines to the last bit,
 //! never a fused multiply-add, in both arithmetics, so they give the same bits everywhere. They are total: NaN in, NaN
-//! out; infinities and subnormals are handled. They have no branches that stop a compiler from vectorising a loop
+//! out; infinities and subnormals are handled. They have no branches that stop a compiler from vectorizing a loop
 //! (except `ln`, which is needed once an example).
 //!
 //! Largest errors against 64-bit results, over a dense sweep of all sizes, in units in the last place: `exp` 1.0, `ln`

@@ -125,7 +125,7 @@ fn functions(hasher: &mut blake3::Hasher) {
 /// The gradients of two small networks, summed exactly.
 fn networks(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher) {
     let mut numbers = Numbers::new(2);
-    let dense = |units, activation| LayerSpec::Dense(DenseSpec { units, activation, initialiser: None });
+    let dense = |units, activation| LayerSpec::Dense(DenseSpec { units, activation, initializer: None });
     let (features, examples) = (11, 9);
     let preprocessing = Preprocessing::uniform(features, 3.0, 1.0 / 255.0);
 
@@ -203,7 +203,7 @@ fn training(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher)
         let of_spec = Network::new(&spec, FEATURES, Task::Classes(3)).expect("a valid network");
         network(kernel, arithmetic, &of_spec, &examples, hasher);
 
-        let mut weights = of_spec.initialise(u64::from_le_bytes(*b"shoal!!!"));
+        let mut weights = of_spec.initialize(u64::from_le_bytes(*b"shoal!!!"));
         let mut losses = vec![0.0; order.len()];
         let mut statistics = vec![0.0; of_spec.parameters() - of_spec.trainable()];
         let pass = Pass { mask_seed: 1, mask_epoch: 2, first_example: 3, ..Pass::new(MINIBATCH) };
@@ -266,7 +266,7 @@ const LAYERS: [(&str, usize, Task); 6] = [
         Task::Classes(5),
     ),
     (
-        r#"{"l1": 0.01, "l2": 0.1, "initialiser": "orthogonal", "layers": [{"kind": "dense", "units": 9}]}"#,
+        r#"{"l1": 0.01, "l2": 0.1, "initializer": "orthogonal", "layers": [{"kind": "dense", "units": 9}]}"#,
         13,
         Task::Numbers(1),
     ),
@@ -304,7 +304,7 @@ fn layers(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher) {
 fn local_steps(kernel: Kernel, network: &Network, examples: &Examples<'_>, hasher: &mut blake3::Hasher) {
     let order = [3, 1, 4, 1, 5, 0, 2, 6, 5, 3, 7, 2];
     let steps = LocalSteps { order: &order, minibatch: 3, learning_rate: 0.05, pass: PASS };
-    let mut weights = network.initialise(7);
+    let mut weights = network.initialize(7);
     let mut losses = vec![0.0; order.len()];
     let mut statistics = vec![0.0; network.parameters() - network.trainable()];
     network.local_steps_with(
@@ -328,7 +328,7 @@ fn network(
     examples: &Examples<'_>,
     hasher: &mut blake3::Hasher,
 ) {
-    let weights = network.initialise(u64::from_le_bytes(*b"shoal!!!"));
+    let weights = network.initialize(u64::from_le_bytes(*b"shoal!!!"));
     let mut scratch = Scratch::new();
     let mut gradient = vec![0.0; network.parameters()];
     let mut losses = vec![0.0; examples.len()];

@@ -15,7 +15,7 @@ pub mod exact;
 mod examples;
 mod footprint;
 mod functions;
-mod initialise;
+mod initialize;
 mod kernels;
 pub mod known_answer;
 mod layers;
@@ -34,14 +34,14 @@ mod trial_point;
 pub use arithmetic::{Arithmetic, UnknownArithmetic};
 pub use digest::weights_digest;
 pub use examples::{Examples, Features, Preprocessing, Rows, Targets};
-pub use kernels::{Vectorised, instruction_set, multiply_adds, vectorise};
+pub use kernels::{Vectorized, instruction_set, multiply_adds, vectorize};
 pub use local::{DECAY_STEPS, LocalSteps};
 pub use network::{Network, ParameterBlock, ParameterKind, Scratch};
 pub use nonzeros::{NonZeroRows, NonZeros};
 pub use pass::Pass;
 pub use shape::Shape;
 pub use spec::{
-    Activation, ActivationSpec, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, Initialiser, LayerSpec,
+    Activation, ActivationSpec, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, Initializer, LayerSpec,
     LossSpec, MAX_DEPTH, MAX_FEATURES, MAX_LAYERS, MAX_MINIBATCH_VALUES, MAX_PARAMETERS, MAX_UNITS,
     MAX_VALUES, MAX_WINDOW, NetworkSpec, Padding, PoolSpec, Position, ResidualSpec, Shortcut, SpecError,
     Task,

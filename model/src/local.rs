@@ -37,7 +37,7 @@ impl Network {
     /// ended by adding +0.0, and c = -(learning rate / minibatch), rounded once, a step is w + c g: rounded after the
     /// product and after the sum, or fused. All derivatives are at the weights before the step. After every
     /// [`DECAY_STEPS`] steps, and at the end for those that remain, weights (not biases) are multiplied by 1 - n r l2, at
-    /// least 0, and then moved towards 0 by n r l1, at most to it, for n steps at learning rate r: each factor is computed
+    /// least 0, and then moved toward 0 by n r l1, at most to it, for n steps at learning rate r: each factor is computed
     /// in 64 bits and rounded once. The tail of `weights` is left as it is; `statistics`, as long, gets the sum over the
     /// steps of the minibatches' statistics, as [`Network::gradient`] adds them, added to what it holds.
     ///
@@ -129,7 +129,7 @@ impl Network {
         self.shrink(weights, learning_rate, order.len() / minibatch % DECAY_STEPS);
     }
 
-    /// What is learnt apart from the parameters of the dense steps.
+    /// What is learned apart from the parameters of the dense steps.
     fn all_but_dense(&self) -> Vec<Range<usize>> {
         let mut rest = Vec::new();
         let mut end = 0;
@@ -282,7 +282,7 @@ mod tests {
         order: &[u32],
     ) -> (Vec<f32>, Vec<f32>) {
         let NetworkSpec { l1, l2, .. } = *network.spec();
-        let mut weights = network.initialise(3);
+        let mut weights = network.initialize(3);
         let mut losses = Vec::new();
         let mut scratch = Scratch::new();
         let mut since = 0;
@@ -352,7 +352,7 @@ mod tests {
                     for (kernel, with_lists) in kernels.flat_map(|kernel| [(kernel, false), (kernel, true)]) {
                         let slice = |range| pool.examples(task, range, with_lists);
                         let slices = [0..4, 4..5, 5..5, 5..POOL].map(slice);
-                        let mut weights = network.initialise(3);
+                        let mut weights = network.initialize(3);
                         let mut losses = vec![0.0; order.len()];
                         let steps = LocalSteps {
                             order: &order,
@@ -385,7 +385,7 @@ mod tests {
         let slices = [pool.examples(Task::Classes(3), 0..POOL, true)];
         for value in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
             for learning_rate in [LEARNING_RATE, 0.0, f32::MAX] {
-                let mut weights = network.initialise(3);
+                let mut weights = network.initialize(3);
                 weights[40] = value;
                 let order = order(DECAY_STEPS + 1);
                 let pass = Pass::new(MINIBATCH);

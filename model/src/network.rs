@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::arithmetic::Arithmetic;
 use crate::compile::{self, Compiled};
 use crate::examples::{Examples, Features, Targets};
-use crate::initialise::Start;
+use crate::initialize::Start;
 use crate::kernels::{Kernel, Workspace, all_finite};
 use crate::layers::dense::{Dense, Inputs};
 use crate::layers::{Deltas, Layer, Means, Seen, Step};
@@ -30,7 +30,7 @@ const ALL_VALUES: usize = 1 << 24;
 ///
 /// The vector holds each layer's parameters after the last's, in row-major order without padding, for example a dense
 /// layer's weights `[inputs, outputs]` and then its biases `[outputs]`; [`Network::layout`] tells where. After all that is
-/// learnt, its first [`Network::trainable`] elements, comes a tail with the statistics of batch normalisations.
+/// learned, its first [`Network::trainable`] elements, comes a tail with the statistics of batch normalizations.
 #[derive(Clone, Debug)]
 pub struct Network {
     spec: NetworkSpec,
@@ -44,7 +44,7 @@ pub struct Network {
     starts: Vec<Start>,
     loss: Loss,
     parameters: usize,
-    /// How many of them are learnt.
+    /// How many of them are learned.
     trainable: usize,
 }
 
@@ -68,9 +68,9 @@ pub enum ParameterKind {
     Weight,
     /// Is added to a sum.
     Bias,
-    /// Multiplies a normalised value.
+    /// Multiplies a normalized value.
     Gain,
-    /// Is not learnt but observed: a running mean or variance.
+    /// Is not learned but observed: a running mean or variance.
     Statistic,
 }
 
@@ -81,8 +81,8 @@ impl Network {
         let Compiled { shapes, steps, layers, layout, starts, loss, .. } =
             compile::compile(spec, features, task)?;
         let parameters = layout.last().map_or(0, |block| block.range.end);
-        let learnt = layout.iter().rfind(|block| block.kind != ParameterKind::Statistic);
-        let trainable = learnt.map_or(0, |block| block.range.end);
+        let learned = layout.iter().rfind(|block| block.kind != ParameterKind::Statistic);
+        let trainable = learned.map_or(0, |block| block.range.end);
         Ok(Network {
             spec: spec.clone(),
             task,
@@ -102,7 +102,7 @@ impl Network {
         &self.spec
     }
 
-    /// What is learnt.
+    /// What is learned.
     pub fn task(&self) -> Task {
         self.task
     }
@@ -117,7 +117,7 @@ impl Network {
         &self.shapes
     }
 
-    /// The shapes in one line, without those of activations, batch normalisations and dropouts: `784-128-10`.
+    /// The shapes in one line, without those of activations, batch normalizations and dropouts: `784-128-10`.
     pub fn outline(&self) -> String {
         let is_told = |i: usize| match self.spec.layers.get(i) {
             Some(LayerSpec::Activation(_) | LayerSpec::BatchNorm | LayerSpec::Dropout(_)) => false,
@@ -143,7 +143,7 @@ impl Network {
         self.parameters
     }
 
-    /// How many parameters are learnt: the first of the parameter vector, before the statistics.
+    /// How many parameters are learned: the first of the parameter vector, before the statistics.
     pub fn trainable(&self) -> usize {
         self.trainable
     }
@@ -153,10 +153,10 @@ impl Network {
         &self.layout
     }
 
-    /// The weights a run with this seed starts from: as each layer's initialiser says, by default uniform He before a relu
+    /// The weights a run with this seed starts from: as each layer's initializer says, by default uniform He before a relu
     /// and those like it, uniform Glorot otherwise; biases 0, gains 1. Each weight block has a random stream of its own (ChaCha8,
     /// keyed by the seed and the block's name).
-    pub fn initialise(&self, seed: u64) -> Vec<f32> {
+    pub fn initialize(&self, seed: u64) -> Vec<f32> {
         let mut weights = vec![0.0; self.parameters];
         for (block, start) in self.layout.iter().zip(&self.starts) {
             start.fill(&block.name, seed, &mut weights[block.range.clone()]);
@@ -175,7 +175,7 @@ impl Network {
     /// The terms go into eight running sums in turn, which are then added in order: one fixed order, eight at a time.
     ///
     /// # Panics
-    /// If `weights` are neither all the parameters nor those that are learnt.
+    /// If `weights` are neither all the parameters nor those that are learned.
     pub fn penalty(&self, weights: &[f32]) -> f64 {
         self.assert_trainable(weights.len());
         let mut penalty = 0.0;
@@ -207,7 +207,7 @@ impl Network {
     /// `gradient`, in the precision of `gradient`: `f32` or `f64`.
     ///
     /// # Panics
-    /// If one of the two has elements neither for all the parameters nor for those that are learnt.
+    /// If one of the two has elements neither for all the parameters nor for those that are learned.
     pub fn add_penalty_gradient<T>(&self, weights: &[f32], gradient: &mut [T])
     where
         T: Copy + From<f32> + std::ops::Add<Output = T> + std::ops::Mul<Output = T>,
@@ -238,7 +238,7 @@ impl Network {
     ///
     /// Every element of the gradient accumulates over the examples in increasing order, starting from what it holds, so
     /// that two calls with consecutive examples (and [`Pass::first_example`] moved on) give the bits of one call with all
-    /// of them; with batch normalisation, if the first has whole minibatches. It is never left at -0 and must hold none. The tail, where the
+    /// of them; with batch normalization, if the first has whole minibatches. It is never left at -0 and must hold none. The tail, where the
     /// parameters are statistics, accumulates the statistics of the minibatches: the sum of their means and of their
     /// unbiased variances.
     ///
@@ -383,7 +383,7 @@ impl Network {
         (SUB_BATCH_VALUES / self.widest()).min(ALL_VALUES / all).clamp(1, SUB_BATCH)
     }
 
-    /// The same in training: a minibatch where there is batch normalisation, which needs all of it at once.
+    /// The same in training: a minibatch where there is batch normalization, which needs all of it at once.
     pub(crate) fn training_batch(&self, minibatch: usize) -> usize {
         if self.has_statistics() {
             assert!(minibatch > 0, "a minibatch has an example");
@@ -393,17 +393,17 @@ impl Network {
         }
     }
 
-    /// Whether anything in the network is observed and not learnt, namely by batch normalisation.
+    /// Whether anything in the network is observed and not learned, namely by batch normalization.
     pub fn has_statistics(&self) -> bool {
         self.trainable < self.parameters
     }
 
-    /// Whether training and inference compute the same of an example: without dropout and batch normalisation.
+    /// Whether training and inference compute the same of an example: without dropout and batch normalization.
     pub fn infers_as_it_trains(&self) -> bool {
         !self.has_statistics() && !self.steps.iter().any(|step| matches!(step.layer, Layer::Dropout(_)))
     }
 
-    /// Checks that minibatches of this size do not take too much memory. Without batch normalisation they never do.
+    /// Checks that minibatches of this size do not take too much memory. Without batch normalization they never do.
     pub fn check_minibatch(&self, minibatch: usize) -> Result<(), SpecError> {
         let values = self.values_of_example();
         if self.has_statistics() && values.saturating_mul(minibatch as u64) > MAX_MINIBATCH_VALUES {
@@ -635,7 +635,7 @@ pub struct Scratch {
     deltas: [Vec<f32>; 2],
     /// Derivatives that residual blocks' shortcuts take past their layers, one for each depth of blocks.
     shortcut_deltas: [Vec<f32>; MAX_DEPTH],
-    /// The statistics of a minibatch, where there is batch normalisation.
+    /// The statistics of a minibatch, where there is batch normalization.
     observed: Vec<f32>,
     workspace: Workspace,
     /// What a single step needs for itself.
@@ -737,7 +737,7 @@ mod tests {
         for (json, features) in NETWORKS {
             let spec = NetworkSpec::from_json(json).unwrap();
             let network = Network::new(&spec, features, Task::Classes(3)).unwrap();
-            let weights = network.initialise(5);
+            let weights = network.initialize(5);
             let preprocessing = Preprocessing::identity(features);
             for size in [1.0, 1e-39, 1e30, f32::INFINITY] {
                 let rows: Vec<f32> = (0..7 * features)
@@ -795,7 +795,7 @@ mod tests {
             let rows = Rows::F32(ArrayView2::from_shape((7, features), &rows).unwrap());
             let nonzeros = NonZeros::of(&rows, &preprocessing).expect("enough zeros");
             for weight in [0.5, -0.0, f32::INFINITY, f32::NAN] {
-                let mut weights = network.initialise(5);
+                let mut weights = network.initialize(5);
                 // Of an input and of no input.
                 weights[6 * 19 + 3] = weight;
                 weights[13 * 19 + 4] = weight;

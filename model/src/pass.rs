@@ -1,15 +1,15 @@
 //! What a training pass depends on besides weights and examples.
 
 /// How examples go through a network while it is trained. Nothing here matters to a network without dropout and batch
-/// normalisation.
+/// normalization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pass {
-    /// How many consecutive examples share the statistics of a batch normalisation, counted from the first example of
+    /// How many consecutive examples share the statistics of a batch normalization, counted from the first example of
     /// the call; the last minibatch has what remains. At least 1.
     pub minibatch: usize,
     /// The seed of all dropout masks of a run.
     pub mask_seed: u64,
-    /// What changes to draw new masks. An optimiser keeps it while it compares points: with fixed masks the loss is a
+    /// What changes to draw new masks. An optimizer keeps it while it compares points: with fixed masks the loss is a
     /// smooth function of the weights.
     pub mask_epoch: u64,
     /// The number, in the training set, of the first example of the call; the others follow. An example's masks go by
@@ -27,7 +27,7 @@ impl Pass {
 /// How a sub-batch goes through the layers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mode<'a> {
-    /// Without dropout, batch normalisation by its running statistics.
+    /// Without dropout, batch normalization by its running statistics.
     Inference,
     /// As in a training pass.
     Training(Masks<'a>),

@@ -63,7 +63,7 @@ fn measure(network: &Network, examples: usize) -> u64 {
         },
         targets: Targets::Classes(&classes),
     };
-    let mut weights = network.initialise(1);
+    let mut weights = network.initialize(1);
     let (mut gradient, mut losses) = (vec![0.0; network.parameters()], vec![0.0; examples]);
     let order: Vec<u32> = (0..2 * MINIBATCH as u32).collect();
     let pass = Pass::new(MINIBATCH);

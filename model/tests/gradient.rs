@@ -104,14 +104,14 @@ impl Case {
         self.reference_rows(weights, training).into_iter().enumerate().map(loss).collect()
     }
 
-    /// Whether no normalisation magnifies rounding errors beyond what the tests allow.
+    /// Whether no normalization magnifies rounding errors beyond what the tests allow.
     fn is_well_conditioned(&self) -> bool {
         let minibatches = self.reference(&self.exact_weights(), true);
         minibatches.iter().all(|minibatch| minibatch.smallest_deviation > 0.1)
     }
 }
 
-/// What is to be learnt, and a specification without layers that says how the loss is taken.
+/// What is to be learned, and a specification without layers that says how the loss is taken.
 fn objective() -> impl Strategy<Value = (Task, NetworkSpec)> {
     let classes = (2u32..6).prop_flat_map(|classes| {
         let weights = prop_oneof![Just(vec![]), prop::collection::vec(0.0f32..3.0, classes as usize)];
@@ -149,7 +149,7 @@ fn activation() -> impl Strategy<Value = Activation> {
 
 fn dense_layer() -> impl Strategy<Value = LayerSpec> {
     (1u32..20, activation())
-        .prop_map(|(units, activation)| LayerSpec::Dense(DenseSpec { units, activation, initialiser: None }))
+        .prop_map(|(units, activation)| LayerSpec::Dense(DenseSpec { units, activation, initializer: None }))
 }
 
 /// A layer that keeps any shape.
@@ -180,7 +180,7 @@ fn simple_image_layer() -> impl Strategy<Value = LayerSpec> {
     let conv2d = (1u32..5, 1u32..5, 1u32..4, padding, 1u32..3, activation()).prop_map(
         |(channels, kernel, stride, padding, groups, activation)| {
             let channels = channels * groups;
-            let initialiser = None;
+            let initializer = None;
             LayerSpec::Conv2d(Conv2dSpec {
                 channels,
                 kernel,
@@ -188,7 +188,7 @@ fn simple_image_layer() -> impl Strategy<Value = LayerSpec> {
                 padding,
                 groups,
                 activation,
-                initialiser,
+                initializer,
             })
         },
     );
@@ -218,7 +218,7 @@ fn vector_layer() -> impl Strategy<Value = Option<LayerSpec>> {
 fn dense_network() -> impl Strategy<Value = (Network, usize)> {
     let layer = perhaps_residual(prop_oneof![4 => dense_layer(), 3 => anywhere()]);
     let embedding = (1u32..6, 1u32..4).prop_map(|(vocabulary, width)| {
-        LayerSpec::Embedding(EmbeddingSpec { vocabulary, width, initialiser: None })
+        LayerSpec::Embedding(EmbeddingSpec { vocabulary, width, initializer: None })
     });
     let first = prop_oneof![3 => Just(None), 1 => embedding.prop_map(Some)];
     (first, prop::collection::vec(layer, 0..4), objective(), 1usize..9).prop_filter_map(
@@ -269,7 +269,7 @@ fn case(max_examples: usize) -> impl Strategy<Value = Case> {
             )
                 .prop_map(move |(mut rows, classes, targets, offset, noise)| {
                     // Initial weights alone would leave the biases at zero.
-                    let weights = network.initialise(seed);
+                    let weights = network.initialize(seed);
                     let weights =
                         weights.iter().zip(&noise).map(|(weight, noise)| weight + 0.2 * noise).collect();
                     let mut preprocessing = Preprocessing { offset, scale: vec![0.75; features] };
@@ -340,7 +340,7 @@ proptest! {
     #[test]
     fn parts_of_the_examples_add_up_to_the_same_bits(case in case(12), cut in 0usize..12) {
         let cut = cut.min(case.len());
-        // Batch normalisation needs its minibatches whole.
+        // Batch normalization needs its minibatches whole.
         let cut = if case.network.has_statistics() { cut - cut % case.pass.minibatch } else { cut };
         for arithmetic in Arithmetic::ALL {
             let mut whole = vec![0.0; case.weights.len()];
@@ -377,7 +377,7 @@ proptest! {
         let (network, portable) = (&case.network, Arithmetic::Portable);
         let (mut gradient, mut losses) = (vec![0.0; case.weights.len()], vec![0.0; case.len()]);
         network.gradient(portable, scratch, &case.weights, &pass, &examples, &mut gradient, &mut losses);
-        let (learnt, tail) = gradient.split_at(network.trainable());
+        let (learned, tail) = gradient.split_at(network.trainable());
         let (mut weights, mut local_losses) = (case.weights.clone(), vec![0.0; case.len()]);
         let mut statistics = vec![0.0; tail.len()];
         network.local_steps(
@@ -385,7 +385,7 @@ proptest! {
         );
         let factor = -(0.1 / case.len() as f32);
         let mut wanted = case.weights.clone();
-        wanted.iter_mut().zip(learnt).for_each(|(weight, gradient)| *weight += factor * gradient);
+        wanted.iter_mut().zip(learned).for_each(|(weight, gradient)| *weight += factor * gradient);
         prop_assert_eq!(bits(&weights), bits(&wanted));
         prop_assert_eq!(bits(&local_losses), bits(&losses));
         prop_assert_eq!(bits(&statistics), bits(tail));
@@ -422,7 +422,7 @@ proptest! {
         pixels in prop::collection::vec(any::<u8>(), 21), classes in prop::collection::vec(0u16..3, 3)
     ) {
         let network = Network::new(&NetworkSpec::from_shorthand("mlp:9").unwrap(), 7, Task::Classes(3)).unwrap();
-        let weights = network.initialise(1);
+        let weights = network.initialize(1);
         let preprocessing = Preprocessing::uniform(7, 33.3, 1.0 / 255.0);
         let numbers: Vec<f32> = pixels.iter().map(|&pixel| f32::from(pixel)).collect();
         // The second form has its columns far apart in memory, as a transposed array has.
@@ -463,7 +463,7 @@ fn sub_batches_and_reused_buffers_change_no_bit() {
             features: Features::new(Rows::F32(rows.slice(ndarray::s![first..end, ..])), &preprocessing),
             targets: Targets::Classes(&classes[first..end]),
         };
-        let weights = network.initialise(3);
+        let weights = network.initialize(3);
         let (mut whole, mut losses) = (vec![0.0; network.parameters()], vec![0.0; examples]);
         network.gradient(
             Arithmetic::Fused,
@@ -540,7 +540,7 @@ fn non_finite_weights_flow_through() {
             features: Features::new(Rows::F32(rows.view()), &preprocessing),
             targets: Targets::Classes(&[0, 1]),
         };
-        let mut weights = network.initialise(1);
+        let mut weights = network.initialize(1);
         weights[0] = f32::NAN;
         let (mut gradient, mut losses) = (vec![0.0; network.parameters()], [0.0; 2]);
         let scratch = &mut Scratch::new();

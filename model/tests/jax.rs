@@ -83,7 +83,7 @@ impl Case {
             gradient.truncate(network.trainable());
             (gradient, losses)
         };
-        let mut weights = network.initialise(1);
+        let mut weights = network.initialize(1);
         let start = numbers(3, network.trainable());
         weights.iter_mut().zip(&start).for_each(|(weight, start)| *weight = start / 2.0);
         let what = |of: &str| format!("{of} of \"{}\" in {arithmetic:?} arithmetic", self.name);

@@ -1,12 +1,12 @@
 //! What people write to describe networks: what is accepted, and what the answer is where it is not.
 
 use model::{
-    Activation, DenseSpec, Initialiser, LayerSpec, LossSpec, MAX_DEPTH, MAX_LAYERS, Network, NetworkSpec,
+    Activation, DenseSpec, Initializer, LayerSpec, LossSpec, MAX_DEPTH, MAX_LAYERS, Network, NetworkSpec,
     ParameterKind, ResidualSpec, Shape, Shortcut, SpecError, Task, weights_digest,
 };
 
 fn dense(units: u32, activation: Activation) -> LayerSpec {
-    LayerSpec::Dense(DenseSpec { units, activation, initialiser: None })
+    LayerSpec::Dense(DenseSpec { units, activation, initializer: None })
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn mistakes_are_named() {
     );
 }
 
-/// Mistakes in the settings of losses, penalties and initialisers.
+/// Mistakes in the settings of losses, penalties and initializers.
 #[test]
 fn wrong_settings_are_named() {
     let answer = |json: &str, task| {
@@ -182,16 +182,16 @@ fn wrong_settings_are_named() {
             "loss huber does not suit these targets; leave it out or write softmax-cross-entropy",
         ),
         (
-            r#"{"layers": [{"kind": "dense", "units": 9000}, {"kind": "dense", "units": 9000, "initialiser": "orthogonal"}]}"#,
+            r#"{"layers": [{"kind": "dense", "units": 9000}, {"kind": "dense", "units": 9000, "initializer": "orthogonal"}]}"#,
             classes,
-            "layer 2: orthogonal weights for 9000 inputs and 9000 units take too long; use another initialiser",
+            "layer 2: orthogonal weights for 9000 inputs and 9000 units take too long; use another initializer",
         ),
         // Each of them alone would do: the time is the network's.
         (
-            r#"{"layers": [{"kind": "dense", "units": 1600}, {"kind": "dense", "units": 1600, "initialiser": "orthogonal"},
-                {"kind": "dense", "units": 1600, "initialiser": "orthogonal"}]}"#,
+            r#"{"layers": [{"kind": "dense", "units": 1600}, {"kind": "dense", "units": 1600, "initializer": "orthogonal"},
+                {"kind": "dense", "units": 1600, "initializer": "orthogonal"}]}"#,
             classes,
-            "layer 3: orthogonal weights for 1600 inputs and 1600 units take too long; use another initialiser",
+            "layer 3: orthogonal weights for 1600 inputs and 1600 units take too long; use another initializer",
         ),
     ] {
         assert_eq!(answer(json, task), wanted);
@@ -310,7 +310,7 @@ fn layers_that_do_not_fit_are_named_with_their_shapes() {
     }
 }
 
-/// Grey and coloured squares need no input shape.
+/// Gray and colored squares need no input shape.
 #[test]
 fn convolutional_shorthands() {
     let outline = |shorthand: &str, features| {
@@ -344,7 +344,7 @@ fn gains_start_at_one_and_have_no_penalty() {
         (block.name.as_str(), block.range.clone(), block.kind),
         ("layers.0.gain", 0..3, ParameterKind::Gain)
     );
-    assert_eq!(network.initialise(1)[..6], [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(network.initialize(1)[..6], [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
     assert_eq!(network.penalty(&[5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 0.0, 0.0, 0.0, 5.0]), 0.0);
 }
 
@@ -396,9 +396,9 @@ fn residual_blocks_go_only_so_deep() {
     assert!(NetworkSpec::from_json(&deep).is_err());
 }
 
-/// The names, shapes and places of a residual network's parameters: what is learnt first, then what is observed.
+/// The names, shapes and places of a residual network's parameters: what is learned first, then what is observed.
 #[test]
-fn statistics_lie_behind_all_that_is_learnt() {
+fn statistics_lie_behind_all_that_is_learned() {
     use ParameterKind::{Bias, Gain, Statistic, Weight};
     let spec = NetworkSpec::from_json(
         r#"{"input": [1, 4, 4], "layers": [{"kind": "batch-norm"}, {"kind": "residual", "shortcut": "projection", "layers":
@@ -431,24 +431,24 @@ fn statistics_lie_behind_all_that_is_learnt() {
         ]
     );
     assert_eq!((network.trainable(), network.parameters()), (39, 45));
-    assert_eq!(network.initialise(1)[39..], [0.0, 1.0, 0.0, 0.0, 1.0, 1.0]);
+    assert_eq!(network.initialize(1)[39..], [0.0, 1.0, 0.0, 0.0, 1.0, 1.0]);
     assert_eq!(network.shapes().last(), Some(&Shape::Vector(1)));
 }
 
-/// A minibatch goes through batch normalisation at once, so its size is a matter of memory.
+/// A minibatch goes through batch normalization at once, so its size is a matter of memory.
 #[test]
-fn minibatches_of_batch_normalisation_have_a_limit() {
+fn minibatches_of_batch_normalization_have_a_limit() {
     let network = |layers: &str| {
         let spec = NetworkSpec::from_json(&format!(r#"{{"layers": [{layers}]}}"#)).unwrap();
         Network::new(&spec, 1024, Task::Classes(2)).unwrap()
     };
     assert_eq!(network("").check_minibatch(usize::MAX), Ok(()));
-    // Inputs, normalised, two answers; and derivatives twice as wide as the widest.
-    let normalised = network(r#"{"kind": "batch-norm"}"#);
-    assert_eq!(normalised.check_minibatch(65_504), Ok(()));
+    // Inputs, normalized, two answers; and derivatives twice as wide as the widest.
+    let normalized = network(r#"{"kind": "batch-norm"}"#);
+    assert_eq!(normalized.check_minibatch(65_504), Ok(()));
     assert_eq!(
-        normalised.check_minibatch(65_505).unwrap_err().to_string(),
-        "batch normalisation needs a minibatch at once: 65505 examples of 4098 values are more than 268435456 values; \
+        normalized.check_minibatch(65_505).unwrap_err().to_string(),
+        "batch normalization needs a minibatch at once: 65505 examples of 4098 values are more than 268435456 values; \
          use a smaller minibatch"
     );
     // However wide its widest layer is, a network may have many.
@@ -497,7 +497,7 @@ fn initial_weights_are_pinned() {
     let network =
         Network::new(&NetworkSpec::from_shorthand("mlp:128,64").unwrap(), 784, Task::Classes(10)).unwrap();
     let digest: String =
-        weights_digest(&network.initialise(42)).iter().map(|byte| format!("{byte:02x}")).collect();
+        weights_digest(&network.initialize(42)).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(digest, "eff2b5111ec17b91ca47c0b00067013ce40bdbfb5b26d5b826bd8554e98fb52a");
 }
 
@@ -509,7 +509,7 @@ fn initial_weights_have_the_right_spread() {
         ..NetworkSpec::default()
     };
     let network = Network::new(&spec, 50, Task::Classes(50)).unwrap();
-    let weights = network.initialise(7);
+    let weights = network.initialize(7);
     let block = |i: usize| &weights[network.layout()[i].range.clone()];
     // Uniform in -l .. l has variance l^2 / 3: 2 / fan_in, and 2 / (fan_in + fan_out).
     for (i, variance) in [(0, 2.0 / 50.0), (2, 2.0 / 100.0), (4, 2.0 / 100.0)] {
@@ -521,24 +521,24 @@ fn initial_weights_have_the_right_spread() {
         assert!(block(i + 1).iter().all(|&b| b == 0.0));
     }
     assert_ne!(block(2), block(4));
-    assert_ne!(weights, network.initialise(8));
-    assert_eq!(weights, network.initialise(7));
+    assert_ne!(weights, network.initialize(8));
+    assert_eq!(weights, network.initialize(7));
 }
 
-/// A layer's own initialiser comes before the network's, which holds for the output layer too.
+/// A layer's own initializer comes before the network's, which holds for the output layer too.
 #[test]
-fn initialisers_can_be_chosen() {
+fn initializers_can_be_chosen() {
     let spec = NetworkSpec::from_json(
-        r#"{"initialiser": "zero", "layers": [
-            {"kind": "dense", "units": 40, "initialiser": "lecun"},
-            {"kind": "dense", "units": 70, "initialiser": "orthogonal"},
-            {"kind": "dense", "units": 30, "initialiser": "orthogonal"},
+        r#"{"initializer": "zero", "layers": [
+            {"kind": "dense", "units": 40, "initializer": "lecun"},
+            {"kind": "dense", "units": 70, "initializer": "orthogonal"},
+            {"kind": "dense", "units": 30, "initializer": "orthogonal"},
             {"kind": "dense", "units": 5}]}"#,
     )
     .unwrap();
-    assert_eq!(spec.initialiser, Some(Initialiser::Zero));
+    assert_eq!(spec.initializer, Some(Initializer::Zero));
     let network = Network::new(&spec, 50, Task::Classes(3)).unwrap();
-    let weights = network.initialise(7);
+    let weights = network.initialize(7);
     let block = |i: usize| &weights[network.layout()[2 * i].range.clone()];
 
     // Uniform with variance 1 / fan_in.

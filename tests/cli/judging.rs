@@ -6,7 +6,7 @@ use crate::shoal::{ALONE, EXAMPLES, Folder};
 
 const SMALL: &str = "--model mlp:4 --minibatch 8 --optimizer lbfgs";
 
-/// Labels that have nothing to do with the columns: whatever is learnt of them is learnt by heart.
+/// Labels that have nothing to do with the columns: whatever is learned of them is learned by heart.
 fn shuffled(folder: &Folder) {
     let row = |example: usize| {
         let noise = example.wrapping_mul(2_654_435_761) >> 7;

@@ -20,7 +20,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("out-of-range.toml", "data = \"classes.csv\"\nminibatch = -5\n"),
     ("unknown-name.toml", "data = \"classes.csv\"\noptimizer = \"adamant\"\n"),
-    ("unlike-any-key.toml", "data = \"classes.csv\"\ncolour = 1\n"),
+    ("unlike-any-key.toml", "data = \"classes.csv\"\ncolor = 1\n"),
     ("url-as-host.toml", "data = \"classes.csv\"\nallow-host = [\"a.example\", \"http://x.y/\"]\n"),
     ("no-layers.toml", "data = \"classes.csv\"\n[model]\nl2 = 0.1\n"),
     ("empty-network.toml", ""),
@@ -30,7 +30,7 @@ const FILES: &[(&str, &str)] = &[
     ("network.json", "{\"layers\": [{\"kind\": \"dense\"}]}"),
     ("embedding.toml", "layers = [{ kind = \"embedding\", vocabulary = 4, width = 2 }]\n"),
     ("residual.toml", "layers = [{ kind = \"residual\", layers = [{ kind = \"dense\", units = 3 }] }]\n"),
-    ("normalised.toml", "layers = [{ kind = \"batch-norm\" }]\n"),
+    ("normalized.toml", "layers = [{ kind = \"batch-norm\" }]\n"),
     ("ragged.csv", "x,y,side\n1,2,left\n1,2\n3,4,right\n"),
     ("text.csv", "x,y,side\n1,2,left\n1,two,left\n3,4,right\n"),
     ("empty.csv", ""),
@@ -83,9 +83,9 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("inspect . --features 4", 2, &["leave out"]),
     ("inspect .", 2, &["."]),
     (
-        "inspect normalised.toml --features 1000000 --classes 3 --minibatch 100",
+        "inspect normalized.toml --features 1000000 --classes 3 --minibatch 100",
         2,
-        &["batch normalisation", "smaller minibatch"],
+        &["batch normalization", "smaller minibatch"],
     ),
     // Values out of range or of the wrong kind.
     ("train --data classes.csv --minibatch 0", 2, &["minibatch", "from 1"]),
@@ -177,7 +177,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("train --data classes.csv --model half.json", 2, &["half.json", "line 1", "ends too early"]),
     ("train --data classes.csv --model empty-network.toml", 2, &["empty-network.toml", "layers", "linear"]),
     // Labels.
-    ("train --data classes.csv --label colour", 2, &["classes.csv", "colour"]),
+    ("train --data classes.csv --label color", 2, &["classes.csv", "color"]),
     ("train --data classes.csv --label 7", 2, &["classes.csv", "7"]),
     // Configuration files.
     ("train --config missing.toml", 2, &["missing.toml"]),
@@ -186,7 +186,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
         2,
         &["unknown-key.toml", "line 2", "minibtach", "did you mean minibatch?"],
     ),
-    ("train --config unlike-any-key.toml", 2, &["line 2", "colour", "data, label", "wait-seconds and out"]),
+    ("train --config unlike-any-key.toml", 2, &["line 2", "color", "data, label", "wait-seconds and out"]),
     (
         "train --config wrong-kind.toml",
         2,

@@ -41,8 +41,8 @@ fn predictions_need_no_label_and_find_columns_by_name() {
     let truth = folder.read(Folder::CLASSES);
     let swapped: String = rows(&truth).iter().map(|row| format!("{},{}\n", row[1], row[0])).collect();
     folder.write("new.csv", &swapped);
-    let labelled = folder.run("predict run --data classes.csv").succeeded().stdout;
-    assert_eq!(folder.run("predict run --data new.csv").succeeded().stdout, labelled);
+    let labeled = folder.run("predict run --data classes.csv").succeeded().stdout;
+    assert_eq!(folder.run("predict run --data new.csv").succeeded().stdout, labeled);
 }
 
 #[test]
@@ -103,12 +103,12 @@ fn a_file_that_does_not_fit_the_model_is_named() {
     let (folder, _) = with_classes();
     folder.run("predict run --data numbers.csv").failed(1, &["numbers.csv"]);
     folder.run("predict run --data embedded:mnist").failed(2, &["MNIST"]);
-    let unlabelled =
+    let unlabeled =
         folder.read(Folder::CLASSES).replace(",left", "").replace(",right", "").replace(",side", "");
-    folder.write("unlabelled.csv", &unlabelled);
-    let ran = folder.run("evaluate run --data unlabelled.csv");
+    folder.write("unlabeled.csv", &unlabeled);
+    let ran = folder.run("evaluate run --data unlabeled.csv");
     assert!(matches!(ran.code, Some(1 | 2)), "{}", ran.stderr);
-    assert!(ran.stderr.contains("unlabelled.csv"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("unlabeled.csv"), "{}", ran.stderr);
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn convolutions_in_a_tab_and_a_native_volunteer() {
 /// The default method.
 #[test]
 fn local_steps_in_a_tab_and_natively() {
-    let problem = Problem::normalised();
+    let problem = Problem::normalized();
     let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
     let (data, network) = (text(problem.csv()), text(problem.network()));
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -37,7 +37,7 @@ const CONVOLUTIONS: &str = r#"{ "input": [1, 6, 6], "layers": [
 ], "label_smoothing": 0.1, "l1": 0.00001 }"#;
 
 /// Layers that train otherwise than they predict, around one with a shortcut.
-const NORMALISED: &str = r#"{ "layers": [
+const NORMALIZED: &str = r#"{ "layers": [
     { "kind": "dense", "units": 40, "activation": "relu" },
     { "kind": "batch-norm" },
     { "kind": "residual", "layers": [{ "kind": "dense", "units": 40, "activation": "tanh" }] },
@@ -67,8 +67,8 @@ impl Problem {
     }
 
     /// With a network that has batch statistics and dropout masks.
-    pub(crate) fn normalised() -> Problem {
-        Problem::new(NORMALISED, EXAMPLES)
+    pub(crate) fn normalized() -> Problem {
+        Problem::new(NORMALIZED, EXAMPLES)
     }
 
     /// With a network that fills memory rather than time.

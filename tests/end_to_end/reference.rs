@@ -3,7 +3,7 @@
 use coordinator::data;
 use coordinator::engine::Measure;
 use coordinator::engine::aggregator::{Found, Scales, mean_gradient};
-use coordinator::engine::optimisers::{Ask, Lbfgs, Settings, Tell};
+use coordinator::engine::optimizers::{Ask, Lbfgs, Settings, Tell};
 use coordinator::training::examples_per_unit;
 use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Pass, Scratch, exact, trial_point};
 
@@ -17,8 +17,8 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
     let network = Network::new(&spec, data.preprocessing.offset.len(), data.task()).unwrap();
     let unit_size = examples_per_unit(data.train.len(), MINIBATCH) as usize;
     let count = u32::try_from(data.train.len()).unwrap();
-    let mut optimiser =
-        Lbfgs::new(network.initialise(SEED)[..network.trainable()].to_vec(), Settings::default());
+    let mut optimizer =
+        Lbfgs::new(network.initialize(SEED)[..network.trainable()].to_vec(), Settings::default());
     let mut scratch = Scratch::new();
     let mut scales: Option<Scales> = None;
     let units = || {
@@ -40,8 +40,8 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
         );
         (gradient, losses)
     };
-    while optimiser.iteration() < ITERATIONS {
-        let (answer, next) = match optimiser.ask() {
+    while optimizer.iteration() < ITERATIONS {
+        let (answer, next) = match optimizer.ask() {
             Ask::Gradient { point, .. } => {
                 let scale = *scales.get_or_insert_with(|| {
                     let (gradient, losses) = unit(&point, units().next().unwrap());
@@ -79,11 +79,11 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
             Ask::Local { .. } => unreachable!("full-batch L-BFGS asks for no local steps"),
             Ask::Stopped(reason) => panic!("the problem is harder than that: {reason}"),
         };
-        let is_start = optimiser.loss().is_none();
-        let accepted = optimiser.tell(answer).unwrap().accepted.is_some();
+        let is_start = optimizer.loss().is_none();
+        let accepted = optimizer.tell(answer).unwrap().accepted.is_some();
         if is_start || accepted {
             scales = next.or(scales);
         }
     }
-    blake3::Hash::from_bytes(model::weights_digest(optimiser.weights())).to_hex().to_string()
+    blake3::Hash::from_bytes(model::weights_digest(optimizer.weights())).to_hex().to_string()
 }

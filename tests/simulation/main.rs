@@ -72,7 +72,7 @@ const HAPPENS: [&str; 38] = [
     "ended by loss",
     "ended by patience",
     "ended by rounds",
-    "ended by the optimiser",
+    "ended by the optimizer",
     "fell asleep",
     "fell asleep for good",
     "killed",

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use coordinator::engine::optimisers::{
-    self, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimiser, Outer, Rule, Sample, Schedule,
+use coordinator::engine::optimizers::{
+    self, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimizer, Outer, Rule, Sample, Schedule,
     Stochastic, StochasticSettings,
 };
 use coordinator::engine::{Counters, Course, KnownScales, Snapshot, Statistics};
@@ -24,7 +24,7 @@ pub(crate) const RUN: u64 = 0x5a0a1;
 pub(crate) const SEED: u64 = 0xf15;
 
 /// A network with statistics and masks.
-const DROPS_AND_NORMALISES: &str = r#"{"layers": [{"kind": "dense", "units": 5, "activation": "tanh"},
+const DROPS_AND_NORMALIZES: &str = r#"{"layers": [{"kind": "dense", "units": 5, "activation": "tanh"},
     {"kind": "batch-norm"}, {"kind": "dropout", "rate": 0.25}]}"#;
 
 /// All that a problem is made from.
@@ -48,7 +48,7 @@ pub(crate) struct ProblemPlan {
     pub(crate) oddity: Oddity,
 }
 
-/// The optimiser.
+/// The optimizer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Method {
     Lbfgs,
@@ -65,8 +65,8 @@ pub(crate) enum Method {
 }
 
 impl Method {
-    fn optimiser(self, start: &[f32], plan: &ProblemPlan, units: u32) -> Optimiser {
-        let settings = optimisers::Settings { memory: plan.memory, gradient_tolerance: None };
+    fn optimizer(self, start: &[f32], plan: &ProblemPlan, units: u32) -> Optimizer {
+        let settings = optimizers::Settings { memory: plan.memory, gradient_tolerance: None };
         let local = |learning_rate, outer| AveragedSettings {
             replicas: plan.training.min(5),
             steps: 3,
@@ -75,24 +75,24 @@ impl Method {
             outer,
         };
         match self {
-            Self::Lbfgs => Optimiser::Lbfgs(Lbfgs::new(start, settings)),
+            Self::Lbfgs => Optimizer::Lbfgs(Lbfgs::new(start, settings)),
             // A sample may well go through all units more than once.
             Self::Sampled => {
-                Optimiser::Lbfgs(Lbfgs::sampled(start, settings, Sample { units: units.max(2), overlap: 1 }))
+                Optimizer::Lbfgs(Lbfgs::sampled(start, settings, Sample { units: units.max(2), overlap: 1 }))
             }
             Self::Auto => {
                 let first = local(LearningRate::Searched, Outer::Lbfgs { memory: plan.memory });
-                Optimiser::Auto(Auto::new(start, first, settings))
+                Optimizer::Auto(Auto::new(start, first, settings))
             }
             Self::Average => {
                 let first = local(LearningRate::Given(1.0), Outer::Momentum { momentum: 0.5 });
-                Optimiser::Averaged(Averaged::new(start, first))
+                Optimizer::Averaged(Averaged::new(start, first))
             }
             Self::Timid => {
                 let first = local(LearningRate::Given(1e-3), Outer::Lbfgs { memory: plan.memory });
                 // So many that two rounds differ little in what they draw.
                 let first = AveragedSettings { steps: 40, ..first };
-                Optimiser::Averaged(Averaged::new(start, first))
+                Optimizer::Averaged(Averaged::new(start, first))
             }
             Self::Adam => {
                 let schedule = Schedule::Cosine { iterations: 10 };
@@ -103,7 +103,7 @@ impl Method {
                     units: 2,
                     all_units: units,
                 };
-                Optimiser::Stochastic(Stochastic::new(start, settings))
+                Optimizer::Stochastic(Stochastic::new(start, settings))
             }
         }
     }
@@ -180,7 +180,7 @@ impl ProblemPlan {
             Method::Sampled,
             Method::Adam,
         ];
-        let networks = ["linear", "mlp:3", "mlp:5:tanh", "mlp:4,3", "mlp:6:sigmoid", DROPS_AND_NORMALISES];
+        let networks = ["linear", "mlp:3", "mlp:5:tanh", "mlp:4,3", "mlp:6:sigmoid", DROPS_AND_NORMALIZES];
         ProblemPlan {
             seed,
             arithmetic: draw.of(&Arithmetic::ALL),
@@ -253,12 +253,12 @@ impl Problem {
         let scale = if plan.bytes { 1.0 / 255.0 } else { 1.0 };
         let start = match plan.oddity {
             Oddity::Overshoot(..) => vec![0.0; network.parameters()],
-            _ => network.initialise(plan.seed),
+            _ => network.initialize(plan.seed),
         };
         let (start, statistics) = start.split_at(network.trainable());
         let statistics: Arc<[f32]> = statistics.into();
         let start = Snapshot {
-            optimiser: plan.method.optimiser(start, plan, sets.training.units() / 2),
+            optimizer: plan.method.optimizer(start, plan, sets.training.units() / 2),
             scales: KnownScales::default(),
             statistics: Statistics { accepted: Arc::clone(&statistics), running: statistics },
             counters: Counters::default(),

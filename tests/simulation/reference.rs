@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use coordinator::engine::aggregator::{self, Scales, mix_statistics};
-use coordinator::engine::optimisers::{Ask, Batch, Tell};
+use coordinator::engine::optimizers::{Ask, Batch, Tell};
 use coordinator::engine::{Accepted, Measure, StopReason, StopRules};
 use model::exact::{self, Fit, UNIT_LIMIT};
 use model::{LocalSteps, Pass, Scratch, Task};
@@ -146,7 +146,7 @@ impl History {
 
 pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
     let start = problem.start();
-    let mut optimiser = start.optimiser;
+    let mut optimizer = start.optimizer;
     let mut trainer = Trainer { problem, scratch: Scratch::new(), events: Events::default() };
     let (mut statistics, mut running) = (start.statistics.accepted, start.statistics.running);
     // Local steps have scales of their own.
@@ -156,12 +156,12 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
     let stop = &limits.stop;
     let reason = loop {
         let epochs = examples as f64 / f64::from(all);
-        let validates = problem.sets.validation.examples > 0 && optimiser.has_set_out();
+        let validates = problem.sets.validation.examples > 0 && optimizer.has_set_out();
         if let Some(reason) = history.reason(stop, trainer.events.rounds, epochs, validates) {
             break reason;
         }
-        let (jobs, point) = match optimiser.ask() {
-            Ask::Stopped(reason) => break StopReason::Optimiser(reason),
+        let (jobs, point) = match optimizer.ask() {
+            Ask::Stopped(reason) => break StopReason::Optimizer(reason),
             Ask::Losses { base, direction, steps, batch, mask_epoch } => {
                 let jobs = trainer.batch(batch, mask_epoch);
                 let along = |step: &f32| -> Vec<f32> {
@@ -173,7 +173,7 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
                 examples += steps.len() as u64 * jobs.iter().map(|job| trainer.size(job).0).sum::<u64>();
                 let losses =
                     steps.iter().map(|step| trainer.loss(&jobs, &along(step), scales[&false])).collect();
-                optimiser.tell(Tell::Losses(losses)).unwrap();
+                optimizer.tell(Tell::Losses(losses)).unwrap();
                 continue;
             }
             Ask::Gradient { point, batch, mask_epoch } => (trainer.batch(batch, mask_epoch), point),
@@ -181,7 +181,7 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
                 (vec![Job::Local { replicas, steps, learning_rate, draw }], point)
             }
         };
-        let had_set_out = optimiser.has_set_out();
+        let had_set_out = optimizer.has_set_out();
         // All rounds at the start point begin with the first statistics.
         let sent = Arc::clone(if had_set_out { &running } else { &statistics });
         let weights: Vec<f32> = point.iter().chain(sent.iter()).copied().collect();
@@ -193,7 +193,7 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
         // Of several rounds at the start point only the first with a value evaluates it.
         let is_due = (had_set_out || history.points.is_empty())
             && history.is_due(limits.evaluate_every, rounds_before, examples_before, all);
-        let may_end = optimiser.iteration() + 1 >= stop.iterations
+        let may_end = optimizer.iteration() + 1 >= stop.iterations
             || stop.rounds.is_some_and(|most| trainer.events.rounds >= most)
             || stop.epochs.is_some_and(|most| examples as f64 / f64::from(all) >= most);
         let evaluates_training = limits.evaluate_training && !trainer.measures_training_set(&jobs);
@@ -211,7 +211,7 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
             Some(found) => (found.objective, Arc::clone(&segments[0].1)),
             None => segments[0].clone(),
         };
-        let last_loss = optimiser.loss();
+        let last_loss = optimizer.loss();
         let squares = vector.iter().map(|value| f64::from(*value) * f64::from(*value));
         let norm_at_start = squares.sum::<f64>().sqrt();
         let answer = match &jobs[0] {
@@ -219,9 +219,9 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
             Job::Units { drawn: true, .. } => Tell::Segments(segments),
             Job::Units { .. } => Tell::Gradient { loss: objective, gradient: vector },
         };
-        let progress = optimiser.tell(answer).unwrap();
+        let progress = optimizer.tell(answer).unwrap();
         let accepted = progress.accepted;
-        let is_start = !had_set_out && optimiser.loss() != last_loss;
+        let is_start = !had_set_out && optimizer.loss() != last_loss;
         trainer.events.valueless += u64::from(found.is_none());
         let found = found.filter(|_| is_start || accepted.is_some());
         if let Some(found) = found {
@@ -230,7 +230,7 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
             let (gradient_norm, step) =
                 accepted.as_ref().map_or((norm_at_start, 0.0), |one| (one.gradient_norm, one.step));
             let point = Accepted {
-                iteration: optimiser.iteration(),
+                iteration: optimizer.iteration(),
                 rounds: if is_start { 0 } else { rounds_before },
                 epochs: if is_start { 0.0 } else { examples_before as f64 / f64::from(all) },
                 train_loss: found.train_loss,
@@ -264,8 +264,8 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
             scales.remove(&true);
         }
     };
-    let weights: Vec<f32> = optimiser.weights().iter().chain(statistics.iter()).copied().collect();
-    let best = history.best().filter(|_| optimiser.has_set_out()).map(|place| history.due[place].0);
+    let weights: Vec<f32> = optimizer.weights().iter().chain(statistics.iter()).copied().collect();
+    let best = history.best().filter(|_| optimizer.has_set_out()).map(|place| history.due[place].0);
     trainer.events.best_is_earlier = best.is_some_and(|best| best + 1 < history.points.len());
     trainer.events.reason = match reason {
         StopReason::Iterations(_) => "ended by iterations",
@@ -276,7 +276,7 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
         StopReason::GradientTolerance(_) => "ended by gradient",
         StopReason::RelativeDecrease(_) => "ended by decrease",
         StopReason::Patience(_) => "ended by patience",
-        StopReason::Optimiser(_) => "ended by the optimiser",
+        StopReason::Optimizer(_) => "ended by the optimizer",
         StopReason::Time(_) | StopReason::Interrupted => unreachable!("nobody interrupts it"),
     };
     Reference {
@@ -433,10 +433,10 @@ impl Trainer<'_> {
 
     fn first_scales(&mut self, job: &Job, weights: &[f32]) -> Scales {
         let (losses, vector) = self.unit(job, 0, weights);
-        let (learnt, statistics) = vector.split_at(self.problem.network.trainable());
+        let (learned, statistics) = vector.split_at(self.problem.network.trainable());
         let largest = |vector: &[f32]| f64::from(exact::largest(vector));
         Scales::for_unit(&Measure {
-            largest: largest(learnt),
+            largest: largest(learned),
             largest_statistic: largest(statistics),
             loss: losses.iter().map(|loss| f64::from(*loss)).sum(),
             ..Measure::fitting()
@@ -479,14 +479,14 @@ impl Trainer<'_> {
         let mut sum = Sum { loss: 0, vector: vec![0; weights.len()] };
         for index in 0..self.size(job).2 {
             let (losses, vector) = self.unit(job, index, weights);
-            let (learnt, statistics) = vector.split_at(trainable);
-            let fits = exact::fit(learnt, scales.vector_exponent);
+            let (learned, statistics) = vector.split_at(trainable);
+            let fits = exact::fit(learned, scales.vector_exponent);
             let statistics_fit = exact::fit(statistics, scales.statistics_exponent);
             let loss = add_losses(&losses, scales.loss_exponent);
             misfit.note(fits, statistics_fit, loss.err().unwrap_or(Fit::Fits));
             if let (Fit::Fits, Fit::Fits, Ok(loss)) = (fits, statistics_fit, loss) {
-                let (sum_learnt, sum_statistics) = sum.vector.split_at_mut(trainable);
-                exact::add(sum_learnt, learnt, scales.vector_exponent);
+                let (sum_learned, sum_statistics) = sum.vector.split_at_mut(trainable);
+                exact::add(sum_learned, learned, scales.vector_exponent);
                 exact::add(sum_statistics, statistics, scales.statistics_exponent);
                 sum.loss += loss;
             }

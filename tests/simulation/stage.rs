@@ -141,7 +141,7 @@ impl Stage {
         self.connected
     }
 
-    /// Sends towards the coordinator.
+    /// Sends toward the coordinator.
     pub(crate) fn send_up(&mut self, connection: u64, item: Item) {
         let Some(line) = self.connections.get_mut(&connection) else { return };
         let latency_ms = self.draw.between(line.latency_ms.0, line.latency_ms.1);
@@ -150,7 +150,7 @@ impl Stage {
         self.at(at_ms, Event::Up { connection, item });
     }
 
-    /// Sends towards the volunteer.
+    /// Sends toward the volunteer.
     pub(crate) fn send_down(&mut self, connection: u64, item: Item) {
         let Some(line) = self.connections.get_mut(&connection) else { return };
         let latency_ms = self.draw.between(line.latency_ms.0, line.latency_ms.1);

@@ -1,5 +1,5 @@
 // Draws the volunteers as a school of fish over a sandbank: one fish each, and this tab's own in
-// another colour while it lends. Decoration: the same numbers stand in the text.
+// another color while it lends. Decoration: the same numbers stand in the text.
 
 const FISH = "M6 0C12-8 23-8 30 0C23 8 12 8 6 0L-3-6V6z";
 const FISH_MAX = 90;

@@ -33,7 +33,7 @@ impl Pool {
         Pool { script, workers: BTreeMap::new(), tell: Rc::new(tell) }
     }
 
-    /// Starts worker number `compute`. That it cannot run is often only learnt later.
+    /// Starts worker number `compute`. That it cannot run is often only learned later.
     pub(crate) fn start(&mut self, compute: u32) -> Result<(), JsValue> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);

@@ -5,7 +5,7 @@
 //! core: it evaluates jobs. The two never meet here: a browser puts each into a Web Worker and
 //! carries their messages with `postMessage`, a native volunteer uses threads and channels. Both
 //! feed the hub with [`HubInput`]s, each with the time in milliseconds, and drain its
-//! [`HubOutput`]s afterwards:
+//! [`HubOutput`]s afterward:
 //!
 //! ```text
 //! hub.handle(now_ms, input);

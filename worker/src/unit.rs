@@ -181,8 +181,8 @@ pub fn measure_unit(unit: &Unit<'_>, buffers: &mut Buffers) -> Measure {
     match unit.work {
         Work::Gradient | Work::Local { .. } => {
             vector(unit, buffers);
-            let (learnt, statistics) = buffers.vector.split_at(unit.network.trainable());
-            measure.largest = exact::largest(learnt).into();
+            let (learned, statistics) = buffers.vector.split_at(unit.network.trainable());
+            measure.largest = exact::largest(learned).into();
             measure.largest_statistic = exact::largest(statistics).into();
             let fits = fits(unit, &buffers.vector);
             measure.vector_fits = fits[0] == Fit::Fits;
@@ -228,16 +228,16 @@ fn add_vector(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> Un
     let sum = sums.vector.as_mut().expect("sums of work with a vector have one");
     let trainable = unit.network.trainable();
     let (sum, sum_of_statistics) = sum.split_at_mut(trainable);
-    let (learnt, statistics) = buffers.vector.split_at(trainable);
-    exact::add(sum, learnt, unit.plan.vector_exponent);
+    let (learned, statistics) = buffers.vector.split_at(trainable);
+    exact::add(sum, learned, unit.plan.vector_exponent);
     exact::add(sum_of_statistics, statistics, unit.plan.statistics_exponent);
     UnitOutcome::Added
 }
 
 /// Whether a vector fits its round: without its tail, and the tail.
 fn fits(unit: &Unit<'_>, vector: &[f32]) -> [Fit; 2] {
-    let (learnt, statistics) = vector.split_at(unit.network.trainable());
-    [exact::fit(learnt, unit.plan.vector_exponent), exact::fit(statistics, unit.plan.statistics_exponent)]
+    let (learned, statistics) = vector.split_at(unit.network.trainable());
+    [exact::fit(learned, unit.plan.vector_exponent), exact::fit(statistics, unit.plan.statistics_exponent)]
 }
 
 fn add_evaluation(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {

@@ -119,7 +119,7 @@ impl World {
                 mask_epoch: 0,
                 parts: vec![Part::in_turn(work, Set::Training, units)],
             };
-            let vectors = (0..plan.vectors() as u64).flat_map(|i| network.initialise(i)).collect();
+            let vectors = (0..plan.vectors() as u64).flat_map(|i| network.initialize(i)).collect();
             (plan, vectors)
         });
         let rounds = rounds.collect();

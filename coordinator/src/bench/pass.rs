@@ -51,7 +51,7 @@ impl FullPass {
         let shards = training.shards.iter().map(|shard| Arc::new(SharedShard::new(encoded(&shard.hash))));
         FullPass {
             shards: shards.collect(),
-            weights: network.initialise(SEED),
+            weights: network.initialize(SEED),
             welcome: Welcome {
                 run: 1,
                 session: 0,

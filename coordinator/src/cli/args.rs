@@ -14,7 +14,7 @@ use model::Arithmetic;
 
 use crate::config::{
     ConfigFile, DataSource, Decay, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, MINIBATCH_MAX,
-    ModelChoice, Optimizer, Rate, TaskKind, defaults, host_name,
+    ModelChoice, OptimizerKind, Rate, TaskKind, defaults, host_name,
 };
 use crate::sweep::{Over, Seeds, Targets};
 
@@ -279,7 +279,7 @@ pub struct InspectArgs {
     #[arg(
         long, value_name = "N", allow_negative_numbers = true, default_value_t = defaults::MINIBATCH,
         value_parser = minibatch,
-        help = "Examples in a minibatch, which batch normalisation keeps in memory at once"
+        help = "Examples in a minibatch, which batch normalization keeps in memory at once"
     )]
     #[allow(missing_docs)]
     pub minibatch: u32,
@@ -362,7 +362,7 @@ pub struct TrainingArgs {
     pub minibatch: Option<u32>,
     /// How the weights are improved [default: auto]
     #[arg(long, value_name = "NAME")]
-    pub optimizer: Option<Optimizer>,
+    pub optimizer: Option<OptimizerKind>,
     /// The optimizer.
     #[command(flatten)]
     pub method: MethodArgs,

@@ -54,7 +54,7 @@ impl Trained<'_> {
     }
 
     /// The network's answers to a range of examples, row-major: probabilities of the classes, or
-    /// standardised numbers.
+    /// standardized numbers.
     pub(super) fn answers(&self, rows: &FeatureRows, range: Range<usize>) -> Vec<f32> {
         let parts = in_chunks(range, |scratch, range| {
             let mut outputs = vec![0.0; range.len() * self.network.outputs()];

@@ -109,7 +109,7 @@ struct Inspected {
     layers: Vec<Row>,
     /// All of them, statistics included: what is saved.
     parameters: usize,
-    /// Those that are learnt.
+    /// Those that are learned.
     trainable: usize,
     /// Floating-point operations of the forward pass over one example.
     flops: u64,

@@ -10,7 +10,7 @@ pub(super) fn address(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     addresses.iter().copied().find(|address| !address.ip().is_loopback())
 }
 
-/// The text as a QR code of half blocks, black on white whatever the terminal's colours, because
+/// The text as a QR code of half blocks, black on white whatever the terminal's colors, because
 /// most cameras cannot read it inverted.
 pub(super) fn qr_code(text: &str) -> Option<String> {
     const BLACK_ON_WHITE: &str = "\u{1b}[38;5;16;48;5;231m";

@@ -50,7 +50,7 @@ fn number(value: f32) -> String {
     if size == 0.0 || (1e-5..1e16).contains(&size) { value.to_string() } else { format!("{value:e}") }
 }
 
-/// An error of writing as such, so that a reader that has gone is recognised.
+/// An error of writing as such, so that a reader that has gone is recognized.
 fn unwrapped(error: csv::Error) -> anyhow::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error.into(),

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::error::ConfigError;
-use super::values::{Fraction, Optimizer, host_name};
+use super::values::{Fraction, OptimizerKind, host_name};
 use super::{RunConfig, TaskKind};
 
 /// Examples in the largest minibatch, and minibatches in the largest round of a stochastic method.
@@ -102,7 +102,7 @@ impl RunConfig {
             let problem = "give a share from 0 to below 1, such as 0.001".to_owned();
             return Err(ConfigError::Setting { setting: "relative-decrease", problem });
         }
-        let only_steps = matches!(self.optimizer, Optimizer::Averaged | Optimizer::Average);
+        let only_steps = matches!(self.optimizer, OptimizerKind::Averaged | OptimizerKind::Average);
         if self.gradient_tolerance.is_some() && only_steps {
             let problem =
                 "local steps measure no gradient; leave it out, or choose another optimizer".to_owned();
@@ -128,13 +128,13 @@ impl RunConfig {
         of(self.learning_rate.is_some(), "learning-rate", local || stochastic, rates)?;
         of(self.schedule.is_some(), "schedule", local || stochastic, rates)?;
         of(self.schedule_iterations.is_some(), "schedule-iterations", local || stochastic, rates)?;
-        let sampled = optimizer == Optimizer::Lbfgs;
+        let sampled = optimizer == OptimizerKind::Lbfgs;
         of(self.sample.is_some(), "sample", sampled, "only the optimizer lbfgs takes a sample")?;
         let overlap = "it goes with --optimizer lbfgs and --sample";
         of(self.overlap.is_some(), "overlap", sampled && self.sample.is_some(), overlap)?;
-        let averages = optimizer == Optimizer::Average;
+        let averages = optimizer == OptimizerKind::Average;
         of(self.outer_momentum.is_some(), "outer-momentum", averages, "only the optimizer average has it")?;
-        let decays = optimizer == Optimizer::AdamW;
+        let decays = optimizer == OptimizerKind::AdamW;
         of(self.weight_decay.is_some(), "weight-decay", decays, "only the optimizer adamw has it; see l2")?;
         let memory = "only the optimizers auto, averaged and lbfgs remember curvature";
         of(self.memory.is_some(), "memory", optimizer.has_memory(), memory)?;

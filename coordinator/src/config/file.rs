@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use super::error::ConfigError;
 use super::network::{self, NetworkFile};
 use super::sentences;
-use super::values::{DataSource, Decay, Fraction, Listen, LocalWorkers, Optimizer, Rate};
+use super::values::{DataSource, Decay, Fraction, Listen, LocalWorkers, OptimizerKind, Rate};
 use super::{RunConfig, TaskKind, defaults};
 
 /// Bytes of the largest configuration or network file.
@@ -50,7 +50,7 @@ pub struct ConfigFile {
     /// See [`RunConfig::minibatch`].
     pub minibatch: Option<u32>,
     /// See [`RunConfig::optimizer`].
-    pub optimizer: Option<Optimizer>,
+    pub optimizer: Option<OptimizerKind>,
     /// See [`RunConfig::replicas`].
     pub replicas: Option<u32>,
     /// See [`RunConfig::local_steps`].

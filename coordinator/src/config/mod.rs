@@ -24,7 +24,7 @@ pub use check::MINIBATCH_MAX;
 pub use error::ConfigError;
 pub use file::{ConfigFile, ModelChoice, read_table};
 pub use values::{
-    DEFAULT_PORT, DataSource, Decay, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, Optimizer, Rate,
+    DEFAULT_PORT, DataSource, Decay, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, OptimizerKind, Rate,
     host_name,
 };
 
@@ -68,7 +68,7 @@ pub struct RunConfig {
     pub minibatch: u32,
     /// How the weights are improved. The settings that follow are those of some methods only; `None`, until
     /// [`RunConfig::settle`], and for other methods.
-    pub optimizer: Optimizer,
+    pub optimizer: OptimizerKind,
     /// Replicas that take local steps from the same point.
     #[serde(default)]
     pub replicas: Option<u32>,

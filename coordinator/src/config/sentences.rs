@@ -81,7 +81,7 @@ fn thing(found: &str) -> String {
 
 /// The known name that was most probably meant, or all of them.
 fn offer(given: &str, known: &[&str], otherwise: &str) -> String {
-    /// As many mistakes as leave a name recognisable.
+    /// As many mistakes as leave a name recognizable.
     const MISTAKES_MAX: usize = 2;
     /// Longer than any name there is.
     const BYTES_MAX: usize = 64;
@@ -102,7 +102,7 @@ fn offer(given: &str, known: &[&str], otherwise: &str) -> String {
     }
 }
 
-/// How many letters must be put in, left out, replaced or swapped with their neighbour to make one
+/// How many letters must be put in, left out, replaced or swapped with their neighbor to make one
 /// word of the other (optimal string alignment).
 fn distance(from: &str, to: &str) -> usize {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
@@ -144,8 +144,8 @@ mod tests {
                 "there is no key minibtach; did you mean minibatch?",
             ),
             (
-                "unknown field `colour`, expected one of `data`, `out`, `data-fingerprint`",
-                "there is no key colour; the keys are data and out",
+                "unknown field `color`, expected one of `data`, `out`, `data-fingerprint`",
+                "there is no key color; the keys are data and out",
             ),
             ("missing field `units`", "the key units is missing"),
         ] {

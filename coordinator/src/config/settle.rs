@@ -1,11 +1,11 @@
-//! Settings of the optimiser that follow from the data and the network where nobody gives them: the same
+//! Settings of the optimizer that follow from the data and the network where nobody gives them: the same
 //! for everybody who has the same data and flags, however fast their machines are.
 
 use model::Network;
 use protocol::limits::LOCAL_EXAMPLES_MAX;
 
 use super::error::ConfigError;
-use super::values::{Decay, Fraction, Optimizer, Rate};
+use super::values::{Decay, Fraction, OptimizerKind, Rate};
 use super::{RunConfig, defaults};
 
 /// Steps a replica takes in a round at least, where the network allows: rounds follow the number of steps far
@@ -70,10 +70,10 @@ impl RunConfig {
         if optimizer.has_memory() {
             self.memory.get_or_insert(defaults::MEMORY);
         }
-        if optimizer == Optimizer::Average {
+        if optimizer == OptimizerKind::Average {
             self.outer_momentum.get_or_insert(0.0);
         }
-        if optimizer == Optimizer::AdamW {
+        if optimizer == OptimizerKind::AdamW {
             self.weight_decay.get_or_insert(defaults::WEIGHT_DECAY);
         }
         if self.sample.is_some() {

@@ -65,7 +65,7 @@ impl FromStr for DataSource {
 /// How the weights are improved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum Optimizer {
+pub enum OptimizerKind {
     /// Averaged, then full-batch L-BFGS once that has stalled
     #[default]
     Auto,
@@ -87,7 +87,7 @@ pub enum Optimizer {
     Average,
 }
 
-impl Optimizer {
+impl OptimizerKind {
     /// Whether replicas take local steps.
     pub fn is_local(self) -> bool {
         matches!(self, Self::Auto | Self::Averaged | Self::Average)

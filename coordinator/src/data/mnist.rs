@@ -1,4 +1,4 @@
-//! MNIST, embedded in the binary, so that the demo needs no download. Origin and licence: `data/mnist/README.md`.
+//! MNIST, embedded in the binary, so that the demo needs no download. Origin and license: `data/mnist/README.md`.
 
 use std::path::Path;
 

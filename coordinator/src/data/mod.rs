@@ -20,7 +20,7 @@ mod prepared;
 mod random;
 mod schema;
 mod split;
-mod standardise;
+mod standardize;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +34,7 @@ pub use self::{
     mnist::mnist,
     prepared::{ExampleTable, HeldBack, Prepared, TargetValues, prepare, prepare_sets},
     schema::{Schema, TargetSchema},
-    standardise::TargetScaling,
+    standardize::TargetScaling,
 };
 
 /// What a source holds.

@@ -7,7 +7,7 @@ use ndarray::ArrayView2;
 
 use super::{
     DataError, Dataset, DatasetKind, FeatureRows, FeatureValues, Matched, Schema, TargetColumn,
-    TargetScaling, random, split, standardise,
+    TargetScaling, random, split, standardize,
 };
 
 /// Everything a run needs to know about its data.
@@ -69,7 +69,7 @@ pub fn prepare(
 }
 
 /// Splits, shuffles and scales. The test part is drawn first, the validation part from what then remains; so neither
-/// is another one because of the other. Targets that are numbers are standardised unless they are wanted as they are. `seed` alone decides who is drawn and in which order the training part is.
+/// is another one because of the other. Targets that are numbers are standardized unless they are wanted as they are. `seed` alone decides who is drawn and in which order the training part is.
 ///
 /// # Errors
 /// [`DataError::Split`] for a fraction that is not at least 0 and below 1, that leaves a part without examples, or
@@ -93,7 +93,7 @@ pub fn prepare_sets(
     let preprocessing = match train.kind {
         DatasetKind::Images { .. } => Preprocessing::uniform(schema.features, 0.0, 1.0 / 255.0),
         DatasetKind::Integers => Preprocessing::identity(schema.features),
-        DatasetKind::Table => standardise::preprocessing(&train_features),
+        DatasetKind::Table => standardize::preprocessing(&train_features),
     };
     let target_scaling = match &train_targets {
         TargetColumn::Classes { .. } => None,
@@ -187,7 +187,7 @@ pub struct ExampleTable {
 pub enum TargetValues {
     /// One class id for each example.
     Classes(Vec<u16>),
-    /// Standardised numbers.
+    /// Standardized numbers.
     Numbers {
         /// Row-major, shape `[examples, columns]`.
         values: Vec<f32>,
@@ -197,14 +197,14 @@ pub enum TargetValues {
 }
 
 impl ExampleTable {
-    /// Puts features and targets of the same length together; numbers are standardised by `scaling`.
+    /// Puts features and targets of the same length together; numbers are standardized by `scaling`.
     fn new(features: FeatureRows, targets: TargetColumn, scaling: Option<&TargetScaling>) -> Self {
         assert_eq!(features.len(), targets.len(), "every example has a target");
         let targets = match targets {
             TargetColumn::Classes { ids, .. } => TargetValues::Classes(ids),
             TargetColumn::Numbers { mut values, names } => {
                 if let Some(scaling) = scaling {
-                    scaling.standardise(&mut values);
+                    scaling.standardize(&mut values);
                 }
                 TargetValues::Numbers { values, columns: names.len() }
             }

@@ -37,7 +37,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn labelled(label: &str) -> LoadOptions {
+fn labeled(label: &str) -> LoadOptions {
     LoadOptions { labels: vec![label.to_owned()], ..LoadOptions::default() }
 }
 
@@ -84,7 +84,7 @@ fn a_csv_file_with_a_header_and_text_labels() {
 #[test]
 fn the_label_column_by_name_by_index_and_from_the_end() {
     for label in ["kind", "0", "-3"] {
-        let data = csv_with("kind,x,y\nb,1,2\na,3,4\n", &labelled(label)).unwrap();
+        let data = csv_with("kind,x,y\nb,1,2\na,3,4\n", &labeled(label)).unwrap();
         assert_eq!(data.features.values(), &FeatureValues::U8(vec![1, 2, 3, 4]), "{label}");
         assert_eq!(classes(&data).0, [1, 0], "{label}");
         assert_eq!(data.label_columns, [0]);
@@ -207,16 +207,12 @@ fn names_in_another_encoding_are_refused_because_they_would_become_one() {
 #[test]
 fn wrong_label_options_get_a_sentence() {
     let cases = [
-        (
-            FLOWERS,
-            "colour",
-            "there is no column \"colour\"; the columns are \"sepal\", \"petal\", \"species\"",
-        ),
+        (FLOWERS, "color", "there is no column \"color\"; the columns are \"sepal\", \"petal\", \"species\""),
         (FLOWERS, "3", "there is no column 3; the 3 columns are 0 to 2, or -3 to -1"),
         ("1,2\n3,4\n", "kind", "the file has no header; give the column's index"),
     ];
     for (content, label, expected) in cases {
-        let message = message(csv_with(content, &labelled(label)));
+        let message = message(csv_with(content, &labeled(label)));
         assert!(message.contains(expected), "{label} gave {message:?}");
     }
     let twice = LoadOptions { labels: vec!["0".to_owned(), "-2".to_owned()], ..LoadOptions::default() };
@@ -263,13 +259,13 @@ fn a_test_file_is_read_by_the_schema_of_the_training_file() {
     let test = test_file(&train, "1,2,b\n", &LoadOptions::default()).unwrap();
     assert_eq!((test.features.values(), classes(&test).0), (&FeatureValues::U8(vec![1, 2]), &[1][..]));
     // The training file's label index does not point into the test file.
-    let test = test_file(&train, "species,petal,sepal\nb,2,1\n", &labelled("2")).unwrap();
+    let test = test_file(&train, "species,petal,sepal\nb,2,1\n", &labeled("2")).unwrap();
     assert_eq!((test.features.values(), classes(&test).0), (&FeatureValues::U8(vec![1, 2]), &[1][..]));
     // For a trained model the user may say where the label is.
     let folder = Folder::new();
     let path = folder.file("a.csv", "b,1,2\n");
     for labels in [Labels::Required, Labels::Ignored] {
-        let matched = load_matching(&path, &train.schema(), &labelled("0"), labels).unwrap();
+        let matched = load_matching(&path, &train.schema(), &labeled("0"), labels).unwrap();
         assert_eq!(matched.features.values(), &FeatureValues::U8(vec![1, 2]));
         assert_eq!(matched.targets.is_some(), labels == Labels::Required);
     }
@@ -478,7 +474,7 @@ fn only_the_training_part_decides_the_preprocessing() {
 }
 
 #[test]
-fn number_targets_are_standardised_by_the_training_part() {
+fn number_targets_are_standardized_by_the_training_part() {
     let train = csv("0,10.5\n10,20.5\n").unwrap();
     let test = test_file(&train, "3,30.5\n", &LoadOptions::default()).unwrap();
     let prepared = prepare(train, Some(test), 0.0, 1).unwrap();
@@ -511,7 +507,7 @@ proptest! {
 
     #[test]
     fn any_text_is_a_data_set_or_an_error(content in "[0-9a.,;\"\n -]{0,60}", label in "-?[0-3a]") {
-        for options in [LoadOptions::default(), labelled(&label)] {
+        for options in [LoadOptions::default(), labeled(&label)] {
             if let Ok(data) = csv_with(&content, &options) {
                 prop_assert!(!data.is_empty());
                 prop_assert_eq!(data.len(), data.targets.len());
@@ -574,7 +570,7 @@ fn the_breast_cancer_file_is_read_with_the_classes_of_its_first_line() {
 /// A network that looks integers up gets them as they are, and nothing that is none.
 #[test]
 fn integers_are_checked_and_not_scaled() {
-    let data = csv("colour,shape,side\n0,4,a\n3,1,b\n2,2,a\n").unwrap();
+    let data = csv("color,shape,side\n0,4,a\n3,1,b\n2,2,a\n").unwrap();
     let prepared = prepare(data.clone().into_integers(5).unwrap(), None, 0.0, 1).unwrap();
     assert_eq!(prepared.preprocessing, model::Preprocessing::identity(2));
     assert_eq!(

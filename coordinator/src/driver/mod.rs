@@ -1,6 +1,6 @@
 //! The one owner of the engine: an OS thread that feeds it what happens and does what it says.
 //!
-//! A long vector operation of the optimiser would starve the heartbeats of a tokio task, so the
+//! A long vector operation of the optimizer would starve the heartbeats of a tokio task, so the
 //! driver is a thread of its own. It never blocks on anything but its inbox: a session that does
 //! not keep up is closed, the referee computes elsewhere, checkpoints are written elsewhere.
 
@@ -37,7 +37,7 @@ const PICTURE_EVERY: Duration = Duration::from_millis(500);
 /// Orders to the driver that may wait; there are only a few kinds and few of each.
 const ORDERS_MAX: usize = 8;
 
-/// Most threads for the optimiser's arithmetic on long vectors. A few use up the memory's bandwidth.
+/// Most threads for the optimizer's arithmetic on long vectors. A few use up the memory's bandwidth.
 const VECTOR_THREADS_MAX: usize = 8;
 
 /// What a checkpoint holds.
@@ -173,7 +173,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
     Ok(Running { sessions, orders: orders_sender, status, outcome, thread })
 }
 
-/// Names and counts the threads that the optimiser's arithmetic finds. Their number has no influence
+/// Names and counts the threads that the optimizer's arithmetic finds. Their number has no influence
 /// on what it computes.
 fn prepare_vector_threads() {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());

@@ -6,15 +6,15 @@
 //! failures can be replayed in a test, and the weights are a function of the data, the
 //! configuration and the seed alone.
 //!
-//! The walk of a round: the [optimiser](optimisers) asks for a point; [`Engine`] opens a round
+//! The walk of a round: the [optimizer](optimizers) asks for a point; [`Engine`] opens a round
 //! there; the scheduler hands out units; the validator judges what comes back; the
-//! [aggregator] sums it exactly; the optimiser is told. Between two rounds the state is a
+//! [aggregator] sums it exactly; the optimizer is told. Between two rounds the state is a
 //! [`Snapshot`].
 
 mod advice;
 pub mod aggregator;
 mod course;
-pub mod optimisers;
+pub mod optimizers;
 mod round;
 mod scheduler;
 mod snapshot;
@@ -32,7 +32,7 @@ use protocol::plan::{Assignment, Part, RoundPlan, Selection, Set, SetPlans, Work
 
 use advice::Advice;
 use aggregator::{Misfit, Scales};
-use optimisers::{Ask, Batch, Optimiser, Progress, Segment, Tell};
+use optimizers::{Ask, Batch, Optimizer, Progress, Segment, Tell};
 use round::{Cuts, Round};
 use scheduler::Scheduler;
 use tally::{Evaluation, Tally};
@@ -196,7 +196,7 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Engine {
     settings: Settings,
-    optimiser: Optimiser,
+    optimizer: Optimizer,
     scales: KnownScales,
     statistics: Statistics,
     counters: Counters,
@@ -245,7 +245,7 @@ impl Engine {
     pub fn new(settings: Settings, snapshot: Snapshot) -> Engine {
         Engine {
             settings,
-            optimiser: snapshot.optimiser,
+            optimizer: snapshot.optimizer,
             scales: snapshot.scales,
             statistics: snapshot.statistics,
             counters: snapshot.counters,
@@ -265,7 +265,7 @@ impl Engine {
     /// The state to go on from: that of the last moment between two rounds.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
-            optimiser: self.optimiser.clone(),
+            optimizer: self.optimizer.clone(),
             scales: self.scales,
             statistics: self.statistics.clone(),
             counters: self.counters,
@@ -276,7 +276,7 @@ impl Engine {
 
     /// The weights of the last accepted point, with the statistics it was evaluated with.
     pub fn weights(&self) -> Arc<[f32]> {
-        with_tail(self.optimiser.weights(), &self.statistics.accepted)
+        with_tail(self.optimizer.weights(), &self.statistics.accepted)
     }
 
     /// The last accepted point.
@@ -369,13 +369,13 @@ impl Engine {
 
     // Rounds.
 
-    /// Ends the training if a rule says so, otherwise opens the round that the optimiser asks for;
+    /// Ends the training if a rule says so, otherwise opens the round that the optimizer asks for;
     /// before the first, has the referee find the scales.
     fn go_on(&mut self, now_ms: u64) {
         if let Some(reason) = self.stop_rule() {
             return self.finish(now_ms, reason);
         }
-        let ask = self.optimiser.ask();
+        let ask = self.optimizer.ask();
         if let Ask::Local { replicas, .. } = ask {
             let lent = self.volunteers.iter().map(|(_, volunteer)| u32::from(volunteer.cores)).sum();
             self.outputs.extend(self.advice.of_replicas(lent, replicas).map(Output::Note));
@@ -404,7 +404,7 @@ impl Engine {
                 let work = Work::Local { steps, learning_rate, draw };
                 (vec![Part::in_turn(work, Set::Training, replicas)], vec![with_tail(&point, tail)], draw)
             }
-            Ask::Stopped(reason) => return self.finish(now_ms, StopReason::Optimiser(reason)),
+            Ask::Stopped(reason) => return self.finish(now_ms, StopReason::Optimizer(reason)),
         };
         let finds_a_point = parts.iter().any(|part| part.work.has_vector());
         if finds_a_point {
@@ -422,7 +422,7 @@ impl Engine {
     /// Batch statistics that go out with the next point: as long as it is the start, the first.
     fn statistics_to_send(&self) -> &Arc<[f32]> {
         let Statistics { accepted, running } = &self.statistics;
-        if self.optimiser.has_set_out() { running } else { accepted }
+        if self.optimizer.has_set_out() { running } else { accepted }
     }
 
     fn plan(&mut self, parts: Vec<Part>, mask_epoch: u64, scales: Scales) -> RoundPlan {
@@ -480,7 +480,7 @@ impl Engine {
             let examples = |part: &Part| cuts.size(part, &part.lay_out(cuts.of(part.set), cuts.seed)).0;
             let examples = self.counters.examples + parts.iter().map(examples).sum::<u64>();
             let then = Counters { rounds: self.counters.rounds + 1, examples, ..self.counters };
-            stop.may_end(self.optimiser.iteration(), then, sets.training.examples)
+            stop.may_end(self.optimizer.iteration(), then, sets.training.examples)
         };
         if !self.evaluation_is_due() && !may_end() {
             return Vec::new();
@@ -495,7 +495,7 @@ impl Engine {
     fn evaluation_is_due(&self) -> bool {
         let Settings { evaluate_every, sets, .. } = &self.settings;
         // Of several rounds at the start point the first that has a value evaluates it.
-        let is_known = self.accepted.is_some() && !self.optimiser.has_set_out();
+        let is_known = self.accepted.is_some() && !self.optimizer.has_set_out();
         !is_known && self.course.evaluation_is_due(*evaluate_every, self.counters, sets.training.examples)
     }
 
@@ -507,7 +507,7 @@ impl Engine {
     }
 
     fn finish(&mut self, now_ms: u64, reason: StopReason) {
-        if !self.optimiser.has_set_out() {
+        if !self.optimizer.has_set_out() {
             self.outputs.extend(self.accepted.map(Output::Accepted));
         }
         self.volunteers.forget_tasks(now_ms);
@@ -555,7 +555,7 @@ impl Engine {
         round.take_back(assignment);
     }
 
-    /// All units are accounted for: tell the optimiser.
+    /// All units are accounted for: tell the optimizer.
     fn complete(&mut self, now_ms: u64) {
         let Phase::Open { round, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else { return };
         self.time(now_ms, &round);
@@ -608,7 +608,7 @@ impl Engine {
     }
 
     /// The round's point is confirmed not to be finite (or far out of range): an answer like any
-    /// other, which makes the optimiser try something else. The next round's scales are those that
+    /// other, which makes the optimizer try something else. The next round's scales are those that
     /// this one began with, so that they do not depend on which unit was reported first.
     fn complete_without_value(&mut self, now_ms: u64) {
         let Phase::Open { round, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else { return };
@@ -624,12 +624,12 @@ impl Engine {
         self.tell(now_ms, answer, examples, None);
     }
 
-    /// Tells the optimiser what came of a round that went through so many training examples.
+    /// Tells the optimizer what came of a round that went through so many training examples.
     fn tell(&mut self, now_ms: u64, answer: Tell<f32>, examples: u64, point: Option<Point>) {
         let (before, evaluation_was_due) = (self.counters, self.evaluation_is_due());
         self.counters.rounds += 1;
         self.counters.examples += examples;
-        let (last_loss, had_set_out) = (self.optimiser.loss(), self.optimiser.has_set_out());
+        let (last_loss, had_set_out) = (self.optimizer.loss(), self.optimizer.has_set_out());
         let (has_gradient, norm_at_start) = match &answer {
             Tell::Gradient { gradient, .. } => (true, norm(gradient)),
             Tell::Segments(segments) => (true, segments.first().map_or(0.0, |(_, gradient)| norm(gradient))),
@@ -637,12 +637,12 @@ impl Engine {
             Tell::Losses(_) => (false, 0.0),
         };
         let Progress { accepted: step, note, starts_afresh } =
-            self.optimiser.tell(answer).expect("a round answers what the optimiser asked for");
+            self.optimizer.tell(answer).expect("a round answers what the optimizer asked for");
         self.outputs.extend(note.map(Output::Note));
-        let is_start = !had_set_out && self.optimiser.loss() != last_loss;
+        let is_start = !had_set_out && self.optimizer.loss() != last_loss;
         if let Some(point) = point.filter(|_| is_start || step.is_some()) {
             let new = Accepted {
-                iteration: self.optimiser.iteration(),
+                iteration: self.optimizer.iteration(),
                 rounds: if is_start { 0 } else { before.rounds },
                 epochs: if is_start { 0.0 } else { before.epochs(self.settings.sets.training.examples) },
                 train_loss: point.train_loss,
@@ -668,13 +668,13 @@ impl Engine {
         if starts_afresh {
             self.scales.local = None;
         }
-        let sets_out = !had_set_out && self.optimiser.has_set_out();
+        let sets_out = !had_set_out && self.optimizer.has_set_out();
         match self.accepted.filter(|_| sets_out || step.is_some()) {
             Some(accepted) => {
                 self.course.note(&accepted, has_gradient);
                 if sets_out || evaluation_was_due {
                     let validates = self.settings.sets.validation.examples > 0;
-                    let weights = || with_tail(self.optimiser.weights(), &self.statistics.accepted);
+                    let weights = || with_tail(self.optimizer.weights(), &self.statistics.accepted);
                     // Nothing led to the start point.
                     let before = if sets_out { Counters::default() } else { before };
                     self.course.note_evaluation(&accepted, before, validates, weights);

@@ -1,7 +1,7 @@
 //! Who gets which units, and how many (Sandblaster's rules, made for tabs).
 //!
 //! Assignments are sized to a time slice by each volunteer's measured speed and are never more than
-//! a share of what remains, so they shrink towards the end of a round. A volunteer that already
+//! a share of what remains, so they shrink toward the end of a round. A volunteer that already
 //! holds a unit's shard is preferred. When nothing is free, idle volunteers get copies of what is
 //! out, oldest first. None of this touches the results, only the time they take.
 //!

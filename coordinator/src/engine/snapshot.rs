@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::aggregator::Scales;
 use super::course::Course;
-use super::optimisers::Optimiser;
+use super::optimizers::Optimizer;
 
 /// The engine's complete state between two rounds. Vectors are shared with the engine, so taking
 /// a snapshot costs next to nothing. A round under way is not part of it: it is run again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The optimiser, in the middle of a step or not.
-    pub optimiser: Optimiser,
+    /// The optimizer, in the middle of a step or not.
+    pub optimizer: Optimizer,
     /// The next round's scales.
     pub scales: KnownScales,
     /// Running batch statistics, the tail of the parameter vector.
@@ -36,7 +36,7 @@ pub struct KnownScales {
     pub local: Option<Scales>,
 }
 
-/// The part of the parameters that is observed, not learnt.
+/// The part of the parameters that is observed, not learned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Those that went out with the last accepted point, and with which it was evaluated.
@@ -89,7 +89,7 @@ pub struct Accepted {
     /// Mean data loss over the training examples of the round; those of local steps are measured on the way, and
     /// where several learning rates are tried from the start point, those of the best.
     pub train_loss: f64,
-    /// What the optimiser minimises: `train_loss` plus the penalty.
+    /// What the optimizer minimizes: `train_loss` plus the penalty.
     pub objective: f64,
     /// Mean data loss over the whole training set at the point itself, in inference; `None` where that was not
     /// measured, or if it is not finite.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::course::Course;
-use super::optimisers;
+use super::optimizers;
 use super::snapshot::{Accepted, Counters};
 
 /// When to stop; the first rule that holds ends the training between two rounds. What is `None` is no rule.
@@ -112,8 +112,8 @@ pub enum StopReason {
     RelativeDecrease(f64),
     /// The validation loss has not fallen for so many evaluations.
     Patience(u64),
-    /// The optimiser has nothing more to try.
-    Optimiser(optimisers::StopReason),
+    /// The optimizer has nothing more to try.
+    Optimizer(optimizers::StopReason),
     /// Whoever runs the training wanted it to end.
     Interrupted,
 }
@@ -138,7 +138,7 @@ impl fmt::Display for StopReason {
             StopReason::Patience(count) => {
                 write!(f, "the validation loss has not fallen in {count} evaluations")
             }
-            StopReason::Optimiser(reason) => reason.fmt(f),
+            StopReason::Optimizer(reason) => reason.fmt(f),
             StopReason::Interrupted => write!(f, "interrupted"),
         }
     }

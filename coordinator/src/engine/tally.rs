@@ -1,4 +1,4 @@
-//! What the integers of a completed round mean: losses, gradients and the like, as the optimiser and people want them.
+//! What the integers of a completed round mean: losses, gradients and the like, as the optimizer and people want them.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use self::words::{count, counted, duration, loss, percent};
 /// The outcome of a training. Field names are the JSON's; whatever is unknown is `null` there.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
-    /// Accepted optimiser steps.
+    /// Accepted optimizer steps.
     pub iterations: u64,
     /// The iteration of the saved model: with a validation set the one with the lowest loss on it, otherwise the last.
     pub saved_iteration: u64,

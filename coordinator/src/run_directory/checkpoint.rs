@@ -15,7 +15,7 @@ const PREVIOUS: &str = "checkpoint.previous";
 const DAMAGED: &str = "checkpoint.damaged";
 
 const MAGIC: &[u8; 8] = b"SHOALCKP";
-/// Raised when what is saved changes: `engine::Snapshot`, or the state of any optimiser.
+/// Raised when what is saved changes: `engine::Snapshot`, or the state of any optimizer.
 const VERSION: u32 = 2;
 
 /// A checkpoint as read back.

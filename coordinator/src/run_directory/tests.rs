@@ -232,7 +232,7 @@ fn saved(targets: TargetSchema) -> SavedModel {
     let network =
         Network::new(&NetworkSpec::from_shorthand("mlp:5,4:tanh").unwrap(), 3, schema.task()).unwrap();
     SavedModel {
-        weights: network.initialise(7).into(),
+        weights: network.initialize(7).into(),
         network,
         arithmetic: Arithmetic::Fused,
         seed: u64::MAX,

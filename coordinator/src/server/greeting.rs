@@ -7,7 +7,7 @@ use protocol::PROTOCOL_VERSION;
 use protocol::frame::hello_version;
 use protocol::message::{Hello, Refusal};
 
-use crate::session::{Misbehaviour, read_hello};
+use crate::session::{Misbehavior, read_hello};
 
 /// What a volunteer must bring.
 #[derive(Debug, Clone, Copy)]
@@ -57,11 +57,11 @@ pub(super) fn judge(frame: &[u8], terms: &Terms) -> Result<Hello, Objection> {
 }
 
 /// An objection to something that no honest volunteer sends.
-pub(super) fn misbehaved(misbehaviour: Misbehaviour) -> Objection {
-    sent_away(format!("{misbehaviour}."))
+pub(super) fn misbehaved(misbehavior: Misbehavior) -> Objection {
+    sent_away(format!("{misbehavior}."))
 }
 
-/// An objection to a volunteer's behaviour; `because` is the rest of a sentence that has the volunteer
+/// An objection to a volunteer's behavior; `because` is the rest of a sentence that has the volunteer
 /// for its subject.
 pub(super) fn sent_away(because: impl Display) -> Objection {
     (Refusal::Misbehaved, format!("The coordinator sent this volunteer away: {because}"))

@@ -48,7 +48,7 @@ impl Mail {
         Mail { outbox, round, sent_round: None, assignments: VecDeque::new(), last_word: None }
     }
 
-    /// What comes next, of all that the driver has said up to now. May be cancelled.
+    /// What comes next, of all that the driver has said up to now. May be canceled.
     pub(super) async fn next(&mut self) -> Next {
         loop {
             self.read();
@@ -78,7 +78,7 @@ impl Mail {
     }
 
     /// Reads on while a round is being sent. Done only when the session is to end without a word: then the
-    /// rest of the round is for nothing. May be cancelled.
+    /// rest of the round is for nothing. May be canceled.
     pub(super) async fn released(&mut self) -> Ending {
         loop {
             match self.last_word.take() {

@@ -32,7 +32,7 @@ pub(super) enum Lost {
     Stalled,
 }
 
-/// The writing half of a channel. Every method may be cancelled: a message that was begun stays begun, and
+/// The writing half of a channel. Every method may be canceled: a message that was begun stays begun, and
 /// the next call goes on with it.
 #[derive(Debug)]
 pub(super) struct Outgoing<S = SplitSink<Channel, Message>> {

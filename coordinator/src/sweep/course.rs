@@ -82,7 +82,7 @@ struct Row {
     rounds: f64,
     epochs: f64,
     seconds: f64,
-    /// What the optimiser saw: over the whole training set, or over the minibatches of a round.
+    /// What the optimizer saw: over the whole training set, or over the minibatches of a round.
     train_loss: Option<f64>,
     /// Over the whole training set, by runs that measure it separately.
     #[serde(default)]

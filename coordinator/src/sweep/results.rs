@@ -54,7 +54,7 @@ pub enum Ending {
 pub struct Outcome {
     /// Why it ended, as in the JSON of `shoal train`.
     pub stop_reason: String,
-    /// Accepted optimiser steps.
+    /// Accepted optimizer steps.
     pub iterations: u64,
     /// Rounds over the volunteers.
     pub rounds: f64,

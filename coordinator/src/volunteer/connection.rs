@@ -66,7 +66,7 @@ impl Connection {
         let _ = self.outgoing.send(frame.into());
     }
 
-    /// The next event. May be cancelled.
+    /// The next event. May be canceled.
     pub(super) async fn event(&mut self) -> Event {
         self.events.recv().await.unwrap_or(Event::Closed)
     }

@@ -18,7 +18,7 @@ use worker::{HubInput, HubStatus, Phase};
 
 use super::runner::{Runner, Task, settings};
 use crate::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, ToSession};
-use crate::session::{Misbehaviour, Upward, UpwardDecoder};
+use crate::session::{Misbehavior, Upward, UpwardDecoder};
 use crate::shards::ShardStore;
 
 /// Times the volunteer is started again after it has failed. What fails so often will go on failing.
@@ -216,7 +216,7 @@ impl Local {
             Stage::Ready { joined } => return self.tell(FromSession::Joined(joined)).await,
             Stage::Open => {}
         }
-        let misbehaves = |error: Misbehaviour| Over::Failed(error.to_string());
+        let misbehaves = |error: Misbehavior| Over::Failed(error.to_string());
         match self.decoder.take(frame).map_err(misbehaves)? {
             Some(Upward::Message(message)) => self.tell(message).await,
             Some(Upward::Packed(result)) => {

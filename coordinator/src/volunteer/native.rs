@@ -124,7 +124,7 @@ impl Native {
         }
     }
 
-    /// Waits for something to happen and tells the hub. May be cancelled.
+    /// Waits for something to happen and tells the hub. May be canceled.
     async fn event(&mut self) {
         let Native { runner, connection, fetches, .. } = self;
         let from_connection = async {

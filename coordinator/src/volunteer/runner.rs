@@ -111,7 +111,7 @@ impl Runner {
     }
 
     /// Waits for the next answer of a compute thread or the next wake-up, and tells the hub. May be
-    /// cancelled.
+    /// canceled.
     pub(super) async fn event(&mut self) {
         let wake = self.wake_ms.map(|at_ms| self.began + Duration::from_millis(at_ms));
         let alarm = async {

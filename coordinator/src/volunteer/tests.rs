@@ -91,7 +91,7 @@ impl Stage {
             parts: vec![part],
             ..RoundPlan::default()
         };
-        let weights = self.network.initialise(round);
+        let weights = self.network.initialize(round);
         let mut sums = UnitSums::zero(&work, self.network.parameters());
         let mut buffers = Buffers::default();
         for unit in 0..units {
@@ -273,9 +273,9 @@ async fn a_native_volunteer_works_until_the_training_ends() {
     let joined = stage.joined().await;
     assert!(!joined.local && joined.training_shards.is_empty());
     stage.work(&joined.outbox).await;
-    joined.outbox.send(ToSession::Finish { text: "All is learnt.".into() }).await.unwrap();
+    joined.outbox.send(ToSession::Finish { text: "All is learned.".into() }).await.unwrap();
     let summary = timeout(HANG, volunteer).await.expect("this hangs").unwrap().unwrap();
-    assert!(summary.finished && summary.text.contains("All is learnt."), "{}", summary.text);
+    assert!(summary.finished && summary.text.contains("All is learned."), "{}", summary.text);
     assert_eq!((summary.assignments, summary.units), (2, 7 + u64::from(stage.welcome.training.units())));
 }
 

@@ -90,7 +90,7 @@ pub(super) fn compile_loss(spec: &NetworkSpec, task: Task) -> Result<Loss, SpecE
     })
 }
 
-/// The square image, grey or of three colours, that has this many values.
+/// The square image, gray or of three colors, that has this many values.
 fn square(values: usize) -> Option<Shape> {
     [1, 3].into_iter().find_map(|channels| {
         let side = (values / channels).isqrt();

@@ -1,7 +1,7 @@
 //! The shapes and parameters of each kind of layer.
 
 use super::{BIAS, Compiled, GAIN, Place, WEIGHT};
-use crate::initialise::Start;
+use crate::initialize::Start;
 use crate::layers::batch_norm::BatchNorm;
 use crate::layers::conv2d::{self, Conv2d};
 use crate::layers::dense::Dense;
@@ -20,7 +20,7 @@ use crate::spec::{
 
 impl Compiled {
     pub(super) fn push_dense(&mut self, place: &Place, spec: &DenseSpec) -> Result<Shape, SpecError> {
-        let &DenseSpec { units, activation, initialiser } = spec;
+        let &DenseSpec { units, activation, initializer } = spec;
         let (layer, inputs) = (place.position, place.input.len());
         if units == 0 || units > MAX_UNITS {
             return Err(SpecError::Units { layer, units });
@@ -31,8 +31,8 @@ impl Compiled {
             return Err(SpecError::TooManyParameters { layer, inputs, units, parameters });
         }
         let outputs = units as usize;
-        let initialiser = self.initialiser(place, initialiser, activation, (inputs, outputs))?;
-        let start = Start::Weights { initialiser, fan_in: inputs, fan_out: outputs, columns: outputs };
+        let initializer = self.initializer(place, initializer, activation, (inputs, outputs))?;
+        let start = Start::Weights { initializer, fan_in: inputs, fan_out: outputs, columns: outputs };
         let weight = self.push_block(place, WEIGHT, vec![inputs, outputs], start);
         let bias = self.push_block(place, BIAS, vec![outputs], Start::Constant(0.0));
         let in_place = if activation.needs_sums() { Activation::None } else { activation };
@@ -43,7 +43,7 @@ impl Compiled {
     }
 
     pub(super) fn push_conv2d(&mut self, place: &Place, spec: &Conv2dSpec) -> Result<Shape, SpecError> {
-        let &Conv2dSpec { channels, kernel, stride, padding, groups, activation, initialiser } = spec;
+        let &Conv2dSpec { channels, kernel, stride, padding, groups, activation, initializer } = spec;
         let layer = place.position;
         let (channels_in, height, width) = place.image("conv2d")?;
         check_setting(layer, "channels", channels, 1, MAX_UNITS)?;
@@ -81,7 +81,7 @@ impl Compiled {
             });
         }
         let start = Start::Weights {
-            initialiser: self.initialiser(place, initialiser, activation, (channels, taps))?,
+            initializer: self.initializer(place, initializer, activation, (channels, taps))?,
             fan_in: taps,
             fan_out: channels / groups * windows.size(),
             columns: taps,
@@ -170,7 +170,7 @@ impl Compiled {
         }
         // A vector is what one input, 1 at its integer and 0 elsewhere, reaches: one term in each sum.
         let start = Start::Weights {
-            initialiser: self.initialiser(place, spec.initialiser, Activation::None, (vocabulary, width))?,
+            initializer: self.initializer(place, spec.initializer, Activation::None, (vocabulary, width))?,
             fan_in: 1,
             fan_out: width,
             columns: width,
@@ -212,7 +212,7 @@ impl Compiled {
         let name = format!("{}.shortcut", place.name);
         let place = Place { name, ..*place };
         let (number, description) = (format!("{}.shortcut", place.position), "projection".to_owned());
-        self.summarised(&place, (number, description), |compiled| compiled.push_projection(&place, output))?;
+        self.summarized(&place, (number, description), |compiled| compiled.push_projection(&place, output))?;
         let summary = self.layers.last_mut().expect("just pushed");
         summary.depth += 1;
         // It writes straight into the sum.
@@ -221,7 +221,7 @@ impl Compiled {
     }
 
     fn push_projection(&mut self, place: &Place, output: Shape) -> Result<Shape, SpecError> {
-        let (activation, initialiser) = (Activation::None, None);
+        let (activation, initializer) = (Activation::None, None);
         match (place.input, output) {
             (Shape::Image { height, width, .. }, Shape::Image { channels, height: rows, width: columns }) => {
                 let fits =
@@ -234,12 +234,12 @@ impl Compiled {
                 };
                 let (channels, stride) = (channels as u32, stride as u32);
                 let (kernel, groups, padding) = (1, 1, Padding::Valid);
-                let spec = Conv2dSpec { channels, kernel, stride, padding, groups, activation, initialiser };
+                let spec = Conv2dSpec { channels, kernel, stride, padding, groups, activation, initializer };
                 self.push_conv2d(place, &spec)
             }
             _ => {
                 let units = u32::try_from(output.len()).unwrap_or(u32::MAX);
-                self.push_dense(place, &DenseSpec { units, activation, initialiser })
+                self.push_dense(place, &DenseSpec { units, activation, initializer })
             }
         }
     }

@@ -6,13 +6,13 @@ mod layers;
 
 use std::ops::Range;
 
-use crate::initialise::{ORTHOGONAL_WORK, Start, orthogonal_work};
+use crate::initialize::{ORTHOGONAL_WORK, Start, orthogonal_work};
 use crate::layers::pool::PoolKind;
 use crate::layers::{Layer, Step};
 use crate::loss::Loss;
 use crate::network::{ParameterBlock, ParameterKind};
 use crate::shape::Shape;
-use crate::spec::{Activation, DenseSpec, Initialiser, LayerSpec, NetworkSpec, Position, SpecError, Task};
+use crate::spec::{Activation, DenseSpec, Initializer, LayerSpec, NetworkSpec, Position, SpecError, Task};
 use crate::summary::LayerSummary;
 
 /// What a layer's blocks are called, and what they are.
@@ -59,7 +59,7 @@ pub(crate) fn compile(spec: &NetworkSpec, features: usize, task: Task) -> Result
     let output = LayerSpec::Dense(DenseSpec {
         units: task.outputs(),
         activation: Activation::None,
-        initialiser: None,
+        initializer: None,
     });
     let mut shape = input;
     for (i, layer) in spec.layers.iter().chain([&output]).enumerate() {
@@ -67,7 +67,7 @@ pub(crate) fn compile(spec: &NetworkSpec, features: usize, task: Task) -> Result
             position: Position::top(i + 1),
             name: format!("layers.{i}"),
             input: shape,
-            initialiser: spec.initialiser,
+            initializer: spec.initializer,
         };
         shape = compiled.push_layer(&place, layer)?;
         compiled.shapes.push(shape);
@@ -83,7 +83,7 @@ struct Place {
     name: String,
     input: Shape,
     /// What its weights start with unless it says so itself.
-    initialiser: Option<Initialiser>,
+    initializer: Option<Initializer>,
 }
 
 impl Place {
@@ -99,33 +99,33 @@ impl Place {
 impl Compiled {
     /// What weights of `rows` by `columns` start with: the layer's own choice, the network's, or what suits the
     /// activation.
-    fn initialiser(
+    fn initializer(
         &mut self,
         place: &Place,
-        own: Option<Initialiser>,
+        own: Option<Initializer>,
         activation: Activation,
         (rows, columns): (usize, usize),
-    ) -> Result<Initialiser, SpecError> {
-        let suitable = if activation.is_like_relu() { Initialiser::He } else { Initialiser::Glorot };
-        let initialiser = own.or(place.initialiser).unwrap_or(suitable);
-        if initialiser == Initialiser::Orthogonal {
+    ) -> Result<Initializer, SpecError> {
+        let suitable = if activation.is_like_relu() { Initializer::He } else { Initializer::Glorot };
+        let initializer = own.or(place.initializer).unwrap_or(suitable);
+        if initializer == Initializer::Orthogonal {
             self.orthogonal_work = self.orthogonal_work.saturating_add(orthogonal_work(rows, columns));
             if self.orthogonal_work > ORTHOGONAL_WORK {
                 return Err(SpecError::Orthogonal { layer: place.position, inputs: rows, units: columns });
             }
         }
-        Ok(initialiser)
+        Ok(initializer)
     }
 
     /// Appends a layer's steps and parameters; answers with the shape of its answer.
     fn push_layer(&mut self, place: &Place, layer: &LayerSpec) -> Result<Shape, SpecError> {
-        self.summarised(place, (place.position.to_string(), layer.to_string()), |compiled| {
+        self.summarized(place, (place.position.to_string(), layer.to_string()), |compiled| {
             compiled.push_steps(place, layer)
         })
     }
 
     /// Has what `push` appends counted to a layer of its own.
-    fn summarised(
+    fn summarized(
         &mut self,
         place: &Place,
         (number, description): (String, String),
@@ -222,7 +222,7 @@ impl Compiled {
         range
     }
 
-    /// Puts the statistics after all that is learnt.
+    /// Puts the statistics after all that is learned.
     fn append_statistics(&mut self) {
         let first = self.parameters();
         for (mut block, start) in self.statistics.drain(..) {

@@ -24,7 +24,7 @@ mod roof;
 mod rows;
 mod simd;
 mod sparse;
-mod vectorise;
+mod vectorize;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 #[cfg(target_arch = "x86_64")]
@@ -39,7 +39,7 @@ use rows::AddScaled;
 use simd::Task;
 pub(crate) use sparse::Lists;
 use sparse::SparseProduct;
-pub use vectorise::{Vectorised, vectorise};
+pub use vectorize::{Vectorized, vectorize};
 
 /// How to compute a product: an arithmetic and a set of instructions that this machine is known to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,7 +36,7 @@ macro_rules! chains {
                 let factor = S::splat(&raw const factor);
                 let mut sums = [$(S::splat(&raw const starts[$i])),*];
                 for _ in 0..steps {
-                    // Each takes its neighbour as an operand, so that no product could be kept for the next time.
+                    // Each takes its neighbor as an operand, so that no product could be kept for the next time.
                     $(sums[$i] = S::multiply_add(factor, sums[($i + 1) % $count], sums[$i]);)*
                 }
                 for sum in sums {

@@ -1,4 +1,4 @@
-//! Batch normalisation, `y = g (x - mean) / sqrt(variance + e) + b`, with statistics over a minibatch in training and
+//! Batch normalization, `y = g (x - mean) / sqrt(variance + e) + b`, with statistics over a minibatch in training and
 //! running statistics in inference.
 //!
 //! Ioffe and Szegedy (2015), "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
@@ -19,7 +19,7 @@ const EPSILON: f32 = 1e-5;
 /// How many running sums there are.
 const LANES: usize = 8;
 
-/// A batch normalisation and where its parameters lie in the flat vector.
+/// A batch normalization and where its parameters lie in the flat vector.
 #[derive(Clone, Debug)]
 pub(crate) struct BatchNorm {
     pub(crate) channels: usize,
@@ -89,7 +89,7 @@ impl BatchNorm {
         let (mean, variance) = (&means.observed[self.mean.clone()], &means.observed[self.variance.clone()]);
         // One example at one place has no variance to correct.
         let unbiased = (count / (count - 1.0).max(1.0)) as f32;
-        let (learnt, tail) = gradient.split_at_mut(gradient.len() - means.running.len());
+        let (learned, tail) = gradient.split_at_mut(gradient.len() - means.running.len());
         add(&mut tail[self.mean.clone()], mean.iter().copied());
         add(&mut tail[self.variance.clone()], variance.iter().map(|variance| variance * unbiased));
 
@@ -97,7 +97,7 @@ impl BatchNorm {
         means.buffer.clear();
         means.buffer.resize(2 * self.channels, 0.0);
         let (shifts, slopes) = means.buffer.split_at_mut(self.channels);
-        let bias = &mut learnt[self.bias.clone()];
+        let bias = &mut learned[self.bias.clone()];
         self.sums(
             inputs.len(),
             |_, i| delta[i],
@@ -106,7 +106,7 @@ impl BatchNorm {
                 shifts[c] = (sum / count) as f32;
             },
         );
-        let gain = &mut learnt[self.gain.clone()];
+        let gain = &mut learned[self.gain.clone()];
         self.sums(
             inputs.len(),
             |c, i| delta[i] * (inputs[i] - mean[c]),

@@ -1,4 +1,4 @@
-//! The embedding: each column of an example is an integer, and is replaced by the learnt vector that belongs to it.
+//! The embedding: each column of an example is an integer, and is replaced by the learned vector that belongs to it.
 //!
 //! Shapes, row-major: x `[examples, columns]`, W `[vocabulary, width]`, y `[examples, columns, width]`. That the data hold
 //! nothing but integers below the vocabulary is checked where they are read. Here a value is cut to an integer and to what

@@ -1,4 +1,4 @@
-//! Layer normalisation, `y = g (x - mean) / sqrt(variance + e) + b`, over all values of an example.
+//! Layer normalization, `y = g (x - mean) / sqrt(variance + e) + b`, over all values of an example.
 //!
 //! Ba, Kiros and Hinton (2016), "Layer Normalization", equation 4. Shapes, row-major: x and y `[examples, values]`, g and b
 //! `[values]`. Sums over an example go into eight running sums in turn, which are then added in order.
@@ -10,7 +10,7 @@ use super::{Means, Seen, sum};
 /// e: keeps the quotient finite where all values are alike.
 const EPSILON: f32 = 1e-5;
 
-/// A layer normalisation and where its parameters lie in the flat vector.
+/// A layer normalization and where its parameters lie in the flat vector.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerNorm {
     pub(crate) values: usize,
@@ -48,17 +48,17 @@ impl LayerNorm {
         let gain = &means.weights[self.gain.clone()];
         let rows = seen.inputs.chunks_exact(values).zip(delta.chunks_exact(values));
         means.make_room(3 * values);
-        let (normalised, rest) = means.buffer.split_at_mut(values);
+        let (normalized, rest) = means.buffer.split_at_mut(values);
         let (gained, rest) = rest.split_at_mut(values);
         let products = &mut rest[..values];
         for (i, (inputs, delta)) in rows.enumerate() {
             let (mean, scale) = self.statistics(inputs);
-            for (normalised, input) in normalised.iter_mut().zip(inputs) {
-                *normalised = (input - mean) * scale;
+            for (normalized, input) in normalized.iter_mut().zip(inputs) {
+                *normalized = (input - mean) * scale;
             }
             let gain_gradient = &mut gradient[self.gain.clone()];
-            for ((sum, delta), normalised) in gain_gradient.iter_mut().zip(delta).zip(&*normalised) {
-                *sum += delta * normalised;
+            for ((sum, delta), normalized) in gain_gradient.iter_mut().zip(delta).zip(&*normalized) {
+                *sum += delta * normalized;
             }
             for (sum, delta) in gradient[self.bias.clone()].iter_mut().zip(delta) {
                 *sum += delta;
@@ -66,11 +66,11 @@ impl LayerNorm {
             let Some(input_delta) = &mut input_delta else { continue };
             for j in 0..values {
                 gained[j] = delta[j] * gain[j];
-                products[j] = gained[j] * normalised[j];
+                products[j] = gained[j] * normalized[j];
             }
             let (shift, slope) = (sum(gained) / values as f32, sum(products) / values as f32);
             for (j, input_delta) in input_delta[i * values..(i + 1) * values].iter_mut().enumerate() {
-                *input_delta = scale * (gained[j] - shift - normalised[j] * slope);
+                *input_delta = scale * (gained[j] - shift - normalized[j] * slope);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The end of a residual block, `y = F(x) + S(x)`: what its layers answered, plus a shortcut from what the block saw.
 //!
 //! He, Zhang, Ren and Sun (2015), "Deep Residual Learning for Image Recognition", equation 1, where S is the identity, and
-//! equation 2, where it is a learnt projection. A block's layers F are steps of the network like any others; this is the
+//! equation 2, where it is a learned projection. A block's layers F are steps of the network like any others; this is the
 //! step after them.
 
 use super::{Deltas, Means, Seen, Step};

@@ -139,7 +139,7 @@ pub enum SpecError {
     },
     /// A layer too large for orthogonal weights.
     #[error(
-        "layer {layer}: orthogonal weights for {inputs} inputs and {units} units take too long; use another initialiser"
+        "layer {layer}: orthogonal weights for {inputs} inputs and {units} units take too long; use another initializer"
     )]
     Orthogonal {
         /// Where it stands.
@@ -253,7 +253,7 @@ pub enum SpecError {
     },
     /// A minibatch whose activations and derivatives take more than [`MAX_MINIBATCH_VALUES`].
     #[error(
-        "batch normalisation needs a minibatch at once: {minibatch} examples of {values} values are more than \
+        "batch normalization needs a minibatch at once: {minibatch} examples of {values} values are more than \
          {MAX_MINIBATCH_VALUES} values; use a smaller minibatch"
     )]
     Minibatch {

@@ -22,11 +22,11 @@ pub enum LayerSpec {
     /// The mean of each channel, a vector.
     #[serde(deserialize_with = "plain::global_average_pool")]
     GlobalAveragePool,
-    /// The values of each example shifted and scaled to mean 0 and variance 1, then by a learnt gain and bias a value.
+    /// The values of each example shifted and scaled to mean 0 and variance 1, then by a learned gain and bias a value.
     #[serde(deserialize_with = "plain::layer_norm")]
     LayerNorm,
     /// The values of each feature, or each channel of images, shifted and scaled to mean 0 and variance 1 over the
-    /// minibatch, then by a learnt gain and bias a feature or channel.
+    /// minibatch, then by a learned gain and bias a feature or channel.
     #[serde(deserialize_with = "plain::batch_norm")]
     BatchNorm,
     /// In training some values of each example become 0.
@@ -38,7 +38,7 @@ pub enum LayerSpec {
     Activation(ActivationSpec),
     /// Layers whose answer is added to what they see.
     Residual(ResidualSpec),
-    /// A learnt vector for each integer.
+    /// A learned vector for each integer.
     Embedding(EmbeddingSpec),
 }
 
@@ -156,9 +156,9 @@ pub struct DenseSpec {
     /// What each unit applies to its sum.
     #[serde(default)]
     pub activation: Activation,
-    /// How the weights start, if not as [`NetworkSpec::initialiser`](super::NetworkSpec::initialiser) says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub initialiser: Option<Initialiser>,
+    /// How the weights start, if not as [`NetworkSpec::initializer`](super::NetworkSpec::initializer) says.
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "initialiser")]
+    pub initializer: Option<Initializer>,
 }
 
 /// A convolution of an image `[channels in, height, width]`: `activation(conv(x, W) + b)`, an image with `channels`.
@@ -181,9 +181,9 @@ pub struct Conv2dSpec {
     /// What is applied to each sum.
     #[serde(default)]
     pub activation: Activation,
-    /// How the weights start, if not as [`NetworkSpec::initialiser`](super::NetworkSpec::initialiser) says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub initialiser: Option<Initialiser>,
+    /// How the weights start, if not as [`NetworkSpec::initializer`](super::NetworkSpec::initializer) says.
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "initialiser")]
+    pub initializer: Option<Initializer>,
 }
 
 /// How many zeros are added around an image.
@@ -252,12 +252,12 @@ pub enum Shortcut {
     /// What the block sees, which must have the shape of the layers' answer.
     #[default]
     Identity,
-    /// A learnt function of it, linear but for a bias, of that shape: from image to image a convolution with windows of one
+    /// A learned function of it, linear but for a bias, of that shape: from image to image a convolution with windows of one
     /// place and the smallest stride that fits, to a vector a dense layer.
     Projection,
 }
 
-/// An embedding: each column of the data is an integer from 0 to below `vocabulary`, and is replaced by the learnt vector
+/// An embedding: each column of the data is an integer from 0 to below `vocabulary`, and is replaced by the learned vector
 /// of `width` numbers that belongs to it. All columns share the vectors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -266,9 +266,9 @@ pub struct EmbeddingSpec {
     pub vocabulary: u32,
     /// How many numbers stand for each.
     pub width: u32,
-    /// How the vectors start, if not as [`NetworkSpec::initialiser`](super::NetworkSpec::initialiser) says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub initialiser: Option<Initialiser>,
+    /// How the vectors start, if not as [`NetworkSpec::initializer`](super::NetworkSpec::initializer) says.
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "initialiser")]
+    pub initializer: Option<Initializer>,
 }
 
 fn none() -> Activation {
@@ -336,7 +336,7 @@ impl Activation {
 /// How the weights of a layer start. Biases always start at 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Initialiser {
+pub enum Initializer {
     /// Uniform, with variance `2 / fan_in`.
     He,
     /// Uniform, with variance `2 / (fan_in + fan_out)`.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::SpecError;
 pub use layer::{
-    Activation, ActivationSpec, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, Initialiser, LayerSpec,
+    Activation, ActivationSpec, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, Initializer, LayerSpec,
     Padding, PoolSpec, ResidualSpec, Shortcut,
 };
 pub use position::Position;
@@ -72,8 +72,8 @@ pub struct NetworkSpec {
     pub huber_delta: Option<f32>,
     /// How the weights of layers start that do not say it themselves, the output layer among them; by default as suits
     /// each layer's activation: He before relu and those like it, Glorot otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub initialiser: Option<Initialiser>,
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "initialiser")]
+    pub initializer: Option<Initializer>,
 }
 
 fn is_zero(value: &f32) -> bool {
@@ -96,7 +96,7 @@ pub enum LossSpec {
     Huber,
 }
 
-/// What is learnt, which decides the output layer and the loss.
+/// What is learned, which decides the output layer and the loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {

@@ -65,12 +65,12 @@ fn lenet() -> Vec<LayerSpec> {
 }
 
 fn dense(units: u32, activation: Activation) -> LayerSpec {
-    LayerSpec::Dense(DenseSpec { units, activation, initialiser: None })
+    LayerSpec::Dense(DenseSpec { units, activation, initializer: None })
 }
 
 fn conv2d(channels: u32, kernel: u32, padding: Padding, activation: Activation) -> LayerSpec {
-    let (stride, groups, initialiser) = (1, 1, None);
-    LayerSpec::Conv2d(Conv2dSpec { channels, kernel, stride, padding, groups, activation, initialiser })
+    let (stride, groups, initializer) = (1, 1, None);
+    LayerSpec::Conv2d(Conv2dSpec { channels, kernel, stride, padding, groups, activation, initializer })
 }
 
 fn max_pool(size: u32) -> LayerSpec {

@@ -163,7 +163,7 @@ struct Problem {
 impl Problem {
     fn new(network: &Network, examples: usize, kind: Numbers) -> Problem {
         let outputs = network.outputs();
-        let mut weights = network.initialise(1);
+        let mut weights = network.initialize(1);
         weights[..network.trainable()].copy_from_slice(&kind.weights(network.trainable()));
         Problem {
             rows: kind.inputs(examples * network.features()),

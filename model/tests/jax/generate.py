@@ -88,7 +88,7 @@ def pool(x, size, stride, largest):
     return jax.lax.reduce_window(x, 0.0, jax.lax.add, dimensions, strides, "VALID") / size**2
 
 
-def normalise(x, axes):
+def normalize(x, axes):
     mean = x.mean(axis=axes, keepdims=True)
     variance = ((x - mean) ** 2).mean(axis=axes, keepdims=True)
     return (x - mean) / jnp.sqrt(variance + np.float64(np.float32(1e-5)))
@@ -113,13 +113,13 @@ def layer(p, x, spec):
     if kind == "activation":
         return ACTIVATIONS[spec["function"]](x)
     if kind == "layer-norm":
-        y = flatten(normalise(x, tuple(range(1, x.ndim))))
+        y = flatten(normalize(x, tuple(range(1, x.ndim))))
         y = y * p.take((y.shape[1],)) + p.take((y.shape[1],))
         return y.reshape(x.shape)
     if kind == "batch-norm":
         axes, shape = ((0,), (1, -1)) if x.ndim == 2 else ((0, 2, 3), (1, -1, 1, 1))
         gain, bias = p.take((x.shape[1],)), p.take((x.shape[1],))
-        return normalise(x, axes) * gain.reshape(shape) + bias.reshape(shape)
+        return normalize(x, axes) * gain.reshape(shape) + bias.reshape(shape)
     if kind == "embedding":
         table = p.take((spec["vocabulary"], spec["width"]), weight=True)
         return flatten(table[x.astype(int)])

@@ -9,9 +9,9 @@ use model::{
 pub(crate) struct Outputs {
     /// One row an example.
     pub(crate) rows: Vec<Vec<f64>>,
-    /// The means and unbiased variances that batch normalisations saw, in the order of the parameters.
+    /// The means and unbiased variances that batch normalizations saw, in the order of the parameters.
     pub(crate) statistics: Vec<f64>,
-    /// The smallest standard deviation that a normalisation divided by: where that is tiny, so is the precision of `f32`.
+    /// The smallest standard deviation that a normalization divided by: where that is tiny, so is the precision of `f32`.
     pub(crate) smallest_deviation: f64,
 }
 
@@ -56,11 +56,11 @@ pub(crate) fn predictions(spec: &NetworkSpec, values: Vec<f64>) -> Vec<f64> {
 
 /// The loss of the outputs `values` for an example of this class.
 pub(crate) fn loss_of_class(spec: &NetworkSpec, values: &[f64], class: usize) -> f64 {
-    let normaliser = values.iter().map(|z| z.exp()).sum::<f64>().ln();
+    let normalizer = values.iter().map(|z| z.exp()).sum::<f64>().ln();
     let smoothing = f64::from(spec.label_smoothing);
-    let even = values.iter().map(|z| normaliser - z).sum::<f64>() / values.len() as f64;
+    let even = values.iter().map(|z| normalizer - z).sum::<f64>() / values.len() as f64;
     let weight = spec.class_weights.get(class).map_or(1.0, |&weight| f64::from(weight));
-    weight * ((1.0 - smoothing) * (normaliser - values[class]) + smoothing * even)
+    weight * ((1.0 - smoothing) * (normalizer - values[class]) + smoothing * even)
 }
 
 /// The loss of the outputs `values` for these targets.
@@ -272,7 +272,7 @@ impl<'a> Walk<'a> {
                     padding: Padding::Valid,
                     groups: 1,
                     activation: Activation::None,
-                    initialiser: None,
+                    initializer: None,
                 });
             } else {
                 self.dense(answer[0].len(), Activation::None);

@@ -30,7 +30,7 @@ impl Backoff {
     }
 }
 
-/// Spreads neighbouring numbers (the finalizer of splitmix64).
+/// Spreads neighboring numbers (the finalizer of splitmix64).
 fn mix(number: u64) -> u64 {
     let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

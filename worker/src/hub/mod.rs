@@ -280,7 +280,7 @@ impl Hub {
         }
     }
 
-    /// Takes note of an event. Time never goes backwards.
+    /// Takes note of an event. Time never goes backward.
     pub fn handle(&mut self, now_ms: u64, input: HubInput) {
         if matches!(self.link, Link::Ended { .. }) {
             return;

@@ -96,7 +96,7 @@ impl World {
             ..RoundPlan::default()
         };
         let count = plan.vectors();
-        let vectors = (0..count as u64).map(|index| self.network.initialise(100 * round + index)).collect();
+        let vectors = (0..count as u64).map(|index| self.network.initialize(100 * round + index)).collect();
         Round { plan, vectors }
     }
 

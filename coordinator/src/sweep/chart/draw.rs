@@ -7,7 +7,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::axis::Axis;
 use super::curve::Curve;
-use super::palette::{self, Colour};
+use super::palette::{self, Swatch};
 
 /// Size of a chart in pixels; the legend's rows come on top.
 const WIDTH: i32 = 960;
@@ -62,7 +62,7 @@ pub(super) fn svg(title: &str, lines: &[Line], panels: &[Panel]) -> String {
     finish(&svg, title, height)
 }
 
-/// Sets the size in the page's pixels and adds the dark colours and the title for those who do not
+/// Sets the size in the page's pixels and adds the dark colors and the title for those who do not
 /// see the chart.
 fn finish(svg: &str, title: &str, height: i32) -> String {
     let (tag, rest) = svg.split_once('>').expect("it begins with a tag");
@@ -113,20 +113,20 @@ fn head<'a>(root: &Area<'a>, title: &str, lines: &[Line], places: &[(i32, i32)])
 const DASH: i32 = 6;
 const GAP: i32 = 4;
 
-/// The second half of the lines has the first half's colours, and is dashed.
+/// The second half of the lines has the first half's colors, and is dashed.
 enum Stroke {
     Solid(ShapeStyle),
     Dashed(ShapeStyle),
 }
 
 fn stroke(index: usize) -> Stroke {
-    let colour = palette::SERIES[index % palette::SERIES.len()].light;
-    let style = colour.stroke_width(2 * FINE as u32);
+    let color = palette::SERIES[index % palette::SERIES.len()].light;
+    let style = color.stroke_width(2 * FINE as u32);
     if index < palette::SERIES.len() { Stroke::Solid(style) } else { Stroke::Dashed(style) }
 }
 
-fn text(size: i32, colour: &'static Colour) -> TextStyle<'static> {
-    let style = TextStyle::from((FONT, size * FINE)).color(&colour.light);
+fn text(size: i32, color: &'static Swatch) -> TextStyle<'static> {
+    let style = TextStyle::from((FONT, size * FINE)).color(&color.light);
     style.pos(Pos::new(HPos::Left, VPos::Center))
 }
 
@@ -154,12 +154,12 @@ fn draw<'a>(area: &Area<'a>, panel: &Panel) -> Drawn<'a> {
         .x_desc(along.title.clone())
         .draw()?;
     for (index, curve) in curves.iter().enumerate() {
-        let colour = palette::SERIES[index % palette::SERIES.len()].light;
+        let color = palette::SERIES[index % palette::SERIES.len()].light;
         let lower = curve.band.iter().map(|&(x, low, _)| (x, low));
         let upper = curve.band.iter().rev().map(|&(x, _, high)| (x, high));
         let outline: Vec<(f64, f64)> = lower.chain(upper).collect();
         if !outline.is_empty() {
-            chart.plotting_area().draw(&Polygon::new(outline, colour.mix(0.14)))?;
+            chart.plotting_area().draw(&Polygon::new(outline, color.mix(0.14)))?;
         }
     }
     // Above all bands.

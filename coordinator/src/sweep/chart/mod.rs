@@ -2,7 +2,7 @@
 //! median over its seeds, in a band from the lowest to the highest of them.
 //!
 //! They have their own background, so that they can be read on any page, and follow the reader's
-//! choice of light or dark colours.
+//! choice of light or dark colors.
 
 mod axis;
 mod curve;

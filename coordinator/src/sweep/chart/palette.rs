@@ -1,50 +1,50 @@
-//! Colours, each twice: for a light page and for a dark one.
+//! Colors, each twice: for a light page and for a dark one.
 //!
-//! The colours of the lines were searched for: each stands out from the background (contrast at least
+//! The colors of the lines were searched for: each stands out from the background (contrast at least
 //! 3 to 1), and any two differ also for readers who do not see red or green (distance in Oklab after
 //! simulating protanopia and deuteranopia, Machado et al. 2009, at least 10 of 100).
 
 use plotters::style::RGBColor;
 
-/// A colour on a light page and on a dark one.
+/// A color on a light page and on a dark one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Colour {
+pub(super) struct Swatch {
     /// What is drawn.
     pub(super) light: RGBColor,
     /// What takes its place.
     dark: RGBColor,
 }
 
-const fn colour(light: u32, dark: u32) -> Colour {
+const fn swatch(light: u32, dark: u32) -> Swatch {
     const fn rgb(hex: u32) -> RGBColor {
         RGBColor((hex >> 16) as u8, (hex >> 8) as u8, hex as u8)
     }
-    Colour { light: rgb(light), dark: rgb(dark) }
+    Swatch { light: rgb(light), dark: rgb(dark) }
 }
 
-pub(super) const BACKGROUND: Colour = colour(0xFFFFFF, 0x0D1117);
-pub(super) const TEXT: Colour = colour(0x24292F, 0xE2E8EE);
-pub(super) const QUIET_TEXT: Colour = colour(0x59636E, 0x9198A1);
-pub(super) const GRID: Colour = colour(0xE4E8EC, 0x272E36);
-pub(super) const AXIS: Colour = colour(0x8C959F, 0x6E7681);
+pub(super) const BACKGROUND: Swatch = swatch(0xFFFFFF, 0x0D1117);
+pub(super) const TEXT: Swatch = swatch(0x24292F, 0xE2E8EE);
+pub(super) const QUIET_TEXT: Swatch = swatch(0x59636E, 0x9198A1);
+pub(super) const GRID: Swatch = swatch(0xE4E8EC, 0x272E36);
+pub(super) const AXIS: Swatch = swatch(0x8C959F, 0x6E7681);
 
 /// The lines, in this order.
-pub(super) const SERIES: [Colour; 8] = [
-    colour(0x3348E8, 0x2564FF),
-    colour(0xF04A18, 0xBF6700),
-    colour(0x659C8B, 0x25FD98),
-    colour(0x662B57, 0xB8209A),
-    colour(0xA97BDE, 0xD9A7FC),
-    colour(0x434D01, 0xD0B60A),
-    colour(0x1F2328, 0xF0F3F6),
-    colour(0x0A6D82, 0x69A0AE),
+pub(super) const SERIES: [Swatch; 8] = [
+    swatch(0x3348E8, 0x2564FF),
+    swatch(0xF04A18, 0xBF6700),
+    swatch(0x659C8B, 0x25FD98),
+    swatch(0x662B57, 0xB8209A),
+    swatch(0xA97BDE, 0xD9A7FC),
+    swatch(0x434D01, 0xD0B60A),
+    swatch(0x1F2328, 0xF0F3F6),
+    swatch(0x0A6D82, 0x69A0AE),
 ];
 
-/// A style sheet that puts the dark colours in the place of the light ones where the reader wants it
+/// A style sheet that puts the dark colors in the place of the light ones where the reader wants it
 /// dark. It finds them by themselves, so they must be all different.
 pub(super) fn style() -> String {
     let mut rules = String::new();
-    for Colour { light, dark } in [BACKGROUND, TEXT, QUIET_TEXT, GRID, AXIS].iter().chain(&SERIES) {
+    for Swatch { light, dark } in [BACKGROUND, TEXT, QUIET_TEXT, GRID, AXIS].iter().chain(&SERIES) {
         for attribute in ["fill", "stroke"] {
             rules += &format!("[{attribute}=\"{}\"]{{{attribute}:{}}}", hex(*light), hex(*dark));
         }
@@ -61,14 +61,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn light_colours_are_all_different() {
+    fn light_colors_are_all_different() {
         let all: Vec<String> = [BACKGROUND, TEXT, QUIET_TEXT, GRID, AXIS]
             .iter()
             .chain(&SERIES)
-            .map(|colour| hex(colour.light))
+            .map(|color| hex(color.light))
             .collect();
-        for (index, colour) in all.iter().enumerate() {
-            assert!(!all[..index].contains(colour), "{colour}");
+        for (index, color) in all.iter().enumerate() {
+            assert!(!all[..index].contains(color), "{color}");
         }
     }
 }

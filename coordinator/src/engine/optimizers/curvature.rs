@@ -1,6 +1,6 @@
 //! The curvature pair of one accepted step, damped where the step met too little curvature.
 
-use model::{Vectorised, vectorise};
+use model::{Vectorized, vectorize};
 
 use super::pair::Group;
 use super::vectors::{
@@ -47,7 +47,7 @@ pub(super) fn learn_into<'a, T: Scalar>(
             weights: block(point.weights, index),
             gradient: block(point.gradient, index),
         };
-        vectorise(Subtract { old: of(&old), new: of(&new), pair })
+        vectorize(Subtract { old: of(&old), new: of(&new), pair })
     });
     let [mut sy, mut yy, sg] = add_up(sums);
 
@@ -57,7 +57,7 @@ pub(super) fn learn_into<'a, T: Scalar>(
         let theta = (1.0 - DAMPING) * s_b_s / (s_b_s - sy);
         let blocks = pair.groups_mut().chunks_mut(GROUPS_IN_BLOCK).enumerate();
         let sums = each_block(blocks, |(index, pair)| {
-            vectorise(Damp { theta, step, gradient: block(old.gradient, index), pair })
+            vectorize(Damp { theta, step, gradient: block(old.gradient, index), pair })
         });
         [sy, yy] = add_up(sums);
     }
@@ -88,7 +88,7 @@ struct Subtract<'a, T> {
     pair: &'a mut [Group<T>],
 }
 
-impl<T: Scalar> Vectorised for Subtract<'_, T> {
+impl<T: Scalar> Vectorized for Subtract<'_, T> {
     type Output = [f64; 3];
 
     #[inline(always)]
@@ -135,7 +135,7 @@ struct Damp<'a, T> {
     pair: &'a mut [Group<T>],
 }
 
-impl<T: Scalar> Vectorised for Damp<'_, T> {
+impl<T: Scalar> Vectorized for Damp<'_, T> {
     type Output = [f64; 2];
 
     #[inline(always)]

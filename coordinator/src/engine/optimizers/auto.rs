@@ -45,7 +45,7 @@ enum Stage {
 }
 
 impl Auto {
-    /// An optimiser that begins at `start`, one value per parameter, with `settings` for its first
+    /// An optimizer that begins at `start`, one value per parameter, with `settings` for its first
     /// stage and `finisher` for its second.
     pub fn new(start: impl Into<Arc<[f32]>>, settings: AveragedSettings, finisher: Settings) -> Self {
         let averaged = Averaged::new(start, settings);
@@ -63,7 +63,7 @@ impl Auto {
     /// Takes the answer to the last [`Auto::ask`].
     ///
     /// # Errors
-    /// [`TellError`] when this is not an answer to what was asked; the optimiser is unchanged.
+    /// [`TellError`] when this is not an answer to what was asked; the optimizer is unchanged.
     pub fn tell(&mut self, answer: Tell<f32>) -> Result<Progress, TellError> {
         match &mut self.stage {
             Stage::Averaged { averaged, lowest, stalled_rounds } => {

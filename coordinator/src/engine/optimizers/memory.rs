@@ -11,7 +11,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use model::{Vectorised, vectorise};
+use model::{Vectorized, vectorize};
 use serde::{Deserialize, Serialize};
 
 use super::pair::{CurvaturePair, Group};
@@ -148,7 +148,7 @@ impl<T: Scalar> Memory<T> {
         let blocks = 0..gradient.len().div_ceil(BLOCK);
         let sums = each_block(blocks, |index| {
             let pairs = self.pairs_in_block(index);
-            vectorise(Products::<T, B> { pairs: &pairs, gradient: block(gradient, index) })
+            vectorize(Products::<T, B> { pairs: &pairs, gradient: block(gradient, index) })
         });
         let mut totals = vec![[[0.0; B]; 2]; self.remembered.len()];
         for sums in sums {
@@ -192,14 +192,14 @@ impl<T: Scalar> Memory<T> {
         Coefficients { gradient: T::factor(-gamma), pairs: pairs.collect() }
     }
 
-    /// The direction from its coefficients, and its slope, in one pass: backwards, as the ends of the
+    /// The direction from its coefficients, and its slope, in one pass: backward, as the ends of the
     /// vectors may still be in the processor's cache.
     fn combine(&mut self, coefficients: &Coefficients, gradient: &[T]) -> Direction<T> {
         let mut vector = self.directions.room(gradient.len());
         let blocks = fill(&mut vector).chunks_mut(BLOCK).enumerate().rev();
         let slopes = each_block(blocks, |(index, out)| {
             let pairs = self.pairs_in_block(index);
-            vectorise(Combine { pairs: &pairs, gradient: block(gradient, index), coefficients, out })
+            vectorize(Combine { pairs: &pairs, gradient: block(gradient, index), coefficients, out })
         });
         self.directions.keep(&vector);
         Direction { vector, slope: slopes.into_iter().rev().sum() }
@@ -213,7 +213,7 @@ struct Products<'a, T, const B: usize> {
     gradient: &'a [T],
 }
 
-impl<T: Scalar, const B: usize> Vectorised for Products<'_, T, B> {
+impl<T: Scalar, const B: usize> Vectorized for Products<'_, T, B> {
     type Output = Vec<[[f64; B]; 2]>;
 
     #[inline(always)]
@@ -291,7 +291,7 @@ struct Combine<'a, T> {
     out: &'a mut [T],
 }
 
-impl<T: Scalar> Vectorised for Combine<'_, T> {
+impl<T: Scalar> Vectorized for Combine<'_, T> {
     type Output = f64;
 
     #[inline(always)]
@@ -410,7 +410,7 @@ struct Coefficients {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::optimisers::vectors::tests::noise;
+    use crate::engine::optimizers::vectors::tests::noise;
 
     fn fused_or_not_is_the_same<T: Scalar>() {
         let noise = |seed| noise(seed).into_iter().map(T::from_f64).collect::<Vec<T>>();

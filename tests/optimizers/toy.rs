@@ -1,10 +1,10 @@
-//! A training set small enough to reason about: each example pulls the weights towards a target of
+//! A training set small enough to reason about: each example pulls the weights toward a target of
 //! its own, with directions of very different curvature. The whole loss is a quadratic whose minimum
 //! is known; single examples disagree about it.
 
 use std::sync::Arc;
 
-use coordinator::engine::optimisers::{Ask, Batch, Optimiser, Segment, Tell};
+use coordinator::engine::optimizers::{Ask, Batch, Optimizer, Segment, Tell};
 use model::trial_point;
 
 pub(crate) const EXAMPLES: usize = 240;
@@ -111,7 +111,7 @@ fn local(point: &[f32], replicas: usize, steps: usize, learning_rate: f32, draw:
     Tell::Local { loss: losses / (replicas * steps) as f64, displacement }
 }
 
-/// What happened to an optimiser.
+/// What happened to an optimizer.
 #[derive(Debug, Default)]
 pub(crate) struct Course {
     pub(crate) asked: Vec<Ask<f32>>,
@@ -121,22 +121,22 @@ pub(crate) struct Course {
     pub(crate) stopped: Option<String>,
 }
 
-/// Answers an optimiser until it stops or `limit` answers were given.
-pub(crate) fn run(optimiser: &mut Optimiser, limit: usize) -> Course {
+/// Answers an optimizer until it stops or `limit` answers were given.
+pub(crate) fn run(optimizer: &mut Optimizer, limit: usize) -> Course {
     let mut course = Course::default();
     while course.asked.len() < limit {
-        let ask = optimiser.ask();
+        let ask = optimizer.ask();
         let Some(told) = answer(&ask) else {
             let Ask::Stopped(reason) = ask else { unreachable!() };
             course.stopped = Some(reason.to_string());
             break;
         };
-        let before = optimiser.iteration();
-        let progress = optimiser.tell(told).expect("an answer to what was asked");
-        assert_eq!(optimiser.iteration(), before + u64::from(progress.accepted.is_some()));
+        let before = optimizer.iteration();
+        let progress = optimizer.tell(told).expect("an answer to what was asked");
+        assert_eq!(optimizer.iteration(), before + u64::from(progress.accepted.is_some()));
         course.notes.extend(progress.note);
         course.asked.push(ask);
     }
-    course.loss = mean(optimiser.weights(), 0..EXAMPLES).0;
+    course.loss = mean(optimizer.weights(), 0..EXAMPLES).0;
     course
 }

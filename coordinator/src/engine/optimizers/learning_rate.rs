@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 /// The first learning rate that a search tries.
 const FIRST: f32 = 0.1;
-/// What lies between two neighbouring rates of a search.
+/// What lies between two neighboring rates of a search.
 const FACTOR: f32 = 3.0;
 /// Rates that a search tries at most.
 const TRIALS_MAX: usize = 8;
-/// A rate whose loss is above this multiple of its lower neighbour's is far too high, so that rates
-/// below the neighbour are worth a trial.
+/// A rate whose loss is above this multiple of its lower neighbor's is far too high, so that rates
+/// below the neighbor are worth a trial.
 const FAR_TOO_HIGH: f64 = 1.25;
 /// Where on the grid the valley is taken to lie between two rates with the same loss. (784-128-10 on MNIST: the round
 /// from the start point has nearly the same loss with 0.1 and with 0.3, but the rounds that follow do better with 0.15

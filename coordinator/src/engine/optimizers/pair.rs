@@ -61,7 +61,7 @@ impl<T: Scalar> CurvaturePair<T> {
         let count = length.div_ceil(LANES) + (1 << SKIP_BITS) - 1;
         let groups: Arc<[Group<T>]> = std::iter::repeat_n(group, count).collect();
         let page = groups.as_ptr().addr() as u64 / PAGE_BYTES;
-        // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4): neighbours scatter.
+        // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4): neighbors scatter.
         let skip = page.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SKIP_BITS);
         Self { length, skip: skip as usize, groups }
     }

@@ -1,6 +1,6 @@
 //! Numbers that are not finite, functions without a minimum, answers that do not fit.
 
-use coordinator::engine::optimisers::{
+use coordinator::engine::optimizers::{
     Ask, BACKTRACKS, Lbfgs, Scalar, Settings, StopReason, Tell, TellError,
 };
 use model::trial_point;
@@ -17,10 +17,10 @@ fn lbfgs(start: &[f64]) -> Lbfgs<f64> {
 #[test]
 fn a_start_that_is_not_finite_stops_with_words() {
     for (loss, slope) in [(f64::NAN, 1.0), (f64::INFINITY, 1.0), (1.0, f64::NAN), (1.0, f64::INFINITY)] {
-        let mut optimiser = lbfgs(&[1.0, 2.0]);
+        let mut optimizer = lbfgs(&[1.0, 2.0]);
         let gradient = [1.0, slope].into();
-        optimiser.tell(Tell::Gradient { loss, gradient }).expect("an answer to what was asked");
-        let Ask::Stopped(reason) = optimiser.ask() else { panic!("did not stop") };
+        optimizer.tell(Tell::Gradient { loss, gradient }).expect("an answer to what was asked");
+        let Ask::Stopped(reason) = optimizer.ask() else { panic!("did not stop") };
         assert!(matches!(reason, StopReason::NonFiniteStart { .. }));
         assert!(reason.to_string().contains("start point"));
     }
@@ -34,7 +34,7 @@ fn a_gradient_of_zero_is_converged() {
 }
 
 #[test]
-fn nothing_to_optimise_is_converged() {
+fn nothing_to_optimize_is_converged() {
     let outcome = run(&|_| (0.0, Vec::new()), &mut lbfgs(&[]), LIMIT);
     assert!(matches!(outcome.stopped, Some(StopReason::Converged { .. })));
 }
@@ -48,10 +48,10 @@ fn a_trial_point_outside_the_domain_is_only_too_far() {
         nans.set(nans.get() + usize::from(x[0] <= 0.0));
         (x[0] - x[0].ln(), vec![if x[0] > 0.0 { 1.0 - 1.0 / x[0] } else { f64::NAN }])
     };
-    let mut optimiser = lbfgs(&[10.0]);
-    let outcome = run(&barrier, &mut optimiser, LIMIT);
+    let mut optimizer = lbfgs(&[10.0]);
+    let outcome = run(&barrier, &mut optimizer, LIMIT);
     assert!(matches!(outcome.stopped, Some(StopReason::Converged { .. })), "{outcome:?}");
-    assert!((optimiser.weights()[0] - 1.0).abs() < 1e-6);
+    assert!((optimizer.weights()[0] - 1.0).abs() < 1e-6);
     assert!(*nans.get_mut() > 0, "the forbidden half was never met");
 }
 
@@ -74,10 +74,10 @@ fn not_a_number_at_any_one_point_is_survived() {
 fn a_good_loss_with_a_bad_gradient_is_not_accepted() {
     // Without the gradient there is no next direction, however low the loss.
     let problem = |x: &[f64]| (x[0], vec![if x[0] < 0.9 { f64::NAN } else { 1.0 }]);
-    let mut optimiser = lbfgs(&[1.0]);
-    let outcome = run(&problem, &mut optimiser, LIMIT);
+    let mut optimizer = lbfgs(&[1.0]);
+    let outcome = run(&problem, &mut optimizer, LIMIT);
     assert!(outcome.stopped.is_some());
-    assert!(optimiser.weights()[0] >= 0.9 && outcome.loss >= 0.9);
+    assert!(optimizer.weights()[0] >= 0.9 && outcome.loss >= 0.9);
 }
 
 #[test]
@@ -98,8 +98,8 @@ fn a_minimum_much_nearer_than_the_first_step_is_found() {
     // The first step has length 1, 10,000 times the way to go; the second line search goes on
     // where the first one ended.
     let steep = |x: &[f64]| (5e5 * x[0] * x[0], vec![1e6 * x[0]]);
-    let mut optimiser = lbfgs(&[1e-4]);
-    let outcome = run(&steep, &mut optimiser, LIMIT);
+    let mut optimizer = lbfgs(&[1e-4]);
+    let outcome = run(&steep, &mut optimizer, LIMIT);
     assert!(matches!(outcome.stopped, Some(StopReason::Converged { .. })), "{outcome:?}");
 }
 
@@ -114,11 +114,11 @@ fn a_loss_without_a_minimum_does_not_go_on_for_ever() {
 }
 
 fn assert_ends<T: Scalar>(problem: Problem) {
-    let mut optimiser = Lbfgs::new([T::from_f64(1.0), T::from_f64(1.0)], Settings::default());
-    let outcome = run(problem, &mut optimiser, LIMIT);
+    let mut optimizer = Lbfgs::new([T::from_f64(1.0), T::from_f64(1.0)], Settings::default());
+    let outcome = run(problem, &mut optimizer, LIMIT);
     assert!(matches!(outcome.stopped, Some(StopReason::NoProgress { .. })), "{:?}", outcome.stopped);
     assert!(outcome.loss.is_finite() && outcome.loss < -1e30);
-    assert!(optimiser.weights().iter().all(|weight| weight.to_f64().is_finite()));
+    assert!(optimizer.weights().iter().all(|weight| weight.to_f64().is_finite()));
 }
 
 #[test]
@@ -132,17 +132,17 @@ fn a_loss_that_does_not_change_does_not_go_on_for_ever() {
 #[test]
 fn training_precision_ends_at_the_precision_of_the_weights() {
     let start: Vec<f32> = rosenbrock_start(20).iter().map(|&x| x as f32).collect();
-    let mut optimiser = Lbfgs::new(start, Settings::default());
-    let outcome = run(&rosenbrock_pairs, &mut optimiser, LIMIT);
+    let mut optimizer = Lbfgs::new(start, Settings::default());
+    let outcome = run(&rosenbrock_pairs, &mut optimizer, LIMIT);
     assert!(outcome.stopped.is_some());
     assert!(outcome.loss < 1e-9, "{}", outcome.loss);
 }
 
 #[test]
 fn an_answer_to_another_question_is_an_error_and_changes_nothing() {
-    let mut optimiser = lbfgs(&rosenbrock_start(6));
+    let mut optimizer = lbfgs(&rosenbrock_start(6));
     let mut shortened = 0;
-    while let Some(right) = answer(&rosenbrock_pairs, optimiser.ask()) {
+    while let Some(right) = answer(&rosenbrock_pairs, optimizer.ask()) {
         let losses = |count| Tell::Losses(vec![0.0; count]);
         let gradient = |count| Tell::Gradient { loss: 0.0, gradient: vec![1.0; count].into() };
         let (wrong_kind, wrong_lengths) = match &right {
@@ -152,35 +152,35 @@ fn an_answer_to_another_question_is_an_error_and_changes_nothing() {
                 (gradient(6), [losses(0), losses(BACKTRACKS - 1), losses(BACKTRACKS + 1)])
             }
         };
-        let before = postcard::to_stdvec(&optimiser).expect("serialises");
-        assert!(matches!(optimiser.tell(wrong_kind), Err(TellError::WrongKind { .. })));
+        let before = postcard::to_stdvec(&optimizer).expect("serializes");
+        assert!(matches!(optimizer.tell(wrong_kind), Err(TellError::WrongKind { .. })));
         for wrong in wrong_lengths {
-            assert!(matches!(optimiser.tell(wrong), Err(TellError::WrongLength { .. })));
+            assert!(matches!(optimizer.tell(wrong), Err(TellError::WrongLength { .. })));
         }
-        assert_eq!(postcard::to_stdvec(&optimiser).expect("serialises"), before);
-        optimiser.tell(right).expect("an answer to what was asked");
+        assert_eq!(postcard::to_stdvec(&optimizer).expect("serializes"), before);
+        optimizer.tell(right).expect("an answer to what was asked");
     }
     assert!(shortened > 0, "no line search was met");
     let last = Tell::Gradient { loss: 0.0, gradient: vec![1.0; 6].into() };
-    assert!(matches!(optimiser.tell(last), Err(TellError::Stopped)));
+    assert!(matches!(optimizer.tell(last), Err(TellError::Stopped)));
 }
 
 #[test]
 fn the_lowest_of_the_passing_losses_is_chosen() {
-    let mut optimiser = Lbfgs::new([4.0f32, 0.0], Settings::default());
+    let mut optimizer = Lbfgs::new([4.0f32, 0.0], Settings::default());
     let gradient = |loss, slope: f32| Tell::Gradient { loss, gradient: [slope, 0.0].into() };
-    optimiser.tell(gradient(1.0, 2.0)).expect("the start");
-    optimiser.tell(gradient(5.0, 2.0)).expect("a trial point that is too high");
-    let Ask::Losses { base, direction, steps, .. } = optimiser.ask() else { panic!("no line search") };
+    optimizer.tell(gradient(1.0, 2.0)).expect("the start");
+    optimizer.tell(gradient(5.0, 2.0)).expect("a trial point that is too high");
+    let Ask::Losses { base, direction, steps, .. } = optimizer.ask() else { panic!("no line search") };
     // The first step was 1 / ||g|| = 1/2.
     assert_eq!(steps, [0.25, 0.125, 0.0625, 0.03125, 0.015625, 0.0078125, 0.00390625, 0.001953125]);
     assert_eq!((&base[..], &direction[..]), (&[4.0, 0.0][..], &[-2.0, -0.0][..]));
     // Lower than the best that passes are only values that are no losses.
     let losses = vec![f64::NAN, f64::NEG_INFINITY, 0.9, 0.7, 0.7, 0.8, 2.0, f64::INFINITY];
-    optimiser.tell(Tell::Losses(losses)).expect("one loss a step");
-    let Ask::Gradient { point, .. } = optimiser.ask() else { panic!("no trial point") };
+    optimizer.tell(Tell::Losses(losses)).expect("one loss a step");
+    let Ask::Gradient { point, .. } = optimizer.ask() else { panic!("no trial point") };
     assert_eq!(point, trial_point(&base, &direction, steps[3]).collect());
-    let accepted = optimiser.tell(gradient(0.7, 1.0)).expect("the best point").accepted.expect("it passes");
+    let accepted = optimizer.tell(gradient(0.7, 1.0)).expect("the best point").accepted.expect("it passes");
     assert_eq!((accepted.iteration, accepted.step, accepted.backtracked), (1, 0.03125, true));
-    assert_eq!(optimiser.loss(), Some(0.7));
+    assert_eq!(optimizer.loss(), Some(0.7));
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use coordinator::engine::optimisers::{Lbfgs, Settings};
+use coordinator::engine::optimizers::{Lbfgs, Settings};
 use serde::Deserialize;
 
 use crate::problems::{
@@ -51,12 +51,12 @@ fn ten_iterates_are_those_of_an_independent_implementation() {
 
 /// The points that L-BFGS with ten pairs accepts, for as long as it does not stop.
 fn accepted_points(problem: Problem<'_>, start: Vec<f64>) -> impl Iterator<Item = Vec<f64>> {
-    let mut optimiser = Lbfgs::new(start, Settings::default());
+    let mut optimizer = Lbfgs::new(start, Settings::default());
     std::iter::from_fn(move || {
         loop {
-            let reply = answer(problem, optimiser.ask()).expect("the optimiser goes on");
-            if optimiser.tell(reply).expect("an answer to what was asked").accepted.is_some() {
-                return Some(optimiser.weights().to_vec());
+            let reply = answer(problem, optimizer.ask()).expect("the optimizer goes on");
+            if optimizer.tell(reply).expect("an answer to what was asked").accepted.is_some() {
+                return Some(optimizer.weights().to_vec());
             }
         }
     })

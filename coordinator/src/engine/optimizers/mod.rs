@@ -1,7 +1,7 @@
-//! Optimisers as ask/tell state machines: an optimiser says what it wants to know next and is told
+//! Optimizers as ask/tell state machines: an optimizer says what it wants to know next and is told
 //! the answer, so that it can wait for a network in the middle of a step and be saved there.
 //!
-//! Nothing here knows about rounds, volunteers or time. The weights an optimiser arrives at are a
+//! Nothing here knows about rounds, volunteers or time. The weights an optimizer arrives at are a
 //! function of the start point, its settings and the answers it was told, and of nothing else.
 
 mod auto;
@@ -28,9 +28,9 @@ pub use pair::CurvaturePair;
 pub use stochastic::{Rule, Stochastic, StochasticSettings};
 pub use vectors::Scalar;
 
-/// The optimiser of a run: one variant per method, all asked and told in the same way.
+/// The optimizer of a run: one variant per method, all asked and told in the same way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Optimiser {
+pub enum Optimizer {
     /// Averaged local steps, then full-batch L-BFGS: the default.
     Auto(Auto),
     /// Averaged local steps, with what the outer step makes of them.
@@ -41,43 +41,43 @@ pub enum Optimiser {
     Stochastic(Stochastic),
 }
 
-/// Calls the same method of whichever optimiser it is.
+/// Calls the same method of whichever optimizer it is.
 macro_rules! delegate {
-    ($self:expr, $optimiser:ident => $call:expr) => {
+    ($self:expr, $optimizer:ident => $call:expr) => {
         match $self {
-            Optimiser::Auto($optimiser) => $call,
-            Optimiser::Averaged($optimiser) => $call,
-            Optimiser::Lbfgs($optimiser) => $call,
-            Optimiser::Stochastic($optimiser) => $call,
+            Optimizer::Auto($optimizer) => $call,
+            Optimizer::Averaged($optimizer) => $call,
+            Optimizer::Lbfgs($optimizer) => $call,
+            Optimizer::Stochastic($optimizer) => $call,
         }
     };
 }
 
-impl Optimiser {
-    /// What to compute next; the same until the next successful [`Optimiser::tell`].
+impl Optimizer {
+    /// What to compute next; the same until the next successful [`Optimizer::tell`].
     pub fn ask(&self) -> Ask<f32> {
-        delegate!(self, optimiser => optimiser.ask())
+        delegate!(self, optimizer => optimizer.ask())
     }
 
-    /// Takes the answer to the last [`Optimiser::ask`].
+    /// Takes the answer to the last [`Optimizer::ask`].
     ///
     /// # Errors
-    /// [`TellError`] when this is not an answer to what was asked; the optimiser is unchanged.
+    /// [`TellError`] when this is not an answer to what was asked; the optimizer is unchanged.
     pub fn tell(&mut self, answer: Tell<f32>) -> Result<Progress, TellError> {
-        delegate!(self, optimiser => optimiser.tell(answer))
+        delegate!(self, optimizer => optimizer.tell(answer))
     }
 
     /// The last accepted point (the start point until one is accepted).
     pub fn weights(&self) -> &Arc<[f32]> {
-        delegate!(self, optimiser => optimiser.weights())
+        delegate!(self, optimizer => optimizer.weights())
     }
 
-    /// Loss at [`Optimiser::weights`]; `None` until the first answer.
+    /// Loss at [`Optimizer::weights`]; `None` until the first answer.
     pub fn loss(&self) -> Option<f64> {
-        delegate!(self, optimiser => optimiser.loss())
+        delegate!(self, optimizer => optimizer.loss())
     }
 
-    /// Whether it sets out from the start point with the loss that [`Optimiser::loss`] says, or has done so;
+    /// Whether it sets out from the start point with the loss that [`Optimizer::loss`] says, or has done so;
     /// not as long as learning rates are tried there.
     pub fn has_set_out(&self) -> bool {
         let is_searching = match self {
@@ -90,14 +90,14 @@ impl Optimiser {
 
     /// How many iterations (accepted steps) were taken.
     pub fn iteration(&self) -> u64 {
-        delegate!(self, optimiser => optimiser.iteration())
+        delegate!(self, optimizer => optimizer.iteration())
     }
 }
 
-/// What an optimiser wants to know next. Vectors are shared, not copied; they hold trainable
+/// What an optimizer wants to know next. Vectors are shared, not copied; they hold trainable
 /// parameters only.
 ///
-/// `mask_epoch` (for local steps `draw`) is the optimiser's choice of the dropout masks: what it
+/// `mask_epoch` (for local steps `draw`) is the optimizer's choice of the dropout masks: what it
 /// compares, or takes differences of, it asks for with the same one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask<T> {
@@ -136,11 +136,11 @@ pub enum Ask<T> {
         steps: u32,
         /// Length of a step, as a multiple of the minibatch's mean gradient.
         learning_rate: f32,
-        /// Chooses the order of the examples and the dropout masks. Counts the optimiser's own
+        /// Chooses the order of the examples and the dropout masks. Counts the optimizer's own
         /// rounds, so that it never depends on restarts.
         draw: u64,
     },
-    /// Nothing: the optimiser is done and its weights are final.
+    /// Nothing: the optimizer is done and its weights are final.
     Stopped(StopReason),
 }
 
@@ -235,7 +235,7 @@ pub struct Accepted {
     pub memory: usize,
 }
 
-/// Why an optimiser asks for nothing more.
+/// Why an optimizer asks for nothing more.
 #[derive(Clone, Debug, PartialEq, Error, Serialize, Deserialize)]
 pub enum StopReason {
     /// The gradient is zero, or smaller than the tolerance asks.
@@ -285,11 +285,11 @@ pub enum StopReason {
     },
 }
 
-/// An answer that does not fit what was asked. The optimiser is as it was before.
+/// An answer that does not fit what was asked. The optimizer is as it was before.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TellError {
     /// A gradient was told where losses were asked for, or the other way round.
-    #[error("the optimiser asked for {asked} and was told {told}")]
+    #[error("the optimizer asked for {asked} and was told {told}")]
     WrongKind {
         /// What was asked for.
         asked: &'static str,
@@ -297,15 +297,15 @@ pub enum TellError {
         told: &'static str,
     },
     /// The right kind of answer with the wrong number of values.
-    #[error("the optimiser expects {expected} values and was told {told}")]
+    #[error("the optimizer expects {expected} values and was told {told}")]
     WrongLength {
         /// Values asked for.
         expected: usize,
         /// Values told.
         told: usize,
     },
-    /// The optimiser has stopped and asked for nothing.
-    #[error("the optimiser has stopped and expects no answer")]
+    /// The optimizer has stopped and asked for nothing.
+    #[error("the optimizer has stopped and expects no answer")]
     Stopped,
 }
 

@@ -1,6 +1,6 @@
 //! The number of threads changes no bit. Only long vectors are shared among threads at all.
 
-use coordinator::engine::optimisers::{Lbfgs, Scalar, Settings};
+use coordinator::engine::optimizers::{Lbfgs, Scalar, Settings};
 
 use crate::problems::{answer, quadratic};
 
@@ -28,11 +28,11 @@ fn on_threads<T: Scalar>(threads: usize) -> Vec<T> {
     pool.install(|| {
         let problem = quadratic(2.0);
         let start: Vec<T> = (0..LONG).map(|i| T::from_f64((i as f64 * 0.37).sin())).collect();
-        let mut optimiser = Lbfgs::new(start, Settings { memory: 4, gradient_tolerance: None });
-        while optimiser.iteration() < ITERATIONS {
-            let reply = answer(&problem, optimiser.ask()).expect("not at the minimum yet");
-            optimiser.tell(reply).expect("an answer to what was asked");
+        let mut optimizer = Lbfgs::new(start, Settings { memory: 4, gradient_tolerance: None });
+        while optimizer.iteration() < ITERATIONS {
+            let reply = answer(&problem, optimizer.ask()).expect("not at the minimum yet");
+            optimizer.tell(reply).expect("an answer to what was asked");
         }
-        optimiser.weights().to_vec()
+        optimizer.weights().to_vec()
     })
 }

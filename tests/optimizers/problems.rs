@@ -1,15 +1,15 @@
-//! The functions to minimise and the driver that answers an optimiser's questions with them.
+//! The functions to minimize and the driver that answers an optimizer's questions with them.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use coordinator::engine::optimisers::{Accepted, Ask, Lbfgs, Scalar, StopReason, Tell};
+use coordinator::engine::optimizers::{Accepted, Ask, Lbfgs, Scalar, StopReason, Tell};
 use model::trial_point;
 
 /// A function of n variables: its value and gradient at a point.
 pub(crate) type Problem<'a> = &'a dyn Fn(&[f64]) -> (f64, Vec<f64>);
 
-/// What a run of an optimiser came to.
+/// What a run of an optimizer came to.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) accepted: Vec<Accepted>,
@@ -20,25 +20,25 @@ pub(crate) struct Outcome {
     pub(crate) stopped: Option<StopReason>,
 }
 
-/// Answers an optimiser until it stops or `limit` answers were given.
-pub(crate) fn run<T: Scalar>(problem: Problem, optimiser: &mut Lbfgs<T>, limit: usize) -> Outcome {
+/// Answers an optimizer until it stops or `limit` answers were given.
+pub(crate) fn run<T: Scalar>(problem: Problem, optimizer: &mut Lbfgs<T>, limit: usize) -> Outcome {
     let mut accepted = Vec::new();
     let mut evaluations = 0;
     let stopped = loop {
-        let Some(answer) = answer(problem, optimiser.ask()) else {
-            let Ask::Stopped(reason) = optimiser.ask() else { unreachable!() };
+        let Some(answer) = answer(problem, optimizer.ask()) else {
+            let Ask::Stopped(reason) = optimizer.ask() else { unreachable!() };
             break Some(reason);
         };
         if evaluations == limit {
             break None;
         }
         evaluations += 1;
-        let before = optimiser.iteration();
-        let progress = optimiser.tell(answer).expect("an answer to what was asked");
-        assert_eq!(optimiser.iteration(), before + u64::from(progress.accepted.is_some()));
+        let before = optimizer.iteration();
+        let progress = optimizer.tell(answer).expect("an answer to what was asked");
+        assert_eq!(optimizer.iteration(), before + u64::from(progress.accepted.is_some()));
         accepted.extend(progress.accepted);
     };
-    Outcome { accepted, evaluations, loss: optimiser.loss().expect("an answer was given"), stopped }
+    Outcome { accepted, evaluations, loss: optimizer.loss().expect("an answer was given"), stopped }
 }
 
 /// The true answer to a question, if it is one.
@@ -97,7 +97,7 @@ pub(crate) fn quadratic(decades: f64) -> impl Fn(&[f64]) -> (f64, Vec<f64>) {
     }
 }
 
-/// Logistic regression of benign against malignant on standardised features and a constant:
+/// Logistic regression of benign against malignant on standardized features and a constant:
 /// mean of ln(1 + exp(-b a'x)) + 0.0005 ||x||^2.
 pub(crate) struct LogisticRegression {
     /// Rows a, the constant 1 last.
@@ -121,7 +121,7 @@ impl LogisticRegression {
             labels.push(if label == 1.0 { 1.0 } else { -1.0 });
             features.push(row);
         }
-        standardise(&mut features);
+        standardize(&mut features);
         features.iter_mut().for_each(|row| row.push(1.0));
         Self { features, labels }
     }
@@ -147,7 +147,7 @@ impl LogisticRegression {
 }
 
 /// Gives every column mean 0 and (population) standard deviation 1.
-fn standardise(rows: &mut [Vec<f64>]) {
+fn standardize(rows: &mut [Vec<f64>]) {
     let count = rows.len() as f64;
     for column in 0..rows[0].len() {
         let mean = rows.iter().map(|row| row[column]).sum::<f64>() / count;

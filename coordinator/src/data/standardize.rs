@@ -34,7 +34,7 @@ impl TargetScaling {
     }
 
     /// Turns targets (row-major, in the user's units) into what the network is trained on.
-    pub fn standardise(&self, targets: &mut [f32]) {
+    pub fn standardize(&self, targets: &mut [f32]) {
         for row in targets.chunks_exact_mut(self.mean.len()) {
             for ((value, mean), deviation) in row.iter_mut().zip(&self.mean).zip(&self.deviation) {
                 *value = (*value - mean) / deviation;
@@ -52,7 +52,7 @@ impl TargetScaling {
     }
 }
 
-/// Standardisation of every feature: offset is the mean, scale the inverse of the standard deviation (of the
+/// Standardization of every feature: offset is the mean, scale the inverse of the standard deviation (of the
 /// population: divided by n). A constant column keeps scale 1, so that it becomes 0.
 pub(super) fn preprocessing(train: &FeatureRows) -> Preprocessing {
     let moments = match train.values() {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn standardised_columns_have_mean_0_and_deviation_1_and_constant_ones_become_0() {
+    fn standardized_columns_have_mean_0_and_deviation_1_and_constant_ones_become_0() {
         // Column 1 is 0.1 three times: its mean is not exactly 0.1 in f64, which must not count as a deviation.
         let rows = FeatureRows::new(2, FeatureValues::F32(vec![1.0, 0.1, 2.0, 0.1, 6.0, 0.1]));
         let made = preprocessing(&rows);
@@ -125,11 +125,11 @@ mod tests {
     }
 
     #[test]
-    fn restoring_undoes_standardising() {
+    fn restoring_undoes_standardizing() {
         let targets = [10.0, 7.0, 30.0, 7.0];
         let scaling = TargetScaling::of(&targets, 2);
         let mut values = targets;
-        scaling.standardise(&mut values);
+        scaling.standardize(&mut values);
         assert_eq!(values, [-1.0, 0.0, 1.0, 0.0]);
         scaling.restore(&mut values);
         assert_eq!(values, targets);

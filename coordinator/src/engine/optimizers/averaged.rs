@@ -7,11 +7,11 @@
 //! -H g is cut to [`LONGEST_STEP`] times d. One round an iteration, and no messages besides.
 //!
 //! The loss of the rounds' own minibatches guards the steps. A point whose loss has risen by more
-//! than [`TOLERATED_RISE`], or is not finite, is rejected: the optimiser goes back to the last good
+//! than [`TOLERATED_RISE`], or is not finite, is rejected: the optimizer goes back to the last good
 //! point and forgets all curvature. If the step was made of curvature, it takes the mean displacement
 //! itself instead; if it was that already, the learning rate is too high: it is halved and the last
 //! good point has another round. A learning rate that was given is on probation for the first
-//! [`PROBATION`] steps: unless each lowers the loss well, the optimiser goes back to the start and
+//! [`PROBATION`] steps: unless each lowers the loss well, the optimizer goes back to the start and
 //! looks for a lower rate, or, if the loss has not risen, for a better one.
 //!
 //! A given rate that is far too low is found out by the first step: where replicas get nowhere near
@@ -43,7 +43,7 @@ const PROBATION: u64 = 2;
 const FALL_ON_PROBATION: f64 = 0.98;
 /// The cosine between the first two displacements from which on higher rates are tried.
 const SAME_WAY: f64 = 0.78;
-/// Points in a row that may be rejected before the optimiser stops.
+/// Points in a row that may be rejected before the optimizer stops.
 const REJECTIONS_MAX: u32 = 16;
 /// Iterations in a row that may leave the loss exactly as it was.
 const FLAT_ITERATIONS_MAX: u32 = 10;
@@ -153,7 +153,7 @@ struct Step {
 }
 
 impl Averaged {
-    /// An optimiser that begins at `start`, one value per parameter.
+    /// An optimizer that begins at `start`, one value per parameter.
     pub fn new(start: impl Into<Arc<[f32]>>, settings: AveragedSettings) -> Self {
         let memory = match settings.outer {
             Outer::Lbfgs { memory } => memory,
@@ -199,7 +199,7 @@ impl Averaged {
     /// Takes the answer to the last [`Averaged::ask`].
     ///
     /// # Errors
-    /// [`TellError`] when this is not an answer to what was asked; the optimiser is unchanged.
+    /// [`TellError`] when this is not an answer to what was asked; the optimizer is unchanged.
     pub fn tell(&mut self, answer: Tell<f32>) -> Result<Progress, TellError> {
         let state = &mut self.0;
         if matches!(state.phase, Phase::Stopped(_)) {
@@ -428,7 +428,7 @@ impl State {
             format!("{what}: back to the start, to try {which} learning rates than {rate:.3e}")
         } else if step.is_some_and(|step| step.is_shaped) {
             self.set_out(None);
-            format!("{what}: back to the last good weights, without the curvature learnt")
+            format!("{what}: back to the last good weights, without the curvature learned")
         } else {
             self.learning_rate *= 0.5;
             let rate = self.learning_rate;
@@ -534,7 +534,7 @@ impl TryFrom<State> for Averaged {
         {
             Ok(Self(state))
         } else {
-            Err("the optimiser's vectors differ in length")
+            Err("the optimizer's vectors differ in length")
         }
     }
 }

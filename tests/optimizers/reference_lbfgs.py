@@ -4,7 +4,7 @@
 Written from the rules, not from the product's code: the direction is the textbook two-loop recursion
 (Nocedal and Wright, Numerical Optimization, 2nd ed., Algorithm 7.4) in f64 with NumPy. Needs NumPy only.
 
-    python3 tests/optimisers/reference_lbfgs.py > tests/optimisers/iterates.json
+    python3 tests/optimizers/reference_lbfgs.py > tests/optimizers/iterates.json
 
 The rules: m = 10 pairs, gamma = s'y / y'y. The first step length is min(1, 1 / ||g||) with an empty memory, else 1.
 Accept if f <= f_k + 1e-4 alpha g'd. Otherwise the losses at alpha/2 ... alpha/256 count as one evaluation; the best
@@ -83,7 +83,7 @@ def damp(s, y, step, g):
     return y
 
 
-def minimise(function, x):
+def minimize(function, x):
     """All accepted points, and how many evaluations were needed to converge."""
     f, g = function(x)
     evaluations, points, pairs = 1, [], []
@@ -125,7 +125,7 @@ def main():
     }
     results = {}
     for name, (function, x) in problems.items():
-        points, evaluations = minimise(function, x)
+        points, evaluations = minimize(function, x)
         results[name] = {
             "iterations": len(points),
             "evaluations": evaluations,

@@ -1,8 +1,8 @@
 //! Methods that take gradients on parts of the examples: the first steps of SGD, momentum, Adam and AdamW by
 //! hand, and their way down; L-BFGS on samples.
 
-use coordinator::engine::optimisers::{
-    Ask, Batch, Lbfgs, Optimiser, Rule, Sample, Schedule, Segment, Settings, Stochastic, StochasticSettings,
+use coordinator::engine::optimizers::{
+    Ask, Batch, Lbfgs, Optimizer, Rule, Sample, Schedule, Segment, Settings, Stochastic, StochasticSettings,
     StopReason, Tell,
 };
 
@@ -10,23 +10,23 @@ use crate::toy::{EXAMPLES, UNIT, least_loss, run, start};
 
 const ALL_UNITS: u32 = (EXAMPLES / UNIT) as u32;
 
-fn stochastic(start: Vec<f32>, rule: Rule, learning_rate: f32) -> Optimiser {
+fn stochastic(start: Vec<f32>, rule: Rule, learning_rate: f32) -> Optimizer {
     of_units(3, start, rule, learning_rate)
 }
 
-fn of_units(units: u32, start: Vec<f32>, rule: Rule, learning_rate: f32) -> Optimiser {
+fn of_units(units: u32, start: Vec<f32>, rule: Rule, learning_rate: f32) -> Optimizer {
     let (schedule, all_units) = (Schedule::Constant, ALL_UNITS);
     let settings = StochasticSettings { rule, learning_rate, schedule, units, all_units };
-    Optimiser::Stochastic(Stochastic::new(start, settings))
+    Optimizer::Stochastic(Stochastic::new(start, settings))
 }
 
 /// The points after each of some gradients of a single weight that begins at 1, with a learning rate of 0.1.
 fn points(rule: Rule, gradients: &[f32]) -> Vec<f32> {
-    let mut optimiser = stochastic(vec![1.0], rule, 0.1);
+    let mut optimizer = stochastic(vec![1.0], rule, 0.1);
     let point_after = |gradient: &f32| {
         let answer = Tell::Segments(vec![(1.0, [*gradient].into())]);
-        optimiser.tell(answer).unwrap();
-        let Ask::Gradient { point, .. } = optimiser.ask() else { panic!("it stopped") };
+        optimizer.tell(answer).unwrap();
+        let Ask::Gradient { point, .. } = optimizer.ask() else { panic!("it stopped") };
         point[0]
     };
     gradients.iter().map(point_after).collect()
@@ -57,8 +57,8 @@ fn steps_are_those_of_the_definitions() {
 #[test]
 fn every_rule_goes_down_on_batches_that_follow_one_another() {
     for (rule, rate) in [(Rule::Sgd, 0.5), (Rule::Momentum, 0.1), (Rule::Adam, 0.1)] {
-        let mut optimiser = stochastic(start(), rule, rate);
-        let course = run(&mut optimiser, 300);
+        let mut optimizer = stochastic(start(), rule, rate);
+        let course = run(&mut optimizer, 300);
         assert!(course.loss < least_loss() + 0.02, "{rule:?}: {}", course.loss);
         for (round, ask) in course.asked.iter().enumerate() {
             let Ask::Gradient { batch, mask_epoch, .. } = ask else { panic!("{ask:?}") };
@@ -71,11 +71,11 @@ fn every_rule_goes_down_on_batches_that_follow_one_another() {
 
 #[test]
 fn a_learning_rate_far_too_high_ends_with_a_reason_and_finite_weights() {
-    let mut optimiser = stochastic(start(), Rule::Sgd, 1e6);
-    let course = run(&mut optimiser, 500);
+    let mut optimizer = stochastic(start(), Rule::Sgd, 1e6);
+    let course = run(&mut optimizer, 500);
     let reason = course.stopped.expect("it goes on for ever");
     assert!(reason.contains("learning rate"), "{reason}");
-    assert!(optimiser.weights().iter().all(|weight| weight.is_finite()));
+    assert!(optimizer.weights().iter().all(|weight| weight.is_finite()));
 }
 
 #[test]
@@ -98,15 +98,15 @@ fn only_a_gradient_over_all_examples_can_say_that_there_is_nothing_left_to_learn
 }
 
 /// Four units a sample, one of them shared with the next.
-fn sampled() -> Optimiser {
+fn sampled() -> Optimizer {
     let sample = Sample { units: 4, overlap: 1 };
-    Optimiser::Lbfgs(Lbfgs::sampled(start(), Settings::default(), sample))
+    Optimizer::Lbfgs(Lbfgs::sampled(start(), Settings::default(), sample))
 }
 
 #[test]
 fn samples_overlap_and_losses_are_those_of_the_same_sample() {
-    let mut optimiser = sampled();
-    let course = run(&mut optimiser, 40);
+    let mut optimizer = sampled();
+    let course = run(&mut optimizer, 40);
     assert!(course.loss < least_loss() + 0.05, "{}", course.loss);
     let sample = |iteration: u64| {
         let first = 3 * iteration;
@@ -136,21 +136,21 @@ fn samples_overlap_and_losses_are_those_of_the_same_sample() {
 fn curvature_comes_from_the_same_examples_at_both_ends_of_a_step() {
     // Every segment is a parabola of curvature 4 around a place of its own, so that only differences on the same
     // segment tell the curvature; with it the second step ends in the minimum of the sample at hand.
-    let mut optimiser =
-        Optimiser::Lbfgs(Lbfgs::sampled(vec![0.0f32], Settings::default(), Sample { units: 4, overlap: 1 }));
-    let centre = |first: u64| 1.0 + (first % 5) as f32;
-    let answer = |optimiser: &mut Optimiser| {
-        let Ask::Gradient { point, batch: Batch::Segments(segments), .. } = optimiser.ask() else { panic!() };
-        let miss = |segment: &Segment| point[0] - centre(segment.first);
+    let mut optimizer =
+        Optimizer::Lbfgs(Lbfgs::sampled(vec![0.0f32], Settings::default(), Sample { units: 4, overlap: 1 }));
+    let center = |first: u64| 1.0 + (first % 5) as f32;
+    let answer = |optimizer: &mut Optimizer| {
+        let Ask::Gradient { point, batch: Batch::Segments(segments), .. } = optimizer.ask() else { panic!() };
+        let miss = |segment: &Segment| point[0] - center(segment.first);
         let parts = segments.iter().map(|s| (f64::from(2.0 * miss(s) * miss(s)), [4.0 * miss(s)].into()));
-        optimiser.tell(Tell::Segments(parts.collect())).unwrap();
+        optimizer.tell(Tell::Segments(parts.collect())).unwrap();
         let units = |s: &Segment| s.units as f32;
-        segments.iter().map(|s| units(s) * centre(s.first)).sum::<f32>()
+        segments.iter().map(|s| units(s) * center(s.first)).sum::<f32>()
             / segments.iter().map(units).sum::<f32>()
     };
-    answer(&mut optimiser);
-    let best = answer(&mut optimiser);
-    let Ask::Gradient { point, .. } = optimiser.ask() else { panic!("the first step was rejected") };
+    answer(&mut optimizer);
+    let best = answer(&mut optimizer);
+    let Ask::Gradient { point, .. } = optimizer.ask() else { panic!("the first step was rejected") };
     assert!((point[0] - best).abs() < 1e-5, "{} is not {best}", point[0]);
 }
 
@@ -163,11 +163,11 @@ fn a_schedule_shortens_the_steps() {
         units: 1,
         all_units: ALL_UNITS,
     };
-    let mut optimiser = Optimiser::Stochastic(Stochastic::new(vec![0.0], settings));
+    let mut optimizer = Optimizer::Stochastic(Stochastic::new(vec![0.0], settings));
     let mut last = 0.0;
     for iteration in 0..12 {
-        optimiser.tell(Tell::Segments(vec![(1.0, [1.0].into())])).unwrap();
-        let Ask::Gradient { point, .. } = optimiser.ask() else { panic!("it stopped") };
+        optimizer.tell(Tell::Segments(vec![(1.0, [1.0].into())])).unwrap();
+        let Ask::Gradient { point, .. } = optimizer.ask() else { panic!("it stopped") };
         let step = last - point[0];
         let expected = (1.0 - 0.098 * iteration as f32).max(0.02);
         assert!((step - expected).abs() < 1e-5, "iteration {iteration}: {step}");

@@ -1,4 +1,4 @@
-//! The vector arithmetic of the optimisers, with one fixed order of operations.
+//! The vector arithmetic of the optimizers, with one fixed order of operations.
 //!
 //! Products are summed in f64. A vector is cut into blocks of [`BLOCK`] elements; inside a block
 //! element i goes to lane i mod [`LANES`], each lane adds up its elements in order, then the lanes
@@ -11,12 +11,12 @@ use std::fmt::Debug;
 use std::ops::{Add, Mul, Neg, Sub};
 use std::sync::Arc;
 
-use model::{Vectorised, vectorise};
+use model::{Vectorized, vectorize};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// An element of an optimiser's vectors: f32 for training, f64 for reference problems.
+/// An element of an optimizer's vectors: f32 for training, f64 for reference problems.
 pub trait Scalar:
     Copy
     + Debug
@@ -102,7 +102,7 @@ pub(super) type Lanes = [f64; LANES];
 
 /// Inner product.
 pub(super) fn dot<T: Scalar>(a: &[T], b: &[T]) -> f64 {
-    each_block(a.chunks(BLOCK).zip(b.chunks(BLOCK)), |(a, b)| vectorise(Dot { a, b })).into_iter().sum()
+    each_block(a.chunks(BLOCK).zip(b.chunks(BLOCK)), |(a, b)| vectorize(Dot { a, b })).into_iter().sum()
 }
 
 /// Euclidean norm.
@@ -246,7 +246,7 @@ struct Dot<'a, T> {
     b: &'a [T],
 }
 
-impl<T: Scalar> Vectorised for Dot<'_, T> {
+impl<T: Scalar> Vectorized for Dot<'_, T> {
     type Output = f64;
 
     #[inline(always)]
@@ -265,7 +265,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Numbers of many sizes, without a pattern.
-    pub(in crate::engine::optimisers) fn noise(seed: u32) -> Vec<f64> {
+    pub(in crate::engine::optimizers) fn noise(seed: u32) -> Vec<f64> {
         let number = |index: u32| {
             let mut bits = u64::from(index + seed) + 1;
             for multiplier in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {

@@ -1,7 +1,7 @@
 //! Rounds of local steps, and what becomes of the mean displacement.
 
-use coordinator::engine::optimisers::{
-    Ask, Auto, Averaged, AveragedSettings, Batch, LearningRate, Optimiser, Outer, Schedule, Settings, Tell,
+use coordinator::engine::optimizers::{
+    Ask, Auto, Averaged, AveragedSettings, Batch, LearningRate, Optimizer, Outer, Schedule, Settings, Tell,
 };
 
 use crate::toy::{CURVATURES, least_loss, run, start};
@@ -12,16 +12,16 @@ fn settings(learning_rate: LearningRate, outer: Outer) -> AveragedSettings {
     AveragedSettings { replicas: 6, steps: 20, learning_rate, schedule: Schedule::Constant, outer }
 }
 
-fn averaged(learning_rate: LearningRate, outer: Outer) -> Optimiser {
-    Optimiser::Averaged(Averaged::new(start(), settings(learning_rate, outer)))
+fn averaged(learning_rate: LearningRate, outer: Outer) -> Optimizer {
+    Optimizer::Averaged(Averaged::new(start(), settings(learning_rate, outer)))
 }
 
 const LBFGS: Outer = Outer::Lbfgs { memory: 10 };
 
 /// Rounds until the loss is within `excess` of the least.
-fn rounds_to(mut optimiser: Optimiser, excess: f64) -> usize {
+fn rounds_to(mut optimizer: Optimizer, excess: f64) -> usize {
     let mut rounds = 0;
-    while run(&mut optimiser, 1).loss > least_loss() + excess {
+    while run(&mut optimizer, 1).loss > least_loss() + excess {
         rounds += 1;
         assert!(rounds < 400, "never came near the minimum");
     }
@@ -39,10 +39,10 @@ fn curvature_of_displacements_saves_most_of_the_rounds_of_plain_averaging() {
 
 #[test]
 fn plain_averaging_moves_by_the_mean_displacement() {
-    let mut optimiser = averaged(LearningRate::Given(RATE), Outer::Momentum { momentum: 0.0 });
+    let mut optimizer = averaged(LearningRate::Given(RATE), Outer::Momentum { momentum: 0.0 });
     let displacement: Vec<f32> = (0..CURVATURES.len()).map(|index| 0.5 + index as f32).collect();
-    optimiser.tell(Tell::Local { loss: 2.0, displacement: displacement.as_slice().into() }).unwrap();
-    let Ask::Local { point, draw: 1, .. } = optimiser.ask() else { panic!("no second round") };
+    optimizer.tell(Tell::Local { loss: 2.0, displacement: displacement.as_slice().into() }).unwrap();
+    let Ask::Local { point, draw: 1, .. } = optimizer.ask() else { panic!("no second round") };
     let expected: Vec<f32> = start().iter().zip(&displacement).map(|(w, d)| w + d).collect();
     assert_eq!(*point, *expected);
 }
@@ -51,8 +51,8 @@ fn plain_averaging_moves_by_the_mean_displacement() {
 fn a_learning_rate_ten_times_too_high_is_survived() {
     // From here on the steepest direction diverges.
     let limit = (2.0 / CURVATURES[CURVATURES.len() - 1]) as f32;
-    let mut optimiser = averaged(LearningRate::Given(10.0 * limit), LBFGS);
-    let course = run(&mut optimiser, 60);
+    let mut optimizer = averaged(LearningRate::Given(10.0 * limit), LBFGS);
+    let course = run(&mut optimizer, 60);
     assert!(course.loss < least_loss() + 0.01, "{}", course.loss);
     assert!(course.notes.iter().any(|note| note.contains("lower learning rates")), "{:?}", course.notes);
 }
@@ -63,8 +63,8 @@ fn a_learning_rate_ten_times_too_low_costs_a_few_rounds() {
     let low = rounds_to(averaged(LearningRate::Given(0.1 * RATE), LBFGS), 0.01);
     assert!(low <= good + 5, "{low} rounds, and {good} with a good rate");
 
-    let mut optimiser = averaged(LearningRate::Given(0.1 * RATE), LBFGS);
-    let course = run(&mut optimiser, 20);
+    let mut optimizer = averaged(LearningRate::Given(0.1 * RATE), LBFGS);
+    let course = run(&mut optimizer, 20);
     assert!(course.notes[0].contains("higher"), "{:?}", course.notes);
     // Nothing is thrown away: the trials begin where the first step has ended.
     let rates: Vec<f32> = course
@@ -89,17 +89,17 @@ fn a_good_learning_rate_that_is_given_is_kept() {
 #[test]
 fn a_lower_learning_rate_after_a_wild_one_starts_afresh() {
     let displacement = |size: f32| vec![size; CURVATURES.len()].into();
-    let mut optimiser = averaged(LearningRate::Given(RATE), LBFGS);
+    let mut optimizer = averaged(LearningRate::Given(RATE), LBFGS);
     let wild = Tell::Local { loss: 1e9, displacement: displacement(100.0) };
-    assert!(!optimiser.tell(wild).unwrap().starts_afresh);
+    assert!(!optimizer.tell(wild).unwrap().starts_afresh);
     let wilder = Tell::Local { loss: 1e12, displacement: displacement(-1e3) };
-    assert!(optimiser.tell(wilder).unwrap().starts_afresh);
+    assert!(optimizer.tell(wilder).unwrap().starts_afresh);
 }
 
 #[test]
 fn a_learning_rate_is_found_from_rounds_at_the_start_point() {
-    let mut optimiser = averaged(LearningRate::Searched, LBFGS);
-    let course = run(&mut optimiser, 40);
+    let mut optimizer = averaged(LearningRate::Searched, LBFGS);
+    let course = run(&mut optimizer, 40);
     let rates: Vec<f32> = course
         .asked
         .iter()
@@ -124,40 +124,40 @@ fn each_round_has_a_draw_of_its_own() {
 
 #[test]
 fn a_loss_that_only_rises_ends_the_run_with_a_reason() {
-    let mut optimiser = averaged(LearningRate::Given(RATE), LBFGS);
+    let mut optimizer = averaged(LearningRate::Given(RATE), LBFGS);
     let mut answers = 0;
     let reason = loop {
-        if let Ask::Stopped(reason) = optimiser.ask() {
+        if let Ask::Stopped(reason) = optimizer.ask() {
             break reason.to_string();
         }
         answers += 1;
         assert!(answers < 100, "it never stops");
         let displacement = vec![0.01; CURVATURES.len()].into();
-        optimiser.tell(Tell::Local { loss: f64::from(answers).exp2(), displacement }).unwrap();
+        optimizer.tell(Tell::Local { loss: f64::from(answers).exp2(), displacement }).unwrap();
     };
     assert!(reason.contains("learning rate"), "{reason}");
-    assert_eq!(**optimiser.weights(), *start());
+    assert_eq!(**optimizer.weights(), *start());
 }
 
 #[test]
 fn a_step_of_curvature_that_fails_gives_way_to_the_mean_displacement() {
-    let mut optimiser = averaged(LearningRate::Given(RATE), LBFGS);
-    run(&mut optimiser, 5);
-    let good = optimiser.weights().clone();
+    let mut optimizer = averaged(LearningRate::Given(RATE), LBFGS);
+    run(&mut optimizer, 5);
+    let good = optimizer.weights().clone();
     let nan = vec![f32::NAN; CURVATURES.len()].into();
-    let progress = optimiser.tell(Tell::Local { loss: f64::INFINITY, displacement: nan }).unwrap();
+    let progress = optimizer.tell(Tell::Local { loss: f64::INFINITY, displacement: nan }).unwrap();
     assert!(progress.accepted.is_none() && progress.note.is_some());
-    assert_eq!(*optimiser.weights(), good);
-    let Ask::Local { learning_rate, .. } = optimiser.ask() else { panic!("it gave up") };
+    assert_eq!(*optimizer.weights(), good);
+    let Ask::Local { learning_rate, .. } = optimizer.ask() else { panic!("it gave up") };
     assert_eq!(learning_rate, RATE);
-    assert!(run(&mut optimiser, 40).loss < least_loss() + 0.01);
+    assert!(run(&mut optimizer, 40).loss < least_loss() + 0.01);
 }
 
 #[test]
 fn auto_finishes_on_all_examples_once_local_steps_have_stalled() {
     let first = settings(LearningRate::Given(RATE), LBFGS);
-    let mut optimiser = Optimiser::Auto(Auto::new(start(), first, Settings::default()));
-    let course = run(&mut optimiser, 80);
+    let mut optimizer = Optimizer::Auto(Auto::new(start(), first, Settings::default()));
+    let course = run(&mut optimizer, 80);
     let is_full = |ask: &Ask<f32>| matches!(ask, Ask::Gradient { batch: Batch::Full, .. });
     let switch = course.asked.iter().position(is_full).expect("it never switched");
     let is_local = |ask: &Ask<f32>| matches!(ask, Ask::Local { .. });
@@ -166,5 +166,5 @@ fn auto_finishes_on_all_examples_once_local_steps_have_stalled() {
     assert!(course.notes.iter().any(|note| note.contains("stalled")), "{:?}", course.notes);
     assert!(course.stopped.is_some());
     assert!(course.loss < least_loss() + 1e-6, "{} above {}", course.loss, least_loss());
-    assert!(optimiser.iteration() > switch as u64 / 2);
+    assert!(optimizer.iteration() > switch as u64 / 2);
 }

@@ -4,18 +4,18 @@
 //! has none: so the bits are the same in every version, unless a loop makes use of `FUSED` where a product is rounded.
 
 /// A loop to be compiled once for each set of instructions.
-pub trait Vectorised {
+pub trait Vectorized {
     /// What it computes.
     type Output;
 
     /// Runs the loop. Must be `#[inline(always)]`, as must what it calls in its loop: only what is inlined into
-    /// [`vectorise`] is compiled for its instructions. `FUSED` says whether `mul_add` is an instruction; elsewhere it
+    /// [`vectorize`] is compiled for its instructions. `FUSED` says whether `mul_add` is an instruction; elsewhere it
     /// calls a slow function.
     fn run<const FUSED: bool>(self) -> Self::Output;
 }
 
 /// Runs `work` with the widest vectors this machine has.
-pub fn vectorise<W: Vectorised>(work: W) -> W::Output {
+pub fn vectorize<W: Vectorized>(work: W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
     {
         if super::has_avx512() {
@@ -34,7 +34,7 @@ pub fn vectorise<W: Vectorised>(work: W) -> W::Output {
 /// The processor must have AVX-512 F and FMA.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,fma")]
-unsafe fn with_avx512<W: Vectorised>(work: W) -> W::Output {
+unsafe fn with_avx512<W: Vectorized>(work: W) -> W::Output {
     work.run::<true>()
 }
 
@@ -42,6 +42,6 @@ unsafe fn with_avx512<W: Vectorised>(work: W) -> W::Output {
 /// The processor must have AVX2 and FMA.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn with_avx2<W: Vectorised>(work: W) -> W::Output {
+unsafe fn with_avx2<W: Vectorized>(work: W) -> W::Output {
     work.run::<true>()
 }

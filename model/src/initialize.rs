@@ -4,9 +4,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::functions::ln;
-use crate::spec::Initialiser;
+use crate::spec::Initializer;
 
 /// Separates these streams from any other use of the run's seed.
+// Spelled as it was when the first weights were drawn: another spelling draws other weights.
 const CONTEXT: &str = "shoal network initialisation, version 1";
 
 /// How a block of parameters starts.
@@ -16,7 +17,7 @@ pub(crate) enum Start {
     Constant(f32),
     /// As the weights of a layer.
     Weights {
-        initialiser: Initialiser,
+        initializer: Initializer,
         /// How many inputs each output sums.
         fan_in: usize,
         /// How many outputs each input reaches.
@@ -36,19 +37,19 @@ impl Start {
     /// McClelland and Ganguli (2013), "Exact solutions to the nonlinear dynamics of learning in deep linear neural
     /// networks".
     pub(crate) fn fill(self, name: &str, seed: u64, block: &mut [f32]) {
-        let (initialiser, fan_in, fan_out, columns) = match self {
+        let (initializer, fan_in, fan_out, columns) = match self {
             Start::Constant(value) => return block.fill(value),
-            Start::Weights { initialiser, fan_in, fan_out, columns } => {
-                (initialiser, fan_in as f64, fan_out as f64, columns)
+            Start::Weights { initializer, fan_in, fan_out, columns } => {
+                (initializer, fan_in as f64, fan_out as f64, columns)
             }
         };
         let mut random = stream(seed, name);
-        let limit = match initialiser {
-            Initialiser::He => (6.0 / fan_in).sqrt(),
-            Initialiser::Glorot => (6.0 / (fan_in + fan_out)).sqrt(),
-            Initialiser::LeCun => (3.0 / fan_in).sqrt(),
-            Initialiser::Orthogonal => return orthogonal(&mut random, block, columns),
-            Initialiser::Zero => return block.fill(0.0),
+        let limit = match initializer {
+            Initializer::He => (6.0 / fan_in).sqrt(),
+            Initializer::Glorot => (6.0 / (fan_in + fan_out)).sqrt(),
+            Initializer::LeCun => (3.0 / fan_in).sqrt(),
+            Initializer::Orthogonal => return orthogonal(&mut random, block, columns),
+            Initializer::Zero => return block.fill(0.0),
         };
         for weight in block {
             *weight = (symmetric(random.next_u32()) * limit) as f32;

@@ -4,7 +4,7 @@
 //! trial point is accepted if its loss passes Armijo's test. If not, one scalars-only round fetches
 //! the losses at [`BACKTRACKS`] successively halved steps; of those that pass the test, the one
 //! with the lowest loss (the longest of equals) is evaluated and accepted. If none passes, the
-//! memory is cleared and the steepest descent is tried; if that fails too, the optimiser stops.
+//! memory is cleared and the steepest descent is tried; if that fails too, the optimizer stops.
 //!
 //! With a [`Sample`], each iteration k has a sample S_k = O_(k-1) + N_k + O_k of its own, which shares O_(k-1)
 //! with the one before. Gradients are only ever compared on the same examples: y is the difference of the
@@ -28,7 +28,7 @@ pub const BACKTRACKS: usize = 8;
 /// Part of the predicted decrease that a step must achieve (Armijo's constant).
 const SUFFICIENT_DECREASE: f64 = 1e-4;
 
-/// Line searches in a row that may fail before the optimiser stops.
+/// Line searches in a row that may fail before the optimizer stops.
 const MAX_FAILURES: u32 = 2;
 
 /// Iterations in a row that may leave the loss exactly as it was. Armijo's test passes by rounding
@@ -83,7 +83,7 @@ impl Default for Settings {
 }
 
 /// The complete state. Cloning is cheap: vectors are shared. A clone, or a copy read back from a
-/// serialised one, asks the same and continues with the same bits, also in the middle of a line
+/// serialized one, asks the same and continues with the same bits, also in the middle of a line
 /// search.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "", try_from = "State<T>")]
@@ -153,7 +153,7 @@ struct Found<T: Scalar> {
 }
 
 impl<T: Scalar> Lbfgs<T> {
-    /// An optimiser that begins at `start`, one value per parameter.
+    /// An optimizer that begins at `start`, one value per parameter.
     pub fn new(start: impl Into<Arc<[T]>>, settings: Settings) -> Self {
         Self::begin(start.into(), settings, None)
     }
@@ -202,7 +202,7 @@ impl<T: Scalar> Lbfgs<T> {
     /// Takes the answer to the last [`Lbfgs::ask`].
     ///
     /// # Errors
-    /// [`TellError`] when this is not an answer to what was asked; the optimiser is unchanged.
+    /// [`TellError`] when this is not an answer to what was asked; the optimizer is unchanged.
     pub fn tell(&mut self, answer: Tell<T>) -> Result<Progress, TellError> {
         let state = &mut self.0;
         let accepted = match (state.phase.clone(), answer) {
@@ -493,7 +493,7 @@ impl<T: Scalar> TryFrom<State<T>> for Lbfgs<T> {
         if sample_is_sound && phase_is_sound && state.memory.is_sound(length) {
             Ok(Self(state))
         } else {
-            Err("the optimiser's vectors differ in length")
+            Err("the optimizer's vectors differ in length")
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Gradients by finite differences, directions by the textbook recursion.
 
-use coordinator::engine::optimisers::{Ask, Lbfgs, Scalar, Settings, Tell};
+use coordinator::engine::optimizers::{Ask, Lbfgs, Scalar, Settings, Tell};
 
 use crate::problems::{
     LogisticRegression, Problem, answer, chained_rosenbrock, quadratic, rosenbrock_pairs, rosenbrock_start,
@@ -48,15 +48,15 @@ fn assert_directions<T: Scalar>(tolerance: f64) {
     const MEMORY: usize = 4;
     let problem = quadratic(3.0);
     let start: Vec<T> = (0..LONG).map(|i| T::from_f64((i as f64 * 0.37).sin())).collect();
-    let mut optimiser = Lbfgs::new(start, Settings { memory: MEMORY, gradient_tolerance: None });
+    let mut optimizer = Lbfgs::new(start, Settings { memory: MEMORY, gradient_tolerance: None });
     let mut pairs: Vec<(Vec<T>, Vec<T>)> = Vec::new();
     let mut last: Option<(Vec<T>, Vec<T>)> = None;
     let mut compared = 0;
-    while optimiser.iteration() < 15 {
-        let ask = optimiser.ask();
+    while optimizer.iteration() < 15 {
+        let ask = optimizer.ask();
         let Some(reply) = answer(&problem, ask.clone()) else { panic!("stopped at {ask:?}") };
         let told = reply.clone();
-        let accepted = optimiser.tell(reply).expect("an answer to what was asked").accepted;
+        let accepted = optimizer.tell(reply).expect("an answer to what was asked").accepted;
         let (Ask::Gradient { point, .. }, Tell::Gradient { gradient, .. }) = (ask, told) else { continue };
         let started = last.is_none();
         if let (Some((weights, before)), Some(accepted)) = (&last, &accepted) {
@@ -68,7 +68,7 @@ fn assert_directions<T: Scalar>(tolerance: f64) {
         if accepted.is_none() && !started {
             continue;
         }
-        if let Ask::Gradient { point: trial, .. } = optimiser.ask()
+        if let Ask::Gradient { point: trial, .. } = optimizer.ask()
             && !started
         {
             let expected = two_loop(&pairs, &gradient);
@@ -76,7 +76,7 @@ fn assert_directions<T: Scalar>(tolerance: f64) {
             let miss: Vec<f64> = tried.iter().zip(&expected).map(|(a, b)| a - b).collect();
             // Differences of rounded weights know the direction only to the weights' precision.
             let scale = dot(&expected, &expected).sqrt() + 0.1 * dot64(&point, &point).sqrt();
-            assert!(dot(&miss, &miss).sqrt() <= tolerance * scale, "iteration {}", optimiser.iteration());
+            assert!(dot(&miss, &miss).sqrt() <= tolerance * scale, "iteration {}", optimizer.iteration());
             compared += 1;
         }
         last = Some((point.to_vec(), gradient.to_vec()));

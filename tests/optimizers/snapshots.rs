@@ -1,7 +1,7 @@
-//! A saved optimiser asks the same question again and continues with the same bits.
+//! A saved optimizer asks the same question again and continues with the same bits.
 
-use coordinator::engine::optimisers::{
-    Ask, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimiser, Outer, Rule, Sample, Scalar,
+use coordinator::engine::optimizers::{
+    Ask, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimizer, Outer, Rule, Sample, Scalar,
     Schedule, Settings, Stochastic, StochasticSettings, Tell,
 };
 
@@ -21,7 +21,7 @@ fn every_snapshot_continues_bit_for_bit_in_double_precision() {
     assert_snapshots_continue::<f64>();
 }
 
-/// Replaces the optimiser by a copy read back from bytes before every single answer, the start and
+/// Replaces the optimizer by a copy read back from bytes before every single answer, the start and
 /// the middle of line searches included, beside one that is left alone.
 fn assert_snapshots_continue<T: Scalar>() {
     let start: Vec<T> = rosenbrock_start(100).iter().map(|&x| T::from_f64(x)).collect();
@@ -61,22 +61,22 @@ fn every_method_continues_bit_for_bit_from_every_moment() {
     let stochastic = |rule| {
         let schedule = Schedule::Cosine { iterations: 50 };
         let settings = StochasticSettings { rule, learning_rate: 0.1, schedule, units: 3, all_units: 24 };
-        Optimiser::Stochastic(Stochastic::new(toy::start(), settings))
+        Optimizer::Stochastic(Stochastic::new(toy::start(), settings))
     };
     let methods = [
-        Optimiser::Auto(Auto::new(toy::start(), searched, Settings::default())),
-        Optimiser::Averaged(Averaged::new(toy::start(), decaying)),
-        Optimiser::Averaged(Averaged::new(toy::start(), too_high)),
-        Optimiser::Averaged(Averaged::new(toy::start(), too_low)),
-        Optimiser::Lbfgs(Lbfgs::new(toy::start(), Settings::default())),
-        Optimiser::Lbfgs(Lbfgs::sampled(toy::start(), Settings::default(), Sample { units: 4, overlap: 1 })),
+        Optimizer::Auto(Auto::new(toy::start(), searched, Settings::default())),
+        Optimizer::Averaged(Averaged::new(toy::start(), decaying)),
+        Optimizer::Averaged(Averaged::new(toy::start(), too_high)),
+        Optimizer::Averaged(Averaged::new(toy::start(), too_low)),
+        Optimizer::Lbfgs(Lbfgs::new(toy::start(), Settings::default())),
+        Optimizer::Lbfgs(Lbfgs::sampled(toy::start(), Settings::default(), Sample { units: 4, overlap: 1 })),
         stochastic(Rule::Momentum),
         stochastic(Rule::AdamW { weight_decay: 0.01 }),
     ];
     for method in methods {
         let (mut untouched, mut saved) = (method.clone(), method);
         for _ in 0..80 {
-            let bytes = postcard::to_stdvec(&saved).expect("serialises");
+            let bytes = postcard::to_stdvec(&saved).expect("serializes");
             saved = postcard::from_bytes(&bytes).expect("reads back");
             let ask = saved.ask();
             assert_eq!(ask, untouched.ask());
@@ -90,12 +90,12 @@ fn every_method_continues_bit_for_bit_from_every_moment() {
 
 #[test]
 fn a_clone_is_not_disturbed_by_the_original_going_on() {
-    let mut optimiser = Lbfgs::new(rosenbrock_start(10), Settings::default());
+    let mut optimizer = Lbfgs::new(rosenbrock_start(10), Settings::default());
     for _ in 0..20 {
-        let snapshot = optimiser.clone();
+        let snapshot = optimizer.clone();
         let before = to_bytes(&snapshot);
-        let reply = answer(&rosenbrock_pairs, optimiser.ask()).expect("not converged so soon");
-        optimiser.tell(reply).expect("an answer to what was asked");
+        let reply = answer(&rosenbrock_pairs, optimizer.ask()).expect("not converged so soon");
+        optimizer.tell(reply).expect("an answer to what was asked");
         assert_eq!(to_bytes(&snapshot), before);
     }
 }
@@ -103,12 +103,12 @@ fn a_clone_is_not_disturbed_by_the_original_going_on() {
 #[test]
 fn a_run_of_any_method_is_saved_with_its_method() {
     let start: Vec<f32> = vec![3.0, -4.0];
-    let mut optimiser = Optimiser::Lbfgs(Lbfgs::new(start, Settings::default()));
+    let mut optimizer = Optimizer::Lbfgs(Lbfgs::new(start, Settings::default()));
     let gradient = |point: &[f32]| Tell::Gradient { loss: 0.0, gradient: point.into() };
-    optimiser.tell(gradient(&[3.0, -4.0])).expect("an answer to what was asked");
-    let bytes = postcard::to_stdvec(&optimiser).expect("serialises");
-    let restored: Optimiser = postcard::from_bytes(&bytes).expect("reads back");
-    assert_eq!(restored.ask(), optimiser.ask());
+    optimizer.tell(gradient(&[3.0, -4.0])).expect("an answer to what was asked");
+    let bytes = postcard::to_stdvec(&optimizer).expect("serializes");
+    let restored: Optimizer = postcard::from_bytes(&bytes).expect("reads back");
+    assert_eq!(restored.ask(), optimizer.ask());
     assert_eq!(restored.loss(), Some(0.0));
     // The first step is 1 / ||g|| = 1/5 along -g.
     let Ask::Gradient { point, .. } = restored.ask() else { panic!("no trial point") };
@@ -117,12 +117,12 @@ fn a_run_of_any_method_is_saved_with_its_method() {
 
 #[test]
 fn a_damaged_snapshot_is_refused() {
-    let mut optimiser = Lbfgs::new(rosenbrock_start(4), Settings::default());
+    let mut optimizer = Lbfgs::new(rosenbrock_start(4), Settings::default());
     for _ in 0..6 {
-        let reply = answer(&rosenbrock_pairs, optimiser.ask()).expect("not converged so soon");
-        optimiser.tell(reply).expect("an answer to what was asked");
+        let reply = answer(&rosenbrock_pairs, optimizer.ask()).expect("not converged so soon");
+        optimizer.tell(reply).expect("an answer to what was asked");
     }
-    let sound = serde_json::to_value(&optimiser).expect("serialises");
+    let sound = serde_json::to_value(&optimizer).expect("serializes");
     assert!(serde_json::from_value::<Lbfgs<f64>>(sound.clone()).is_ok());
 
     // Shortening any one vector of numbers anywhere makes it unsound.
@@ -164,12 +164,12 @@ fn find_number_arrays(value: &serde_json::Value, path: &mut Vec<Step>, found: &m
     }
 }
 
-fn read_back<T: Scalar>(optimiser: &Lbfgs<T>) -> Lbfgs<T> {
-    postcard::from_bytes(&to_bytes(optimiser)).expect("reads back")
+fn read_back<T: Scalar>(optimizer: &Lbfgs<T>) -> Lbfgs<T> {
+    postcard::from_bytes(&to_bytes(optimizer)).expect("reads back")
 }
 
-fn to_bytes<T: Scalar>(optimiser: &Lbfgs<T>) -> Vec<u8> {
-    postcard::to_stdvec(optimiser).expect("serialises")
+fn to_bytes<T: Scalar>(optimizer: &Lbfgs<T>) -> Vec<u8> {
+    postcard::to_stdvec(optimizer).expect("serializes")
 }
 
 /// A question as exact bits: equality of numbers would take 0 for -0.

@@ -71,7 +71,7 @@ struct State {
 }
 
 impl Stochastic {
-    /// An optimiser that begins at `start`, one value per parameter.
+    /// An optimizer that begins at `start`, one value per parameter.
     pub fn new(start: impl Into<Arc<[f32]>>, settings: StochasticSettings) -> Self {
         let weights = start.into();
         Self(State {
@@ -105,7 +105,7 @@ impl Stochastic {
     /// Takes the answer to the last [`Stochastic::ask`].
     ///
     /// # Errors
-    /// [`TellError`] when this is not an answer to what was asked; the optimiser is unchanged.
+    /// [`TellError`] when this is not an answer to what was asked; the optimizer is unchanged.
     pub fn tell(&mut self, answer: Tell<f32>) -> Result<Progress, TellError> {
         let state = &mut self.0;
         if state.stopped.is_some() {
@@ -249,7 +249,7 @@ impl TryFrom<State> for Stochastic {
         if state.point.len() == length && fits(&state.first) && fits(&state.second) {
             Ok(Self(state))
         } else {
-            Err("the optimiser's vectors differ in length")
+            Err("the optimizer's vectors differ in length")
         }
     }
 }
