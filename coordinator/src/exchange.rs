@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::message::{ResultHeader, Unfit};
+use engine::decoder::Message;
 use protocol::plan::{Assignment, RoundPlan};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -27,22 +27,8 @@ pub const OUTBOX_MAX: usize = 32;
 pub enum FromSession {
     /// A volunteer is set up and may be given work. The first message of a session.
     Joined(Joined),
-    /// The number of cores lent has changed; zero pauses.
-    Cores(u16),
-    /// An assignment is done.
-    Result {
-        /// The scalars.
-        header: ResultHeader,
-        /// The unpacked vector; its length is the network's number of parameters.
-        vector: Option<Vec<i64>>,
-    },
-    /// A unit does not fit.
-    Unfit(Unfit),
-    /// An assignment is given back.
-    Declined {
-        /// The assignment given back.
-        assignment: u64,
-    },
+    /// A volunteer that has joined says something.
+    Said(Message),
     /// The volunteer has left. The last message of a session.
     Left,
 }
@@ -169,9 +155,9 @@ mod tests {
         // Larger than all the room there is.
         let room = handle.room(3 * whole).await.unwrap();
         assert!(handle.room(1).now_or_never().is_none());
-        handle.tell(1, FromSession::Cores(2)).await.unwrap();
-        handle.tell_in(room, 1, FromSession::Cores(3)).await.unwrap();
-        assert!(matches!(inbox.recv().await.unwrap().message, FromSession::Cores(2)));
+        handle.tell(1, FromSession::Said(Message::Cores(2))).await.unwrap();
+        handle.tell_in(room, 1, FromSession::Said(Message::Cores(3))).await.unwrap();
+        assert!(matches!(inbox.recv().await.unwrap().message, FromSession::Said(Message::Cores(2))));
         let letter = inbox.recv().await.unwrap();
         assert!(handle.room(1).now_or_never().is_none());
         drop(letter);

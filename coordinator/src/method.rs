@@ -6,7 +6,7 @@ use protocol::message::LocalBounds;
 use protocol::plan::SetPlan;
 
 use crate::config::{Decay, Fraction, OptimizerKind, Rate, RunConfig, defaults};
-use crate::engine::optimizers::{
+use engine::optimizers::{
     Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimizer, Outer, Rule, Sample, Schedule,
     Settings, Stochastic, StochasticSettings,
 };

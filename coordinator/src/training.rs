@@ -17,10 +17,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{ConfigError, DataSource, Fraction, LocalWorkers, RunConfig};
 use crate::data::Prepared;
 use crate::driver::{self, BeginRule, Checkpoint, Facts, Order, Outcome, Referee};
-use crate::engine::optimizers;
-use crate::engine::{
-    self, Counters, Course, Engine, KnownScales, LocalHelp, Snapshot, Statistics, StopRules,
-};
 use crate::method;
 use crate::progress::{Event, Observer};
 use crate::report::{StopReason, Summary};
@@ -29,6 +25,8 @@ use crate::server::{self, ServerConfig, Site};
 use crate::shards::ShardStore;
 use crate::status::Point;
 use crate::volunteer;
+use engine::optimizers;
+use engine::{self, Counters, Course, Engine, KnownScales, LocalHelp, Snapshot, Statistics, StopRules};
 
 /// The session of the coordinator's own worker; those of volunteers count from 1.
 const LOCAL_SESSION: u64 = 0;

@@ -11,6 +11,7 @@
 pub mod draw;
 pub mod frame;
 pub mod limits;
+pub mod measure;
 pub mod message;
 pub mod pack;
 pub mod plan;

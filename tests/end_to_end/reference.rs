@@ -1,10 +1,10 @@
 //! The run as a plain loop in one thread: the model over all units, L-BFGS, nothing else.
 
 use coordinator::data;
-use coordinator::engine::Measure;
-use coordinator::engine::aggregator::{Found, Scales, mean_gradient};
-use coordinator::engine::optimizers::{Ask, Lbfgs, Settings, Tell};
 use coordinator::training::examples_per_unit;
+use engine::Measure;
+use engine::aggregator::{Found, Scales, mean_gradient};
+use engine::optimizers::{Ask, Lbfgs, Settings, Tell};
 use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Pass, Scratch, exact, trial_point};
 
 use crate::problem::{ITERATIONS, MINIBATCH, Problem, SEED};

@@ -1,8 +1,6 @@
 //! Numbers that are not finite, functions without a minimum, answers that do not fit.
 
-use coordinator::engine::optimizers::{
-    Ask, BACKTRACKS, Lbfgs, Scalar, Settings, StopReason, Tell, TellError,
-};
+use engine::optimizers::{Ask, BACKTRACKS, Lbfgs, Scalar, Settings, StopReason, Tell, TellError};
 use model::trial_point;
 
 use crate::problems::{Problem, answer, quadratic, rosenbrock_pairs, rosenbrock_start, run};

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use coordinator::engine::optimizers::{Lbfgs, Settings};
+use engine::optimizers::{Lbfgs, Settings};
 use serde::Deserialize;
 
 use crate::problems::{

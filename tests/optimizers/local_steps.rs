@@ -1,6 +1,6 @@
 //! Rounds of local steps, and what becomes of the mean displacement.
 
-use coordinator::engine::optimizers::{
+use engine::optimizers::{
     Ask, Auto, Averaged, AveragedSettings, Batch, LearningRate, Optimizer, Outer, Schedule, Settings, Tell,
 };
 

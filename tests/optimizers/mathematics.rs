@@ -1,6 +1,6 @@
 //! Gradients by finite differences, directions by the textbook recursion.
 
-use coordinator::engine::optimizers::{Ask, Lbfgs, Scalar, Settings, Tell};
+use engine::optimizers::{Ask, Lbfgs, Scalar, Settings, Tell};
 
 use crate::problems::{
     LogisticRegression, Problem, answer, chained_rosenbrock, quadratic, rosenbrock_pairs, rosenbrock_start,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use coordinator::engine::optimizers::{Accepted, Ask, Lbfgs, Scalar, StopReason, Tell};
+use engine::optimizers::{Accepted, Ask, Lbfgs, Scalar, StopReason, Tell};
 use model::trial_point;
 
 /// A function of n variables: its value and gradient at a point.

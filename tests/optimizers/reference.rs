@@ -3,7 +3,7 @@
 //! evaluation; an independent implementation of the same rules gave the expected numbers. Other
 //! good L-BFGS codes (scipy's L-BFGS-B, liblbfgs) need much the same: 38/46, 78/96, 37/49, 60/65.
 
-use coordinator::engine::optimizers::{Lbfgs, Settings, StopReason};
+use engine::optimizers::{Lbfgs, Settings, StopReason};
 
 use crate::problems::{
     LogisticRegression, Outcome, Problem, chained_rosenbrock, rosenbrock_pairs, rosenbrock_start, run,

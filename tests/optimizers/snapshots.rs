@@ -1,6 +1,6 @@
 //! A saved optimizer asks the same question again and continues with the same bits.
 
-use coordinator::engine::optimizers::{
+use engine::optimizers::{
     Ask, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimizer, Outer, Rule, Sample, Scalar,
     Schedule, Settings, Stochastic, StochasticSettings, Tell,
 };

@@ -1,7 +1,7 @@
 //! Methods that take gradients on parts of the examples: the first steps of SGD, momentum, Adam and AdamW by
 //! hand, and their way down; L-BFGS on samples.
 
-use coordinator::engine::optimizers::{
+use engine::optimizers::{
     Ask, Batch, Lbfgs, Optimizer, Rule, Sample, Schedule, Segment, Settings, Stochastic, StochasticSettings,
     StopReason, Tell,
 };

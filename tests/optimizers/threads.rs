@@ -1,6 +1,6 @@
 //! The number of threads changes no bit. Only long vectors are shared among threads at all.
 
-use coordinator::engine::optimizers::{Lbfgs, Scalar, Settings};
+use engine::optimizers::{Lbfgs, Scalar, Settings};
 
 use crate::problems::{answer, quadratic};
 

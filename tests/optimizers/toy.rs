@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use coordinator::engine::optimizers::{Ask, Batch, Optimizer, Segment, Tell};
+use engine::optimizers::{Ask, Batch, Optimizer, Segment, Tell};
 use model::trial_point;
 
 pub(crate) const EXAMPLES: usize = 240;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use coordinator::exchange::{FromSession, OUTBOX_MAX, ToSession};
+use engine::decoder::Message;
 use model::Arithmetic;
 use protocol::frame::encode_chunks;
 use protocol::limits::FRAGMENT_BYTES;
@@ -166,13 +167,13 @@ async fn a_result_reaches_the_driver_unpacked() {
     }
     volunteer.say(FromVolunteer::Cores(0)).await;
     match server.event().await {
-        (from, FromSession::Result { header: found, vector: Some(unpacked) }) => {
+        (from, FromSession::Said(Message::Result { header: found, vector: Some(unpacked) })) => {
             assert_eq!((from, found), (session, header));
             assert!(unpacked == vector);
         }
         other => panic!("expected a result, found {other:?}"),
     }
-    assert!(matches!(server.event().await, (from, FromSession::Cores(0)) if from == session));
+    assert!(matches!(server.event().await, (from, FromSession::Said(Message::Cores(0))) if from == session));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use coordinator::exchange::FromSession;
+use engine::decoder;
 use futures_util::{SinkExt, StreamExt};
 use protocol::limits::UPWARD_MESSAGE_BYTES_MAX;
 use protocol::message::{FromCoordinator, FromVolunteer, Ready, Refusal};
@@ -65,7 +66,7 @@ async fn rubbish_during_work_ends_the_session_and_nothing_else() {
     }
     bystander.say(FromVolunteer::Cores(2)).await;
     let (session, event) = server.event().await;
-    assert!(session == bystander_session && matches!(event, FromSession::Cores(2)));
+    assert!(session == bystander_session && matches!(event, FromSession::Said(decoder::Message::Cores(2))));
 }
 
 #[tokio::test]
@@ -90,7 +91,7 @@ async fn a_flood_is_stopped() {
     let mut messages = 0u64;
     loop {
         match server.event().await {
-            (_, FromSession::Cores(1)) => messages += 1,
+            (_, FromSession::Said(decoder::Message::Cores(1))) => messages += 1,
             (from, FromSession::Left) => break assert_eq!(from, session),
             other => panic!("{other:?}"),
         }
@@ -147,7 +148,9 @@ async fn a_quiet_volunteer_that_answers_pings_stays() {
         }
     }
     volunteer.say(FromVolunteer::Cores(1)).await;
-    assert!(matches!(server.event().await, (from, FromSession::Cores(1)) if from == session));
+    assert!(
+        matches!(server.event().await, (from, FromSession::Said(decoder::Message::Cores(1))) if from == session)
+    );
 }
 
 #[tokio::test]

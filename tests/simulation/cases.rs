@@ -1,6 +1,6 @@
 //! Single things that go wrong, each written down. All of them also check the bits.
 
-use coordinator::engine::{LAST_RESORT_MS, LocalHelp, REST_MS};
+use engine::{LAST_RESORT_MS, LocalHelp, REST_MS};
 
 use model::Task;
 

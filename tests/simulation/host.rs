@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coordinator::engine::{Accepted, Best, Engine, Input, Output, Settings, Snapshot, StopReason};
-use coordinator::exchange::FromSession;
-use coordinator::session::{UpwardDecoder, read_hello, read_ready};
+use engine::decoder::{UpwardDecoder, read_hello, read_ready};
+use engine::{Accepted, Best, Engine, Input, Output, Settings, Snapshot, StopReason};
 use protocol::frame::encode_round;
 use protocol::message::{FromCoordinator, Refusal};
 use protocol::plan::RoundPlan;
@@ -212,17 +211,7 @@ impl<'a> Host<'a> {
             Greeting::Open(decoder) => {
                 let input = match decoder.frame(frame) {
                     Ok(None) => return,
-                    Ok(Some(FromSession::Result { header, vector })) => {
-                        Input::Result { session: number, header, vector }
-                    }
-                    Ok(Some(FromSession::Unfit(unfit))) => Input::Unfit { session: number, unfit },
-                    Ok(Some(FromSession::Declined { assignment })) => {
-                        Input::Declined { session: number, assignment }
-                    }
-                    Ok(Some(FromSession::Cores(cores))) => Input::Cores { session: number, cores },
-                    Ok(Some(FromSession::Joined(_) | FromSession::Left)) => {
-                        unreachable!("no frame says this")
-                    }
+                    Ok(Some(message)) => Input::Message { session: number, message },
                     Err(_) => {
                         self.engine(stage, Input::Left { session: number });
                         return self.farewell(stage, connection, Refusal::Misbehaved);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use coordinator::engine::optimizers::{
+use engine::optimizers::{
     self, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimizer, Outer, Rule, Sample, Schedule,
     Stochastic, StochasticSettings,
 };
-use coordinator::engine::{Counters, Course, KnownScales, Snapshot, Statistics};
+use engine::{Counters, Course, KnownScales, Snapshot, Statistics};
 use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Preprocessing, Rows, Targets, Task};
 use ndarray::{Array2, s};
 use protocol::limits::LOCAL_EXAMPLES_MAX;

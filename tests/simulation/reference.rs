@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coordinator::engine::aggregator::{self, Scales, mix_statistics};
-use coordinator::engine::optimizers::{Ask, Batch, Tell};
-use coordinator::engine::{Accepted, Measure, StopReason, StopRules};
+use engine::aggregator::{self, Scales, mix_statistics};
+use engine::optimizers::{Ask, Batch, Tell};
+use engine::{Accepted, Measure, StopReason, StopRules};
 use model::exact::{self, Fit, UNIT_LIMIT};
 use model::{LocalSteps, Pass, Scratch, Task};
 use protocol::draw;

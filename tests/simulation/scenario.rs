@@ -1,6 +1,6 @@
 //! What a simulation is made from: drawn from a seed, or written down by a test.
 
-use coordinator::engine::LocalHelp;
+use engine::LocalHelp;
 
 use crate::problem::ProblemPlan;
 use crate::random::Draw;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coordinator::engine::Measure;
+use engine::Measure;
 use worker::FromCompute;
 
 use crate::random::Draw;

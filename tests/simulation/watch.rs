@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use coordinator::engine::{Engine, Input, OUTSTANDING_MAX, Output, REST_MS};
+use engine::decoder::Message;
+use engine::{Engine, Input, OUTSTANDING_MAX, Output, REST_MS};
 use protocol::plan::{Assignment, RoundPlan, Work};
 
 /// Follows the engine's inputs and outputs. Its methods panic when something is wrong.
@@ -50,26 +51,35 @@ impl Watch {
             Input::Left { session } => {
                 self.members.remove(session);
             }
-            Input::Cores { session, cores } => {
-                if let Some(member) = self.members.get_mut(session) {
+            Input::Message { session, message } => answers = self.message(now_ms, *session, message),
+            _ => {}
+        }
+        Before { answers, done: engine.round_progress().map(|(done, _)| done) }
+    }
+
+    /// The units that the message answers, if it is a result.
+    fn message(&mut self, now_ms: u64, session: u64, message: &Message) -> Option<Vec<u32>> {
+        match message {
+            Message::Cores(cores) => {
+                if let Some(member) = self.members.get_mut(&session) {
                     member.cores = *cores;
                 }
             }
-            Input::Result { session, header, .. } => answers = self.answered(*session, header.assignment),
-            Input::Unfit { session, unfit } => {
-                self.answered(*session, unfit.assignment);
+            Message::Result { header, .. } => return self.answered(session, header.assignment),
+            Message::Unfit(unfit) => {
+                self.answered(session, unfit.assignment);
             }
-            Input::Declined { session, assignment } => {
+            Message::Declined { assignment, .. } => {
                 // While the referee looks for the next round's scales, nothing is out.
-                let asked = self.answered(*session, *assignment).is_some() && self.plan.is_some();
-                if let Some(member) = self.members.get_mut(session).filter(|member| asked && member.cores > 0)
+                let asked = self.answered(session, *assignment).is_some() && self.plan.is_some();
+                if let Some(member) =
+                    self.members.get_mut(&session).filter(|member| asked && member.cores > 0)
                 {
                     member.rests_until_ms = now_ms + REST_MS;
                 }
             }
-            _ => {}
         }
-        Before { answers, done: engine.round_progress().map(|(done, _)| done) }
+        None
     }
 
     /// Checks what came of the input.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use coordinator::engine::{Input, LAST_RESORT_MS};
+use engine::{Input, LAST_RESORT_MS};
 
 use crate::guest::Guest;
 use crate::host::{Counts, Host};

@@ -15,9 +15,9 @@ use worker::{Compute, FromCompute, Job, SharedRound, SharedShard, ToCompute};
 
 use crate::config::defaults;
 use crate::data;
-use crate::engine::aggregator::mean_gradient;
 use crate::shards::ShardStore;
 use crate::training::examples_per_unit;
+use engine::aggregator::mean_gradient;
 
 /// Its name among the cases.
 pub const NAME: &str = "mnist-pass";

@@ -18,12 +18,13 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::engine::{Accepted, Engine, Input, Measure, Output, Snapshot, StopReason};
 use crate::exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
 use crate::progress::{Event, Observer, RoundProgress};
 use crate::report::Summary;
 use crate::run_directory::RunDirectory;
 use crate::status::{Phase, Point, Status};
+use engine::decoder::Message;
+use engine::{Accepted, Engine, Input, Measure, Output, Snapshot, StopReason};
 
 use checkpoints::CheckpointWriter;
 use picture::{Crowd, Picture};
@@ -274,18 +275,19 @@ impl Driver {
                 let (cores, local, training_shards) = (joined.cores, joined.local, joined.training_shards);
                 self.engine(Input::Joined { session, cores, local, training_shards });
             }
-            FromSession::Cores(cores) => {
-                self.crowd.set_cores(session, cores);
-                self.engine(Input::Cores { session, cores });
-            }
-            FromSession::Result { header, vector } => {
-                if self.crowd.is_remote(session) {
-                    self.helped.insert(session);
+            FromSession::Said(message) => {
+                match &message {
+                    Message::Cores(cores) => self.crowd.set_cores(session, *cores),
+                    Message::Result { .. } if self.crowd.is_remote(session) => {
+                        self.helped.insert(session);
+                    }
+                    Message::Declined { assignment, reason } => {
+                        tracing::debug!(session, assignment, ?reason, "a volunteer declined an assignment");
+                    }
+                    Message::Result { .. } | Message::Unfit(_) => {}
                 }
-                self.engine(Input::Result { session, header, vector });
+                self.engine(Input::Message { session, message });
             }
-            FromSession::Unfit(unfit) => self.engine(Input::Unfit { session, unfit }),
-            FromSession::Declined { assignment } => self.engine(Input::Declined { session, assignment }),
             FromSession::Left => self.leave(session),
         }
     }

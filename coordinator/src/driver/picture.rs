@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use model::Arithmetic;
 
 use super::{BeginRule, Checkpoint};
-use crate::engine::{Accepted, Counters};
 use crate::progress::IterationReport;
 use crate::status::{HISTORY_MAX, Phase, Point, Status};
+use engine::{Accepted, Counters};
 
 /// What does not change during a run.
 #[derive(Debug, Clone)]

@@ -10,8 +10,8 @@ use worker::unit::{Buffers, Unit, measure_unit};
 
 use super::Order;
 use crate::data::Prepared;
-use crate::engine::Measure;
 use crate::shards::table;
+use engine::Measure;
 
 /// What the referee computes with.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use protocol::PROTOCOL_VERSION;
 use protocol::frame::hello_version;
 use protocol::message::{Hello, Refusal};
 
-use crate::session::{Misbehavior, read_hello};
+use engine::decoder::{Misbehavior, read_hello};
 
 /// What a volunteer must bring.
 #[derive(Debug, Clone, Copy)]

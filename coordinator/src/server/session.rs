@@ -37,7 +37,7 @@ use super::outgoing::{Lost, Outgoing};
 use super::upgrade::Channel;
 use super::{Deadlines, Server};
 use crate::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, OpenRound};
-use crate::session::{PackedResult, Upward, UpwardDecoder, read_ready};
+use engine::decoder::{PackedResult, Upward, UpwardDecoder, read_ready};
 
 /// Why a session ends.
 #[derive(Debug, Error)]
@@ -181,7 +181,7 @@ async fn listen(
         let frame = next_frame(incoming, site.config.deadlines.silence, budget, taken).await?;
         match decoder.take(&frame).map_err(misbehaved)? {
             Some(Upward::Message(message)) => {
-                site.driver.tell(number, message).await.map_err(|_| Ending::Released)?;
+                site.driver.tell(number, FromSession::Said(message)).await.map_err(|_| Ending::Released)?;
             }
             Some(Upward::Packed(result)) => pass_on(&site.driver, number, result).await?,
             None => {}
@@ -202,7 +202,8 @@ async fn pass_on(driver: &DriverHandle, number: u64, result: PackedResult) -> Re
     } else {
         (result.unpack(), room)
     };
-    driver.tell_in(room, number, unpacked.map_err(misbehaved)?).await.map_err(|_| Ending::Released)
+    let message = FromSession::Said(unpacked.map_err(misbehaved)?);
+    driver.tell_in(room, number, message).await.map_err(|_| Ending::Released)
 }
 
 /// Sends the volunteer what the driver has for it, and each round.

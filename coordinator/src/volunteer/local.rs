@@ -18,8 +18,8 @@ use worker::{HubInput, HubStatus, Phase};
 
 use super::runner::{Runner, Task, settings};
 use crate::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, ToSession};
-use crate::session::{Misbehavior, Upward, UpwardDecoder};
 use crate::shards::ShardStore;
+use engine::decoder::{Misbehavior, Upward, UpwardDecoder};
 
 /// Times the volunteer is started again after it has failed. What fails so often will go on failing.
 pub const RESTARTS_MAX: u32 = 3;
@@ -218,10 +218,10 @@ impl Local {
         }
         let misbehaves = |error: Misbehavior| Over::Failed(error.to_string());
         match self.decoder.take(frame).map_err(misbehaves)? {
-            Some(Upward::Message(message)) => self.tell(message).await,
+            Some(Upward::Message(message)) => self.tell(FromSession::Said(message)).await,
             Some(Upward::Packed(result)) => {
                 let room = self.driver.room(result.unpacked_bytes()).await.map_err(|_| Over::Ended)?;
-                let message = result.unpack().map_err(misbehaves)?;
+                let message = FromSession::Said(result.unpack().map_err(misbehaves)?);
                 self.driver.tell_in(room, self.session, message).await.map_err(|_| Over::Ended)
             }
             None => Ok(()),

@@ -22,6 +22,7 @@ use crate::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound, ToSe
 use crate::server::{ServerConfig, Site, bind, serve};
 use crate::shards::ShardStore;
 use crate::status::{Phase, Status};
+use engine::decoder::Message;
 
 const RUN: u64 = 5;
 const SEED: u64 = 6;
@@ -152,7 +153,9 @@ impl Stage {
             for assignment in [over, assignment] {
                 outbox.send(ToSession::Assign(assignment)).await.unwrap();
             }
-            let (_, FromSession::Result { header, vector }) = self.hear().await else { panic!("a result") };
+            let (_, FromSession::Said(Message::Result { header, vector })) = self.hear().await else {
+                panic!("a result")
+            };
             assert_eq!((header.run, header.round, header.version, header.assignment), (RUN, round, 3, round));
             assert_eq!((header.losses, vector), (expected.losses, expected.vector));
         }

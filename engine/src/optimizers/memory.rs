@@ -410,7 +410,7 @@ struct Coefficients {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::optimizers::vectors::tests::noise;
+    use crate::optimizers::vectors::tests::noise;
 
     fn fused_or_not_is_the_same<T: Scalar>() {
         let noise = |seed| noise(seed).into_iter().map(T::from_f64).collect::<Vec<T>>();

@@ -1,4 +1,4 @@
-//! How fast L-BFGS makes a direction: `cargo bench --profile release -p coordinator --bench lbfgs`.
+//! How fast L-BFGS makes a direction: `cargo bench --profile release -p engine --bench lbfgs`.
 //!
 //! The direction of [`Memory`] (two streaming passes) beside the textbook two-loop recursion and beside two probes of
 //! the memory's bandwidth, all in one run: the same values and threads, the same vector instructions, sums in f64. The
@@ -15,7 +15,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use coordinator::engine::optimizers::{Ask, CurvaturePair, Lbfgs, Memory, Settings, Tell};
+use engine::optimizers::{Ask, CurvaturePair, Lbfgs, Memory, Settings, Tell};
 use model::{Vectorized, trial_point, vectorize};
 use rayon::prelude::*;
 

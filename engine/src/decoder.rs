@@ -1,22 +1,42 @@
-//! What a session makes of a volunteer's frames.
+//! From a volunteer's frames to messages that the engine takes.
 //!
-//! Volunteers are strangers, so every frame is checked here, chunk by chunk, before the driver
-//! hears of it: afterward a result has the run's number, a packed vector of possible size that
-//! unpacks to exactly the network's parameters, and nothing is out of order. Whether a result
-//! answers an assignment is the validator's affair. Shared by WebSocket sessions and the
-//! in-process volunteer; no I/O.
+//! Volunteers are strangers, so the decoder checks every frame, chunk by chunk, before the engine hears of it.
+//! A decoded result has the run's number, its packed vector has a possible size and unpacks to exactly the
+//! network's parameters, and no message is out of order. The validator then decides whether a result answers an
+//! assignment. WebSocket sessions and the in-process volunteer share this code. It does no I/O.
 //!
 //! A vector takes far more memory unpacked than packed, and time to unpack. So a result is first
-//! [`Upward::Packed`]: whoever holds the session finds room for it and says where it is unpacked.
+//! [`Upward::Packed`]: the session's owner finds room for it and chooses where to unpack it.
 
 use protocol::DecodeError;
 use protocol::frame::{UpwardFrame, decode_upward};
 use protocol::limits::FRAGMENT_BYTES;
-use protocol::message::{FromVolunteer, Hello, ResultHeader};
+use protocol::message::{FromVolunteer, Hello, ResultHeader, Unfit};
 use protocol::pack::{BLOCK, packed_bytes_max, unpack};
 use thiserror::Error;
 
-use crate::exchange::FromSession;
+/// A message from a volunteer that has joined: checked by itself, not yet against the open round.
+#[derive(Debug)]
+pub enum Message {
+    /// The volunteer lends another number of cores; zero pauses it.
+    Cores(u16),
+    /// An assignment is done.
+    Result {
+        /// The scalars.
+        header: ResultHeader,
+        /// The unpacked vector; its length is the network's number of parameters.
+        vector: Option<Vec<i64>>,
+    },
+    /// A unit does not fit.
+    Unfit(Unfit),
+    /// The volunteer gives an assignment back.
+    Declined {
+        /// The assignment.
+        assignment: u64,
+        /// The volunteer's reason, in its own words.
+        reason: String,
+    },
+}
 
 /// Something that no honest volunteer sends. The session tells it and closes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -66,15 +86,15 @@ pub fn read_ready(bytes: &[u8], shards: usize) -> Result<Vec<u32>, Misbehavior> 
 /// What a volunteer has said, whole.
 #[derive(Debug)]
 pub enum Upward {
-    /// A message for the driver.
-    Message(FromSession),
+    /// A message for the engine.
+    Message(Message),
     /// A result that is still to be unpacked.
     Packed(PackedResult),
 }
 
 impl Upward {
-    /// The message for the driver, here and now.
-    pub fn unpack(self) -> Result<FromSession, Misbehavior> {
+    /// The message for the engine, here and now.
+    pub fn unpack(self) -> Result<Message, Misbehavior> {
         match self {
             Upward::Message(message) => Ok(message),
             Upward::Packed(result) => result.unpack(),
@@ -101,10 +121,10 @@ impl PackedResult {
         self.parameters * size_of::<i64>()
     }
 
-    /// The message for the driver. Takes time proportional to the parameters.
-    pub fn unpack(self) -> Result<FromSession, Misbehavior> {
+    /// The message for the engine. Takes time proportional to the parameters.
+    pub fn unpack(self) -> Result<Message, Misbehavior> {
         let vector = unpack(&self.packed, self.parameters)?;
-        Ok(FromSession::Result { header: self.header, vector: Some(vector) })
+        Ok(Message::Result { header: self.header, vector: Some(vector) })
     }
 }
 
@@ -132,7 +152,7 @@ impl UpwardDecoder {
 
     /// Takes the next frame; answers with what it completes, unpacked at once. After an error the
     /// session is over.
-    pub fn frame(&mut self, bytes: &[u8]) -> Result<Option<FromSession>, Misbehavior> {
+    pub fn frame(&mut self, bytes: &[u8]) -> Result<Option<Message>, Misbehavior> {
         self.take(bytes)?.map(Upward::unpack).transpose()
     }
 
@@ -157,12 +177,9 @@ impl UpwardDecoder {
     fn message(&mut self, message: FromVolunteer) -> Result<Option<Upward>, Misbehavior> {
         let message = match message {
             FromVolunteer::Hello(_) | FromVolunteer::Ready(_) => return Err(Misbehavior::OutOfOrder),
-            FromVolunteer::Cores(cores) => FromSession::Cores(cores),
-            FromVolunteer::Unfit(unfit) => FromSession::Unfit(unfit),
-            FromVolunteer::Decline { assignment, reason } => {
-                tracing::debug!(assignment, reason = ?reason, "an assignment was declined");
-                FromSession::Declined { assignment }
-            }
+            FromVolunteer::Cores(cores) => Message::Cores(cores),
+            FromVolunteer::Unfit(unfit) => Message::Unfit(unfit),
+            FromVolunteer::Decline { assignment, reason } => Message::Declined { assignment, reason },
             FromVolunteer::Result(header) => return self.result(header),
         };
         Ok(Some(Upward::Message(message)))
@@ -174,7 +191,7 @@ impl UpwardDecoder {
         }
         let size = header.vector_bytes as usize;
         if size == 0 {
-            return Ok(Some(Upward::Message(FromSession::Result { header, vector: None })));
+            return Ok(Some(Upward::Message(Message::Result { header, vector: None })));
         }
         // Every block takes at least the byte that gives its width.
         let least = self.parameters.div_ceil(BLOCK).max(1);
@@ -205,7 +222,7 @@ impl UpwardDecoder {
 mod tests {
     use proptest::prelude::*;
     use protocol::frame::encode_chunks;
-    use protocol::message::{Ready, Unfit};
+    use protocol::message::Ready;
     use protocol::pack::pack;
 
     use super::*;
@@ -251,7 +268,7 @@ mod tests {
                 assert!(decoder.is_mid_result() && last.is_none());
                 last = decoder.frame(&chunk).unwrap();
             }
-            let Some(FromSession::Result { header: found, vector: Some(unpacked) }) = last else {
+            let Some(Message::Result { header: found, vector: Some(unpacked) }) = last else {
                 panic!("a result")
             };
             assert_eq!((found, unpacked), (header(packed.len()), vector()));
@@ -262,15 +279,15 @@ mod tests {
     fn what_has_no_vector_is_complete_at_once() {
         let mut decoder = decoder();
         let scalars = decoder.frame(&result(0)).unwrap();
-        assert!(matches!(scalars, Some(FromSession::Result { vector: None, .. })));
+        assert!(matches!(scalars, Some(Message::Result { vector: None, .. })));
         let unfit = Unfit { assignment: 1, round: 2, unit: 3 };
         let told = decoder.frame(&FromVolunteer::Unfit(unfit).encode()).unwrap();
-        assert!(matches!(told, Some(FromSession::Unfit(told)) if told == unfit));
+        assert!(matches!(told, Some(Message::Unfit(told)) if told == unfit));
         let told = decoder.frame(&FromVolunteer::Cores(3).encode()).unwrap();
-        assert!(matches!(told, Some(FromSession::Cores(3))));
+        assert!(matches!(told, Some(Message::Cores(3))));
         let declined = FromVolunteer::Decline { assignment: 9, reason: "x".into() };
         let told = decoder.frame(&declined.encode()).unwrap();
-        assert!(matches!(told, Some(FromSession::Declined { assignment: 9 })));
+        assert!(matches!(told, Some(Message::Declined { assignment: 9, .. })));
     }
 
     #[test]
@@ -352,7 +369,7 @@ mod tests {
             let mut decoder = decoder();
             for frame in frames {
                 match decoder.frame(&frame) {
-                    Ok(Some(FromSession::Result { vector: Some(vector), .. })) => {
+                    Ok(Some(Message::Result { vector: Some(vector), .. })) => {
                         prop_assert_eq!(vector.len(), PARAMETERS);
                     }
                     Ok(_) => {}

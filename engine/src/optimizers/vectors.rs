@@ -265,7 +265,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Numbers of many sizes, without a pattern.
-    pub(in crate::engine::optimizers) fn noise(seed: u32) -> Vec<f64> {
+    pub(in crate::optimizers) fn noise(seed: u32) -> Vec<f64> {
         let number = |index: u32| {
             let mut bits = u64::from(index + seed) + 1;
             for multiplier in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {

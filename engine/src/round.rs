@@ -299,7 +299,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Two shards of two training units each, and one of two test units.
-    pub(in crate::engine) fn sets() -> SetPlans {
+    pub(crate) fn sets() -> SetPlans {
         let cut = |units: u32| SetPlan {
             examples: 5 * units,
             examples_per_unit: 5,
@@ -309,7 +309,7 @@ pub(super) mod tests {
         SetPlans { training: cut(4), validation: cut(0), test: cut(2) }
     }
 
-    pub(in crate::engine) fn round() -> Round {
+    pub(crate) fn round() -> Round {
         let part = Part::in_turn;
         let parts = vec![part(Work::Gradient, Set::Training, 4), part(Work::Evaluation, Set::Test, 2)];
         let plan = RoundPlan { round: 1, version: 1, parts, ..RoundPlan::default() };

@@ -11,9 +11,12 @@
 //! [aggregator] sums it exactly; the optimizer is told. Between two rounds the state is a
 //! [`Snapshot`].
 
+#![forbid(unsafe_code)]
+
 mod advice;
 pub mod aggregator;
 mod course;
+pub mod decoder;
 pub mod optimizers;
 mod round;
 mod scheduler;
@@ -32,6 +35,7 @@ use protocol::plan::{Assignment, Part, RoundPlan, Selection, Set, SetPlans, Work
 
 use advice::Advice;
 use aggregator::{Misfit, Scales};
+use decoder::Message;
 use optimizers::{Ask, Batch, Optimizer, Progress, Segment, Tell};
 use round::{Cuts, Round};
 use scheduler::Scheduler;
@@ -40,10 +44,10 @@ use validator::Question;
 use volunteers::Volunteers;
 
 pub use course::{Best, Course};
+pub use protocol::measure::Measure;
 pub use scheduler::{LAST_RESORT_MS, OUTSTANDING_MAX, REST_MS};
 pub use snapshot::{Accepted, Counters, KnownScales, Snapshot, Statistics};
 pub use stopping::{StopReason, StopRules};
-pub use worker::unit::Measure;
 
 /// What defines the run for the engine.
 #[derive(Debug, Clone)]
@@ -96,40 +100,17 @@ pub enum Input {
         /// Shards of the training set that it already holds.
         training_shards: Vec<u32>,
     },
-    /// A volunteer lends another number of cores; zero pauses it.
-    Cores {
-        /// Its session.
-        session: u64,
-        /// Cores it lends now.
-        cores: u16,
-    },
     /// A volunteer is gone.
     Left {
         /// Its session.
         session: u64,
     },
-    /// A volunteer sent a result.
-    Result {
+    /// A volunteer that has joined says something.
+    Message {
         /// Its session.
         session: u64,
-        /// The scalars.
-        header: ResultHeader,
-        /// The vector.
-        vector: Option<Vec<i64>>,
-    },
-    /// A volunteer says that a unit does not fit.
-    Unfit {
-        /// Its session.
-        session: u64,
-        /// What it says.
-        unfit: Unfit,
-    },
-    /// A volunteer gives an assignment back.
-    Declined {
-        /// Its session.
-        session: u64,
-        /// The assignment.
-        assignment: u64,
+        /// The message, decoded.
+        message: Message,
     },
     /// The referee has computed what [`Output::Measure`] asked for.
     Measured {
@@ -348,23 +329,27 @@ impl Engine {
                 let shards = training_shards.into_iter().filter(existing).map(|shard| (Set::Training, shard));
                 self.volunteers.join(session, cores, local, shards.collect());
             }
-            Input::Cores { session, cores } => {
-                if let Some(volunteer) = self.volunteers.get_mut(session) {
-                    volunteer.cores = cores;
-                }
-            }
             Input::Left { session } => self.remove(session),
-            Input::Result { session, header, vector } => {
-                self.result(now_ms, session, &header, vector.as_deref())
-            }
-            Input::Unfit { session, unfit } => self.unfit(now_ms, session, unfit),
-            Input::Declined { session, assignment } => self.declined(now_ms, session, assignment),
+            Input::Message { session, message } => self.message(now_ms, session, message),
             Input::Measured { round, measure } => self.measured(now_ms, round, measure),
             Input::Tick => {}
             Input::Stop => self.break_off(now_ms, StopReason::Interrupted),
             Input::TimeIsUp { seconds } => self.break_off(now_ms, StopReason::Time(seconds)),
         }
         self.hand_out(now_ms);
+    }
+
+    fn message(&mut self, now_ms: u64, session: u64, message: Message) {
+        match message {
+            Message::Cores(cores) => {
+                if let Some(volunteer) = self.volunteers.get_mut(session) {
+                    volunteer.cores = cores;
+                }
+            }
+            Message::Result { header, vector } => self.result(now_ms, session, &header, vector.as_deref()),
+            Message::Unfit(unfit) => self.unfit(now_ms, session, unfit),
+            Message::Declined { assignment, .. } => self.declined(now_ms, session, assignment),
+        }
     }
 
     // Rounds.

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use model::{Network, exact};
+use protocol::measure::Measure;
 use protocol::message::ResultHeader;
 use protocol::plan::{Part, RoundPlan};
 use serde::{Deserialize, Serialize};
-use worker::unit::Measure;
 
 /// A round's scale maps the largest element of the previous round's *mean* unit vector just below
 /// two to this power. A resolution of 2^-24 of it has no measurable effect on L-BFGS, and the
