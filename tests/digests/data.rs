@@ -85,7 +85,8 @@ pub(crate) fn folder() -> TempDir {
     folder
 }
 
-/// A linear congruential generator with Knuth's constants for MMIX: the same numbers for ever, whatever libraries do.
+/// A linear congruential generator with Knuth's constants for MMIX. It gives the same numbers for ever, whatever
+/// libraries do.
 struct Random(u64);
 
 impl Random {

@@ -1,10 +1,10 @@
 //! The weights of small trainings, pinned to the bit.
 //!
-//! Whoever helps, whatever the machine, a training's weights are the same bits; so they stay when the program is only
-//! tidied up. Any change of a bit shows here. One that is wanted gets its new digest in [`TRAININGS`], and the commit
-//! says why the weights change.
+//! Whoever helps, whatever the machine, a training's weights are the same bits; so they stay when the program is
+//! only tidied up. Any change of a bit shows here. If it is wanted, its digest in [`TRAININGS`] changes with it, and
+//! the commit says why.
 //!
-//! The trainings go through the real binary and know its flags only, so that this test outlives every name inside.
+//! The trainings go through the real binary and know only its flags, so that this test outlives every name inside.
 
 mod data;
 
