@@ -200,7 +200,7 @@ fn mistakes_are_found_before_anything_is_written() {
 
 #[test]
 fn the_case_files_of_the_repository_are_understood() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments");
     for name in ["minibatch.toml", "optimizers.toml", "replicas.toml", "schedules.toml"] {
         let file = CaseFile::read(&folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         for case in sweep::combine(file.cases, &[]).unwrap() {

@@ -1,5 +1,5 @@
 //! A whole gradient pass over MNIST, as a round of a training computes it: units on compute workers, exact sums, the mean
-//! gradient. What NumPy needs for the same is `benches/numpy_gradient.py`.
+//! gradient. What NumPy needs for the same is `experiments/numpy_gradient.py`.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
