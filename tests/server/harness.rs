@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
+use coordinator::data::ShardStore;
 use coordinator::data::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn, prepare};
-use coordinator::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound};
+use coordinator::driver::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound};
+use coordinator::report::status::{Phase, Status};
 use coordinator::server::{ServerConfig, Site, bind, serve};
-use coordinator::shards::ShardStore;
-use coordinator::status::{Phase, Status};
 use futures_util::{SinkExt, StreamExt};
 use model::{Arithmetic, Preprocessing, Task};
 use protocol::PROTOCOL_VERSION;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coordinator::exchange::{FromSession, OUTBOX_MAX, ToSession};
+use coordinator::driver::exchange::{FromSession, OUTBOX_MAX, ToSession};
 use engine::decoder::Message;
 use model::Arithmetic;
 use protocol::frame::encode_chunks;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coordinator::exchange::FromSession;
+use coordinator::driver::exchange::FromSession;
 use engine::decoder;
 use futures_util::{SinkExt, StreamExt};
 use protocol::limits::UPWARD_MESSAGE_BYTES_MAX;

@@ -15,7 +15,7 @@ use worker::{Compute, FromCompute, Job, SharedRound, SharedShard, ToCompute};
 
 use crate::config::defaults;
 use crate::data;
-use crate::shards::ShardStore;
+use crate::data::ShardStore;
 use crate::training::examples_per_unit;
 use engine::aggregator::mean_gradient;
 

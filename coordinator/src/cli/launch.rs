@@ -19,7 +19,7 @@ use super::{Interrupted, misuse, stop};
 use crate::config::{DataSource, Fraction, RunConfig, defaults};
 use crate::data::{self, Dataset, HeldBack, LoadOptions, Prepared, TargetSchema};
 use crate::driver::Checkpoint;
-use crate::progress::{Event, Observer};
+use crate::report::progress::{Event, Observer};
 use crate::report::words::{count, counted};
 use crate::report::{StopReason, Summary};
 use crate::run_directory::{RunDirectory, RunError};

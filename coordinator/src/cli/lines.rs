@@ -1,7 +1,7 @@
 //! A training as it looks in a log: one line for everything that happens, no line twice.
 
 use super::output::say;
-use crate::progress::{Event, IterationReport, Observer};
+use crate::report::progress::{Event, IterationReport, Observer};
 use crate::report::words::{counted, duration, loss, percent, rate};
 
 /// Writes the training as lines to standard error.

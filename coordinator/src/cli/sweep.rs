@@ -19,7 +19,7 @@ use super::output::{self, say};
 use super::terminal::Terminal;
 use super::{Interrupted, resume, sentence, stop};
 use crate::config::{ConfigFile, Listen, RunConfig};
-use crate::progress::{Event, Observer};
+use crate::report::progress::{Event, Observer};
 use crate::report::words::{counted, duration, loss, percent};
 use crate::report::{StopReason, Summary};
 use crate::run_directory::{self, Lock, RunDirectory, RunError};

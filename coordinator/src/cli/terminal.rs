@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::output::say;
 use super::phones;
-use crate::progress::{Event, IterationReport, Observer, RoundProgress};
+use crate::report::progress::{Event, IterationReport, Observer, RoundProgress};
 use crate::report::words::{counted, duration, loss, percent, rate};
 
 /// Steps of the bar for one iteration, so that it also moves within a round.

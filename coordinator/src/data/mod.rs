@@ -2,7 +2,7 @@
 //!
 //! The walk of the data: a source ([`mnist`], or [`load`] for a directory of IDX files or a CSV file) gives a
 //! [`Dataset`]; [`prepare_sets`] splits off the test and the validation part, shuffles the training part and works out the preprocessing;
-//! [`Prepared`] then hands out contiguous ranges of rows. A second file for a trained model goes through
+//! [`Prepared`] then hands out contiguous ranges of rows, which [`ShardStore`] cuts and serves. A second file for a trained model goes through
 //! [`load_matching`], which reads it by the saved [`Schema`].
 //!
 //! Everything here is a function of the files, the options and the seed. Nothing depends on the machine.
@@ -19,6 +19,7 @@ mod mnist;
 mod prepared;
 mod random;
 mod schema;
+mod shards;
 mod split;
 mod standardize;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use self::{
     mnist::mnist,
     prepared::{ExampleTable, HeldBack, Prepared, TargetValues, prepare, prepare_sets},
     schema::{Schema, TargetSchema},
+    shards::ShardStore,
     standardize::TargetScaling,
 };
 

@@ -4,6 +4,7 @@ use std::{mem::discriminant, ops::Range};
 
 use model::{Preprocessing, Rows, Targets, Task};
 use ndarray::ArrayView2;
+use protocol::plan::Set;
 
 use super::{
     DataError, Dataset, DatasetKind, FeatureRows, FeatureValues, Matched, Schema, TargetColumn,
@@ -33,6 +34,15 @@ impl Prepared {
     /// What the network is to predict.
     pub fn task(&self) -> Task {
         self.schema.task()
+    }
+
+    /// The examples of a set; there may be no validation set and no test set.
+    pub fn table(&self, set: Set) -> Option<&ExampleTable> {
+        match set {
+            Set::Training => Some(&self.train),
+            Set::Validation => self.validation.as_ref(),
+            Set::Test => self.test.as_ref(),
+        }
     }
 
     /// The classes in id order; `None` when numbers are predicted.

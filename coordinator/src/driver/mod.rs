@@ -5,6 +5,7 @@
 //! not keep up is closed, the referee computes elsewhere, checkpoints are written elsewhere.
 
 mod checkpoints;
+pub mod exchange;
 mod picture;
 mod referee;
 
@@ -18,15 +19,15 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
-use crate::progress::{Event, Observer, RoundProgress};
 use crate::report::Summary;
+use crate::report::progress::{Event, Observer, RoundProgress};
+use crate::report::status::{Phase, Point, Status};
 use crate::run_directory::RunDirectory;
-use crate::status::{Phase, Point, Status};
 use engine::decoder::Message;
 use engine::{Accepted, Engine, Input, Measure, Output, Snapshot, StopReason};
 
 use checkpoints::CheckpointWriter;
+use exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
 use picture::{Crowd, Picture};
 
 pub use picture::Facts;

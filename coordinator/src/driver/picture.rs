@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use model::Arithmetic;
 
 use super::{BeginRule, Checkpoint};
-use crate::progress::IterationReport;
-use crate::status::{HISTORY_MAX, Phase, Point, Status};
+use crate::report::progress::IterationReport;
+use crate::report::status::{HISTORY_MAX, Phase, Point, Status};
 use engine::{Accepted, Counters};
 
 /// What does not change during a run.

@@ -10,7 +10,6 @@ use worker::unit::{Buffers, Unit, measure_unit};
 
 use super::Order;
 use crate::data::Prepared;
-use crate::shards::table;
 use engine::Measure;
 
 /// What the referee computes with.
@@ -63,7 +62,7 @@ impl Referee {
         let examples = part.lay_out(cut, self.seed).examples_of(cut, number);
         let (first_example, range) = (examples.start, examples);
         let range = range.start as usize..range.end as usize;
-        let table = table(&self.data, part.set)?;
+        let table = self.data.table(part.set)?;
         let features = Features::new(table.rows(range.clone()), &self.data.preprocessing);
         let examples = Examples { features, targets: table.targets(range) };
         let direction = request.vectors.get(1).map_or(&[][..], |direction| direction);

@@ -1,5 +1,8 @@
 //! What a training came to: the object that `--json` prints and the lines that people read.
+//! [`progress`] is what it tells as it goes, [`status`] what the pages show.
 
+pub mod progress;
+pub mod status;
 pub(crate) mod words;
 
 use serde::Serialize;

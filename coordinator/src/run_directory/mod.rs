@@ -35,7 +35,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use self::lock::Lock;
 use self::metrics::MetricsLog;
 pub use self::{checkpoint::LoadedCheckpoint, error::RunError, model_file::SavedModel};
-use crate::progress::IterationReport;
+use crate::report::progress::IterationReport;
 
 const CONFIG: &str = "run.toml";
 const MODEL: &str = "model.safetensors";

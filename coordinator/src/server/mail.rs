@@ -14,7 +14,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 
 use super::session::Ending;
-use crate::exchange::{OUTBOX_MAX, OpenRound, ToSession};
+use crate::driver::exchange::{OUTBOX_MAX, OpenRound, ToSession};
 
 /// What to do next for a volunteer.
 #[derive(Debug)]

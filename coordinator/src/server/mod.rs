@@ -4,7 +4,7 @@
 //! hands; HTTP on them is warp's filters (`routes`), behind the checks of Host and Origin (`gate`). A
 //! request for `/channel` turns its connection into a WebSocket (`upgrade`), and the task that served the
 //! connection goes on as the volunteer's session (`session`): one task for one connection, from accept to
-//! close. A session talks to the engine's driver as [`crate::exchange`] says.
+//! close. A session talks to the engine's driver as [`crate::driver::exchange`] says.
 //!
 //! Deliberately absent: TLS (a proxy in front ends it), HTTP/2, and any state of the training.
 
@@ -43,9 +43,9 @@ use warp::reply::Response;
 use self::connections::{Slot, Slots};
 use self::limits::{ACCEPT_PAUSE, HEAD_BYTES_MAX, HEADERS_MAX, HTTP_AGE_MAX, SHUTDOWN_MAX};
 use self::upgrade::Visitor;
-use crate::exchange::DriverHandle;
-use crate::shards::ShardStore;
-use crate::status::Status;
+use crate::data::ShardStore;
+use crate::driver::exchange::DriverHandle;
+use crate::report::status::Status;
 
 pub use self::addresses::addresses;
 pub use self::bench::serve_bench;

@@ -24,7 +24,7 @@ use super::upgrade::{self, Visitor};
 use crate::assets::{Asset, asset};
 use crate::bench;
 use crate::bench::report::Outcome;
-use crate::status::Status;
+use crate::report::status::Status;
 
 /// Sent with every response.
 ///

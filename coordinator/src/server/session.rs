@@ -36,7 +36,7 @@ use super::mail::{Mail, Next};
 use super::outgoing::{Lost, Outgoing};
 use super::upgrade::Channel;
 use super::{Deadlines, Server};
-use crate::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, OpenRound};
+use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, OpenRound};
 use engine::decoder::{PackedResult, Upward, UpwardDecoder, read_ready};
 
 /// Why a session ends.

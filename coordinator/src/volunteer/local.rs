@@ -17,8 +17,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use worker::{HubInput, HubStatus, Phase};
 
 use super::runner::{Runner, Task, settings};
-use crate::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, ToSession};
-use crate::shards::ShardStore;
+use crate::data::ShardStore;
+use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, ToSession};
 use engine::decoder::{Misbehavior, Upward, UpwardDecoder};
 
 /// Times the volunteer is started again after it has failed. What fails so often will go on failing.

@@ -17,11 +17,11 @@ use tokio::time::timeout;
 use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
 
 use super::{Options, RESTARTS_MAX, run, spawn_local};
+use crate::data::ShardStore;
 use crate::data::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn, prepare};
-use crate::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound, ToSession};
+use crate::driver::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound, ToSession};
+use crate::report::status::{Phase, Status};
 use crate::server::{ServerConfig, Site, bind, serve};
-use crate::shards::ShardStore;
-use crate::status::{Phase, Status};
 use engine::decoder::Message;
 
 const RUN: u64 = 5;

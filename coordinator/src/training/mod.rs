@@ -1,6 +1,8 @@
 //! Puts a training together: data cut into shards, the engine on its thread, the server, the
 //! coordinator's own worker; waits for the end and saves the model.
 
+mod optimizer;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -16,14 +18,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{ConfigError, DataSource, Fraction, LocalWorkers, RunConfig};
 use crate::data::Prepared;
+use crate::data::ShardStore;
 use crate::driver::{self, BeginRule, Checkpoint, Facts, Order, Outcome, Referee};
-use crate::method;
-use crate::progress::{Event, Observer};
+use crate::report::progress::{Event, Observer};
+use crate::report::status::Point;
 use crate::report::{StopReason, Summary};
 use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
 use crate::server::{self, ServerConfig, Site};
-use crate::shards::ShardStore;
-use crate::status::Point;
 use crate::volunteer;
 use engine::optimizers;
 use engine::{self, Counters, Course, Engine, KnownScales, LocalHelp, Snapshot, Statistics, StopRules};
@@ -95,7 +96,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         preprocessing: data.preprocessing.clone(),
         seed: config.seed,
         minibatch: config.minibatch,
-        local: method::local_bounds(&config),
+        local: optimizer::local_bounds(&config),
         training,
         validation,
         test,
@@ -211,7 +212,7 @@ pub fn first_snapshot(config: &RunConfig, network: &Network, training: &SetPlan)
     let (start, statistics) = start.split_at(network.trainable());
     let statistics: Arc<[f32]> = statistics.into();
     Snapshot {
-        optimizer: method::optimizer(config, start.into(), training),
+        optimizer: optimizer::optimizer(config, start.into(), training),
         scales: KnownScales::default(),
         statistics: Statistics { accepted: Arc::clone(&statistics), running: statistics },
         counters: Counters::default(),
@@ -290,7 +291,7 @@ pub fn run_number(config: &RunConfig, data_fingerprint: &[u8; 32]) -> u64 {
     hasher.update(config.model.to_json().as_bytes());
     hasher.update(config.arithmetic.to_string().as_bytes());
     hasher.update(&config.minibatch.to_le_bytes());
-    hasher.update(method::text(config).as_bytes());
+    hasher.update(optimizer::text(config).as_bytes());
     hasher.update(&config.seed.to_le_bytes());
     let digest = hasher.finalize();
     let (first, _) = digest.as_bytes().split_first_chunk().expect("a digest has 32 bytes");

@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 use protocol::plan::{Set, SetPlan, SetPlans, ShardRef};
 use protocol::shard;
 
-use crate::data::{ExampleTable, FeatureValues, Prepared};
+use super::{ExampleTable, FeatureValues, Prepared};
 
 /// Bytes of rows that a shard aims at: large enough to compress and to be few, as each costs a browser
 /// some milliseconds, small enough that a tab begins after a short download.
@@ -92,7 +92,7 @@ impl ShardStore {
     }
 
     fn cut_set(&mut self, set: Set, examples_per_unit: u32) -> SetPlan {
-        let examples = table(&self.data, set).map_or(0, ExampleTable::len);
+        let examples = self.data.table(set).map_or(0, ExampleTable::len);
         let unit_bytes = examples_per_unit as usize * bytes_per_example(&self.data);
         let units_per_shard = (SHARD_BYTES / unit_bytes.max(1)).max(1) as u32;
         let examples = u32::try_from(examples).expect("data sets are limited to fewer examples");
@@ -113,17 +113,8 @@ impl ShardStore {
     }
 
     fn encode(&self, set: Set, examples: Range<usize>) -> Vec<u8> {
-        let table = table(&self.data, set).expect("only sets with examples have shards");
+        let table = self.data.table(set).expect("only sets with examples have shards");
         shard::encode(&table.rows(examples.clone()), &table.targets(examples))
-    }
-}
-
-/// The examples of a set; there may be no validation set and no test set.
-pub fn table(data: &Prepared, set: Set) -> Option<&ExampleTable> {
-    match set {
-        Set::Training => Some(&data.train),
-        Set::Validation => data.validation.as_ref(),
-        Set::Test => data.test.as_ref(),
     }
 }
 

@@ -13,7 +13,7 @@ use engine::optimizers::{
 
 /// The optimizer of a run whose settings are settled ([`RunConfig::settle`]), at `start`, a value for
 /// each trainable parameter. `training` says how the training examples are cut.
-pub fn optimizer(config: &RunConfig, start: Arc<[f32]>, training: &SetPlan) -> Optimizer {
+pub(super) fn optimizer(config: &RunConfig, start: Arc<[f32]>, training: &SetPlan) -> Optimizer {
     let memory = config.memory.map_or(0, |memory| memory as usize);
     let lbfgs = Settings { memory, gradient_tolerance: None };
     match config.optimizer {
@@ -44,7 +44,7 @@ pub fn optimizer(config: &RunConfig, start: Arc<[f32]>, training: &SetPlan) -> O
 }
 
 /// How large rounds of local steps get, if the run has any.
-pub fn local_bounds(config: &RunConfig) -> Option<LocalBounds> {
+pub(super) fn local_bounds(config: &RunConfig) -> Option<LocalBounds> {
     config.optimizer.is_local().then(|| {
         let (replicas, steps) = replicas_and_steps(config);
         LocalBounds { replicas, steps }
@@ -100,7 +100,7 @@ fn schedule(config: &RunConfig) -> Schedule {
 }
 
 /// The settings that make the optimizer what it is, as a text that differs where they differ.
-pub fn text(config: &RunConfig) -> String {
+pub(super) fn text(config: &RunConfig) -> String {
     let RunConfig { optimizer, replicas, local_steps, learning_rate, schedule, schedule_iterations, .. } =
         config;
     let RunConfig { minibatches_per_round, sample, overlap, outer_momentum, weight_decay, memory, .. } =
