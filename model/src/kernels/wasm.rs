@@ -28,7 +28,7 @@ struct Tile {
     vectors: usize,
 }
 
-/// Where C has few rows: a minibatch on the way forward. These two were measured (ARCHITECTURE.md, "Kernels"): to do so
+/// Where C has few rows: a minibatch on the way forward. These two were measured (docs/experiments.md): to do so
 /// again, change them and run `shoal bench --browser chromium`. No bit depends on them.
 const FEW: Tile = Tile { rows: 2, vectors: 4 };
 /// Where it has many: a gradient, local steps in place, a large minibatch.
