@@ -11,6 +11,7 @@
 //! point.
 
 #![allow(clippy::print_stdout, reason = "a program for people to read")]
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "it measures time, on all cores")]
 
 use std::hint::black_box;
 use std::time::Instant;

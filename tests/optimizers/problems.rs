@@ -1,6 +1,5 @@
 //! The functions to minimize and the driver that answers an optimizer's questions with them.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use engine::optimizers::{Accepted, Ask, Lbfgs, Scalar, StopReason, Tell};
@@ -110,8 +109,7 @@ impl LogisticRegression {
     /// The Wisconsin breast cancer data: 569 rows of 30 numbers and a label. Its first line gives
     /// counts and class names.
     pub(crate) fn breast_cancer() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/breast_cancer.csv");
-        let text = std::fs::read_to_string(path).unwrap();
+        let text = include_str!("../data/breast_cancer.csv");
         let rows = text.lines().skip(1).map(|line| {
             line.split(',').map(|field| field.parse::<f64>().expect("a number")).collect::<Vec<_>>()
         });

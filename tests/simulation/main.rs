@@ -30,6 +30,7 @@ use scenario::Scenario;
 const SEEDS: u64 = 200;
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the environment names the seeds to replay")]
 fn the_same_bits_whoever_helps_and_whatever_goes_wrong() {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     if let Some(seed) = number("SHOAL_SIMULATION_SEED") {

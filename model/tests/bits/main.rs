@@ -9,6 +9,10 @@ use model::{Arithmetic, instruction_set};
 const EXPECTED_SET: &str = "SHOAL_INSTRUCTION_SET";
 
 #[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the caller says in the environment which instructions it means"
+)]
 fn every_machine_gives_the_same_bits() {
     if let Ok(expected) = std::env::var(EXPECTED_SET) {
         let sets = Arithmetic::ALL.map(instruction_set);
