@@ -8,13 +8,13 @@ use serde::Serialize;
 use worker::{DataFootprint, Footprint};
 
 use super::args::{ImageShape, InspectArgs};
-use super::launch;
 use super::misuse;
 use super::output::results;
 use crate::config::{DataSource, ModelChoice, RunConfig};
-use crate::data::{self, LoadOptions};
+use crate::data::LoadOptions;
 use crate::report::words::{bytes, count, large};
 use crate::run_directory::{self, RunError};
+use crate::training;
 
 /// What a packed sum takes of an element, about: see [`protocol::pack`].
 const SUM_BYTES: u64 = 5;
@@ -54,23 +54,16 @@ fn of_run(args: &InspectArgs) -> anyhow::Result<Network> {
         Ok(model) => Ok(model.network),
         Err(RunError::NoModel { .. }) => {
             let text = run_directory::load_config(run)?;
-            let mut config = RunConfig::from_toml(&run.join("run.toml"), &text)?;
-            let data = launch::prepare(&mut config)?;
-            launch::network(&mut config, &data)
+            let config = RunConfig::from_toml(&run.join("run.toml"), &text)?;
+            Ok(training::prepare(config)?.network)
         }
         Err(error) => Err(error.into()),
     }
 }
 
 fn of_data(source: &DataSource, args: &InspectArgs) -> anyhow::Result<(usize, Task)> {
-    let train = match source {
-        DataSource::EmbeddedMnist => data::mnist()?.0,
-        DataSource::Path(path) => {
-            let options = LoadOptions { labels: args.label.clone(), ..LoadOptions::default() };
-            data::load(path, &options)?.train
-        }
-    };
-    let schema = train.schema();
+    let options = LoadOptions { labels: args.label.clone(), ..LoadOptions::default() };
+    let schema = training::load(source, &options)?.train.schema();
     Ok((schema.features, schema.task()))
 }
 

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::Context as _;
 use indicatif::MultiProgress;
-use model::{LossSpec, Network};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -16,15 +15,15 @@ use super::lines::Lines;
 use super::output::{results, say};
 use super::terminal::Terminal;
 use super::{Interrupted, misuse, stop};
-use crate::config::{DataSource, Fraction, RunConfig, defaults};
-use crate::data::{self, Dataset, HeldBack, LoadOptions, Prepared, TargetSchema};
+use crate::config::RunConfig;
+use crate::data::{self, Prepared, TargetSchema};
 use crate::driver::Checkpoint;
 use crate::report::progress::{Event, Observer};
 use crate::report::words::{count, counted};
 use crate::report::{StopReason, Summary};
 use crate::run_directory::{RunDirectory, RunError};
 use crate::server;
-use crate::training::{self, Training};
+use crate::training::{self, Material, Training};
 
 /// Runs of one name that are told apart by a number.
 const NUMBERED_MAX: u32 = 10_000;
@@ -54,27 +53,24 @@ pub(super) struct Show {
 }
 
 /// Trains from the start.
-pub(super) fn begin(mut config: RunConfig, place: Place, show: Show) -> anyhow::Result<()> {
+pub(super) fn begin(config: RunConfig, place: Place, show: Show) -> anyhow::Result<()> {
     if let Place::Exactly(path) = &place
         && path.join("run.toml").exists()
     {
         // Before a large file is read in vain.
         return Err(RunError::Exists { path: path.clone() }.into());
     }
-    let data = prepare(&mut config)?;
-    let network = network(&mut config, &data)?;
-    let door = Door::open(&config)?;
+    let material = training::prepare(config)?;
+    let door = Door::open(&material.config)?;
     // Last, so that a mistake above leaves nothing behind.
-    let directory = RunDirectory::create(&place.path()?, &config.to_toml())?;
-    let hint = how_told(&config, &data);
-    train(Work { config, data, network, directory, checkpoint: None, door }, &hint, show)
+    let directory = RunDirectory::create(&place.path()?, &material.config.to_toml())?;
+    let hint = how_told(&material);
+    train(Work { material, directory, checkpoint: None, door }, &hint, show)
 }
 
 /// What to train.
 pub(super) struct Work {
-    pub(super) config: RunConfig,
-    pub(super) data: Prepared,
-    pub(super) network: Network,
+    pub(super) material: Material,
     pub(super) directory: RunDirectory,
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) door: Door,
@@ -107,10 +103,9 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
     };
     let observer =
         if keep_serving { Box::new(Serving { on_screen, outcome: Arc::clone(&outcome) }) } else { on_screen };
-    let Work { config, data, network, directory, checkpoint, door: Door { runtime, listener } } = work;
-    let (data, directory) = (Arc::new(data), Arc::new(directory));
-    let training =
-        Training { config, data, network, directory, checkpoint, listener, observer, keep_serving };
+    let Work { material, directory, checkpoint, door: Door { runtime, listener } } = work;
+    let directory = Arc::new(directory);
+    let training = Training { material, directory, checkpoint, listener, observer, keep_serving };
 
     let summary = runtime.block_on(async {
         let outcome = Arc::clone(&outcome);
@@ -130,90 +125,16 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
     }
 }
 
-/// Reads the data that a configuration names, and settles what only the data can tell.
-pub(super) fn prepare(config: &mut RunConfig) -> anyhow::Result<Prepared> {
-    let options = LoadOptions { labels: config.label.clone(), task: config.task, header: config.header };
-    let (train, own_test) = match &config.data {
-        DataSource::EmbeddedMnist if options != LoadOptions::default() => {
-            return Err(misuse(
-                "the embedded MNIST has its own labels; leave out --label, --task and --header",
-            ));
-        }
-        DataSource::EmbeddedMnist => {
-            let (train, test) = data::mnist()?;
-            (train, Some(test))
-        }
-        DataSource::Path(path) => {
-            let loaded = data::load(path, &options)?;
-            (loaded.train, loaded.test)
-        }
-    };
-    let test = match &config.test {
-        Some(path) => Some(data::load_test(path, &train, &options)?),
-        None => own_test,
-    };
-    let (train, test) = match config.model.vocabulary() {
-        Some(vocabulary) => {
-            let test = test.map(|test| test.into_integers(vocabulary)).transpose()?;
-            (train.into_integers(vocabulary)?, test)
-        }
-        None => (train, test),
-    };
-    let by_default = || match test {
-        Some(_) => Fraction::ZERO,
-        None => Fraction::new(defaults::TEST_FRACTION).expect("the default is a share"),
-    };
-    let fraction = config.test_fraction.unwrap_or_else(by_default);
-    config.test_fraction = Some(fraction);
-    let validation = match &config.validation {
-        Some(path) => Some(data::load_test(path, &train, &options)?),
-        None => None,
-    };
-    let validation = match config.model.vocabulary() {
-        Some(vocabulary) => validation.map(|set| set.into_integers(vocabulary)).transpose()?,
-        None => validation,
-    };
-    let validation_fraction = config.validation_fraction.map_or(0.0, Fraction::get);
-    let validation = HeldBack { own: validation, fraction: validation_fraction };
-    let test = HeldBack { own: test, fraction: fraction.get() };
-    let as_they_are = config.model.loss == Some(LossSpec::BinaryCrossEntropy);
-    if as_they_are
-        && ![Some(&train), validation.own.as_ref(), test.own.as_ref()]
-            .into_iter()
-            .flatten()
-            .all(Dataset::has_shares)
-    {
-        return Err(misuse(
-            "model: binary cross-entropy needs numbers from 0 to 1 as answers; leave the loss out, or say --task \
-             numbers if the label is 0 or 1",
-        ));
+/// The last good checkpoint of a run.
+pub(super) fn load_checkpoint(directory: &RunDirectory) -> anyhow::Result<Option<Checkpoint>> {
+    let Some(loaded) = directory.load_checkpoint()? else { return Ok(None) };
+    if let Some(damage) = loaded.last_was_damaged {
+        say(format!("{damage}; going on from the checkpoint before it, to the same result"));
     }
-    let prepared = data::prepare_sets(train, validation, test, config.seed, as_they_are)?;
-    let fingerprint = blake3::Hash::from_bytes(prepared.fingerprint).to_hex().to_string();
-    if config.data_fingerprint.as_ref().is_some_and(|started_with| *started_with != fingerprint) {
-        bail!(
-            "{}, read as run.toml says, is not the data that this run was started with; put both back as they \
-             were, or start a new run",
-            config.data
-        );
-    }
-    config.data_fingerprint = Some(fingerprint);
-    if config.target_accuracy.is_some() && (prepared.test.is_none() || prepared.class_names().is_none()) {
-        return Err(misuse(
-            "target-accuracy: there is no test accuracy to reach, which needs classes and test examples; leave it out",
-        ));
-    }
-    Ok(prepared)
-}
-
-/// The network that a configuration describes, made for the data; settles what only the two of them can
-/// tell.
-pub(super) fn network(config: &mut RunConfig, data: &Prepared) -> anyhow::Result<Network> {
-    let network = Network::new(&config.model, data.schema.features, data.task())
-        .and_then(|network| network.check_minibatch(config.minibatch as usize).map(|()| network))
-        .map_err(|error| misuse(format!("model: {error}")))?;
-    config.settle(data.train.len(), &network)?;
-    Ok(network)
+    let checkpoint = Checkpoint::from_bytes(&loaded.state).with_context(|| {
+        format!("the checkpoint in {} is of another version of shoal", directory.path().display())
+    })?;
+    Ok(Some(checkpoint))
 }
 
 impl Place {
@@ -244,7 +165,7 @@ fn file_name(name: &str) -> String {
 }
 
 fn introduce(work: &Work, hint: &str) {
-    let Work { config, data, network, directory, .. } = work;
+    let Work { material: Material { config, data, network }, directory, .. } = work;
     let test = data.test.as_ref().map_or(0, data::ExampleTable::len);
     let validating = data.validation.as_ref().map(|table| format!(", validating on {}", count(table.len())));
     say(format!(
@@ -274,7 +195,8 @@ fn predicted(data: &Prepared) -> String {
 }
 
 /// What can be done where the values of the label decided what it is, and wrongly.
-fn how_told(config: &RunConfig, data: &Prepared) -> String {
+fn how_told(material: &Material) -> String {
+    let Material { config, data, .. } = material;
     let is_number = |name: &String| name.parse::<f64>().is_ok();
     let otherwise = match &data.schema.targets {
         // Images come with classes, and several columns are numbers: nothing was told there.

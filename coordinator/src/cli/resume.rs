@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
 use indicatif::MultiProgress;
 
 use super::args::{ResumeArgs, StoppingArgs};
@@ -22,7 +21,7 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     let json = args.json;
     overrule(&mut config, args);
     config.check()?;
-    let checkpoint = load_checkpoint(&directory)?;
+    let checkpoint = launch::load_checkpoint(&directory)?;
     if let Some(checkpoint) = &checkpoint {
         require_more(&config, checkpoint)?;
         // By what run.toml says of the data, before these are read: settings change them too, and
@@ -32,23 +31,22 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
             require_same_settings(&config, recorded.as_bytes(), checkpoint, &file)?;
         }
     }
-    let data = launch::prepare(&mut config)?;
+    let material = training::prepare(config)?;
     if let Some(checkpoint) = &checkpoint {
-        require_same_settings(&config, &data.fingerprint, checkpoint, &file)?;
+        require_same_settings(&material.config, &material.data.fingerprint, checkpoint, &file)?;
     }
-    let network = launch::network(&mut config, &data)?;
-    let door = Door::open(&config)?;
+    let door = Door::open(&material.config)?;
     match checkpoint.as_ref().and_then(|checkpoint| checkpoint.snapshot.accepted.as_ref()) {
         Some(accepted) => say(format!("Going on after iteration {}.", accepted.iteration)),
         None => say("Nothing was saved yet; starting at the beginning."),
     }
     // Last, so that a mistake above changes nothing.
-    let saved = config.to_toml();
+    let saved = material.config.to_toml();
     if saved != text {
         directory.save_config(&saved)?;
     }
     let show = Show { bars, json, invite_phones: false, keep_serving: false };
-    launch::train(Work { config, data, network, directory, checkpoint, door }, "", show)
+    launch::train(Work { material, directory, checkpoint, door }, "", show)
 }
 
 /// The limits must lie ahead. (Whether epochs do, only the data can tell; if not, the run ends where it is.)
@@ -121,16 +119,4 @@ fn overrule(config: &mut RunConfig, args: ResumeArgs) {
     if serving.wait_seconds.is_some() {
         config.wait_seconds = serving.wait_seconds;
     }
-}
-
-/// The last good checkpoint of a run.
-pub(super) fn load_checkpoint(directory: &RunDirectory) -> anyhow::Result<Option<Checkpoint>> {
-    let Some(loaded) = directory.load_checkpoint()? else { return Ok(None) };
-    if let Some(damage) = loaded.last_was_damaged {
-        say(format!("{damage}; going on from the checkpoint before it, to the same result"));
-    }
-    let checkpoint = Checkpoint::from_bytes(&loaded.state).with_context(|| {
-        format!("the checkpoint in {} is of another version of shoal", directory.path().display())
-    })?;
-    Ok(Some(checkpoint))
 }

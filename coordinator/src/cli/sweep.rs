@@ -17,7 +17,7 @@ use super::launch::{self, Place};
 use super::lines::Lines;
 use super::output::{self, say};
 use super::terminal::Terminal;
-use super::{Interrupted, resume, sentence, stop};
+use super::{Interrupted, sentence, stop};
 use crate::config::{ConfigFile, Listen, RunConfig};
 use crate::report::progress::{Event, Observer};
 use crate::report::words::{counted, duration, loss, percent};
@@ -299,24 +299,21 @@ impl Trainer {
             config = RunConfig { listen, allow_host, local_workers, wait_for, wait_seconds, ..saved };
         }
         let request = config.to_toml();
-        let data = launch::prepare(&mut config)?;
-        let network = launch::network(&mut config, &data)?;
-        let listener = self.runtime.block_on(server::bind(config.listen.0))?;
+        let material = training::prepare(config)?;
+        let listener = self.runtime.block_on(server::bind(material.config.listen.0))?;
         begin()?;
         let directory = match begun {
             true => RunDirectory::open(path)?,
             false => {
-                let directory = RunDirectory::create(path, &config.to_toml())?;
+                let directory = RunDirectory::create(path, &material.config.to_toml())?;
                 directory.save_request(&request)?;
                 directory
             }
         };
-        let checkpoint = if begun { resume::load_checkpoint(&directory)? } else { None };
+        let checkpoint = if begun { launch::load_checkpoint(&directory)? } else { None };
         let directory = Arc::new(directory);
         let training = Training {
-            config,
-            data: Arc::new(data),
-            network,
+            material,
             directory: Arc::clone(&directory),
             checkpoint,
             listener,

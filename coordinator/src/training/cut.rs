@@ -1,0 +1,99 @@
+//! Cuts a run's examples into work units: a function of the data and the settings alone, whoever helps.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use protocol::limits::UNITS_MAX;
+use protocol::plan::{SetPlan, SetPlans};
+
+use crate::config::{ConfigError, RunConfig};
+use crate::data::{Prepared, ShardStore};
+
+/// Examples that a unit aims at: enough that turning its gradient into integers costs little
+/// beside computing it.
+const UNIT_EXAMPLES: u32 = 256;
+/// Units that a round aims at where the data are few, so that several volunteers find work.
+const UNITS_WANTED: u32 = 64;
+
+/// Cuts all sets of a run, and keeps the shards ready to serve.
+///
+/// # Errors
+/// When volunteers would refuse the cut.
+pub(super) fn cut(config: &RunConfig, data: Arc<Prepared>) -> Result<(ShardStore, SetPlans)> {
+    let examples_per_unit = unit_of_run(config, data.train.len());
+    let (shards, plans) = ShardStore::cut(data, examples_per_unit);
+    check_plans(&plans, config.replicas)?;
+    Ok((shards, plans))
+}
+
+/// How many examples a unit of the run has. Stochastic methods take so few in a round that they need
+/// units of their own: of as many minibatches as divide those of a round, and as near as they come to
+/// [`UNIT_EXAMPLES`].
+fn unit_of_run(config: &RunConfig, examples: usize) -> u32 {
+    let Some(minibatches) = config.minibatches_per_round else {
+        return examples_per_unit(examples, config.minibatch);
+    };
+    let fits = |count: &u32| minibatches.is_multiple_of(*count);
+    let most = (UNIT_EXAMPLES / config.minibatch).clamp(1, minibatches);
+    (1..=most).rev().find(fits).unwrap_or(1).saturating_mul(config.minibatch)
+}
+
+/// How many examples a unit has: a whole number of minibatches, a function of the data and the
+/// configuration alone. About [`UNIT_EXAMPLES`], or fewer if there would not be [`UNITS_WANTED`]
+/// units.
+pub fn examples_per_unit(examples: usize, minibatch: u32) -> u32 {
+    let examples = u32::try_from(examples).unwrap_or(u32::MAX);
+    let wanted = (examples / UNITS_WANTED).clamp(1, UNIT_EXAMPLES);
+    // A quarter of the limit, because evaluations of three sets come on top.
+    let least = examples.div_ceil(UNITS_MAX / 4);
+    wanted.max(least).div_ceil(minibatch).saturating_mul(minibatch)
+}
+
+/// The cut must be one that volunteers accept.
+fn check_plans(plans: &SetPlans, replicas: Option<u32>) -> Result<()> {
+    let SetPlans { training, validation, test } = plans;
+    let checked = [training, validation, test].into_iter().try_for_each(SetPlan::check);
+    // The training set is evaluated as well as trained on, by replicas or otherwise.
+    let trained = training.units().max(replicas.unwrap_or(0));
+    let units = [trained, training.units(), validation.units(), test.units()];
+    let units = units.into_iter().map(u64::from).sum::<u64>();
+    let problem = match checked {
+        Err(problem) => problem.to_string(),
+        Ok(()) if units > UNITS_MAX.into() => format!("more than {UNITS_MAX} units in a round"),
+        Ok(()) => return Ok(()),
+    };
+    let problem = format!("the examples cannot be cut into work units of whole minibatches: {problem}");
+    Err(ConfigError::Setting { setting: "minibatch", problem }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::plan::ShardRef;
+
+    use super::*;
+
+    #[test]
+    fn a_unit_is_a_whole_number_of_minibatches() {
+        assert_eq!(examples_per_unit(60_000, 10), 260);
+        assert_eq!(examples_per_unit(60_000, 1000), 1000);
+        assert_eq!(examples_per_unit(1_438, 10), 30);
+        assert_eq!(examples_per_unit(1, 32), 32);
+        let unit = examples_per_unit(u32::MAX as usize, 1);
+        assert!(u32::MAX.div_ceil(unit) <= UNITS_MAX / 4);
+    }
+
+    #[test]
+    fn replicas_count_among_the_units_of_a_round() {
+        let set = |units: u32| SetPlan {
+            examples: units,
+            examples_per_unit: 1,
+            units_per_shard: UNITS_MAX,
+            shards: vec![ShardRef { hash: [0; 32], bytes: 1 }; units.min(1) as usize],
+        };
+        let plans = SetPlans { training: set(10), validation: set(0), test: set(UNITS_MAX - 30) };
+        assert!(check_plans(&plans, None).is_ok());
+        assert!(check_plans(&plans, Some(20)).is_ok());
+        let problem = check_plans(&plans, Some(21)).unwrap_err().to_string();
+        assert!(problem.contains(&UNITS_MAX.to_string()), "{problem}");
+    }
+}

@@ -1,0 +1,119 @@
+//! Reads the data of a run and makes its network: the one way from settings to what is trained.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use model::{LossSpec, Network};
+
+use crate::config::{ConfigError, DataSource, Fraction, RunConfig, defaults};
+use crate::data::{self, Dataset, HeldBack, LoadOptions, Loaded, Prepared};
+
+/// What a run trains, and with which settings.
+pub struct Material {
+    /// The settings, complete: the ones left open are settled by the data and the network.
+    pub config: RunConfig,
+    /// The data.
+    pub data: Arc<Prepared>,
+    /// The network.
+    pub network: Network,
+}
+
+/// Reads the data that `config` names, makes the network for it, and settles what only the two can tell.
+///
+/// # Errors
+/// When the data cannot be read or are not the ones the run was started with, or when a setting does not fit them.
+pub fn prepare(mut config: RunConfig) -> Result<Material> {
+    let data = read(&mut config)?;
+    let network = network(&mut config, &data)?;
+    Ok(Material { config, data: Arc::new(data), network })
+}
+
+fn read(config: &mut RunConfig) -> Result<Prepared> {
+    let options = LoadOptions { labels: config.label.clone(), task: config.task, header: config.header };
+    let Loaded { train, test: own_test } = load(&config.data, &options)?;
+    let test = match &config.test {
+        Some(path) => Some(data::load_test(path, &train, &options)?),
+        None => own_test,
+    };
+    let validation = match &config.validation {
+        Some(path) => Some(data::load_test(path, &train, &options)?),
+        None => None,
+    };
+    let (train, validation, test) = match config.model.vocabulary() {
+        Some(vocabulary) => {
+            let into_integers = |set: Dataset| set.into_integers(vocabulary);
+            (
+                into_integers(train)?,
+                validation.map(into_integers).transpose()?,
+                test.map(into_integers).transpose()?,
+            )
+        }
+        None => (train, validation, test),
+    };
+    let by_default = || match test {
+        Some(_) => Fraction::ZERO,
+        None => Fraction::new(defaults::TEST_FRACTION).expect("the default is a share"),
+    };
+    let test_fraction = config.test_fraction.unwrap_or_else(by_default);
+    config.test_fraction = Some(test_fraction);
+    let validation_fraction = config.validation_fraction.map_or(0.0, Fraction::get);
+    // Answers of this loss are shares already.
+    let as_they_are = config.model.loss == Some(LossSpec::BinaryCrossEntropy);
+    let sets = [Some(&train), validation.as_ref(), test.as_ref()];
+    if as_they_are && !sets.into_iter().flatten().all(Dataset::has_shares) {
+        return Err(refuse(
+            "model",
+            "binary cross-entropy needs numbers from 0 to 1 as answers; leave the loss out, or say --task \
+             numbers if the label is 0 or 1",
+        ));
+    }
+    let validation = HeldBack { own: validation, fraction: validation_fraction };
+    let test = HeldBack { own: test, fraction: test_fraction.get() };
+    let prepared = data::prepare_sets(train, validation, test, config.seed, as_they_are)?;
+    let fingerprint = blake3::Hash::from_bytes(prepared.fingerprint).to_hex().to_string();
+    if config.data_fingerprint.as_ref().is_some_and(|started_with| *started_with != fingerprint) {
+        bail!(
+            "{}, read as run.toml says, is not the data that this run was started with; put both back as they \
+             were, or start a new run",
+            config.data
+        );
+    }
+    config.data_fingerprint = Some(fingerprint);
+    if config.target_accuracy.is_some() && (prepared.test.is_none() || prepared.class_names().is_none()) {
+        return Err(refuse(
+            "target-accuracy",
+            "there is no test accuracy to reach, which needs classes and test examples; leave it out",
+        ));
+    }
+    Ok(prepared)
+}
+
+/// Reads a source of training examples, and its test examples where it has some of its own.
+///
+/// # Errors
+/// When it cannot be read as `options` say.
+pub fn load(source: &DataSource, options: &LoadOptions) -> Result<Loaded> {
+    match source {
+        DataSource::EmbeddedMnist if *options != LoadOptions::default() => Err(refuse(
+            "data",
+            "the embedded MNIST has its own labels; leave out --label, --task and --header",
+        )),
+        DataSource::EmbeddedMnist => {
+            let (train, test) = data::mnist()?;
+            Ok(Loaded { train, test: Some(test) })
+        }
+        DataSource::Path(path) => Ok(data::load(path, options)?),
+    }
+}
+
+fn network(config: &mut RunConfig, data: &Prepared) -> Result<Network> {
+    let network = Network::new(&config.model, data.schema.features, data.task())
+        .and_then(|network| network.check_minibatch(config.minibatch as usize).map(|()| network))
+        .map_err(|error| refuse("model", &error.to_string()))?;
+    config.settle(data.train.len(), &network)?;
+    Ok(network)
+}
+
+fn refuse(setting: &'static str, problem: &str) -> anyhow::Error {
+    ConfigError::Setting { setting, problem: problem.to_owned() }.into()
+}

@@ -1,0 +1,102 @@
+//! What is said of a training: of the run while it goes on, and of its outcome.
+
+use engine::optimizers;
+use model::{Network, weights_digest};
+
+use super::Material;
+use crate::config::{DataSource, RunConfig};
+use crate::data::Prepared;
+use crate::driver::{Facts, Outcome};
+use crate::report::{StopReason, Summary};
+use crate::run_directory::RunDirectory;
+
+/// What the pages and the status say of a run from its start.
+pub(super) fn facts(material: &Material, run: u64) -> Facts {
+    let Material { config, data, network } = material;
+    Facts {
+        title: title(config, data),
+        run,
+        arithmetic: config.arithmetic,
+        network: network_in_words(network),
+        parameters: network.parameters(),
+        examples: data.train.len(),
+        iterations_max: config.iterations,
+    }
+}
+
+/// What is trained, for people who know nothing of networks: `a network that predicts price from
+/// houses.csv`.
+fn title(config: &RunConfig, data: &Prepared) -> String {
+    let path = match &config.data {
+        DataSource::EmbeddedMnist => return "a network that reads handwritten digits (MNIST)".to_owned(),
+        DataSource::Path(path) => path,
+    };
+    let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    match data.schema.label_in_words() {
+        Some(label) => format!("a network that predicts {label} from {file}"),
+        None => format!("a network that recognizes the images in {file}"),
+    }
+}
+
+/// `784-128-10 network`.
+pub(crate) fn network_in_words(network: &Network) -> String {
+    format!("{} network", network.outline())
+}
+
+/// What a training came to. `parameters` are the ones of its network.
+pub(super) fn summarize(outcome: &Outcome, parameters: usize, directory: &RunDirectory) -> Summary {
+    let saved = outcome.saved;
+    Summary {
+        iterations: outcome.last.map_or(0, |last| last.iteration),
+        saved_iteration: saved.map_or(0, |saved| saved.iteration),
+        rounds: outcome.rounds,
+        epochs: outcome.epochs,
+        seconds: outcome.checkpoint.seconds,
+        parameters,
+        train_loss: saved.map(|saved| saved.train_loss),
+        training_set_loss: saved.and_then(|saved| saved.training_set_loss),
+        validation_loss: saved.and_then(|saved| saved.validation_loss),
+        validation_accuracy: saved.and_then(|saved| saved.validation_accuracy),
+        test_loss: saved.and_then(|saved| saved.test_loss),
+        test_accuracy: saved.and_then(|saved| saved.test_accuracy),
+        weights_digest: blake3::Hash::from_bytes(weights_digest(&outcome.weights)).to_hex().to_string(),
+        volunteers: outcome.checkpoint.volunteers as usize,
+        stop_reason: stop_reason(&outcome.reason),
+        run: directory.path().display().to_string(),
+    }
+}
+
+fn stop_reason(reason: &engine::StopReason) -> StopReason {
+    match reason {
+        engine::StopReason::Iterations(_) => StopReason::Iterations,
+        engine::StopReason::Rounds(_) => StopReason::Rounds,
+        engine::StopReason::Epochs(_) => StopReason::Epochs,
+        engine::StopReason::Time(_) => StopReason::MaxSeconds,
+        engine::StopReason::TargetAccuracy(_) => StopReason::TargetAccuracy,
+        engine::StopReason::TargetLoss(_) => StopReason::TargetLoss,
+        engine::StopReason::GradientTolerance(_) => StopReason::GradientTolerance,
+        engine::StopReason::RelativeDecrease(_) => StopReason::RelativeDecrease,
+        engine::StopReason::Patience(_) => StopReason::Patience,
+        engine::StopReason::Interrupted => StopReason::Interrupted,
+        engine::StopReason::Optimizer(reason) => match reason {
+            optimizers::StopReason::Converged { .. } => StopReason::Converged,
+            optimizers::StopReason::NonFiniteStart { .. } => StopReason::NonFinite,
+            optimizers::StopReason::Diverged { .. } => StopReason::Diverged,
+            _ => StopReason::NoProgress,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{NetworkSpec, Task};
+
+    use super::*;
+
+    #[test]
+    fn a_network_in_words_has_the_widths_of_its_layers() {
+        let spec = NetworkSpec::from_shorthand("mlp:8").unwrap();
+        let network = Network::new(&spec, 4, Task::Classes(3)).unwrap();
+        assert_eq!(network_in_words(&network), "4-8-3 network");
+    }
+}
