@@ -1,5 +1,5 @@
-// Starts a compute worker: one lent core. The hub's first message carries the compiled module, so
-// that it is fetched and compiled once for the whole tab; messages that come early are handed over.
+// Starts a compute worker: one lent core. The hub's first message carries the compiled module, so the tab
+// fetches and compiles it only once. Messages that arrive early are handed over.
 const early = [];
 const first = new Promise((arrived) => {
   onmessage = (event) => arrived(early.push(event.data));

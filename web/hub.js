@@ -1,5 +1,5 @@
-// Starts the hub: the one worker of this tab that talks to the coordinator. Everything it does is
-// in WebAssembly; messages that arrive before that is loaded are kept and handed over.
+// Starts the hub: the one worker of this tab that talks to the coordinator. The hub itself is WebAssembly.
+// Messages that arrive before it is loaded are kept and handed over.
 const early = [];
 onmessage = (event) => early.push(event.data);
 try {

@@ -1,11 +1,11 @@
-// One core of the benchmark: runs cases of the volunteer's worker and times them. Each message asks for one thing and
-// is answered by {value} or {error}.
+// One core of the benchmark: runs cases of the volunteer's worker and times them. Each message asks for one thing;
+// the answer is {value} or {error}.
 
 let worker = null;
 let bench = null;
 
 const answers = {
-  /** Loads the worker from its compiled module. Answers the cases. */
+  /** Loads the worker from its compiled module and answers with the cases. */
   async load({ arithmetic, module }) {
     worker = await import(arithmetic === "fused" ? "/worker/fused/worker.js" : "/worker/portable/worker.js");
     worker.initSync({ module });
@@ -18,7 +18,10 @@ const answers = {
     bench = new worker.BenchCase(name, arithmetic, mnist);
   },
 
-  /** Runs the case until it is compiled well and its data are in the caches. Answers how many steps fill a round. */
+  /**
+   * Runs the case until the browser has compiled it well and the caches hold its data. Answers with the number of
+   * steps that fill a round.
+   */
   warmUp({ warmUpMs, roundMs }) {
     const began = performance.now();
     for (let steps = 1; ;) {

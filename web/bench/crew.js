@@ -1,6 +1,6 @@
-// The cores of the benchmark: one Web Worker for each, which all do the same at the same time.
+// The cores of the benchmark: one Web Worker for each. All do the same at the same time.
 
-/** Starts so many cores with the worker of that arithmetic, compiled to `module`. */
+/** Starts that many cores with the worker of that arithmetic, compiled to `module`. */
 export async function startCrew(arithmetic, module, cores) {
   const crew = new Crew(arithmetic, cores);
   try {
@@ -18,7 +18,7 @@ class Crew {
     this.cores = Array.from({ length: cores }, () => new Worker("/bench/core.js", { type: "module" }));
   }
 
-  /** The same question to the first `count` cores (or each its own, by a function). Answers their answers. */
+  /** Asks the first `count` cores the same question (or each its own, by a function), and resolves to their answers. */
   ask(question, count = this.cores.length) {
     const of = typeof question === "function" ? question : () => question;
     return Promise.all(this.cores.slice(0, count).map((core, index) => answer(core, of(index))));

@@ -1,6 +1,6 @@
-// The benchmark's page: measures every case in both arithmetics, on one core and on all, shows what it finds and leaves
-// it in `window.result`. The address says what is measured: ?quick, ?case=mlp (repeatedly; what names begin with),
-// ?arithmetic=fused, and ?report to hand the result to `shoal bench`.
+// The benchmark's page measures every case in both arithmetics, on one core and on all, shows the results and leaves
+// them in `window.result`. The address selects what is measured: ?quick, ?case=mlp (the beginning of a name, may be
+// repeated), ?arithmetic=fused, and ?report to hand the result to `shoal bench`.
 
 import { hasRelaxedSimd, obstacle } from "/volunteer/capabilities.js";
 import { startCrew } from "./crew.js";
@@ -28,7 +28,7 @@ async function run() {
       await hand(result);
     } catch (error) {
       result = { error: error.message || String(error) };
-      // Whoever waits for a result learns why there is none, unless that is not taken either.
+      // `shoal bench` waits for a result, so tell it why there is none, if it accepts that at least.
       await hand(result).catch(() => {});
     }
   }
@@ -40,7 +40,7 @@ async function run() {
 /** Hands the result to `shoal bench`. */
 async function hand(result) {
   const answer = await fetch("/bench/result", { method: "POST", body: JSON.stringify(result) });
-  if (!answer.ok) throw new Error(`The result was not taken (${answer.status}): ${await answer.text()}`);
+  if (!answer.ok) throw new Error(`The server refused the result (${answer.status}): ${await answer.text()}`);
 }
 
 async function measureAll() {
@@ -75,7 +75,7 @@ async function measureAll() {
   return result;
 }
 
-/** Every case in one arithmetic on so many cores, and the roof before and after them. */
+/** Measures every case in one arithmetic on that many cores, and the roof before and after them. */
 async function measureGroup(crew, mnist, result, tell) {
   const { arithmetic } = crew;
   const cores = crew.cores.length;

@@ -21,16 +21,16 @@ export function progress(share) {
   at("progress").value = share;
 }
 
-/** Which machine it is, and what it cannot do. */
+/** Shows which machine this is and what it cannot do. */
 export function introduce({ machine, missing }) {
   at("machine").textContent = `${machine.cores === 1 ? "One core" : `${machine.cores} cores`}, ${machine.name}`;
   at("missing").hidden = missing.length === 0;
   at("missing").textContent = missing
-    .map(({ arithmetic, reason }) => `No ${arithmetic} rows: ${reason} It can still help a portable training.`)
+    .map(({ arithmetic, reason }) => `There are no ${arithmetic} rows. ${reason} It can still help a portable training.`)
     .join(" ");
 }
 
-/** What is known so far: each group of rows below its roof. */
+/** Shows the results so far: each group of rows below its roof. */
 export function show({ roofs, cases }) {
   const rows = roofs.flatMap((roof) => [
     row({ case: "the roof", ...roof }, "roof"),
@@ -55,7 +55,7 @@ export function fail(reason) {
   at("again").disabled = false;
 }
 
-/** Has `measure` called when the visitor wants to measure again. */
+/** Calls `measure` when the visitor wants to measure again. */
 export function onAgain(measure) {
   at("again").addEventListener("click", measure);
 }
@@ -66,10 +66,10 @@ at("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(json.textContent);
     at("copied").textContent = "Copied.";
   } catch {
-    // Browsers give the clipboard to encrypted pages and this machine's own only.
+    // Browsers give the clipboard only to encrypted pages and to pages of this machine.
     json.closest("details").open = true;
     getSelection().selectAllChildren(json);
-    at("copied").textContent = "Selected below: copy it from there.";
+    at("copied").textContent = "The text below is selected: copy it from there.";
   }
   setTimeout(() => (at("copied").textContent = ""), COPIED_MS);
 });

@@ -1,5 +1,5 @@
-// Tells screen readers what has changed, but not every flicker between two states. What was said is
-// taken away again, because whoever reads the page meets the same on it elsewhere.
+// Tells screen readers about changes, but not about every flicker between two states. An announcement is
+// removed after a while, because the page shows the same text elsewhere.
 
 const PAUSE_MS = 4000;
 
@@ -7,10 +7,10 @@ let said = null;
 let latest = null;
 let pausing = false;
 
-/** Has `text` said politely in `region`, or whatever is newest once the last has had its time. */
+/** Announces `text` politely in `region`. During a pause it waits, and then announces the newest text. */
 export function announce(region, text) {
   latest = text;
-  // What stands on the page when it is opened is read there.
+  // Screen readers read the page's first text themselves.
   said ??= text;
   if (pausing || text === said) return;
   said = text;

@@ -1,4 +1,4 @@
-// Draws the course of the training loss as one line, with its meaning in the caption.
+// Draws the training loss over the iterations as one line, and says the same in the caption.
 
 import * as words from "./words.js";
 
@@ -8,7 +8,7 @@ const LEFT = 52;
 const RIGHT = 16;
 const TOP = 14;
 const BOTTOM = 34;
-/** From this ratio of the largest to the smallest loss on, a logarithmic axis shows more. */
+/** The axis is logarithmic if the largest loss is at least this many times the smallest. */
 const LOGARITHMIC_FROM = 8;
 const TICKS = 4;
 
@@ -52,7 +52,7 @@ function describe(points) {
     + `to ${words.loss(end.train_loss)} at iteration ${words.count(end.iteration)}.${low}`;
 }
 
-/** Where a loss lies between bottom (0) and top (1), and the values to label. */
+/** The position of a loss between bottom (0) and top (1), and the values to label. */
 function verticalAxis(smallest, largest) {
   if (smallest > 0 && largest / smallest >= LOGARITHMIC_FROM) {
     const low = Math.log(smallest) - 0.1;

@@ -1,11 +1,11 @@
-// Counts what this tab has contributed, over all its starts and stops.
+// Counts what this tab has contributed over all its starts and stops.
 
 export class Contribution {
-  /** What earlier hubs of this tab have done, and the present one's last report. */
+  /** The totals of this tab's earlier hubs, and the present hub's last report. */
   #earlier = { units: 0, examples: 0, seconds: 0 };
   #report = null;
   #since = null;
-  /** Where a run and this tab stood when the tab began to lend to it. */
+  /** The run's and this tab's totals when the tab began to lend to the run. */
   #origin = null;
 
   begin() {
@@ -36,8 +36,8 @@ export class Contribution {
   }
 
   /**
-   * This tab's part, 0..1, of what everyone has computed since it joined `run`; null before there
-   * is any. An estimate: of unfinished rounds, and of mere evaluation, only this tab's are counted.
+   * This tab's part, 0..1, of all work computed since the tab joined `run`; null before there is any. It is an
+   * estimate: unfinished rounds and evaluations are counted for this tab only.
    */
   share(run) {
     const everyones = run.epochs * run.examples;

@@ -1,4 +1,4 @@
-// Asks the coordinator how the run stands, for as long as the page is open.
+// Asks the coordinator for the state of the run while the page is open.
 
 const VISIBLE_MS = 1000;
 const HIDDEN_MS = 2000;

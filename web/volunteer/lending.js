@@ -1,15 +1,15 @@
-// Owns this tab's hub worker: loads it, starts it, passes on what the visitor chooses, and ends it.
+// Owns this tab's hub worker: loads it, starts it, passes the visitor's choices on, and ends it.
 
 /** The hub gets this long to say goodbye to the coordinator. */
 const GOODBYE_MS = 500;
 
 export class Lending {
-  /** A worker that waits to be started, {arithmetic, worker, failed}; `failed` if it could not be loaded. */
+  /** A loaded worker that has not been started, {arithmetic, worker, failed}; `failed` if loading failed. */
   #prepared = null;
   #hub = null;
   #onReport;
 
-  /** `onReport` is called with every report of the hub: its status, or `{type: "failed", text}`. */
+  /** Calls `onReport` with every report of the hub: its status, or `{type: "failed", text}`. */
   constructor(onReport) {
     this.#onReport = onReport;
   }
@@ -18,13 +18,13 @@ export class Lending {
     return this.#hub !== null;
   }
 
-  /** Loads the worker of that arithmetic, so that `start` need not wait for it. Nothing is computed. */
+  /** Loads the worker of that arithmetic, so that `start` need not wait. It computes nothing yet. */
   prepare(arithmetic) {
     if (this.active || this.#prepared?.arithmetic === arithmetic) return;
     this.#prepared?.worker.terminate();
     const worker = new Worker(`/hub.js?arithmetic=${arithmetic}`, { type: "module", name: "shoal hub" });
     const prepared = { arithmetic, worker, failed: false };
-    // Nobody has asked for it yet: it is tried again, and said, when somebody does.
+    // Nobody has asked for this worker yet. `start` tries again, and reports a failure then.
     worker.onmessage = ({ data }) => {
       prepared.failed ||= data.type === "failed";
     };

@@ -1,5 +1,5 @@
-// The volunteer page: joins what the coordinator says, what this tab's hub says and what the
-// visitor does, and has it shown. It computes nothing itself.
+// The volunteer page: combines the coordinator's answers, the hub's reports and the visitor's actions,
+// and has the result shown. It computes nothing itself.
 
 import { hasRelaxedSimd, memoryBytes, obstacle } from "./capabilities.js";
 import { Contribution } from "./contribution.js";
@@ -11,18 +11,18 @@ import * as wakeLock from "./wake-lock.js";
 /** The protocol's limit on the cores of one volunteer. */
 const CORES_MAX = 256;
 
-/** The last answer of /api/status, and since when (Date) there has been none. */
+/** The last answer of /api/status, and the time (Date) since which there has been none. */
 let run = null;
 let silentSince = null;
 
-/** The visitor has pressed Start and nothing has ended it since. */
+/** The visitor has pressed Start, and nothing has ended the lending since. */
 let wanted = false;
-/** Which worker the hub runs; null until the coordinator has said which it must be. */
+/** The arithmetic of the hub's worker; null until the coordinator has named it. */
 let arithmetic = null;
-/** The hub's last report, and when it last said that it computes. */
+/** The hub's last report, and the time of its last report that it computes. */
 let hub = null;
 let computedAt = -Infinity;
-/** What ended the last lending: {tone, text}. */
+/** Why the last lending ended: {tone, text}. */
 let ending = null;
 
 const contribution = new Contribution();
@@ -37,7 +37,7 @@ function begin() {
   launch();
 }
 
-/** Starts the hub as soon as it is known which worker the run needs. */
+/** Starts the hub as soon as the coordinator has said which worker the run needs. */
 function launch() {
   if (!wanted || lending.active || run === null || obstacle(run.arithmetic) !== null) return;
   arithmetic = run.arithmetic;
@@ -64,10 +64,10 @@ function heard(report) {
   }
   if (report.type === "failed") {
     const why = report.text ? ` (${report.text})` : "";
-    // A module that finds no memory ends in an instruction made for what is unreachable; other mistakes have words.
+    // A module that finds no memory ends in an `unreachable` instruction; other errors have words.
     const text = /memory|unreachable|RangeError/i.test(why)
-      ? `This device has too little memory free for this training${why}, so this tab has left. Closing other tabs may help.`
-      : `The worker could not run in this browser${why}. Reload the page to try again; if that does not help, use a current `
+      ? `This device has too little free memory for this training${why}, so this tab has stopped. Close other tabs and press Start again.`
+      : `The worker could not run in this browser${why}. Reload the page to try again. If that does not help, use a current `
         + "Chrome, Edge, Firefox or Safari.";
     end({ tone: "problem", text });
   } else {
@@ -104,14 +104,14 @@ at("start").addEventListener("click", () => {
   showAll();
 });
 at("stop").addEventListener("click", () => {
-  end({ tone: "idle", text: "Stopped. This tab is not lending anything. Thank you for what it did." });
+  end({ tone: "idle", text: "Stopped. This tab is not lending anything. Thank you for your help." });
   showAll();
 });
 coordinator.watch(
   (status) => {
     run = status;
     silentSince = null;
-    // The coordinator now trains with the other arithmetic, which needs the other worker.
+    // The coordinator now trains with the other arithmetic and needs the other worker.
     if (wanted && arithmetic !== null && arithmetic !== run.arithmetic) {
       end(null);
       begin();

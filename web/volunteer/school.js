@@ -1,10 +1,10 @@
-// Draws the volunteers as a school of fish over a sandbank: one fish each, and this tab's own in
-// another color while it lends. Decoration: the same numbers stand in the text.
+// Draws the volunteers as a school of fish over a sandbank: one fish each, and this tab's own in another color
+// while it lends. It is decoration: the text has the same numbers.
 
 const FISH = "M6 0C12-8 23-8 30 0C23 8 12 8 6 0L-3-6V6z";
 const FISH_MAX = 90;
 const CENTRE = { x: 600, y: 62 };
-/** Successive fish turn by the golden angle, which fills an ellipse evenly whatever their number. */
+/** Each fish turns by the golden angle from the last, which fills an ellipse evenly with any number of fish. */
 const GOLDEN_ANGLE = Math.PI * (3 - Math.sqrt(5));
 
 let drawn = "";
@@ -15,7 +15,7 @@ export function drawSchool(svg, volunteers, mine) {
   const state = `${fish} ${mine}`;
   if (state === drawn) return;
   drawn = state;
-  // A lonely fish is drawn larger than one of many.
+  // A lonely fish is larger than one of many.
   const size = Math.max(1, 2 - fish / 20);
   const school = node("g", {});
   for (let index = fish - 1; index >= 0; index -= 1) {

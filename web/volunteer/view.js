@@ -5,24 +5,24 @@ import * as chart from "./chart.js";
 import { drawSchool } from "./school.js";
 import * as words from "./words.js";
 
-/** Between two pieces of work a busy tab is idle for a moment; only a longer one is shown. */
+/** A busy tab is idle for a moment between two jobs. The page shows only longer pauses. */
 const IDLE_MS = 1500;
 const HOST = location.host;
 
 export const at = (id) => document.getElementById(id);
 
 function show(id, text) {
-  // Writing the same text again would disturb selections and screen readers.
+  // Writing an unchanged text would disturb selections and screen readers.
   if (at(id).textContent !== text) at(id).textContent = text;
 }
 
-/** What never changes. */
+/** Fills in the parts of the page that never change. */
 export function showHost() {
   for (const element of document.querySelectorAll("[data-host]")) element.textContent = HOST;
   drawSchool(at("school"), 0, false);
 }
 
-/** The controls, and what this tab is doing and why. */
+/** Shows the controls, and what this tab is doing and why. */
 export function showLending(tab) {
   const { tone, text } = describe(tab);
   at("status").dataset.tone = tone;
@@ -37,7 +37,7 @@ export function showLending(tab) {
   swap(at("start"), tab.wanted || tab.obstacle !== null, at("stop"), !tab.wanted);
 }
 
-/** Disables and enables two buttons without losing the keyboard's focus. */
+/** Disables and enables two buttons without losing keyboard focus. */
 function swap(start, startDisabled, stop, stopDisabled) {
   const focused = document.activeElement;
   start.disabled = startDisabled;
@@ -49,15 +49,15 @@ function swap(start, startDisabled, stop, stopDisabled) {
 function describe({ wanted, hub, computedAt, ending, obstacle, silentSince, started }) {
   if (obstacle !== null) return { tone: "problem", text: obstacle };
   if (!wanted) return ending ?? { tone: "idle", text: "This tab is not lending anything." };
-  const gone = silentSince === null ? null : `${HOST} does not answer (since ${words.clock(silentSince)}).`;
+  const gone = silentSince === null ? null : `${HOST} has not answered since ${words.clock(silentSince)}.`;
   if (!started) {
     return gone === null
-      ? { tone: "waiting", text: "Asking the coordinator what to load…" }
-      : { tone: "problem", text: `${gone} Lending begins as soon as it does.` };
+      ? { tone: "waiting", text: "Asking the coordinator which worker to load…" }
+      : { tone: "problem", text: `${gone} Lending begins when it answers.` };
   }
   if (hub === null) return { tone: "waiting", text: "Loading the worker…" };
   if (hub.phase === "connecting") {
-    return gone === null ? { tone: "waiting", text: hub.sentence } : { tone: "problem", text: `${gone} Trying again, until you stop.` };
+    return gone === null ? { tone: "waiting", text: hub.sentence } : { tone: "problem", text: `${gone} This tab keeps trying until you press Stop.` };
   }
   const pausing = hub.phase === "waiting" && performance.now() - computedAt < IDLE_MS;
   if (hub.phase === "computing" || pausing) {
@@ -66,14 +66,14 @@ function describe({ wanted, hub, computedAt, ending, obstacle, silentSince, star
   return { tone: "waiting", text: hub.sentence };
 }
 
-/** How the training stands; `mine` says whether this tab is one of the volunteers. */
+/** Shows the state of the training; `mine` says whether this tab is one of the volunteers. */
 export function showRun(run, silentSince, mine) {
   if (silentSince === null) {
     delete at("phase").dataset.tone;
   } else {
     at("phase").dataset.tone = "problem";
-    const known = run === null ? "" : " Below is what was last heard.";
-    show("phase", `The coordinator at ${HOST} does not answer (since ${words.clock(silentSince)}). It may have ended, or the `
+    const known = run === null ? "" : " The figures below are the last ones received.";
+    show("phase", `The coordinator at ${HOST} has not answered since ${words.clock(silentSince)}. It may have ended, or the `
       + `connection may be down. This page keeps asking.${known}`);
   }
   if (run === null) return;
@@ -88,21 +88,21 @@ export function showRun(run, silentSince, mine) {
   showHeldBack("test", "Test", run.test_accuracy, run.test_loss);
   show("volunteers", words.count(run.volunteers));
   const lent = words.plural(run.cores, "core", "cores");
-  show("volunteers-note", run.local_worker ? `${lent}, and the coordinator's own` : lent);
+  show("volunteers-note", run.local_worker ? `${lent}, and the coordinator's own worker` : lent);
   drawSchool(at("school"), run.volunteers, mine);
   chart.draw(at("chart"), at("chart-caption"), run.history);
 }
 
-/** The figure of examples that are not trained on, if the run has any and they have been looked at. */
+/** Shows the accuracy or loss on held-back examples, if the run has any and has evaluated them. */
 function showHeldBack(id, name, accuracy, loss) {
   at(id).hidden = accuracy === null && loss === null;
-  // Numbers are not right or wrong, so that only classes have an accuracy.
+  // Predicted numbers are not right or wrong, so only classes have an accuracy.
   show(`${id}-name`, `${name} ${accuracy === null ? "loss" : "accuracy"}`);
   if (accuracy !== null) show(`${id}-value`, words.share(accuracy));
   else if (loss !== null) show(`${id}-value`, words.loss(loss));
 }
 
-/** What this tab has contributed. */
+/** Shows what this tab has contributed. */
 export function showContribution(contribution, run, lentCores) {
   const { units, examples, seconds } = contribution;
   show("units", words.count(units));

@@ -1,13 +1,13 @@
-// Keeps a phone's screen on while it lends, because a sleeping phone computes nothing. Optional:
-// only offered where the browser can do it and the device is held in a hand.
+// Keeps a phone's screen on while it lends, because a sleeping phone computes nothing. The page offers it only
+// on handheld devices whose browser supports it.
 
-/** Whether to offer it on this device. */
+/** Whether the page offers this on the device. */
 export const offered = "wakeLock" in navigator && matchMedia("(pointer: coarse)").matches;
 
 let wanted = false;
 let lock = null;
 
-/** Asks for, or gives up, a screen that stays on. Does nothing where it is not offered. */
+/** Requests or releases the lock on the screen. Does nothing where it is not offered. */
 export function keepAwake(wish) {
   wanted = wish && offered;
   if (!wanted) {
@@ -27,6 +27,6 @@ async function acquire() {
     lock = await navigator.wakeLock.request("screen");
     if (!wanted) lock.release();
   } catch {
-    // Refused, for instance because the battery is low: lending goes on without it.
+    // The browser refused, for instance because the battery is low. Lending goes on without the lock.
   }
 }
