@@ -85,6 +85,6 @@ fn the_page_says_that_its_result_was_refused() {
         let result = tab.evaluate("return window.result", vec![]).await;
         tab.close().await;
         let error = result["error"].as_str().unwrap_or_default();
-        assert!(error.contains("not taken (405)"), "{result}");
+        assert!(error.contains("refused the result (405)"), "{result}");
     });
 }

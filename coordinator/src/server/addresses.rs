@@ -1,12 +1,12 @@
-//! Under which addresses the server can be reached.
+//! The addresses at which the server can be reached.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Addresses at which a server bound to `bound` can be reached, the most useful for this machine first.
 ///
-/// A server bound to one address has just that. One bound to all addresses has this machine's loopback
-/// address, then those of its network interfaces in order, IPv4 before IPv6 and without link-local ones
-/// (browsers cannot open them). Interfaces that cannot be listed are left out.
+/// A server bound to one address has just that one. A server bound to all addresses has this machine's
+/// loopback address, then the addresses of its network interfaces in order, IPv4 before IPv6. Link-local
+/// addresses are left out, because browsers cannot open them, and so are interfaces that cannot be listed.
 pub fn addresses(bound: SocketAddr) -> Vec<SocketAddr> {
     if !bound.ip().is_unspecified() {
         return vec![bound];

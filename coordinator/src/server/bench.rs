@@ -1,4 +1,5 @@
-//! A server for a benchmark: the pages, and one result that is posted. No training, no volunteers.
+//! A server for a benchmark: it serves the pages and accepts one posted result. It has no training and no
+//! volunteers.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +12,7 @@ use super::upgrade::Visitor;
 use super::{Deadlines, accept_all, http, routes};
 use crate::bench::report::Outcome;
 
-/// Serves the page `/bench` until `shutdown` is done. The first result that is posted goes to `take`.
+/// Serves the page `/bench` until `shutdown` completes. The first posted result goes to `take`.
 pub async fn serve_bench(
     listener: TcpListener,
     take: oneshot::Sender<Outcome>,

@@ -1,8 +1,9 @@
-//! How many bytes a volunteer may send.
+//! The number of bytes that a volunteer may send.
 //!
-//! An honest volunteer sends much only when asked: each assignment entitles it to one result. All else
-//! (greetings, declined assignments, pongs) is little, and is paid from a small purse that time refills.
-//! So a large network or a fast link needs no larger limit, and a stranger cannot flood the coordinator.
+//! An honest volunteer sends much only when asked: each assignment entitles it to one result. All other
+//! messages (greetings, declined assignments, pongs) are small and come from a small allowance that time
+//! refills. So a large network or a fast link needs no larger limit, and a stranger cannot flood the
+//! coordinator.
 
 use protocol::limits::FRAGMENT_BYTES;
 use protocol::pack::packed_bytes_max;
@@ -10,10 +11,10 @@ use tokio::time::Instant;
 
 use super::limits::{MESSAGE_OVERHEAD_BYTES, RESULTS_OWED_MAX, UNASKED_BYTES_MAX, UNASKED_BYTES_PER_SECOND};
 
-/// Bytes of a result without its vector: the header and what is not a multiple of a fragment.
+/// Bytes of a result without its vector: the header and an incomplete last fragment.
 const RESULT_HEADER_BYTES: u64 = 1024;
 
-/// What one session may still send.
+/// The bytes that one session may still send.
 #[derive(Debug)]
 pub(super) struct Budget {
     result_bytes: u64,
@@ -23,7 +24,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// The budget of a new session for a network of that many parameters.
+    /// The budget of a new session for a network of `parameters` parameters.
     pub(super) fn new(parameters: usize, now: Instant) -> Budget {
         let packed = packed_bytes_max(parameters) as u64;
         let chunks = packed.div_ceil(FRAGMENT_BYTES as u64);
@@ -31,13 +32,13 @@ impl Budget {
         Budget { result_bytes, owed: 0, purse: UNASKED_BYTES_MAX, refilled: now }
     }
 
-    /// An assignment was sent: one more result may come.
+    /// Notes that an assignment was sent: one more result may arrive.
     pub(super) fn grant(&mut self) {
         let most = self.result_bytes.saturating_mul(RESULTS_OWED_MAX);
         self.owed = self.owed.saturating_add(self.result_bytes).min(most);
     }
 
-    /// A message of `bytes` has come. False: it is more than the session may send.
+    /// Notes that a message of `bytes` bytes arrived. False if the session may not send that much.
     pub(super) fn spend(&mut self, bytes: usize, now: Instant) -> bool {
         let elapsed_ms = now.saturating_duration_since(self.refilled).as_millis();
         let elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(u64::MAX);

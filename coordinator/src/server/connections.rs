@@ -1,4 +1,4 @@
-//! How many connections are open, in all and from each address.
+//! Counts of open connections, in all and from each address.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,7 +15,7 @@ pub(super) struct Slots {
     by_address: Mutex<BTreeMap<IpAddr, usize>>,
 }
 
-/// One connection's place; free again when dropped.
+/// One connection's place. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Slot {
     slots: Arc<Slots>,
@@ -24,17 +24,17 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    /// No connection is open.
+    /// Counts without any open connection.
     pub(super) fn new() -> Arc<Slots> {
         Arc::new(Slots { all: Arc::new(Semaphore::new(CONNECTIONS_MAX)), by_address: Mutex::default() })
     }
 
-    /// Waits until another connection may be opened.
+    /// Waits until there is room for another connection.
     pub(super) async fn place(&self) -> OwnedSemaphorePermit {
         Arc::clone(&self.all).acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    /// Gives a place to a connection from `address`; `None` if that address has enough of them.
+    /// Gives a place to a connection from `address`; `None` if that address has the most it may have.
     pub(super) fn occupy(self: &Arc<Self>, place: OwnedSemaphorePermit, address: IpAddr) -> Option<Slot> {
         let address = counted_as(address);
         if let Some(address) = address {
@@ -62,8 +62,8 @@ impl Drop for Slot {
     }
 }
 
-/// Whose connections are counted together: an IPv4 address, or the /64 network that one customer of an
-/// IPv6 provider has for himself. This machine's own are not counted.
+/// The address under which a connection is counted: its IPv4 address, or its /64 network, which an IPv6
+/// provider gives to one customer. This machine's own connections are not counted.
 fn counted_as(address: IpAddr) -> Option<IpAddr> {
     match address.to_canonical() {
         address if address.is_loopback() => None,

@@ -1,9 +1,9 @@
-//! Who may talk to the server: the checks of Host and Origin, without I/O.
+//! Decides who may talk to the server: the checks of Host and Origin, without I/O.
 //!
-//! Any web site can make a browser open a connection to this machine, and can name this machine by a host
-//! name of its own (DNS rebinding), after which the browser believes that the site itself is asked. So a
-//! request must name the server by an address or by a name that is known to be its own, and a request that
-//! says which site it comes from must come from the server's own pages.
+//! Any web site can make a browser open a connection to this machine. It can also name this machine by a host
+//! name of its own (DNS rebinding), and the browser then believes that it talks to the site. So a request
+//! must name the server by an address or by one of its known names. A request that names the site it comes
+//! from must come from the server's own pages.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -14,19 +14,19 @@ use warp::http::uri::Authority;
 
 use super::limits::QUOTE_BYTES_MAX;
 
-/// Why a request is turned away, in one sentence for a person.
+/// Why a request is refused, in one sentence for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum Denied {
-    /// No host, or several.
-    #[error("The request does not say in one Host header whom it is for.")]
+    /// The request names no host, or several.
+    #[error("The request needs exactly one Host header.")]
     NoHost,
-    /// A host name that is not known to be this server's.
+    /// The request names a host that is not known to be this server.
     #[error(
         "This coordinator does not answer to the name \"{0}\". Open it by its IP address, or start it with --allow-host {0}."
     )]
     Host(String),
     /// The request comes from another site's page.
-    #[error("This coordinator does not answer requests from the pages of another site (\"{0}\").")]
+    #[error("This coordinator does not answer requests from pages of another site (\"{0}\").")]
     Origin(String),
 }
 
@@ -41,11 +41,11 @@ impl Denied {
     }
 }
 
-/// Judges a request by its headers. `authority` is the host and port that it names; `allowed` holds the
-/// host names that are the server's own besides IP addresses and `localhost`.
+/// Judges a request by its headers. `authority` is the host and port that the request names. `allowed` holds
+/// the server's own host names, besides IP addresses and `localhost`.
 ///
-/// A missing Origin passes: programs have none, and browsers always send it where a page of another site
-/// could do harm (on the channel).
+/// A request without Origin passes. Programs send none, and browsers always send it where a page of another
+/// site could do harm (on the channel).
 pub(super) fn check(
     headers: &HeaderMap,
     authority: Option<&Authority>,
@@ -66,7 +66,7 @@ pub(super) fn check(
     }
 }
 
-/// The beginning of what a client sent, fit to be repeated.
+/// The beginning of a client's text, made safe to repeat.
 pub(super) fn quote(text: &str) -> String {
     let clean = text.chars().map(|c| if c.is_control() { '?' } else { c });
     let mut quoted = String::new();
@@ -89,8 +89,8 @@ fn is_own_host(host: &str, allowed: &[String]) -> bool {
         || allowed.iter().any(|name| name.eq_ignore_ascii_case(host))
 }
 
-/// Whether an Origin is this server's: `http` or `https` (behind a proxy that ends TLS) and the very host
-/// and port that the request names.
+/// Whether an Origin is this server's: `http` or `https` (behind a proxy that terminates TLS) with exactly
+/// the host and port that the request names.
 fn is_same_site(origin: &HeaderValue, authority: &Authority) -> bool {
     let Ok(origin) = origin.to_str() else { return false };
     let (site, default_port) = match (origin.strip_prefix("http://"), origin.strip_prefix("https://")) {

@@ -1,4 +1,4 @@
-//! Whether a newcomer can help, judged by its first message, without I/O.
+//! Judges by a newcomer's first message whether it can help. Does no I/O.
 
 use std::fmt::Display;
 
@@ -9,7 +9,7 @@ use protocol::message::{Hello, Refusal};
 
 use engine::decoder::{Misbehavior, read_hello};
 
-/// What a volunteer must bring.
+/// The conditions that a volunteer must meet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
     /// The run's arithmetic.
@@ -18,18 +18,17 @@ pub(super) struct Terms {
     pub(super) known_answer: [u8; 32],
 }
 
-/// Why a newcomer is turned away: for its program, and in a sentence for a person.
+/// Why a newcomer is refused: a reason for its program, and a sentence for a person.
 pub(super) type Objection = (Refusal, String);
 
 /// Reads and judges the first message of a session.
 pub(super) fn judge(frame: &[u8], terms: &Terms) -> Result<Hello, Objection> {
-    // A later version's hello may not decode, but says its version.
+    // The hello of a later version may not decode, but always tells its version.
     if let Some(version) = hello_version(frame).filter(|version| *version != PROTOCOL_VERSION) {
         return Err((
             Refusal::OtherVersion,
             format!(
-                "The coordinator speaks version {PROTOCOL_VERSION} of the protocol, this volunteer version \
-                 {version}: reload the page, or run the same release of Shoal on both sides."
+                "The coordinator speaks version {PROTOCOL_VERSION} of the protocol, this volunteer version {version}. Reload the page, or run the same release of Shoal on both sides."
             ),
         ));
     }
@@ -38,7 +37,7 @@ pub(super) fn judge(frame: &[u8], terms: &Terms) -> Result<Hello, Objection> {
         return Err((
             Refusal::OtherArithmetic,
             format!(
-                "This run uses {} arithmetic, and the volunteer came with {}: reload the page.",
+                "This run uses {} arithmetic, but the volunteer runs the {} worker. Reload the page.",
                 terms.arithmetic, hello.arithmetic
             ),
         ));
@@ -47,8 +46,7 @@ pub(super) fn judge(frame: &[u8], terms: &Terms) -> Result<Hello, Objection> {
         return Err((
             Refusal::OtherBits,
             format!(
-                "This machine's {} arithmetic does not give the same bits as the coordinator's, so its \
-                 results could not be used. Another browser may do better.",
+                "This machine's {} arithmetic does not give the same bits as the coordinator's, so the coordinator cannot use its results. Try another browser.",
                 terms.arithmetic
             ),
         ));
@@ -56,15 +54,14 @@ pub(super) fn judge(frame: &[u8], terms: &Terms) -> Result<Hello, Objection> {
     Ok(hello)
 }
 
-/// An objection to something that no honest volunteer sends.
+/// The objection to a message that no honest volunteer sends.
 pub(super) fn misbehaved(misbehavior: Misbehavior) -> Objection {
     sent_away(format!("{misbehavior}."))
 }
 
-/// An objection to a volunteer's behavior; `because` is the rest of a sentence that has the volunteer
-/// for its subject.
+/// The objection to a volunteer's behavior. `because` continues a sentence whose subject is the volunteer.
 pub(super) fn sent_away(because: impl Display) -> Objection {
-    (Refusal::Misbehaved, format!("The coordinator sent this volunteer away: {because}"))
+    (Refusal::Misbehaved, format!("The coordinator dismissed this volunteer: {because}"))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! What the driver has for a volunteer, in the order in which the volunteer is to have it.
+//! The driver's messages to a volunteer, in the order in which they go out.
 //!
-//! A volunteer's link may be slower than the rounds are. So the driver's messages are read while a round is
-//! still being sent, and only what matters in the end is kept: the newest round, assignments of that round,
-//! and the driver's last word.
+//! A volunteer's link may be slower than the rounds. So a session reads the driver's messages while it still
+//! sends a round, and keeps only what matters in the end: the newest round, assignments of that round, and
+//! the driver's last message.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -16,31 +16,32 @@ use tokio::sync::{mpsc, watch};
 use super::session::Ending;
 use crate::driver::exchange::{OUTBOX_MAX, OpenRound, ToSession};
 
-/// What to do next for a volunteer.
+/// The next thing to do for a volunteer.
 #[derive(Debug)]
 pub(super) enum Next {
     /// Send this round.
     Round(Arc<OpenRound>),
-    /// Send this assignment, which is of the round sent last.
+    /// Send this assignment, which belongs to the last round sent.
     Assign(Assignment),
     /// End the session.
     End(Ending),
 }
 
-/// What the driver has said and the volunteer has not been told.
+/// The driver's messages that the volunteer has not received.
 #[derive(Debug)]
 pub(super) struct Mail {
     outbox: mpsc::Receiver<ToSession>,
     round: watch::Receiver<Option<Arc<OpenRound>>>,
-    /// The number of the round sent last.
+    /// The number of the last round sent.
     sent_round: Option<u64>,
-    /// Of one round, which was open when they came. At most [`OUTBOX_MAX`].
+    /// Assignments of one round, which was open when they arrived. At most [`OUTBOX_MAX`].
     assignments: VecDeque<Assignment>,
     last_word: Option<Ending>,
 }
 
 impl Mail {
-    /// The driver's messages in `outbox` and the open round. One that is open already is news, too.
+    /// Takes the driver's messages from `outbox`, and the open round. A round that is open already counts as
+    /// news too.
     pub(super) fn new(
         outbox: mpsc::Receiver<ToSession>,
         round: watch::Receiver<Option<Arc<OpenRound>>>,
@@ -48,7 +49,7 @@ impl Mail {
         Mail { outbox, round, sent_round: None, assignments: VecDeque::new(), last_word: None }
     }
 
-    /// What comes next, of all that the driver has said up to now. May be canceled.
+    /// The next thing to do, by everything that the driver has said so far. May be canceled.
     pub(super) async fn next(&mut self) -> Next {
         loop {
             self.read();
@@ -70,15 +71,15 @@ impl Mail {
                 biased;
                 message = self.outbox.recv() => self.sort(message),
                 changed = self.round.changed() => if changed.is_err() {
-                    // The driver is gone: only what it has said before is left.
+                    // The driver has ended. Only its earlier messages are left.
                     self.outbox.close();
                 },
             }
         }
     }
 
-    /// Reads on while a round is being sent. Done only when the session is to end without a word: then the
-    /// rest of the round is for nothing. May be canceled.
+    /// Reads the driver's messages while a round is being sent. Returns only when the session must end
+    /// without a message, because then the rest of the round is useless. May be canceled.
     pub(super) async fn released(&mut self) -> Ending {
         loop {
             match self.last_word.take() {

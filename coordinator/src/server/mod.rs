@@ -1,12 +1,12 @@
 //! The server: pages, shards, status and the volunteers' channels over one listener.
 //!
-//! [`serve`] accepts connections itself, so that their number, their peers and their deadlines are in our
-//! hands; HTTP on them is warp's filters (`routes`), behind the checks of Host and Origin (`gate`). A
-//! request for `/channel` turns its connection into a WebSocket (`upgrade`), and the task that served the
-//! connection goes on as the volunteer's session (`session`): one task for one connection, from accept to
-//! close. A session talks to the engine's driver as [`crate::driver::exchange`] says.
+//! [`serve`] accepts connections itself, so that it controls their number, their peers and their deadlines.
+//! Warp's filters (`routes`) answer HTTP on them, behind the checks of Host and Origin (`gate`). A request
+//! for `/channel` turns its connection into a WebSocket (`upgrade`), and the task that served the connection
+//! goes on as the volunteer's session (`session`). So each connection has one task, from accept to close.
+//! [`crate::driver::exchange`] holds what a session and the engine's driver say to each other.
 //!
-//! Deliberately absent: TLS (a proxy in front ends it), HTTP/2, and any state of the training.
+//! Deliberately absent: TLS (a proxy in front terminates it), HTTP/2, and any state of the training.
 
 mod addresses;
 mod bench;
@@ -50,12 +50,12 @@ use crate::report::status::Status;
 pub use self::addresses::addresses;
 pub use self::bench::serve_bench;
 
-/// What a server is made of.
+/// The parts of a server.
 #[derive(Debug)]
 pub struct Site {
     /// Settings.
     pub config: ServerConfig,
-    /// What every volunteer is told of the run; each session fills in its own number.
+    /// The description of the run for every volunteer; each session fills in its own number.
     pub welcome: Welcome,
     /// Parameters of the network.
     pub parameters: usize,
@@ -63,20 +63,20 @@ pub struct Site {
     pub known_answer: [u8; 32],
     /// The run's shards.
     pub shards: Arc<ShardStore>,
-    /// The picture of the run that `/api/status` shows.
+    /// The state of the run that `/api/status` shows.
     pub status: watch::Receiver<Arc<Status>>,
     /// The way to the engine's driver.
     pub driver: DriverHandle,
-    /// The number of the next session, shared with whoever else opens sessions with the driver.
+    /// The number of the next session, shared with everything else that opens sessions with the driver.
     pub next_session: Arc<AtomicU64>,
 }
 
 /// Settings of a server.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Host names under which the server may be asked, besides IP addresses and `localhost`.
+    /// Host names that requests may use, besides IP addresses and `localhost`.
     pub allowed_hosts: Vec<String>,
-    /// Volunteers taken at the same time.
+    /// Most volunteers at the same time.
     pub volunteers_max: usize,
     /// How long the server waits for others.
     pub deadlines: Deadlines,
@@ -91,14 +91,14 @@ impl Default for ServerConfig {
 /// How long the server waits for others.
 #[derive(Debug, Clone)]
 pub struct Deadlines {
-    /// For each step of a stranger: the head of a request, the first message, the answer to the welcome.
+    /// For each step of a newcomer: the head of a request, the first message, the answer to the welcome.
     pub handshake: Duration,
-    /// Between the pings and heartbeats that keep a quiet volunteer's connection alive and show both ends
-    /// that it is.
+    /// Between the pings and heartbeats that keep a quiet volunteer's connection alive, and prove it to both
+    /// ends.
     pub heartbeat: Duration,
-    /// Until a volunteer that is not heard from, and takes nothing either, counts as gone.
+    /// Until a volunteer that neither sends nor accepts anything counts as gone.
     pub silence: Duration,
-    /// For one fragment to be taken by a volunteer.
+    /// Until a volunteer must have accepted one fragment.
     pub stall: Duration,
 }
 
@@ -113,7 +113,7 @@ impl Default for Deadlines {
     }
 }
 
-/// Why an address could not be listened on.
+/// The server cannot listen on an address.
 #[derive(Debug, Error)]
 #[error("cannot listen on {address}: {source}; choose another address with --listen")]
 pub struct BindError {
@@ -126,7 +126,8 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| BindError { address, source })
 }
 
-/// Serves until `shutdown` is done, then ends every connection, within a few seconds whatever the others do.
+/// Serves until `shutdown` completes. Then ends every connection within a few seconds, whatever the other
+/// ends do.
 pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future<Output = ()>) {
     let (close, closing) = watch::channel(false);
     let server = Arc::new(Server {
@@ -141,8 +142,8 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future
     .await;
 }
 
-/// Accepts connections, each a task of its own, until `shutdown` is done; then raises `close` and waits a few seconds
-/// for them to end.
+/// Accepts connections, each in a task of its own, until `shutdown` completes. Then sets `close` and waits a
+/// few seconds for the connections to end.
 async fn accept_all<C: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
     slots: Arc<Slots>,
@@ -169,16 +170,16 @@ async fn accept_all<C: Future<Output = ()> + Send + 'static>(
         }
     };
     if timeout(SHUTDOWN_MAX, all_ended).await.is_err() {
-        tracing::debug!("connections that did not end in time are cut");
+        tracing::debug!("cut the connections that did not end in time");
     }
 }
 
-/// What all connections share.
+/// The state that all connections share.
 #[derive(Debug)]
 struct Server {
     site: Arc<Site>,
     routes: BoxedFilter<(Response,)>,
-    /// Places for volunteers that are free.
+    /// Free places for volunteers.
     volunteers: Arc<Semaphore>,
     closing: watch::Receiver<bool>,
 }
@@ -191,11 +192,11 @@ impl Server {
 }
 
 async fn closes(mut closing: watch::Receiver<bool>) {
-    // An error means that the server is gone already.
+    // An error means that the server has ended already.
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// The next connection that there is room for.
+/// The next connection for which there is room.
 async fn accept(listener: &TcpListener, slots: &Arc<Slots>) -> (TcpStream, SocketAddr, Slot) {
     let mut has_complained = false;
     loop {
@@ -203,7 +204,7 @@ async fn accept(listener: &TcpListener, slots: &Arc<Slots>) -> (TcpStream, Socke
         match listener.accept().await {
             Ok((stream, peer)) => match slots.occupy(place, peer.ip()) {
                 Some(slot) => return (stream, peer, slot),
-                None => tracing::debug!(%peer, "turned away: too many connections from this address"),
+                None => tracing::debug!(%peer, "refused a connection: this address has too many"),
             },
             Err(error) => {
                 if !std::mem::replace(&mut has_complained, true) {
@@ -218,7 +219,7 @@ async fn accept(listener: &TcpListener, slots: &Arc<Slots>) -> (TcpStream, Socke
 /// One connection from accept to close: HTTP, then perhaps a volunteer's session.
 async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, slot: Slot) {
     let visitor = Visitor::new(peer.ip().to_canonical());
-    // In a box, so that its memory is given back before a session of many hours begins.
+    // In a box, so that its memory is freed before a session of many hours begins.
     let (routes, closing) = (server.routes.clone(), server.closing.clone());
     let deadline = server.site.config.deadlines.handshake;
     Box::pin(http(routes, deadline, closing, stream, visitor.clone())).await;
@@ -228,7 +229,7 @@ async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, sl
     drop(slot);
 }
 
-/// HTTP on one connection; each request's head must come within `deadline`.
+/// Serves HTTP on one connection. Each request's head must arrive within `deadline`.
 async fn http(
     routes: BoxedFilter<(Response,)>,
     deadline: Duration,
@@ -236,7 +237,7 @@ async fn http(
     stream: TcpStream,
     visitor: Visitor,
 ) {
-    // Small messages, such as assignments, must not wait for more.
+    // Small messages, such as assignments, must not wait until more bytes fill a packet.
     let _ = stream.set_nodelay(true);
     let routes = TowerToHyperService::new(warp::service(routes));
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
@@ -269,6 +270,6 @@ async fn too_old_or_closing(closing: watch::Receiver<bool>) {
 
 fn report_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(%error, "a connection's task failed; this is a mistake in the coordinator");
+        tracing::error!(%error, "a connection's task failed; this is an error in the coordinator");
     }
 }

@@ -1,8 +1,8 @@
 //! The writing half of a volunteer's channel.
 //!
-//! A large message goes out in fragments cut from the one buffer that all sessions share; the next
-//! fragment is written when the last has been taken, so that a slow volunteer costs one fragment of
-//! memory, not one message.
+//! A large message goes out in fragments of the one buffer that all sessions share. Each fragment is written
+//! when the network has accepted the last one, so a slow volunteer costs one fragment of memory, not one
+//! message.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,12 +28,12 @@ use super::upgrade::Channel;
 pub(super) enum Lost {
     /// The connection is closed or broken.
     Gone,
-    /// The other end has not taken anything for too long.
+    /// The other end has accepted nothing for too long.
     Stalled,
 }
 
-/// The writing half of a channel. Every method may be canceled: a message that was begun stays begun, and
-/// the next call goes on with it.
+/// The writing half of a channel. Every method may be canceled: the next call goes on with a message that was
+/// begun.
 #[derive(Debug)]
 pub(super) struct Outgoing<S = SplitSink<Channel, Message>> {
     sink: S,
@@ -45,7 +45,7 @@ pub(super) struct Outgoing<S = SplitSink<Channel, Message>> {
     has_spoken: bool,
 }
 
-/// What is left of a message.
+/// The rest of a message.
 #[derive(Debug)]
 struct Unsent {
     rest: Bytes,
@@ -57,7 +57,7 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
     pub(super) fn new(sink: S, deadlines: &Deadlines) -> Self {
         let mut heartbeat = interval(deadlines.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first tick is immediate, and nobody is quiet yet.
+        // The first tick comes at once, but no heartbeat is due yet.
         heartbeat.reset();
         Outgoing {
             sink,
@@ -69,8 +69,8 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
         }
     }
 
-    /// Counts the fragments that the other end has taken: who takes something is there, even if its own
-    /// messages have to wait behind ours.
+    /// Counts the fragments that the other end has accepted. An end that accepts data is alive, even if its
+    /// own messages wait behind ours.
     pub(super) fn taken(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.taken)
     }
@@ -90,7 +90,7 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
             let kind = if unsent.begun { Data::Continue } else { Data::Binary };
             let fragment = Frame::message(unsent.rest.slice(..length), OpCode::Data(kind), is_last);
             self.feed(Message::Frame(fragment)).await?;
-            // Nothing may be awaited between the feed and this: the fragment must count as sent.
+            // Nothing may be awaited between the feed and this line, because the fragment must count as sent.
             self.unsent = self
                 .unsent
                 .take()
@@ -112,8 +112,8 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
         self.heartbeat.tick().await;
     }
 
-    /// Gives a sign of life, unless one was given since the last time, and asks for one. The asking
-    /// alone would not do: a page in a browser never sees it.
+    /// Sends a heartbeat, unless a message was sent since the last one, and a ping. The ping alone would not
+    /// do, because a page in a browser never sees it.
     pub(super) async fn beat(&mut self) -> Result<(), Lost> {
         self.ping().await?;
         if !self.has_spoken {
@@ -123,7 +123,7 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
         Ok(())
     }
 
-    /// Asks the other end for a sign of life.
+    /// Sends a ping, which the other end answers.
     async fn ping(&mut self) -> Result<(), Lost> {
         self.feed(Message::Ping(Bytes::new())).await?;
         self.flush().await
@@ -135,7 +135,7 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
         self.flush().await
     }
 
-    /// The sink, to close what is behind it.
+    /// The sink, for closing the connection behind it.
     pub(super) fn into_sink(self) -> S {
         self.sink
     }

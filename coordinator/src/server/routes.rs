@@ -1,4 +1,4 @@
-//! The filters: what is answered under which path.
+//! The filters: the answer under each path.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,9 +28,9 @@ use crate::report::status::Status;
 
 /// Sent with every response.
 ///
-/// Workers obey the policy that came with their own script, so it is on scripts too, not only on pages.
-/// The two cross-origin headers isolate the pages from whoever opened them, which browsers also demand for
-/// precise timers and shared memory.
+/// Workers obey the policy that came with their own script, so scripts carry it too. The two cross-origin
+/// headers isolate the pages from the sites that opened them. Browsers also demand them for precise timers
+/// and shared memory.
 const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
     (
         HeaderName::from_static("content-security-policy"),
@@ -47,7 +47,7 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// Everything the server answers. The request must carry a [`Visitor`] among its extensions.
+/// All answers of the server. The request must carry a [`Visitor`] among its extensions.
 pub(super) fn routes(
     site: Arc<Site>,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
@@ -64,7 +64,7 @@ pub(super) fn routes(
     gate(site.config.allowed_hosts.clone()).and(answers).recover(in_words).unify().map(with_security_headers)
 }
 
-/// Everything that a server for a benchmark answers. The first result that is posted leaves by `take`.
+/// All answers of a server for a benchmark. The first posted result goes to `take`.
 pub(super) fn bench_routes(
     take: Arc<Mutex<Option<oneshot::Sender<Outcome>>>>,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
@@ -72,7 +72,7 @@ pub(super) fn bench_routes(
     gate(Vec::new()).and(answers).recover(in_words).unify().map(with_security_headers)
 }
 
-/// Lets pass what [`gate::check`] lets pass.
+/// Passes the requests that [`gate::check`] allows.
 fn gate(
     allowed_hosts: Vec<String>,
 ) -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
@@ -95,7 +95,7 @@ fn channel() -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + 
         .map(|headers: HeaderMap, upgrade, visitor: Visitor| upgrade::answer(&headers, upgrade, &visitor))
 }
 
-/// `/shards/<hash>`: a shard, always compressed, the same for ever.
+/// `/shards/<hash>`: a shard, always compressed. It never changes.
 fn shards(
     site: Arc<Site>,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
@@ -109,7 +109,7 @@ fn shards(
 async fn shard(site: Arc<Site>, compressions: Arc<Semaphore>, name: &str) -> Option<Response> {
     let hash = blake3::Hash::from_hex(name).ok()?;
     let _turn = compressions.acquire_owned().await.ok()?;
-    // The first request compresses the shard, which takes too long for a task among others.
+    // The first request compresses the shard, which takes too long for an async task.
     let compressed = tokio::task::spawn_blocking(move || site.shards.compressed(hash.as_bytes()));
     let bytes = compressed.await.ok()??;
     let mut response = Response::new(bytes.into());
@@ -121,10 +121,10 @@ async fn shard(site: Arc<Site>, compressions: Arc<Semaphore>, name: &str) -> Opt
 }
 
 fn no_such_shard() -> Response {
-    words(StatusCode::NOT_FOUND, "There is no such shard in this run.")
+    words(StatusCode::NOT_FOUND, "This run has no such shard.")
 }
 
-/// `/api/status`: the picture of the run as JSON. Each picture is encoded once, however many pages ask.
+/// `/api/status`: the status of the run as JSON. Each status is encoded once, however many pages ask.
 fn status(
     latest: watch::Receiver<Arc<Status>>,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
@@ -146,16 +146,16 @@ fn status(
     })
 }
 
-/// A picture of the run and its JSON.
+/// A status and its JSON.
 struct Encoded {
     status: Arc<Status>,
     body: Bytes,
 }
 
-/// `/bench/mnist`: the examples that the benchmark's page works on, as a shard.
+/// `/bench/mnist`: the examples of the benchmark's page, as a shard.
 fn bench_examples() -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
     warp::path!("bench" / "mnist").and(readable()).then(async || {
-        // The first request decodes the embedded data, which takes too long for a task among others.
+        // The first request decodes the embedded data, which takes too long for an async task.
         match tokio::task::spawn_blocking(bench::mnist_shard).await {
             Ok(shard) => {
                 let mut response = Response::new(shard.into());
@@ -169,7 +169,7 @@ fn bench_examples() -> impl Filter<Extract = (Response,), Error = Rejection> + C
     })
 }
 
-/// `POST /bench/result`: what the benchmark's page has measured. One is taken.
+/// `POST /bench/result`: the benchmark page's result. The server accepts one.
 fn bench_result(
     take: Arc<Mutex<Option<oneshot::Sender<Outcome>>>>,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
@@ -179,17 +179,17 @@ fn bench_result(
         .and(warp::body::bytes())
         .map(move |body: Bytes| {
             let Ok(outcome) = serde_json::from_slice::<Outcome>(&body) else {
-                return words(StatusCode::BAD_REQUEST, "This is not the result of a benchmark.");
+                return words(StatusCode::BAD_REQUEST, "This is not a benchmark's result.");
             };
             let take = take.lock().unwrap_or_else(PoisonError::into_inner).take();
             match take.map(|take| take.send(outcome)) {
                 Some(Ok(())) => words(StatusCode::OK, "Thank you."),
-                _ => words(StatusCode::CONFLICT, "One result has been taken, and no more is wanted."),
+                _ => words(StatusCode::CONFLICT, "The benchmark has a result already."),
             }
         })
 }
 
-/// The embedded pages, scripts and workers. `opened` is called whenever somebody opens the front page.
+/// The embedded pages, scripts and workers. Each visit of the front page calls `opened`.
 fn pages(
     opened: impl Fn() + Clone + Send + Sync + 'static,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
@@ -224,12 +224,12 @@ fn page(asset: &'static Asset, request: &HeaderMap) -> Response {
     }
     headers.insert(ETAG, HeaderValue::from_static(asset.etag));
     headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-    // Pages and workers change with the binary, under the same names.
+    // Pages and workers change with the binary, but keep their names.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 
-/// Passes the methods that only read.
+/// Passes methods that only read.
 fn readable() -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
     warp::get().or(warp::head()).unify()
 }
@@ -240,18 +240,18 @@ async fn in_words(rejection: Rejection) -> Result<Response, Infallible> {
     } else if rejection.is_not_found() {
         words(StatusCode::NOT_FOUND, "There is nothing under this address. The front page is /.")
     } else if rejection.find::<PayloadTooLarge>().is_some() {
-        words(StatusCode::PAYLOAD_TOO_LARGE, "This is too much.")
+        words(StatusCode::PAYLOAD_TOO_LARGE, "The request's body is too large.")
     } else if rejection.find::<LengthRequired>().is_some() {
-        words(StatusCode::LENGTH_REQUIRED, "The request does not say how long it is.")
+        words(StatusCode::LENGTH_REQUIRED, "The request needs a Content-Length header.")
     } else if rejection.find::<MethodNotAllowed>().is_some() {
-        // After what is wrong with a request whose method is right somewhere.
+        // After the errors of requests whose method is right under another path: warp reports the method with those, too.
         let mut response = words(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         response
     } else if let Some(invalid) = rejection.find::<InvalidHeader>() {
         words(StatusCode::BAD_REQUEST, format!("The header {} is malformed.", invalid.name()))
     } else {
-        tracing::warn!(?rejection, "a request failed in a way that is not foreseen");
+        tracing::warn!(?rejection, "a request failed in an unforeseen way");
         words(StatusCode::INTERNAL_SERVER_ERROR, "The coordinator could not answer this request.")
     };
     Ok(response)
@@ -269,7 +269,7 @@ pub(super) fn words(status: StatusCode, sentence: impl Into<String>) -> Response
     warp::reply::with_status(sentence, status).into_response()
 }
 
-/// Whether the client takes gzip: named, or covered by `*`, and not with the weight zero.
+/// Whether the client accepts gzip: by name or by `*`, with a weight above zero.
 fn accepts_gzip(request: &HeaderMap) -> bool {
     lists(request, &ACCEPT_ENCODING).any(|item| {
         let mut parts = item.split(';').map(str::trim);
@@ -285,7 +285,7 @@ pub(super) fn lists<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Itera
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
-/// Whether two entity tags name the same content, weak or not.
+/// Whether two entity tags, weak or strong, name the same content.
 fn same_content(one: &str, other: &str) -> bool {
     one.trim_start_matches("W/") == other.trim_start_matches("W/")
 }

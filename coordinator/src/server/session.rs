@@ -1,8 +1,8 @@
 //! A volunteer's session: from the first message on its channel to the last.
 //!
-//! Two loops run side by side in one task. One reads the volunteer's messages and hands them to the
-//! driver; when the driver is busy it waits, and so the volunteer waits. The other sends what the driver
-//! has for the volunteer. Whichever ends first says why, and the session ends.
+//! Two loops run side by side in one task. One reads the volunteer's messages and hands them to the driver.
+//! When the driver is busy, this loop waits, and so the volunteer waits. The other loop sends the driver's
+//! messages to the volunteer. The first loop to end says why, and the session ends.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -45,17 +45,17 @@ pub(super) enum Ending {
     /// The volunteer closed the channel, or the connection broke.
     #[error("the volunteer left")]
     Gone,
-    /// The volunteer was not heard from, or took nothing, for too long.
+    /// The volunteer has sent or accepted nothing for too long.
     #[error("the volunteer is out of reach: {0}")]
     Unresponsive(&'static str),
-    /// The volunteer is turned away.
+    /// The volunteer is refused or dismissed.
     #[error("the volunteer is turned away: {}", .0.1)]
     Refused(Objection),
     /// The training has ended.
     #[error("the training has ended: {0}")]
     Finished(String),
-    /// The driver has let go of the session.
-    #[error("the driver has let go of the session")]
+    /// The driver has dropped the session.
+    #[error("the driver has dropped the session")]
     Released,
     /// The server shuts down.
     #[error("the server shuts down")]
@@ -66,7 +66,7 @@ impl From<Lost> for Ending {
     fn from(lost: Lost) -> Ending {
         match lost {
             Lost::Gone => Ending::Gone,
-            Lost::Stalled => Ending::Unresponsive("it takes no data"),
+            Lost::Stalled => Ending::Unresponsive("it accepts no data"),
         }
     }
 }
@@ -77,13 +77,13 @@ impl From<Objection> for Ending {
     }
 }
 
-/// Holds a session on a new channel.
+/// Runs a session on a new channel.
 pub(super) async fn run(server: &Server, channel: Channel, address: IpAddr) {
     let number = server.site.next_session.fetch_add(1, Ordering::Relaxed);
     let (sink, mut incoming) = channel.split();
     let mut outgoing = Outgoing::new(sink, &server.site.config.deadlines);
     let ending = tokio::select! {
-        // In this order, so that a last word of the driver goes before the end of the server.
+        // In this order, so that the driver's last message takes precedence over the server's end.
         biased;
         ended = converse(server, number, address, &mut outgoing, &mut incoming) => {
             let Err(ending) = ended;
@@ -92,7 +92,7 @@ pub(super) async fn run(server: &Server, channel: Channel, address: IpAddr) {
         () = server.closing() => Ending::Closing,
     };
     tracing::info!(session = number, %address, "session over: {ending}");
-    // A channel that is lost already takes no last words; there is nobody to tell.
+    // A lost channel cannot carry a last message, and there is nobody to tell.
     let _ = timeout(FAREWELL_MAX, take_leave(&mut outgoing, ending)).await;
     if let Ok(channel) = outgoing.into_sink().reunite(incoming) {
         let _ = timeout(LINGER_MAX, hang_up(channel)).await;
@@ -126,15 +126,15 @@ async fn converse(
     let taken = outgoing.taken();
     let mut mail = Mail::new(messages, site.driver.round.clone());
     tokio::select! {
-        // In this order, so that the driver's last word goes out even if the volunteer has just failed.
+        // In this order, so that the driver's last message goes out even if the volunteer has just failed.
         biased;
         ended = speak(outgoing, &mut mail, &budget) => ended,
         ended = listen(server, number, incoming, &budget, &taken) => ended,
     }
 }
 
-/// That the driver knows of the session. However the session ends, by a failure or by being cut off
-/// too, the driver hears that it has left, once and after all it has said.
+/// The driver's knowledge of the session. However the session ends, even by a failure or by being cut off,
+/// the driver learns once that the volunteer has left, after all of its messages.
 struct Presence {
     number: u64,
     driver: DriverHandle,
@@ -152,7 +152,7 @@ impl Drop for Presence {
         let (number, driver) = (self.number, self.driver.clone());
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
-                // An error means that there is no driver any more to tell.
+                // An error means that the driver has ended.
                 let _ = driver.tell(number, FromSession::Left).await;
             });
         }
@@ -189,11 +189,11 @@ async fn listen(
     }
 }
 
-/// Unpacks a result, when there is room for it, and hands it to the driver.
+/// Unpacks a result once there is room for it, and hands it to the driver.
 async fn pass_on(driver: &DriverHandle, number: u64, result: PackedResult) -> Result<(), Ending> {
     let room = driver.room(result.unpacked_bytes()).await.map_err(|_| Ending::Released)?;
     let (unpacked, room) = if result.parameters() > UNPACKED_IN_TASK_MAX {
-        // With its room, for it goes on even if this session ends meanwhile.
+        // The closure keeps the room, because it goes on even if this session ends meanwhile.
         let unpacking = spawn_blocking(move || (result.unpack(), room)).await;
         unpacking.map_err(|error| match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
@@ -206,7 +206,7 @@ async fn pass_on(driver: &DriverHandle, number: u64, result: PackedResult) -> Re
     driver.tell_in(room, number, message).await.map_err(|_| Ending::Released)
 }
 
-/// Sends the volunteer what the driver has for it, and each round.
+/// Sends each round and the driver's messages to the volunteer.
 async fn speak(
     outgoing: &mut Outgoing,
     mail: &mut Mail,
@@ -233,7 +233,7 @@ async fn send_round(outgoing: &mut Outgoing, mail: &mut Mail, round: &OpenRound)
         biased;
         ending = mail.released() => Err(ending),
         sent = timeout(ROUND_SENDING_MAX, outgoing.send(round.frame.clone())) => {
-            Ok(sent.map_err(|_| Ending::Unresponsive("a round takes too long to reach it"))??)
+            Ok(sent.map_err(|_| Ending::Unresponsive("a round took too long to reach it"))??)
         }
     }
 }
@@ -242,7 +242,7 @@ async fn say(outgoing: &mut Outgoing, message: FromCoordinator) -> Result<(), En
     Ok(outgoing.send(Bytes::from(message.encode())).await?)
 }
 
-/// The next frame of a stranger, within the deadline for strangers.
+/// A newcomer's next frame, within the deadline for newcomers.
 async fn next_greeting(incoming: &mut SplitStream<Channel>, deadlines: &Deadlines) -> Result<Bytes, Ending> {
     let wait = async {
         loop {
@@ -256,7 +256,7 @@ async fn next_greeting(incoming: &mut SplitStream<Channel>, deadlines: &Deadline
         .map_err(|_| Ending::Unresponsive("it did not introduce itself"))?
 }
 
-/// The volunteer's next frame. It may be silent for a while, but not while it takes nothing either.
+/// The volunteer's next frame. The volunteer may be silent as long as it still accepts data.
 async fn next_frame(
     incoming: &mut SplitStream<Channel>,
     silence: Duration,
@@ -268,7 +268,7 @@ async fn next_frame(
         let Ok(message) = timeout(silence, incoming.next()).await else {
             let taken_now = taken.load(Ordering::Relaxed);
             if taken_now == taken_before {
-                return Err(Ending::Unresponsive("it is not heard from"));
+                return Err(Ending::Unresponsive("it has been silent for too long"));
             }
             taken_before = taken_now;
             continue;
@@ -283,12 +283,12 @@ async fn next_frame(
     }
 }
 
-/// What was read from the channel as a frame of the protocol; `None` for pings and pongs.
+/// The frame of the protocol in a message from the channel; `None` for pings and pongs.
 fn frame_of(read: Option<Result<Message, SocketError>>) -> Result<Option<Bytes>, Ending> {
     match read {
         Some(Ok(Message::Binary(frame))) => Ok(Some(frame)),
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
-        Some(Ok(Message::Text(_))) => Err(sent_away("it sent text where frames are binary.").into()),
+        Some(Ok(Message::Text(_))) => Err(sent_away("it sent text instead of a binary frame.").into()),
         None | Some(Ok(Message::Close(_))) => Err(Ending::Gone),
         Some(Err(SocketError::Capacity(CapacityError::MessageTooLong { .. }))) => {
             let because = format!("it sent a message of more than {UPWARD_MESSAGE_BYTES_MAX} bytes.");
@@ -302,7 +302,7 @@ fn frame_of(read: Option<Result<Message, SocketError>>) -> Result<Option<Bytes>,
     }
 }
 
-/// The last words on a channel.
+/// Sends the last message on a channel.
 async fn take_leave(outgoing: &mut Outgoing, ending: Ending) -> Result<(), Ending> {
     let (words, code) = match ending {
         Ending::Gone | Ending::Unresponsive(_) => (None, CloseCode::Normal),
@@ -318,7 +318,7 @@ async fn take_leave(outgoing: &mut Outgoing, ending: Ending) -> Result<(), Endin
     Ok(outgoing.close(code).await?)
 }
 
-/// Ends the connection so that the last words arrive: what still comes in is read and dropped.
+/// Ends the connection so that the last message arrives: incoming bytes are read and dropped.
 async fn hang_up(channel: Channel) -> std::io::Result<()> {
     let mut connection = channel.into_inner();
     connection.shutdown().await?;
@@ -326,7 +326,7 @@ async fn hang_up(channel: Channel) -> std::io::Result<()> {
     Ok(())
 }
 
-/// As much of a text as a message may carry.
+/// The beginning of a text, as long as a message may carry.
 fn brief(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
     text

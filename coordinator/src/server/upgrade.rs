@@ -1,7 +1,7 @@
 //! Turns an HTTP request into a WebSocket.
 //!
-//! warp can do this itself, but then the size of the buffers, which decides how many volunteers fit into
-//! memory, is out of our hands.
+//! Warp can do this itself, but it does not let us choose the size of the buffers, which decides how many
+//! volunteers fit into memory.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,12 +26,12 @@ use super::routes::{lists, words};
 /// A volunteer's channel.
 pub(super) type Channel = WebSocketStream<TokioIo<Upgraded>>;
 
-/// The only version of WebSockets there is.
+/// The only version of WebSockets.
 const WEBSOCKET_VERSION: &str = "13";
 /// Characters of a handshake's key: 16 bytes in base 64.
 const KEY_CHARACTERS: usize = 24;
 
-/// The connection that a request came in on; put among the request's extensions.
+/// The connection of a request, kept among the request's extensions.
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
     /// The other end.
@@ -45,12 +45,12 @@ impl Visitor {
         Visitor { address, upgrade: Arc::default() }
     }
 
-    /// The channel, if a request asked for one. To be called when HTTP has ended on the connection.
+    /// The channel, if a request asked for one. Call this when HTTP has ended on the connection.
     pub(super) async fn channel(&self) -> Option<Channel> {
         let upgrade = self.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let upgraded = TokioIo::new(upgrade.await.ok()?);
-        // Every fragment is flushed before the next is written, so nothing is gained by collecting them;
-        // and the smaller limit would panic if it were not above this one.
+        // Each fragment is flushed before the next is written, so collecting them gains nothing. The library
+        // panics unless the maximum is above this size.
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
@@ -67,10 +67,10 @@ pub(super) fn answer(headers: &HeaderMap, upgrade: Option<OnUpgrade>, visitor: &
         |name: &HeaderName, word: &str| lists(headers, name).any(|item| item.eq_ignore_ascii_case(word));
     let asked = names(&CONNECTION, "upgrade") && names(&UPGRADE, "websocket");
     let (true, Some(upgrade)) = (asked, upgrade) else {
-        return only_websockets("This address is for WebSockets: it is where volunteers connect.");
+        return only_websockets("This address is for volunteers' WebSockets. The page to open is /.");
     };
     if !names(&SEC_WEBSOCKET_VERSION, WEBSOCKET_VERSION) {
-        return only_websockets("This version of WebSockets is not known here.");
+        return only_websockets("This coordinator speaks version 13 of WebSockets only.");
     }
     let key = headers.get(SEC_WEBSOCKET_KEY).filter(|key| key.len() == KEY_CHARACTERS);
     let accept = key.map(|key| derive_accept_key(key.as_bytes()));
