@@ -1,4 +1,4 @@
-//! What a sweep compares: cases, each a name and the settings in which it differs from the others.
+//! The cases that a sweep compares. Each has a name and the settings in which it differs from the others.
 
 use std::path::Path;
 use std::slice;
@@ -11,13 +11,13 @@ use crate::config::{ConfigError, ConfigFile};
 
 /// Most cases of a sweep.
 pub const CASES_MAX: usize = 256;
-/// Bytes of the longest name: the case's folder is called like it, and systems allow 255.
+/// Bytes of the longest name. The case's folder is named after it, and systems allow 255 bytes.
 const NAME_BYTES_MAX: usize = 120;
 /// Keys that a case cannot set, and what to do instead.
 const NOT_TO_BE_SET: [(&str, &str); 3] = [
-    ("seed", "every case is run with the same seeds; give them by --seeds"),
-    ("out", "all runs go into the sweep's own directory; name that by --out"),
-    ("data-fingerprint", "it is no setting; leave it out"),
+    ("seed", "every case runs with the same seeds; give them with --seeds"),
+    ("out", "all runs go into the sweep's own directory; name it with --out"),
+    ("data-fingerprint", "it is not a setting; leave it out"),
 ];
 
 /// One setting of a case.
@@ -25,7 +25,7 @@ const NOT_TO_BE_SET: [(&str, &str); 3] = [
 pub struct Setting {
     /// The key, as in a configuration file.
     pub key: String,
-    /// The value as it was typed, to be shown.
+    /// The value as it was typed, for tables.
     pub text: String,
     value: Value,
 }
@@ -33,11 +33,11 @@ pub struct Setting {
 /// A configuration to compare with others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
-    /// What it is called in tables and charts.
+    /// Its name in tables and charts.
     pub name: String,
-    /// In what it differs from the other cases.
+    /// The settings in which it differs from the other cases.
     pub settings: Vec<Setting>,
-    /// The same as configuration, to be laid over what all cases share.
+    /// The same as a configuration, which wins over the settings that all cases share.
     pub config: ConfigFile,
 }
 
@@ -80,8 +80,8 @@ impl FromStr for Over {
 }
 
 impl Setting {
-    /// A value as typed in a shell: what TOML takes as it stands (`10`, `1e-5`, `true`, `["a", "b"]`),
-    /// else a text that needs no quotes.
+    /// A value as typed in a shell: a TOML value (`10`, `1e-5`, `true`, `["a", "b"]`), otherwise a text
+    /// without quotes.
     fn typed(key: &str, text: &str) -> Result<Self, String> {
         let value = match toml::from_str::<Table>(&format!("value = {text}")) {
             Ok(mut table) if table.len() == 1 => table.remove("value"),
@@ -90,7 +90,7 @@ impl Setting {
         let value = match value {
             Some(value) => value,
             None if text.starts_with(['"', '\'', '[', '{']) => {
-                return Err(format!("{text} is not closed, or has something behind its end"));
+                return Err(format!("{text} is not closed, or text follows its end"));
             }
             None => Value::String(text.to_owned()),
         };
@@ -112,14 +112,14 @@ impl Setting {
 }
 
 impl Case {
-    /// A case of a file; paths are taken from the folder that the file is in.
+    /// A case of a file; paths are relative to the file's folder.
     pub(super) fn new(name: String, settings: Vec<Setting>, file: &Path) -> Result<Self, SweepError> {
         let config = understood(file, &settings)
             .map_err(|error| SweepError::Case { case: name.clone(), problem: without_place(&error) })?;
         Ok(Self { name, settings, config })
     }
 
-    /// The name of its folder: the same on every system, and nothing but a name.
+    /// The name of its folder, which is the same on every system and contains no path.
     pub fn folder(&self) -> String {
         let safe = |character: char| match character {
             '=' | ',' | '.' | '+' | '-' | '_' => character,
@@ -131,11 +131,10 @@ impl Case {
     }
 }
 
-/// Each of the cases (or, without any, the one that sets nothing) with every combination of the
-/// values.
+/// Each of the cases (without any, the case that sets nothing) with every combination of the values.
 ///
 /// # Errors
-/// When nothing is compared, there are too many cases, or two could not be told apart.
+/// When there is nothing to compare, when there are too many cases, or when two have the same name.
 pub fn combine(cases: Vec<Case>, over: &[Over]) -> Result<Vec<Case>, SweepError> {
     if cases.is_empty() && over.is_empty() {
         return Err(SweepError::NothingToCompare);
@@ -166,7 +165,7 @@ pub fn combine(cases: Vec<Case>, over: &[Over]) -> Result<Vec<Case>, SweepError>
 impl Case {
     fn with(&self, setting: &Setting) -> Result<Self, SweepError> {
         let mut case = self.clone();
-        // What is typed wins over a file, also over a case's own setting of that key.
+        // A typed value wins over a file, even over a case's own setting of that key.
         case.settings.retain(|own| own.key != setting.key);
         case.settings.push(setting.clone());
         let own = format!("{}={}", setting.key, setting.text);
@@ -178,7 +177,7 @@ impl Case {
     }
 }
 
-/// Names must be fit for a folder and a line of a table, and tell the cases apart.
+/// Refuses names that cannot be a folder or fit a line of a table, and names that are used twice.
 fn require_names(cases: &[Case]) -> Result<(), SweepError> {
     for (index, case) in cases.iter().enumerate() {
         let refuse =
@@ -194,13 +193,13 @@ fn require_names(cases: &[Case]) -> Result<(), SweepError> {
             return refuse("its name has more than one line");
         }
         if cases[..index].iter().any(|other| other.folder() == folder) {
-            return refuse("another case has this name, or nearly; give each its own");
+            return refuse("another case has the same or nearly the same name; give each its own");
         }
     }
     Ok(())
 }
 
-/// The settings as configuration, read by what reads a configuration file.
+/// The settings as a configuration, read like a configuration file.
 fn understood(file: &Path, settings: &[Setting]) -> Result<ConfigFile, ConfigError> {
     for setting in settings {
         let name = setting.key.replace('_', "-");
@@ -212,7 +211,7 @@ fn understood(file: &Path, settings: &[Setting]) -> Result<ConfigFile, ConfigErr
     ConfigFile::from_toml(file, &table.to_string())
 }
 
-/// What is wrong, without the place in a text that nobody has seen.
+/// The problem without its line number, because the user has not seen the text.
 pub(super) fn without_place(error: &ConfigError) -> String {
     match error {
         ConfigError::Parse { problem, .. } => problem.clone(),
@@ -220,7 +219,7 @@ pub(super) fn without_place(error: &ConfigError) -> String {
     }
 }
 
-/// The text between commas, but for those in quotes or brackets.
+/// The texts between commas. Commas in quotes or brackets do not separate.
 fn split(text: &str) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut start, mut depth, mut quote) = (0, 0_usize, None);

@@ -1,5 +1,5 @@
-//! A file of cases: settings that all share, and a table for each case with its name and the settings
-//! that are its own.
+//! A file of cases: settings that all cases share, and a table for each case with its name and its own
+//! settings.
 
 use std::path::Path;
 
@@ -11,16 +11,16 @@ use super::seeds::Seeds;
 use super::targets::{Target, Targets};
 use crate::config::{self, ConfigFile};
 
-/// Keys that say what the sweep does, beside those of a configuration.
+/// Keys of the sweep itself, besides the keys of a configuration.
 const CASES: &str = "case";
 const SEEDS: &str = "seeds";
 const TARGETS: &str = "targets";
 const NAME: &str = "name";
 
-/// What a file says of a sweep.
+/// The contents of a file of cases.
 #[derive(Debug, Default)]
 pub struct CaseFile {
-    /// What the cases share, to be laid under the flags.
+    /// The settings that the cases share. Flags win over them.
     pub shared: ConfigFile,
     /// The cases.
     pub cases: Vec<Case>,
@@ -31,10 +31,10 @@ pub struct CaseFile {
 }
 
 impl CaseFile {
-    /// Reads a file. Paths in it are taken from the folder it is in.
+    /// Reads a file. Paths in it are relative to its folder.
     ///
     /// # Errors
-    /// When it cannot be read, has no cases, or says what is not understood.
+    /// When the file cannot be read, has no cases, or has an unknown or invalid setting.
     pub fn read(path: &Path) -> Result<Self, SweepError> {
         let refuse =
             |problem: &str| SweepError::CaseFile { path: path.to_owned(), problem: problem.to_owned() };
@@ -75,7 +75,7 @@ fn case(mut table: Table, path: &Path) -> Result<Case, SweepError> {
 /// `3`, `"1,2"` or `[1, 2]`.
 fn seeds(value: &Value) -> Result<Seeds, String> {
     let text = match value {
-        // With a comma, so that a list of one is not taken for a number of seeds.
+        // A comma keeps a list of one seed from being read as a number of seeds.
         Value::Array(list) => list.iter().map(|seed| format!("{seed},")).collect(),
         Value::String(text) => text.clone(),
         value => value.to_string(),
@@ -83,7 +83,7 @@ fn seeds(value: &Value) -> Result<Seeds, String> {
     text.parse().map_err(|problem| format!("{SEEDS}: {problem}"))
 }
 
-/// `"loss=0.05"` or a list of such.
+/// `"loss=0.05"` or a list of such texts.
 fn targets(value: &Value) -> Result<Vec<Target>, String> {
     let one = |value: &Value| {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

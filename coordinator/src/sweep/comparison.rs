@@ -1,4 +1,4 @@
-//! A case as a whole: medians over its seeds.
+//! The medians of a case over its seeds.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use super::course::{Course, Effort, Unit};
 use super::results::{Ending, Results, Run};
 use super::targets::{Measure, Target};
 
-/// What came out for one case. Numbers are medians over its finished runs, `None` where there is none.
+/// The results of one case. Numbers are medians over its finished runs, `None` if there is none.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
     /// Name of the case.
@@ -27,12 +27,12 @@ pub struct Comparison {
     pub test_loss: Option<f64>,
     /// Share of test examples predicted correctly at the end.
     pub test_accuracy: Option<f64>,
-    /// When each target was first reached, in the order in which they were asked for.
+    /// When the runs first reached each target, in the order in which the targets were given.
     pub targets: Vec<Marked>,
 }
 
-/// When a target was reached: medians, for which a run that never reached it is later than all others;
-/// `None` when it is such a run that decides.
+/// When a target was reached, as medians. A run that never reached it counts as later than all others. `None`
+/// if such a run is the median.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Marked {
     /// The target, in words.
@@ -48,7 +48,7 @@ pub struct Marked {
 }
 
 impl Comparison {
-    /// Of the runs of one case.
+    /// Compares the runs of one case.
     pub(super) fn new(case: &str, runs: &[&Run], targets: &[Target]) -> Self {
         let finished: Vec<_> = runs
             .iter()
@@ -113,7 +113,7 @@ impl Results {
     }
 }
 
-/// The middle value, or the mean of the two in the middle; `None` of nothing.
+/// The middle value, or the mean of the two in the middle; `None` without values.
 pub(super) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! How one training went, read from its metrics.
+//! The course of one training, read from its metrics.
 
 use std::path::Path;
 
@@ -7,11 +7,11 @@ use serde::Deserialize;
 use super::targets::{Measure, Target};
 use crate::run_directory::{self, RunError};
 
-/// What it took to get somewhere.
+/// The effort to reach a point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effort {
-    /// Rounds over the volunteers. The round that measures the last point is not counted, because every
-    /// method has it and a measurement rides along with the round that follows.
+    /// Rounds over the volunteers. The round that measures the last point does not count: every method has
+    /// it, and the round that follows the point measures it anyway.
     pub rounds: f64,
     /// Passes over the training data, counted like the rounds.
     pub epochs: f64,
@@ -34,7 +34,7 @@ impl Unit {
     /// All of them, in the order of tables and charts.
     pub const ALL: [Self; 3] = [Self::Rounds, Self::Epochs, Self::Seconds];
 
-    /// Its name, as written in tables, charts and names of files.
+    /// Its name in tables, charts and file names.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rounds => "rounds",
@@ -58,7 +58,7 @@ impl Effort {
 /// The weights at one moment of a training, and how good they are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
-    /// What it took to get there.
+    /// The effort to get there.
     pub effort: Effort,
     /// Mean loss over the training examples; `None` if it was not measured or is not finite.
     pub loss: Option<f64>,
@@ -75,16 +75,16 @@ pub struct Course {
     pub points: Vec<Point>,
 }
 
-/// The part of a line of metrics that is looked at here.
+/// The fields of a line of metrics that a sweep reads.
 #[derive(Debug, Deserialize)]
 struct Row {
     /// That led to the point.
     rounds: f64,
     epochs: f64,
     seconds: f64,
-    /// What the optimizer saw: over the whole training set, or over the minibatches of a round.
+    /// The loss that the optimizer saw: over the whole training set, or over the minibatches of a round.
     train_loss: Option<f64>,
-    /// Over the whole training set, by runs that measure it separately.
+    /// The loss over the whole training set, in runs that measure it separately.
     #[serde(default)]
     training_set_loss: Option<f64>,
     #[serde(default)]
@@ -97,13 +97,13 @@ impl Course {
     /// Reads the metrics of a run.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When the metrics cannot be read.
     pub fn load(run: &Path) -> Result<Self, RunError> {
         Ok(Self::of(&run_directory::load_metrics::<Row>(run)?))
     }
 
     fn of(rows: &[Row]) -> Self {
-        // One kind of loss for the whole run: the two are not the same number.
+        // One kind of loss for the whole run, because the two kinds are different numbers.
         let separately = rows.iter().any(|row| row.training_set_loss.is_some());
         let point = |row: &Row| Point {
             effort: Effort { rounds: row.rounds, epochs: row.epochs, seconds: row.seconds },
@@ -114,7 +114,7 @@ impl Course {
         Self { points: rows.iter().map(point).collect() }
     }
 
-    /// What it took until a target was first reached; `None` if it never was.
+    /// The effort until the run first reached a target; `None` if it never did.
     pub fn reached(&self, target: Target) -> Option<Effort> {
         let met = |point: &&Point| point.value(target.measure).is_some_and(|value| target.is_met(value));
         self.points.iter().find(met).map(|point| point.effort)

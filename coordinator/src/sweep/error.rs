@@ -1,4 +1,4 @@
-//! What can be wrong with a sweep as it was asked for. All of these are the user's to mend.
+//! Everything that can be wrong with a requested sweep. The user can mend all of it.
 
 use std::path::PathBuf;
 
@@ -9,15 +9,15 @@ use crate::config::ConfigError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SweepError {
-    /// Neither values nor cases.
+    /// Neither values nor cases are given.
     #[error(
         "there is nothing to compare: give --over KEY=V1,V2,... such as --over minibatch=10,100, or --cases FILE"
     )]
     NothingToCompare,
-    /// More cases than anybody would look at.
-    #[error("these are more than {CASES_MAX} cases; give fewer values")]
+    /// There are more cases than anybody would look at.
+    #[error("there are more than {CASES_MAX} cases; give fewer values")]
     TooManyCases,
-    /// Two lists of values for one key.
+    /// One key has two lists of values.
     #[error("--over {key} is given twice; put all its values into one list")]
     KeyTwice {
         /// The key.
@@ -31,7 +31,7 @@ pub enum SweepError {
         /// What is wrong.
         problem: String,
     },
-    /// A file of cases that is not one.
+    /// A file of cases is malformed.
     #[error("{}: {problem}", path.display())]
     CaseFile {
         /// The file.
@@ -39,10 +39,10 @@ pub enum SweepError {
         /// What is wrong.
         problem: String,
     },
-    /// What all cases share is wrong, or the file cannot be read.
+    /// A shared setting is wrong, or the file cannot be read.
     #[error(transparent)]
     Config(Box<ConfigError>),
-    /// A run of this name was made with other settings.
+    /// An existing run of this name has other settings.
     #[error(
         "{} was begun with other settings ({differences}); give another directory with --out", run.display()
     )]

@@ -1,10 +1,10 @@
-//! Sweeps: series of trainings that differ in chosen settings, each with several seeds, and what is
-//! written of them.
+//! Sweeps: series of trainings that differ in chosen settings, each with several seeds, and the tables and
+//! charts of their results.
 //!
-//! [`Case`]s come from the command line ([`Over`]) or a [`CaseFile`]. Every case is run with every
-//! seed as a training like any other, in a run directory of its own; `cli/sweep.rs` does that. Here
-//! the runs' metrics become [`Course`]s, these become medians over the seeds ([`Comparison`]), and
-//! [`Results::write`] makes tables and charts of them:
+//! [`Case`]s come from the command line ([`Over`]) or a [`CaseFile`]. `cli/sweep.rs` runs every case with
+//! every seed as a training like any other, in a run directory of its own. Here the runs' metrics become
+//! [`Course`]s, the courses become medians over the seeds ([`Comparison`]), and [`Results::write`] makes
+//! tables and charts of the medians:
 //!
 //! | file | content |
 //! | --- | --- |

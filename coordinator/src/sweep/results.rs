@@ -1,4 +1,4 @@
-//! What is known of a sweep's runs, and the files that are written of it.
+//! The results of a sweep's runs so far, and the files written from them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use super::targets::Target;
 use super::{chart, table};
 use crate::run_directory::{self, RunError};
 
-/// A sweep as far as it has come.
+/// The state of a sweep.
 #[derive(Debug)]
 pub struct Results {
-    /// What is trained, in a few words for titles.
+    /// The training in a few words, for titles.
     pub title: String,
-    /// What is compared.
+    /// The compared cases.
     pub cases: Vec<Case>,
-    /// What is to be reached.
+    /// The targets to reach.
     pub targets: Vec<Target>,
-    /// Every case with every seed, cases in order.
+    /// Every case with every seed, in the order of the cases.
     pub runs: Vec<Run>,
 }
 
@@ -33,23 +33,23 @@ pub struct Run {
     pub seed: u64,
     /// Its run directory.
     pub directory: PathBuf,
-    /// What became of it.
+    /// How it ended.
     pub ending: Ending,
 }
 
-/// What became of a run.
+/// How a run ended.
 #[derive(Debug)]
 pub enum Ending {
     /// It was trained to its end.
     Finished(Outcome, Course),
-    /// It could not be trained; why, in one sentence.
+    /// It could not be trained; the reason in one sentence.
     Failed(String),
-    /// Its turn has not come, or it was interrupted.
+    /// It has not begun, or was interrupted.
     NotRun,
 }
 
-/// What a finished run came to: the part of [`crate::report::Summary`] that is shown here, as saved
-/// with the run.
+/// The outcome of a finished run: the fields of [`crate::report::Summary`] that a sweep shows, as saved with
+/// the run.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Outcome {
     /// Why it ended, as in the JSON of `shoal train`.
@@ -68,23 +68,23 @@ pub struct Outcome {
     pub test_loss: Option<f64>,
     /// Share of test examples predicted correctly.
     pub test_accuracy: Option<f64>,
-    /// Names the trained weights.
+    /// The digest of the trained weights.
     pub weights_digest: String,
 }
 
-/// Name of the file that every sweep has from its beginning on.
+/// Name of the file that every sweep has from its beginning.
 const TABLE: &str = "sweep.csv";
 
-/// Whether a directory is that of a sweep.
+/// Whether a directory belongs to a sweep.
 pub fn is_sweep(directory: &Path) -> bool {
     directory.join(TABLE).exists()
 }
 
 impl Ending {
-    /// What the run directory says: the end of a run that is there, else that it has not run.
+    /// Reads the outcome from a run directory; [`Ending::NotRun`] without one.
     ///
     /// # Errors
-    /// When what is there cannot be read.
+    /// When the outcome or the metrics cannot be read.
     pub fn load(run: &Path) -> Result<Self, RunError> {
         match run_directory::load_outcome(run)? {
             Some(outcome) => Ok(Self::Finished(outcome, Course::load(run)?)),
@@ -97,7 +97,7 @@ impl Results {
     /// Writes tables and charts into the sweep's directory, each file atomically.
     ///
     /// # Errors
-    /// When that is not possible.
+    /// When a file cannot be written.
     pub fn write(&self, directory: &Path) -> Result<(), RunError> {
         fs::create_dir_all(directory).map_err(RunError::io("create", directory))?;
         let write = |name: &str, content: &str| run_directory::replace_file(&directory.join(name), content);
@@ -110,7 +110,7 @@ impl Results {
         write("sweep.md", &table::markdown(self, &names))
     }
 
-    /// The tables of medians, as they are printed and stand in `sweep.md`.
+    /// The tables of medians, as printed and as in `sweep.md`.
     pub fn tables(&self) -> String {
         table::medians(self)
     }

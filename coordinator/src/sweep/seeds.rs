@@ -1,10 +1,10 @@
-//! The seeds that every case of a sweep is run with.
+//! The seeds of a sweep. Every case runs with each of them.
 
 use std::str::FromStr;
 
 /// Most seeds of a sweep.
 const SEEDS_MAX: u64 = 100;
-/// Seeds where nobody says otherwise: the fewest whose median one deviating run cannot decide.
+/// The default number of seeds: the fewest for which one deviating run cannot decide the median.
 const DEFAULT: u64 = 3;
 
 /// Seeds, in the order of the runs; each once, at least one.
@@ -12,7 +12,7 @@ const DEFAULT: u64 = 3;
 pub struct Seeds(Vec<u64>);
 
 impl Seeds {
-    /// A single one.
+    /// A single seed.
     pub fn one(seed: u64) -> Self {
         Self(vec![seed])
     }
@@ -34,7 +34,8 @@ impl FromStr for Seeds {
 
     /// `3` for the seeds 1, 2 and 3, or a list such as `4,7`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let problem = || format!("give how many seeds, from 1 to {SEEDS_MAX}, or a list of them such as 4,7");
+        let problem =
+            || format!("give a number of seeds from 1 to {SEEDS_MAX}, or a list of seeds such as 4,7");
         let number = |text: &str| text.trim().parse::<u64>().map_err(|_| problem());
         if !text.contains(',') {
             return match number(text)? {
@@ -42,7 +43,7 @@ impl FromStr for Seeds {
                 _ => Err(problem()),
             };
         }
-        // A single seed can be given with a comma behind it.
+        // A comma after it makes a single number a list of one seed.
         let list = text.trim().trim_end_matches(',');
         let seeds = list.split(',').map(number).collect::<Result<Vec<_>, _>>()?;
         if seeds.len() as u64 > SEEDS_MAX {

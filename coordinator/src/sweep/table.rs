@@ -7,7 +7,7 @@ use super::course::Unit;
 use super::results::{Ending, Results, Run};
 use crate::report::words::{counted, loss, percent};
 
-/// One row a run. Numbers are written in full; what is unknown, and what was never reached, is empty.
+/// One row a run. Numbers are written in full. Unknown values and unreached targets are empty.
 pub(super) fn csv(results: &Results, directory: &Path) -> String {
     let keys = keys(results);
     let mut writer = csv::Writer::from_writer(Vec::new());
@@ -78,7 +78,7 @@ fn record(results: &Results, keys: &[&str], run: &Run, directory: &Path) -> Vec<
     record
 }
 
-/// Every key that some case sets, in the order of their first appearance.
+/// Every key that a case sets, in the order of first appearance.
 fn keys(results: &Results) -> Vec<&str> {
     let mut keys = Vec::new();
     for setting in results.cases.iter().flat_map(|case| &case.settings) {
@@ -89,7 +89,7 @@ fn keys(results: &Results) -> Vec<&str> {
     keys
 }
 
-/// `sweep.md`: the medians, the charts, what failed.
+/// `sweep.md`: the medians, the charts, the failures.
 pub(super) fn markdown(results: &Results, charts: &[&str]) -> String {
     let mut text = format!("# {}\n\n{}", results.title, medians(results));
     for chart in charts {
@@ -106,7 +106,7 @@ pub(super) fn markdown(results: &Results, charts: &[&str]) -> String {
     text
 }
 
-/// What each case came to and when it reached the targets: medians over its finished runs.
+/// Each case's results and when it reached the targets: medians over its finished runs.
 pub(super) fn medians(results: &Results) -> String {
     let comparisons = results.comparisons();
     let seeds = results.runs.iter().filter(|run| run.case == 0).count();
@@ -175,12 +175,12 @@ fn shown(number: f64, unit: Unit) -> String {
     }
 }
 
-/// A count, or a mean of two; epochs may be any fraction.
+/// A count, or the mean of two counts. Epochs may be any fraction.
 fn short(number: f64) -> String {
     if number.fract() == 0.0 { format!("{number}") } else { format!("{number:.1}") }
 }
 
-/// A table in Markdown that is aligned as plain text too: names to the left, numbers to the right.
+/// A Markdown table that is also aligned as plain text: names to the left, numbers to the right.
 fn table(rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| cell.replace('|', "\\|")).collect()).collect();

@@ -1,11 +1,11 @@
-//! Marks on the way of a training: when was this accuracy, or this loss, first reached?
+//! Targets: accuracies and losses, and when a training first reached them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::config::Fraction;
 
-/// What is measured.
+/// A measured figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
     /// Share of the test examples predicted correctly.
@@ -16,12 +16,12 @@ pub enum Measure {
     TestLoss,
 }
 
-/// A value to be reached.
+/// A value to reach.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Target {
-    /// Of what.
+    /// The figure.
     pub measure: Measure,
-    /// How much: an accuracy of at least this, a loss of at most this.
+    /// The value: a least accuracy, or a highest loss.
     pub value: f64,
 }
 
@@ -42,7 +42,7 @@ impl Measure {
 }
 
 impl Target {
-    /// Whether a value does.
+    /// Whether `value` reaches the target.
     pub fn is_met(self, value: f64) -> bool {
         match self.measure {
             Measure::Accuracy => value >= self.value,
@@ -67,7 +67,8 @@ impl FromStr for Targets {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const FORM: &str = "give accuracy, loss or test-loss and values to reach, such as accuracy=0.97,0.98";
+        const FORM: &str =
+            "give accuracy, loss or test-loss with values to reach, such as accuracy=0.97,0.98";
         let (name, values) = text.split_once('=').ok_or(FORM)?;
         let measure = Measure::ALL.into_iter().find(|measure| measure.name() == name.trim()).ok_or(FORM)?;
         let target = |text: &str| {
@@ -81,7 +82,7 @@ impl FromStr for Targets {
             if value > 0.0 && value.is_finite() {
                 Ok(Target { measure, value })
             } else {
-                Err(format!("{text} is no {} to reach; give a number above 0", measure.name()))
+                Err(format!("{text} is not a possible {}; give a number above 0", measure.name()))
             }
         };
         values.split(',').map(target).collect::<Result<_, _>>().map(Self)

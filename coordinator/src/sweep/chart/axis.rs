@@ -1,10 +1,10 @@
-//! Axes: from values to positions, and the values that are written beside them.
+//! Axes turn values into positions, and choose the values to label.
 
 use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 
-/// Values written beside an axis: no more, and if possible no fewer.
+/// Most labels of an axis. It has this many if possible.
 const TICKS_MAX: usize = 8;
 const TICKS_MIN: usize = 4;
 
@@ -13,12 +13,12 @@ const TICKS_MIN: usize = 4;
 pub(super) enum Scale {
     /// As they are.
     Linear,
-    /// Their logarithm to base 10; what is not above 0 has no place.
+    /// Their logarithm to base 10. A value that is not above 0 has no position.
     Log,
-    /// An accuracy by minus the logarithm of its error: from 90 % to 99 % is as far as from 99 % to
-    /// 99.9 %. An error below `least` counts as that, for 0 would be infinitely far up.
+    /// An accuracy by minus the logarithm of its error, so that 90 % and 99 % are as far apart as 99 % and
+    /// 99.9 %. An error below `least` counts as `least`, because an error of 0 would be infinitely far up.
     Error {
-        /// The smallest error that is drawn.
+        /// The smallest error drawn.
         least: f64,
     },
 }
@@ -35,7 +35,7 @@ pub(super) struct Axis {
 }
 
 impl Scale {
-    /// For accuracies such as these.
+    /// The scale for these accuracies.
     pub(super) fn error(accuracies: impl Iterator<Item = f64>) -> Self {
         let errors = accuracies.map(|accuracy| 1.0 - accuracy).filter(|&error| error > 0.0);
         Self::Error { least: errors.reduce(f64::min).map_or(0.001, |least| least / 2.0) }
@@ -59,9 +59,9 @@ impl Scale {
 }
 
 impl Axis {
-    /// An axis on which all these values have their place; `None` without any.
+    /// An axis that has a position for each of these values; `None` without values.
     pub(super) fn fit(scale: Scale, values: impl Iterator<Item = f64>, title: &str) -> Option<Self> {
-        /// Share of the axis that is left free beyond the values.
+        /// Share of the axis that stays free beyond the values.
         const MARGIN: f64 = 0.03;
         let mut positions = values.filter_map(|value| scale.position(value));
         let first = positions.next()?;
@@ -69,7 +69,7 @@ impl Axis {
         let margin = MARGIN * (high - low);
         let (low, high) = match scale {
             _ if margin == 0.0 => (low - 0.5, high + 0.5),
-            // From zero, if it begins near it.
+            // The axis begins at zero if the lowest value is near it.
             Scale::Linear if low >= 0.0 && low <= high / 4.0 => (0.0, high + margin),
             _ => (low - margin, high + margin),
         };
@@ -81,12 +81,12 @@ impl Axis {
         Some(Self { scale, title, low, high })
     }
 
-    /// Where a value is drawn.
+    /// The position of a value.
     pub(super) fn position(&self, value: f64) -> Option<f64> {
         self.scale.position(value)
     }
 
-    /// Positions of the values that are written beside the axis.
+    /// Positions of the labels.
     fn ticks(&self) -> Vec<f64> {
         let (low, high) = (self.low, self.high);
         match self.scale {
@@ -100,7 +100,7 @@ impl Axis {
         }
     }
 
-    /// What is written at a position.
+    /// The label at a position.
     fn label(&self, position: f64) -> String {
         let value = self.scale.value(position);
         match self.scale {
@@ -139,7 +139,8 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
-/// Powers of ten; with 2 and 5 between them, or all digits, if they are few; every second if many.
+/// Powers of ten. If they are few, also 2 and 5 times or all multiples between them; if they are many, every
+/// second one.
 fn log_ticks(low: f64, high: f64) -> Vec<f64> {
     let (first, last) = (low.floor() as i32, high.ceil() as i32);
     let of = |mantissas: &[f64], every: usize| -> Vec<f64> {

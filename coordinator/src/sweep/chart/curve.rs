@@ -1,8 +1,8 @@
-//! The runs of one case as one line: the median over the seeds, and how far they lie apart.
+//! The runs of one case as one line: the median over the seeds, with a band from the lowest to the highest.
 
 use crate::sweep::comparison::median;
 
-/// Points of a line: more would make a large file and be seen by nobody.
+/// Most points of a line. More would enlarge the file, and nobody would see them.
 const POINTS_MAX: usize = 300;
 
 /// A line and its band, in positions on the axes.
@@ -10,15 +10,15 @@ const POINTS_MAX: usize = 300;
 pub(super) struct Curve {
     /// The medians.
     pub(super) line: Vec<(f64, f64)>,
-    /// Place along the axis, lowest and highest value; empty for a single run.
+    /// Position along the axis, lowest and highest value; empty for a single run.
     pub(super) band: Vec<(f64, f64, f64)>,
 }
 
 impl Curve {
-    /// Over runs, each with points in increasing order of their place along the axis, at least one.
+    /// The curve of some runs. Each has at least one point, in increasing order along the axis.
     ///
-    /// A run that has ended keeps its last value, for its model does, and has its first value before
-    /// that is measured; the line ends where the median run does.
+    /// A finished run keeps its last value, as its model does. Before its first measurement a run has its
+    /// first value. The line ends where the median run ends.
     pub(super) fn over(runs: &[Vec<(f64, f64)>]) -> Self {
         let lasts = runs.iter().filter_map(|run| run.last()).map(|point| point.0);
         let Some(end) = median(lasts) else { return Self::default() };
@@ -37,7 +37,7 @@ impl Curve {
     }
 }
 
-/// Where the median is taken: at every point of every run, or evenly if these are too many.
+/// The places of the medians: every point of every run, or evenly spaced places if these are too many.
 fn places(runs: &[Vec<(f64, f64)>], end: f64) -> Vec<f64> {
     let mut places: Vec<f64> = runs.iter().flatten().map(|point| point.0).filter(|&x| x <= end).collect();
     places.push(end);
@@ -50,8 +50,8 @@ fn places(runs: &[Vec<(f64, f64)>], end: f64) -> Vec<f64> {
     (0..POINTS_MAX).map(|step| first + (end - first) * step as f64 / steps).collect()
 }
 
-/// The value of a run at a place: on the straight line between its points, and the nearest one beyond
-/// its ends.
+/// The value of a run at a place: on the straight line between its points, and the nearest point's value
+/// beyond its ends.
 fn at(run: &[(f64, f64)], x: f64) -> f64 {
     let after = run.partition_point(|point| point.0 <= x);
     match (run[..after].last(), run.get(after)) {

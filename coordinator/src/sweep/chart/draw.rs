@@ -9,11 +9,11 @@ use super::axis::Axis;
 use super::curve::Curve;
 use super::palette::{self, Swatch};
 
-/// Size of a chart in pixels; the legend's rows come on top.
+/// Size of a chart in pixels, without the rows of the legend above it.
 const WIDTH: i32 = 960;
 const PLOT_HEIGHT: i32 = 380;
-/// The library draws on whole pixels. So that lines are smooth, a pixel of its is this share of one of
-/// the page's.
+/// The library draws on whole pixels. To make lines smooth, this many of its pixels fit into one of the
+/// page's.
 const FINE: i32 = 8;
 
 const EDGE: i32 = 14;
@@ -22,7 +22,7 @@ const LEGEND_ROW: i32 = 20;
 const SWATCH: i32 = 24;
 const FONT: &str = "system-ui, sans-serif";
 const FONT_SIZE: i32 = 13;
-/// Width of a letter, about; nobody knows the reader's font.
+/// Approximate width of a letter. The reader's font is unknown.
 const LETTER: i32 = 7;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -62,8 +62,7 @@ pub(super) fn svg(title: &str, lines: &[Line], panels: &[Panel]) -> String {
     finish(&svg, title, height)
 }
 
-/// Sets the size in the page's pixels and adds the dark colors and the title for those who do not
-/// see the chart.
+/// Sets the size in the page's pixels, and adds the dark colors and the title for screen readers.
 fn finish(svg: &str, title: &str, height: i32) -> String {
     let (tag, rest) = svg.split_once('>').expect("it begins with a tag");
     let tag = tag
@@ -73,7 +72,7 @@ fn finish(svg: &str, title: &str, height: i32) -> String {
     format!("{tag} role=\"img\"><title>{title}</title>{}{rest}", palette::style())
 }
 
-/// Place of every line in the legend: pixels from the left, and row.
+/// Position of every line in the legend: pixels from the left, and row.
 fn legend(lines: &[Line]) -> Vec<(i32, i32)> {
     let (mut left, mut row) = (EDGE, 0);
     let place = |line: &Line| {
@@ -113,7 +112,7 @@ fn head<'a>(root: &Area<'a>, title: &str, lines: &[Line], places: &[(i32, i32)])
 const DASH: i32 = 6;
 const GAP: i32 = 4;
 
-/// The second half of the lines has the first half's colors, and is dashed.
+/// The second half of the lines repeats the first half's colors, dashed.
 enum Stroke {
     Solid(ShapeStyle),
     Dashed(ShapeStyle),
@@ -162,7 +161,7 @@ fn draw<'a>(area: &Area<'a>, panel: &Panel) -> Drawn<'a> {
             chart.plotting_area().draw(&Polygon::new(outline, color.mix(0.14)))?;
         }
     }
-    // Above all bands.
+    // Lines are drawn above all bands.
     for (index, curve) in curves.iter().enumerate() {
         let line = curve.line.iter().copied();
         match stroke(index) {

@@ -1,8 +1,8 @@
-//! Charts of a sweep as SVG: loss and accuracy over rounds, epochs and seconds; one line a case, the
-//! median over its seeds, in a band from the lowest to the highest of them.
+//! Charts of a sweep as SVG: loss and accuracy over rounds, epochs and seconds. Each case is one line, the
+//! median over its seeds, in a band from the lowest to the highest seed.
 //!
-//! They have their own background, so that they can be read on any page, and follow the reader's
-//! choice of light or dark colors.
+//! The charts have their own background, so that they can be read on any page, and follow the reader's choice
+//! of light or dark colors.
 
 mod axis;
 mod curve;
@@ -18,15 +18,15 @@ use super::results::{Ending, Results};
 use super::targets::Measure;
 use crate::report::words::counted;
 
-/// Cases that can be told apart in one chart.
+/// Most cases that a reader can tell apart in one chart.
 const LINES_MAX: usize = 2 * palette::SERIES.len();
-/// The longest run is so many times the shortest when an axis of rounds, epochs or seconds becomes
-/// logarithmic, because the short ones could not be seen otherwise.
+/// An axis of rounds, epochs or seconds is logarithmic if the longest run is at least this many times the
+/// shortest. Otherwise the short runs could not be seen.
 const LOG_SPREAD: f64 = 15.0;
-/// A loss may rise to so many times the highest start before it leaves the chart.
+/// A loss may rise to this many times the highest start before it leaves the chart.
 const RISE_MAX: f64 = 2.0;
 
-/// Draws the charts; each with the name of its file. None before the first run has ended.
+/// Draws the charts, each with its file name. There are none before the first run has ended.
 pub(super) fn draw(results: &Results) -> Vec<(String, String)> {
     let courses: Vec<(&str, Vec<&Course>)> = courses(results).take(LINES_MAX).collect();
     if courses.iter().all(|(_, courses)| courses.is_empty()) {
@@ -43,7 +43,7 @@ pub(super) fn draw(results: &Results) -> Vec<(String, String)> {
     Unit::ALL.into_iter().map(chart).collect()
 }
 
-/// `MNIST: minibatch · medians over 3 seeds`, and what the band is.
+/// `MNIST: minibatch · medians over 3 seeds`, with an explanation of the band.
 fn title(results: &Results) -> String {
     let seeds = results.runs.iter().filter(|run| run.case == 0).count();
     let mut title = match seeds {
@@ -67,7 +67,7 @@ fn courses(results: &Results) -> impl Iterator<Item = (&str, Vec<&Course>)> {
     })
 }
 
-/// The training loss, and how good the model is on examples it was not trained on, if that is known.
+/// The training loss, and the test accuracy or test loss if it is known.
 fn measures(courses: &[(&str, Vec<&Course>)]) -> Vec<(Measure, &'static str)> {
     let is_known = |measure| {
         courses.iter().flat_map(|(_, courses)| courses).any(|course| course.last(measure).is_some())
@@ -94,7 +94,7 @@ fn panel(courses: &[(&str, Vec<&Course>)], measure: Measure, title: &str, unit: 
     };
     let runs: Vec<Vec<Vec<(f64, f64)>>> =
         courses.iter().map(|(_, courses)| courses.iter().map(|course| raw(course)).collect()).collect();
-    // Lines end where the median run of a case does.
+    // Lines end where the median run of a case ends.
     let ends =
         runs.iter().filter_map(|runs| median(runs.iter().filter_map(|run| run.last()).map(|point| point.0)));
     let end = ends.fold(0.0, f64::max);
@@ -122,7 +122,7 @@ fn panel(courses: &[(&str, Vec<&Course>)], measure: Measure, title: &str, unit: 
     Some(Panel { along, up, curves })
 }
 
-/// Whether the longest case leaves room for the shortest.
+/// The scale along the axis: logarithmic if the longest case would leave no room for the shortest.
 fn along(runs: &[Vec<Vec<(f64, f64)>>]) -> Scale {
     let end = |runs: &Vec<Vec<(f64, f64)>>| {
         runs.iter().filter_map(|run| run.last()).map(|point| point.0).reduce(f64::max)

@@ -1,17 +1,17 @@
 //! Colors, each twice: for a light page and for a dark one.
 //!
-//! The colors of the lines were searched for: each stands out from the background (contrast at least
-//! 3 to 1), and any two differ also for readers who do not see red or green (distance in Oklab after
-//! simulating protanopia and deuteranopia, Machado et al. 2009, at least 10 of 100).
+//! A search found the colors of the lines. Each stands out from the background (contrast at least 3 to 1).
+//! Any two also differ for readers who do not see red or green (distance in Oklab after simulating protanopia
+//! and deuteranopia, Machado et al. 2009, at least 10 of 100).
 
 use plotters::style::RGBColor;
 
 /// A color on a light page and on a dark one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Swatch {
-    /// What is drawn.
+    /// The color on a light page, as drawn.
     pub(super) light: RGBColor,
-    /// What takes its place.
+    /// The color that replaces it on a dark page.
     dark: RGBColor,
 }
 
@@ -40,8 +40,8 @@ pub(super) const SERIES: [Swatch; 8] = [
     swatch(0x0A6D82, 0x69A0AE),
 ];
 
-/// A style sheet that puts the dark colors in the place of the light ones where the reader wants it
-/// dark. It finds them by themselves, so they must be all different.
+/// A style sheet that replaces the light colors by the dark ones if the reader prefers dark pages. It selects
+/// elements by their color, so all light colors must differ.
 pub(super) fn style() -> String {
     let mut rules = String::new();
     for Swatch { light, dark } in [BACKGROUND, TEXT, QUIET_TEXT, GRID, AXIS].iter().chain(&SERIES) {
