@@ -1,8 +1,9 @@
-//! Puts everything a browser loads into the binary, so that the coordinator needs no other file at run time:
-//! the pages of `web/`, and the worker, built here as two WebAssembly modules (one for each arithmetic).
+//! Embeds everything that a browser loads into the binary, so that the coordinator needs no other file at run
+//! time: the pages of `web/`, and the worker, which is built here as two WebAssembly modules (one for each
+//! arithmetic).
 //!
-//! The result is `OUT_DIR/assets.rs`, which `src/assets.rs` includes. With `SHOAL_SKIP_WASM=1` the worker is
-//! left out; that is for editors, lints and documentation, and a server refuses to start on it.
+//! The result is `OUT_DIR/assets.rs`, which `src/assets.rs` includes. `SHOAL_SKIP_WASM=1` leaves the worker
+//! out, for editors, lints and documentation. A server refuses to start without it.
 
 // A build script speaks to cargo on standard output.
 #![allow(clippy::print_stdout)]
@@ -21,7 +22,7 @@ use wasm_bindgen_cli_support::Bindgen;
 
 fn main() {
     if let Err(error) = build() {
-        // Cargo shows such a line as an error of its own; a line break would end it.
+        // Cargo shows such a line as its own error; a line break would end it.
         println!("cargo::error={}", format!("{error:#}").replace('\n', " "));
         std::process::exit(1);
     }
@@ -67,14 +68,14 @@ const VARIANTS: [Variant; 2] = [
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
-/// Compiles `worker-wasm` and generates its JavaScript; the directory returned holds `worker.js`,
-/// `worker_bg.wasm` and whatever these import.
+/// Compiles `worker-wasm` and generates its JavaScript. The returned directory holds `worker.js`,
+/// `worker_bg.wasm` and everything that these import.
 fn build_worker(workspace: &Path, out_dir: &Path, variant: &Variant) -> Result<PathBuf> {
     install_wasm_target(workspace)?;
 
-    // Cargo locks a target directory while it works in it, so the inner cargo needs one of its own. It lies
-    // beside the OUT_DIRs rather than in one, because check, build and test have an OUT_DIR each and
-    // would all start from nothing.
+    // Cargo locks the target directory it works in, so the inner cargo needs one of its own. It lies beside
+    // the OUT_DIRs rather than in one, because check, build and test each have an OUT_DIR and would all start
+    // from nothing.
     let shared =
         out_dir.ancestors().nth(4).context("OUT_DIR is not in a target directory")?.join("worker-wasm");
     let target_dir = shared.join(variant.name);
@@ -86,8 +87,8 @@ fn build_worker(workspace: &Path, out_dir: &Path, variant: &Variant) -> Result<P
         .arg(&target_dir)
         // Procedural macros are the same for both variants.
         .env("CARGO_BUILD_BUILD_DIR", shared.join("build"))
-        // For a build script cargo sets this variable, even if to nothing, and it wins over every other way
-        // of passing flags: without this line both variants would silently come out without vector
+        // Cargo sets this variable for a build script, perhaps to nothing, and it takes precedence over every
+        // other way of passing flags. Without this line both variants would silently have no vector
         // instructions.
         .env("CARGO_ENCODED_RUSTFLAGS", rustc_flags(workspace, &shared, variant)?)
         .env_remove("RUSTFLAGS")
@@ -95,11 +96,10 @@ fn build_worker(workspace: &Path, out_dir: &Path, variant: &Variant) -> Result<P
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .stdout(Stdio::null())
         .status()
-        .context("cargo cannot be started for the WebAssembly worker")?;
+        .context("cannot start cargo for the WebAssembly worker")?;
     ensure!(
         status.success(),
-        "the WebAssembly worker ({}) does not compile; its errors are above (SHOAL_SKIP_WASM=1 leaves it \
-         out)",
+        "the WebAssembly worker ({}) does not compile; the errors are above (SHOAL_SKIP_WASM=1 leaves the worker out)",
         variant.name
     );
 
@@ -126,8 +126,8 @@ fn build_worker(workspace: &Path, out_dir: &Path, variant: &Variant) -> Result<P
     Ok(package)
 }
 
-/// Browsers without relaxed SIMD refuse a module that contains a single such instruction, so the portable one
-/// must be free of them; the fused one without any would be slow.
+/// Browsers without relaxed SIMD refuse a module that contains a single such instruction, so the portable
+/// module must have none. A fused module without any would be slow.
 fn check_instructions(module: &Path, variant: &Variant) -> Result<()> {
     use wasmparser::{Validator, WasmFeatures};
 
@@ -149,16 +149,16 @@ fn check_instructions(module: &Path, variant: &Variant) -> Result<()> {
     Ok(())
 }
 
-/// The flags of one variant, separated by 0x1f as cargo wants them. `directory` keeps a file they need.
+/// The flags of one variant, separated by 0x1f as cargo expects. `directory` holds a file that they need.
 fn rustc_flags(workspace: &Path, directory: &Path, variant: &Variant) -> Result<OsString> {
-    // Panic messages name source files. Strangers download this module: they need not learn whose home it
-    // came from.
+    // Panic messages name source files. Strangers download this module and need not learn the builder's home
+    // directory.
     let mut arguments = format!("--remap-path-prefix={}=shoal\n", utf8(workspace)?);
     if let Some(home) = cargo_home() {
         writeln!(arguments, "--remap-path-prefix={}=cargo", utf8(&home)?)?;
     }
-    // They are passed in a file, because cargo gives both variants the same file names when it sees this
-    // flag, and each build would then replace the other's.
+    // The arguments are passed in a file: if cargo saw the flag, it would give both variants the same file
+    // names, and each build would replace the other's files.
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let file = directory.join("rustc-arguments");
     fs::write(&file, arguments).with_context(|| format!("cannot write {}", file.display()))?;
@@ -173,13 +173,13 @@ fn cargo_home() -> Option<PathBuf> {
     explicit.or_else(|| env::home_dir().map(|home| home.join(".cargo")))
 }
 
-/// `rust-toolchain.toml` asks for the target, but rustup adds it only where automatic installation is
-/// allowed.
+/// Adds the WebAssembly target. `rust-toolchain.toml` asks for it, but rustup adds it only if automatic
+/// installation is allowed.
 fn install_wasm_target(workspace: &Path) -> Result<()> {
     if wasm_target_is_installed(workspace)? {
         return Ok(());
     }
-    // Cargo was started through rustup exactly if it names the toolchain here.
+    // Rustup sets this variable exactly if it started cargo.
     let toolchain = env::var("RUSTUP_TOOLCHAIN").ok();
     let mut command = Command::new("rustup");
     command.args(["target", "add", WASM_TARGET]).current_dir(workspace).stdout(Stdio::null());
@@ -191,8 +191,7 @@ fn install_wasm_target(workspace: &Path) -> Result<()> {
     match command.status() {
         Ok(status) if status.success() && wasm_target_is_installed(workspace)? => Ok(()),
         Ok(status) if status.success() => bail!(
-            "this compiler cannot build for {WASM_TARGET}, which the worker needs, and it is not one of \
-             rustup's; build with rustup's cargo: rustup run 1.95.0 cargo build --release"
+            "this compiler cannot build for {WASM_TARGET}, which the worker needs, and rustup does not manage it; build with rustup's cargo: rustup run 1.95.0 cargo build --release"
         ),
         Ok(_) => {
             bail!("the worker needs the target {WASM_TARGET}, which rustup could not add; run: {advice}")
@@ -210,13 +209,13 @@ fn wasm_target_is_installed(workspace: &Path) -> Result<bool> {
         .args(["--print", "target-libdir", "--target", WASM_TARGET])
         .stderr(Stdio::inherit())
         .output()
-        .context("the compiler cannot be started")?;
+        .context("cannot start the compiler")?;
     let directory = String::from_utf8(output.stdout).context("the compiler's directory is not in UTF-8")?;
     Ok(output.status.success() && Path::new(directory.trim_end()).is_dir())
 }
 
-/// Has cargo run this script again when anything changes that goes into the worker: the sources that the
-/// compiler listed, the manifests of their packages, and the files that choose versions and flags.
+/// Makes cargo run this script again when an input of the worker changes: the sources that the compiler
+/// listed, the manifests of their packages, and the files that choose versions and flags.
 fn rerun_if_sources_change(workspace: &Path, dep_info: &Path) -> Result<()> {
     let text = fs::read_to_string(dep_info).with_context(|| format!("cannot read {}", dep_info.display()))?;
     let (_, sources) =
@@ -241,7 +240,7 @@ fn rerun_if_sources_change(workspace: &Path, dep_info: &Path) -> Result<()> {
 // ---------------------------------------------------------------------------------------------------------
 // The table of assets
 
-/// Adds every file under `directory` to `files`, by the URL path it is served at. Hidden files are left out.
+/// Adds every file under `directory` to `files`, by its URL path. Hidden files are left out.
 fn collect(directory: &Path, url: &str, files: &mut BTreeMap<String, PathBuf>) -> Result<()> {
     for entry in fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))? {
         let entry = entry?;
@@ -303,7 +302,7 @@ fn write_table(out_dir: &Path, files: &BTreeMap<String, PathBuf>, placeholder: b
     fs::write(out_dir.join("assets.rs"), table).context("cannot write assets.rs")
 }
 
-/// The bytes in gzip format, or nothing where that saves less than a tenth.
+/// The bytes in gzip format, or nothing if that saves less than a tenth.
 fn compress(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes)?;
@@ -325,10 +324,7 @@ fn content_type(path: &Path) -> Result<&'static str> {
         Some("webmanifest") => "application/manifest+json",
         Some("webp") => "image/webp",
         Some("woff2") => "font/woff2",
-        _ => bail!(
-            "{} would be served, but its content type is unknown; add it to coordinator/build.rs",
-            path.display()
-        ),
+        _ => bail!("the content type of {} is unknown; add it to coordinator/build.rs", path.display()),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Everything a browser loads from the coordinator, embedded by `build.rs`: the pages of `web/` and both
 //! builds of the worker. One binary, no files beside it, no network.
 
-/// One file as it is served.
+/// One served file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asset {
     /// The URL path, such as `/app.js` or `/worker/portable/worker.js`.
@@ -10,7 +10,7 @@ pub struct Asset {
     pub content_type: &'static str,
     /// The file itself.
     pub bytes: &'static [u8],
-    /// The file in gzip format, where that is smaller by a tenth or more.
+    /// The file in gzip format, if that is smaller by a tenth or more.
     pub gzip: Option<&'static [u8]>,
     /// The value of `ETag`: half of the BLAKE3 digest of `bytes`. It is weak because both encodings share
     /// it.
@@ -20,8 +20,8 @@ pub struct Asset {
 /// The asset at a URL path, without query. A page `x.html` is also found as `/x`, and `index.html` as its
 /// directory.
 ///
-/// The worker for an arithmetic is `/worker/portable/` or `/worker/fused/`, with `worker.js` (an ES module
-/// made by wasm-bindgen) and `worker_bg.wasm` in it.
+/// The worker for an arithmetic is in `/worker/portable/` or `/worker/fused/`: `worker.js` (an ES module made
+/// by wasm-bindgen) and `worker_bg.wasm`.
 pub fn asset(path: &str) -> Option<&'static Asset> {
     let route = ROUTES.binary_search_by_key(&path, |(route, _)| route).ok()?;
     ASSETS.get(ROUTES[route].1)
@@ -32,13 +32,12 @@ pub fn assets() -> &'static [Asset] {
     ASSETS
 }
 
-/// Whether the binary was built with `SHOAL_SKIP_WASM=1` and so has no worker to give to a browser.
+/// Whether the binary was built with `SHOAL_SKIP_WASM=1` and so has no worker for browsers.
 pub fn worker_is_placeholder() -> bool {
     PLACEHOLDER
 }
 
-// `PLACEHOLDER`, `ASSETS` (by path) and `ROUTES` (every path that is answered, in order, with its index in
-// `ASSETS`).
+// `PLACEHOLDER`, `ASSETS` (by path) and `ROUTES` (every served path, in order, with its index in `ASSETS`).
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 #[cfg(test)]

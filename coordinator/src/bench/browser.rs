@@ -1,4 +1,5 @@
-//! The page `/bench` in a browser without a window: starts it, waits for what the page posts, and ends it.
+//! The page `/bench` in a browser without a window: starts the browser, waits for the page's result, and ends
+//! the browser.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,7 +16,7 @@ use tokio::time::{interval, timeout};
 use super::report::{Outcome, Report};
 use crate::server;
 
-/// Flags for a Chromium that has no window and minds nobody's business but ours.
+/// Flags for a Chromium without a window, and without traffic of its own.
 const FLAGS: [&str; 8] = [
     "--headless",
     "--disable-gpu",
@@ -27,15 +28,16 @@ const FLAGS: [&str; 8] = [
     "--disable-dev-shm-usage",
 ];
 
-/// How long a page may take; it needs about half a minute on two cores.
+/// How long the page may take. It needs about half a minute on two cores.
 const PAGE_MAX: Duration = Duration::from_secs(300);
-/// How often the browser is asked whether it is still there.
+/// How often to check that the browser still runs.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Has the browser `program` measure, by the page with that query (`quick&case=mlp`).
+/// Measures in the browser `program`, with the query `query` (such as `quick&case=mlp`) for the page.
 ///
 /// # Errors
-/// When the browser cannot be started, ends early or says nothing in time, or the page could not measure.
+/// When the browser cannot be started, ends early or posts nothing in time, or when the page could not
+/// measure.
 pub async fn measure(program: &Path, query: &str) -> Result<Report> {
     if crate::assets::worker_is_placeholder() {
         bail!("this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without");
@@ -71,20 +73,23 @@ async fn of_page(program: &Path, url: &str, taken: oneshot::Receiver<Outcome>) -
     let first = async {
         tokio::select! {
             biased;
-            outcome = taken => outcome.context("the server ended before the page was done"),
-            status = ended => bail!("{name} ended before its page had measured ({})", status?),
+            outcome = taken => outcome.context("the server ended before the page had finished"),
+            status = ended => bail!("{name} ended before its page had finished ({})", status?),
         }
     };
     match timeout(PAGE_MAX, first).await {
         Ok(outcome) => outcome,
-        Err(_) => bail!("{name} opened the page, which did not answer within {} seconds", PAGE_MAX.as_secs()),
+        Err(_) => bail!(
+            "{name} did not finish the page within {} seconds; try --quick, or another browser",
+            PAGE_MAX.as_secs()
+        ),
     }
 }
 
-/// A browser with a profile of its own. Ended, and the profile deleted, when dropped.
+/// A browser with a profile of its own. Dropping it ends the browser and deletes the profile.
 struct Browser {
     child: Child,
-    /// Dropped after the browser that uses it has ended.
+    /// Dropped after the browser has ended.
     _profile: TempDir,
 }
 
@@ -100,7 +105,7 @@ impl Browser {
             command.arg("--no-sandbox");
         }
         command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // A group of its own, so that what it starts can be ended with it.
+        // A process group of its own, so that its children can be ended with it.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         Ok(Browser { child: command.spawn()?, _profile: profile })
@@ -109,7 +114,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It may have ended by itself; its children may not.
+        // The browser may have ended by itself, but perhaps not its children.
         #[cfg(unix)]
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);

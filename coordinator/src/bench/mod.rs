@@ -1,5 +1,5 @@
-//! The benchmark: the cases of the `bench` crate measured natively ([`native`]) or by the page `/bench` in a browser
-//! ([`browser`]), the one form of both results ([`report`]), and a whole [`pass`] over MNIST.
+//! The benchmark: it measures the cases of the `bench` crate natively ([`native`]) or with the page `/bench`
+//! in a browser ([`browser`]), and a whole [`pass`] over MNIST. All results have one form ([`report`]).
 
 pub mod browser;
 pub mod native;
@@ -15,8 +15,8 @@ use protocol::shard;
 
 use crate::data::{self, FeatureValues, TargetColumn};
 
-/// The first [`MNIST_EXAMPLES`] of MNIST's training set as an encoded shard. Made when first asked for, which takes a
-/// moment, and then kept.
+/// The first [`MNIST_EXAMPLES`] of MNIST's training set as an encoded shard. The first call makes it, which
+/// takes a moment; then it is kept.
 pub fn mnist_shard() -> Bytes {
     static SHARD: OnceLock<Bytes> = OnceLock::new();
     let encode = || {

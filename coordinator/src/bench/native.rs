@@ -1,4 +1,4 @@
-//! The cases measured on this machine's own instructions, in threads: what `web/bench/measure.js` is in a browser.
+//! Measures the cases natively, in threads. `web/bench/measure.js` does the same in a browser.
 
 use std::num::NonZero;
 use std::sync::Barrier;
@@ -12,44 +12,44 @@ use super::mnist_shard;
 use super::pass::{self, FullPass};
 use super::report::{CaseReport, Machine, MachineKind, Report, Roof};
 
-/// Cores measured at most, as many as a volunteer may lend.
+/// Most cores to measure, as many as a volunteer may lend.
 const CORES_MAX: usize = 256;
 const GIGA: f64 = 1e9;
 
-/// What is measured, and how thoroughly.
+/// What to measure, and how thoroughly.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Which cases.
+    /// The cases.
     pub cases: Vec<&'static Case>,
-    /// Whether a whole pass over MNIST is too.
+    /// Whether to measure a whole pass over MNIST too.
     pub pass: bool,
-    /// Which arithmetics.
+    /// The arithmetics.
     pub arithmetics: Vec<Arithmetic>,
-    /// How long.
+    /// The lengths of the measurement.
     pub rhythm: Rhythm,
 }
 
-/// How long a case is measured.
+/// How long to measure a case.
 #[derive(Debug, Clone, Copy)]
 pub struct Rhythm {
-    /// Until caches, clocks and, in a browser, the compiler have settled.
+    /// Time until caches, clocks and, in a browser, the compiler have settled.
     pub warm_up: Duration,
-    /// One round.
+    /// Length of one round.
     pub round: Duration,
-    /// Rounds.
+    /// Number of rounds.
     pub rounds: u32,
 }
 
 impl Rhythm {
-    /// Some seconds for all cases together.
+    /// Takes some seconds for all cases together.
     pub const THOROUGH: Rhythm =
         Rhythm { warm_up: Duration::from_millis(100), round: Duration::from_millis(40), rounds: 10 };
-    /// Numbers that only show that everything works.
+    /// Gives numbers that only show that everything works.
     pub const QUICK: Rhythm =
         Rhythm { warm_up: Duration::from_millis(2), round: Duration::from_millis(2), rounds: 3 };
 }
 
-/// Measures. `tell` hears what comes next.
+/// Measures the plan. `tell` learns what comes next.
 pub fn measure(plan: &Plan, mut tell: impl FnMut(String)) -> Report {
     let cores = thread::available_parallelism().map_or(1, NonZero::get).min(CORES_MAX);
     let mut report = Report {
@@ -102,7 +102,7 @@ pub fn measure(plan: &Plan, mut tell: impl FnMut(String)) -> Report {
     report
 }
 
-/// Operations a second, of all cores together.
+/// Operations a second of all cores together.
 #[derive(Debug, Clone, Copy)]
 struct Speed {
     best: f64,
@@ -110,7 +110,7 @@ struct Speed {
     operations_per_step: f64,
 }
 
-/// Rounds in which `cores` threads run the case at the same time.
+/// Measures rounds in which `cores` threads run the case at the same time.
 fn measure_case(case: &Case, arithmetic: Arithmetic, cores: usize, rhythm: Rhythm) -> Speed {
     let mnist = mnist_shard();
     let together = Barrier::new(cores);
@@ -142,14 +142,14 @@ fn measure_pass(pass: &FullPass, arithmetic: Arithmetic, cores: usize, passes: u
 }
 
 impl Speed {
-    /// Of at least one round.
+    /// The speed in some rounds, at least one.
     fn of(mut rounds: Vec<f64>, operations_per_step: f64) -> Speed {
         rounds.sort_by(f64::total_cmp);
         Speed { best: rounds[rounds.len() - 1], median: rounds[rounds.len() / 2], operations_per_step }
     }
 }
 
-/// Runs the case until everything has settled. Answers how many steps fill a round.
+/// Runs the case until everything has settled. Returns the number of steps that fill a round.
 fn warm_up(bench: &mut Bench, rhythm: Rhythm) -> u32 {
     let began = Instant::now();
     let mut steps = 1u32;

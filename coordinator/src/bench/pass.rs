@@ -1,5 +1,5 @@
-//! A whole gradient pass over MNIST, as a round of a training computes it: units on compute workers, exact sums, the mean
-//! gradient. What NumPy needs for the same is `experiments/numpy_gradient.py`.
+//! A whole gradient pass over MNIST, as a round of a training computes it: units on compute workers, exact
+//! sums, the mean gradient. `experiments/numpy_gradient.py` measures the same with NumPy.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
@@ -24,9 +24,9 @@ pub const NAME: &str = "mnist-pass";
 
 const MODEL: &str = "mlp:128";
 const SEED: u64 = 1;
-/// Units that a compute worker takes at a time, as a hub gives them out.
+/// Units that a compute worker takes at a time, as from a hub.
 const UNITS_PER_JOB: u32 = 4;
-/// A resolution of 2^-20 for sums of gradients and losses: both are far from the limits of a unit.
+/// Sums of gradients and losses have a resolution of 2^-20. Both are far from the limits of a unit.
 const EXPONENT: i32 = 20;
 const ASSIGNMENT: u64 = 1;
 
@@ -76,12 +76,12 @@ impl FullPass {
         self.welcome.training.examples as usize
     }
 
-    /// Floating-point operations that a pass counts for.
+    /// Floating-point operations of a pass, as the benchmark counts them.
     pub(super) fn operations(&self) -> f64 {
         self.examples() as f64 * bench::operations(&self.network)
     }
 
-    /// How long each of some passes takes with so many compute workers, after one that is not counted.
+    /// The time of each of several passes with that many compute workers, after one pass that does not count.
     pub(super) fn measure(&self, arithmetic: Arithmetic, cores: usize, passes: u32) -> Vec<Duration> {
         let welcome = Welcome { arithmetic, ..self.welcome.clone() };
         let welcome = Bytes::from(FromCoordinator::Welcome(Box::new(welcome)).encode());
@@ -109,7 +109,7 @@ impl FullPass {
             (0..cores).for_each(|_| drop(scope.spawn(work)));
             let passes = (0..=passes).map(|_| {
                 hall.next_unit.store(0, Ordering::Relaxed);
-                // The workers wait already: nothing of theirs may come before the clock.
+                // The workers are waiting already, so that none begins before the clock.
                 let began = Instant::now();
                 hall.begin.wait();
                 hall.end.wait();
@@ -122,7 +122,7 @@ impl FullPass {
         durations
     }
 
-    /// The coordinator's part: one gradient of all the workers' sums. `None` if they are not whole.
+    /// The coordinator's part: one gradient from all workers' sums. `None` if they are incomplete.
     fn reduce(&self, mut sums: Vec<UnitSums>) -> Option<Arc<[f32]>> {
         let mut all = sums.pop()?;
         let is_whole = sums.iter().all(|sums| all.merge(sums));
@@ -157,7 +157,8 @@ struct Hall {
 }
 
 impl Hall {
-    /// One worker's share of a pass: whatever units are free. Does not panic, or the others would wait for ever.
+    /// One worker's share of a pass: it takes free units. It must not panic, or the others would wait
+    /// forever.
     fn help(&self, compute: &mut Compute, round: &Arc<SharedRound>) {
         self.begin.wait();
         compute.handle(ToCompute::Round(Arc::clone(round)));

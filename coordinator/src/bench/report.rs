@@ -1,37 +1,37 @@
-//! What a benchmark finds, in the form in which the page posts it and `shoal bench --json` prints it.
+//! A benchmark's result, in the form that the page posts and `shoal bench --json` prints.
 
 use serde::{Deserialize, Serialize};
 
-/// What the page posts when it is done.
+/// The page's post when it has finished.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Outcome {
-    /// It could not measure.
+    /// The page could not measure.
     Failed {
         /// Why, in one sentence.
         error: String,
     },
-    /// What it measured.
+    /// The page's result.
     Measured(Report),
 }
 
-/// What a benchmark finds.
+/// A benchmark's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Where it ran.
+    /// The machine it ran on.
     pub machine: Machine,
     /// The roofs: one for each arithmetic and number of cores.
     pub roofs: Vec<Roof>,
     /// The cases, in each arithmetic and on each number of cores.
     pub cases: Vec<CaseReport>,
-    /// What could not be measured here.
+    /// The arithmetics that could not be measured.
     pub missing: Vec<Missing>,
 }
 
-/// Where a benchmark ran.
+/// The machine of a benchmark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// What ran it.
+    /// The kind of program that ran it.
     pub kind: MachineKind,
     /// The browser's own name for itself, or processor architecture and operating system.
     pub name: String,
@@ -39,7 +39,7 @@ pub struct Machine {
     pub cores: usize,
 }
 
-/// What ran a benchmark.
+/// The kind of program that ran a benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MachineKind {
@@ -49,7 +49,7 @@ pub enum MachineKind {
     Native,
 }
 
-/// How fast cores together multiply and add when they do nothing else.
+/// The speed at which cores together multiply and add when they do nothing else.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Roof {
     /// `portable` or `fused`.
@@ -62,7 +62,7 @@ pub struct Roof {
     pub gflops_median: f64,
 }
 
-/// What was measured of a case.
+/// The measured speed of a case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CaseReport {
     /// The case's name.
@@ -84,7 +84,7 @@ pub struct CaseReport {
 /// An arithmetic that a browser does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
-    /// Which.
+    /// The arithmetic.
     pub arithmetic: model::Arithmetic,
     /// Why, in one sentence.
     pub reason: String,

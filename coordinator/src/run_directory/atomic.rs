@@ -1,4 +1,5 @@
-//! Replacing a file so that, whatever dies and whenever, the old content is there or the new one.
+//! Replaces a file so that it always holds either the old content or the new, whenever the process or machine
+//! dies.
 
 use std::{
     ffi::OsString,
@@ -9,7 +10,8 @@ use std::{
 
 use super::RunError;
 
-/// Replaces `path` by the concatenation of `parts`: written beside it, made durable, renamed over it.
+/// Replaces `path` by the concatenation of `parts`: writes them beside it, makes them durable and renames
+/// them over it.
 pub(super) fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), RunError> {
     let ready = write_beside(path, parts)?;
     fs::rename(&ready, path).map_err(RunError::io("replace", path))?;
@@ -28,7 +30,8 @@ pub(super) fn write_beside(path: &Path, parts: &[&[u8]]) -> Result<PathBuf, RunE
     Ok(temporary)
 }
 
-/// The name is fixed, so that what a killed process left is written over and never piles up.
+/// The temporary name of a file. It is fixed, so that leftovers of killed processes are overwritten and never
+/// pile up.
 pub(super) fn temporary(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(OsString::from(".new"));
@@ -40,7 +43,7 @@ pub(super) fn sync_parent(path: &Path) -> Result<(), RunError> {
     path.parent().map_or(Ok(()), sync_directory)
 }
 
-/// Makes the entries of a directory durable, where the operating system has a way to.
+/// Makes the entries of a directory durable, if the operating system can.
 pub(super) fn sync_directory(path: &Path) -> Result<(), RunError> {
     if cfg!(unix) {
         let failed = RunError::io("write", path);

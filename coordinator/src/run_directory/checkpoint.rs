@@ -1,9 +1,10 @@
-//! The state to resume from: opaque bytes behind a header that tells a whole file from a damaged one.
+//! The state to resume from: opaque bytes behind a header that reveals a damaged file.
 //!
 //! The layout is `SHOALCKP`, the version (u32), the length of the state in bytes (u64), its BLAKE3 (32 bytes), the state;
 //! integers are little-endian.
 //!
-//! Two are kept. Training is deterministic, so a run resumed from the one before ends in the same bits, only later.
+//! The last two checkpoints are kept. Training is deterministic, so a run resumed from the earlier one ends
+//! with the same bits, only later.
 
 use std::{fs, io, path::Path};
 
@@ -11,19 +12,19 @@ use super::{RunError, atomic};
 
 const FILE: &str = "checkpoint";
 const PREVIOUS: &str = "checkpoint.previous";
-/// Where a damaged checkpoint is put aside.
+/// Name under which a damaged checkpoint is put aside.
 const DAMAGED: &str = "checkpoint.damaged";
 
 const MAGIC: &[u8; 8] = b"SHOALCKP";
 /// Raised when what is saved changes: `engine::Snapshot`, or the state of any optimizer.
 const VERSION: u32 = 2;
 
-/// A checkpoint as read back.
+/// A checkpoint that was read back.
 #[derive(Debug)]
 pub struct LoadedCheckpoint {
-    /// The bytes that were saved.
+    /// The saved bytes.
     pub state: Vec<u8>,
-    /// Set when this is the checkpoint before the last, because the last was damaged: why. Worth a line to the user.
+    /// The damage to the last checkpoint, if this is the one before it. The user should be told.
     pub last_was_damaged: Option<RunError>,
 }
 
@@ -37,7 +38,7 @@ pub(super) fn save(directory: &Path, state: &[u8]) -> Result<(), RunError> {
     ]
     .concat();
     let ready = atomic::write_beside(&path, &[&header, state])?;
-    // Between the two renames there is no last checkpoint, only a previous one; `load` knows.
+    // Between the two renames there is only a previous checkpoint. `load` allows for that.
     rename_if_there(&path, &directory.join(PREVIOUS))?;
     fs::rename(&ready, &path).map_err(RunError::io("replace", &path))?;
     atomic::sync_parent(&path)
@@ -54,7 +55,7 @@ pub(super) fn load(directory: &Path) -> Result<Option<LoadedCheckpoint>, RunErro
     match (read(&directory.join(PREVIOUS)), last_was_damaged) {
         (Ok(Some(state)), last_was_damaged) => {
             if last_was_damaged.is_some() {
-                // Out of the way, or the next saving would put it in the place of the good one.
+                // Move it away; otherwise the next save would replace the good one by it.
                 rename_if_there(&path, &directory.join(DAMAGED))?;
             }
             Ok(Some(LoadedCheckpoint { state, last_was_damaged }))

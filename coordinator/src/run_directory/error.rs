@@ -1,4 +1,5 @@
-//! What can go wrong with a run directory, each in one sentence that names the file and says what to do.
+//! Everything that can go wrong with a run directory, each in one sentence that names the file and says what
+//! to do.
 
 use std::{
     io,
@@ -9,71 +10,71 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The operating system would not do it.
+    /// The operating system refused an operation.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A new run was to go where one is already.
+    /// The directory for a new run holds a run already.
     #[error(
-        "{0} holds a run already; go on with it by `shoal resume {0}`, or give another directory with --out",
+        "{0} holds a run already; continue it with `shoal resume {0}`, or give another directory with --out",
         path.display()
     )]
     Exists {
         /// The directory.
         path: PathBuf,
     },
-    /// A new run was to go into a directory with something else in it.
+    /// The directory for a new run holds something else.
     #[error("{} is not empty; give another directory with --out", path.display())]
     NotEmpty {
         /// The directory.
         path: PathBuf,
     },
-    /// A directory that no run was ever started in.
-    #[error("{} is not a run directory: it has no run.toml", path.display())]
+    /// No run was ever started in the directory.
+    #[error("{} is not a run directory: it has no run.toml; name the directory that a training printed", path.display())]
     NotARun {
         /// The directory.
         path: PathBuf,
     },
     /// Another process holds the directory.
     #[error(
-        "another shoal process{} is working in {}; wait for its end or stop it",
+        "another shoal process{} is working in {}; wait until it ends, or stop it",
         pid.map(|pid| format!(" ({pid})")).unwrap_or_default(), path.display()
     )]
     Held {
         /// The directory.
         path: PathBuf,
-        /// The other process's id, where it is known.
+        /// The other process's id, if it is known.
         pid: Option<u32>,
     },
-    /// A run whose training has not come to its first model.
-    #[error("{0} has no model yet; its training must end first (`shoal resume {0}`)", path.display())]
+    /// The run's training has not saved a model yet.
+    #[error("{0} has no model yet; finish its training first with `shoal resume {0}`", path.display())]
     NoModel {
         /// The directory.
         path: PathBuf,
     },
-    /// A file that is not as it was written.
+    /// A file differs from what was written.
     #[error("{} is damaged: {problem}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and what to do where something can be done.
+        /// The damage, with advice if there is any.
         problem: String,
     },
     /// The last checkpoint is damaged and there is no good one before it.
-    #[error("{damaged}, and there is no good one before it; start a new run, with another --out")]
+    #[error("{damaged}, and there is no good checkpoint before it; start a new run with another --out")]
     NoGoodCheckpoint {
-        /// What is wrong with the last one.
+        /// The damage to the last checkpoint.
         damaged: Box<RunError>,
     },
-    /// A file of another version of the program.
+    /// Another version of the program wrote the file.
     #[error(
-        "{} was written by another version of shoal (file version {found}, this one reads {expected})",
+        "{} was written by another version of shoal (file version {found}, this shoal reads {expected}); use that version",
         path.display()
     )]
     OtherVersion {
@@ -84,18 +85,18 @@ pub enum RunError {
         /// The version that can be read.
         expected: u32,
     },
-    /// A model that cannot be written because its parts do not fit together.
+    /// A model cannot be written because its parts do not fit together.
     #[error("{} cannot be written: {problem}", path.display())]
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The mismatch.
         problem: String,
     },
 }
 
 impl RunError {
-    /// Turns an error of the operating system into one that says what was tried.
+    /// Turns an error of the operating system into one that names the operation.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { action, path: path.clone(), source }

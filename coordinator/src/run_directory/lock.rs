@@ -1,4 +1,4 @@
-//! One process at a time works in a run directory.
+//! Lets only one process at a time work in a run directory.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -8,17 +8,17 @@ use std::{
 
 use super::RunError;
 
-/// Name of the lock file. It stays when the lock is given up; only the lock on it counts.
+/// Name of the lock file. The file stays when the lock is released; only the lock on it counts.
 pub(super) const FILE: &str = "lock";
 
-/// A lock of the operating system, which ends with the process however that dies.
+/// A lock of the operating system, which ends with the process, however the process dies.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock of a directory, or says who has it.
+    /// Takes the lock of a directory. The error names the process that holds it.
     pub(crate) fn take(directory: &Path) -> Result<Self, RunError> {
         let path = directory.join(FILE);
         let failed = RunError::io("lock", &path);

@@ -1,4 +1,4 @@
-//! How a training went: one JSON object a line, one line an iteration, iterations increasing.
+//! The course of a training: one JSON object a line, one line an iteration, in increasing order.
 
 use std::{
     fs::{self, File},
@@ -10,24 +10,24 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::RunError;
 
-/// The metrics file of a run that is held.
+/// The metrics file of a locked run.
 #[derive(Debug)]
 pub(super) struct MetricsLog {
     path: PathBuf,
     file: File,
-    /// Length of the whole lines, all that counts.
+    /// Length of the complete lines; nothing after them counts.
     length: u64,
     last_iteration: Option<u64>,
 }
 
-/// The part of a line that is understood here.
+/// The field of a line that this module reads.
 #[derive(Deserialize)]
 struct Head {
     iteration: u64,
 }
 
 impl MetricsLog {
-    /// Opens the file, makes it if it is not there, and cuts off a last line that a crash has torn.
+    /// Opens or creates the file, and cuts off a last line that a crash has torn.
     pub(super) fn open(path: &Path) -> Result<Self, RunError> {
         let failed = RunError::io("open", path);
         let mut file = File::options()
@@ -50,7 +50,7 @@ impl MetricsLog {
             log.length = lines.whole_bytes as u64;
             log.file.set_len(log.length).map_err(RunError::io("repair", path))?;
         } else if content.last().is_some_and(|&byte| byte != b'\n') {
-            // Only the end of the line was lost.
+            // Only the line break was lost.
             log.write(b"\n")?;
         }
         Ok(log)
@@ -69,17 +69,17 @@ impl MetricsLog {
         Ok(())
     }
 
-    /// Makes what was appended durable.
+    /// Makes the appended lines durable.
     pub(super) fn sync(&mut self) -> Result<(), RunError> {
         self.file.sync_data().map_err(RunError::io("write", &self.path))
     }
 
-    /// Writes at the end of the whole lines, so that a failed write (a full disk) is written over by the next.
+    /// Writes after the last complete line, so that the next write replaces a failed one (a full disk).
     fn write(&mut self, bytes: &[u8]) -> Result<(), RunError> {
         let failed = RunError::io("write", &self.path);
         self.file.seek(SeekFrom::Start(self.length)).map_err(&failed)?;
         if let Err(error) = self.file.write_all(bytes) {
-            // If this fails as well, the torn line is cut off when the run is opened next.
+            // If this fails too, the next opening of the run cuts the torn line off.
             let _ = self.file.set_len(self.length);
             return Err(failed(error));
         }
@@ -88,7 +88,7 @@ impl MetricsLog {
     }
 }
 
-/// All whole lines of a metrics file; none if there is no file.
+/// All complete lines of a metrics file; none if there is no file.
 pub(super) fn load<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RunError> {
     match fs::read(path) {
         Ok(content) => Ok(parse(path, &content)?.values),
@@ -100,7 +100,7 @@ pub(super) fn load<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RunError>
 struct Lines<T> {
     values: Vec<T>,
     whole_bytes: usize,
-    /// Whether something follows that is not a whole line.
+    /// Whether an incomplete line follows.
     torn: bool,
 }
 
@@ -112,7 +112,7 @@ fn parse<T: DeserializeOwned>(path: &Path, content: &[u8]) -> Result<Lines<T>, R
         let damaged = |problem: String| {
             RunError::damaged(
                 path,
-                format!("line {}: {problem}; move the file away to go on without it", index + 1),
+                format!("line {}: {problem}; move the file away to continue without it", index + 1),
             )
         };
         let Head { iteration } = match serde_json::from_slice(line) {
@@ -124,7 +124,9 @@ fn parse<T: DeserializeOwned>(path: &Path, content: &[u8]) -> Result<Lines<T>, R
             Err(error) => return Err(damaged(error.to_string())),
         };
         if last_iteration.is_some_and(|last| iteration <= last) {
-            return Err(damaged(format!("iteration {iteration} does not come after the line before it")));
+            return Err(damaged(format!(
+                "iteration {iteration} does not follow the iteration of the line before"
+            )));
         }
         last_iteration = Some(iteration);
         lines.values.push(serde_json::from_slice(line).map_err(|error| damaged(error.to_string()))?);

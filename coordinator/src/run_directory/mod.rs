@@ -1,17 +1,18 @@
-//! A run on disk: what was asked for, the trained model, the state to resume from and how the training went.
+//! A run on disk: the settings, the trained model, the state to resume from and the course of the training.
 //!
 //! | file | content |
 //! | --- | --- |
 //! | `run.toml` | the resolved configuration; a directory without it is not a run |
 //! | `model.safetensors` | the model as of its last saving, see [`SavedModel`] |
-//! | `checkpoint` | the state to resume from; `checkpoint.previous` is the one before |
+//! | `checkpoint` | the state to resume from; `checkpoint.previous` is the state before it |
 //! | `metrics.jsonl` | one line an iteration |
-//! | `request.toml` | what a sweep asked for, before the data settled the rest of `run.toml` |
-//! | `outcome.json` | what a finished run of a sweep came to |
+//! | `request.toml` | the settings that a sweep gave, before the data settled the rest of `run.toml` |
+//! | `outcome.json` | the outcome of a sweep's finished run |
 //! | `lock` | held by the process that works in the directory |
 //!
-//! Every file but the metrics is replaced atomically: whenever the process or the machine dies, the old content or the
-//! new one is there, never a part. Metrics are appended, and a line torn by a crash is cut off when the run is opened.
+//! Every file but the metrics is replaced atomically: whenever the process or the machine dies, the file
+//! holds the old content or the new, never a part. Metrics are appended. If a crash tears a line, opening the
+//! run cuts it off.
 //!
 //! Reading a model or metrics takes no lock, so that a run can be evaluated while it trains.
 
@@ -48,21 +49,22 @@ const OUTCOME: &str = "outcome.json";
 pub struct RunDirectory {
     path: PathBuf,
     metrics: Mutex<MetricsLog>,
-    /// Held while a file is replaced, for all temporary files have fixed names.
+    /// Held while a file is replaced, because all temporary files have fixed names.
     replacing: Mutex<()>,
     _lock: Lock,
 }
 
 impl RunDirectory {
-    /// Makes a directory (and its parents) for a new run and writes `run.toml` with the text `config`. The directory may
-    /// exist if it is empty.
+    /// Creates a directory (and its parents) for a new run and writes `run.toml` with the text `config`. The
+    /// directory may exist if it is empty.
     ///
     /// # Errors
-    /// [`RunError::Exists`] and [`RunError::NotEmpty`] when there is anything in it: nothing is ever overwritten.
+    /// [`RunError::Exists`] and [`RunError::NotEmpty`] when the directory holds anything: nothing is ever
+    /// overwritten.
     pub fn create(path: &Path, config: &str) -> Result<Self, RunError> {
         fs::create_dir_all(path).map_err(RunError::io("create", path))?;
-        // Looked at before the lock, so that no lock file is left in a directory that is none of our business, and
-        // again after it, for another process may have been faster.
+        // Check before taking the lock, so that no lock file is left in a foreign directory, and again
+        // afterward, because another process may have been faster.
         require_empty(path)?;
         let lock = Lock::take(path)?;
         require_empty(path)?;
@@ -90,7 +92,7 @@ impl RunDirectory {
         })
     }
 
-    /// Where it is, as the user gave it.
+    /// Its path, as the user gave it.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -107,7 +109,7 @@ impl RunDirectory {
         atomic::replace(&self.path.join(REQUEST), &[config.as_bytes()])
     }
 
-    /// Replaces what the run came to, a JSON object.
+    /// Replaces the run's outcome, a JSON object.
     pub fn save_outcome(&self, json: &str) -> Result<(), RunError> {
         let _replacing = locked(&self.replacing);
         atomic::replace(&self.path.join(OUTCOME), &[json.as_bytes(), b"\n"])
@@ -120,22 +122,22 @@ impl RunDirectory {
         atomic::replace(&self.path.join(MODEL), &[&bytes])
     }
 
-    /// Replaces the checkpoint and keeps the one before it. The metrics so far are made durable first, so that they
-    /// never end before the checkpoint does.
+    /// Replaces the checkpoint and keeps the one before it. Makes the metrics durable first, so that they
+    /// never end before the checkpoint.
     pub fn save_checkpoint(&self, state: &[u8]) -> Result<(), RunError> {
         locked(&self.metrics).sync()?;
         let _replacing = locked(&self.replacing);
         checkpoint::save(&self.path, state)
     }
 
-    /// Reads the last checkpoint; `None` if the run has not got so far as to write one.
+    /// Reads the last checkpoint; `None` if the run has not written one yet.
     pub fn load_checkpoint(&self) -> Result<Option<LoadedCheckpoint>, RunError> {
         let _replacing = locked(&self.replacing);
         checkpoint::load(&self.path)
     }
 
-    /// Appends a line to the metrics, unless they have that iteration already: a resumed run goes through the last
-    /// iterations again and would only repeat them. A value that is not finite is written as null.
+    /// Appends a line to the metrics, unless they have that iteration already: a resumed run goes through its
+    /// last iterations again. A value that is not finite is written as null.
     pub fn append_metrics(&self, report: &IterationReport) -> Result<(), RunError> {
         locked(&self.metrics).append(report.iteration, report)
     }
@@ -148,7 +150,7 @@ pub fn load_config(run: &Path) -> Result<String, RunError> {
     fs::read_to_string(&path).map_err(RunError::io("read", &path))
 }
 
-/// The text of a run's `request.toml`; `None` if it has none, because no sweep began it.
+/// The text of a run's `request.toml`; `None` if no sweep began the run.
 pub fn load_request(run: &Path) -> Result<Option<String>, RunError> {
     let path = run.join(REQUEST);
     match fs::read_to_string(&path) {
@@ -158,12 +160,12 @@ pub fn load_request(run: &Path) -> Result<Option<String>, RunError> {
     }
 }
 
-/// Replaces a file atomically, beside run directories as within them.
+/// Replaces a file atomically, inside or outside a run directory.
 pub(crate) fn replace_file(path: &Path, content: &str) -> Result<(), RunError> {
     atomic::replace(path, &[content.as_bytes()])
 }
 
-/// What a run came to; `None` if that was not saved: it has not ended, or was no part of a sweep.
+/// A run's outcome; `None` if none is saved because the run has not ended or is not part of a sweep.
 pub fn load_outcome<T: DeserializeOwned>(run: &Path) -> Result<Option<T>, RunError> {
     let path = run.join(OUTCOME);
     let text = match fs::read_to_string(&path) {
@@ -172,7 +174,7 @@ pub fn load_outcome<T: DeserializeOwned>(run: &Path) -> Result<Option<T>, RunErr
         Err(error) => return Err(RunError::io("read", &path)(error)),
     };
     let damaged = |error: serde_json::Error| {
-        RunError::damaged(&path, format!("{error}; move it away to have it made again"))
+        RunError::damaged(&path, format!("{error}; move it away, and the sweep writes it again"))
     };
     serde_json::from_str(&text).map(Some).map_err(damaged)
 }
@@ -190,7 +192,7 @@ pub fn load_model(run: &Path) -> Result<SavedModel, RunError> {
     }
 }
 
-/// The metrics of a run, one entry an iteration. A line that a running training has not finished is left out.
+/// The metrics of a run, one entry an iteration. An unfinished line of a running training is left out.
 pub fn load_metrics<T: DeserializeOwned>(run: &Path) -> Result<Vec<T>, RunError> {
     require_run(run)?;
     metrics::load(&run.join(METRICS))
@@ -213,7 +215,7 @@ fn require_empty(path: &Path) -> Result<(), RunError> {
     let failed = RunError::io("read", path);
     for entry in fs::read_dir(path).map_err(&failed)? {
         let name = entry.map_err(&failed)?.file_name();
-        // What a process that died in `create` may have left.
+        // A process that died in `create` may have left these.
         if name != lock::FILE && name != atomic::temporary(Path::new(CONFIG)).as_os_str() {
             return Err(RunError::NotEmpty { path: path.to_owned() });
         }
@@ -221,7 +223,7 @@ fn require_empty(path: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-/// The files are consistent after every step, so a thread that panicked while it held one does no harm.
+/// Locks a mutex, even after a panic: the files are consistent after every step.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

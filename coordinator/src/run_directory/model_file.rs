@@ -26,9 +26,9 @@ pub struct SavedModel {
     pub seed: u64,
     /// Columns, classes and image shape.
     pub schema: Schema,
-    /// How raw features become inputs of the network.
+    /// The conversion of raw features into inputs of the network.
     pub preprocessing: Preprocessing,
-    /// How the network's outputs become the user's units; `None` for classes.
+    /// The conversion of the network's outputs into the user's units; `None` for classes.
     pub target_scaling: Option<TargetScaling>,
 }
 
@@ -47,21 +47,21 @@ impl SavedModel {
                 .map_err(|error| unwritable(error.to_string()))?;
             tensors.push((block.name.as_str(), tensor));
         }
-        // A single entry: a map of several would be written in random order.
+        // A single entry, because a map of several would be written in random order.
         let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
         safetensors::serialize(tensors, Some(metadata)).map_err(|error| unwritable(error.to_string()))
     }
 
-    /// Reads a file and believes nothing in it. `path` only names it in errors.
+    /// Reads a file and trusts nothing in it. `path` only names it in errors.
     pub(super) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, RunError> {
         let damaged = |problem: String| RunError::damaged(path, problem);
         let (_, header) = SafeTensors::read_metadata(bytes)
-            .map_err(|error| damaged(format!("it is not a whole safetensors file ({error})")))?;
+            .map_err(|error| damaged(format!("it is not a complete safetensors file ({error})")))?;
         let json = header
             .metadata()
             .as_ref()
             .and_then(|metadata| metadata.get(METADATA_KEY))
-            .ok_or_else(|| damaged("it has no metadata of shoal; another program wrote it".to_owned()))?;
+            .ok_or_else(|| damaged("it has no `shoal` metadata; another program wrote it".to_owned()))?;
         let metadata = Metadata::parse(path, json)?;
         let network = Network::new(&metadata.network, metadata.schema.features, metadata.schema.task())
             .map_err(|error| damaged(format!("its network cannot be built: {error}")))?;
@@ -89,7 +89,7 @@ impl SavedModel {
         Ok(model)
     }
 
-    /// Whether the parts fit together, else what does not.
+    /// Checks that the parts fit together. The error names the mismatch.
     fn check(&self) -> Result<(), &'static str> {
         self.schema.check()?;
         let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
@@ -128,10 +128,14 @@ impl SavedModel {
     }
 }
 
-/// The parameter vector from the tensors, which must be those of the layout, no more and no less.
+/// The parameter vector from the tensors, which must be exactly the layout's.
 fn weights(network: &Network, tensors: &SafeTensors<'_>) -> Result<Vec<f32>, String> {
     if tensors.len() != network.layout().len() {
-        return Err(format!("it has {} tensors, its network has {}", tensors.len(), network.layout().len()));
+        return Err(format!(
+            "it has {} tensors, but its network has {}",
+            tensors.len(),
+            network.layout().len()
+        ));
     }
     let mut weights = Vec::new();
     for block in network.layout() {
@@ -139,7 +143,7 @@ fn weights(network: &Network, tensors: &SafeTensors<'_>) -> Result<Vec<f32>, Str
             tensors.tensor(&block.name).map_err(|_| format!("the tensor {} is missing", block.name))?;
         if tensor.dtype() != Dtype::F32 || tensor.shape() != block.shape {
             return Err(format!(
-                "the tensor {} is {:?} {:?}, its network needs F32 {:?}",
+                "the tensor {} is {:?} {:?}, but its network needs F32 {:?}",
                 block.name,
                 tensor.dtype(),
                 tensor.shape(),
@@ -151,7 +155,7 @@ fn weights(network: &Network, tensors: &SafeTensors<'_>) -> Result<Vec<f32>, Str
     Ok(weights)
 }
 
-/// The metadata as it stands in the file.
+/// The metadata as stored in the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Metadata {
@@ -166,14 +170,15 @@ struct Metadata {
     weights_digest: String,
 }
 
-/// Read first, so that a file of another version is told by that and not by a field it has or lacks.
+/// Read first, so that the error for a file of another version names the version, and not a field that it has
+/// or lacks.
 #[derive(Deserialize)]
 struct Version {
     version: u32,
 }
 
-/// Every f32 is written as the f64 of the same value. Its decimal form is read back as an f64 so near that narrowing
-/// gives the same f32, whatever the reader's last bit is worth.
+/// Every f32 is written as the f64 of the same value. A reader gets an f64 from the decimal form that is so
+/// near that narrowing gives the same f32, even if its last bit is wrong.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExactPreprocessing {

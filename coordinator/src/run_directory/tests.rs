@@ -1,4 +1,5 @@
-//! Runs on a real disk: what is saved comes back, what is torn or tampered with gets a sentence, nothing panics.
+//! Runs on a real disk: saved data comes back, torn or altered files get an error message, and nothing
+//! panics.
 
 use std::{
     fs,
@@ -211,7 +212,7 @@ fn damaged_metrics_are_told_by_line() {
     drop(RunDirectory::create(&path, "").unwrap());
     let cases = [
         ("{\"iteration\":0}\nnonsense\n{\"iteration\":1}\n", "line 2"),
-        ("{\"iteration\":1}\n{\"iteration\":1}\n", "line 2: iteration 1 does not come after"),
+        ("{\"iteration\":1}\n{\"iteration\":1}\n", "line 2: iteration 1 does not follow"),
     ];
     for (content, expected) in cases {
         fs::write(path.join("metrics.jsonl"), content).unwrap();
@@ -345,7 +346,7 @@ fn a_model_file_tampered_with_is_told_by_what_is_wrong() {
         ("\\\"label_columns\\\":[3]", "\\\"label_columns\\\":[9]", "stands outside the file"),
         ("[\\\"yes\\\",\\\"no\\\"]", "[\\\"yes,no\\\"]    ", "its network cannot be built"),
         ("layers.0.bias", "layers.0.bios", "the tensor layers.0.bias is missing"),
-        ("\"shoal\"", "\"whale\"", "it has no metadata of shoal"),
+        ("\"shoal\"", "\"whale\"", "it has no `shoal` metadata"),
     ];
     for (from, to, expected) in cases {
         let header = String::from_utf8(good[8..weights_start(&good)].to_vec()).unwrap();

@@ -1,4 +1,4 @@
-//! Where a coordinator is, as a person writes it.
+//! A coordinator's address, as a person writes it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,21 +9,21 @@ use thiserror::Error;
 /// The port when none is written.
 const DEFAULT_PORT: u16 = 80;
 
-/// Where a coordinator is: written as http://host:port, ws://host:port or host:port.
+/// A coordinator's address, written as `http://host:port`, `ws://host:port` or `host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// Host and port.
     pub(super) authority: String,
 }
 
-/// Why a text is no coordinator's address.
+/// A text is not a coordinator's address.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AddressError {
-    /// It names no host, or is something else altogether.
+    /// It names no host, or is no address at all.
     #[error("\"{0}\" is not a coordinator's address; use one like http://192.168.1.20:8080")]
     Malformed(String),
     /// It asks for TLS.
-    #[error("\"{0}\" asks for encryption, which is not there yet; use http://")]
+    #[error("\"{0}\" asks for encryption, which Shoal does not support yet; use http://")]
     Encrypted(String),
 }
 
@@ -43,7 +43,7 @@ impl FromStr for Address {
         let has_port = uri.authority().is_some_and(|authority| authority.as_str().len() > host.len());
         let port = match uri.port_u16() {
             Some(port) => port,
-            // A port that is no number of a port, or a user's name.
+            // An invalid port, or a user's name.
             None if has_port => return Err(malformed()),
             None => DEFAULT_PORT,
         };
@@ -51,7 +51,7 @@ impl FromStr for Address {
     }
 }
 
-/// As a page's address.
+/// The address of the coordinator's page.
 impl fmt::Display for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "http://{}", self.authority)

@@ -1,7 +1,7 @@
 //! One WebSocket connection to the coordinator, in a task of its own.
 //!
-//! Reading and writing go on side by side, so that neither end can make the other wait for ever
-//! with both pipes full.
+//! Reading and writing go on side by side, so that the two ends cannot wait for each other forever with both
+//! pipes full.
 
 use std::time::Duration;
 
@@ -21,23 +21,23 @@ use super::http;
 
 /// Frames that may wait for the hub.
 const FRAMES_MAX: usize = 4;
-/// Time for one message of ours to be taken.
+/// Time in which the coordinator must accept one message.
 const STALL_MAX: Duration = Duration::from_secs(60);
-/// Time for the last words.
+/// Time for the last messages.
 const FAREWELL_MAX: Duration = Duration::from_secs(3);
 
-/// What happens on a connection.
+/// An event on a connection.
 #[derive(Debug)]
 pub(super) enum Event {
     /// It is open. The first event, unless it failed.
     Opened,
-    /// A message came.
+    /// A message arrived.
     Frame(Bytes),
     /// It failed or ended. The last event.
     Closed,
 }
 
-/// A connection. Dropping it lets what was sent go out and then closes it.
+/// A connection. Dropping it sends the waiting messages and then closes it.
 #[derive(Debug)]
 pub(super) struct Connection {
     /// Not bounded here: a volunteer speaks only when it is asked to, and the hub bounds how many
@@ -71,7 +71,7 @@ impl Connection {
         self.events.recv().await.unwrap_or(Event::Closed)
     }
 
-    /// Closes after everything sent has gone out, and waits for that, though not for long.
+    /// Sends the waiting messages, closes the connection and waits for that a short time.
     pub(super) async fn close(self) {
         drop((self.outgoing, self.events));
         let _ = timeout(FAREWELL_MAX, self.task).await;
@@ -108,16 +108,16 @@ async fn read(
     report: &mpsc::Sender<Event>,
 ) -> anyhow::Result<()> {
     loop {
-        // No deadline here: the hub hangs up when nothing is heard for too long.
+        // No deadline here: the hub hangs up when it has heard nothing for too long.
         match stream.next().await {
             None | Some(Ok(Message::Close(_))) => return Ok(()),
             Some(Ok(Message::Binary(frame))) => {
                 if report.send(Event::Frame(frame)).await.is_err() {
-                    // Nobody listens any more: only the writing side's last words are awaited.
+                    // Nobody listens any more. Only the writing side's last messages are awaited.
                     std::future::pending::<()>().await;
                 }
             }
-            Some(Ok(Message::Text(_))) => bail!("the coordinator sent text, which has no meaning here"),
+            Some(Ok(Message::Text(_))) => bail!("the coordinator sent text instead of a binary frame"),
             Some(Ok(_)) => {}
             Some(Err(error)) => return Err(error.into()),
         }
@@ -131,7 +131,7 @@ async fn write(
     while let Some(frame) = to_send.recv().await {
         timeout(STALL_MAX, sink.send(Message::Binary(frame)))
             .await
-            .context("the coordinator takes no data")??;
+            .context("the coordinator accepts no data")??;
     }
     timeout(FAREWELL_MAX, sink.close()).await??;
     Ok(())

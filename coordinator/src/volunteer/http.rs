@@ -15,23 +15,23 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Time for a connection to be made.
+/// Time in which a connection must be made.
 pub(super) const CONNECTING_MAX: Duration = Duration::from_secs(10);
-/// Time for a whole answer, a large shard over a slow link included.
+/// Time for a whole answer, even a large shard over a slow link.
 const ANSWER_MAX: Duration = Duration::from_secs(300);
 
 /// Connects to `authority` (host and port).
 pub(super) async fn connect(authority: &str) -> anyhow::Result<TcpStream> {
     let stream =
         timeout(CONNECTING_MAX, TcpStream::connect(authority)).await.context("it does not answer")??;
-    // Every message is sent whole and at once; waiting for more would only delay it.
+    // Every message is sent whole and at once. Waiting for more bytes would only delay it.
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-/// The body at `path` of the coordinator at `authority`, decompressed, at most `limit` bytes.
+/// Downloads `path` from the coordinator at `authority`: the decompressed body, at most `limit` bytes.
 pub(super) async fn get(authority: &str, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
-    timeout(ANSWER_MAX, request(authority, path, limit)).await.context("the answer takes too long")?
+    timeout(ANSWER_MAX, request(authority, path, limit)).await.context("its answer took too long")?
 }
 
 async fn request(authority: &str, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
@@ -45,17 +45,17 @@ async fn request(authority: &str, path: &str, limit: usize) -> anyhow::Result<Ve
         let response = sender.send_request(request).await?;
         let status = response.status();
         if status != StatusCode::OK {
-            bail!("it answers {status} to a request for {path}");
+            bail!("it answered {status} to a request for {path}");
         }
         let compressed = response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
-        // What cannot be compressed grows a little.
+        // Incompressible data grow a little.
         let limit_on_wire = limit + limit / 100 + 1024;
         let body = Limited::new(response.into_body(), limit_on_wire).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!("its answer cannot be read: {error}"))?.to_bytes();
         anyhow::Ok((body, compressed))
     };
-    // The connection is driven beside the request. When it ends, the request is told, and may well
-    // have its answer already.
+    // The connection is driven beside the request. When the connection ends, the request learns of it, and
+    // may have its answer already.
     let driving = async {
         let _ = connection.await;
         pending::<Infallible>().await
@@ -66,12 +66,12 @@ async fn request(authority: &str, path: &str, limit: usize) -> anyhow::Result<Ve
     };
     let bytes = if compressed { decompress(&body, limit)? } else { body.to_vec() };
     if bytes.len() > limit {
-        bail!("its answer to a request for {path} is longer than it may be");
+        bail!("its answer to a request for {path} is longer than allowed");
     }
     Ok(bytes)
 }
 
-/// At most one byte more than `limit`, whatever the data would expand to.
+/// Decompresses at most one byte more than `limit`, however far the data would expand.
 fn decompress(body: &[u8], limit: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     GzDecoder::new(body).take(limit as u64 + 1).read_to_end(&mut bytes)?;

@@ -1,9 +1,9 @@
-//! The coordinator's own volunteer, in its own process.
+//! The coordinator's own volunteer, inside its process.
 //!
-//! It is an ordinary session to the driver and runs an ordinary hub; only the wire is missing. Its
-//! frames are encoded and decoded all the same, so that there is one path to trust, not two.
+//! It is an ordinary session to the driver and runs an ordinary hub, but without a network between them. Its
+//! frames are still encoded and decoded, so that there is only one path to trust.
 //!
-//! When all others are gone the training hangs on this one, so it is started again when it fails.
+//! When all other volunteers are gone, the training depends on this one, so it restarts after a failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,15 +21,15 @@ use crate::data::ShardStore;
 use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, ToSession};
 use engine::decoder::{Misbehavior, Upward, UpwardDecoder};
 
-/// Times the volunteer is started again after it has failed. What fails so often will go on failing.
+/// Most restarts after failures. A volunteer that has failed more often will go on failing.
 pub const RESTARTS_MAX: u32 = 3;
-/// Between two frames that tell the hub that the coordinator is there, which a session on the wire
-/// sends as well; far below what the hub puts up with ([`worker::SILENCE_MS_MAX`]).
+/// Time between two heartbeats to the hub, such as a WebSocket session sends. It is far below the silence
+/// that the hub tolerates ([`worker::SILENCE_MS_MAX`]).
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// Starts the volunteer with `cores` compute threads and joins it to the driver as `session`. The
-/// task ends when the training has; aborting it ends the volunteer. If the volunteer fails, it
-/// leaves and joins again, [`RESTARTS_MAX`] times.
+/// Starts the volunteer with `cores` compute threads and joins it to the driver as `session`. The task ends
+/// with the training; aborting it ends the volunteer. If the volunteer fails, it leaves and joins again, at
+/// most [`RESTARTS_MAX`] times.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -52,15 +52,11 @@ pub fn spawn_local(
                 Over::Ended => return,
                 Over::Failed(why) if restarts < RESTARTS_MAX => {
                     restarts += 1;
-                    tracing::warn!(
-                        restarts,
-                        "the coordinator's own worker failed and is started again: {why}"
-                    );
+                    tracing::warn!(restarts, "the coordinator's own worker failed and restarts: {why}");
                 }
                 Over::Failed(why) => {
                     tracing::warn!(
-                        "the coordinator's own worker failed too often and is not started again; the training \
-                         now depends on volunteers: {why}"
+                        "the coordinator's own worker failed too often and does not restart; the training now depends on volunteers: {why}"
                     );
                     return;
                 }
@@ -69,18 +65,18 @@ pub fn spawn_local(
     })
 }
 
-/// How a life of the volunteer ends.
+/// How one life of the volunteer ends.
 enum Over {
-    /// It is not needed any more.
+    /// It is no longer needed.
     Ended,
-    /// It cannot go on; why.
+    /// It cannot go on, for this reason.
     Failed(String),
 }
 
 /// One life of the volunteer. Dropping this ends it.
 async fn live(local: impl FnOnce() -> Local + Send + 'static) -> Over {
-    // Merging and packing large sums takes too long for a task among the server's, so the hub has
-    // a thread, and this task only stands for it.
+    // Merging and packing large sums takes too long for an async task, so the hub has a thread, and this task
+    // only represents it.
     let (alive, ended) = oneshot::channel::<()>();
     let (done, is_done) = oneshot::channel();
     let runtime = Handle::current();
@@ -97,8 +93,8 @@ async fn live(local: impl FnOnce() -> Local + Send + 'static) -> Over {
     };
     let thread = std::thread::Builder::new().name("local volunteer".into()).spawn(body);
     let over = match thread {
-        Ok(_) => is_done.await.unwrap_or_else(|_| Over::Failed("its thread died of a mistake in it".into())),
-        Err(error) => Over::Failed(format!("its thread cannot be started: {error}")),
+        Ok(_) => is_done.await.unwrap_or_else(|_| Over::Failed("its thread panicked".into())),
+        Err(error) => Over::Failed(format!("its thread could not be started: {error}")),
     };
     drop(alive);
     over
@@ -111,16 +107,16 @@ struct Local {
     shards: Arc<ShardStore>,
     driver: DriverHandle,
     session: u64,
-    /// [`protocol::plan::RoundPlan::round`] of the round the hub was shown last.
+    /// [`protocol::plan::RoundPlan::round`] of the last round sent to the hub.
     shown: Option<u64>,
     outbox: mpsc::Receiver<ToSession>,
 }
 
-/// What the hub's next frame is.
+/// The hub's next frame.
 enum Stage {
-    /// Its hello, to be answered with the welcome.
+    /// Its hello; the answer is the welcome.
     Hello { welcome: Box<Welcome>, joined: Joined },
-    /// Its answer to the welcome: it can be joined to the driver.
+    /// Its answer to the welcome. Then it joins the driver.
     Ready { joined: Joined },
     /// Anything else.
     Open,
@@ -141,7 +137,7 @@ impl Local {
             cores,
             local: true,
             fused_capable: settings.fused_capable,
-            // All are a function call away.
+            // The worker has all shards, because each is only a function call away.
             training_shards: (0..welcome.training.shards.len() as u32).collect(),
         };
         let spec = NetworkSpec::from_json(&welcome.network);
@@ -179,12 +175,12 @@ impl Local {
         over
     }
 
-    /// Does what the hub asks for. An error is the end.
+    /// Does what the hub asks for. An error ends this life.
     async fn perform(&mut self) -> Result<(), Over> {
         while let Some(task) = self.runner.task() {
             match task {
                 Task::Connect => self.runner.handle(HubInput::Connected),
-                // Whatever the hub would do next, it does in its next life.
+                // The hub goes on in its next life.
                 Task::Close => return Err(self.closed()),
                 Task::Send(frame) => self.pass_on(&frame).await?,
                 Task::Fetch { fetch, shard, path: _ } => {
@@ -199,13 +195,13 @@ impl Local {
         Ok(())
     }
 
-    /// The hub has ended, or hung up.
+    /// Why the hub has ended or hung up.
     fn closed(&self) -> Over {
         let HubStatus { phase, sentence, .. } = self.runner.status();
         if phase == Phase::Finished { Over::Ended } else { Over::Failed(sentence) }
     }
 
-    /// Takes the hub's frame as a session takes a volunteer's.
+    /// Handles the hub's frame as a session handles a volunteer's.
     async fn pass_on(&mut self, frame: &[u8]) -> Result<(), Over> {
         match std::mem::replace(&mut self.stage, Stage::Open) {
             Stage::Hello { welcome, joined } => {
@@ -229,11 +225,11 @@ impl Local {
     }
 
     async fn tell(&self, message: FromSession) -> Result<(), Over> {
-        // Without a driver there is no reason to go on.
+        // Without the driver there is no reason to go on.
         self.driver.tell(self.session, message).await.map_err(|_| Over::Ended)
     }
 
-    /// Shows the hub what the driver says as the frames a session would send.
+    /// Passes the driver's messages to the hub, as the frames that a session would send.
     fn hear(&mut self, message: ToSession) {
         let message = match message {
             ToSession::Assign(assignment) => {

@@ -1,8 +1,8 @@
-//! How much of this machine's memory a volunteer may take.
+//! The share of this machine's memory that a volunteer may take.
 
 use sysinfo::System;
 
-/// Three quarters of what is free now, in bytes; no limit where the system does not tell.
+/// Three quarters of the memory that is free now, in bytes; no limit if the system does not tell.
 pub(super) fn spare_bytes() -> u64 {
     free_bytes().map_or(u64::MAX, |free| free / 4 * 3)
 }

@@ -1,8 +1,8 @@
 //! Volunteers outside a browser.
 //!
-//! Both kinds run the same hub and compute workers as a tab: [`run`] lends this machine to a
-//! coordinator somewhere else, [`spawn_local`] is the coordinator's own worker, whose frames pass
-//! through memory. Neither decides anything: that is the `worker` crate's.
+//! Both kinds run the same hub and compute workers as a tab. [`run`] lends this machine to a coordinator
+//! elsewhere. [`spawn_local`] is the coordinator's own worker, whose frames pass through memory. All
+//! decisions are in the `worker` crate.
 
 mod address;
 mod connection;

@@ -1,4 +1,4 @@
-//! A headless volunteer: lends this machine's cores to a coordinator, until the training has ended.
+//! A volunteer without a browser: lends this machine's cores to a coordinator until the training ends.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ use super::runner::{Runner, Task, settings};
 
 /// Bytes of the coordinator's status.
 const STATUS_BYTES_MAX: usize = 1 << 20;
-/// How long a coordinator that has never answered is tried.
+/// How long to try a coordinator that has never answered.
 const FIRST_CONTACT_MAX: Duration = Duration::from_secs(30);
-/// Between those tries.
+/// Pause between these tries.
 const FIRST_CONTACT_PAUSE: Duration = Duration::from_millis(500);
 
 /// How to volunteer.
@@ -29,16 +29,16 @@ const FIRST_CONTACT_PAUSE: Duration = Duration::from_millis(500);
 pub struct Options {
     /// Cores to lend.
     pub cores: u16,
-    /// Where to show what is going on.
+    /// Receives the hub's status.
     pub report: Option<watch::Sender<HubStatus>>,
 }
 
-/// What a volunteer did.
+/// The work of a volunteer.
 #[derive(Debug, Clone)]
 pub struct Summary {
     /// Why it ended, in one sentence.
     pub text: String,
-    /// Whether the training has ended (otherwise this volunteer was told to leave).
+    /// Whether the training has ended; otherwise this volunteer was told to leave.
     pub finished: bool,
     /// Results sent.
     pub assignments: u64,
@@ -50,14 +50,14 @@ pub struct Summary {
 
 /// Helps the coordinator at `url`, an [`Address`], until the training ends or `shutdown` completes.
 ///
-/// A coordinator that has answered once is waited for as long as it takes, so that it may be
-/// restarted. Fails when the coordinator never answers, or turns this volunteer away.
+/// If the coordinator has answered once, the volunteer waits for it without limit, so that it may be
+/// restarted. Fails when the coordinator never answers, or refuses this volunteer.
 pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<Summary> {
     let Address { authority } = url.parse()?;
     tokio::pin!(shutdown);
     let arithmetic = tokio::select! {
         arithmetic = first_contact(&authority) => arithmetic?,
-        () = &mut shutdown => bail!("ended before the coordinator at {authority} answered"),
+        () = &mut shutdown => bail!("stopped before the coordinator at {authority} answered"),
     };
     let agent = format!("shoal {} on {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS);
     let settings =
@@ -124,7 +124,7 @@ impl Native {
         }
     }
 
-    /// Waits for something to happen and tells the hub. May be canceled.
+    /// Waits for the next event and tells the hub. May be canceled.
     async fn event(&mut self) {
         let Native { runner, connection, fetches, .. } = self;
         let from_connection = async {
@@ -159,21 +159,21 @@ impl Native {
     }
 }
 
-/// The part of the coordinator's status that must be known before anything is computed.
+/// The part of the coordinator's status that a volunteer needs before it computes anything.
 #[derive(Deserialize)]
 struct Beginning {
     arithmetic: Arithmetic,
 }
 
-/// Asks which arithmetic the run uses, again and again for some time: coordinator and volunteers
-/// may well be started together.
+/// Asks which arithmetic the run uses. Repeats the question for some time, because coordinator and volunteers
+/// may be started together.
 async fn first_contact(authority: &str) -> anyhow::Result<Arithmetic> {
     let until = Instant::now() + FIRST_CONTACT_MAX;
     loop {
         match http::get(authority, "/api/status", STATUS_BYTES_MAX).await {
             Ok(status) => {
                 let beginning: Beginning = serde_json::from_slice(&status).with_context(|| {
-                    format!("what answers at http://{authority} is not a Shoal coordinator")
+                    format!("the server at http://{authority} is not a Shoal coordinator")
                 })?;
                 return Ok(beginning.arithmetic);
             }
@@ -183,7 +183,7 @@ async fn first_contact(authority: &str) -> anyhow::Result<Arithmetic> {
             }
             Err(error) => {
                 return Err(error.context(format!(
-                    "no coordinator answers at http://{authority}; check the address and that it is running"
+                    "no coordinator answers at http://{authority}; check the address, and that the coordinator is running"
                 )));
             }
         }

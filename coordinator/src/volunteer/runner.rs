@@ -1,4 +1,4 @@
-//! A hub, its compute threads and its clock: what every volunteer outside a browser has in common.
+//! A hub, its compute threads and its clock, which all volunteers outside a browser share.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc as threads;
@@ -11,10 +11,10 @@ use protocol::plan::ShardRef;
 use tokio::sync::mpsc;
 use worker::{Compute, FromCompute, Hub, HubInput, HubOutput, HubStatus, Settings, ToCompute};
 
-/// Answers of compute threads that may wait for the hub; a thread with another one waits itself.
+/// Answers of compute threads that may wait for the hub. A thread with another answer waits itself.
 const ANSWERS_MAX: usize = 64;
 
-/// What is left to the volunteer's kind: its way to the coordinator.
+/// The tasks that depend on the kind of volunteer: its communication with the coordinator.
 #[derive(Debug)]
 pub(super) enum Task {
     /// [`HubOutput::Connect`].
@@ -25,19 +25,19 @@ pub(super) enum Task {
     Send(Vec<u8>),
     /// [`HubOutput::Fetch`].
     Fetch {
-        /// Counts downloads.
+        /// The download's number.
         fetch: u64,
-        /// What is wanted.
+        /// The shard.
         shard: ShardRef,
-        /// Where it is.
+        /// Its URL path.
         path: String,
     },
 }
 
-/// What a compute thread says; `None` when it has died.
+/// A compute thread's answer; `None` when the thread has died.
 type Answer = (u32, Option<FromCompute>);
 
-/// A hub with compute workers. Drain [`Runner::task`] after everything that happens.
+/// A hub with compute workers. Drain [`Runner::task`] after every event.
 #[derive(Debug)]
 pub(super) struct Runner {
     hub: Hub,
@@ -48,7 +48,7 @@ pub(super) struct Runner {
     threads: BTreeMap<u32, threads::Sender<ToCompute>>,
     answers: mpsc::Receiver<Answer>,
     answer: mpsc::Sender<Answer>,
-    /// What is left to send of a vector.
+    /// The unsent rest of a vector.
     sending: Option<VectorChunks>,
     began: Instant,
     wake_ms: Option<u64>,
@@ -68,13 +68,13 @@ impl Runner {
         }
     }
 
-    /// Tells the hub.
+    /// Tells the hub of an event.
     pub(super) fn handle(&mut self, input: HubInput) {
         let now_ms = self.now_ms();
         self.hub.handle(now_ms, input);
     }
 
-    /// The next thing to do for the hub, whatever concerns the compute threads being done on the way.
+    /// The hub's next task for the caller. Tasks for the compute threads are done on the way.
     pub(super) fn task(&mut self) -> Option<Task> {
         if let Some(chunk) = self.sending.as_mut().and_then(Iterator::next) {
             return Some(Task::Send(chunk));
@@ -99,7 +99,7 @@ impl Runner {
                     self.threads.remove(&compute);
                 }
                 HubOutput::Compute { compute, message } => {
-                    // A thread that no longer listens has died and said so.
+                    // A thread that no longer listens has died and reported it.
                     if let Some(thread) = self.threads.get(&compute) {
                         let _ = thread.send(message);
                     }
@@ -124,7 +124,7 @@ impl Runner {
             answer = self.answers.recv() => match answer {
                 Some((compute, Some(message))) => self.handle(HubInput::Compute { compute, message }),
                 Some((compute, None)) => {
-                    tracing::warn!(compute, "a compute thread has failed; going on without it");
+                    tracing::warn!(compute, "a compute thread failed; going on without it");
                     self.handle(HubInput::ComputeFailed { compute });
                 }
                 None => unreachable!("the runner holds a sender itself"),
@@ -153,14 +153,14 @@ impl Runner {
                 self.threads.insert(compute, sender);
             }
             Err(error) => {
-                tracing::warn!(%error, "a compute thread cannot be started");
+                tracing::warn!(%error, "a compute thread could not be started");
                 self.handle(HubInput::ComputeFailed { compute });
             }
         }
     }
 }
 
-/// A compute thread: until the hub lets go of it.
+/// Runs a compute thread until the hub drops it.
 fn work(compute: u32, messages: &threads::Receiver<ToCompute>, answer: mpsc::Sender<Answer>) {
     let obituary = Obituary { compute, answer };
     let mut worker = Compute::new();
@@ -173,7 +173,7 @@ fn work(compute: u32, messages: &threads::Receiver<ToCompute>, answer: mpsc::Sen
     }
 }
 
-/// Reports the thread's death if it dies of a panic.
+/// Reports a panic of the thread.
 struct Obituary {
     compute: u32,
     answer: mpsc::Sender<Answer>,
@@ -187,15 +187,15 @@ impl Drop for Obituary {
     }
 }
 
-/// Settings of a volunteer on this machine, of its own kind `agent`, that takes whatever memory it needs.
+/// Settings of a volunteer on this machine that calls itself `agent` and takes as much memory as it needs.
 pub(super) fn settings(arithmetic: Arithmetic, cores: u16, agent: String) -> Settings {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
     let seed = now ^ u64::from(std::process::id()).rotate_left(32);
     Settings { fused_capable: fuses_quickly(), ..Settings::new(arithmetic, cores, agent, seed) }
 }
 
-/// Whether this machine has an instruction for a fused multiply-add. (Without one it would get the
-/// same bits, far too slowly to be counted.)
+/// Whether this machine has an instruction for a fused multiply-add. Without one it would get the same bits,
+/// but far too slowly to count as capable.
 fn fuses_quickly() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
