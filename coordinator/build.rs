@@ -99,7 +99,8 @@ fn build_worker(workspace: &Path, out_dir: &Path, variant: &Variant) -> Result<P
         .context("cannot start cargo for the WebAssembly worker")?;
     ensure!(
         status.success(),
-        "the WebAssembly worker ({}) does not compile; the errors are above (SHOAL_SKIP_WASM=1 leaves the worker out)",
+        "the WebAssembly worker ({}) does not compile; the errors are above (SHOAL_SKIP_WASM=1 leaves the \
+         worker out)",
         variant.name
     );
 
@@ -191,7 +192,8 @@ fn install_wasm_target(workspace: &Path) -> Result<()> {
     match command.status() {
         Ok(status) if status.success() && wasm_target_is_installed(workspace)? => Ok(()),
         Ok(status) if status.success() => bail!(
-            "this compiler cannot build for {WASM_TARGET}, which the worker needs, and rustup does not manage it; build with rustup's cargo: rustup run 1.95.0 cargo build --release"
+            "this compiler cannot build for {WASM_TARGET}, which the worker needs, and rustup does not \
+             manage it; build with rustup's cargo: rustup run 1.95.0 cargo build --release"
         ),
         Ok(_) => {
             bail!("the worker needs the target {WASM_TARGET}, which rustup could not add; run: {advice}")

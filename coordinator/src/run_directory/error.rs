@@ -36,7 +36,7 @@ pub enum RunError {
         path: PathBuf,
     },
     /// No run was ever started in the directory.
-    #[error("{} is not a run directory: it has no run.toml; name the directory that a training printed", path.display())]
+    #[error("{} is not a run directory: it has no run.toml; give the path of a run", path.display())]
     NotARun {
         /// The directory.
         path: PathBuf,
@@ -74,7 +74,8 @@ pub enum RunError {
     },
     /// Another version of the program wrote the file.
     #[error(
-        "{} was written by another version of shoal (file version {found}, this shoal reads {expected}); use that version",
+        "{} was written by another version of shoal (file version {found}, this shoal reads {expected}); \
+         use that version",
         path.display()
     )]
     OtherVersion {

@@ -28,7 +28,8 @@ pub(super) fn judge(frame: &[u8], terms: &Terms) -> Result<Hello, Objection> {
         return Err((
             Refusal::OtherVersion,
             format!(
-                "The coordinator speaks version {PROTOCOL_VERSION} of the protocol, this volunteer version {version}. Reload the page, or run the same release of Shoal on both sides."
+                "The coordinator speaks version {PROTOCOL_VERSION} of the protocol, this volunteer version \
+                 {version}. Reload the page, or run the same release of Shoal on both sides."
             ),
         ));
     }
@@ -46,7 +47,8 @@ pub(super) fn judge(frame: &[u8], terms: &Terms) -> Result<Hello, Objection> {
         return Err((
             Refusal::OtherBits,
             format!(
-                "This machine's {} arithmetic does not give the same bits as the coordinator's, so the coordinator cannot use its results. Try another browser.",
+                "This machine's {} arithmetic does not give the same bits as the coordinator's, so the \
+                 coordinator cannot use its results. Try another browser.",
                 terms.arithmetic
             ),
         ));

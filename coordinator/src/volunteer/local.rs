@@ -56,7 +56,8 @@ pub fn spawn_local(
                 }
                 Over::Failed(why) => {
                     tracing::warn!(
-                        "the coordinator's own worker failed too often and does not restart; the training now depends on volunteers: {why}"
+                        "the coordinator's own worker failed too often and does not restart; the training \
+                         now depends on volunteers: {why}"
                     );
                     return;
                 }

@@ -183,7 +183,8 @@ async fn first_contact(authority: &str) -> anyhow::Result<Arithmetic> {
             }
             Err(error) => {
                 return Err(error.context(format!(
-                    "no coordinator answers at http://{authority}; check the address, and that the coordinator is running"
+                    "no coordinator answers at http://{authority}; check the address, and that the \
+                     coordinator is running"
                 )));
             }
         }
