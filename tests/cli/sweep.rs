@@ -79,7 +79,7 @@ fn what_is_finished_is_kept_and_a_sweep_can_grow() {
     let model = folder.path("s/minibatch=8/seed-1/model.safetensors");
     let before = std::fs::metadata(&model).unwrap().modified().unwrap();
     let ran = folder.run(&format!("sweep {SMALL} --over minibatch=8,16 --seeds 2 --out s")).succeeded();
-    assert!(ran.stderr.contains("4 runs of 2 cases (1 of them are there already)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("4 runs of 2 cases (1 of them are finished already)"), "{}", ran.stderr);
     assert_eq!(std::fs::metadata(&model).unwrap().modified().unwrap(), before);
     assert!(ran.stdout.contains("Medians over 2 seeds"), "{}", ran.stdout);
     assert_eq!(records(&folder, "s").iter().filter(|record| record["ended"] == "iterations").count(), 4);
@@ -98,13 +98,13 @@ fn a_setting_that_is_left_out_later_is_noticed() {
     let sweep =
         |flags: &str| folder.run(&format!("sweep {SMALL} --over minibatch=8 --seeds 1 --out s {flags}"));
     sweep("--learning-rate 0.25 --validation-fraction 0.25").succeeded();
-    let part = "learning-rate = 0.25, now left out";
+    let part = "learning-rate = 0.25, now missing";
     sweep("--validation-fraction 0.25").failed(2, &["minibatch=8/seed-1", part, "--out"]);
-    sweep("--learning-rate 0.25").failed(2, &["validation-fraction = 0.25, now left out"]);
+    sweep("--learning-rate 0.25").failed(2, &["validation-fraction = 0.25, now missing"]);
     sweep("--learning-rate 0.25 --validation-fraction 0.25").succeeded();
     // Without the request, the run's own settings tell as much as they can.
     std::fs::remove_file(folder.path("s/minibatch=8/seed-1/request.toml")).unwrap();
-    sweep("--learning-rate 0.25").failed(2, &["validation-fraction = 0.25, now left out"]);
+    sweep("--learning-rate 0.25").failed(2, &["validation-fraction = 0.25, now missing"]);
     sweep("--learning-rate 0.25 --validation-fraction 0.25").succeeded();
 }
 

@@ -120,7 +120,7 @@ impl Coordinator {
     /// The iteration that a resumed run goes on after.
     pub(crate) fn goes_on_after(&self) -> u64 {
         let (_, rest) =
-            self.greeting.split_once("Going on after iteration ").expect("it says where it goes on");
+            self.greeting.split_once("Continuing after iteration ").expect("it says where it goes on");
         rest.split('.').next().unwrap().parse().unwrap()
     }
 

@@ -20,7 +20,10 @@ pub(super) fn run(args: BenchArgs, bars: MultiProgress) -> anyhow::Result<()> {
     let chosen = chosen(&args.case)?;
     let report = match &args.browser {
         Some(_) if chosen.cases.is_empty() => {
-            return Err(misuse(format!("--browser: {} is measured natively only", pass::NAME)));
+            return Err(misuse(format!(
+                "--browser: {} can only be measured natively; leave out --browser",
+                pass::NAME
+            )));
         }
         Some(program) => in_browser(program, &args, bars)?,
         None => natively(chosen, &args, &bars),
@@ -70,7 +73,7 @@ fn natively(Chosen { cases, pass }: Chosen, args: &BenchArgs, bars: &MultiProgre
 }
 
 fn in_browser(program: &Path, args: &BenchArgs, bars: MultiProgress) -> anyhow::Result<Report> {
-    // Names of cases and arithmetics have no characters that mean something in an address.
+    // Names of cases and arithmetics contain no character that is special in an address.
     let mut query: Vec<String> = args.case.iter().map(|case| format!("case={case}")).collect();
     query.extend(args.arithmetic.map(|arithmetic| format!("arithmetic={arithmetic}")));
     query.extend(args.quick.then(|| "quick".to_owned()));
@@ -80,7 +83,7 @@ fn in_browser(program: &Path, args: &BenchArgs, bars: MultiProgress) -> anyhow::
         let mut stop = stop::requested(bars, || None);
         tokio::select! {
             report = browser::measure(program, &query) => report,
-            // What was started ends with the future that is dropped here.
+            // Dropping the future ends the server and the browser.
             _ = stop.wait_for(|stop| *stop) => Err(Interrupted.into()),
         }
     })
@@ -88,7 +91,7 @@ fn in_browser(program: &Path, args: &BenchArgs, bars: MultiProgress) -> anyhow::
 
 fn write_table(report: &Report, output: &mut dyn Write) -> anyhow::Result<()> {
     let machine = &report.machine;
-    // A browser may call itself anything.
+    // A browser may give itself any name.
     writeln!(output, "{}, {} cores", machine.name.escape_debug(), machine.cores)?;
     let head = ("case", "arithmetic", "cores", "GFLOP/s", "median", "of roof", "examples/s");
     let (case, arithmetic, cores, best, median, share, examples) = head;

@@ -23,7 +23,7 @@ pub(super) fn run(args: DemoArgs, bars: MultiProgress) -> anyhow::Result<()> {
     let judging = judging.config().or(stopping.config());
     let mut config = training.config().or(judging).or(serving.config()).or(demo).resolve()?;
     if lan {
-        // All addresses, on the port asked for.
+        // All addresses, on the given port.
         config.listen = Listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen.0.port())));
     }
     let place = output.out.map_or_else(|| Place::Numbered("demo".to_owned()), Place::Exactly);

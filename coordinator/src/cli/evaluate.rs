@@ -1,4 +1,4 @@
-//! `shoal evaluate`: how good a trained model is on data with known answers.
+//! `shoal evaluate`: measures a trained model on data with known answers.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,11 +12,11 @@ use super::trained::TrainedRun;
 use crate::data::{ExampleTable, FeatureRows, Labels, TargetColumn};
 use crate::report::words::{count, loss, percent};
 
-/// Classes up to which the whole confusion matrix fits a screen.
+/// Most classes for which the whole confusion matrix is shown, because it fits a screen.
 const SHOWN_CLASSES_MAX: usize = 20;
-/// Classes up to which the whole confusion matrix is worth its bytes in JSON.
+/// Most classes for which the JSON has the whole confusion matrix.
 const JSON_CLASSES_MAX: usize = 1000;
-/// Confusions named where the matrix is not shown.
+/// Number of confusions listed if the matrix is not shown.
 const SHOWN_CONFUSIONS: usize = 10;
 
 pub(super) fn run(args: EvaluateArgs) -> anyhow::Result<()> {
@@ -31,7 +31,7 @@ pub(super) fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     results(|output| if args.json { report.write_json(output) } else { report.write_text(output) })
 }
 
-/// What was found. Field names are the JSON's.
+/// The results. Field names are those of the JSON.
 #[derive(Debug, Serialize)]
 struct Report {
     examples: usize,
@@ -59,7 +59,7 @@ enum Quality {
     },
 }
 
-/// How far off one column of numbers is, in the user's units.
+/// The error of one column of numbers, in the user's units.
 #[derive(Debug, Serialize)]
 struct ColumnError {
     name: String,
@@ -67,7 +67,7 @@ struct ColumnError {
     rmse: f64,
     /// Mean absolute error.
     mae: f64,
-    /// Share of the variance that is explained (R squared); `None` where the truth is constant.
+    /// Share of the variance explained (R squared); `None` if the truth is constant.
     r2: Option<f64>,
 }
 
@@ -136,7 +136,7 @@ fn confusion_pairs(run: &TrainedRun, ids: &[u16], features: &FeatureRows) -> BTr
     pairs
 }
 
-/// The first of the largest values, as the network's own count of right predictions has it.
+/// The first of the largest values, as in the network's own count of correct predictions.
 pub(super) fn likeliest(probabilities: &[f32]) -> usize {
     let mut best = 0;
     for (class, &probability) in probabilities.iter().enumerate() {
@@ -190,7 +190,7 @@ fn write_confusions(
     if wrong.is_empty() {
         return Ok(());
     }
-    // Largest first; by class where equal.
+    // Largest first; equal counts by class.
     wrong.sort_by(|a, b| b.0.cmp(&a.0).then(a.cmp(b)));
     writeln!(output, "\nmost frequent confusions")?;
     for (examples, truth, predicted) in wrong.into_iter().take(SHOWN_CONFUSIONS) {

@@ -1,7 +1,7 @@
 //! A trained network applied to many examples, on all cores of this machine.
 //!
-//! Threads take chunks of a fixed size and each chunk's result has a fixed place, so that neither
-//! the number of threads nor their order changes a bit.
+//! Threads take chunks of a fixed size, and each chunk's result has a fixed place, so neither the number of
+//! threads nor their order changes a bit.
 
 use std::num::NonZero;
 use std::ops::Range;
@@ -32,12 +32,12 @@ pub(super) struct Trained<'a> {
 pub(super) struct Measured {
     /// Sum over the examples, without the L2 penalty.
     pub(super) loss_sum: f64,
-    /// Right predictions; 0 for numbers.
+    /// Correct predictions; 0 for numbers.
     pub(super) correct: u64,
 }
 
 impl Trained<'_> {
-    /// Loss and right predictions over all examples.
+    /// Loss and correct predictions over all examples.
     pub(super) fn measure(&self, table: &ExampleTable) -> Measured {
         let parts = in_chunks(0..table.len(), |scratch, range| {
             let features = Features::new(table.rows(range.clone()), self.preprocessing);
@@ -66,13 +66,13 @@ impl Trained<'_> {
     }
 }
 
-/// Ranges of `examples` that are best worked on at a time, so that results need not all be held.
+/// Ranges of `examples` to work on one after the other, so that memory need not hold all results.
 pub(super) fn batches(examples: usize) -> impl Iterator<Item = Range<usize>> {
     let batch = 4 * CHUNK * threads();
     (0..examples).step_by(batch).map(move |first| first..examples.min(first + batch))
 }
 
-/// `work` over all chunks of `range`, on all cores; the results are in the chunks' order.
+/// Calls `work` for all chunks of `range` on all cores. Results are in the order of the chunks.
 fn in_chunks<T: Send>(range: Range<usize>, work: impl Fn(&mut Scratch, Range<usize>) -> T + Sync) -> Vec<T> {
     let chunks = range.len().div_ceil(CHUNK);
     let next = AtomicUsize::new(0);

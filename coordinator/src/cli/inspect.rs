@@ -1,4 +1,4 @@
-//! `shoal inspect`: what a network is made of and what it costs, layer by layer.
+//! `shoal inspect`: the parts of a network and their costs, layer by layer.
 
 use std::io::Write;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::report::words::{bytes, count, large};
 use crate::run_directory::{self, RunError};
 use crate::training;
 
-/// What a packed sum takes of an element, about: see [`protocol::pack`].
+/// Approximate bytes of an element in a packed sum: see [`protocol::pack`].
 const SUM_BYTES: u64 = 5;
 /// A training pass goes forward once and back twice: for the derivatives by weights and by inputs.
 const PASSES: u64 = 3;
@@ -76,8 +76,8 @@ fn features(spec: &mut NetworkSpec, args: &InspectArgs) -> anyhow::Result<usize>
         (Some(features), _) => Ok(features as usize),
         (None, Some(shape)) => Ok(values(shape)),
         (None, None) => Err(misuse(
-            "what the network sees is not known: give --input 1x28x28 for images or --features 4 for columns, or the data \
-             with --data",
+            "the network's inputs are unknown; give --input 1x28x28 for images, --features 4 for columns, \
+             or the data with --data",
         )),
     }
 }
@@ -91,32 +91,32 @@ fn task(args: &InspectArgs) -> anyhow::Result<Task> {
         (Some(classes), _) => Ok(Task::Classes(classes)),
         (None, Some(numbers)) => Ok(Task::Numbers(numbers)),
         (None, None) => Err(misuse(
-            "what the network answers is not known: give --classes 10 or --numbers 1, or the data with --data",
+            "the network's outputs are unknown; give --classes 10 or --numbers 1, or the data with --data",
         )),
     }
 }
 
-/// What is told. Field names are the JSON's.
+/// The printed figures. Field names are those of the JSON.
 #[derive(Debug, Serialize)]
 struct Inspected {
     layers: Vec<Row>,
-    /// All of them, statistics included: what is saved.
+    /// All saved parameters, statistics included.
     parameters: usize,
-    /// Those that are learned.
+    /// The parameters that are learned.
     trainable: usize,
     /// Floating-point operations of the forward pass over one example.
     flops: u64,
-    /// The same of a training pass: three times as many.
+    /// Floating-point operations of a training pass: three times as many.
     training_flops: u64,
-    /// Values kept of each example in a training pass, in bytes, the input included.
+    /// Bytes of the values that a training pass keeps for each example, the input included.
     memory_bytes: u64,
-    /// Weights that each volunteer gets in a round.
+    /// Bytes of weights that each volunteer gets in a round.
     weights_bytes: u64,
-    /// About what each of its results takes.
+    /// Approximate bytes of each of its results.
     sums_bytes: u64,
-    /// The most that a tab needs for each core it lends, without the data.
+    /// Most bytes that a tab needs for each core it lends, without the data.
     core_bytes: u64,
-    /// And for itself.
+    /// Most bytes that a tab needs besides its cores, without the data.
     hub_bytes: u64,
     #[serde(skip)]
     input: Shape,
@@ -124,12 +124,12 @@ struct Inspected {
 
 #[derive(Debug, Serialize)]
 struct Row {
-    /// Where it stands, counted from 1.
+    /// Its position, counted from 1.
     number: String,
-    /// What the names of its parameters begin with.
+    /// The beginning of its parameters' names.
     name: String,
     layer: String,
-    /// In how many residual blocks it is.
+    /// The number of residual blocks around it.
     #[serde(skip)]
     depth: usize,
     output: Vec<usize>,
@@ -201,7 +201,7 @@ impl Inspected {
         )?;
         writeln!(
             output,
-            "Without the data, a tab needs at most {} for each core it lends, and {} beside them.",
+            "Without the data, a tab needs at most {} for each core it lends, and {} for itself.",
             bytes(self.core_bytes),
             bytes(self.hub_bytes),
         )?;

@@ -1,4 +1,4 @@
-//! From a configuration to a result: what `demo`, `train` and `resume` have in common.
+//! From a configuration to a result: the code that `demo`, `train` and `resume` share.
 
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
@@ -25,30 +25,30 @@ use crate::run_directory::{RunDirectory, RunError};
 use crate::server;
 use crate::training::{self, Material, Training};
 
-/// Runs of one name that are told apart by a number.
+/// Most runs of one name. A number tells them apart.
 const NUMBERED_MAX: u32 = 10_000;
-/// Where runs go that are given no place.
+/// The directory for runs without --out.
 const RUNS: &str = "runs";
 const STOPPING: &str = "Stopping and saving; press Ctrl-C again to stop at once.";
-/// How long sockets and timers get to end after the result is there.
+/// Time for sockets and timers to end after the result.
 pub(super) const SHUTDOWN: Duration = Duration::from_secs(2);
 
-/// Where a new run is kept.
+/// The place of a new run.
 pub(super) enum Place {
-    /// Here, and nowhere else.
+    /// Exactly this directory.
     Exactly(PathBuf),
-    /// In the first of `runs/name`, `runs/name-2`, ... that does not exist.
+    /// The first of `runs/name`, `runs/name-2`, ... that does not exist.
     Numbered(String),
 }
 
-/// How a training is shown.
+/// How to show a training.
 pub(super) struct Show {
     pub(super) bars: MultiProgress,
-    /// The result is one JSON object.
+    /// Whether to print the result as one JSON object.
     pub(super) json: bool,
-    /// A QR code of the address is shown.
+    /// Whether to show a QR code of the address.
     pub(super) invite_phones: bool,
-    /// The page is served until Ctrl-C when the model is saved.
+    /// Whether to serve the page until Ctrl-C after the model is saved.
     pub(super) keep_serving: bool,
 }
 
@@ -57,12 +57,12 @@ pub(super) fn begin(config: RunConfig, place: Place, show: Show) -> anyhow::Resu
     if let Place::Exactly(path) = &place
         && path.join("run.toml").exists()
     {
-        // Before a large file is read in vain.
+        // Check before reading a large file in vain.
         return Err(RunError::Exists { path: path.clone() }.into());
     }
     let material = training::prepare(config)?;
     let door = Door::open(&material.config)?;
-    // Last, so that a mistake above leaves nothing behind.
+    // Last, so that an error above leaves nothing behind.
     let directory = RunDirectory::create(&place.path()?, &material.config.to_toml())?;
     let hint = how_told(&material);
     train(Work { material, directory, checkpoint: None, door }, &hint, show)
@@ -76,8 +76,8 @@ pub(super) struct Work {
     pub(super) door: Door,
 }
 
-/// Where volunteers come in: open before anything is written, so that an address that cannot be had
-/// leaves nothing behind.
+/// The socket for volunteers. It opens before anything is written, so that an unavailable address leaves
+/// nothing behind.
 pub(super) struct Door {
     runtime: Runtime,
     listener: TcpListener,
@@ -91,7 +91,7 @@ impl Door {
     }
 }
 
-/// Trains, shows it, and prints what came out. `hint` goes with what is predicted.
+/// Trains, shows the progress and prints the result. `hint` follows the prediction in the first line.
 pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
     let Show { bars, json, invite_phones, keep_serving } = show;
     introduce(&work, hint);
@@ -109,13 +109,13 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
 
     let summary = runtime.block_on(async {
         let outcome = Arc::clone(&outcome);
-        // With the model saved and only the page still served, there is nothing to wait for.
+        // After the model is saved, only the page is still served, and there is nothing to wait for.
         let answer = move || (!outcome.is_shown()).then_some(STOPPING);
         let stop = stop::requested(bars.clone(), answer);
         training::run(training, stop).await
     });
     runtime.shutdown_timeout(SHUTDOWN);
-    // A bar that stays on the screen is no reason to lose the result.
+    // A bar that cannot be cleared is no reason to lose the result.
     let _ = bars.clear();
     let summary = summary?;
     outcome.show(&summary)?;
@@ -129,10 +129,14 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
 pub(super) fn load_checkpoint(directory: &RunDirectory) -> anyhow::Result<Option<Checkpoint>> {
     let Some(loaded) = directory.load_checkpoint()? else { return Ok(None) };
     if let Some(damage) = loaded.last_was_damaged {
-        say(format!("{damage}; going on from the checkpoint before it, to the same result"));
+        say(format!("{damage}; continuing from the checkpoint before it, to the same result"));
     }
     let checkpoint = Checkpoint::from_bytes(&loaded.state).with_context(|| {
-        format!("the checkpoint in {} is of another version of shoal", directory.path().display())
+        format!(
+            "another version of shoal wrote the checkpoint in {}; resume with that version, or start a \
+                 new run",
+            directory.path().display()
+        )
     })?;
     Ok(Some(checkpoint))
 }
@@ -155,7 +159,7 @@ impl Place {
     }
 }
 
-/// A name that is safe as a file's on every system.
+/// A file name that is safe on every system.
 fn file_name(name: &str) -> String {
     let safe = |character: char| match character {
         character if character.is_alphanumeric() => character.to_ascii_lowercase(),
@@ -194,12 +198,12 @@ fn predicted(data: &Prepared) -> String {
     }
 }
 
-/// What can be done where the values of the label decided what it is, and wrongly.
+/// Advice for the case that the label's values led to the wrong kind of task.
 fn how_told(material: &Material) -> String {
     let Material { config, data, .. } = material;
     let is_number = |name: &String| name.parse::<f64>().is_ok();
     let otherwise = match &data.schema.targets {
-        // Images come with classes, and several columns are numbers: nothing was told there.
+        // Images come with classes, and several columns are numbers, so nothing was inferred.
         _ if config.task.is_some() || data.schema.label_columns.len() != 1 => return String::new(),
         TargetSchema::Classes(names) if names.iter().all(is_number) => "numbers",
         TargetSchema::Classes(_) => return String::new(),
@@ -208,7 +212,7 @@ fn how_told(material: &Material) -> String {
     format!(", told from its values (--task {otherwise} for {otherwise})")
 }
 
-/// The result, which is printed once.
+/// The result, printed once.
 struct Outcome {
     json: bool,
     shown: AtomicBool,
@@ -234,7 +238,7 @@ impl Outcome {
     }
 }
 
-/// Prints the result as soon as the model is saved, for a training that goes on serving then.
+/// Prints the result as soon as the model is saved, for a training that then goes on serving.
 struct Serving {
     on_screen: Box<dyn Observer + Send>,
     outcome: Arc<Outcome>,
@@ -244,7 +248,7 @@ impl Observer for Serving {
     fn event(&mut self, event: &Event) {
         self.on_screen.event(event);
         if let Event::Finished(summary) = event {
-            // On a terminal: there is nobody else to tell that it cannot be written to.
+            // The output is a terminal. If it cannot be written to, there is nobody else to tell.
             let _ = self.outcome.show(summary);
             if summary.stop_reason != StopReason::Interrupted {
                 say("The page stays open; Ctrl-C ends it.");

@@ -1,4 +1,4 @@
-//! A training as it looks in a log: one line for everything that happens, no line twice.
+//! Shows a training in a log: one line for each event, and no line twice.
 
 use super::output::say;
 use crate::report::progress::{Event, IterationReport, Observer};
@@ -7,7 +7,7 @@ use crate::report::words::{counted, duration, loss, percent, rate};
 /// Writes the training as lines to standard error.
 #[derive(Default)]
 pub(super) struct Lines {
-    /// Without its numbers.
+    /// The last sentence without its numbers.
     last_sentence: String,
 }
 
@@ -19,7 +19,7 @@ impl Observer for Lines {
                 say(format!("listening on {}", urls.join(" ")));
             }
             Event::Waiting { sentence } => {
-                // A countdown is one line.
+                // A countdown gets only one line.
                 let essence = sentence.replace(|character: char| character.is_ascii_digit(), "");
                 if essence != self.last_sentence {
                     self.last_sentence = essence;
@@ -28,7 +28,7 @@ impl Observer for Lines {
             }
             Event::Iteration(report) => say(line(report)),
             Event::Note { text } => say(text),
-            // The bar's business; and the result follows on standard output.
+            // Only a progress bar shows rounds, and the result follows on standard output.
             Event::Round(_) | Event::Finished(_) => {}
         }
     }
@@ -37,7 +37,7 @@ impl Observer for Lines {
 fn line(report: &IterationReport) -> String {
     let mut line = format!("iteration {}/{}", report.iteration, report.iterations_max);
     line += &format!(", train loss {}", loss(report.train_loss));
-    // Where the round's own loss is that of the whole set, once is enough.
+    // If the round's own loss covers the whole set, once is enough.
     if let Some(whole) = report.training_set_loss.filter(|whole| *whole != report.train_loss) {
         line += &format!(" ({} over the whole set)", loss(whole));
     }

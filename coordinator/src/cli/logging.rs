@@ -1,4 +1,4 @@
-//! The log, for finding out what went on; people are told the rest in plain lines.
+//! The log, for diagnosis. Users get plain lines instead.
 
 use std::io::{self, Write};
 
@@ -6,17 +6,17 @@ use indicatif::MultiProgress;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Names the environment variable with a filter such as `coordinator=debug,hyper=warn`.
+/// The environment variable that holds a filter such as `coordinator=debug,hyper=warn`.
 const VARIABLE: &str = "SHOAL_LOG";
 
-/// Sends the log to standard error, around the progress bar that may be there.
+/// Sends the log to standard error, around a progress bar.
 ///
 /// # Errors
-/// When the filter in the environment is not one.
+/// When the environment holds an invalid filter.
 pub(super) fn start(verbose: u8, bars: MultiProgress) -> anyhow::Result<()> {
     let filter = match std::env::var(VARIABLE) {
         Ok(filter) => EnvFilter::try_new(&filter).map_err(|error| {
-            super::misuse(format!("{VARIABLE}={filter}: {error}; give for example coordinator=debug"))
+            super::misuse(format!("{VARIABLE}={filter}: {error}; give a filter such as coordinator=debug"))
         })?,
         Err(_) => EnvFilter::new(match verbose {
             0 => "warn",
@@ -26,12 +26,12 @@ pub(super) fn start(verbose: u8, bars: MultiProgress) -> anyhow::Result<()> {
         }),
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AroundBars { bars });
-    // Only a second call can fail, and then a log is there already.
+    // Only a second call can fail, and then the log exists already.
     let _ = log.try_init();
     Ok(())
 }
 
-/// Takes the bars off the screen while a line is written.
+/// Hides the bars while a line is written.
 #[derive(Clone)]
 struct AroundBars {
     bars: MultiProgress,

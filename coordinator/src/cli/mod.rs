@@ -1,9 +1,8 @@
 //! The command line.
 //!
-//! [`args`] is what can be typed, one file per command is what then happens, and this file turns
-//! errors into exit codes: 0 for success, 1 for failure, 2 for misuse, that is for what only the
-//! person who typed it can mend, 130 for a training that was interrupted before its end. Results go to
-//! standard output, all else to standard error.
+//! [`args`] defines the arguments, and each command has a file of its own. This file turns errors into exit
+//! codes: 0 for success, 1 for failure, 2 for misuse, which only the user can correct, and 130 for a training
+//! that was interrupted before its end. Results go to standard output, everything else to standard error.
 
 pub mod args;
 mod bench;
@@ -40,7 +39,7 @@ use crate::sweep::SweepError;
 const FAILURE: u8 = 1;
 const MISUSE: u8 = 2;
 
-/// Does what the process's arguments say.
+/// Runs the command in the process's arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let Err(error) = run(cli) else { return ExitCode::SUCCESS };
@@ -70,12 +69,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// A mistake in what was typed, found by a command itself.
+/// A mistake in the arguments, found by a command itself.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Misuse(String);
 
-/// The user ended a training before its end. Everything has been said already.
+/// The user interrupted a training. The user has been told everything already.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 struct Interrupted;
@@ -96,8 +95,7 @@ fn is_misuse(error: &anyhow::Error) -> bool {
         || error.downcast_ref().is_some_and(wrong_place)
 }
 
-/// The error and its causes as one line. Many errors name their cause themselves; it is not
-/// repeated.
+/// The error and its causes as one line. A cause that the error names itself is not repeated.
 fn sentence(error: &anyhow::Error) -> String {
     let mut sentence = String::new();
     for cause in error.chain() {

@@ -2,15 +2,15 @@
 
 use std::io::{self, BufWriter, Write};
 
-/// Whoever read our output has gone (`shoal predict ... | head`): the end, but no failure.
+/// The reader of the output has gone (`shoal predict ... | head`). This ends the command, but is no failure.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody reads the output any more")]
 pub(super) struct ReaderGone;
 
-/// Writes results to standard output and gets them out of every buffer.
+/// Writes results to standard output and flushes every buffer.
 ///
 /// # Errors
-/// [`ReaderGone`], or what the operating system says (a full disk).
+/// [`ReaderGone`], or the operating system's error (such as a full disk).
 pub(super) fn results(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut output = BufWriter::new(io::stdout().lock());
     write(&mut output).and_then(|()| Ok(output.flush()?)).map_err(|error| {
@@ -22,7 +22,7 @@ pub(super) fn results(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) 
     })
 }
 
-/// A line for people, on standard error. Nobody can be told if that is closed.
+/// Writes a line for the user to standard error. If that is closed, nobody can be told.
 pub(super) fn say(line: impl AsRef<str>) {
     let _ = writeln!(io::stderr().lock(), "{}", line.as_ref());
 }

@@ -1,17 +1,17 @@
-//! An invitation to phones: the address that they can open, as a QR code.
+//! An invitation for phones: the page's address as a QR code.
 
 use std::net::SocketAddr;
 
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
-/// The first address that is not the machine's own.
+/// The first address that is not a loopback address.
 pub(super) fn address(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     addresses.iter().copied().find(|address| !address.ip().is_loopback())
 }
 
-/// The text as a QR code of half blocks, black on white whatever the terminal's colors, because
-/// most cameras cannot read it inverted.
+/// The text as a QR code of half blocks. It is black on white whatever the terminal's colors, because most
+/// cameras cannot read an inverted code.
 pub(super) fn qr_code(text: &str) -> Option<String> {
     const BLACK_ON_WHITE: &str = "\u{1b}[38;5;16;48;5;231m";
     const RESET: &str = "\u{1b}[0m";

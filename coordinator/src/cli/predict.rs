@@ -44,13 +44,13 @@ fn record(targets: &TargetSchema, answer: &[f32]) -> Vec<String> {
     }
 }
 
-/// Enough digits to read the same f32 back.
+/// The number with enough digits to read the same f32 back.
 fn number(value: f32) -> String {
     let size = value.abs();
     if size == 0.0 || (1e-5..1e16).contains(&size) { value.to_string() } else { format!("{value:e}") }
 }
 
-/// An error of writing as such, so that a reader that has gone is recognized.
+/// The underlying error of writing, by which a reader that has gone is recognized.
 fn unwrapped(error: csv::Error) -> anyhow::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error.into(),

@@ -24,8 +24,8 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     let checkpoint = launch::load_checkpoint(&directory)?;
     if let Some(checkpoint) = &checkpoint {
         require_more(&config, checkpoint)?;
-        // By what run.toml says of the data, before these are read: settings change them too, and
-        // would then be taken for other data.
+        // Compare with the fingerprint in run.toml before reading the data. Changed settings also change the
+        // prepared data, and the error would then blame the data.
         let recorded = config.data_fingerprint.as_deref();
         if let Some(recorded) = recorded.and_then(|text| blake3::Hash::from_hex(text).ok()) {
             require_same_settings(&config, recorded.as_bytes(), checkpoint, &file)?;
@@ -37,10 +37,10 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     }
     let door = Door::open(&material.config)?;
     match checkpoint.as_ref().and_then(|checkpoint| checkpoint.snapshot.accepted.as_ref()) {
-        Some(accepted) => say(format!("Going on after iteration {}.", accepted.iteration)),
-        None => say("Nothing was saved yet; starting at the beginning."),
+        Some(accepted) => say(format!("Continuing after iteration {}.", accepted.iteration)),
+        None => say("The run has no checkpoint yet; starting at the beginning."),
     }
-    // Last, so that a mistake above changes nothing.
+    // Last, so that an error above changes nothing.
     let saved = material.config.to_toml();
     if saved != text {
         directory.save_config(&saved)?;
@@ -49,14 +49,15 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     launch::train(Work { material, directory, checkpoint, door }, "", show)
 }
 
-/// The limits must lie ahead. (Whether epochs do, only the data can tell; if not, the run ends where it is.)
+/// Refuses limits that the run has passed. Only the data can tell this of epochs; a run past that limit ends
+/// at once.
 fn require_more(config: &RunConfig, checkpoint: &Checkpoint) -> anyhow::Result<()> {
     let Checkpoint { snapshot, seconds, .. } = checkpoint;
     let iterations = snapshot.accepted.map_or(0, |accepted| accepted.iteration);
     let below = |setting: &str, limit: u64, done: u64| {
         (limit < done).then(|| {
             misuse(format!(
-                "{setting}: {limit} is below the {done} that are done already; give a larger number"
+                "{setting}: the run has done {done} already, more than {limit}; give a larger number"
             ))
         })
     };
@@ -67,7 +68,7 @@ fn require_more(config: &RunConfig, checkpoint: &Checkpoint) -> anyhow::Result<(
     too_low.map_or(Ok(()), Err)
 }
 
-/// The checkpoint must have been made with these settings.
+/// Refuses a checkpoint that was made with other settings.
 fn require_same_settings(
     config: &RunConfig,
     data_fingerprint: &[u8; 32],
@@ -78,13 +79,13 @@ fn require_same_settings(
         return Ok(());
     }
     Err(misuse(format!(
-        "{} has other settings than this run was trained with; put it back as it was, or start a new run with \
+        "{} differs from the settings that this run was trained with; restore it, or start a new run with \
          shoal train --config",
         file.display()
     )))
 }
 
-/// Lays the flags over what the run was started with.
+/// Replaces the run's settings by the flags that are given.
 fn overrule(config: &mut RunConfig, args: ResumeArgs) {
     let ResumeArgs { iterations, target_accuracy, stopping, serving, .. } = args;
     if let Some(iterations) = iterations {
@@ -113,7 +114,7 @@ fn overrule(config: &mut RunConfig, args: ResumeArgs) {
     }
     if let Some(wait_for) = serving.wait_for {
         config.wait_for = wait_for;
-        // Whoever waits for others now says anew for how long.
+        // The time to wait goes with the number of volunteers to wait for.
         config.wait_seconds = None;
     }
     if serving.wait_seconds.is_some() {

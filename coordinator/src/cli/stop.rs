@@ -8,8 +8,8 @@ use super::output::say;
 /// The exit code of a program ended by Ctrl-C.
 pub(super) const INTERRUPTED: u8 = 130;
 
-/// Turns true when the user asks to stop for the first time; the second time ends the process.
-/// `answer` is what is then said, if anything. To be called inside a tokio runtime.
+/// Turns true when the user asks to stop for the first time; the second time ends the process. `answer` gives
+/// the reply to the first, if any. Call this inside a tokio runtime.
 pub(super) fn requested(
     bars: MultiProgress,
     answer: impl FnOnce() -> Option<&'static str> + Send + 'static,
@@ -27,7 +27,7 @@ pub(super) fn requested(
     receiver
 }
 
-/// Ctrl-C, or on Unix the request of a service manager to terminate.
+/// Waits for Ctrl-C, or on Unix for a service manager's request to terminate.
 async fn interrupted() {
     #[cfg(unix)]
     {
@@ -40,7 +40,7 @@ async fn interrupted() {
         }
     }
     if tokio::signal::ctrl_c().await.is_err() {
-        // The system gives no signals; the process then ends in the system's own way.
+        // The system offers no signals, so the process ends in the system's own way.
         std::future::pending::<()>().await;
     }
 }

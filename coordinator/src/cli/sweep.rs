@@ -1,4 +1,4 @@
-//! `shoal sweep`: a series of trainings and what they come to, side by side.
+//! `shoal sweep`: a series of trainings and their results, side by side.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -33,7 +33,7 @@ pub(super) fn run(args: SweepArgs, bars: MultiProgress) -> anyhow::Result<()> {
     let json = args.json;
     let Plan { configs, directory, mut results, public } = plan(args)?;
     require_sweep(&directory)?;
-    // What is there stays; nobody else may work on it.
+    // Finished runs stay, and no other process may work in the directory.
     let mut lock = directory.exists().then(|| Lock::take(&directory)).transpose()?;
     for (run, config) in results.runs.iter_mut().zip(&configs) {
         require_same_settings(&run.directory, config)?;
@@ -83,7 +83,7 @@ pub(super) fn run(args: SweepArgs, bars: MultiProgress) -> anyhow::Result<()> {
     }
     trainer.end();
     match first_failure {
-        // Nothing could even be begun.
+        // Nothing has begun.
         Some(error) if lock.is_none() => return Err(error),
         _ => {}
     }
@@ -96,15 +96,15 @@ pub(super) fn run(args: SweepArgs, bars: MultiProgress) -> anyhow::Result<()> {
 
 /// A sweep, ready to run.
 struct Plan {
-    /// One for each run.
+    /// The configuration of each run.
     configs: Vec<RunConfig>,
     directory: PathBuf,
     results: Results,
-    /// Whether an address to serve on was given: volunteers are expected then.
+    /// Whether an address to serve on was given. Then volunteers are expected.
     public: bool,
 }
 
-/// Everything that can be wrong with what was typed is found here, before anything is written.
+/// Finds every mistake in the arguments before anything is written.
 fn plan(args: SweepArgs) -> anyhow::Result<Plan> {
     let SweepArgs { over, cases, seeds, targets, config, data, training, judging, stopping, .. } = args;
     let (serving, out) = (args.serving, args.out);
@@ -126,7 +126,7 @@ fn plan(args: SweepArgs) -> anyhow::Result<Plan> {
     }
     let cases = sweep::combine(file.cases, &over)?;
     let public = shared.listen.is_some() || cases.iter().any(|case| case.config.listen.is_some());
-    // On any free port, so that a sweep can run beside other trainings.
+    // Any free port, so that a sweep can run beside other trainings.
     let private = ConfigFile { listen: Some(Listen(([127, 0, 0, 1], 0).into())), ..ConfigFile::default() };
     shared = shared.or(private);
 
@@ -166,7 +166,7 @@ fn title(data: &str, over: &[sweep::Over], cases: usize) -> String {
     }
 }
 
-/// A directory that is there must be that of a sweep, or empty.
+/// Refuses an existing directory that is neither a sweep's nor empty.
 fn require_sweep(directory: &Path) -> anyhow::Result<()> {
     let Ok(mut entries) = fs::read_dir(directory) else { return Ok(()) };
     if sweep::is_sweep(directory) || entries.next().is_none() {
@@ -175,10 +175,10 @@ fn require_sweep(directory: &Path) -> anyhow::Result<()> {
     Err(RunError::NotEmpty { path: directory.to_owned() }.into())
 }
 
-/// Keys that change nothing in what comes out, and so may differ when a sweep goes on.
+/// Keys that do not change the result, and so may differ when a sweep continues.
 const OF_NO_CONSEQUENCE: [&str; 5] = ["listen", "allow-host", "local-workers", "wait-for", "wait-seconds"];
 
-/// Keys whose value follows from the data and the network where none is given ([`RunConfig::settle`]).
+/// Keys whose value follows from the data and the network if none is given ([`RunConfig::settle`]).
 const SETTLED_BY_DATA: [&str; 12] = [
     "test-fraction",
     "data-fingerprint",
@@ -194,14 +194,14 @@ const SETTLED_BY_DATA: [&str; 12] = [
     "memory",
 ];
 
-/// A run that is there must be one that this sweep would make.
+/// Refuses an existing run that this sweep would not make.
 fn require_same_settings(run: &Path, config: &RunConfig) -> anyhow::Result<()> {
     if !run.join("run.toml").exists() {
         return Ok(());
     }
     let differences = match run_directory::load_request(run)? {
         Some(text) => differences(&RunConfig::from_toml(&run.join("request.toml"), &text)?, config, &[]),
-        // Not begun by a sweep that keeps it: what is not given now may have been left to the data then.
+        // The run has no request. A setting that is not given now may have followed from the data then.
         None => differences(&load_config(run)?, config, &SETTLED_BY_DATA),
     };
     if differences.is_empty() {
@@ -215,8 +215,8 @@ fn load_config(run: &Path) -> anyhow::Result<RunConfig> {
     Ok(RunConfig::from_toml(&run.join("run.toml"), &text)?)
 }
 
-/// `iterations = 60, now 80`, for every setting in which the two differ; those of `open` only if they
-/// are given now.
+/// `iterations = 60, now 80`, for every setting in which the two differ. A key in `open` counts only if it is
+/// given now.
 fn differences(before: &RunConfig, now: &RunConfig, open: &[&str]) -> Vec<String> {
     let table = |config: &RunConfig| toml::Table::try_from(config).expect("a configuration is a table");
     let (before, now) = (table(before), table(now));
@@ -231,7 +231,7 @@ fn differences(before: &RunConfig, now: &RunConfig, open: &[&str]) -> Vec<String
             // A network is too long for a sentence.
             _ if key == "model" => "another model".to_owned(),
             (Some(before), Some(now)) => format!("{key} = {before}, now {now}"),
-            (Some(before), None) => format!("{key} = {before}, now left out"),
+            (Some(before), None) => format!("{key} = {before}, now missing"),
             (None, Some(now)) => format!("no {key}, now {now}"),
             (None, None) => return None,
         })
@@ -244,10 +244,10 @@ fn introduce(results: &Results, directory: &Path) {
     let kept = results.runs.iter().filter(|run| matches!(run.ending, Ending::Finished(..))).count();
     let kept = match kept {
         0 => String::new(),
-        kept => format!(" ({kept} of them are there already)"),
+        kept => format!(" ({kept} of them are finished already)"),
     };
     say(format!(
-        "{} of {}{kept}; they are kept in {}.",
+        "{} of {}{kept}; the directory is {}.",
         counted(runs, "run"),
         counted(results.cases.len(), "case"),
         directory.display()
@@ -271,7 +271,7 @@ fn came_to(summary: &Summary) -> String {
     text + &format!("; {}", summary.stop_reason.sentence())
 }
 
-/// What all runs of a sweep share.
+/// The state that all runs of a sweep share.
 struct Trainer {
     runtime: Runtime,
     stop: watch::Receiver<bool>,
@@ -284,8 +284,8 @@ impl Trainer {
         *self.stop.borrow()
     }
 
-    /// Trains one run to its end, or on from where it was interrupted, and saves what it came to.
-    /// `begin` is called before anything is written.
+    /// Trains one run to its end, from its start or its checkpoint, and saves its outcome. Calls `begin`
+    /// before anything is written.
     fn train(
         &self,
         mut config: RunConfig,
@@ -338,12 +338,12 @@ impl Trainer {
 
     fn end(self) {
         self.runtime.shutdown_timeout(launch::SHUTDOWN);
-        // A bar that stays on the screen is no reason to lose the results.
+        // A bar that cannot be cleared is no reason to lose the results.
         let _ = self.bars.clear();
     }
 }
 
-/// Shows a run among others: as it goes on a terminal, and else only what is worth a line.
+/// Shows a run among others: its progress on a terminal, otherwise only important lines.
 struct Watch {
     screen: Box<dyn Observer + Send>,
     is_terminal: bool,
@@ -363,7 +363,7 @@ impl Observer for Watch {
     }
 }
 
-/// The object that `--json` prints. Field names are the JSON's.
+/// The object that `--json` prints. Field names are those of the JSON.
 #[derive(Debug, Serialize)]
 struct Printed {
     /// The sweep's directory, as the user would type it.
@@ -394,10 +394,10 @@ fn print(results: &Results, directory: &Path, json: bool) -> anyhow::Result<()> 
     })
 }
 
-/// Tells the shell how it ended.
+/// Turns the sweep's end into an exit code.
 fn conclude(results: &Results, directory: &Path) -> anyhow::Result<()> {
     if results.runs.iter().any(|run| matches!(run.ending, Ending::NotRun)) {
-        say(format!("To go on, give the same command with --out {}.", directory.display()));
+        say(format!("To continue, give the same command with --out {}.", directory.display()));
         return Err(Interrupted.into());
     }
     match results.failures().count() {

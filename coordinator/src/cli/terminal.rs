@@ -1,5 +1,4 @@
-//! A training as it looks on a terminal: two lines that stay, and what else there is to say above
-//! them.
+//! Shows a training on a terminal: two lines that stay, and other messages above them.
 
 use std::net::SocketAddr;
 
@@ -18,7 +17,7 @@ pub(super) struct Terminal {
     bars: MultiProgress,
     bar: Option<ProgressBar>,
     last: Option<IterationReport>,
-    /// Whether phones are invited by a QR code.
+    /// Whether to show a QR code for phones.
     invite_phones: bool,
 }
 
@@ -31,7 +30,7 @@ impl Terminal {
         self.bars.suspend(|| say(line));
     }
 
-    /// The bar, put on the screen when it is first needed.
+    /// The bar, which appears when it is first needed.
     fn bar(&mut self) -> &ProgressBar {
         let bars = &self.bars;
         self.bar.get_or_insert_with(|| {
@@ -52,7 +51,7 @@ impl Terminal {
             return;
         }
         let Some(address) = phones::address(addresses) else {
-            self.say("No network was found: only this machine can open the page.");
+            self.say("No network was found. Only this machine can open the page.");
             return;
         };
         let url = format!("http://{address}");
@@ -65,7 +64,7 @@ impl Terminal {
     fn iteration(&mut self, report: &IterationReport) {
         let mut report = report.clone();
         if let Some(last) = &self.last {
-            // Figures stay until there are newer ones: not every point is evaluated.
+            // Figures stay until there are newer ones, because not every point is evaluated.
             report.validation_loss = report.validation_loss.or(last.validation_loss);
             report.test_accuracy = report.test_accuracy.or(last.test_accuracy);
             report.test_loss = report.test_loss.or(last.test_loss);
@@ -100,7 +99,8 @@ impl Terminal {
         report.cores = round.cores;
         report.examples_per_second = round.examples_per_second;
         self.iteration(&report);
-        // A round counts for an iteration; a step that needs several leaves the bar where it was.
+        // Each round counts as an iteration. An iteration of several rounds fills the same part of the bar
+        // again.
         let within = STEPS * u64::from(round.units_done) / u64::from(round.units.max(1));
         let position = report.iteration.saturating_mul(STEPS).saturating_add(within.min(STEPS - 1));
         self.bar().set_position(position);

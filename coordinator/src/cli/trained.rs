@@ -1,4 +1,4 @@
-//! A finished run, opened to be used.
+//! A finished run, opened for use.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::config::DataSource;
 use crate::data::{self, Labels, LoadOptions, Matched, TargetScaling, TargetSchema};
 use crate::run_directory::{self, SavedModel};
 
-/// The model of a run and all that is needed to feed it.
+/// The model of a run and everything needed to feed it.
 pub(super) struct TrainedRun {
     model: SavedModel,
 }
@@ -36,7 +36,8 @@ impl TrainedRun {
                 let fits = test.schema();
                 if fits.features != schema.features || fits.targets != schema.targets {
                     return Err(misuse(
-                        "the embedded MNIST does not fit this model, which was trained on other data",
+                        "the embedded MNIST does not fit this model, which was trained on other data; give \
+                         data like its own",
                     ));
                 }
                 Matched { features: test.features, targets: Some(test.targets) }
@@ -65,7 +66,7 @@ impl TrainedRun {
         self.model.target_scaling.as_ref()
     }
 
-    /// Turns answers into the user's units, where they are numbers.
+    /// Turns answers that are numbers into the user's units.
     pub(super) fn restore_units(&self, answers: &mut [f32]) {
         if let Some(scaling) = self.target_scaling() {
             scaling.restore(answers);

@@ -1,4 +1,4 @@
-//! `shoal volunteer`: this machine's cores for a training elsewhere.
+//! `shoal volunteer`: lends this machine's cores to a training elsewhere.
 
 use std::io::{self, IsTerminal as _};
 use std::num::NonZero;
@@ -33,7 +33,7 @@ pub(super) fn run(args: VolunteerArgs, bars: MultiProgress) -> anyhow::Result<()
         let watching = tokio::spawn(show(address, status, bars));
         let options = Options { cores, report: Some(report) };
         let summary = volunteer::run(&args.url, options, shutdown).await;
-        // The sender is gone, so that this ends, and the screen is tidy before the result.
+        // The sender is gone, so this ends, and the screen is clear before the result.
         let _ = watching.await;
         summary
     })?;
@@ -50,7 +50,7 @@ pub(super) fn run(args: VolunteerArgs, bars: MultiProgress) -> anyhow::Result<()
     })
 }
 
-/// What is shown until there is something to show.
+/// The status shown at the beginning.
 fn beginning(cores: u16) -> HubStatus {
     HubStatus {
         phase: Phase::Connecting,
@@ -74,11 +74,11 @@ fn all_but_one() -> u16 {
     u16::try_from(cores - 1).unwrap_or(LOCAL_WORKERS_MAX).clamp(1, LOCAL_WORKERS_MAX)
 }
 
-/// Shows what goes on, until nothing more can: on a terminal as one line that stays, else as a line
-/// for every change that means something.
+/// Shows the status until it can no longer change: on a terminal as one line that stays, otherwise as a line
+/// for every important change.
 async fn show(address: Address, mut status: watch::Receiver<HubStatus>, bars: MultiProgress) {
     const TICK: Duration = Duration::from_millis(120);
-    /// A coordinator that is there has answered by then.
+    /// A running coordinator has answered by then.
     const PATIENCE: Duration = Duration::from_secs(2);
     let bar = io::stderr().is_terminal().then(|| {
         let style =
@@ -114,7 +114,7 @@ async fn show(address: Address, mut status: watch::Receiver<HubStatus>, bars: Mu
                 let so_far = format!("{} examples so far", count(now.examples_done as usize));
                 bar.set_message(format!("{} · {so_far}", now.sentence));
             }
-            // Computing and waiting take turns many times a second.
+            // Computing and waiting alternate many times a second.
             None if is_routine(shown) && is_routine(now.phase) => {}
             None if shown != now.phase => say(&now.sentence),
             None => {}

@@ -1,7 +1,7 @@
 //! Cuts the prepared data into shards and keeps them ready to serve.
 //!
-//! Hashes are needed before the first volunteer; bytes are encoded and compressed when somebody opens
-//! the page, or else when first asked for, and then kept compressed.
+//! The hashes are needed before the first volunteer. The bytes are encoded and compressed when somebody opens
+//! the page, or at the first request, and then kept compressed.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -17,10 +17,10 @@ use protocol::shard;
 
 use super::{ExampleTable, FeatureValues, Prepared};
 
-/// Bytes of rows that a shard aims at: large enough to compress and to be few, as each costs a browser
-/// some milliseconds, small enough that a tab begins after a short download.
+/// Aim for a shard's bytes of rows. Shards should be large, to compress well and to be few, because each
+/// costs a browser some milliseconds. They should be small, so that a tab begins after a short download.
 const SHARD_BYTES: usize = 2 << 20;
-/// Bytes of shards that are compressed before they are asked for: a second of one core.
+/// Bytes of shards that are compressed before a request: about a second on one core.
 const AHEAD_BYTES: u64 = 256 << 20;
 
 /// Every shard of a run.
@@ -71,8 +71,8 @@ impl ShardStore {
         Some(stored.compressed.get_or_init(compress).clone())
     }
 
-    /// Compresses the first shards on a thread of their own, once however often it is asked for: whoever has opened
-    /// the page will most likely want them, and should not wait for it then.
+    /// Compresses the first shards on a thread of their own, only once. A visitor who has opened the page
+    /// will most likely need them, and should not wait then.
     pub fn compress_ahead(self: &Arc<Self>) {
         if self.ahead.swap(true, Ordering::Relaxed) {
             return;
@@ -87,7 +87,7 @@ impl ShardStore {
                 store.compressed(hash);
             }
         };
-        // Without a thread to spare they are compressed when they are asked for.
+        // Without a free thread, requests compress the shards.
         let _ = std::thread::Builder::new().name("shards".into()).spawn(compress);
     }
 
@@ -102,7 +102,7 @@ impl ShardStore {
             let range = range.start as usize..range.end as usize;
             let encoded = self.encode(set, range.clone());
             let hash = *blake3::hash(&encoded).as_bytes();
-            // One too large for the number is too large for the protocol, and refused there.
+            // A length too large for the type is too large for the protocol, which refuses it.
             let bytes = u32::try_from(encoded.len()).unwrap_or(u32::MAX);
             plan.shards.push(ShardRef { hash, bytes });
             let stored = Stored { set, examples: range, compressed: OnceLock::new() };
