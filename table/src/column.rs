@@ -1,0 +1,242 @@
+//! Typed columns.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::{
+    date::DateFormat,
+    error::ColumnPlace,
+    kind::{Distinct, Kind, LeftOut},
+    target::Targets,
+};
+
+/// Stands for a missing text.
+pub(crate) const MISSING_CODE: u32 = u32::MAX;
+
+/// Examples as they were read: columns of values, or pixels, and what is to be predicted. Every part has as many rows.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The first file, for messages.
+    pub path: PathBuf,
+    /// Examples.
+    pub rows: usize,
+    /// Whether the columns have names.
+    pub named: bool,
+    /// All columns of the file, those to predict and those left out as well; none for images.
+    pub columns: Vec<Column>,
+    /// Images, in the place of columns.
+    pub pixels: Option<Pixels>,
+    /// Positions among `columns` of what is to be predicted; empty for images.
+    pub labels: Vec<usize>,
+    /// What is to be predicted; `None` where nobody asked for it.
+    pub targets: Option<Targets>,
+    /// Sentences about the data that the user should know of.
+    pub notices: Vec<String>,
+}
+
+/// One column.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// The name; empty where it has none.
+    pub name: String,
+    /// Position in the file, from 0.
+    pub position: usize,
+    /// What its cells are.
+    pub kind: Kind,
+    /// Why it is not learned from, if it is not.
+    pub left_out: Option<LeftOut>,
+    /// Whether the user wants it learned from whatever its values are.
+    pub kept: bool,
+    /// How its dates are written.
+    pub date_format: Option<DateFormat>,
+    /// Cells without a value.
+    pub missing: usize,
+    /// Different values.
+    pub distinct: Distinct,
+    /// The least and the greatest number.
+    pub range: Option<(f64, f64)>,
+    /// The cells.
+    pub values: Values,
+}
+
+/// The cells of a column.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Nobody wants them.
+    Unread,
+    /// Numbers; 0 or 1 for a boolean; seconds since 1970 (or midnight) for a date. NaN where the cell is missing.
+    Numbers(Vec<f64>),
+    /// Texts as they are written.
+    Texts(Texts),
+}
+
+/// Texts by number, so that each stands in memory once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Texts {
+    codes: Vec<u32>,
+    texts: Vec<String>,
+    first_lines: Vec<u64>,
+}
+
+impl Texts {
+    /// `codes` are indices into `texts`, or [`MISSING_CODE`]; `first_lines` tell where each text was first seen.
+    pub(crate) fn new(codes: Vec<u32>, texts: Vec<String>, first_lines: Vec<u64>) -> Self {
+        Self { codes, texts, first_lines }
+    }
+
+    /// The text of a row.
+    pub fn get(&self, row: usize) -> Option<&str> {
+        self.texts.get(self.codes[row] as usize).map(String::as_str)
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.codes.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.codes.is_empty()
+    }
+
+    pub(crate) fn codes(&self) -> &[u32] {
+        &self.codes
+    }
+
+    pub(crate) fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    /// The line on which a text was first seen; 0 where the format has no lines.
+    pub(crate) fn first_line(&self, code: usize) -> u64 {
+        self.first_lines.get(code).copied().unwrap_or(0)
+    }
+
+    /// Appends further rows.
+    pub(crate) fn append(&mut self, more: &Self) {
+        let mut code_of: std::collections::BTreeMap<String, u32> =
+            self.texts.iter().cloned().zip(0..).collect();
+        let codes: Vec<u32> = more
+            .texts
+            .iter()
+            .map(|text| {
+                *code_of.entry(text.clone()).or_insert_with(|| {
+                    self.texts.push(text.clone());
+                    self.texts.len() as u32 - 1
+                })
+            })
+            .collect();
+        let code = |&code: &u32| codes.get(code as usize).copied().unwrap_or(MISSING_CODE);
+        self.codes.extend(more.codes.iter().map(code));
+    }
+
+    /// The rows that are wanted.
+    pub(crate) fn retained(mut self, wanted: &[bool]) -> Self {
+        let mut wanted = wanted.iter();
+        self.codes.retain(|_| wanted.next() == Some(&true));
+        self
+    }
+
+    /// The same where some texts count as missing.
+    pub(crate) fn without(mut self, gone: &[bool]) -> Self {
+        for code in &mut self.codes {
+            if gone.get(*code as usize) == Some(&true) {
+                *code = MISSING_CODE;
+            }
+        }
+        self
+    }
+
+    /// How often each text occurs in these rows.
+    pub(crate) fn counts(&self, rows: impl Iterator<Item = usize>) -> Vec<usize> {
+        let mut counts = vec![0; self.texts.len()];
+        for row in rows {
+            if let Some(count) = counts.get_mut(self.codes[row] as usize) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+}
+
+impl Values {
+    /// Leaves out the rows that are not wanted.
+    pub(crate) fn retain(&mut self, wanted: &[bool]) {
+        fn retain<T>(values: &mut Vec<T>, wanted: &[bool]) {
+            let mut row = 0;
+            values.retain(|_| {
+                row += 1;
+                wanted[row - 1]
+            });
+        }
+        match self {
+            Self::Unread => {}
+            Self::Numbers(values) => retain(values, wanted),
+            Self::Texts(texts) => retain(&mut texts.codes, wanted),
+        }
+    }
+}
+
+impl Column {
+    /// How messages name it.
+    pub fn place(&self) -> ColumnPlace {
+        ColumnPlace { index: self.position, name: (!self.name.is_empty()).then(|| self.name.clone()) }
+    }
+}
+
+/// Images, or other examples whose values have no names, row-major: one example after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pixels {
+    /// Shape of one example, such as `[28, 28]` or `[3, 32, 32]` (channels first).
+    pub shape: Vec<usize>,
+    /// The values.
+    pub values: PixelValues,
+    /// How they become a network's inputs.
+    pub scaling: PixelScaling,
+}
+
+/// Values of [`Pixels`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum PixelValues {
+    /// Bytes.
+    U8(Vec<u8>),
+    /// Anything else; finite.
+    F32(Vec<f32>),
+}
+
+/// What is done to all values of [`Pixels`] alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PixelScaling {
+    /// From 0 to 255 to 0 to 1.
+    Bytes,
+    /// Each value by its column's largest magnitude: zeros, of which there are many, stay zeros.
+    Magnitude,
+    /// All values by their common mean and deviation.
+    Common,
+}
+
+impl Pixels {
+    /// Values of one example.
+    pub fn width(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Leaves out the examples that are not wanted.
+    pub(crate) fn retain(&mut self, wanted: &[bool]) {
+        fn retain<T: Copy>(values: &mut Vec<T>, width: usize, wanted: &[bool]) {
+            let mut kept = 0;
+            for row in (0..wanted.len()).filter(|&row| wanted[row]) {
+                values.copy_within(row * width..(row + 1) * width, kept * width);
+                kept += 1;
+            }
+            values.truncate(kept * width);
+        }
+        let width = self.width();
+        match &mut self.values {
+            PixelValues::U8(values) => retain(values, width, wanted),
+            PixelValues::F32(values) => retain(values, width, wanted),
+        }
+    }
+}

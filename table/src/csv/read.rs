@@ -1,0 +1,382 @@
+//! The second pass over text: the values of the columns that are wanted.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::{
+    blocks::{self, Blocks},
+    cells::{Sink, Trouble},
+    number::{Scanned, Style, styled},
+    survey::{Survey, SurveyedFile, error, ragged, walk},
+};
+use crate::{
+    TableError,
+    column::{MISSING_CODE, Texts, Values},
+    date::{DateFormat, seconds},
+    encoding,
+    error::quoted,
+    kind::boolean,
+    limits,
+    missing::MissingTexts,
+};
+
+/// How a column is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Not at all.
+    Skip,
+    Numbers(Style),
+    Booleans,
+    Dates(DateFormat),
+    /// As it is written.
+    Texts,
+}
+
+/// Values of all columns, and rows left out because they are bad.
+pub(crate) struct Read {
+    pub(crate) values: Vec<Values>,
+    pub(crate) rows: usize,
+    pub(crate) bad_rows: usize,
+    /// What is wrong with the first bad row.
+    pub(crate) first_bad: Option<String>,
+}
+
+/// Reads the columns of all files.
+pub(crate) fn read(
+    survey: &Survey,
+    readings: &[Reading],
+    skip_bad_rows: bool,
+    block_bytes: usize,
+) -> Result<Read, TableError> {
+    let mut columns: Vec<Builder> =
+        readings.iter().map(|&reading| Builder::new(reading, survey.rows)).collect();
+    let mut whole = Read { values: Vec::new(), rows: 0, bad_rows: 0, first_bad: None };
+    for surveyed in &survey.files {
+        read_file(survey, surveyed, readings, skip_bad_rows, block_bytes, &mut columns, &mut whole)?;
+    }
+    let Read { rows, bad_rows, .. } = whole;
+    if bad_rows * limits::BAD_ROWS_ONE_IN > rows + bad_rows {
+        let path = survey.files.first().map(|surveyed| surveyed.file.path.clone()).unwrap_or_default();
+        let first = whole.first_bad.unwrap_or_default();
+        return Err(TableError::TooManyBadRows { path, bad: bad_rows, rows: rows + bad_rows, first });
+    }
+    whole.values = columns.into_iter().map(Builder::into_values).collect();
+    Ok(whole)
+}
+
+fn read_file(
+    survey: &Survey,
+    surveyed: &SurveyedFile,
+    readings: &[Reading],
+    skip_bad_rows: bool,
+    block_bytes: usize,
+    columns: &mut [Builder],
+    whole: &mut Read,
+) -> Result<(), TableError> {
+    let SurveyedFile { file, encoding, layout, columns: map } = surveyed;
+    let readings: Vec<Reading> =
+        map.iter().map(|column| column.map_or(Reading::Skip, |column| readings[column])).collect();
+    let reader = encoding::decoding(file.open()?, encoding);
+    let blocks = Blocks::new(reader, layout.separator, block_bytes);
+    let mut lines = 0;
+    let work = |index, block: &[u8]| {
+        // Cells of at least a digit and a separator: a guess that is never far too large.
+        let rows = block.len() / (8 * layout.width.max(1)) + 1;
+        let mut sink = ReadSink {
+            columns: readings.iter().map(|&reading| Builder::new(reading, rows)).collect(),
+            missing: &survey.missing,
+            skip: if index == 0 { layout.skipped_rows } else { 0 },
+            rows: 0,
+            line: 0,
+            surplus: false,
+            bad: None,
+            forgiving: skip_bad_rows,
+            bad_rows: 0,
+            first_bad: None,
+        };
+        let walked = walk(block, layout.separator, &mut sink);
+        (sink.columns, sink.rows, sink.bad_rows, sink.first_bad, walked)
+    };
+    blocks::each(file, blocks, work, |parts| {
+        let mut builders: Vec<Vec<(Builder, u64)>> =
+            map.iter().map(|_| Vec::with_capacity(parts.len())).collect();
+        for (part, rows, bad_rows, first_bad, walked) in parts {
+            for (builders, builder) in builders.iter_mut().zip(part) {
+                builders.push((builder, lines));
+            }
+            whole.rows += rows;
+            whole.bad_rows += bad_rows;
+            if let (None, Some(bad)) = (&whole.first_bad, first_bad) {
+                whole.first_bad = Some(error(surveyed, bad, lines).to_string());
+            }
+            lines += walked.map_err(|trouble| error(surveyed, trouble, lines))?;
+        }
+        let mut targets: Vec<Option<&mut Builder>> = columns.iter_mut().map(Some).collect();
+        let pairs: Vec<(&mut Builder, Vec<(Builder, u64)>)> = map
+            .iter()
+            .zip(builders)
+            .filter_map(|(column, parts)| Some((targets[(*column)?].take()?, parts)))
+            .collect();
+        pairs
+            .into_par_iter()
+            .try_for_each(|(target, parts)| {
+                parts.into_iter().try_for_each(|(part, line)| target.append(part, line))
+            })
+            .map_err(|()| TableError::TooManyClasses { path: file.path.clone() })
+    })
+}
+
+/// A column's values while they are read.
+enum Builder {
+    Skip,
+    Numbers { reading: Reading, values: Vec<f64> },
+    Texts(TextsBuilder),
+}
+
+#[derive(Default)]
+struct TextsBuilder {
+    codes: Vec<u32>,
+    code_of: HashMap<Box<[u8]>, u32>,
+    texts: Vec<Box<[u8]>>,
+    first_lines: Vec<u64>,
+}
+
+impl Builder {
+    fn new(reading: Reading, rows: usize) -> Self {
+        match reading {
+            Reading::Skip => Self::Skip,
+            Reading::Texts => {
+                Self::Texts(TextsBuilder { codes: Vec::with_capacity(rows), ..TextsBuilder::default() })
+            }
+            reading => Self::Numbers { reading, values: Vec::with_capacity(rows) },
+        }
+    }
+
+    fn push_missing(&mut self) {
+        match self {
+            Self::Skip => {}
+            Self::Numbers { values, .. } => values.push(f64::NAN),
+            Self::Texts(texts) => texts.codes.push(MISSING_CODE),
+        }
+    }
+
+    /// Takes back what came after so many rows.
+    fn truncate(&mut self, rows: usize) {
+        match self {
+            Self::Skip => {}
+            Self::Numbers { values, .. } => values.truncate(rows),
+            Self::Texts(texts) => texts.codes.truncate(rows),
+        }
+    }
+
+    fn append(&mut self, part: Self, line: u64) -> Result<(), ()> {
+        match (self, part) {
+            (Self::Numbers { values, .. }, Self::Numbers { values: part, .. }) => {
+                values.extend_from_slice(&part)
+            }
+            (Self::Texts(texts), Self::Texts(part)) => {
+                let code_of: Vec<u32> = part
+                    .texts
+                    .into_iter()
+                    .zip(part.first_lines)
+                    .map(|(text, first)| texts.code(&text, first + line))
+                    .collect();
+                if texts.texts.len() > limits::TEXTS_MAX {
+                    return Err(());
+                }
+                let codes = part.codes.into_iter();
+                texts.codes.extend(
+                    codes.map(|code| if code == MISSING_CODE { code } else { code_of[code as usize] }),
+                );
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn into_values(self) -> Values {
+        match self {
+            Self::Skip => Values::Unread,
+            Self::Numbers { values, .. } => Values::Numbers(values),
+            Self::Texts(TextsBuilder { codes, texts, first_lines, .. }) => {
+                let texts = texts.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect();
+                Values::Texts(Texts::new(
+                    codes,
+                    texts,
+                    first_lines.into_iter().map(|line| line + 1).collect(),
+                ))
+            }
+        }
+    }
+}
+
+impl TextsBuilder {
+    fn code(&mut self, text: &[u8], line: u64) -> u32 {
+        if let Some(&code) = self.code_of.get(text) {
+            return code;
+        }
+        let code = self.texts.len() as u32;
+        self.code_of.insert(text.into(), code);
+        self.texts.push(text.into());
+        self.first_lines.push(line);
+        code
+    }
+}
+
+struct ReadSink<'a> {
+    columns: Vec<Builder>,
+    missing: &'a MissingTexts,
+    skip: usize,
+    rows: usize,
+    line: u64,
+    surplus: bool,
+    /// The first cell of the row that cannot be used.
+    bad: Option<(usize, String)>,
+    forgiving: bool,
+    bad_rows: usize,
+    first_bad: Option<Trouble>,
+}
+
+impl ReadSink<'_> {
+    fn bad_cell(&mut self, column: usize, problem: String) {
+        // The row needs a value in every column until it is taken back.
+        self.columns[column].push_missing();
+        if self.bad.is_none() {
+            self.bad = Some((column, problem));
+        }
+    }
+}
+
+/// Beyond it, squares are not finite any more.
+pub(crate) const MAGNITUDE_MAX: f64 = 1e150;
+
+/// What is wrong with a number's size, if anything is.
+pub(crate) fn wrong_size(value: f64, written: &[u8]) -> Option<String> {
+    // NaN is missing, and not wrong.
+    if !(value.abs() > MAGNITUDE_MAX) {
+        return None;
+    }
+    Some(if value.is_finite() {
+        format!("{} is too large, the limit is {MAGNITUDE_MAX:e}; correct it", quoted(written))
+    } else {
+        format!(
+            "{} is not a finite number; correct it, or say --missing {} if it stands for a missing value",
+            quoted(written),
+            String::from_utf8_lossy(written)
+        )
+    })
+}
+
+impl Sink for ReadSink<'_> {
+    fn begin_row(&mut self, line: u64) {
+        self.line = line;
+    }
+
+    #[inline]
+    fn wants(&self, column: usize) -> bool {
+        !matches!(self.columns.get(column), Some(Builder::Skip))
+    }
+
+    #[inline]
+    fn number(&mut self, column: usize, scanned: Scanned, written: &[u8]) {
+        if self.missing.has_number(written) {
+            return self.text(column, b"");
+        }
+        let Some(builder) = self.columns.get_mut(column) else {
+            self.surplus = true;
+            return;
+        };
+        match builder {
+            Builder::Numbers { reading: Reading::Numbers(Style::Plain), values }
+                if scanned.value.abs() <= MAGNITUDE_MAX =>
+            {
+                values.push(scanned.value);
+            }
+            Builder::Numbers { reading: Reading::Booleans, values }
+                if scanned.value == 0.0 || scanned.value == 1.0 =>
+            {
+                values.push(scanned.value);
+            }
+            Builder::Skip => {}
+            _ => self.other(column, written),
+        }
+    }
+
+    fn text(&mut self, column: usize, cell: &[u8]) {
+        match self.columns.get_mut(column) {
+            None => self.surplus |= !cell.is_empty(),
+            Some(builder) if self.missing.has(cell) => builder.push_missing(),
+            Some(_) => self.other(column, cell),
+        }
+    }
+
+    fn end_row(&mut self, cells: usize) -> Result<(), Trouble> {
+        let line = self.line;
+        let surplus = std::mem::take(&mut self.surplus);
+        let bad = self.bad.take();
+        if self.skip > 0 {
+            self.skip -= 1;
+            self.columns.iter_mut().for_each(|column| column.truncate(0));
+            return Ok(());
+        }
+        let width = self.columns.len();
+        let trouble = if cells < width || (cells > width && surplus) {
+            Some(Trouble { line, column: None, problem: ragged(cells, width) })
+        } else {
+            bad.map(|(column, problem)| Trouble { line, column: Some(column), problem })
+        };
+        match trouble {
+            None => self.rows += 1,
+            Some(trouble) if self.forgiving => {
+                let rows = self.rows;
+                self.columns.iter_mut().for_each(|column| column.truncate(rows));
+                self.bad_rows += 1;
+                self.first_bad.get_or_insert(trouble);
+            }
+            Some(trouble) => return Err(trouble),
+        }
+        Ok(())
+    }
+}
+
+impl ReadSink<'_> {
+    /// A cell that is neither missing nor a plain number where one is expected.
+    fn other(&mut self, column: usize, cell: &[u8]) {
+        if self.skip > 0 {
+            return self.columns[column].push_missing();
+        }
+        let value = match &mut self.columns[column] {
+            Builder::Skip => return,
+            Builder::Texts(texts) => {
+                let code = texts.code(cell, self.line);
+                texts.codes.push(code);
+                return;
+            }
+            Builder::Numbers { reading, .. } => match reading {
+                Reading::Numbers(style) => styled(cell, *style).ok_or_else(|| {
+                    format!(
+                        "{} is not a number; correct it, say --missing TEXT if it stands for a missing value, or have \
+                         the column read as a category (--as COLUMN=category)",
+                        quoted(cell)
+                    )
+                }),
+                Reading::Booleans => boolean(cell).ok_or_else(|| {
+                    format!("{} is neither true nor false, as the rest of the column is; correct it", quoted(cell))
+                }),
+                Reading::Dates(format) => seconds(cell, *format).ok_or_else(|| {
+                    format!("{} is not a date like {}; write all dates in one way", quoted(cell), format.example())
+                }),
+                Reading::Skip | Reading::Texts => return,
+            },
+        };
+        match value.and_then(|value| wrong_size(value, cell).map_or(Ok(value), Err)) {
+            Ok(value) => {
+                if let Builder::Numbers { values, .. } = &mut self.columns[column] {
+                    values.push(value);
+                }
+            }
+            Err(problem) => self.bad_cell(column, problem),
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! NPY and NPZ, NumPy's formats: a header in Python's notation, then the values. Arrays of objects, which are pickled
+//! programs, are refused.
+
+use std::{
+    io::{Cursor, Read as _},
+    path::Path,
+};
+
+use super::{Examples, Found};
+use crate::{
+    PixelScaling, PixelValues, Pixels, TableError, Texts, limits,
+    memory::{MemoryTable, Raw},
+    source::DataFile,
+};
+
+pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// Whether a zip archive's first member is an array.
+pub(super) fn is_npz(head: &[u8]) -> bool {
+    const NAME_START: usize = 30;
+    let length = head.get(26..28).map_or(0, |bytes| usize::from(u16::from_le_bytes([bytes[0], bytes[1]])));
+    head.get(NAME_START..NAME_START + length).is_some_and(|name| name.ends_with(b".npy"))
+}
+
+struct Array {
+    shape: Vec<usize>,
+    values: ArrayValues,
+}
+
+enum ArrayValues {
+    U8(Vec<u8>),
+    Booleans(Vec<f64>),
+    F64(Vec<f64>),
+    Texts(Vec<String>),
+}
+
+/// A file with one array: a table without names, or images without labels.
+pub(super) fn read_npy(file: &DataFile) -> Result<Found, TableError> {
+    let array =
+        Array::parse(&file.whole(limits::FILE_BYTES_MAX)?).map_err(|problem| wrong(&file.path, problem))?;
+    match array.shape.len() {
+        0 | 1 => Err(wrong(&file.path, "its array has one dimension; rows of columns are needed".to_owned())),
+        2 => Ok(Found::Columns { train: array.into_table(&file.path, None)?, test: None }),
+        _ => Ok(Found::Examples { train: array.into_examples(&file.path, None)?, test: None }),
+    }
+}
+
+/// Names of arrays, as the data sets that are passed around have them; the first that is there counts.
+const TRAIN: [&str; 12] = [
+    "x_train",
+    "X_train",
+    "train_images",
+    "train_x",
+    "train_data",
+    "x",
+    "X",
+    "data",
+    "images",
+    "features",
+    "inputs",
+    "arr_0",
+];
+const TRAIN_LABELS: [&str; 9] =
+    ["y_train", "train_labels", "train_y", "y", "labels", "label", "target", "targets", "arr_1"];
+const TEST: [&str; 5] = ["x_test", "X_test", "test_images", "test_x", "test_data"];
+const TEST_LABELS: [&str; 3] = ["y_test", "test_labels", "test_y"];
+
+/// An archive of arrays: features and labels, perhaps a test part.
+pub(super) fn read_npz(file: &DataFile) -> Result<Found, TableError> {
+    let refuse = |problem: String| wrong(&file.path, problem);
+    let bytes = file.whole(limits::FILE_BYTES_MAX)?;
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes))
+        .map_err(|error| refuse(format!("it is a damaged archive ({error}); write it again")))?;
+    let mut names: Vec<String> =
+        archive.file_names().filter_map(|name| Some(name.ok()?.strip_suffix(".npy")?.to_owned())).collect();
+    names.sort();
+    let mut take = |wanted: &[&str]| -> Result<Option<Array>, TableError> {
+        let Some(name) = wanted.iter().find(|name| names.iter().any(|other| other == *name)) else {
+            return Ok(None);
+        };
+        let damaged = |problem: String| wrong(&file.path, format!("its array {name}: {problem}"));
+        let member = archive
+            .by_name(&format!("{name}.npy"))
+            .map_err(|error| damaged(format!("it is damaged ({error}); write the file again")))?;
+        let mut bytes = Vec::new();
+        member
+            .take(limits::FILE_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(|error| damaged(format!("it is damaged ({error}); write the file again")))?;
+        Array::parse(&bytes).map(Some).map_err(damaged)
+    };
+    let (train, train_labels) = (take(&TRAIN)?, take(&TRAIN_LABELS)?);
+    let (test, test_labels) = (take(&TEST)?, take(&TEST_LABELS)?);
+    let Some(train) = train else {
+        return Err(refuse(format!(
+            "its arrays are {}; call the examples X or x_train and the labels y or y_train",
+            crate::error::listed(&names)
+        )));
+    };
+    if train.shape.len() < 2 {
+        return Err(refuse("the examples' array has one dimension; rows of columns are needed".to_owned()));
+    }
+    if train.shape.len() == 2 {
+        let test = test.map(|test| test.into_table(&file.path, test_labels)).transpose()?;
+        return Ok(Found::Columns { train: train.into_table(&file.path, train_labels)?, test });
+    }
+    let test = test.map(|test| test.into_examples(&file.path, test_labels)).transpose()?;
+    Ok(Found::Examples { train: train.into_examples(&file.path, train_labels)?, test })
+}
+
+fn wrong(path: &Path, problem: String) -> TableError {
+    TableError::Format { path: path.to_owned(), problem }
+}
+
+impl Array {
+    fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(0)
+    }
+
+    /// The array that some bytes hold, in C order; else what is wrong with them.
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let cut = || "it is cut short; write it again".to_owned();
+        let version = bytes.strip_prefix(MAGIC).and_then(|rest| rest.first()).ok_or_else(cut)?;
+        let (length, start) = match version {
+            1 => (bytes.get(8..10).map(|bytes| usize::from(u16::from_le_bytes([bytes[0], bytes[1]]))), 10),
+            2 | 3 => (
+                bytes
+                    .get(8..12)
+                    .and_then(|bytes| bytes.first_chunk())
+                    .map(|&bytes| u32::from_le_bytes(bytes) as usize),
+                12,
+            ),
+            other => {
+                return Err(format!("it is of version {other} of the format; save it again with numpy.save"));
+            }
+        };
+        let end = length.and_then(|length| length.checked_add(start)).ok_or_else(cut)?;
+        let header = bytes.get(start..end).ok_or_else(cut)?;
+        let header =
+            std::str::from_utf8(header).map_err(|_| "its header is damaged; write it again".to_owned())?;
+        let (descr, fortran, shape) = header_of(header).ok_or_else(|| {
+            format!("its header cannot be understood: {:?}; save a plain array", header.trim())
+        })?;
+        let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
+        let count = count.filter(|&count| {
+            count <= limits::VALUES_MAX && shape.first().is_none_or(|&rows| rows <= limits::EXAMPLES_MAX)
+        });
+        let count = count
+            .ok_or_else(|| format!("it has more than {} values, the most Shoal takes", limits::VALUES_MAX))?;
+        if count == 0 {
+            return Err("it has no values; is it the right file?".to_owned());
+        }
+        let mut values = values_of(&descr, &bytes[end..], count)?;
+        if fortran && shape.len() > 1 {
+            values = values.from_fortran(&shape);
+        }
+        Ok(Self { shape, values })
+    }
+
+    /// Two dimensions as columns; labels are the last of them.
+    fn into_table(self, path: &Path, labels: Option<Self>) -> Result<MemoryTable, TableError> {
+        let (rows, width) = (self.rows(), self.shape.get(1).copied().unwrap_or(0));
+        if self.shape.len() != 2 {
+            return Err(wrong(
+                path,
+                "its parts have different numbers of dimensions; save both alike".to_owned(),
+            ));
+        }
+        if width > limits::COLUMNS_MAX {
+            return Err(TableError::TooLarge {
+                path: path.to_owned(),
+                what: "columns",
+                limit: limits::COLUMNS_MAX as u64,
+            });
+        }
+        let column = |column: usize| -> Raw {
+            let places = (0..rows).map(|row| row * width + column);
+            match &self.values {
+                ArrayValues::U8(values) => Raw::Numbers(places.map(|at| f64::from(values[at])).collect()),
+                ArrayValues::Booleans(values) => Raw::Booleans(places.map(|at| values[at]).collect()),
+                ArrayValues::F64(values) => Raw::Numbers(places.map(|at| values[at]).collect()),
+                ArrayValues::Texts(values) => texts(places.map(|at| values[at].as_str())),
+            }
+        };
+        let mut columns: Vec<Raw> = (0..width).map(column).collect();
+        if let Some(labels) = labels {
+            columns.push(labels.into_labels(path, rows)?);
+        }
+        Ok(MemoryTable { path: path.to_owned(), names: None, rows, columns })
+    }
+
+    fn into_labels(self, path: &Path, rows: usize) -> Result<Raw, TableError> {
+        if self.rows() != rows {
+            return Err(wrong(
+                path,
+                format!("it has {rows} examples but {} labels; they must belong together", self.rows()),
+            ));
+        }
+        if self.shape.iter().skip(1).any(|&size| size != 1) {
+            return Err(wrong(
+                path,
+                format!("its labels have the shape {:?}; give one label for each example", self.shape),
+            ));
+        }
+        Ok(match self.values {
+            ArrayValues::U8(values) => Raw::Numbers(values.into_iter().map(f64::from).collect()),
+            ArrayValues::Booleans(values) => Raw::Booleans(values),
+            ArrayValues::F64(values) => Raw::Numbers(values),
+            ArrayValues::Texts(values) => texts(values.iter().map(String::as_str)),
+        })
+    }
+
+    /// Three dimensions or more as images; channels that come last are put first.
+    fn into_examples(self, path: &Path, labels: Option<Self>) -> Result<Examples, TableError> {
+        const CHANNELS: [usize; 3] = [1, 3, 4];
+        let rows = self.rows();
+        let labels = labels.map(|labels| labels.into_labels(path, rows)).transpose()?;
+        let mut shape = self.shape[1..].to_vec();
+        let (values, scaling) = match self.values {
+            ArrayValues::U8(values) => (PixelValues::U8(values), PixelScaling::Bytes),
+            ArrayValues::F64(values) | ArrayValues::Booleans(values) => {
+                if let Some(at) = values.iter().position(|&value| !(value.abs() <= f64::from(f32::MAX))) {
+                    let width: usize = shape.iter().product();
+                    return Err(wrong(
+                        path,
+                        format!(
+                            "its example {} has a value that is not a finite number of 32 bits; correct it",
+                            at / width + 1
+                        ),
+                    ));
+                }
+                (
+                    PixelValues::F32(values.into_iter().map(|value| value as f32).collect()),
+                    PixelScaling::Common,
+                )
+            }
+            ArrayValues::Texts(_) => {
+                return Err(wrong(path, "its examples are texts; images are numbers".to_owned()));
+            }
+        };
+        if shape.iter().product::<usize>() > limits::COLUMNS_MAX {
+            return Err(TableError::TooLarge {
+                path: path.to_owned(),
+                what: "values in one example",
+                limit: limits::COLUMNS_MAX as u64,
+            });
+        }
+        let mut pixels = Pixels { shape: shape.clone(), values, scaling };
+        if let [height, width, channels] = shape[..]
+            && CHANNELS.contains(&channels)
+            && !CHANNELS.contains(&height)
+        {
+            shape = if channels == 1 { vec![height, width] } else { vec![channels, height, width] };
+            pixels =
+                Pixels { shape, values: channels_first(pixels.values, height * width, channels), scaling };
+        }
+        Ok(Examples { path: path.to_owned(), pixels, labels, notices: Vec::new() })
+    }
+}
+
+fn channels_first(values: PixelValues, area: usize, channels: usize) -> PixelValues {
+    fn turned<T: Copy + Default>(values: &[T], area: usize, channels: usize) -> Vec<T> {
+        let mut turned = vec![T::default(); values.len()];
+        for (from, to) in values.chunks_exact(area * channels).zip(turned.chunks_exact_mut(area * channels)) {
+            for (place, pixel) in from.chunks_exact(channels).enumerate() {
+                pixel.iter().enumerate().for_each(|(channel, &value)| to[channel * area + place] = value);
+            }
+        }
+        turned
+    }
+    match values {
+        PixelValues::U8(values) => PixelValues::U8(turned(&values, area, channels)),
+        PixelValues::F32(values) => PixelValues::F32(turned(&values, area, channels)),
+    }
+}
+
+fn texts<'a>(values: impl Iterator<Item = &'a str>) -> Raw {
+    let mut code_of = std::collections::BTreeMap::new();
+    let mut texts = Vec::new();
+    let codes = values
+        .map(|text| {
+            *code_of.entry(text.to_owned()).or_insert_with(|| {
+                texts.push(text.to_owned());
+                texts.len() as u32 - 1
+            })
+        })
+        .collect();
+    if texts.len() > limits::TEXTS_MAX {
+        Raw::ManyTexts
+    } else {
+        Raw::Texts(Texts::new(codes, texts, Vec::new()))
+    }
+}
+
+/// Type, order and shape of a header such as `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 4), }`.
+fn header_of(header: &str) -> Option<(String, bool, Vec<usize>)> {
+    let after = |key: &str| {
+        let at = header.find(&format!("'{key}'"))?;
+        header[at + key.len() + 2..].trim_start().strip_prefix(':').map(str::trim_start)
+    };
+    let descr = after("descr")?;
+    // A list of fields begins with a bracket.
+    let descr = descr.strip_prefix('\'')?.split('\'').next()?.to_owned();
+    let fortran = after("fortran_order")?.starts_with("True");
+    let shape = after("shape")?.strip_prefix('(')?.split(')').next()?;
+    let shape: Option<Vec<usize>> = shape
+        .split(',')
+        .map(str::trim)
+        .filter(|size| !size.is_empty())
+        .map(|size| size.parse().ok())
+        .collect();
+    Some((descr, fortran, shape?))
+}
+
+fn values_of(descr: &str, bytes: &[u8], count: usize) -> Result<ArrayValues, String> {
+    let (order, rest) = match descr.chars().next() {
+        Some(order @ ('<' | '>' | '|' | '=')) => (order, &descr[1..]),
+        _ => ('=', descr),
+    };
+    let big = order == '>' || (order == '=' && cfg!(target_endian = "big"));
+    let kind = rest.chars().next().unwrap_or(' ');
+    let size: usize = rest.get(1..).and_then(|size| size.parse().ok()).unwrap_or(0);
+    let bytes_each = if kind == 'U' { size.saturating_mul(4) } else { size };
+    if kind == 'O' {
+        return Err(
+            "it is an array of objects, which are programs to be run; save it with a type such as float64"
+                .to_owned(),
+        );
+    }
+    if bytes_each == 0 {
+        return Err(format!("its type {descr:?} is not read; save it as float64 or uint8"));
+    }
+    let needed = bytes_each.checked_mul(count).filter(|&needed| needed <= bytes.len());
+    let needed = needed.ok_or_else(|| "it is cut short; write it again".to_owned())?;
+    let each = bytes[..needed].chunks_exact(bytes_each);
+    macro_rules! numbers {
+        ($type:ty, $size:literal) => {
+            each.map(|value| {
+                let mut value: [u8; $size] = value.try_into().unwrap_or([0; $size]);
+                if big {
+                    value.reverse();
+                }
+                <$type>::from_le_bytes(value)
+            })
+        };
+    }
+    Ok(match (kind, size) {
+        ('b', 1) => ArrayValues::Booleans(each.map(|value| f64::from(u8::from(value[0] != 0))).collect()),
+        ('u', 1) => ArrayValues::U8(bytes[..needed].to_vec()),
+        ('i', 1) => ArrayValues::F64(numbers!(i8, 1).map(f64::from).collect()),
+        ('u', 2) => ArrayValues::F64(numbers!(u16, 2).map(f64::from).collect()),
+        ('i', 2) => ArrayValues::F64(numbers!(i16, 2).map(f64::from).collect()),
+        ('u', 4) => ArrayValues::F64(numbers!(u32, 4).map(f64::from).collect()),
+        ('i', 4) => ArrayValues::F64(numbers!(i32, 4).map(f64::from).collect()),
+        ('u', 8) => ArrayValues::F64(numbers!(u64, 8).map(|value| value as f64).collect()),
+        ('i', 8) => ArrayValues::F64(numbers!(i64, 8).map(|value| value as f64).collect()),
+        ('f', 2) => ArrayValues::F64(numbers!(half::f16, 2).map(f64::from).collect()),
+        ('f', 4) => ArrayValues::F64(numbers!(f32, 4).map(f64::from).collect()),
+        ('f', 8) => ArrayValues::F64(numbers!(f64, 8).collect()),
+        ('S', _) => ArrayValues::Texts(
+            each.map(|text| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned()).collect(),
+        ),
+        ('U', _) => ArrayValues::Texts(
+            each.map(|text| {
+                let character = |bytes: &[u8]| {
+                    let bytes = bytes.first_chunk::<4>().copied().unwrap_or_default();
+                    char::from_u32(if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+                };
+                text.chunks_exact(4)
+                    .map(|bytes| character(bytes).unwrap_or('\u{fffd}'))
+                    .take_while(|&one| one != '\0')
+                    .collect()
+            })
+            .collect(),
+        ),
+        _ => return Err(format!("its type {descr:?} is not read; save it as float64 or uint8")),
+    })
+}
+
+impl ArrayValues {
+    /// The same values with the last index fastest.
+    fn from_fortran(self, shape: &[usize]) -> Self {
+        fn turned<T: Clone>(values: &[T], shape: &[usize]) -> Vec<T> {
+            let mut turned = Vec::with_capacity(values.len());
+            let mut index = vec![0; shape.len()];
+            for _ in 0..values.len() {
+                let mut place = 0;
+                for (&at, &size) in index.iter().zip(shape).rev() {
+                    place = place * size + at;
+                }
+                turned.push(values[place].clone());
+                for (at, &size) in index.iter_mut().zip(shape).rev() {
+                    *at += 1;
+                    if *at < size {
+                        break;
+                    }
+                    *at = 0;
+                }
+            }
+            turned
+        }
+        match self {
+            Self::U8(values) => Self::U8(turned(&values, shape)),
+            Self::Booleans(values) => Self::Booleans(turned(&values, shape)),
+            Self::F64(values) => Self::F64(turned(&values, shape)),
+            Self::Texts(values) => Self::Texts(turned(&values, shape)),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! svmlight, which libsvm's data sets are in: `label index:value index:value ...`, zeros left out. It is read sparse and
+//! becomes rows whose zeros stay zeros, so that they compress to nothing and volunteers skip them.
+
+use super::{Examples, Found};
+use crate::{
+    PixelScaling, PixelValues, Pixels, TableError, Texts,
+    csv::{number::whole, read::MAGNITUDE_MAX},
+    error::quoted,
+    limits,
+    memory::Raw,
+    source::DataFile,
+};
+
+/// Whether the first lines are in this format.
+pub(super) fn is_svmlight(head: &[u8]) -> bool {
+    let end = head.iter().rposition(|&byte| byte == b'\n').unwrap_or(head.len());
+    let mut lines =
+        lines(&head[..end]).map(|(_, line)| line).filter(|line| !line.is_empty()).take(10).peekable();
+    let fits = |line: &[u8]| {
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let label = words.next().is_some_and(|label| !label.contains(&b':'));
+        let mut pairs = words.map(pair).peekable();
+        label && pairs.peek().is_some() && pairs.all(|pair| pair.is_some())
+    };
+    lines.peek().is_some() && lines.all(fits)
+}
+
+/// Lines with their numbers from 1, without comments and the spaces around them.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    bytes.split(|&byte| byte == b'\n').zip(1..).map(|(line, number)| {
+        let line = line.split(|&byte| byte == b'#').next().unwrap_or_default();
+        (number, line.trim_ascii())
+    })
+}
+
+/// `index:value`; `qid:7` has no index.
+fn pair(word: &[u8]) -> Option<(Option<usize>, f64)> {
+    let colon = word.iter().position(|&byte| byte == b':')?;
+    let value = whole(&word[colon + 1..])?.value;
+    if &word[..colon] == b"qid" {
+        return Some((None, value));
+    }
+    Some((Some(std::str::from_utf8(&word[..colon]).ok()?.parse().ok()?), value))
+}
+
+/// Reads a file; `shape` is that of a trained model's examples.
+pub(super) fn read(file: &DataFile, shape: Option<&[usize]>) -> Result<Found, TableError> {
+    let bytes = file.whole(limits::FILE_BYTES_MAX)?;
+    let wrong = |line: u64, problem: String| TableError::Row { path: file.path.clone(), line, problem };
+    let (mut indices, mut values, mut ends, mut labels) =
+        (Vec::<u32>::new(), Vec::<f32>::new(), Vec::new(), Vec::new());
+    let mut from_zero = false;
+    let mut width = 0;
+    for (line, text) in lines(&bytes).filter(|(_, line)| !line.is_empty()) {
+        let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let label = words.next().unwrap_or_default();
+        if label.contains(&b',') {
+            return Err(wrong(
+                line,
+                "several labels stand there; one for each example can be learned".to_owned(),
+            ));
+        }
+        labels.push(String::from_utf8_lossy(label).trim_start_matches('+').to_owned());
+        for word in words {
+            let (index, value) = pair(word)
+                .ok_or_else(|| wrong(line, format!("{} is not index:value; correct it", quoted(word))))?;
+            let Some(index) = index else { continue };
+            if index > limits::COLUMNS_MAX {
+                return Err(wrong(
+                    line,
+                    format!("the index {index} is larger than {}, the most Shoal takes", limits::COLUMNS_MAX),
+                ));
+            }
+            if !(value.abs() <= f64::from(f32::MAX)) || value.abs() > MAGNITUDE_MAX {
+                return Err(wrong(line, format!("{} is too large or not finite; correct it", quoted(word))));
+            }
+            from_zero |= index == 0;
+            width = width.max(index + 1);
+            indices.push(index as u32);
+            values.push(value as f32);
+        }
+        ends.push(indices.len());
+    }
+    if labels.is_empty() || width == 0 {
+        return Err(TableError::Empty { path: file.path.clone() });
+    }
+    // Indices count from 1, unless there is a 0.
+    let first = usize::from(!from_zero);
+    width -= first;
+    if let Some(shape) = shape {
+        let wanted: usize = shape.iter().product();
+        if width > wanted {
+            return Err(TableError::Mismatch {
+                path: file.path.clone(),
+                problem: format!(
+                    "it has {width} features where the training data has {wanted}; leave the others out"
+                ),
+            });
+        }
+        width = wanted;
+    }
+    let rows = labels.len();
+    if rows.saturating_mul(width) > limits::VALUES_MAX {
+        return Err(TableError::TooLarge {
+            path: file.path.clone(),
+            what: "values, zeros included",
+            limit: limits::VALUES_MAX as u64,
+        });
+    }
+    let mut dense = vec![0.0; rows * width];
+    let mut from = 0;
+    for (row, &end) in dense.chunks_exact_mut(width).zip(&ends) {
+        for (&index, &value) in indices[from..end].iter().zip(&values[from..end]) {
+            row[index as usize - first] = value;
+        }
+        from = end;
+    }
+    let pixels =
+        Pixels { shape: vec![width], values: PixelValues::F32(dense), scaling: PixelScaling::Magnitude };
+    let mut code_of = std::collections::BTreeMap::new();
+    let mut texts = Vec::new();
+    let codes = labels
+        .iter()
+        .map(|label| {
+            *code_of.entry(label.clone()).or_insert_with(|| {
+                texts.push(label.clone());
+                texts.len() as u32 - 1
+            })
+        })
+        .collect();
+    let labels = Some(Raw::Texts(Texts::new(codes, texts, Vec::new())));
+    Ok(Found::Examples {
+        train: Examples { path: file.path.clone(), pixels, labels, notices: Vec::new() },
+        test: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn told_from_other_text() {
+        for text in ["1 1:0.5 3:2\n-1 2:1\n", "+1 qid:3 1:5 # a comment\n\n# another\n-1 7:1\n", "2.5 0:1\n"]
+        {
+            assert!(is_svmlight(text.as_bytes()), "{text:?}");
+        }
+        for text in ["", "1,2\n", "a b\n1 2\n", "12:30 1:2\n", "1 2\n3 4\n", "when 10:30\n1 11:a\n"] {
+            assert!(!is_svmlight(text.as_bytes()), "{text:?}");
+        }
+    }
+}

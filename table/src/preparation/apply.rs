@@ -1,0 +1,260 @@
+//! From typed columns to inputs, row-major, as volunteers get them.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::{Becomes, Preparation, PreparedColumn, Standardized};
+use crate::{
+    PixelValues, Table, Values, date,
+    error::{counted, plain},
+};
+
+/// A table's columns, each as narrow as its inputs allow: rows are put together from it in any order.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    rows: usize,
+    columns: Vec<StoredColumn>,
+    pixels: Option<(usize, PixelValues)>,
+    /// Sentences about cells that the training rows have no like of.
+    pub notices: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+enum StoredColumn {
+    /// Stored numbers; NaN where missing.
+    Numbers(Vec<f32>),
+    /// Which of a category's inputs is 1; [`NONE`] for none.
+    Codes(Vec<u16>),
+    /// Seconds; NaN where missing.
+    Moments(Vec<f64>),
+}
+
+const NONE: u16 = u16::MAX;
+
+/// Row-major values of examples, before the standardization that volunteers apply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inputs {
+    /// Values of one example.
+    pub width: usize,
+    /// The values.
+    pub values: InputValues,
+}
+
+/// Values of [`Inputs`]. Bytes stay bytes, all the way to the volunteers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InputValues {
+    /// Every value is an integer from 0 to 255.
+    U8(Vec<u8>),
+    /// Anything else; finite.
+    F32(Vec<f32>),
+}
+
+impl Preparation {
+    /// Takes the values out of a table that has this preparation's columns in its order ([`Table::columns`] that are not
+    /// learned from aside), as [`Preparation::fit`] saw it or [`read_matching`](crate::read_matching) gives it.
+    pub fn store(&self, table: Table) -> Stored {
+        let mut notices = Vec::new();
+        let mut by_position: BTreeMap<usize, Values> =
+            table.columns.into_iter().map(|column| (column.position, column.values)).collect();
+        let columns = self
+            .columns
+            .iter()
+            .map(|column| {
+                let values = by_position.remove(&column.position).unwrap_or(Values::Unread);
+                store(column, values, table.rows, &mut notices)
+            })
+            .collect();
+        let pixels = table.pixels.map(|pixels| (pixels.width(), pixels.values));
+        Stored { rows: table.rows, columns, pixels, notices }
+    }
+}
+
+fn store(column: &PreparedColumn, values: Values, rows: usize, notices: &mut Vec<String>) -> StoredColumn {
+    match (&column.becomes, values) {
+        (Becomes::Date { .. }, Values::Numbers(values)) => StoredColumn::Moments(values),
+        (Becomes::Number { number, .. }, Values::Numbers(values)) => {
+            let store = |value: f64| match number {
+                Some(number) => number.store(value),
+                None if value.is_nan() => f32::NAN,
+                None => 0.0,
+            };
+            StoredColumn::Numbers(values.into_par_iter().map(store).collect())
+        }
+        (Becomes::Category { values: known, other, missing }, Values::Texts(texts)) => {
+            let place_of: BTreeMap<&str, u16> = known.iter().map(String::as_str).zip(0..).collect();
+            let other_place = if *other { known.len() as u16 } else { NONE };
+            let missing_place = if *missing { known.len() as u16 + u16::from(*other) } else { NONE };
+            let places: Vec<u16> = texts
+                .texts()
+                .iter()
+                .map(|text| place_of.get(text.as_str()).copied().unwrap_or(other_place))
+                .collect();
+            if !*other {
+                let counts = texts.counts(0..texts.len());
+                let unseen: usize = counts
+                    .iter()
+                    .zip(&places)
+                    .filter(|(_, place)| **place == NONE)
+                    .map(|(count, _)| count)
+                    .sum();
+                if unseen > 0 {
+                    notices.push(format!(
+                        "{} of {} did not occur in training; such a cell decides nothing",
+                        counted(unseen, "value"),
+                        if column.name.is_empty() {
+                            format!("column {}", column.position + 1)
+                        } else {
+                            plain(&column.name)
+                        },
+                    ));
+                }
+            }
+            let place = |code: &u32| places.get(*code as usize).copied().unwrap_or(missing_place);
+            StoredColumn::Codes(texts.codes().iter().map(place).collect())
+        }
+        (Becomes::Category { .. }, _) => StoredColumn::Codes(vec![NONE; rows]),
+        (_, _) => StoredColumn::Numbers(vec![f32::NAN; rows]),
+    }
+}
+
+impl Stored {
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there is no example.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Whether every value is an integer from 0 to 255.
+    pub fn fits_bytes(&self, preparation: &Preparation) -> bool {
+        if let Some((_, values)) = &self.pixels {
+            return matches!(values, PixelValues::U8(_));
+        }
+        preparation.columns.iter().zip(&self.columns).all(|(column, values)| {
+            match (&column.becomes, values) {
+                (Becomes::Number { number: Some(number), missing: false }, StoredColumn::Numbers(values)) => {
+                    number.is_plain()
+                        && values
+                            .par_iter()
+                            .all(|&value| (0.0..=255.0).contains(&value) && value.fract() == 0.0)
+                }
+                _ => false,
+            }
+        })
+    }
+
+    /// The rows named by `order`, in that order. `as_bytes` only where [`Stored::fits_bytes`]. Panics on a row that is not
+    /// there.
+    pub fn inputs(&self, preparation: &Preparation, order: &[usize], as_bytes: bool) -> Inputs {
+        let width = preparation.inputs();
+        if let Some((_, values)) = &self.pixels {
+            let values = match values {
+                PixelValues::U8(values) if as_bytes => InputValues::U8(gather(values, width, order)),
+                PixelValues::U8(values) => {
+                    InputValues::F32(gather(values, width, order).into_iter().map(f32::from).collect())
+                }
+                PixelValues::F32(values) => InputValues::F32(gather(values, width, order)),
+            };
+            return Inputs { width, values };
+        }
+        let mut rows = vec![0.0_f32; width * order.len()];
+        // Some rows at a time, so that what a column writes is still in the cache when the next one comes.
+        const ROWS_AT_A_TIME: usize = 256;
+        let parts = rows.par_chunks_mut(width * ROWS_AT_A_TIME).zip(order.par_chunks(ROWS_AT_A_TIME));
+        parts.for_each(|(inputs, order)| {
+            let mut first = 0;
+            for (column, values) in preparation.columns.iter().zip(&self.columns) {
+                fill(&column.becomes, values, order, inputs, width, first);
+                first += column.becomes.inputs();
+            }
+        });
+        let values = if as_bytes {
+            InputValues::U8(rows.into_iter().map(|value| value as u8).collect())
+        } else {
+            InputValues::F32(rows)
+        };
+        Inputs { width, values }
+    }
+}
+
+/// Writes the inputs of a column, which begin at `first` in each row.
+fn fill(
+    becomes: &Becomes,
+    values: &StoredColumn,
+    order: &[usize],
+    inputs: &mut [f32],
+    width: usize,
+    first: usize,
+) {
+    let rows = inputs.chunks_exact_mut(width).map(|row| &mut row[first..first + becomes.inputs()]).zip(order);
+    match (becomes, values) {
+        (Becomes::Number { number, missing }, StoredColumn::Numbers(values)) => {
+            for (row, &from) in rows {
+                let value = values[from];
+                if let Some(number) = number {
+                    row[0] = or_median(value, number);
+                }
+                if *missing {
+                    row[usize::from(number.is_some())] = f32::from(value.is_nan());
+                }
+            }
+        }
+        (Becomes::Category { .. }, StoredColumn::Codes(codes)) => {
+            for (row, &from) in rows {
+                if let Some(input) = row.get_mut(usize::from(codes[from])) {
+                    *input = 1.0;
+                }
+            }
+        }
+        (Becomes::Date { days, year, week, day, missing }, StoredColumn::Moments(values)) => {
+            for (row, &from) in rows {
+                let seconds = values[from];
+                let mut place = 0;
+                if let Some(days) = days {
+                    row[0] = or_median(days.store(seconds / 86_400.0), days);
+                    place = 1;
+                }
+                let parts = date::parts(seconds);
+                for (turn, part) in [
+                    (year, parts.map(|parts| parts.year)),
+                    (week, parts.map(|parts| parts.week)),
+                    (day, parts.map(|parts| parts.day)),
+                ] {
+                    if *turn {
+                        // Nowhere on the circle if the cell is missing.
+                        if let Some(part) = part {
+                            (row[place], row[place + 1]) = circle(part);
+                        }
+                        place += 2;
+                    }
+                }
+                if *missing {
+                    row[place] = f32::from(seconds.is_nan());
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn or_median(value: f32, number: &Standardized) -> f32 {
+    if value.is_nan() { number.median as f32 } else { value }
+}
+
+/// Sine and cosine of a turn from 0 to 1. `libm`'s, not the platform's, whose last bits differ from machine to machine.
+fn circle(part: f64) -> (f32, f32) {
+    let angle = part * std::f64::consts::TAU;
+    (libm::sin(angle) as f32, libm::cos(angle) as f32)
+}
+
+fn gather<T: Copy + Send + Sync>(values: &[T], width: usize, order: &[usize]) -> Vec<T> {
+    let mut gathered = Vec::with_capacity(order.len() * width);
+    for &row in order {
+        gathered.extend_from_slice(&values[row * width..(row + 1) * width]);
+    }
+    gathered
+}

@@ -1,0 +1,287 @@
+//! Learning from the training rows what each column becomes.
+
+use rayon::prelude::*;
+
+use super::{
+    Becomes, CATEGORY_VALUES_MAX, Preparation, PreparedColumn, PreparedPixels, Standardized, VERSION,
+};
+use crate::{
+    Column, Kind, PixelScaling, PixelValues, Pixels, Table, TableError, Texts, Values, date, error::listed,
+};
+
+/// Below this a standard deviation is taken for zero, because its inverse would not be a useful f32.
+const SMALLEST_DEVIATION: f64 = 1e-30;
+/// A column whose values are larger than so many of its deviations is stored as its distance from its mean: 32 bits hold
+/// any other to a ten-thousandth of a deviation.
+const FAR_FROM_ZERO: f64 = 1024.0;
+/// A deviation outside of this range is brought to 1 before 32 bits have to hold it.
+const ORDINARY_DEVIATION: std::ops::Range<f64> = 1e-15..1e15;
+/// A value so many deviations from the mean is looked at: it may be what the deviation comes from.
+const SUSPICIOUS_DEVIATIONS: f64 = 8.0;
+/// Values farther than so many interquartile ranges from the quartiles count as that far.
+const CUT_RANGES: f64 = 10.0;
+/// If more values than one in so many lie there, they are the tail of the data and not outliers.
+const OUTLIERS_ONE_IN: usize = 100;
+/// Times that a value of a category must occur in training to have an input of its own.
+const CATEGORY_COUNT_MIN: usize = 2;
+const DAY: f64 = 86_400.0;
+
+impl Preparation {
+    /// Learns from these rows of a table, in this order: the sums' last bits depend on it. Returns sentences that the user
+    /// should know of as well.
+    ///
+    /// # Errors
+    /// When there is no column left to learn from.
+    pub fn fit(table: &Table, rows: &[usize], missing: &[String]) -> Result<(Self, Vec<String>), TableError> {
+        let fitted: Vec<Option<(Becomes, Option<String>)>> = table
+            .columns
+            .par_iter()
+            .map(|column| {
+                (column.left_out.is_none() && !table.labels.contains(&column.position))
+                    .then(|| fit_column(column, rows))
+            })
+            .collect();
+        let mut columns = Vec::new();
+        let mut notices = Vec::new();
+        let mut constant = Vec::new();
+        for (column, fitted) in table.columns.iter().zip(fitted) {
+            let Some((becomes, notice)) = fitted else { continue };
+            notices.extend(notice);
+            if becomes.inputs() == 0 {
+                constant.push(column.place().to_string());
+            } else {
+                columns.push(PreparedColumn {
+                    name: column.name.clone(),
+                    position: column.position,
+                    kind: column.kind,
+                    date_format: column.date_format,
+                    becomes,
+                });
+            }
+        }
+        if !constant.is_empty() {
+            notices.push(format!(
+                "left out {}, which cannot be learned from: it is the same, or different, in all training rows (--keep \
+                 COLUMN keeps one)",
+                listed(&constant)
+            ));
+        }
+        let pixels = table.pixels.as_ref().map(|pixels| fit_pixels(pixels, rows));
+        let preparation = Self {
+            version: VERSION,
+            width: table.columns.len(),
+            named: table.named,
+            missing: missing.to_vec(),
+            columns,
+            pixels,
+            labels: table.labels.iter().map(|&label| table.columns[label].described()).collect(),
+            targets: table.target_schema(),
+        };
+        if preparation.inputs() == 0 {
+            return Err(TableError::Label {
+                path: table.path.clone(),
+                problem: "apart from the label it has no column to learn from; add one, or keep one with --keep COLUMN"
+                    .to_owned(),
+            });
+        }
+        Ok((preparation, notices))
+    }
+}
+
+fn fit_column(column: &Column, rows: &[usize]) -> (Becomes, Option<String>) {
+    match &column.values {
+        Values::Unread => (Becomes::Number { number: None, missing: false }, None),
+        Values::Texts(texts) => (category(texts, rows), None),
+        Values::Numbers(values) if column.kind == Kind::Date => {
+            let is_time = column.date_format.is_some_and(crate::DateFormat::is_time);
+            (date_parts(values, rows, is_time, column.kept), None)
+        }
+        Values::Numbers(values) => {
+            let values: Vec<f64> = rows.iter().map(|&row| values[row]).collect();
+            let absent = values.iter().any(|value| value.is_nan());
+            let number = standardized(&values, column.kept);
+            let notice = number.as_ref().and_then(|number| outliers_in_words(column, &values, number));
+            (Becomes::Number { number, missing: absent }, notice)
+        }
+    }
+}
+
+/// How numbers (NaN where missing) become an input. `None` if they are all the same, unless they are kept.
+fn standardized(values: &[f64], kept: bool) -> Option<Standardized> {
+    let mut present: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+    let plain =
+        Standardized { median: 0.0, shift: 0.0, unit: 1.0, low: None, high: None, offset: 0.0, scale: 0.0 };
+    if present.is_empty() {
+        return kept.then_some(plain);
+    }
+    let wide = moments(present.iter().copied());
+    let Some(deviation) = wide.deviation else {
+        let median = f64::from(plain.store(present[0]));
+        return kept.then_some(Standardized { median, offset: median, ..plain });
+    };
+    let mut number = plain;
+    let magnitude = present.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+    let farthest = present.iter().fold(0.0_f64, |most, value| most.max((value - wide.mean).abs()));
+    let middle = (present.len() - 1) / 2;
+    let needs_median = present.len() < values.len();
+    let mut far = (wide.mean, deviation, magnitude);
+    if farthest > SUSPICIOUS_DEVIATIONS * deviation {
+        present.sort_unstable_by(f64::total_cmp);
+        let (low, high) = cut(&present);
+        (number.low, number.high) = (low, high);
+        if low.is_some() || high.is_some() {
+            let cut = moments(present.iter().map(|&value| {
+                let value = low.map_or(value, |low| value.max(low));
+                high.map_or(value, |high| value.min(high))
+            }));
+            let most = [low, high].into_iter().flatten().fold(0.0_f64, |most, value| most.max(value.abs()));
+            far = (cut.mean, cut.deviation.unwrap_or(deviation), most.min(magnitude));
+        }
+    }
+    let (mean, deviation, magnitude) = far;
+    if magnitude > FAR_FROM_ZERO * deviation || !ORDINARY_DEVIATION.contains(&deviation) {
+        (number.shift, number.unit) = (mean, deviation);
+    }
+    // A median is needed at prediction, too, where cells may be missing that never were in training.
+    let (_, median, _) = present.select_nth_unstable_by(middle, f64::total_cmp);
+    number.median = f64::from(number.store(*median));
+    // What is stored, in the rows' order: the bits of its sums are the same everywhere.
+    let fill = if needs_median { number.median } else { 0.0 };
+    let stored =
+        || values.iter().map(|&value| if value.is_nan() { fill } else { f64::from(number.store(value)) });
+    let narrow = moments(stored());
+    number.offset = f64::from(narrow.mean as f32);
+    number.scale = match narrow.deviation {
+        Some(deviation) => f64::from((1.0 / deviation) as f32),
+        // Different in 64 bits only, which the shift rules out but for rounding.
+        None => 0.0,
+    };
+    (number.scale > 0.0 || kept).then_some(number)
+}
+
+/// Where values that lie far outside the rest are cut off; `present` is sorted.
+fn cut(present: &[f64]) -> (Option<f64>, Option<f64>) {
+    let quartile = |quarter: usize| present[(present.len() - 1) * quarter / 4];
+    let range = quartile(3) - quartile(1);
+    if range <= 0.0 {
+        return (None, None);
+    }
+    let (low, high) = (quartile(1) - CUT_RANGES * range, quartile(3) + CUT_RANGES * range);
+    let below = present.partition_point(|&value| value < low);
+    let above = present.len() - present.partition_point(|&value| value <= high);
+    let few = |count: usize| count > 0 && count * OUTLIERS_ONE_IN <= present.len();
+    (few(below).then_some(low), few(above).then_some(high))
+}
+
+fn outliers_in_words(column: &Column, values: &[f64], number: &Standardized) -> Option<String> {
+    let beyond = |value: &&f64| {
+        number.low.is_some_and(|low| **value < low) || number.high.is_some_and(|high| **value > high)
+    };
+    let outside: Vec<&f64> = values.iter().filter(beyond).collect();
+    let farthest = outside.iter().max_by(|a, b| a.abs().total_cmp(&b.abs()))?;
+    let bound = if number.high.is_some_and(|high| **farthest > high) { number.high } else { number.low };
+    Some(format!(
+        "{} of {} far outside the rest, such as {farthest}; beyond {} a value counts as that (correct wrong cells)",
+        crate::error::counted(outside.len(), "value"),
+        if outside.len() == 1 {
+            format!("{} lies", column.place())
+        } else {
+            format!("{} lie", column.place())
+        },
+        bound.unwrap_or_default(),
+    ))
+}
+
+fn category(texts: &Texts, rows: &[usize]) -> Becomes {
+    let counts = texts.counts(rows.iter().copied());
+    let present: usize = counts.iter().sum();
+    let mut values: Vec<(usize, &String)> =
+        counts.iter().copied().zip(texts.texts()).filter(|&(count, _)| count >= CATEGORY_COUNT_MIN).collect();
+    // The commonest first; by text where equal, so that nothing depends on the order of rows.
+    values.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
+    values.truncate(CATEGORY_VALUES_MAX);
+    let own: usize = values.iter().map(|(count, _)| count).sum();
+    let mut values: Vec<String> = values.into_iter().map(|(_, value)| value.clone()).collect();
+    values.sort();
+    let (other, missing) = (own < present, present < rows.len());
+    // One input that is always 1 tells nothing.
+    if values.len() + usize::from(other) + usize::from(missing) < 2 {
+        return Becomes::Category { values: Vec::new(), other: false, missing: false };
+    }
+    Becomes::Category { values, other, missing }
+}
+
+fn date_parts(seconds: &[f64], rows: &[usize], is_time: bool, kept: bool) -> Becomes {
+    const YEAR_DAYS: f64 = 365.0;
+    const WEEK_DAYS: f64 = 7.0;
+    let days: Vec<f64> = rows.iter().map(|&row| seconds[row] / DAY).collect();
+    let missing = days.iter().any(|day| day.is_nan());
+    let present = || days.iter().copied().filter(|day| !day.is_nan());
+    let (least, most) = present()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), day| (least.min(day), most.max(day)));
+    let span = most - least;
+    let different = |part: fn(date::Parts) -> f64| {
+        let mut parts = rows.iter().filter_map(|&row| date::parts(seconds[row])).map(part);
+        let first = parts.next();
+        parts.any(|part| Some(part) != first)
+    };
+    Becomes::Date {
+        days: standardized(&days, kept),
+        // Within less than a year no day comes again: the days say all there is to say.
+        year: !is_time && span >= YEAR_DAYS && different(|parts| parts.year),
+        week: !is_time && span >= WEEK_DAYS && different(|parts| parts.week),
+        day: present().any(|day| day.fract() != 0.0) && different(|parts| parts.day),
+        missing,
+    }
+}
+
+fn fit_pixels(pixels: &Pixels, rows: &[usize]) -> PreparedPixels {
+    let width = pixels.width();
+    let value = |row: usize, column: usize| match &pixels.values {
+        PixelValues::U8(values) => f64::from(values[row * width + column]),
+        PixelValues::F32(values) => f64::from(values[row * width + column]),
+    };
+    let (offset, scale) = match pixels.scaling {
+        PixelScaling::Bytes => (vec![0.0], vec![f64::from(1.0_f32 / 255.0)]),
+        PixelScaling::Common => {
+            let all = moments(rows.iter().flat_map(|&row| (0..width).map(move |column| value(row, column))));
+            (vec![f64::from(all.mean as f32)], vec![f64::from((1.0 / all.deviation.unwrap_or(1.0)) as f32)])
+        }
+        PixelScaling::Magnitude => {
+            let mut most = vec![0.0_f64; width];
+            for &row in rows {
+                most.iter_mut()
+                    .enumerate()
+                    .for_each(|(column, most)| *most = most.max(value(row, column).abs()));
+            }
+            // A column that is 0 in all training rows decides nothing.
+            let scale = most
+                .iter()
+                .map(|&most| if most > SMALLEST_DEVIATION { f64::from((1.0 / most) as f32) } else { 0.0 });
+            (vec![0.0; width], scale.collect())
+        }
+    };
+    PreparedPixels { shape: pixels.shape.clone(), scaling: pixels.scaling, offset, scale }
+}
+
+pub(crate) struct Moments {
+    pub(crate) mean: f64,
+    /// `None` if all values are the same.
+    pub(crate) deviation: Option<f64>,
+}
+
+/// Mean and deviation (of the population: divided by n) in two passes, in 64 bits and in order, so that the bits are the
+/// same everywhere.
+pub(crate) fn moments(values: impl Iterator<Item = f64> + Clone) -> Moments {
+    let (mut sum, mut count, mut same) = (0.0, 0.0, true);
+    let first = values.clone().next().unwrap_or(0.0);
+    for value in values.clone() {
+        sum += value;
+        count += 1.0;
+        same &= value == first;
+    }
+    let mean = if count > 0.0 { sum / count } else { 0.0 };
+    let squares = values.fold(0.0, |squares, value| squares + (value - mean) * (value - mean));
+    let deviation = (squares / count).sqrt();
+    Moments { mean, deviation: (!same && deviation >= SMALLEST_DEVIATION).then_some(deviation) }
+}

@@ -1,0 +1,321 @@
+//! What each column becomes: learned from the training rows alone, saved with the model, and applied to any table with
+//! the same columns.
+//!
+//! A column of numbers is one input, standardized, with the training rows' median where the cell is missing and, if any
+//! was missing in training, a second input that says so. A category is an input for each of its values, one for the rare
+//! ones together and one for missing cells, as far as each occurred in training: an input whose weights never learned
+//! would decide at random. A date is its days since 1970 and the turns of year, week and day as points on a circle.
+
+mod apply;
+mod fit;
+
+use serde::{Deserialize, Serialize};
+
+pub use apply::{InputValues, Inputs, Stored};
+
+use crate::{DateFormat, Kind, PixelScaling, limits};
+
+/// The layout of a saved [`Preparation`].
+pub const VERSION: u32 = 1;
+
+/// Values of a category that have an input of their own.
+pub const CATEGORY_VALUES_MAX: usize = 32;
+
+/// How the columns of a data set become the inputs of a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Preparation {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Columns of the training file, those to predict included; 0 for images.
+    pub width: usize,
+    /// Whether they have names.
+    pub named: bool,
+    /// Texts that meant a missing value, beside the usual ones.
+    pub missing: Vec<String>,
+    /// The columns that are learned from, in the training file's order.
+    pub columns: Vec<PreparedColumn>,
+    /// Images, in the place of columns.
+    pub pixels: Option<PreparedPixels>,
+    /// The columns to predict.
+    pub labels: Vec<LabelColumn>,
+    /// What is predicted.
+    pub targets: TargetSchema,
+}
+
+/// A column that is learned from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PreparedColumn {
+    /// The name; empty where it has none.
+    pub name: String,
+    /// Position in the training file, from 0.
+    pub position: usize,
+    /// What its cells are.
+    pub kind: Kind,
+    /// How its dates are written.
+    pub date_format: Option<DateFormat>,
+    /// What is made of it.
+    pub becomes: Becomes,
+}
+
+/// What is made of a column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum Becomes {
+    /// One input, and one for missing cells.
+    Number {
+        /// The number itself; `None` where it is the same in all training rows, so that only its absence tells.
+        number: Option<Standardized>,
+        /// Whether an input says that the cell was missing.
+        missing: bool,
+    },
+    /// An input for each value.
+    Category {
+        /// The values, in order.
+        values: Vec<String>,
+        /// Whether an input stands for all other values.
+        other: bool,
+        /// Whether an input stands for missing cells.
+        missing: bool,
+    },
+    /// Inputs for the parts of a date.
+    Date {
+        /// Days since 1970.
+        days: Option<Standardized>,
+        /// Two inputs each for the turns of the year, of the week and of the day.
+        year: bool,
+        /// The same.
+        week: bool,
+        /// The same.
+        day: bool,
+        /// Whether an input says that the cell was missing.
+        missing: bool,
+    },
+}
+
+/// A number on its way to an input: cut off at `low` and `high`, then `(x - shift) / unit` in 64 bits, which is stored in
+/// 32 bits; volunteers subtract `offset` and multiply by `scale` in 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Standardized {
+    /// The training rows' median, in the stored unit: the value of a missing cell.
+    pub median: f64,
+    /// 0, or the mean of a column whose values are too far from 0 for 32 bits to tell them apart.
+    pub shift: f64,
+    /// 1, or the deviation of such a column.
+    pub unit: f64,
+    /// Values beyond these count as these, where the training rows have some that lie far outside the rest.
+    pub low: Option<f64>,
+    /// The same.
+    pub high: Option<f64>,
+    /// Mean of the stored values over the training rows (an f32).
+    pub offset: f64,
+    /// One by their deviation (an f32); 0 for a column that is the same in all training rows and was kept all the same.
+    pub scale: f64,
+}
+
+impl Standardized {
+    /// The stored value of a cell.
+    fn store(&self, value: f64) -> f32 {
+        if value.is_nan() {
+            return f32::NAN;
+        }
+        let low = self.low.map_or(value, |low| value.max(low));
+        let cut = self.high.map_or(low, |high| low.min(high));
+        // Not beyond f32, whatever a file to predict holds.
+        (((cut - self.shift) / self.unit) as f32).clamp(-STORED_MAX, STORED_MAX)
+    }
+
+    /// Whether cells are stored as they are.
+    fn is_plain(&self) -> bool {
+        self.shift == 0.0 && self.unit == 1.0 && self.low.is_none() && self.high.is_none()
+    }
+}
+
+/// The largest stored magnitude: the subtraction of a mean and the product with a scale stay finite.
+const STORED_MAX: f32 = 1e30;
+
+/// Images, or other examples whose values have no names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PreparedPixels {
+    /// Shape of one example.
+    pub shape: Vec<usize>,
+    /// How its values are scaled.
+    pub scaling: PixelScaling,
+    /// Offsets and scales (f32 each): one each for all values, or one for each.
+    pub offset: Vec<f64>,
+    /// The same.
+    pub scale: Vec<f64>,
+}
+
+/// A column to predict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LabelColumn {
+    /// The name; empty where it has none.
+    pub name: String,
+    /// Position in the training file, from 0.
+    pub position: usize,
+    /// What its cells are.
+    pub kind: Kind,
+    /// How its dates are written.
+    pub date_format: Option<DateFormat>,
+}
+
+/// What is predicted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetSchema {
+    /// Names of the classes, in id order.
+    Classes(Vec<String>),
+    /// Names of the number columns.
+    Numbers(Vec<String>),
+}
+
+impl Preparation {
+    /// Inputs of the network.
+    pub fn inputs(&self) -> usize {
+        match &self.pixels {
+            Some(pixels) => pixels.shape.iter().product(),
+            None => self.columns.iter().map(|column| column.becomes.inputs()).sum(),
+        }
+    }
+
+    /// A name for each input, such as `color=red`; for pixels their position.
+    pub fn input_names(&self) -> Vec<String> {
+        if self.pixels.is_some() {
+            return (0..self.inputs()).map(|index| format!("value {}", index + 1)).collect();
+        }
+        self.columns.iter().flat_map(PreparedColumn::input_names).collect()
+    }
+
+    /// Offset and scale of each input, as volunteers apply them to stored values: `(stored - offset) * scale`.
+    pub fn standardization(&self) -> (Vec<f32>, Vec<f32>) {
+        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+        if let Some(PreparedPixels { offset, scale, .. }) = &self.pixels {
+            let each = |values: &[f64]| match values {
+                [one] => vec![*one as f32; self.inputs()],
+                values => narrow(values),
+            };
+            return (each(offset), each(scale));
+        }
+        let (mut offset, mut scale) = (Vec::new(), Vec::new());
+        for column in &self.columns {
+            let number = column.becomes.number();
+            if let Some(number) = number {
+                offset.push(number.offset as f32);
+                scale.push(number.scale as f32);
+            }
+            for _ in usize::from(number.is_some())..column.becomes.inputs() {
+                offset.push(0.0);
+                scale.push(1.0);
+            }
+        }
+        (offset, scale)
+    }
+
+    /// Whether the parts fit together, as they do unless a model file was tampered with; else what does not.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let count = self.inputs();
+        let targets = match &self.targets {
+            TargetSchema::Classes(names) => {
+                (1..=limits::CLASSES_MAX).contains(&names.len()) && self.labels.len() <= 1
+            }
+            TargetSchema::Numbers(names) => {
+                (1..=limits::TARGETS_MAX).contains(&names.len()) && self.labels.len() == names.len()
+            }
+        };
+        let within = |position: usize| position < self.width;
+        let positions = self.columns.iter().all(|column| within(column.position))
+            && self.labels.iter().all(|label| within(label.position));
+        let finite =
+            self.columns.iter().all(|column| column.becomes.number().is_none_or(Standardized::is_sound));
+        let pixels = self.pixels.as_ref().is_none_or(|pixels| {
+            let lengths =
+                pixels.offset.len() == pixels.scale.len() && [1, count].contains(&pixels.offset.len());
+            let all = pixels.offset.iter().chain(&pixels.scale);
+            lengths && self.columns.is_empty() && all.into_iter().all(|&value| (value as f32).is_finite())
+        });
+        if self.version != VERSION {
+            Err("the preparation has another version")
+        } else if count == 0 || count > limits::COLUMNS_MAX {
+            Err("the number of inputs is out of range")
+        } else if !targets {
+            Err("the number of targets is out of range")
+        } else if !positions {
+            Err("a column stands outside the file")
+        } else if !finite || !pixels {
+            Err("the standardization must be finite")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Standardized {
+    fn is_sound(&self) -> bool {
+        let cuts = [self.low, self.high].into_iter().flatten();
+        let all = [self.median, self.shift, self.unit, self.offset, self.scale].into_iter().chain(cuts);
+        let narrow = [self.median, self.offset, self.scale].iter().all(|&value| (value as f32).is_finite());
+        all.into_iter().all(f64::is_finite) && narrow && self.unit > 0.0
+    }
+}
+
+impl Becomes {
+    /// Inputs that are made.
+    pub fn inputs(&self) -> usize {
+        match self {
+            Self::Number { number, missing } => usize::from(number.is_some()) + usize::from(*missing),
+            Self::Category { values, other, missing } => {
+                values.len() + usize::from(*other) + usize::from(*missing)
+            }
+            Self::Date { days, year, week, day, missing } => {
+                let turns = [year, week, day].into_iter().filter(|turn| **turn).count();
+                usize::from(days.is_some()) + 2 * turns + usize::from(*missing)
+            }
+        }
+    }
+
+    /// The first input, where it is a number.
+    fn number(&self) -> Option<&Standardized> {
+        match self {
+            Self::Number { number, .. } | Self::Date { days: number, .. } => number.as_ref(),
+            Self::Category { .. } => None,
+        }
+    }
+}
+
+impl PreparedColumn {
+    fn input_names(&self) -> Vec<String> {
+        let name =
+            if self.name.is_empty() { format!("column {}", self.position + 1) } else { self.name.clone() };
+        let mut names = Vec::with_capacity(self.becomes.inputs());
+        let absent = match &self.becomes {
+            Becomes::Number { number, missing } => {
+                names.extend(number.map(|_| name.clone()));
+                missing
+            }
+            Becomes::Category { values, other, missing } => {
+                names.extend(values.iter().map(|value| format!("{name}={value}")));
+                names.extend(other.then(|| format!("{name}=(other)")));
+                missing
+            }
+            Becomes::Date { days, year, week, day, missing } => {
+                names.extend(days.map(|_| name.clone()));
+                for (turn, part) in [(year, "year"), (week, "week"), (day, "day")] {
+                    if *turn {
+                        names.extend(["sine", "cosine"].map(|wave| format!("{name} ({part}, {wave})")));
+                    }
+                }
+                missing
+            }
+        };
+        names.extend(absent.then(|| format!("{name} (missing)")));
+        names
+    }
+}
