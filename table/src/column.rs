@@ -35,6 +35,41 @@ pub struct Table {
     pub notices: Vec<String>,
 }
 
+impl Table {
+    /// A table of bytes without names, row-major, with its targets in a last column.
+    pub fn of_bytes(path: PathBuf, width: usize, values: &[u8], targets: Targets) -> Self {
+        let column = |position: usize, values: Values| Column {
+            name: String::new(),
+            position,
+            kind: Kind::Number,
+            left_out: None,
+            kept: true,
+            date_format: None,
+            missing: 0,
+            distinct: Distinct::MoreThan(0),
+            range: None,
+            values,
+        };
+        let cells = |position: usize| {
+            values.iter().skip(position).step_by(width).map(|&value| f64::from(value)).collect()
+        };
+        let mut columns: Vec<Column> =
+            (0..width).map(|position| column(position, Values::Numbers(cells(position)))).collect();
+        columns.push(column(width, Values::Unread));
+        let (rows, labels) = (targets.len(), vec![width]);
+        Self {
+            path,
+            rows,
+            named: false,
+            columns,
+            pixels: None,
+            labels,
+            targets: Some(targets),
+            notices: Vec::new(),
+        }
+    }
+}
+
 /// One column.
 #[derive(Clone, Debug)]
 pub struct Column {

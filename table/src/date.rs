@@ -272,7 +272,7 @@ pub(crate) fn parts(seconds: f64) -> Option<Parts> {
     let week = (whole_days - 4.0).rem_euclid(7.0) / 7.0;
     let day = (seconds - whole_days * SECONDS_IN_DAY) / SECONDS_IN_DAY;
     const DAYS_MAX: f64 = 2_900_000.0;
-    if !(whole_days.abs() <= DAYS_MAX) {
+    if whole_days.is_nan() || whole_days.abs() > DAYS_MAX {
         return None;
     }
     let date =

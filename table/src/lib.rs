@@ -34,7 +34,7 @@ pub use self::{
     kind::{Distinct, Kind, LeftOut},
     load::{DataSet, read, read_idx},
     matching::{Labels, read_like, read_matching},
-    options::{ColumnKind, ReadOptions},
+    options::{ColumnKind, ImageSize, ReadOptions},
     preparation::{
         Becomes, CATEGORY_VALUES_MAX, InputValues, Inputs, LabelColumn, Preparation, PreparedColumn,
         PreparedPixels, Standardized, Stored, TargetSchema, VERSION,

@@ -264,8 +264,12 @@ fn judge(opened: &Opened, labels: &[usize], options: &ReadOptions) -> Result<Vec
         let (kind, style, date) = facts.kind(decimal_comma);
         // In a file without names nobody knows of a column that it numbers rows.
         let name = opened.names.as_ref().map_or("x", |names| names[index].as_str());
-        let left_out = if labels.contains(&index) { None } else { facts.left_out(name, kind) };
-        judged.push(Judged { kind, style, date, left_out, kept: false });
+        let left_out = if labels.contains(&index) || (options.keep_all && kind != Kind::Text) {
+            None
+        } else {
+            facts.left_out(name, kind)
+        };
+        judged.push(Judged { kind, style, date, left_out, kept: options.keep_all });
     }
     for asked in &options.kinds {
         let index = names.find("as", &asked.column)?;

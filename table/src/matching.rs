@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     Column, Kind, LabelColumn, PixelValues, Preparation, ReadOptions, Style, Table, TableError, TargetSchema,
-    Values,
+    TaskKind, Values,
     csv::{self, read::Reading},
     date::DateFormat,
     error::{ColumnPlace, counted, listed},
@@ -133,7 +133,7 @@ pub(crate) fn examples(
     options: &ReadOptions,
     wanted_labels: Labels,
 ) -> Result<Table, TableError> {
-    let Examples { path, pixels, labels, notices } = examples;
+    let Examples { path, pixels, labels, are_classes, notices } = examples;
     let each = pixels.width();
     let values = match &pixels.values {
         PixelValues::U8(values) => values.len(),
@@ -171,8 +171,8 @@ pub(crate) fn examples(
         None => {
             let facts = labels.facts(&missing);
             let place = ColumnPlace { index: 0, name: Some("label".to_owned()) };
-            // What stands in files of its own, or in names of folders, is meant as classes where it can be.
-            target::reading(&table.path, &place, &facts, facts.kind(None), options.task, false)?
+            let told = are_classes.then_some(TaskKind::Classes);
+            target::reading(&table.path, &place, &facts, facts.kind(None), options.task.or(told), false)?
         }
     };
     let memory = MemoryTable { path: table.path.clone(), names: None, rows, columns: vec![labels] };

@@ -33,8 +33,11 @@ pub struct ReadOptions {
     pub drop: Vec<String>,
     /// Columns that are kept although they would be left out.
     pub keep: Vec<String>,
+    /// Whether no column is left out unless the user says so: the network says itself what its inputs are, an image or
+    /// integers to be looked up.
+    pub keep_all: bool,
     /// Height and width that images are brought to.
-    pub image_size: Option<(u32, u32)>,
+    pub image_size: Option<ImageSize>,
 }
 
 /// `COLUMN=kind`.
@@ -110,5 +113,86 @@ impl FromStr for Separator {
                 ),
             },
         }
+    }
+}
+
+impl TryFrom<String> for Separator {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Separator> for String {
+    fn from(separator: Separator) -> Self {
+        separator.to_string()
+    }
+}
+
+impl FromStr for TextEncoding {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::named(text)
+            .ok_or("there is no such encoding; write utf-8, utf-16le, windows-1252, shift_jis or the like")
+    }
+}
+
+impl TryFrom<String> for TextEncoding {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<TextEncoding> for String {
+    fn from(encoding: TextEncoding) -> Self {
+        encoding.name().to_owned()
+    }
+}
+
+/// Height and width of images, written `32x32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ImageSize {
+    /// Rows of pixels.
+    pub height: u32,
+    /// Columns of pixels.
+    pub width: u32,
+}
+
+impl fmt::Display for ImageSize {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}x{}", self.height, self.width)
+    }
+}
+
+impl FromStr for ImageSize {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const PIXELS_MAX: u32 = 4096;
+        let side = |text: &str| text.parse().ok().filter(|side| (1..=PIXELS_MAX).contains(side));
+        let (height, width) = text.split_once('x').ok_or("write the height and the width, such as 32x32")?;
+        match (side(height), side(width)) {
+            (Some(height), Some(width)) => Ok(Self { height, width }),
+            _ => Err("height and width must be whole numbers from 1 to 4096, such as 32x32"),
+        }
+    }
+}
+
+impl TryFrom<String> for ImageSize {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ImageSize> for String {
+    fn from(size: ImageSize) -> Self {
+        size.to_string()
     }
 }

@@ -252,9 +252,9 @@ fn archives_of_arrays_with_a_test_part() {
 #[test]
 fn svmlight_keeps_its_zeros() {
     let folder = TempDir::new().unwrap();
-    let path = write(&folder, "a.svm", b"+1 1:0.5 3:2 # first\n\n-1 2:-4\n+1 qid:3 3:1\n");
+    let path = write(&folder, "a.svm", b"+1 1:0.5 3:2 # first\n\n-1 2:-4\n+1 qid:3 3:1\n-1 1:0.25\n");
     let table = load(&path).unwrap().train;
-    assert_eq!(classes(&table), ["1", "-1", "1"]);
+    assert_eq!(classes(&table), ["1", "-1", "1", "-1"]);
     let (preparation, _) = Preparation::fit(&table, &[0, 1, 2], &[]).unwrap();
     assert_eq!(preparation.standardization(), (vec![0.0; 3], vec![2.0, 0.25, 0.5]));
     let stored = preparation.store(table);
@@ -312,7 +312,7 @@ fn a_directory_of_images() {
     // Colors, other sizes and damaged files.
     write(&folder, "train/dog/2.png", &png(1, 1, png::ColorType::Rgb, &[1, 2, 3]));
     assert!(load(folder.path()).unwrap_err().contains("--image-size 32x32"));
-    let sized = ReadOptions { image_size: Some((1, 1)), ..ReadOptions::default() };
+    let sized = ReadOptions { image_size: Some("1x1".parse().unwrap()), ..ReadOptions::default() };
     let table = read(&[folder.path().to_owned()], &sized).unwrap().train;
     // The mean of 10, 10, 0, 255 is 68.75.
     assert!(
@@ -350,7 +350,7 @@ fn a_directory_of_idx_files() {
     );
     write(&folder, "test-images", &idx(&[1, 1, 2], &[9, 9]));
     assert!(
-        load(folder.path()).unwrap_err().contains("it has test-images* but no t"),
+        load(folder.path()).unwrap_err().contains("it has images, but no file t10k-labels* or test-labels*"),
         "{}",
         load(folder.path()).unwrap_err()
     );

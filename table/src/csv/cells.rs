@@ -4,11 +4,13 @@
 //! only at the beginning of a cell; inside, two stand for one.
 
 use memchr::{memchr, memchr3};
+use serde::{Deserialize, Serialize};
 
 use super::number::{self, Scanned};
 
 /// What stands between the cells of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Separator {
     /// One such byte.
     Byte(u8),

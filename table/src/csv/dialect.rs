@@ -102,8 +102,7 @@ pub(crate) fn layout(head: &[u8], whole: bool, asked: Asked<'_>, missing: &Missi
             if names.len() + 1 == data_width && used == data_width {
                 // As R writes it: the names of the rows have no name.
                 names.insert(0, String::new());
-            } else if (nameless_end && used < names.len()) || (names.len() == data_width + 1 && nameless_end)
-            {
+            } else if nameless_end && (used < names.len() || names.len() == data_width + 1) {
                 names.pop();
             }
             layout.width = names.len();

@@ -254,7 +254,7 @@ pub(crate) const MAGNITUDE_MAX: f64 = 1e150;
 /// What is wrong with a number's size, if anything is.
 pub(crate) fn wrong_size(value: f64, written: &[u8]) -> Option<String> {
     // NaN is missing, and not wrong.
-    if !(value.abs() > MAGNITUDE_MAX) {
+    if value.is_nan() || value.abs() <= MAGNITUDE_MAX {
         return None;
     }
     Some(if value.is_finite() {

@@ -72,6 +72,9 @@ pub(crate) fn survey(
     Ok(survey)
 }
 
+/// The facts of a file's columns and its rows; or some of its bytes, if they are not UTF-8 as it was thought.
+type Looked = ControlFlow<Vec<u8>, (Vec<Facts>, usize)>;
+
 impl Survey {
     fn add(
         &mut self,
@@ -187,7 +190,7 @@ impl Survey {
         options: &ReadOptions,
         sure_of_encoding: bool,
         block_bytes: usize,
-    ) -> Result<ControlFlow<Vec<u8>, (Vec<Facts>, usize)>, TableError> {
+    ) -> Result<Looked, TableError> {
         let SurveyedFile { file, encoding, layout, .. } = surveyed;
         let check = *encoding == UTF_8 && !sure_of_encoding;
         let reader = encoding::decoding(file.open()?, encoding);

@@ -100,7 +100,7 @@ pub(crate) fn examples(images: &DataFile, labels: Option<&DataFile>) -> Result<E
         values: PixelValues::U8(part.values),
         scaling: PixelScaling::Bytes,
     };
-    Ok(Examples { path: images.path.clone(), pixels, labels, notices: Vec::new() })
+    Ok(Examples { path: images.path.clone(), pixels, labels, are_classes: true, notices: Vec::new() })
 }
 
 fn wrong(file: &DataFile, problem: String) -> TableError {
@@ -196,10 +196,10 @@ impl Files {
             (Some(images), Some(labels)) => examples(&images, Some(&labels)).map(Some),
             (Some(images), None) if !needed => examples(&images, None).map(Some),
             (Some(_), None) => {
-                Err(self.wrong(format!("it has {}* but no {}*; add or remove one", images[0], labels[0])))
+                Err(self.wrong(format!("it has images, but no file {}*; add it", labels.join("* or "))))
             }
             (None, Some(_)) => {
-                Err(self.wrong(format!("it has {}* but no {}*; add or remove one", labels[0], images[0])))
+                Err(self.wrong(format!("it has labels, but no file {}*; add it", images.join("* or "))))
             }
         }
     }

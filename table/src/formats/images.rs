@@ -64,7 +64,7 @@ pub(super) fn read(
         Some(&[channels, height, width]) => (channels, Some((height, width))),
         Some(_) => return Err(wrong("the model was not trained on images; give it data like its own")),
         None => {
-            let asked = options.image_size.map(|(height, width)| (height as usize, width as usize));
+            let asked = options.image_size.map(|size| (size.height as usize, size.width as usize));
             (train.channels(asked)?, asked)
         }
     };
@@ -243,7 +243,7 @@ impl Listing {
                 labels = Some(Raw::Texts(texts.retained(&wanted)));
             }
         }
-        Ok(Examples { path: self.directory, pixels, labels, notices })
+        Ok(Examples { path: self.directory, pixels, labels, are_classes: true, notices })
     }
 }
 

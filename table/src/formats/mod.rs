@@ -16,6 +16,8 @@ use crate::{
 };
 
 /// What some paths hold.
+// One of them is made for a whole data set.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Found {
     /// Text, for the two passes.
     Text(Vec<DataFile>),
@@ -31,6 +33,8 @@ pub(crate) struct Examples {
     pub(crate) pixels: Pixels,
     /// One for each example, where there are any.
     pub(crate) labels: Option<Raw>,
+    /// Whether labels are classes in this format, whatever their values.
+    pub(crate) are_classes: bool,
     pub(crate) notices: Vec<String>,
 }
 

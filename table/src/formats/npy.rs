@@ -152,7 +152,7 @@ impl Array {
         }
         let mut values = values_of(&descr, &bytes[end..], count)?;
         if fortran && shape.len() > 1 {
-            values = values.from_fortran(&shape);
+            values = values.rows_first(&shape);
         }
         Ok(Self { shape, values })
     }
@@ -219,7 +219,9 @@ impl Array {
         let (values, scaling) = match self.values {
             ArrayValues::U8(values) => (PixelValues::U8(values), PixelScaling::Bytes),
             ArrayValues::F64(values) | ArrayValues::Booleans(values) => {
-                if let Some(at) = values.iter().position(|&value| !(value.abs() <= f64::from(f32::MAX))) {
+                if let Some(at) =
+                    values.iter().position(|&value| value.is_nan() || value.abs() > f64::from(f32::MAX))
+                {
                     let width: usize = shape.iter().product();
                     return Err(wrong(
                         path,
@@ -254,7 +256,7 @@ impl Array {
             pixels =
                 Pixels { shape, values: channels_first(pixels.values, height * width, channels), scaling };
         }
-        Ok(Examples { path: path.to_owned(), pixels, labels, notices: Vec::new() })
+        Ok(Examples { path: path.to_owned(), pixels, labels, are_classes: false, notices: Vec::new() })
     }
 }
 
@@ -379,7 +381,7 @@ fn values_of(descr: &str, bytes: &[u8], count: usize) -> Result<ArrayValues, Str
 
 impl ArrayValues {
     /// The same values with the last index fastest.
-    fn from_fortran(self, shape: &[usize]) -> Self {
+    fn rows_first(self, shape: &[usize]) -> Self {
         fn turned<T: Clone>(values: &[T], shape: &[usize]) -> Vec<T> {
             let mut turned = Vec::with_capacity(values.len());
             let mut index = vec![0; shape.len()];

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
+    io::{BufReader, Read},
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -11,7 +14,7 @@ use parquet::{
     column::reader::{ColumnReader, ColumnReaderImpl},
     data_type::{ByteArray, DataType},
     errors::ParquetError,
-    file::reader::{FileReader, SerializedFileReader},
+    file::reader::{ChunkReader, FileReader, Length, SerializedFileReader},
     schema::types::ColumnDescriptor,
 };
 use rayon::prelude::*;
@@ -36,7 +39,7 @@ pub(super) fn read(file: &DataFile) -> Result<MemoryTable, TableError> {
     };
     // The library answers most damaged files with an error; for the others it has assertions.
     let result = catch_unwind(AssertUnwindSafe(|| match file.on_disk() {
-        Some(plain) => columns(&SerializedFileReader::new(plain)?),
+        Some(plain) => columns(&SerializedFileReader::new(Positioned::new(plain)?)?),
         None => {
             let bytes = file
                 .whole(limits::FILE_BYTES_MAX)
@@ -53,6 +56,59 @@ pub(super) fn read(file: &DataFile) -> Result<MemoryTable, TableError> {
         return Err(TableError::Empty { path: file.path.clone() });
     }
     Ok(MemoryTable { path: file.path.clone(), names: Some(names), rows, columns })
+}
+
+/// A file that threads read in different places at once: a clone of a [`File`] shares its position.
+struct Positioned {
+    file: Arc<File>,
+    bytes: u64,
+}
+
+impl Positioned {
+    fn new(file: File) -> std::io::Result<Self> {
+        let bytes = file.metadata()?.len();
+        Ok(Self { file: Arc::new(file), bytes })
+    }
+}
+
+impl Length for Positioned {
+    fn len(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ChunkReader for Positioned {
+    type T = BufReader<From>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(BufReader::new(From { file: Arc::clone(&self.file), position: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        if start.saturating_add(length as u64) > self.bytes {
+            return Err(ParquetError::EOF("it is cut short".to_owned()));
+        }
+        let mut bytes = vec![0; length];
+        From { file: Arc::clone(&self.file), position: start }.read_exact(&mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+/// The bytes of a file from a position on.
+struct From {
+    file: Arc<File>,
+    position: u64,
+}
+
+impl Read for From {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        #[cfg(unix)]
+        let count = std::os::unix::fs::FileExt::read_at(&*self.file, buffer, self.position)?;
+        #[cfg(windows)]
+        let count = std::os::windows::fs::FileExt::seek_read(&*self.file, buffer, self.position)?;
+        self.position += count as u64;
+        Ok(count)
+    }
 }
 
 type Columns = (Vec<String>, usize, Vec<Raw>);

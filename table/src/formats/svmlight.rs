@@ -3,12 +3,8 @@
 
 use super::{Examples, Found};
 use crate::{
-    PixelScaling, PixelValues, Pixels, TableError, Texts,
-    csv::{number::whole, read::MAGNITUDE_MAX},
-    error::quoted,
-    limits,
-    memory::Raw,
-    source::DataFile,
+    PixelScaling, PixelValues, Pixels, TableError, Texts, csv::number::whole, error::quoted, limits,
+    memory::Raw, source::DataFile,
 };
 
 /// Whether the first lines are in this format.
@@ -71,7 +67,7 @@ pub(super) fn read(file: &DataFile, shape: Option<&[usize]>) -> Result<Found, Ta
                     format!("the index {index} is larger than {}, the most Shoal takes", limits::COLUMNS_MAX),
                 ));
             }
-            if !(value.abs() <= f64::from(f32::MAX)) || value.abs() > MAGNITUDE_MAX {
+            if value.is_nan() || value.abs() > f64::from(f32::MAX) {
                 return Err(wrong(line, format!("{} is too large or not finite; correct it", quoted(word))));
             }
             from_zero |= index == 0;
@@ -130,7 +126,7 @@ pub(super) fn read(file: &DataFile, shape: Option<&[usize]>) -> Result<Found, Ta
         .collect();
     let labels = Some(Raw::Texts(Texts::new(codes, texts, Vec::new())));
     Ok(Found::Examples {
-        train: Examples { path: file.path.clone(), pixels, labels, notices: Vec::new() },
+        train: Examples { path: file.path.clone(), pixels, labels, are_classes: false, notices: Vec::new() },
         test: None,
     })
 }

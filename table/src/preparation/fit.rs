@@ -88,6 +88,43 @@ impl Preparation {
     }
 }
 
+impl Preparation {
+    /// The preparation of integers that a network looks up: every column is an input as it is.
+    ///
+    /// # Errors
+    /// When a column has no numbers, or not in every row.
+    pub fn of_integers(table: &Table, missing: &[String]) -> Result<Self, TableError> {
+        let all: Vec<usize> = (0..table.rows).collect();
+        let (mut preparation, _) = Self::fit(table, &all, missing)?;
+        for column in &mut preparation.columns {
+            let Becomes::Number { number: Some(number), missing: false } = &mut column.becomes else {
+                return Err(TableError::Label {
+                    path: table.path.clone(),
+                    problem: format!(
+                        "column {} ({}) has cells that are no numbers, but the model looks up integers; fill them in or \
+                         leave the column out with --drop",
+                        column.position + 1,
+                        crate::error::plain(&column.name)
+                    ),
+                });
+            };
+            *number = Standardized {
+                median: 0.0,
+                shift: 0.0,
+                unit: 1.0,
+                low: None,
+                high: None,
+                offset: 0.0,
+                scale: 1.0,
+            };
+        }
+        if let Some(pixels) = &mut preparation.pixels {
+            (pixels.offset, pixels.scale) = (vec![0.0], vec![1.0]);
+        }
+        Ok(preparation)
+    }
+}
+
 fn fit_column(column: &Column, rows: &[usize]) -> (Becomes, Option<String>) {
     match &column.values {
         Values::Unread => (Becomes::Number { number: None, missing: false }, None),

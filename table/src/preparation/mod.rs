@@ -183,6 +183,31 @@ impl Preparation {
         }
     }
 
+    /// What is predicted as a person would call it, such as `price` or `column 5`; `None` for images, whose labels have no
+    /// name.
+    pub fn label_in_words(&self) -> Option<String> {
+        const NAMED_MAX: usize = 3;
+        let shown = |label: &LabelColumn| {
+            if label.name.is_empty() { format!("column {}", label.position + 1) } else { label.name.clone() }
+        };
+        let names: Vec<String> = self.labels.iter().take(NAMED_MAX).map(shown).collect();
+        match self.labels.len() {
+            0 => None,
+            count if count > NAMED_MAX => {
+                Some(format!("{} and {} more", names.join(", "), count - NAMED_MAX))
+            }
+            _ => Some(names.join(", ")),
+        }
+    }
+
+    /// The classes in id order; `None` when numbers are predicted.
+    pub fn class_names(&self) -> Option<&[String]> {
+        match &self.targets {
+            TargetSchema::Classes(names) => Some(names),
+            TargetSchema::Numbers(_) => None,
+        }
+    }
+
     /// A name for each input, such as `color=red`; for pixels their position.
     pub fn input_names(&self) -> Vec<String> {
         if self.pixels.is_some() {
