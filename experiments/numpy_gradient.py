@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How fast NumPy's BLAS computes what `shoal bench --case mnist-pass` does, and scikit-learn trains.
+"""Times NumPy's BLAS on the computation of `shoal bench --case mnist-pass`, and a training by scikit-learn.
 
 A pass is loss and gradient of a 784-128-10 relu network over MNIST's 60,000 training images, in float32. Prints one
 JSON object. Needs numpy, and scikit-learn for --train; see experiments/compare.
