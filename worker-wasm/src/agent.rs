@@ -1,7 +1,7 @@
 //! The browser's name, for the coordinator's log and pages.
 
-/// Tokens of user-agent strings and the browsers they mean. Every browser also claims to be the
-/// ones it descends from, so the more particular come first.
+/// Tokens of user-agent strings and the browsers they stand for. Every browser also claims to be its
+/// ancestors, so the more specific tokens come first.
 const BROWSERS: [(&str, &str); 9] = [
     ("EdgA/", "Edge"),
     ("Edg/", "Edge"),
@@ -14,7 +14,7 @@ const BROWSERS: [(&str, &str); 9] = [
     ("Version/", "Safari"),
 ];
 
-/// Tokens of user-agent strings and the systems they mean, again the more particular first.
+/// Tokens of user-agent strings and the systems they stand for, again the more specific first.
 const SYSTEMS: [(&str, &str); 7] = [
     ("Android", "Android"),
     ("iPhone", "iPhone"),
@@ -25,7 +25,7 @@ const SYSTEMS: [(&str, &str); 7] = [
     ("Linux", "Linux"),
 ];
 
-/// "Firefox 145 on Windows"; less where the user-agent string says less.
+/// "Firefox 145 on Windows", or less if the user-agent string says less.
 pub(crate) fn name(user_agent: &str) -> String {
     let browser = BROWSERS.iter().find_map(|(token, name)| {
         let (_, rest) = user_agent.split_once(token)?;

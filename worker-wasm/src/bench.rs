@@ -1,4 +1,4 @@
-//! The benchmark's cases for web/bench/, which has the clock.
+//! The benchmark's cases for `web/bench/`, which has the clock.
 
 use ::bench::{Bench, CASES, Case, ROOF};
 use js_sys::{Array, Object, Reflect};
@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::*;
 /// The cases and the roof, in order: `[{name, examples}]` with the examples that a step goes through, 0 for a roof.
 ///
 /// # Errors
-/// Never; setting a property of a new object does not fail.
+/// Never, because setting a property of a new object does not fail.
 #[wasm_bindgen]
 pub fn bench_cases() -> Result<Array, JsValue> {
     let describe = |case: &Case| {
@@ -30,7 +30,7 @@ impl BenchCase {
     /// Prepares the case of that name. `mnist` is the shard that the coordinator serves as `/bench/mnist`.
     ///
     /// # Errors
-    /// When there is no such case or arithmetic, or the shard is none.
+    /// When there is no such case or arithmetic, or the shard is malformed.
     #[wasm_bindgen(constructor)]
     pub fn new(name: &str, arithmetic: &str, mnist: &[u8]) -> Result<BenchCase, JsError> {
         let case = Case::named(name).ok_or_else(|| JsError::new("there is no such case"))?;
@@ -38,7 +38,7 @@ impl BenchCase {
         Ok(BenchCase(Bench::new(case, arithmetic, mnist)?))
     }
 
-    /// Does so many steps; answers the floating-point operations they count for.
+    /// Runs `steps` steps and returns the number of floating-point operations they count for.
     pub fn run(&mut self, steps: u32) -> f64 {
         self.0.run(steps)
     }

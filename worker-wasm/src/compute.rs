@@ -9,8 +9,8 @@ use crate::{parcel, scope};
 /// Posted to the hub once, when the first job begins.
 pub(crate) const BEGUN: &str = "begun";
 
-/// Starts a compute worker in this Web Worker; `early` holds the hub's messages (see
-/// [`crate::parcel`]) that came before this could be called.
+/// Starts a compute worker in this Web Worker. `early` holds the hub's messages (in the form of `parcel`)
+/// that arrived before this call.
 #[wasm_bindgen]
 pub fn start_compute(early: Array) {
     console_error_panic_hook::set_once();
@@ -19,9 +19,9 @@ pub fn start_compute(early: Array) {
     let mut obey = move |data: JsValue| {
         let message = match parcel::open(&data).map(|(header, bulk)| ToCompute::from_parts(&header, bulk)) {
             Some(Ok(message)) => message,
-            // The hub learns of it as of any death of a compute worker.
+            // The hub learns of this like of any failure of a compute worker.
             Some(Err(error @ PartsError::Memory)) => wasm_bindgen::throw_str(&error.to_string()),
-            // Hub and compute worker are one module, so anything else is no message.
+            // Hub and compute worker are one module, so anything else is not a message.
             Some(Err(PartsError::Malformed)) | None => return,
         };
         if matches!(message, ToCompute::Run(_)) && !std::mem::replace(&mut begun, true) {

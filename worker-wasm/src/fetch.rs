@@ -7,16 +7,16 @@ use web_sys::{AbortController, RequestCache, RequestInit, Response};
 
 use crate::scope::{self, Timer};
 
-/// A download that takes longer is given up. Milliseconds.
+/// Milliseconds after which a download is given up.
 const PATIENCE_MS: u64 = 120_000;
 
-/// The content at `path`, decompressed by the browser; with `fresh`, not out of its cache.
+/// Downloads `path`, decompressed by the browser; with `fresh`, not from its cache.
 pub(crate) async fn download(path: &str, fresh: bool) -> Result<Vec<u8>, JsValue> {
     let abort = AbortController::new()?;
     let request = RequestInit::new();
     request.set_signal(Some(&abort.signal()));
     request.set_cache(if fresh { RequestCache::Reload } else { RequestCache::Default });
-    // Kept until the body is there.
+    // Kept until the body has arrived.
     let impatience = Timer::new(move || abort.abort());
     impatience.set(PATIENCE_MS);
 

@@ -1,5 +1,4 @@
-//! The hub worker: feeds the `worker` crate's [`Hub`] with what happens in the browser and does
-//! what it wants done.
+//! The hub worker: feeds events of the browser to the `worker` crate's [`Hub`] and carries out its outputs.
 //!
 //! Everything arrives as an event of this worker's loop, never within a call made from here, so
 //! one cell holds the whole state and each event borrows it once.
@@ -20,10 +19,9 @@ use crate::scope::{self, Timer};
 use crate::socket::{Connections, SocketNews};
 use crate::{agent, fetch};
 
-/// Starts the hub in this Web Worker. `arithmetic` says which build this is; `early` holds the
-/// messages of the page ([`FromPage`]) that came before this could be called. Lending begins with
-/// the page's `start`; from then on the page is told how things stand ([`ToPage`]), five times a
-/// second at most.
+/// Starts the hub in this Web Worker. `arithmetic` names this build. `early` holds the page's messages
+/// (`FromPage`) that arrived before this call. Lending begins with the page's `start`. From then on the page
+/// gets reports (`ToPage`), at most five times a second.
 #[wasm_bindgen]
 pub fn start_hub(arithmetic: &str, early: Array) -> Result<(), JsError> {
     std::panic::set_hook(Box::new(|panic| {
@@ -57,7 +55,7 @@ struct Lending {
 }
 
 impl HubWorker {
-    /// Obeys the page. What is none of its messages is ignored.
+    /// Obeys the page. Ignores everything that is not one of its messages.
     fn page_says(self: &Rc<Self>, data: JsValue) {
         match FromPage::read(data) {
             Some(FromPage::Start { cores, fused_capable, memory_bytes }) => {
@@ -74,7 +72,7 @@ impl HubWorker {
             return;
         }
         let agent = agent::name(&scope::user_agent());
-        // Any number will do that differs between volunteers: it spreads their reconnections.
+        // Any number that differs between volunteers will do. It spreads their reconnections.
         let seed = (Math::random() * (1u64 << 53) as f64) as u64;
         let mut settings = Settings::new(self.arithmetic, cores, agent, seed);
         settings.fused_capable |= fused_capable;
@@ -109,7 +107,7 @@ impl HubWorker {
         }
     }
 
-    /// Lets the hub know, and does what it then wants done.
+    /// Tells the hub of an event, and carries out its outputs.
     fn tell(self: &Rc<Self>, input: HubInput) {
         if let Some(lending) = self.lending.borrow_mut().as_mut() {
             lending.hub.handle(scope::now_ms(), input);
@@ -120,8 +118,8 @@ impl HubWorker {
     fn carry_out(self: &Rc<Self>) {
         if let Some(lending) = self.lending.borrow_mut().as_mut() {
             while let Some(output) = lending.hub.poll_output() {
-                // The hub answers a failure by waiting before the next try or by doing with one
-                // compute worker less, so this ends.
+                // After a failure the hub waits before the next try or goes on with one compute worker less,
+                // so this ends.
                 if let Some(failure) = self.carry_out_one(lending, output) {
                     lending.hub.handle(scope::now_ms(), failure);
                 }
@@ -130,7 +128,7 @@ impl HubWorker {
         self.report();
     }
 
-    /// Does one thing; what could not even be begun is returned as the hub's next input.
+    /// Carries out one output. Returns its failure to begin as the hub's next input.
     fn carry_out_one(self: &Rc<Self>, lending: &mut Lending, output: HubOutput) -> Option<HubInput> {
         match output {
             HubOutput::Connect => lending.connections.open().is_err().then_some(HubInput::Disconnected),
@@ -174,7 +172,7 @@ impl HubWorker {
         }
     }
 
-    /// Shows the page how things stand, now or as soon as its turn has come.
+    /// Reports the status to the page, now or as soon as the next report is due.
     fn report(&self) {
         if let Some(lending) = self.lending.borrow_mut().as_mut() {
             match lending.reports.due(scope::now_ms(), lending.hub.status()) {

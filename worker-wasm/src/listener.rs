@@ -25,7 +25,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // It can fail only where adding it has failed.
+        // Removing can fail only if adding has failed.
         let _ = self
             .target
             .remove_event_listener_with_callback(self.kind, self.function.as_ref().unchecked_ref());

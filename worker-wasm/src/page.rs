@@ -1,4 +1,4 @@
-//! What the page and the hub worker say to each other: plain objects with a `type`.
+//! The messages between the page and the hub worker: plain objects with a `type`.
 
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
@@ -6,8 +6,8 @@ use worker::HubStatus;
 
 use crate::scope;
 
-/// What the page says. In JavaScript: `{type: "start", cores: 3, fused_capable: true, memory_bytes: 2e9}`,
-/// `{type: "cores", cores: 2}`, `{type: "stop"}`.
+/// A message from the page. In JavaScript: `{type: "start", cores: 3, fused_capable: true, memory_bytes:
+/// 2e9}`, `{type: "cores", cores: 2}`, `{type: "stop"}`.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum FromPage {
@@ -29,31 +29,31 @@ pub(crate) enum FromPage {
     Stop,
 }
 
-/// What the page is told. `{type: "status", ...}` has the fields of [`HubStatus`].
-/// web/hub.js adds `{type: "failed", text}` for when this module cannot even be loaded.
+/// A message to the page. `{type: "status", ...}` has the fields of [`HubStatus`]. `web/hub.js` adds `{type:
+/// "failed", text}` for the case that this module cannot be loaded.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum ToPage<'a> {
-    /// How things stand.
+    /// The hub's status.
     Status(&'a HubStatus),
-    /// A compute worker begins its first job. Said at once, unlike what is a status.
+    /// A compute worker begins its first job. Unlike a status, this is sent at once.
     Begun,
-    /// The hub has met a mistake of its own and can do nothing more.
+    /// The hub has failed and can do nothing more.
     Failed {
-        /// Which.
+        /// The error.
         text: &'a str,
     },
 }
 
 impl FromPage {
-    /// The message, or nothing if this is none.
+    /// Reads a message; `None` if `data` is not one.
     pub(crate) fn read(data: JsValue) -> Option<FromPage> {
         serde_wasm_bindgen::from_value(data).ok()
     }
 }
 
 impl ToPage<'_> {
-    /// Tells the page.
+    /// Sends the message to the page.
     pub(crate) fn post(&self) {
         if let Ok(data) = serde_wasm_bindgen::to_value(self) {
             scope::post(&data);

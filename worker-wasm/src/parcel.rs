@@ -1,11 +1,11 @@
-//! How a message between hub and compute worker travels by `postMessage`: an array of the header (`Uint8Array`) and the
-//! payload (`ArrayBuffer`), whose buffers are handed over instead of copied.
+//! The form of a message between hub and compute worker for `postMessage`: an array of the header
+//! (`Uint8Array`) and the payload (`ArrayBuffer`), whose buffers are transferred instead of copied.
 
 use js_sys::{Array, ArrayBuffer, BigInt64Array, Float32Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use worker::{Bulk, PartsError};
 
-/// The message to post, and what to transfer with it.
+/// The message to post, and the buffers to transfer with it.
 pub(crate) fn wrap(header: &[u8], payload: &ArrayBuffer) -> (JsValue, JsValue) {
     let header = Uint8Array::from(header);
     let transfer = Array::of2(&header.buffer(), payload);
@@ -19,11 +19,11 @@ pub(crate) fn open(data: &JsValue) -> Option<(Vec<u8>, Contents)> {
     Some((header.to_vec(), Contents(parcel.get(1).dyn_into().ok()?)))
 }
 
-/// A buffer outside of this module's memory, to be copied into it once.
+/// A buffer outside this module's memory, which is copied into it once.
 pub(crate) struct Contents(pub(crate) ArrayBuffer);
 
 impl Contents {
-    /// Its elements, `width` bytes each, as `copy` writes them; the buffer is given up.
+    /// Its elements of `width` bytes each, as `copy` writes them. Detaches the buffer.
     fn read<T: Copy + Default>(
         self,
         copy: impl FnOnce(&ArrayBuffer, &mut [T]),
@@ -37,7 +37,8 @@ impl Contents {
         values.try_reserve_exact(length).map_err(|_| PartsError::Memory)?;
         values.resize(length, T::default());
         copy(&self.0, &mut values);
-        // It may be large, and it would stay until the next collection of garbage. Not every browser can do this.
+        // A large buffer would otherwise stay until the next garbage collection. Not every browser can do
+        // this.
         let _ = self.0.transfer_with_length(0);
         Ok(values)
     }

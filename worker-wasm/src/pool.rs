@@ -27,13 +27,13 @@ struct Compute {
 }
 
 impl Pool {
-    /// No worker yet. `tell` learns what they say and which of them failed.
+    /// A pool without workers. `tell` gets their messages and their failures.
     pub(crate) fn new(arithmetic: Arithmetic, tell: impl Fn(HubInput) + 'static) -> Pool {
         let script = format!("/compute.js?arithmetic={arithmetic}");
         Pool { script, workers: BTreeMap::new(), tell: Rc::new(tell) }
     }
 
-    /// Starts worker number `compute`. That it cannot run is often only learned later.
+    /// Starts worker number `compute`. Often its failure to run shows only later.
     pub(crate) fn start(&mut self, compute: u32) -> Result<(), JsValue> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
@@ -50,7 +50,7 @@ impl Pool {
         };
         let tell = self.tell.clone();
         let fail = move |event: Event| {
-            // Otherwise the page would take it for an error of the hub.
+            // Otherwise the page would see it as an error of the hub.
             event.prevent_default();
             tell(HubInput::ComputeFailed { compute });
         };
@@ -67,7 +67,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Passes a message on; one for a worker that is no more is dropped.
+    /// Passes a message on. A message for a worker that has ended is dropped.
     pub(crate) fn send(&self, compute: u32, message: ToCompute) -> Result<(), JsValue> {
         let Some(Compute { worker, .. }) = self.workers.get(&compute) else { return Ok(()) };
         let parts = message.into_parts();
@@ -75,7 +75,7 @@ impl Pool {
         worker.post_message_with_transfer(&data, &transfer)
     }
 
-    /// Ends a worker at once; nothing more is heard of it.
+    /// Ends a worker at once and drops its later messages.
     pub(crate) fn stop(&mut self, compute: u32) {
         if let Some(Compute { worker, .. }) = self.workers.remove(&compute) {
             worker.terminate();
@@ -89,8 +89,8 @@ impl Drop for Pool {
     }
 }
 
-/// What a worker has posted. It is one module with the hub, so anything else than a message means
-/// that it could not be started (see web/compute.js), or that there is no room for what it says.
+/// Reads a worker's post. Worker and hub are one module, so a post that is not a message means that the
+/// worker could not be started (see `web/compute.js`), or that there is no memory for its message.
 fn read(compute: u32, data: &JsValue) -> HubInput {
     let message = parcel::open(data).and_then(|(header, bulk)| FromCompute::from_parts(&header, bulk).ok());
     match message {

@@ -1,22 +1,22 @@
-//! How often the page hears from the hub: at every change, but not more than people can read.
+//! Limits the hub's reports to the page: one at every change, but no more than people can read.
 
-/// The least time between two reports. Milliseconds.
+/// Least time between two reports, in milliseconds.
 const INTERVAL_MS: u64 = 200;
 
-/// What was last reported, and when.
+/// The last reported state, and the time of that report.
 #[derive(Debug)]
 pub(crate) struct Reports<S> {
     last: Option<(u64, S)>,
 }
 
-/// What to do about the present state.
+/// What to do with the present state.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Report<'a, S> {
     /// Show it.
     Now(&'a S),
     /// Ask again after this many milliseconds.
     Later(u64),
-    /// It is shown already.
+    /// Nothing: it has been reported already.
     Known,
 }
 

@@ -1,4 +1,4 @@
-//! What this Web Worker's own global offers: clock, timers, messages, addresses.
+//! The services of this Web Worker's global scope: clock, timers, messages, addresses.
 
 use std::cell::Cell;
 
@@ -6,29 +6,29 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent, RequestInit};
 
-/// Milliseconds since this worker began; never goes back.
+/// Milliseconds since this worker began. The value never decreases.
 pub(crate) fn now_ms() -> u64 {
     scope().performance().map_or(0.0, |clock| clock.now()) as u64
 }
 
-/// Hands every message posted to this worker to `listener`, for as long as the worker lives.
+/// Hands every message posted to this worker to `listener`, as long as the worker lives.
 pub(crate) fn on_message(mut listener: impl FnMut(JsValue) + 'static) {
     let listener = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| listener(event.data()));
     scope().set_onmessage(Some(listener.into_js_value().unchecked_ref()));
 }
 
-/// Posts to whoever made this worker.
+/// Posts to the creator of this worker.
 pub(crate) fn post(data: &JsValue) {
-    // It fails only for what cannot be cloned, and only plain data and buffers are posted.
+    // Posting fails only for data that cannot be cloned, and only plain data and buffers are posted.
     let _ = scope().post_message(data);
 }
 
-/// The same, handing buffers over instead of copying them.
+/// Posts like [`post`], but transfers buffers instead of copying them.
 pub(crate) fn post_with_transfer(data: &JsValue, transfer: &JsValue) {
     let _ = scope().post_message_with_transfer(data, transfer);
 }
 
-/// Ends this worker and those it made.
+/// Ends this worker and the workers it created.
 pub(crate) fn close() {
     scope().close();
 }
@@ -45,27 +45,27 @@ pub(crate) fn socket_address(path: &str) -> String {
     format!("{protocol}//{}{path}", location.host())
 }
 
-/// What the browser says of itself.
+/// The browser's user-agent string.
 pub(crate) fn user_agent() -> String {
     scope().navigator().user_agent().unwrap_or_default()
 }
 
-/// A timer that can be set again and again; dropped, it never fires.
+/// A timer that can be set again and again. A dropped timer never fires.
 pub(crate) struct Timer {
     function: Closure<dyn FnMut()>,
     handle: Cell<Option<i32>>,
 }
 
 impl Timer {
-    /// Not set yet.
+    /// A timer that is not set yet.
     pub(crate) fn new(function: impl FnMut() + 'static) -> Timer {
         Timer { function: Closure::new(function), handle: Cell::new(None) }
     }
 
-    /// Fires once, that many milliseconds from now, instead of whatever it was set to.
+    /// Lets the timer fire once, `wait_ms` milliseconds from now, instead of at the time set before.
     pub(crate) fn set(&self, wait_ms: u64) {
         self.clear();
-        // Larger waits would wrap round to none at all.
+        // Larger waits would wrap around to zero.
         let wait_ms = i32::try_from(wait_ms).unwrap_or(i32::MAX);
         let function = self.function.as_ref().unchecked_ref();
         self.handle

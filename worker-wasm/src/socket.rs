@@ -12,24 +12,24 @@ use crate::listener::Listener;
 use crate::parcel::Contents;
 use crate::scope::{self, Timer};
 
-/// Where the coordinator listens for volunteers.
+/// The path at which the coordinator listens for volunteers.
 const PATH: &str = "/channel";
-/// A connection that takes longer to open is given up. Milliseconds.
+/// Milliseconds after which opening a connection is given up.
 const OPENING_MS: u64 = 15_000;
 /// The close code of an ordinary end.
 const NORMAL_CLOSURE: u16 = 1000;
 
-/// What happened to the connection.
+/// An event on the connection.
 pub(crate) enum SocketNews {
     /// It is open.
     Opened,
-    /// A message came.
+    /// A message arrived.
     Message(Vec<u8>),
     /// It could not be opened in time, or is closed.
     Closed,
 }
 
-/// The connection and whom to tell of it.
+/// The connection and the function that gets its events.
 pub(crate) struct Connections {
     open: Option<Connection>,
     tell: Rc<dyn Fn(SocketNews)>,
@@ -47,7 +47,7 @@ impl Connections {
         Connections { open: None, tell: Rc::new(tell) }
     }
 
-    /// Opens a connection in place of whatever was there.
+    /// Opens a connection in place of an earlier one.
     pub(crate) fn open(&mut self) -> Result<(), JsValue> {
         self.close();
         let socket = WebSocket::new(&scope::socket_address(PATH))?;
@@ -62,13 +62,13 @@ impl Connections {
             if let Ok(buffer) = event.data().dyn_into::<ArrayBuffer>() {
                 match Contents(buffer).bytes() {
                     Ok(message) => tell(SocketNews::Message(message)),
-                    // The page shows what ends the hub.
+                    // The page shows the error that ends the hub.
                     Err(_) => wasm_bindgen::throw_str("there is too little memory for a round"),
                 }
             }
         };
         let tell = self.tell.clone();
-        // An error is always followed by this.
+        // This event follows every error.
         let closed = move |_: Event| tell(SocketNews::Closed);
         let listeners = [
             Listener::new(&socket, "open", opened)?,
@@ -87,14 +87,14 @@ impl Connections {
         Ok(())
     }
 
-    /// Sends a message. On a connection that is closing it is lost, as it would be a moment later.
+    /// Sends a message. On a closing connection it is lost, as it would be a moment later.
     pub(crate) fn send(&self, bytes: &[u8]) {
         if let Some(Connection { socket, .. }) = &self.open {
             let _ = socket.send_with_u8_array(bytes);
         }
     }
 
-    /// Closes the connection, if there is one, once everything sent has gone out.
+    /// Closes the connection, if there is one, after all sent messages have gone out.
     pub(crate) fn close(&mut self) {
         if let Some(Connection { socket, .. }) = self.open.take() {
             let _ = socket.close_with_code(NORMAL_CLOSURE);

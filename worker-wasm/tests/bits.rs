@@ -1,7 +1,6 @@
-//! The same bits in a browser as on every native machine: these cases are run by both, against the same digests.
-//!
-//! In the browser this is compiled once for each build of the worker, with and without relaxed SIMD. Either must give the
-//! digests of both arithmetics, by whatever instructions it has.
+//! The same bits in a browser as on every native machine: both run these cases against the same digests. For
+//! the browser this is compiled once for each build of the worker, with and without relaxed SIMD. Each must
+//! give the digests of both arithmetics with the instructions it has.
 
 #[path = "../../model/tests/bits/cases.rs"]
 mod cases;
