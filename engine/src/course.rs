@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{Accepted, Counters};
+use super::figures::{Accepted, Counters};
 
 /// Points whose mean objective is compared with that of as many before them. One alone would say little where each is
 /// measured on other examples.

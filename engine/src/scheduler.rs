@@ -14,12 +14,10 @@ use std::ops::Range;
 use protocol::limits::RANGES_MAX;
 use protocol::plan::{Assignment, Work};
 
-use super::LocalHelp;
 use super::round::{Cuts, Group, PartState, Round};
-use super::volunteers::{Volunteer, Volunteers};
+use super::settings::LocalHelp;
+use super::volunteers::{SLICE_MS, Volunteer, Volunteers};
 
-/// How long an assignment should keep a volunteer busy.
-pub(super) const SLICE_MS: f64 = 400.0;
 /// How long it should keep it busy at least, where units are short: its way there and back costs some milliseconds.
 const SLICE_LEAST_MS: f64 = 5.0;
 /// Assignments that one volunteer may have: one under way, one queued behind it.
@@ -33,8 +31,6 @@ const COPIES_MAX: usize = 4;
 const BACKUP_AFTER_MS: u64 = 25;
 /// A newcomer is expected to take this long for anything.
 const UNKNOWN_DURATION_MS: f64 = 1000.0;
-/// A volunteer that gave work back gets none for this long, so that it is not asked in a loop.
-pub const REST_MS: u64 = 1000;
 /// When no volunteer's result has come for this long, the coordinator's own worker helps whatever
 /// its setting, until one comes.
 pub const LAST_RESORT_MS: u64 = 5000;

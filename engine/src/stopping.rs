@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::course::Course;
+use super::figures::{Accepted, Counters};
 use super::optimizers;
-use super::snapshot::{Accepted, Counters};
 
 /// When to stop; the first rule that holds ends the training between two rounds. What is `None` is no rule.
 #[derive(Debug, Clone, PartialEq)]

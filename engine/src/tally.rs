@@ -6,9 +6,9 @@ use std::sync::Arc;
 use model::{Task, exact, trial_point};
 use protocol::plan::{Part, RoundPlan, Set, Work};
 
-use super::Settings;
 use super::aggregator::{Found, PartSums, Scales, mean, mean_gradient, mix_statistics};
 use super::round::Round;
+use super::settings::Settings;
 
 /// The sums of a completed round.
 #[derive(Debug)]

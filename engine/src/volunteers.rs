@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::plan::Set;
 
-use super::scheduler::{REST_MS, SLICE_MS};
+/// How long an assignment should keep a volunteer busy.
+pub(super) const SLICE_MS: f64 = 400.0;
+/// A volunteer that gave work back gets none for this long, so that it is not asked in a loop.
+pub const REST_MS: u64 = 1000;
 
 /// A set and the index of one of its shards.
 pub(super) type Shard = (Set, u32);

@@ -1,0 +1,164 @@
+//! From a round's sums to what the optimizer is told, and to an accepted point.
+
+use std::sync::Arc;
+
+use protocol::plan::{Selection, Set, Work};
+
+use super::aggregator::Scales;
+use super::figures::{Accepted, Counters};
+use super::optimizers::{Progress, Tell};
+use super::round::Round;
+use super::snapshot::{Statistics, with_tail};
+use super::tally::{Evaluation, Tally};
+use super::{Engine, Output, Phase};
+
+/// What a round found out about its point, for when it is accepted.
+#[derive(Debug, Clone)]
+struct Point {
+    work: Work,
+    train_loss: f64,
+    objective: f64,
+    training_set_loss: Option<f64>,
+    validation: Option<Evaluation>,
+    test: Option<Evaluation>,
+    /// For the rounds after it.
+    scales: Scales,
+    statistics: Statistics,
+}
+
+impl Engine {
+    /// All units are accounted for: tell the optimizer.
+    pub(super) fn complete(&mut self, now_ms: u64) {
+        let Phase::Open { round, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else { return };
+        self.time(now_ms, &round);
+        let tally = Tally::new(&round, &self.settings);
+        if let Work::Losses { steps } = &round.plan.parts[0].work {
+            let losses = tally.losses_along(steps);
+            return self.tell(now_ms, Tell::Losses(losses), tally.examples * steps.len() as u64, None);
+        }
+        let answer = match round.plan.parts[0].work {
+            Work::Local { .. } => {
+                Tell::Local { loss: tally.objective(), displacement: tally.mean_displacement() }
+            }
+            _ if round.plan.parts[0].selection == Selection::InTurn => {
+                Tell::Gradient { loss: tally.objective(), gradient: tally.gradient(0) }
+            }
+            _ => Tell::Segments(tally.segments()),
+        };
+        let is_due = self.evaluation_is_due();
+        let point = Point {
+            work: round.plan.parts[0].work.clone(),
+            train_loss: tally.train_loss(),
+            objective: tally.objective(),
+            training_set_loss: tally.training_set_loss(),
+            validation: tally.evaluation(Set::Validation),
+            test: tally.evaluation(Set::Test),
+            scales: tally.scales(self.scales.of(&round.plan.parts[0].work).unwrap_or_default(), is_due),
+            statistics: Statistics {
+                accepted: Arc::clone(self.statistics_to_send()),
+                running: tally.statistics(self.statistics_to_send()),
+            },
+        };
+        self.tell(now_ms, answer, tally.examples, Some(point));
+    }
+
+    /// Gives advice where a round of local steps is mostly spent on its way.
+    fn time(&mut self, now_ms: u64, round: &Round) {
+        let Work::Local { steps, .. } = round.plan.parts[0].work else { return };
+        let local_helps = self.local_helps();
+        let helping = || self.volunteers.iter().map(|(_, one)| one).filter(|one| local_helps || !one.local);
+        let cores: u32 = helping().map(|one| u32::from(one.cores)).sum();
+        // More cores than replicas is another matter, and told of in other words.
+        if cores > round.plan.parts[0].units {
+            return;
+        }
+        let speed: f64 = helping().map(|one| f64::from(one.cores) * one.core_speed_at_best).sum();
+        let parts = round.plan.parts.iter().zip(round.parts());
+        let cost: f64 = parts.map(|(part, state)| f64::from(part.units) * state.unit_cost).sum();
+        let advice = self.advice.of_steps(steps, (now_ms - self.opened_ms) as f64, cost / speed);
+        self.outputs.extend(advice.map(Output::Note));
+    }
+
+    /// The round's point is confirmed not to be finite (or far out of range): an answer like any
+    /// other, which makes the optimizer try something else. The next round's scales are those that
+    /// this one began with, so that they do not depend on which unit was reported first.
+    pub(super) fn complete_without_value(&mut self, now_ms: u64) {
+        let Phase::Open { round, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else { return };
+        let nothing: Arc<[f32]> = vec![f32::NAN; self.settings.network.trainable()].into();
+        let part = &round.plan.parts[0];
+        let segments = round.plan.parts.iter().filter(|part| part.work == Work::Gradient).count();
+        let answer = match (&part.work, part.selection) {
+            (Work::Local { .. }, _) => Tell::Local { loss: f64::INFINITY, displacement: nothing },
+            (_, Selection::Drawn { .. }) => Tell::Segments(vec![(f64::INFINITY, nothing); segments]),
+            (_, Selection::InTurn) => Tell::Gradient { loss: f64::INFINITY, gradient: nothing },
+        };
+        let examples = Tally::new(&round, &self.settings).examples;
+        self.tell(now_ms, answer, examples, None);
+    }
+
+    /// Tells the optimizer what came of a round that went through so many training examples.
+    fn tell(&mut self, now_ms: u64, answer: Tell<f32>, examples: u64, point: Option<Point>) {
+        let (before, evaluation_was_due) = (self.counters, self.evaluation_is_due());
+        self.counters.rounds += 1;
+        self.counters.examples += examples;
+        let (last_loss, had_set_out) = (self.optimizer.loss(), self.optimizer.has_set_out());
+        let (has_gradient, norm_at_start) = match &answer {
+            Tell::Gradient { gradient, .. } => (true, norm(gradient)),
+            Tell::Segments(segments) => (true, segments.first().map_or(0.0, |(_, gradient)| norm(gradient))),
+            Tell::Local { displacement, .. } => (false, norm(displacement)),
+            Tell::Losses(_) => (false, 0.0),
+        };
+        let Progress { accepted: step, note, starts_afresh } =
+            self.optimizer.tell(answer).expect("a round answers what the optimizer asked for");
+        self.outputs.extend(note.map(Output::Note));
+        let is_start = !had_set_out && self.optimizer.loss() != last_loss;
+        if let Some(point) = point.filter(|_| is_start || step.is_some()) {
+            let new = Accepted {
+                iteration: self.optimizer.iteration(),
+                rounds: if is_start { 0 } else { before.rounds },
+                epochs: if is_start { 0.0 } else { before.epochs(self.settings.sets.training.examples) },
+                train_loss: point.train_loss,
+                objective: point.objective,
+                training_set_loss: point.training_set_loss,
+                validation_loss: point.validation.map(|found| found.loss),
+                validation_accuracy: point.validation.and_then(|found| found.accuracy),
+                test_loss: point.test.map(|found| found.loss),
+                test_accuracy: point.test.and_then(|found| found.accuracy),
+                gradient_norm: step.as_ref().map_or(norm_at_start, |step| step.gradient_norm),
+                step: step.as_ref().map_or(0.0, |step| step.step),
+            };
+            let Accepted { train_loss, objective, gradient_norm, .. } = new;
+            self.accepted = Some(match self.accepted.filter(|_| is_start) {
+                // Another learning rate there: another way on, from the same point.
+                Some(start) => Accepted { train_loss, objective, gradient_norm, ..start },
+                None => new,
+            });
+            // A rejected point may lie far off: its sums say nothing of the next.
+            *self.scales.of(&point.work) = Some(point.scales);
+            self.statistics = point.statistics;
+        }
+        if starts_afresh {
+            self.scales.local = None;
+        }
+        let sets_out = !had_set_out && self.optimizer.has_set_out();
+        match self.accepted.filter(|_| sets_out || step.is_some()) {
+            Some(accepted) => {
+                self.course.note(&accepted, has_gradient);
+                if sets_out || evaluation_was_due {
+                    let validates = self.settings.sets.validation.examples > 0;
+                    let weights = || with_tail(self.optimizer.weights(), &self.statistics.accepted);
+                    // Nothing led to the start point.
+                    let before = if sets_out { Counters::default() } else { before };
+                    self.course.note_evaluation(&accepted, before, validates, weights);
+                }
+                self.outputs.push_back(Output::Accepted(accepted));
+            }
+            None => self.outputs.push_back(Output::Between),
+        }
+        self.go_on(now_ms);
+    }
+}
+
+fn norm(vector: &[f32]) -> f64 {
+    vector.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt()
+}

@@ -1,0 +1,162 @@
+//! From what the optimizer asks for to an open round, or to the end of the training.
+
+use std::sync::Arc;
+
+use protocol::plan::{Part, RoundPlan, Selection, Set, Work};
+
+use super::aggregator::Scales;
+use super::figures::Counters;
+use super::optimizers::{Ask, Batch, Segment};
+use super::round::Round;
+use super::settings::Settings;
+use super::snapshot::{Statistics, with_tail};
+use super::stopping::StopReason;
+use super::{Engine, Output, Phase};
+
+impl Engine {
+    /// Ends the training if a rule says so, otherwise opens the round that the optimizer asks for;
+    /// before the first, has the referee find the scales.
+    pub(super) fn go_on(&mut self, now_ms: u64) {
+        if let Some(reason) = self.stop_rule() {
+            return self.finish(now_ms, reason);
+        }
+        let ask = self.optimizer.ask();
+        if let Ask::Local { replicas, .. } = ask {
+            let lent = self.volunteers.iter().map(|(_, volunteer)| u32::from(volunteer.cores)).sum();
+            self.outputs.extend(self.advice.of_replicas(lent, replicas).map(Output::Note));
+        }
+        let training = |work: Work, batch: Batch| match batch {
+            Batch::Full => vec![Part::in_turn(work, Set::Training, self.settings.sets.training.units())],
+            Batch::Segments(segments) => {
+                let drawn = |Segment { first, units }| Part {
+                    selection: Selection::Drawn { first },
+                    ..Part::in_turn(work.clone(), Set::Training, units)
+                };
+                segments.into_iter().map(drawn).collect()
+            }
+        };
+        let tail = self.statistics_to_send();
+        let (mut parts, vectors, mask_epoch) = match ask {
+            Ask::Gradient { point, batch, mask_epoch } => {
+                (training(Work::Gradient, batch), vec![with_tail(&point, tail)], mask_epoch)
+            }
+            Ask::Losses { base, direction, steps, batch, mask_epoch } => {
+                let no_change: Arc<[f32]> = vec![0.0; tail.len()].into();
+                let vectors = vec![with_tail(&base, tail), with_tail(&direction, &no_change)];
+                (training(Work::Losses { steps }, batch), vectors, mask_epoch)
+            }
+            Ask::Local { point, replicas, steps, learning_rate, draw } => {
+                let work = Work::Local { steps, learning_rate, draw };
+                (vec![Part::in_turn(work, Set::Training, replicas)], vec![with_tail(&point, tail)], draw)
+            }
+            Ask::Stopped(reason) => return self.finish(now_ms, StopReason::Optimizer(reason)),
+        };
+        let finds_a_point = parts.iter().any(|part| part.work.has_vector());
+        if finds_a_point {
+            parts.extend(self.evaluations(&parts));
+        }
+        self.counters.version += 1;
+        if let Some(scales) = *self.scales.of(&parts[0].work) {
+            return self.open(now_ms, parts, vectors, mask_epoch, scales);
+        }
+        let plan = self.plan(parts, mask_epoch, Scales::default());
+        self.outputs.push_back(Output::Measure { plan: plan.clone(), unit: 0, vectors: vectors.clone() });
+        self.phase = Phase::Scaling { plan, vectors };
+    }
+
+    /// Batch statistics that go out with the next point: as long as it is the start, the first.
+    pub(super) fn statistics_to_send(&self) -> &Arc<[f32]> {
+        let Statistics { accepted, running } = &self.statistics;
+        if self.optimizer.has_set_out() { running } else { accepted }
+    }
+
+    fn plan(&mut self, parts: Vec<Part>, mask_epoch: u64, scales: Scales) -> RoundPlan {
+        self.counters.round += 1;
+        let Scales { vector_exponent, statistics_exponent, loss_exponent, evaluation_exponent } = scales;
+        let Counters { round, version, .. } = self.counters;
+        RoundPlan {
+            round,
+            version,
+            vector_exponent,
+            statistics_exponent,
+            loss_exponent,
+            evaluation_exponent,
+            mask_epoch,
+            parts,
+        }
+    }
+
+    pub(super) fn open(
+        &mut self,
+        now_ms: u64,
+        parts: Vec<Part>,
+        vectors: Vec<Arc<[f32]>>,
+        mask_epoch: u64,
+        scales: Scales,
+    ) {
+        self.volunteers.forget_tasks(now_ms);
+        self.heard_ms = now_ms;
+        self.opened_ms = now_ms;
+        let plan = self.plan(parts, mask_epoch, scales);
+        self.outputs.push_back(Output::OpenRound { plan: plan.clone(), vectors: vectors.clone() });
+        let round = Round::new(plan, vectors, self.settings.network.parameters(), self.settings.cuts());
+        self.phase = Phase::Open { round: Box::new(round), referee: None };
+    }
+
+    /// Opens the round once more under a new number, all of its results forgotten.
+    pub(super) fn reopen(&mut self, now_ms: u64, parts: Vec<Part>, scales: Scales) {
+        if let Phase::Open { round, .. } = &mut self.phase {
+            let (vectors, mask_epoch) = (std::mem::take(&mut round.vectors), round.plan.mask_epoch);
+            self.open(now_ms, parts, vectors, mask_epoch, scales);
+        }
+    }
+
+    pub(super) fn stop_rule(&self) -> Option<StopReason> {
+        let examples = self.settings.sets.training.examples;
+        self.settings.stop.reason(self.accepted.as_ref(), &self.course, self.counters, examples)
+    }
+
+    /// Evaluations that ride along with a round of these parts: they cost no round of their own. Besides those that
+    /// are due there are those of a round that may be the last, so that it ends with figures.
+    fn evaluations(&self, parts: &[Part]) -> Vec<Part> {
+        let Settings { sets, stop, .. } = &self.settings;
+        let may_end = || {
+            let cuts = self.settings.cuts();
+            let examples = |part: &Part| cuts.size(part, &part.lay_out(cuts.of(part.set), cuts.seed)).0;
+            let examples = self.counters.examples + parts.iter().map(examples).sum::<u64>();
+            let then = Counters { rounds: self.counters.rounds + 1, examples, ..self.counters };
+            stop.may_end(self.optimizer.iteration(), then, sets.training.examples)
+        };
+        if !self.evaluation_is_due() && !may_end() {
+            return Vec::new();
+        }
+        let measured = !self.settings.evaluate_training || self.settings.measures_training_set(parts);
+        let wanted = [Set::Test, Set::Validation].into_iter().chain((!measured).then_some(Set::Training));
+        let part = |set: Set| Part::in_turn(Work::Evaluation, set, sets.of(set).units());
+        wanted.map(part).filter(|part| part.units > 0).collect()
+    }
+
+    /// The same until the next round is told of.
+    pub(super) fn evaluation_is_due(&self) -> bool {
+        let Settings { evaluate_every, sets, .. } = &self.settings;
+        // Of several rounds at the start point the first that has a value evaluates it.
+        let is_known = self.accepted.is_some() && !self.optimizer.has_set_out();
+        !is_known && self.course.evaluation_is_due(*evaluate_every, self.counters, sets.training.examples)
+    }
+
+    /// Ends the training wherever it is. A round under way is lost, and the weights are those of before it.
+    pub(super) fn break_off(&mut self, now_ms: u64, reason: StopReason) {
+        if !matches!(self.phase, Phase::Finished(_)) {
+            self.finish(now_ms, reason);
+        }
+    }
+
+    fn finish(&mut self, now_ms: u64, reason: StopReason) {
+        if !self.optimizer.has_set_out() {
+            self.outputs.extend(self.accepted.map(Output::Accepted));
+        }
+        self.volunteers.forget_tasks(now_ms);
+        self.phase = Phase::Finished(reason.clone());
+        self.outputs.push_back(Output::Finished(reason));
+    }
+}
