@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use super::course::Course;
 use super::figures::{Accepted, Counters};
-use super::optimizers;
+use super::optimizers::Halt;
 
 /// When to stop; the first rule that holds ends the training between two rounds. What is `None` is no rule.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,7 +93,7 @@ impl StopRules {
     }
 }
 
-/// Why a training ended.
+/// Why a training ended. Displayed, it is a clause with the figures; serialized, it is its [name](StopReason::name).
 #[derive(Debug, Clone, PartialEq)]
 pub enum StopReason {
     /// The limit on iterations was reached.
@@ -113,33 +115,61 @@ pub enum StopReason {
     /// The validation loss has not fallen for so many evaluations.
     Patience(u64),
     /// The optimizer has nothing more to try.
-    Optimizer(optimizers::StopReason),
+    Optimizer(Halt),
     /// Whoever runs the training wanted it to end.
     Interrupted,
+}
+
+impl StopReason {
+    /// Its name in JSON: that of the command line's flag, where there is one.
+    pub fn name(&self) -> &'static str {
+        match self {
+            StopReason::Iterations(_) => "iterations",
+            StopReason::Rounds(_) => "rounds",
+            StopReason::Epochs(_) => "epochs",
+            StopReason::Time(_) => "max-seconds",
+            StopReason::TargetAccuracy(_) => "target-accuracy",
+            StopReason::TargetLoss(_) => "target-loss",
+            StopReason::GradientTolerance(_) => "gradient-tolerance",
+            StopReason::RelativeDecrease(_) => "relative-decrease",
+            StopReason::Patience(_) => "patience",
+            StopReason::Optimizer(Halt::Converged { .. }) => "converged",
+            StopReason::Optimizer(Halt::NoProgress { .. } | Halt::Flat { .. }) => "no-progress",
+            StopReason::Optimizer(Halt::Diverged { .. }) => "diverged",
+            StopReason::Optimizer(Halt::NonFiniteStart { .. }) => "non-finite",
+            StopReason::Interrupted => "interrupted",
+        }
+    }
 }
 
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StopReason::Iterations(count) => write!(f, "the limit of {count} iterations was reached"),
-            StopReason::Rounds(count) => write!(f, "the limit of {count} rounds was reached"),
-            StopReason::Epochs(count) => write!(f, "the limit of {count} epochs was reached"),
-            StopReason::Time(seconds) => write!(f, "the {seconds} seconds given to it are over"),
+            StopReason::Iterations(count) => write!(f, "the limit of {count} iterations is reached"),
+            StopReason::Rounds(count) => write!(f, "the limit of {count} rounds is reached"),
+            StopReason::Epochs(count) => write!(f, "the limit of {count} epochs is reached"),
+            StopReason::Time(seconds) => write!(f, "the limit of {seconds} seconds is reached"),
             StopReason::TargetAccuracy(target) => {
-                write!(f, "the target test accuracy of {target} was reached")
+                write!(f, "the target test accuracy of {target} is reached")
             }
-            StopReason::TargetLoss(target) => write!(f, "the target training loss of {target} was reached"),
+            StopReason::TargetLoss(target) => write!(f, "the target training loss of {target} is reached"),
             StopReason::GradientTolerance(tolerance) => {
-                write!(f, "the gradient's norm has come down to {tolerance}")
+                write!(f, "the gradient's norm is no larger than {tolerance}")
             }
             StopReason::RelativeDecrease(least) => {
-                write!(f, "the loss falls by less than {least} of itself in {} iterations", Course::SPAN)
+                write!(f, "the loss fell by less than {least} of itself in {} iterations", Course::SPAN)
             }
             StopReason::Patience(count) => {
-                write!(f, "the validation loss has not fallen in {count} evaluations")
+                write!(f, "early stopping: the validation loss has not fallen in {count} evaluations")
             }
-            StopReason::Optimizer(reason) => reason.fmt(f),
+            StopReason::Optimizer(halt) => halt.fmt(f),
             StopReason::Interrupted => write!(f, "interrupted"),
         }
+    }
+}
+
+impl Serialize for StopReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }

@@ -1,6 +1,6 @@
 //! Numbers that are not finite, functions without a minimum, answers that do not fit.
 
-use engine::optimizers::{Ask, BACKTRACKS, Lbfgs, Scalar, Settings, StopReason, Tell, TellError};
+use engine::optimizers::{Ask, BACKTRACKS, Halt, Lbfgs, Scalar, Settings, Tell, TellError};
 use model::trial_point;
 
 use crate::problems::{Problem, answer, quadratic, rosenbrock_pairs, rosenbrock_start, run};
@@ -19,7 +19,7 @@ fn a_start_that_is_not_finite_stops_with_words() {
         let gradient = [1.0, slope].into();
         optimizer.tell(Tell::Gradient { loss, gradient }).expect("an answer to what was asked");
         let Ask::Stopped(reason) = optimizer.ask() else { panic!("did not stop") };
-        assert!(matches!(reason, StopReason::NonFiniteStart { .. }));
+        assert!(matches!(reason, Halt::NonFiniteStart { .. }));
         assert!(reason.to_string().contains("start point"));
     }
 }
@@ -27,14 +27,14 @@ fn a_start_that_is_not_finite_stops_with_words() {
 #[test]
 fn a_gradient_of_zero_is_converged() {
     let outcome = run(&quadratic(2.0), &mut lbfgs(&[1.0; 5]), LIMIT);
-    assert_eq!(outcome.stopped, Some(StopReason::Converged { gradient_norm: 0.0 }));
+    assert_eq!(outcome.stopped, Some(Halt::Converged { gradient_norm: 0.0 }));
     assert_eq!(outcome.evaluations, 1);
 }
 
 #[test]
 fn nothing_to_optimize_is_converged() {
     let outcome = run(&|_| (0.0, Vec::new()), &mut lbfgs(&[]), LIMIT);
-    assert!(matches!(outcome.stopped, Some(StopReason::Converged { .. })));
+    assert!(matches!(outcome.stopped, Some(Halt::Converged { .. })));
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_trial_point_outside_the_domain_is_only_too_far() {
     };
     let mut optimizer = lbfgs(&[10.0]);
     let outcome = run(&barrier, &mut optimizer, LIMIT);
-    assert!(matches!(outcome.stopped, Some(StopReason::Converged { .. })), "{outcome:?}");
+    assert!(matches!(outcome.stopped, Some(Halt::Converged { .. })), "{outcome:?}");
     assert!((optimizer.weights()[0] - 1.0).abs() < 1e-6);
     assert!(*nans.get_mut() > 0, "the forbidden half was never met");
 }
@@ -63,7 +63,7 @@ fn not_a_number_at_any_one_point_is_survived() {
             (if calls.get() == bad + 1 { f64::NAN } else { loss }, gradient)
         };
         let outcome = run(&sometimes, &mut lbfgs(&rosenbrock_start(10)), LIMIT);
-        assert!(matches!(outcome.stopped, Some(StopReason::Converged { .. })), "{bad}: {outcome:?}");
+        assert!(matches!(outcome.stopped, Some(Halt::Converged { .. })), "{bad}: {outcome:?}");
         assert!(outcome.loss < 1e-12);
     }
 }
@@ -86,7 +86,7 @@ fn losses_that_never_fall_stop_after_two_failed_searches() {
         (up.get(), x.to_vec())
     };
     let outcome = run(&uphill, &mut lbfgs(&[1.0, 2.0]), LIMIT);
-    assert!(matches!(outcome.stopped, Some(StopReason::NoProgress { .. })));
+    assert!(matches!(outcome.stopped, Some(Halt::NoProgress { .. })));
     // The start, then twice a gradient and a scalars-only round.
     assert_eq!((outcome.evaluations, outcome.loss), (5, 1.0));
 }
@@ -98,7 +98,7 @@ fn a_minimum_much_nearer_than_the_first_step_is_found() {
     let steep = |x: &[f64]| (5e5 * x[0] * x[0], vec![1e6 * x[0]]);
     let mut optimizer = lbfgs(&[1e-4]);
     let outcome = run(&steep, &mut optimizer, LIMIT);
-    assert!(matches!(outcome.stopped, Some(StopReason::Converged { .. })), "{outcome:?}");
+    assert!(matches!(outcome.stopped, Some(Halt::Converged { .. })), "{outcome:?}");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_loss_without_a_minimum_does_not_go_on_for_ever() {
 fn assert_ends<T: Scalar>(problem: Problem) {
     let mut optimizer = Lbfgs::new([T::from_f64(1.0), T::from_f64(1.0)], Settings::default());
     let outcome = run(problem, &mut optimizer, LIMIT);
-    assert!(matches!(outcome.stopped, Some(StopReason::NoProgress { .. })), "{:?}", outcome.stopped);
+    assert!(matches!(outcome.stopped, Some(Halt::NoProgress { .. })), "{:?}", outcome.stopped);
     assert!(outcome.loss.is_finite() && outcome.loss < -1e30);
     assert!(optimizer.weights().iter().all(|weight| weight.to_f64().is_finite()));
 }
@@ -124,7 +124,7 @@ fn a_loss_that_does_not_change_does_not_go_on_for_ever() {
     // So coarse a loss that the expected decrease is lost in its rounding.
     let coarse = |x: &[f64]| (1e30 + x[0], vec![1.0]);
     let outcome = run(&coarse, &mut Lbfgs::new([0.0], Settings::default()), LIMIT);
-    assert!(matches!(outcome.stopped, Some(StopReason::Flat { .. })), "{:?}", outcome.stopped);
+    assert!(matches!(outcome.stopped, Some(Halt::Flat { .. })), "{:?}", outcome.stopped);
 }
 
 #[test]

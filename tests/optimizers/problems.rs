@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::optimizers::{Accepted, Ask, Lbfgs, Scalar, StopReason, Tell};
+use engine::optimizers::{Accepted, Ask, Halt, Lbfgs, Scalar, Tell};
 use model::trial_point;
 
 /// A function of n variables: its value and gradient at a point.
@@ -16,7 +16,7 @@ pub(crate) struct Outcome {
     pub(crate) evaluations: usize,
     pub(crate) loss: f64,
     /// `None` when the allowed number of answers ran out first.
-    pub(crate) stopped: Option<StopReason>,
+    pub(crate) stopped: Option<Halt>,
 }
 
 /// Answers an optimizer until it stops or `limit` answers were given.

@@ -3,7 +3,7 @@
 //! evaluation; an independent implementation of the same rules gave the expected numbers. Other
 //! good L-BFGS codes (scipy's L-BFGS-B, liblbfgs) need much the same: 38/46, 78/96, 37/49, 60/65.
 
-use engine::optimizers::{Lbfgs, Settings, StopReason};
+use engine::optimizers::{Halt, Lbfgs, Settings};
 
 use crate::problems::{
     LogisticRegression, Outcome, Problem, chained_rosenbrock, rosenbrock_pairs, rosenbrock_start, run,
@@ -42,7 +42,7 @@ fn breast_cancer_logistic_regression() {
 
 fn solve(problem: Problem, start: &[f64]) -> Outcome {
     let outcome = run(problem, &mut Lbfgs::new(start, SETTINGS), 1000);
-    assert!(matches!(outcome.stopped, Some(StopReason::Converged { .. })), "{:?}", outcome.stopped);
+    assert!(matches!(outcome.stopped, Some(Halt::Converged { .. })), "{:?}", outcome.stopped);
     outcome
 }
 

@@ -2,8 +2,8 @@
 //! hand, and their way down; L-BFGS on samples.
 
 use engine::optimizers::{
-    Ask, Batch, Lbfgs, Optimizer, Rule, Sample, Schedule, Segment, Settings, Stochastic, StochasticSettings,
-    StopReason, Tell,
+    Ask, Batch, Halt, Lbfgs, Optimizer, Rule, Sample, Schedule, Segment, Settings, Stochastic,
+    StochasticSettings, Tell,
 };
 
 use crate::toy::{EXAMPLES, UNIT, least_loss, run, start};
@@ -93,7 +93,7 @@ fn only_a_gradient_over_all_examples_can_say_that_there_is_nothing_left_to_learn
 
         let mut on_all = of_units(ALL_UNITS, vec![1.0], rule, 0.1);
         on_all.tell(flat()).unwrap();
-        assert!(matches!(on_all.ask(), Ask::Stopped(StopReason::Converged { .. })), "{rule:?}");
+        assert!(matches!(on_all.ask(), Ask::Stopped(Halt::Converged { .. })), "{rule:?}");
     }
 }
 

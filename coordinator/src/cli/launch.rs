@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use engine::StopReason;
 use indicatif::MultiProgress;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -18,9 +19,9 @@ use super::{Interrupted, misuse, stop};
 use crate::config::RunConfig;
 use crate::data::{self, Prepared, TargetSchema};
 use crate::driver::Checkpoint;
+use crate::report::Summary;
 use crate::report::progress::{Event, Observer};
 use crate::report::words::{count, counted};
-use crate::report::{StopReason, Summary};
 use crate::run_directory::{RunDirectory, RunError};
 use crate::server;
 use crate::training::{self, Material, Training};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::bail;
+use engine::StopReason;
 use indicatif::MultiProgress;
 use serde::Serialize;
 use tokio::runtime::Runtime;
@@ -19,9 +20,9 @@ use super::output::{self, say};
 use super::terminal::Terminal;
 use super::{Interrupted, sentence, stop};
 use crate::config::{ConfigFile, Listen, RunConfig};
+use crate::report::Summary;
 use crate::report::progress::{Event, Observer};
 use crate::report::words::{counted, duration, loss, percent};
-use crate::report::{StopReason, Summary};
 use crate::run_directory::{self, Lock, RunDirectory, RunError};
 use crate::server;
 use crate::sweep::{self, CaseFile, Comparison, Ending, Results, Run, Seeds, SweepError};
@@ -268,7 +269,7 @@ fn came_to(summary: &Summary) -> String {
     text += &known("train loss", summary.train_loss.map(loss));
     text += &known("test loss", summary.test_loss.map(loss));
     text += &known("test accuracy", summary.test_accuracy.map(percent));
-    text + &format!("; {}", summary.stop_reason.sentence())
+    text + &format!("; {}", summary.stop_reason)
 }
 
 /// The state that all runs of a sweep share.

@@ -5,6 +5,7 @@ pub mod progress;
 pub mod status;
 pub(crate) mod words;
 
+use engine::StopReason;
 use serde::Serialize;
 
 use self::words::{count, counted, duration, loss, percent};
@@ -46,40 +47,6 @@ pub struct Summary {
     pub run: String,
 }
 
-/// Why a training ended. The JSON has the kebab-case name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StopReason {
-    /// The limit on iterations is reached.
-    Iterations,
-    /// The limit on rounds is reached.
-    Rounds,
-    /// The limit on passes over the training examples is reached.
-    Epochs,
-    /// The time given is over.
-    MaxSeconds,
-    /// The test accuracy asked for is reached.
-    TargetAccuracy,
-    /// The training loss asked for is reached.
-    TargetLoss,
-    /// The gradient is as small as asked for.
-    GradientTolerance,
-    /// The loss falls no faster than asked for.
-    RelativeDecrease,
-    /// The validation loss has not fallen for as many evaluations as asked for.
-    Patience,
-    /// The gradient has vanished.
-    Converged,
-    /// No step lowers the loss any further.
-    NoProgress,
-    /// The loss or its gradient is not a finite number where the run starts.
-    NonFinite,
-    /// The loss rose, or was no longer finite, whatever was tried against it.
-    Diverged,
-    /// The user asked to stop; the run can be resumed.
-    Interrupted,
-}
-
 impl Summary {
     /// The object that `--json` prints, on one line.
     pub fn to_json(&self) -> String {
@@ -90,7 +57,7 @@ impl Summary {
     /// The lines that people read: what came out, where it is and what can be done with it.
     pub fn to_text(&self) -> String {
         let mut rows = vec![
-            ("ended", self.stop_reason.sentence().to_owned()),
+            ("ended", self.stop_reason.to_string()),
             (
                 "work",
                 format!(
@@ -123,23 +90,23 @@ impl Summary {
         ));
         rows.push(("saved in", self.run.clone()));
         let run = shell_word(&self.run);
-        match self.stop_reason {
+        match &self.stop_reason {
             StopReason::Interrupted => rows.push(("go on", format!("shoal resume {run}"))),
-            StopReason::Iterations => {
+            StopReason::Iterations(_) => {
                 let more = self.iterations.saturating_mul(2);
                 rows.push(("go on", format!("shoal resume {run} --iterations {more}")));
             }
-            StopReason::Rounds => {
+            StopReason::Rounds(_) => {
                 rows.push((
                     "go on",
                     format!("shoal resume {run} --rounds {}", self.rounds.saturating_mul(2)),
                 ));
             }
-            StopReason::Epochs => {
+            StopReason::Epochs(_) => {
                 let more = (2.0 * self.epochs).ceil();
                 rows.push(("go on", format!("shoal resume {run} --epochs {more}")));
             }
-            StopReason::MaxSeconds => {
+            StopReason::Time(_) => {
                 let more = (2.0 * self.seconds).ceil();
                 rows.push(("go on", format!("shoal resume {run} --max-seconds {more}")));
             }
@@ -148,28 +115,6 @@ impl Summary {
         rows.push(("measure it", format!("shoal evaluate {run} --data PATH")));
         rows.push(("use it", format!("shoal predict {run} --data PATH")));
         rows.iter().map(|(name, value)| format!("{name:<15}{value}\n")).collect()
-    }
-}
-
-impl StopReason {
-    /// The reason in words.
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Self::Iterations => "the limit on iterations is reached",
-            Self::Rounds => "the limit on rounds is reached",
-            Self::Epochs => "the limit on epochs is reached",
-            Self::MaxSeconds => "the time given is over",
-            Self::TargetAccuracy => "the test accuracy asked for is reached",
-            Self::TargetLoss => "the training loss asked for is reached",
-            Self::GradientTolerance => "the gradient is as small as asked for",
-            Self::RelativeDecrease => "the loss falls no faster than asked for",
-            Self::Patience => "early stopping: the validation loss has stopped falling",
-            Self::Converged => "converged: the gradient has vanished",
-            Self::NoProgress => "no step lowers the loss any further",
-            Self::NonFinite => "the loss is not a finite number at the start; check the data for huge values",
-            Self::Diverged => "the loss rises or is not a finite number; give a lower learning rate",
-            Self::Interrupted => "interrupted; everything so far is saved",
-        }
     }
 }
 
@@ -208,7 +153,7 @@ mod tests {
             test_accuracy: Some(0.9676),
             weights_digest: "ab".repeat(32),
             volunteers: 3,
-            stop_reason: StopReason::TargetAccuracy,
+            stop_reason: StopReason::TargetAccuracy(0.96),
             run: "runs/it's mine".to_owned(),
         }
     }
@@ -255,10 +200,10 @@ mod tests {
     fn only_an_interrupted_or_exhausted_run_is_offered_to_be_resumed() {
         let text = |stop_reason| Summary { stop_reason, ..summary() }.to_text();
         assert!(text(StopReason::Interrupted).contains("shoal resume"));
-        assert!(text(StopReason::Iterations).contains("--iterations 120"));
-        assert!(text(StopReason::Rounds).contains("--rounds 126"));
-        assert!(text(StopReason::Epochs).contains("--epochs 126\n"));
-        assert!(text(StopReason::MaxSeconds).contains("--max-seconds 260\n"));
-        assert!(!text(StopReason::TargetAccuracy).contains("shoal resume"));
+        assert!(text(StopReason::Iterations(60)).contains("--iterations 120"));
+        assert!(text(StopReason::Rounds(63)).contains("--rounds 126"));
+        assert!(text(StopReason::Epochs(63.0)).contains("--epochs 126\n"));
+        assert!(text(StopReason::Time(130)).contains("--max-seconds 260\n"));
+        assert!(!text(StopReason::TargetAccuracy(0.96)).contains("shoal resume"));
     }
 }

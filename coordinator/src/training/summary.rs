@@ -1,13 +1,12 @@
 //! What is said of a training: of the run while it goes on, and of its outcome.
 
-use engine::optimizers;
 use model::{Network, weights_digest};
 
 use super::Material;
 use crate::config::{DataSource, RunConfig};
 use crate::data::Prepared;
 use crate::driver::{Facts, Outcome};
-use crate::report::{StopReason, Summary};
+use crate::report::Summary;
 use crate::run_directory::RunDirectory;
 
 /// What the pages and the status say of a run from its start.
@@ -61,29 +60,8 @@ pub(super) fn summarize(outcome: &Outcome, parameters: usize, directory: &RunDir
         test_accuracy: saved.and_then(|saved| saved.test_accuracy),
         weights_digest: blake3::Hash::from_bytes(weights_digest(&outcome.weights)).to_hex().to_string(),
         volunteers: outcome.checkpoint.volunteers as usize,
-        stop_reason: stop_reason(&outcome.reason),
+        stop_reason: outcome.reason.clone(),
         run: directory.path().display().to_string(),
-    }
-}
-
-fn stop_reason(reason: &engine::StopReason) -> StopReason {
-    match reason {
-        engine::StopReason::Iterations(_) => StopReason::Iterations,
-        engine::StopReason::Rounds(_) => StopReason::Rounds,
-        engine::StopReason::Epochs(_) => StopReason::Epochs,
-        engine::StopReason::Time(_) => StopReason::MaxSeconds,
-        engine::StopReason::TargetAccuracy(_) => StopReason::TargetAccuracy,
-        engine::StopReason::TargetLoss(_) => StopReason::TargetLoss,
-        engine::StopReason::GradientTolerance(_) => StopReason::GradientTolerance,
-        engine::StopReason::RelativeDecrease(_) => StopReason::RelativeDecrease,
-        engine::StopReason::Patience(_) => StopReason::Patience,
-        engine::StopReason::Interrupted => StopReason::Interrupted,
-        engine::StopReason::Optimizer(reason) => match reason {
-            optimizers::StopReason::Converged { .. } => StopReason::Converged,
-            optimizers::StopReason::NonFiniteStart { .. } => StopReason::NonFinite,
-            optimizers::StopReason::Diverged { .. } => StopReason::Diverged,
-            _ => StopReason::NoProgress,
-        },
     }
 }
 

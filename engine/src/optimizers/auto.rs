@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::averaged::{Averaged, AveragedSettings};
 use super::lbfgs::{Lbfgs, Settings};
-use super::{Ask, Progress, StopReason, Tell, TellError};
+use super::{Ask, Halt, Progress, Tell, TellError};
 
 /// Rounds in a row without progress that count as a stall.
 const STALLED_ROUNDS: u32 = 5;
@@ -81,7 +81,7 @@ impl Auto {
                     _ if *stalled_rounds >= STALLED_ROUNDS => {
                         Some(format!("the loss has stalled for {STALLED_ROUNDS} rounds"))
                     }
-                    Ask::Stopped(StopReason::Diverged { .. } | StopReason::Flat { .. }) => {
+                    Ask::Stopped(Halt::Diverged { .. } | Halt::Flat { .. }) => {
                         Some("local steps lower the loss no further".to_owned())
                     }
                     _ => None,

@@ -30,7 +30,7 @@ use super::learning_rate::{LearningRate, Schedule, Search, Verdict};
 use super::memory::Memory;
 use super::pair::CurvaturePair;
 use super::vectors::{dot, fill, norm, zeros};
-use super::{Accepted, Ask, Progress, StopReason, Tell, TellError, check_length};
+use super::{Accepted, Ask, Halt, Progress, Tell, TellError, check_length};
 
 /// The longest step made of curvature, as a multiple of the mean displacement.
 const LONGEST_STEP: f64 = 10.0;
@@ -139,7 +139,7 @@ enum Phase {
     /// Waiting for a round at the next point.
     There(Step),
     /// Waiting for nothing.
-    Stopped(StopReason),
+    Stopped(Halt),
 }
 
 /// A step to a point that is not judged yet.
@@ -318,7 +318,7 @@ impl State {
                 Some(format!("found the learning rate {rate:.3e} by a round with each of a few"))
             }
             Verdict::NoneFits => {
-                self.phase = Phase::Stopped(StopReason::NonFiniteStart { loss });
+                self.phase = Phase::Stopped(Halt::NonFiniteStart { loss });
                 None
             }
         };
@@ -411,8 +411,8 @@ impl State {
         };
         if self.rejections >= REJECTIONS_MAX {
             self.phase = Phase::Stopped(match &self.base {
-                None => StopReason::NonFiniteStart { loss },
-                Some(_) => StopReason::Diverged { learning_rate: f64::from(self.learning_rate) },
+                None => Halt::NonFiniteStart { loss },
+                Some(_) => Halt::Diverged { learning_rate: f64::from(self.learning_rate) },
             });
             return Progress::default();
         }
@@ -442,9 +442,9 @@ impl State {
         let base = self.base.as_ref().expect("a round was told");
         let gradient_norm = base.gradient_norm;
         let reason = if gradient_norm == 0.0 {
-            Some(StopReason::Converged { gradient_norm })
+            Some(Halt::Converged { gradient_norm })
         } else if self.flat_iterations >= FLAT_ITERATIONS_MAX {
-            Some(StopReason::Flat { iterations: self.flat_iterations, gradient_norm })
+            Some(Halt::Flat { iterations: self.flat_iterations, gradient_norm })
         } else {
             None
         };

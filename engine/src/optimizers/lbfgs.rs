@@ -20,7 +20,7 @@ use super::curvature::{Evaluated, learn_into};
 use super::memory::{Direction, Memory};
 use super::pair::CurvaturePair;
 use super::vectors::{BLOCK, Scalar, Spare, block, dot, each_block, fill, norm};
-use super::{Accepted, Ask, Batch, Progress, Segment, StopReason, Tell, TellError, check_length};
+use super::{Accepted, Ask, Batch, Halt, Progress, Segment, Tell, TellError, check_length};
 
 /// How many halvings of the step a scalars-only round covers: alpha/2 to alpha/256.
 pub const BACKTRACKS: usize = 8;
@@ -119,7 +119,7 @@ enum Phase<T: Scalar> {
     /// Waiting for the losses at steps shorter than the first.
     Shorten { line: Line<T> },
     /// Waiting for nothing.
-    Stopped { reason: StopReason, loss: f64 },
+    Stopped { reason: Halt, loss: f64 },
 }
 
 /// The line being searched.
@@ -294,7 +294,7 @@ impl<T: Scalar> State<T> {
         if loss.is_finite() && base.gradient_norm.is_finite() {
             self.leave(base, None);
         } else {
-            self.phase = Phase::Stopped { reason: StopReason::NonFiniteStart { loss }, loss };
+            self.phase = Phase::Stopped { reason: Halt::NonFiniteStart { loss }, loss };
         }
     }
 
@@ -362,9 +362,9 @@ impl<T: Scalar> State<T> {
     fn leave(&mut self, base: Base<T>, newest: Option<CurvaturePair<T>>) {
         let (loss, gradient_norm) = (base.loss, base.gradient_norm);
         let reason = if self.has_converged(gradient_norm) {
-            Some(StopReason::Converged { gradient_norm })
+            Some(Halt::Converged { gradient_norm })
         } else if self.flat_iterations >= MAX_FLAT_ITERATIONS {
-            Some(StopReason::Flat { iterations: self.flat_iterations, gradient_norm })
+            Some(Halt::Flat { iterations: self.flat_iterations, gradient_norm })
         } else {
             None
         };
@@ -420,7 +420,7 @@ impl<T: Scalar> State<T> {
     fn search_failed(&mut self, line: Line<T>) {
         self.failures += 1;
         if self.failures >= MAX_FAILURES {
-            let reason = StopReason::NoProgress { gradient_norm: line.base.gradient_norm };
+            let reason = Halt::NoProgress { gradient_norm: line.base.gradient_norm };
             self.phase = Phase::Stopped { reason, loss: line.base.loss };
         } else if self.memory.is_empty() {
             // It was the steepest descent already: go on where its step lengths ended.

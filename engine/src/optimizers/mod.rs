@@ -141,7 +141,7 @@ pub enum Ask<T> {
         draw: u64,
     },
     /// Nothing: the optimizer is done and its weights are final.
-    Stopped(StopReason),
+    Stopped(Halt),
 }
 
 /// Which training examples a gradient or losses are asked for on.
@@ -237,7 +237,7 @@ pub struct Accepted {
 
 /// Why an optimizer asks for nothing more.
 #[derive(Clone, Debug, PartialEq, Error, Serialize, Deserialize)]
-pub enum StopReason {
+pub enum Halt {
     /// The gradient is zero, or smaller than the tolerance asks.
     #[error("converged: the gradient has vanished (norm {gradient_norm:.3e})")]
     Converged {

@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::learning_rate::Schedule;
 use super::vectors::{fill, norm, zeros};
-use super::{
-    Accepted, Ask, Batch, Progress, Segment, StopReason, Tell, TellError, check_length, only_segment,
-};
+use super::{Accepted, Ask, Batch, Halt, Progress, Segment, Tell, TellError, check_length, only_segment};
 
 /// How much of the velocity, and of Adam's mean gradient, lasts from one step to the next.
 const MOMENTUM: f64 = 0.9;
@@ -67,7 +65,7 @@ struct State {
     first: Arc<[f32]>,
     /// Adam's mean squared gradient; likewise.
     second: Arc<[f32]>,
-    stopped: Option<StopReason>,
+    stopped: Option<Halt>,
 }
 
 impl Stochastic {
@@ -147,8 +145,8 @@ impl State {
         let gradient_norm = norm(gradient);
         if !(loss.is_finite() && gradient_norm.is_finite()) {
             self.stopped = Some(match self.loss {
-                None => StopReason::NonFiniteStart { loss },
-                Some(_) => StopReason::Diverged { learning_rate: self.learning_rate(self.iteration) },
+                None => Halt::NonFiniteStart { loss },
+                Some(_) => Halt::Diverged { learning_rate: self.learning_rate(self.iteration) },
             });
             return None;
         }
@@ -162,7 +160,7 @@ impl State {
         // The gradient of a few minibatches may well vanish where that of all examples does not.
         let StochasticSettings { units, all_units, .. } = self.settings;
         if gradient_norm == 0.0 && units == all_units && self.first.is_empty() {
-            self.stopped = Some(StopReason::Converged { gradient_norm });
+            self.stopped = Some(Halt::Converged { gradient_norm });
         } else {
             self.point = self.next(gradient);
         }
