@@ -10,7 +10,7 @@ use crate::DecodeError;
 pub const BLOCK: usize = 128;
 
 /// The most bytes that `elements` integers can take.
-pub fn packed_bytes_max(elements: usize) -> usize {
+pub const fn packed_bytes_max(elements: usize) -> usize {
     elements * 8 + elements.div_ceil(BLOCK)
 }
 

@@ -144,7 +144,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
     let (outcome_sender, outcome) = oneshot::channel();
     let picture = Picture::new(setup.facts, setup.resumed.as_ref(), setup.history);
     let (status_sender, status) = watch::channel(Arc::new(picture.status()));
-    let referee = referee::start(setup.referee, orders_sender.downgrade())?;
+    let referee = referee::start(setup.referee, orders_sender.downgrade(), runtime.clone())?;
     let checkpoints = CheckpointWriter::start(Arc::clone(&setup.directory))?;
     let driver = Driver {
         engine: setup.engine,
@@ -211,7 +211,7 @@ struct Driver {
     picture: Picture,
     /// When the status was last renewed.
     pictured: Option<Instant>,
-    referee: std::sync::mpsc::Sender<referee::Request>,
+    referee: referee::Requests,
     checkpoints: CheckpointWriter,
     directory: Arc<RunDirectory>,
     observer: Box<dyn Observer + Send>,
@@ -235,6 +235,7 @@ impl Driver {
                 Wake::Letter(letter) => self.session(letter.session, letter.message),
                 Wake::Order(Order::Stop) => self.engine(Input::Stop),
                 Wake::Order(Order::Measured(round, measure)) => {
+                    self.referee.answered(round);
                     self.engine(Input::Measured { round, measure })
                 }
                 Wake::Order(Order::Saved(summary)) => self.saved(&summary),
@@ -356,10 +357,7 @@ impl Driver {
                 self.crowd.leave(session);
             }
             Output::Measure { plan, unit, vectors } => {
-                // The engine never has more than one request open, and the referee ends after the
-                // driver; if it is gone it has panicked, and nothing can go on.
-                let request = referee::Request { plan, unit, vectors };
-                self.referee.send(request).expect("the referee lives as long as the driver");
+                self.referee.ask(referee::Request { plan, unit, vectors });
             }
             Output::Accepted(accepted) => self.accepted(&accepted),
             Output::Between => {

@@ -1,11 +1,12 @@
 //! The coordinator's own computation of single units: for the first scale of a run, and before it
 //! believes a volunteer that a unit does not fit.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use model::{Arithmetic, Examples, Features, Network};
 use protocol::plan::{RoundPlan, SetPlans};
-use tokio::sync::mpsc::WeakSender;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc::WeakSender, watch};
 use worker::unit::{Buffers, Unit, measure_unit};
 
 use super::Order;
@@ -36,13 +37,37 @@ pub(super) struct Request {
     pub(super) vectors: Vec<Arc<[f32]>>,
 }
 
-/// Starts the referee's thread. It ends with the driver. The engine never has more than one
-/// request open, so the channel stays short.
-pub(super) fn start(referee: Referee, orders: WeakSender<Order>) -> std::io::Result<mpsc::Sender<Request>> {
-    let (sender, requests) = mpsc::channel::<Request>();
+/// Where the driver puts its requests. There is room for one, the newest: an older one that has not been looked at
+/// belongs to a round that is over.
+pub(super) struct Requests(watch::Sender<Option<Arc<Request>>>);
+
+impl Requests {
+    /// Asks for a unit.
+    pub(super) fn ask(&self, request: Request) {
+        // The referee ends after the driver; if it is gone it has panicked, and nothing can go on.
+        self.0.send(Some(Arc::new(request))).expect("the referee lives as long as the driver");
+    }
+
+    /// Lets go of the request for that round, which is answered, and of the vectors in it.
+    pub(super) fn answered(&self, round: u64) {
+        self.0.send_if_modified(|newest| {
+            newest.take_if(|request| request.plan.round == round);
+            false
+        });
+    }
+}
+
+/// Starts the referee's thread. It ends with the driver.
+pub(super) fn start(
+    referee: Referee,
+    orders: WeakSender<Order>,
+    runtime: Handle,
+) -> std::io::Result<Requests> {
+    let (sender, mut requests) = watch::channel::<Option<Arc<Request>>>(None);
     std::thread::Builder::new().name("referee".into()).spawn(move || {
         let mut buffers = Buffers::default();
-        for request in requests {
+        while runtime.block_on(requests.changed()).is_ok() {
+            let Some(request) = requests.borrow_and_update().clone() else { continue };
             let Some(measure) = referee.measure(&request, &mut buffers) else { continue };
             let Some(orders) = orders.upgrade() else { return };
             if orders.blocking_send(Order::Measured(request.plan.round, measure)).is_err() {
@@ -50,7 +75,7 @@ pub(super) fn start(referee: Referee, orders: WeakSender<Order>) -> std::io::Res
             }
         }
     })?;
-    Ok(sender)
+    Ok(Requests(sender))
 }
 
 impl Referee {
@@ -80,5 +105,29 @@ impl Referee {
             direction,
         };
         Some(measure_unit(&unit, buffers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_the_newest_request_only_and_until_it_is_answered() {
+        let (sender, waiting) = watch::channel::<Option<Arc<Request>>>(None);
+        let requests = Requests(sender);
+        let request = |round| Request {
+            plan: RoundPlan { round, ..RoundPlan::default() },
+            unit: 0,
+            vectors: Vec::new(),
+        };
+        let round = || waiting.borrow().as_ref().map(|request| request.plan.round);
+        requests.ask(request(1));
+        requests.ask(request(2));
+        assert_eq!(round(), Some(2));
+        requests.answered(1);
+        assert_eq!(round(), Some(2));
+        requests.answered(2);
+        assert_eq!(round(), None);
     }
 }

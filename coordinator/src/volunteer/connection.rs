@@ -8,19 +8,24 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use protocol::limits::DOWNWARD_MESSAGE_BYTES_MAX;
-use tokio::sync::mpsc;
+use protocol::limits::{DOWNWARD_MESSAGE_BYTES_MAX, FRAGMENT_BYTES, PARAMETERS_MAX};
+use protocol::pack::packed_bytes_max;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+use worker::ASSIGNMENTS_MAX;
 
 use super::http;
 
 /// Frames that may wait for the hub.
 const FRAMES_MAX: usize = 4;
+/// Frames that may wait for the coordinator: the results, with the largest vectors there can be, of all assignments
+/// that a hub holds. A volunteer that is asked for more while none goes out is better off with a new connection.
+const OUTGOING_MAX: usize = ASSIGNMENTS_MAX * (1 + packed_bytes_max(PARAMETERS_MAX).div_ceil(FRAGMENT_BYTES));
 /// Time in which the coordinator must accept one message.
 const STALL_MAX: Duration = Duration::from_secs(60);
 /// Time for the last messages.
@@ -40,9 +45,7 @@ pub(super) enum Event {
 /// A connection. Dropping it sends the waiting messages and then closes it.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// Not bounded here: a volunteer speaks only when it is asked to, and the hub bounds how many
-    /// assignments it takes.
-    outgoing: mpsc::UnboundedSender<Bytes>,
+    outgoing: mpsc::Sender<Bytes>,
     events: mpsc::Receiver<Event>,
     task: JoinHandle<()>,
 }
@@ -50,7 +53,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Opens the channel of the coordinator at `authority`.
     pub(super) fn open(authority: String) -> Connection {
-        let (outgoing, to_send) = mpsc::unbounded_channel();
+        let (outgoing, to_send) = mpsc::channel(OUTGOING_MAX);
         let (report, events) = mpsc::channel(FRAMES_MAX);
         let task = tokio::spawn(async move {
             if let Err(error) = hold(&authority, to_send, &report).await {
@@ -61,9 +64,12 @@ impl Connection {
         Connection { outgoing, events, task }
     }
 
-    /// Sends a message, unless the connection has ended.
+    /// Sends a message, unless the connection has ended. It ends here if [`OUTGOING_MAX`] others still wait.
     pub(super) fn send(&self, frame: Vec<u8>) {
-        let _ = self.outgoing.send(frame.into());
+        if let Err(TrySendError::Full(_)) = self.outgoing.try_send(frame.into()) {
+            tracing::warn!("the coordinator takes no data; the connection is given up");
+            self.task.abort();
+        }
     }
 
     /// The next event. May be canceled.
@@ -80,7 +86,7 @@ impl Connection {
 
 async fn hold(
     authority: &str,
-    to_send: mpsc::UnboundedReceiver<Bytes>,
+    to_send: mpsc::Receiver<Bytes>,
     report: &mpsc::Sender<Event>,
 ) -> anyhow::Result<()> {
     let opening = async {
@@ -126,7 +132,7 @@ async fn read(
 
 async fn write(
     mut sink: impl Sink<Message, Error = SocketError> + Unpin,
-    mut to_send: mpsc::UnboundedReceiver<Bytes>,
+    mut to_send: mpsc::Receiver<Bytes>,
 ) -> anyhow::Result<()> {
     while let Some(frame) = to_send.recv().await {
         timeout(STALL_MAX, sink.send(Message::Binary(frame)))

@@ -1,18 +1,21 @@
 //! A hub, its compute threads and its clock, which all volunteers outside a browser share.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc as threads;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use model::Arithmetic;
 use protocol::frame::VectorChunks;
+use protocol::limits::SHARDS_MAX;
 use protocol::plan::ShardRef;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use worker::{Compute, FromCompute, Hub, HubInput, HubOutput, HubStatus, Settings, ToCompute};
 
 /// Answers of compute threads that may wait for the hub. A thread with another answer waits itself.
 const ANSWERS_MAX: usize = 64;
+/// Messages that may wait for one compute thread. The hub has one job's messages under way to it, which are few but
+/// for the shards that it is given and told to forget; a thread that is further behind counts as failed.
+const MESSAGES_MAX: usize = 2 * SHARDS_MAX;
 
 /// The tasks that depend on the kind of volunteer: its communication with the coordinator.
 #[derive(Debug)]
@@ -42,10 +45,7 @@ type Answer = (u32, Option<FromCompute>);
 pub(super) struct Runner {
     hub: Hub,
     /// The compute threads' ears. A thread ends when its sender is dropped.
-    ///
-    /// These queues have no bound of their own: the hub has at most one job's messages under way
-    /// to each compute worker.
-    threads: BTreeMap<u32, threads::Sender<ToCompute>>,
+    threads: BTreeMap<u32, mpsc::Sender<ToCompute>>,
     answers: mpsc::Receiver<Answer>,
     answer: mpsc::Sender<Answer>,
     /// The unsent rest of a vector.
@@ -99,9 +99,12 @@ impl Runner {
                     self.threads.remove(&compute);
                 }
                 HubOutput::Compute { compute, message } => {
+                    let sent = self.threads.get(&compute).map(|thread| thread.try_send(message));
                     // A thread that no longer listens has died and reported it.
-                    if let Some(thread) = self.threads.get(&compute) {
-                        let _ = thread.send(message);
+                    if let Some(Err(TrySendError::Full(_))) = sent {
+                        tracing::warn!(compute, "a compute thread is too far behind; going on without it");
+                        self.threads.remove(&compute);
+                        self.handle(HubInput::ComputeFailed { compute });
                     }
                 }
                 HubOutput::Wake { at_ms } => self.wake_ms = Some(at_ms),
@@ -145,9 +148,9 @@ impl Runner {
     }
 
     fn start(&mut self, compute: u32) {
-        let (sender, receiver) = threads::channel();
+        let (sender, mut receiver) = mpsc::channel(MESSAGES_MAX);
         let answer = self.answer.clone();
-        let body = move || work(compute, &receiver, answer);
+        let body = move || work(compute, &mut receiver, answer);
         match thread::Builder::new().name(format!("compute {compute}")).spawn(body) {
             Ok(_) => {
                 self.threads.insert(compute, sender);
@@ -161,10 +164,10 @@ impl Runner {
 }
 
 /// Runs a compute thread until the hub drops it.
-fn work(compute: u32, messages: &threads::Receiver<ToCompute>, answer: mpsc::Sender<Answer>) {
+fn work(compute: u32, messages: &mut mpsc::Receiver<ToCompute>, answer: mpsc::Sender<Answer>) {
     let obituary = Obituary { compute, answer };
     let mut worker = Compute::new();
-    while let Ok(message) = messages.recv() {
+    while let Some(message) = messages.blocking_recv() {
         if let Some(message) = worker.handle(message)
             && obituary.answer.blocking_send((compute, Some(message))).is_err()
         {
