@@ -13,7 +13,7 @@ use protocol::plan::Assignment;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, watch};
 
-use super::session::Ending;
+use super::ending::Ending;
 use crate::driver::exchange::{OUTBOX_MAX, OpenRound, ToSession};
 
 /// The next thing to do for a volunteer.

@@ -20,6 +20,7 @@ use warp::{Filter, Reply};
 use super::Site;
 use super::gate::{self, Denied};
 use super::limits::{BENCH_RESULT_BYTES_MAX, COMPRESSIONS_MAX};
+use super::replies::{lists, words};
 use super::upgrade::{self, Visitor};
 use crate::assets::{Asset, asset};
 use crate::bench;
@@ -262,13 +263,6 @@ fn with_security_headers(mut response: Response) -> Response {
     response
 }
 
-/// A response of one sentence.
-pub(super) fn words(status: StatusCode, sentence: impl Into<String>) -> Response {
-    let mut sentence = sentence.into();
-    sentence.push('\n');
-    warp::reply::with_status(sentence, status).into_response()
-}
-
 /// Whether the client accepts gzip: by name or by `*`, with a weight above zero.
 fn accepts_gzip(request: &HeaderMap) -> bool {
     lists(request, &ACCEPT_ENCODING).any(|item| {
@@ -277,12 +271,6 @@ fn accepts_gzip(request: &HeaderMap) -> bool {
         let weight = parts.find_map(|part| part.strip_prefix("q=")?.trim().parse::<f32>().ok());
         (coding.eq_ignore_ascii_case("gzip") || coding == "*") && weight.unwrap_or(1.0) > 0.0
     })
-}
-
-/// The comma-separated items of a header.
-pub(super) fn lists<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
 /// Whether two entity tags, weak or strong, name the same content.

@@ -18,7 +18,6 @@ use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use protocol::limits::{TEXT_BYTES_MAX, UPWARD_MESSAGE_BYTES_MAX};
 use protocol::message::{FromCoordinator, Hello, Refusal, Welcome};
-use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -29,53 +28,16 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error as SocketError,
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::budget::Budget;
+use super::ending::Ending;
 use super::gate::quote;
 use super::greeting::{self, Objection, Terms, misbehaved, sent_away};
 use super::limits::{FAREWELL_MAX, LINGER_MAX, ROUND_SENDING_MAX, UNPACKED_IN_TASK_MAX};
 use super::mail::{Mail, Next};
-use super::outgoing::{Lost, Outgoing};
+use super::outgoing::Outgoing;
 use super::upgrade::Channel;
 use super::{Deadlines, Server};
 use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, OpenRound};
 use engine::decoder::{PackedResult, Upward, UpwardDecoder, read_ready};
-
-/// Why a session ends.
-#[derive(Debug, Error)]
-pub(super) enum Ending {
-    /// The volunteer closed the channel, or the connection broke.
-    #[error("the volunteer left")]
-    Gone,
-    /// The volunteer has sent or accepted nothing for too long.
-    #[error("the volunteer is out of reach: {0}")]
-    Unresponsive(&'static str),
-    /// The volunteer is refused or dismissed.
-    #[error("the volunteer is turned away: {}", .0.1)]
-    Refused(Objection),
-    /// The training has ended.
-    #[error("the training has ended: {0}")]
-    Finished(String),
-    /// The driver has dropped the session.
-    #[error("the driver has dropped the session")]
-    Released,
-    /// The server shuts down.
-    #[error("the server shuts down")]
-    Closing,
-}
-
-impl From<Lost> for Ending {
-    fn from(lost: Lost) -> Ending {
-        match lost {
-            Lost::Gone => Ending::Gone,
-            Lost::Stalled => Ending::Unresponsive("it accepts no data"),
-        }
-    }
-}
-
-impl From<Objection> for Ending {
-    fn from(objection: Objection) -> Ending {
-        Ending::Refused(objection)
-    }
-}
 
 /// Runs a session on a new channel.
 pub(super) async fn run(server: &Server, channel: Channel, address: IpAddr) {

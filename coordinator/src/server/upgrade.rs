@@ -21,7 +21,7 @@ use warp::http::header::{
 use warp::reply::Response;
 
 use super::limits::{READ_BUFFER_BYTES, WRITE_BUFFER_BYTES_MAX};
-use super::routes::{lists, words};
+use super::replies::{lists, words};
 
 /// A volunteer's channel.
 pub(super) type Channel = WebSocketStream<TokioIo<Upgraded>>;
