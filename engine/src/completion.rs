@@ -2,25 +2,21 @@
 
 use std::sync::Arc;
 
-use protocol::plan::{Selection, Set, Work};
+use protocol::plan::{Selection, Work};
 
 use super::aggregator::Scales;
-use super::figures::{Accepted, Counters};
+use super::figures::{Accepted, Counters, Figures};
 use super::optimizers::{Progress, Tell};
 use super::round::Round;
 use super::snapshot::{Statistics, with_tail};
-use super::tally::{Evaluation, Tally};
+use super::tally::Tally;
 use super::{Engine, Output, Phase};
 
 /// What a round found out about its point, for when it is accepted.
 #[derive(Debug, Clone)]
 struct Point {
     work: Work,
-    train_loss: f64,
-    objective: f64,
-    training_set_loss: Option<f64>,
-    validation: Option<Evaluation>,
-    test: Option<Evaluation>,
+    figures: Figures,
     /// For the rounds after it.
     scales: Scales,
     statistics: Statistics,
@@ -48,11 +44,7 @@ impl Engine {
         let is_due = self.evaluation_is_due();
         let point = Point {
             work: round.plan.parts[0].work.clone(),
-            train_loss: tally.train_loss(),
-            objective: tally.objective(),
-            training_set_loss: tally.training_set_loss(),
-            validation: tally.evaluation(Set::Validation),
-            test: tally.evaluation(Set::Test),
+            figures: tally.figures(),
             scales: tally.scales(self.scales.of(&round.plan.parts[0].work).unwrap_or_default(), is_due),
             statistics: Statistics {
                 accepted: Arc::clone(self.statistics_to_send()),
@@ -117,20 +109,18 @@ impl Engine {
                 iteration: self.optimizer.iteration(),
                 rounds: if is_start { 0 } else { before.rounds },
                 epochs: if is_start { 0.0 } else { before.epochs(self.settings.sets.training.examples) },
-                train_loss: point.train_loss,
-                objective: point.objective,
-                training_set_loss: point.training_set_loss,
-                validation_loss: point.validation.map(|found| found.loss),
-                validation_accuracy: point.validation.and_then(|found| found.accuracy),
-                test_loss: point.test.map(|found| found.loss),
-                test_accuracy: point.test.and_then(|found| found.accuracy),
+                figures: point.figures,
                 gradient_norm: step.as_ref().map_or(norm_at_start, |step| step.gradient_norm),
                 step: step.as_ref().map_or(0.0, |step| step.step),
             };
-            let Accepted { train_loss, objective, gradient_norm, .. } = new;
+            let Figures { train_loss, objective, .. } = new.figures;
             self.accepted = Some(match self.accepted.filter(|_| is_start) {
                 // Another learning rate there: another way on, from the same point.
-                Some(start) => Accepted { train_loss, objective, gradient_norm, ..start },
+                Some(start) => Accepted {
+                    figures: Figures { train_loss, objective, ..start.figures },
+                    gradient_norm: new.gradient_norm,
+                    ..start
+                },
                 None => new,
             });
             // A rejected point may lie far off: its sums say nothing of the next.

@@ -57,7 +57,7 @@ impl Course {
         if self.objectives.len() == Course::SPAN {
             self.objectives.remove(0);
         }
-        self.objectives.push(point.objective);
+        self.objectives.push(point.figures.objective);
         self.gradient_norm = has_gradient.then_some(point.gradient_norm);
     }
 
@@ -75,7 +75,7 @@ impl Course {
             return;
         }
         let lowest = self.best.as_ref().map_or(f64::INFINITY, |best| best.validation_loss);
-        match point.validation_loss.filter(|loss| *loss < lowest) {
+        match point.figures.validation_loss.filter(|loss| *loss < lowest) {
             Some(validation_loss) => {
                 self.best = Some(Best { point: *point, weights: weights(), validation_loss });
                 self.worse = 0;
@@ -112,10 +112,12 @@ impl Course {
 
 #[cfg(test)]
 mod tests {
+    use super::super::figures::Figures;
     use super::*;
 
     fn point(objective: f64, validation_loss: Option<f64>) -> Accepted {
-        Accepted { objective, validation_loss, ..Accepted::default() }
+        let figures = Figures { objective, validation_loss, ..Figures::UNKNOWN };
+        Accepted { iteration: 1, rounds: 1, epochs: 1.0, figures, gradient_norm: 1.0, step: 1.0 }
     }
 
     #[test]

@@ -1,20 +1,19 @@
 //! Figures: how good an accepted point is, and what the engine counts.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An accepted point and how good it is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Accepted {
-    /// Accepted steps so far; 0 is the start point.
-    pub iteration: u64,
-    /// Rounds that led to it, none to the start point. The one that found out how good it is does not count.
-    pub rounds: u64,
-    /// Passes over the training data that led to it, counted likewise.
-    pub epochs: f64,
+/// How good a point is. The one struct of these figures: in a checkpoint, in the metrics, in the status and in what a
+/// training came to.
+///
+/// In JSON a number that is not finite is `null`, and so is one that is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
     /// Mean data loss over the training examples of the round; those of local steps are measured on the way, and
     /// where several learning rates are tried from the start point, those of the best.
+    #[serde(default = "nan", deserialize_with = "number_or_null")]
     pub train_loss: f64,
     /// What the optimizer minimizes: `train_loss` plus the penalty.
+    #[serde(default = "nan", deserialize_with = "number_or_null")]
     pub objective: f64,
     /// Mean data loss over the whole training set at the point itself, in inference; `None` where that was not
     /// measured, or if it is not finite.
@@ -22,12 +21,71 @@ pub struct Accepted {
     /// Mean loss over the validation examples; `None` without a validation set, where the point was not evaluated, or
     /// if it is not finite.
     pub validation_loss: Option<f64>,
-    /// Share of the validation examples predicted correctly, for classes.
+    /// Share of the validation examples predicted correctly, 0 to 1; for classes.
     pub validation_accuracy: Option<f64>,
     /// The same two over the test examples.
     pub test_loss: Option<f64>,
     /// See `test_loss`.
     pub test_accuracy: Option<f64>,
+}
+
+impl Figures {
+    /// Those of no point: every one is `null` in JSON.
+    pub const UNKNOWN: Figures = Figures {
+        train_loss: f64::NAN,
+        objective: f64::NAN,
+        training_set_loss: None,
+        validation_loss: None,
+        validation_accuracy: None,
+        test_loss: None,
+        test_accuracy: None,
+    };
+
+    /// These figures, with those of an `earlier` point where this one was not evaluated.
+    pub fn or(self, earlier: Figures) -> Figures {
+        Figures {
+            training_set_loss: self.training_set_loss.or(earlier.training_set_loss),
+            validation_loss: self.validation_loss.or(earlier.validation_loss),
+            validation_accuracy: self.validation_accuracy.or(earlier.validation_accuracy),
+            test_loss: self.test_loss.or(earlier.test_loss),
+            test_accuracy: self.test_accuracy.or(earlier.test_accuracy),
+            ..self
+        }
+    }
+
+    /// For a field that is flattened: without a point all keys are there, and are `null`.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize_known<S: Serializer>(known: &Option<Figures>, serializer: S) -> Result<S::Ok, S::Error> {
+        known.unwrap_or(Figures::UNKNOWN).serialize(serializer)
+    }
+}
+
+fn nan() -> f64 {
+    f64::NAN
+}
+
+/// JSON has no number that is not finite; a checkpoint, which is not for people to read, has.
+fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    if deserializer.is_human_readable() {
+        Option::deserialize(deserializer).map(|number| number.unwrap_or(f64::NAN))
+    } else {
+        f64::deserialize(deserializer)
+    }
+}
+
+/// An accepted point and how good it is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Accepted steps so far; 0 is the start point.
+    pub iteration: u64,
+    /// Rounds that led to it, none to the start point. The one that found out how good it is does not count.
+    pub rounds: u64,
+    /// Passes over the training data that led to it, counted likewise.
+    pub epochs: f64,
+    /// How good it is.
+    pub figures: Figures,
     /// Euclidean norm of the objective's gradient, or of the mean displacement of local steps.
     pub gradient_norm: f64,
     /// Step length along the search direction; 0 for the start point.
@@ -53,5 +111,59 @@ impl Counters {
     /// Passes over a training set of so many examples.
     pub fn epochs(&self, examples: u32) -> f64 {
         self.examples as f64 / f64::from(examples)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIGURES: Figures = Figures {
+        train_loss: 0.5,
+        objective: f64::INFINITY,
+        training_set_loss: Some(0.25),
+        validation_accuracy: Some(0.9),
+        ..Figures::UNKNOWN
+    };
+
+    #[derive(Serialize)]
+    struct Report {
+        iteration: u64,
+        #[serde(flatten, serialize_with = "Figures::serialize_known")]
+        figures: Option<Figures>,
+    }
+
+    #[test]
+    fn json_has_every_key_whatever_is_known() {
+        let json = |figures| serde_json::to_value(Report { iteration: 3, figures }).unwrap();
+        let keys = |json: &serde_json::Value| json.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let (known, unknown) = (json(Some(FIGURES)), json(None));
+        assert_eq!(keys(&known), keys(&unknown));
+        assert_eq!((&known["train_loss"], &known["training_set_loss"]), (&0.5.into(), &0.25.into()));
+        assert!(known["objective"].is_null() && known["test_loss"].is_null());
+        let nothing = unknown.as_object().unwrap().iter().filter(|(_, value)| value.is_null()).count();
+        assert_eq!(nothing, 7);
+    }
+
+    #[test]
+    fn figures_are_read_back_from_json_that_lacks_some() {
+        let read: Figures =
+            serde_json::from_str(r#"{"train_loss":null,"test_loss":2.5,"seconds":9}"#).unwrap();
+        assert!(read.train_loss.is_nan() && read.objective.is_nan());
+        assert_eq!((read.test_loss, read.test_accuracy), (Some(2.5), None));
+    }
+
+    #[test]
+    fn a_checkpoint_keeps_numbers_that_are_not_finite() {
+        let bytes = postcard::to_allocvec(&FIGURES).unwrap();
+        assert_eq!(postcard::from_bytes(&bytes), Ok(FIGURES));
+    }
+
+    #[test]
+    fn figures_of_an_earlier_point_stand_in_for_evaluations_only() {
+        let earlier =
+            Figures { train_loss: 9.0, test_loss: Some(7.0), training_set_loss: Some(8.0), ..FIGURES };
+        let expected = Figures { test_loss: Some(7.0), ..FIGURES };
+        assert_eq!(FIGURES.or(earlier), expected);
     }
 }

@@ -46,7 +46,7 @@ use snapshot::with_tail;
 use volunteers::Volunteers;
 
 pub use course::{Best, Course};
-pub use figures::{Accepted, Counters};
+pub use figures::{Accepted, Counters, Figures};
 pub use protocol::measure::Measure;
 pub use scheduler::{LAST_RESORT_MS, OUTSTANDING_MAX};
 pub use settings::{LocalHelp, Settings};

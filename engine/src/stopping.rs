@@ -19,7 +19,7 @@ pub struct StopRules {
     pub epochs: Option<f64>,
     /// Stop once this share of the test examples is predicted correctly.
     pub target_accuracy: Option<f64>,
-    /// Stop once the mean loss over the training set ([`Accepted::training_set_loss`]) is no larger.
+    /// Stop once the mean loss over the training set ([`Figures::training_set_loss`](super::Figures::training_set_loss)) is no larger.
     pub target_loss: Option<f64>,
     /// Stop once the norm of the objective's gradient is no larger. Rounds of local steps measure none.
     pub gradient_tolerance: Option<f64>,
@@ -56,13 +56,13 @@ impl StopRules {
         let at_most = |limit: Option<f64>, found: Option<f64>| {
             limit.filter(|limit| found.is_some_and(|found| found <= *limit))
         };
-        let accuracy = accepted.and_then(|accepted| accepted.test_accuracy);
+        let accuracy = accepted.and_then(|accepted| accepted.figures.test_accuracy);
         if let Some(target) =
             self.target_accuracy.filter(|target| accuracy.is_some_and(|share| share >= *target))
         {
             return Some(StopReason::TargetAccuracy(target));
         }
-        let loss = accepted.and_then(|accepted| accepted.training_set_loss);
+        let loss = accepted.and_then(|accepted| accepted.figures.training_set_loss);
         if let Some(target) = at_most(self.target_loss, loss) {
             return Some(StopReason::TargetLoss(target));
         }

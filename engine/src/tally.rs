@@ -7,6 +7,7 @@ use model::{Task, exact, trial_point};
 use protocol::plan::{Part, RoundPlan, Set, Work};
 
 use super::aggregator::{Found, PartSums, Scales, mean, mean_gradient, mix_statistics};
+use super::figures::Figures;
 use super::round::Round;
 use super::settings::Settings;
 
@@ -21,15 +22,6 @@ pub(super) struct Tally<'a> {
     evaluations: Vec<(&'a Part, &'a PartSums)>,
     /// Training examples that the round went through, those of local steps as often as they were used.
     pub(super) examples: u64,
-}
-
-/// How good a point is on one set.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Evaluation {
-    /// Mean loss.
-    pub(super) loss: f64,
-    /// Share predicted correctly, for classes.
-    pub(super) accuracy: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -64,8 +56,22 @@ impl<'a> Tally<'a> {
         }
     }
 
+    /// How good the round's point is.
+    pub(super) fn figures(&self) -> Figures {
+        let (validation, test) = (self.evaluation(Set::Validation), self.evaluation(Set::Test));
+        Figures {
+            train_loss: self.train_loss(),
+            objective: self.objective(),
+            training_set_loss: self.training_set_loss(),
+            validation_loss: validation.map(|found| found.loss),
+            validation_accuracy: validation.and_then(|found| found.accuracy),
+            test_loss: test.map(|found| found.loss),
+            test_accuracy: test.and_then(|found| found.accuracy),
+        }
+    }
+
     /// Mean loss over the training examples of the round.
-    pub(super) fn train_loss(&self) -> f64 {
+    fn train_loss(&self) -> f64 {
         self.mean_loss(0, &self.training)
     }
 
@@ -123,7 +129,7 @@ impl<'a> Tally<'a> {
     }
 
     /// What an evaluation of the set found out about the point, if there was one.
-    pub(super) fn evaluation(&self, set: Set) -> Option<Evaluation> {
+    fn evaluation(&self, set: Set) -> Option<Evaluation> {
         let (_, sums) = self.evaluations.iter().find(|(part, _)| part.set == set)?;
         let examples = f64::from(self.settings.sets.of(set).examples);
         let classes = matches!(self.settings.network.task(), Task::Classes(_));
@@ -135,7 +141,7 @@ impl<'a> Tally<'a> {
 
     /// Mean loss over the training set at the point itself: from an evaluation, or where that is what the round summed
     /// anyway.
-    pub(super) fn training_set_loss(&self) -> Option<f64> {
+    fn training_set_loss(&self) -> Option<f64> {
         let evaluated = self.evaluation(Set::Training).map(|found| found.loss);
         evaluated.or_else(|| self.settings.measures_training_set(&self.plan.parts).then(|| self.train_loss()))
     }
@@ -172,4 +178,13 @@ impl<'a> Tally<'a> {
         let examples: u64 = parts.iter().map(|part| part.examples).sum();
         exact::to_f64(sum, self.plan.loss_exponent) / examples as f64
     }
+}
+
+/// How good a point is on one set.
+#[derive(Debug, Clone, Copy)]
+struct Evaluation {
+    /// Mean loss.
+    loss: f64,
+    /// Share predicted correctly, for classes.
+    accuracy: Option<f64>,
 }

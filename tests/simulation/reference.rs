@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use engine::aggregator::{self, Scales, mix_statistics};
 use engine::optimizers::{Ask, Batch, Tell};
-use engine::{Accepted, Measure, StopReason, StopRules};
+use engine::{Accepted, Figures, Measure, StopReason, StopRules};
 use model::exact::{self, Fit, UNIT_LIMIT};
 use model::{LocalSteps, Pass, Scratch, Task};
 use protocol::draw;
@@ -109,18 +109,20 @@ impl History {
 
     /// Of the points with the lowest validation loss the first: its place among those evaluated.
     fn best(&self) -> Option<usize> {
-        let loss = |place: usize| self.points[self.due[place].0].validation_loss;
+        let loss = |place: usize| self.points[self.due[place].0].figures.validation_loss;
         let known = (0..self.due.len()).filter_map(|place| Some((loss(place)?, place)));
         known.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, place)| place)
     }
 
     fn reason(&self, stop: &StopRules, rounds: u64, epochs: f64, validates: bool) -> Option<StopReason> {
         let last = self.points.last();
-        let accuracy = last.and_then(|last| last.test_accuracy);
-        let loss = last.and_then(|last| last.training_set_loss);
+        let accuracy = last.and_then(|last| last.figures.test_accuracy);
+        let loss = last.and_then(|last| last.figures.training_set_loss);
         let norm = last.filter(|_| self.has_gradient.last() == Some(&true)).map(|last| last.gradient_norm);
         let decrease = self.points.len().checked_sub(10).map(|first| {
-            let sum = |from: usize| self.points[from..from + 5].iter().map(|one| one.objective).sum::<f64>();
+            let sum = |from: usize| {
+                self.points[from..from + 5].iter().map(|one| one.figures.objective).sum::<f64>()
+            };
             (sum(first) - sum(first + 5)) / sum(first).abs().max(f64::MIN_POSITIVE)
         });
         let worse = self.due.len() - self.best().map_or(0, |best| best + 1);
@@ -233,20 +235,23 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
                 iteration: optimizer.iteration(),
                 rounds: if is_start { 0 } else { rounds_before },
                 epochs: if is_start { 0.0 } else { examples_before as f64 / f64::from(all) },
-                train_loss: found.train_loss,
-                objective: found.objective,
-                training_set_loss: found.training_set_loss,
-                validation_loss: found.loss(Set::Validation),
-                validation_accuracy: found.accuracy(Set::Validation),
-                test_loss: found.loss(Set::Test),
-                test_accuracy: found.accuracy(Set::Test),
+                figures: Figures {
+                    train_loss: found.train_loss,
+                    objective: found.objective,
+                    training_set_loss: found.training_set_loss,
+                    validation_loss: found.loss(Set::Validation),
+                    validation_accuracy: found.accuracy(Set::Validation),
+                    test_loss: found.loss(Set::Test),
+                    test_accuracy: found.accuracy(Set::Test),
+                },
                 gradient_norm,
                 step,
             };
             if let Some(start) = history.points.first_mut().filter(|_| is_start) {
                 // Set out from with another learning rate.
-                let Accepted { train_loss, objective, gradient_norm, .. } = point;
-                *start = Accepted { train_loss, objective, gradient_norm, ..*start };
+                let Figures { train_loss, objective, .. } = point.figures;
+                start.figures = Figures { train_loss, objective, ..start.figures };
+                start.gradient_norm = point.gradient_norm;
             } else {
                 history.points.push(point);
                 history.has_gradient.push(matches!(jobs[0], Job::Units { .. }));

@@ -35,22 +35,23 @@ impl Observer for Lines {
 }
 
 fn line(report: &IterationReport) -> String {
+    let figures = &report.figures;
     let mut line = format!("iteration {}/{}", report.iteration, report.iterations_max);
-    line += &format!(", train loss {}", loss(report.train_loss));
+    line += &format!(", train loss {}", loss(figures.train_loss));
     // If the round's own loss covers the whole set, once is enough.
-    if let Some(whole) = report.training_set_loss.filter(|whole| *whole != report.train_loss) {
+    if let Some(whole) = figures.training_set_loss.filter(|whole| *whole != figures.train_loss) {
         line += &format!(" ({} over the whole set)", loss(whole));
     }
-    if let Some(validation_loss) = report.validation_loss {
+    if let Some(validation_loss) = figures.validation_loss {
         line += &format!(", validation loss {}", loss(validation_loss));
     }
-    if let Some(accuracy) = report.validation_accuracy {
+    if let Some(accuracy) = figures.validation_accuracy {
         line += &format!(", validation accuracy {}", percent(accuracy));
     }
-    if let Some(test_loss) = report.test_loss {
+    if let Some(test_loss) = figures.test_loss {
         line += &format!(", test loss {}", loss(test_loss));
     }
-    if let Some(accuracy) = report.test_accuracy {
+    if let Some(accuracy) = figures.test_accuracy {
         line += &format!(", test accuracy {}", percent(accuracy));
     }
     line += &format!(", {}", counted(report.volunteers, "volunteer"));

@@ -266,9 +266,9 @@ fn came_to(summary: &Summary) -> String {
     let mut text = format!("{} in {}", counted(summary.rounds as usize, "round"), duration(summary.seconds));
     let known =
         |name, value: Option<String>| value.map_or_else(String::new, |value| format!(", {name} {value}"));
-    text += &known("train loss", summary.train_loss.map(loss));
-    text += &known("test loss", summary.test_loss.map(loss));
-    text += &known("test accuracy", summary.test_accuracy.map(percent));
+    text += &known("train loss", summary.figures.map(|figures| loss(figures.train_loss)));
+    text += &known("test loss", summary.figures.and_then(|figures| figures.test_loss).map(loss));
+    text += &known("test accuracy", summary.figures.and_then(|figures| figures.test_accuracy).map(percent));
     text + &format!("; {}", summary.stop_reason)
 }
 

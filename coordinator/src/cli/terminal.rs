@@ -65,9 +65,7 @@ impl Terminal {
         let mut report = report.clone();
         if let Some(last) = &self.last {
             // Figures stay until there are newer ones, because not every point is evaluated.
-            report.validation_loss = report.validation_loss.or(last.validation_loss);
-            report.test_accuracy = report.test_accuracy.or(last.test_accuracy);
-            report.test_loss = report.test_loss.or(last.test_loss);
+            report.figures = report.figures.or(last.figures);
         }
         let mut prefix = format!("iteration {}/{}", report.iteration, report.iterations_max);
         if let Some(seconds) = report.eta_seconds
@@ -126,11 +124,12 @@ impl Observer for Terminal {
 
 /// `loss 0.07981 · accuracy 96.76 %`: short, so that 80 columns hold the whole line.
 fn quality(report: &IterationReport) -> String {
-    let mut text = format!("loss {}", loss(report.train_loss));
-    if let Some(validation_loss) = report.validation_loss {
+    let figures = &report.figures;
+    let mut text = format!("loss {}", loss(figures.train_loss));
+    if let Some(validation_loss) = figures.validation_loss {
         text += &format!(" · validation {}", loss(validation_loss));
     }
-    match (report.test_accuracy, report.test_loss) {
+    match (figures.test_accuracy, figures.test_loss) {
         (Some(accuracy), _) => text += &format!(" · accuracy {}", percent(accuracy)),
         (None, Some(test_loss)) => text += &format!(" · test loss {}", loss(test_loss)),
         (None, None) => {}

@@ -8,7 +8,7 @@ use model::Arithmetic;
 use super::{BeginRule, Checkpoint};
 use crate::report::progress::IterationReport;
 use crate::report::status::{HISTORY_MAX, Phase, Point, Status};
-use engine::{Accepted, Counters};
+use engine::{Accepted, Counters, Figures};
 
 /// What does not change during a run.
 #[derive(Debug, Clone)]
@@ -102,11 +102,7 @@ impl Picture {
             iterations_max: facts.iterations_max,
             rounds: counters.rounds,
             epochs: counters.examples as f64 / facts.examples as f64,
-            train_loss: accepted.map(|accepted| accepted.train_loss),
-            validation_loss: accepted.and_then(|accepted| accepted.validation_loss),
-            validation_accuracy: accepted.and_then(|accepted| accepted.validation_accuracy),
-            test_loss: accepted.and_then(|accepted| accepted.test_loss),
-            test_accuracy: accepted.and_then(|accepted| accepted.test_accuracy),
+            figures: accepted.map(|accepted| accepted.figures),
             history: Vec::new(),
             volunteers: 0,
             cores: 0,
@@ -151,13 +147,9 @@ impl Picture {
         self.between(counters);
         self.origin.get_or_insert((seconds, accepted.iteration));
         self.status.iteration = accepted.iteration;
-        self.status.train_loss = Some(accepted.train_loss);
-        let renew = |shown: &mut Option<f64>, found: Option<f64>| *shown = found.or(*shown);
         // A point that was not evaluated leaves the figures of the last one that was.
-        renew(&mut self.status.validation_loss, accepted.validation_loss);
-        renew(&mut self.status.validation_accuracy, accepted.validation_accuracy);
-        renew(&mut self.status.test_loss, accepted.test_loss);
-        renew(&mut self.status.test_accuracy, accepted.test_accuracy);
+        let earlier = self.status.figures.unwrap_or(Figures::UNKNOWN);
+        self.status.figures = Some(accepted.figures.or(earlier));
         self.remember(point(accepted));
     }
 
@@ -187,12 +179,7 @@ impl Picture {
             iterations_max: self.status.iterations_max,
             rounds: accepted.rounds,
             epochs: accepted.epochs,
-            train_loss: accepted.train_loss,
-            training_set_loss: accepted.training_set_loss,
-            validation_loss: accepted.validation_loss,
-            validation_accuracy: accepted.validation_accuracy,
-            test_loss: accepted.test_loss,
-            test_accuracy: accepted.test_accuracy,
+            figures: accepted.figures,
             gradient_norm: accepted.gradient_norm,
             step: accepted.step,
             volunteers: crowd.volunteers(),
@@ -269,7 +256,7 @@ fn training(volunteers: usize, local_helps: bool) -> String {
 fn point(accepted: &Accepted) -> Point {
     Point {
         iteration: accepted.iteration,
-        train_loss: Some(accepted.train_loss),
-        test_accuracy: accepted.test_accuracy,
+        train_loss: Some(accepted.figures.train_loss),
+        test_accuracy: accepted.figures.test_accuracy,
     }
 }

@@ -5,7 +5,7 @@ pub mod progress;
 pub mod status;
 pub(crate) mod words;
 
-use engine::StopReason;
+use engine::{Figures, StopReason};
 use serde::Serialize;
 
 use self::words::{count, counted, duration, loss, percent};
@@ -25,18 +25,9 @@ pub struct Summary {
     pub seconds: f64,
     /// Number of parameters of the network.
     pub parameters: usize,
-    /// Mean loss over the training examples of the saved model's round.
-    pub train_loss: Option<f64>,
-    /// Mean loss over all training examples, of the saved model itself; `None` where it was not measured.
-    pub training_set_loss: Option<f64>,
-    /// Mean loss over the validation examples, of the saved model; `None` without them.
-    pub validation_loss: Option<f64>,
-    /// Share of validation examples predicted correctly, 0..1; `None` without them or classes.
-    pub validation_accuracy: Option<f64>,
-    /// Mean loss over the test examples, of the saved model; `None` without them, or where it was not evaluated.
-    pub test_loss: Option<f64>,
-    /// Share of test examples predicted correctly, 0..1; `None` where there is no test loss, or no classes.
-    pub test_accuracy: Option<f64>,
+    /// How good the saved model is; `None` if no point was accepted.
+    #[serde(flatten, serialize_with = "Figures::serialize_known")]
+    pub figures: Option<Figures>,
     /// BLAKE3 of the saved model's little-endian f32 weights, in hexadecimal.
     pub weights_digest: String,
     /// Volunteers that helped at some time, the coordinator's own worker not counted.
@@ -71,19 +62,20 @@ impl Summary {
             ),
         ];
         let known = |name, value: Option<String>| value.map(|value| (name, value));
-        if self.validation_loss.is_some() {
+        let figures = self.figures.unwrap_or(Figures::UNKNOWN);
+        if figures.validation_loss.is_some() {
             let best = format!("iteration {}, of the lowest validation loss", self.saved_iteration);
             rows.push(("model", best));
         }
-        rows.extend(known("train loss", self.train_loss.map(loss)));
-        let whole = self.training_set_loss.filter(|loss| Some(*loss) != self.train_loss);
+        rows.extend(known("train loss", self.figures.map(|figures| loss(figures.train_loss))));
+        let whole = figures.training_set_loss.filter(|loss| *loss != figures.train_loss);
         rows.extend(known("  of the whole", whole.map(loss)));
         rows.extend(known(
             "validation",
-            self.validation_loss.map(|found| validation(found, self.validation_accuracy)),
+            figures.validation_loss.map(|found| validation(found, figures.validation_accuracy)),
         ));
-        rows.extend(known("test loss", self.test_loss.map(loss)));
-        rows.extend(known("test accuracy", self.test_accuracy.map(percent)));
+        rows.extend(known("test loss", figures.test_loss.map(loss)));
+        rows.extend(known("test accuracy", figures.test_accuracy.map(percent)));
         rows.push((
             "weights",
             format!("{} parameters, digest {}", count(self.parameters), self.weights_digest),
@@ -145,12 +137,13 @@ mod tests {
             epochs: 63.0,
             seconds: 130.0,
             parameters: 101_770,
-            train_loss: Some(0.079_81),
-            training_set_loss: Some(0.078_9),
-            validation_loss: None,
-            validation_accuracy: Some(0.95),
-            test_loss: None,
-            test_accuracy: Some(0.9676),
+            figures: Some(Figures {
+                train_loss: 0.079_81,
+                training_set_loss: Some(0.078_9),
+                validation_accuracy: Some(0.95),
+                test_accuracy: Some(0.9676),
+                ..Figures::UNKNOWN
+            }),
             weights_digest: "ab".repeat(32),
             volunteers: 3,
             stop_reason: StopReason::TargetAccuracy(0.96),
@@ -186,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_not_finite_is_null_in_json() {
-        let json = Summary { train_loss: Some(f64::NAN), ..summary() }.to_json();
+        let json = Summary { figures: Some(Figures::UNKNOWN), ..summary() }.to_json();
         assert!(json.contains(r#""train_loss":null"#), "{json}");
     }
 

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 
+use engine::Figures;
 use serde::Serialize;
 
 use crate::report::Summary;
@@ -67,18 +68,9 @@ pub struct IterationReport {
     pub rounds: u64,
     /// Passes over the training data so far.
     pub epochs: f64,
-    /// Mean loss over the training examples.
-    pub train_loss: f64,
-    /// Mean loss over the whole training set at the point itself; `None` where it was not measured.
-    pub training_set_loss: Option<f64>,
-    /// Mean loss over the validation examples; `None` without them, or where the point was not evaluated.
-    pub validation_loss: Option<f64>,
-    /// Share of validation examples predicted correctly, 0..1.
-    pub validation_accuracy: Option<f64>,
-    /// Mean loss over the test examples; `None` without them, or where the point was not evaluated.
-    pub test_loss: Option<f64>,
-    /// Share of test examples predicted correctly, 0..1.
-    pub test_accuracy: Option<f64>,
+    /// How good the point is.
+    #[serde(flatten)]
+    pub figures: Figures,
     /// Euclidean norm of the gradient.
     pub gradient_norm: f64,
     /// Step length along the direction; 0 at the start point.

@@ -1,5 +1,6 @@
 //! What `/api/status` and the pages show: a picture of the run, renewed by the driver.
 
+use engine::Figures;
 use serde::{Deserialize, Serialize};
 
 /// Points of the loss curve kept for the page; when full, every second one is dropped.
@@ -32,16 +33,9 @@ pub struct Status {
     pub rounds: u64,
     /// Passes over the training data so far.
     pub epochs: f64,
-    /// Mean loss over the training examples at the last accepted point.
-    pub train_loss: Option<f64>,
-    /// Mean loss over the validation examples at the last point that was evaluated.
-    pub validation_loss: Option<f64>,
-    /// Share of validation examples predicted correctly, 0..1.
-    pub validation_accuracy: Option<f64>,
-    /// Mean loss over the test examples at the last point that was evaluated.
-    pub test_loss: Option<f64>,
-    /// Share of test examples predicted correctly, 0..1.
-    pub test_accuracy: Option<f64>,
+    /// How good the last accepted point is, each evaluation being that of the last point that had one.
+    #[serde(flatten, serialize_with = "Figures::serialize_known")]
+    pub figures: Option<Figures>,
     /// The course of the training, at most [`HISTORY_MAX`] points.
     pub history: Vec<Point>,
     /// Volunteers connected, the coordinator's own worker not counted.

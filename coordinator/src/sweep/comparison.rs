@@ -68,8 +68,8 @@ impl Comparison {
             epochs: median(finished.iter().map(|(outcome, _)| outcome.epochs)),
             seconds: median(finished.iter().map(|(outcome, _)| outcome.seconds)),
             train_loss: of_courses(Measure::Loss),
-            test_loss: median(finished.iter().filter_map(|(outcome, _)| outcome.test_loss)),
-            test_accuracy: median(finished.iter().filter_map(|(outcome, _)| outcome.test_accuracy)),
+            test_loss: median(finished.iter().filter_map(|(outcome, _)| outcome.figures.test_loss)),
+            test_accuracy: median(finished.iter().filter_map(|(outcome, _)| outcome.figures.test_accuracy)),
             targets: targets.iter().map(|&target| Marked::new(target, &courses)).collect(),
         }
     }

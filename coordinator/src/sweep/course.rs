@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use engine::Figures;
 use serde::Deserialize;
 
 use super::targets::{Measure, Target};
@@ -82,15 +83,8 @@ struct Row {
     rounds: f64,
     epochs: f64,
     seconds: f64,
-    /// The loss that the optimizer saw: over the whole training set, or over the minibatches of a round.
-    train_loss: Option<f64>,
-    /// The loss over the whole training set, in runs that measure it separately.
-    #[serde(default)]
-    training_set_loss: Option<f64>,
-    #[serde(default)]
-    test_loss: Option<f64>,
-    #[serde(default)]
-    test_accuracy: Option<f64>,
+    #[serde(flatten)]
+    figures: Figures,
 }
 
 impl Course {
@@ -104,12 +98,16 @@ impl Course {
 
     fn of(rows: &[Row]) -> Self {
         // One kind of loss for the whole run, because the two kinds are different numbers.
-        let separately = rows.iter().any(|row| row.training_set_loss.is_some());
+        let separately = rows.iter().any(|row| row.figures.training_set_loss.is_some());
         let point = |row: &Row| Point {
             effort: Effort { rounds: row.rounds, epochs: row.epochs, seconds: row.seconds },
-            loss: if separately { row.training_set_loss } else { row.train_loss },
-            test_loss: row.test_loss,
-            accuracy: row.test_accuracy,
+            loss: if separately {
+                row.figures.training_set_loss
+            } else {
+                Some(row.figures.train_loss).filter(|loss| loss.is_finite())
+            },
+            test_loss: row.figures.test_loss,
+            accuracy: row.figures.test_accuracy,
         };
         Self { points: rows.iter().map(point).collect() }
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use engine::Figures;
 use serde::Deserialize;
 
 use super::case::Case;
@@ -62,12 +63,9 @@ pub struct Outcome {
     pub epochs: f64,
     /// Seconds of training.
     pub seconds: f64,
-    /// Mean loss over the training examples.
-    pub train_loss: Option<f64>,
-    /// Mean loss over the test examples.
-    pub test_loss: Option<f64>,
-    /// Share of test examples predicted correctly.
-    pub test_accuracy: Option<f64>,
+    /// How good the saved model is.
+    #[serde(flatten)]
+    pub figures: Figures,
     /// The digest of the trained weights.
     pub weights_digest: String,
 }

@@ -62,7 +62,7 @@ fn record(results: &Results, keys: &[&str], run: &Run, directory: &Path) -> Vec<
             record.push(outcome.iterations.to_string());
             record.extend([outcome.rounds, outcome.epochs, outcome.seconds].map(|value| value.to_string()));
             record.push(known(course.last(super::Measure::Loss)));
-            record.extend([outcome.test_loss, outcome.test_accuracy].map(known));
+            record.extend([outcome.figures.test_loss, outcome.figures.test_accuracy].map(known));
             for &target in &results.targets {
                 let effort = course.reached(target);
                 record.extend(Unit::ALL.map(|unit| known(effort.map(|effort| effort.part(unit)))));

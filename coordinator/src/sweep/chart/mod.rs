@@ -137,6 +137,8 @@ fn along(runs: &[Vec<Vec<(f64, f64)>>]) -> Scale {
 mod tests {
     use std::path::PathBuf;
 
+    use engine::Figures;
+
     use super::*;
     use crate::config::ConfigFile;
     use crate::sweep::{Case, Effort, Outcome, Point, Run};
@@ -160,9 +162,7 @@ mod tests {
             rounds: 20.0,
             epochs: 10.0,
             seconds: 2.0,
-            train_loss: None,
-            test_loss: None,
-            test_accuracy: None,
+            figures: Figures::UNKNOWN,
             weights_digest: String::new(),
         };
         let run = |case, seed| Run {
