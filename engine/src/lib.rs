@@ -52,7 +52,7 @@ pub use scheduler::{LAST_RESORT_MS, OUTSTANDING_MAX};
 pub use settings::{LocalHelp, Settings};
 pub use snapshot::{KnownScales, Snapshot, Statistics};
 pub use stopping::{StopReason, StopRules};
-pub use volunteers::REST_MS;
+pub use volunteers::{Attendance, REST_MS};
 
 /// Everything that can happen to the engine. Volunteers are named by their session's number.
 #[derive(Debug)]
@@ -266,6 +266,16 @@ impl Engine {
     /// Whether the coordinator's own worker takes part in ordinary work at present.
     pub fn local_helps(&self) -> bool {
         scheduler::local_helps(self.settings.local_help, &self.volunteers)
+    }
+
+    /// Who is there.
+    pub fn attendance(&self) -> Attendance {
+        self.volunteers.attendance()
+    }
+
+    /// Whether a session is a volunteer's that has joined and not left, other than the coordinator's own worker.
+    pub fn has_remote(&self, session: u64) -> bool {
+        self.volunteers.get(session).is_some_and(|volunteer| !volunteer.local)
     }
 
     /// What is to be done next; `None` when there is nothing more for now.

@@ -54,6 +54,15 @@ struct Task {
     issued_ms: u64,
 }
 
+/// Volunteers that have joined and not left, the coordinator's own worker not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attendance {
+    /// How many.
+    pub volunteers: usize,
+    /// Cores they lend.
+    pub cores: usize,
+}
+
 impl Volunteers {
     /// Takes in a newcomer.
     pub(super) fn join(&mut self, session: u64, cores: u16, local: bool, shards: BTreeSet<Shard>) {
@@ -94,6 +103,11 @@ impl Volunteers {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Volunteer)> {
         self.members.iter().map(|(session, volunteer)| (*session, volunteer))
+    }
+
+    pub(super) fn attendance(&self) -> Attendance {
+        let remote = || self.members.values().filter(|one| !one.local);
+        Attendance { volunteers: remote().count(), cores: remote().map(|one| usize::from(one.cores)).sum() }
     }
 
     /// How many volunteers hold a shard.

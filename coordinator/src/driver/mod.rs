@@ -28,7 +28,7 @@ use engine::{Accepted, Engine, Input, Measure, Output, Snapshot, StopReason};
 
 use checkpoints::CheckpointWriter;
 use exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
-use picture::{Crowd, Picture};
+use picture::Picture;
 
 pub use picture::Facts;
 pub use referee::Referee;
@@ -158,7 +158,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         inbox,
         orders,
         outboxes: BTreeMap::new(),
-        crowd: Crowd::default(),
+        fused_capable: BTreeSet::new(),
         lost: Vec::new(),
         helped: BTreeSet::new(),
         round: round_sender,
@@ -200,7 +200,8 @@ struct Driver {
     inbox: mpsc::Receiver<Letter>,
     orders: mpsc::Receiver<Order>,
     outboxes: BTreeMap<u64, mpsc::Sender<ToSession>>,
-    crowd: Crowd,
+    /// Sessions of volunteers whose machines could do the fused arithmetic.
+    fused_capable: BTreeSet<u64>,
     /// Sessions that did not keep up, of which the engine is still to hear.
     lost: Vec<u64>,
     /// Sessions (the coordinator's own not counted) that returned a result.
@@ -273,20 +274,21 @@ impl Driver {
                     return;
                 }
                 self.outboxes.insert(session, joined.outbox);
-                self.crowd.join(session, joined.cores, joined.local, joined.fused_capable);
+                if joined.fused_capable && !joined.local {
+                    self.fused_capable.insert(session);
+                }
                 let (cores, local, training_shards) = (joined.cores, joined.local, joined.training_shards);
                 self.engine(Input::Joined { session, cores, local, training_shards });
             }
             FromSession::Said(message) => {
                 match &message {
-                    Message::Cores(cores) => self.crowd.set_cores(session, *cores),
-                    Message::Result { .. } if self.crowd.is_remote(session) => {
+                    Message::Result { .. } if self.engine.has_remote(session) => {
                         self.helped.insert(session);
                     }
                     Message::Declined { assignment, reason } => {
                         tracing::debug!(session, assignment, ?reason, "a volunteer declined an assignment");
                     }
-                    Message::Result { .. } | Message::Unfit(_) => {}
+                    Message::Result { .. } | Message::Unfit(_) | Message::Cores(_) => {}
                 }
                 self.engine(Input::Message { session, message });
             }
@@ -295,16 +297,20 @@ impl Driver {
     }
 
     fn leave(&mut self, session: u64) {
-        self.outboxes.remove(&session);
-        self.crowd.leave(session);
+        self.forget(session);
         self.engine(Input::Left { session });
+    }
+
+    fn forget(&mut self, session: u64) {
+        self.outboxes.remove(&session);
+        self.fused_capable.remove(&session);
     }
 
     fn begin_if_due(&mut self) {
         if self.training_began.is_some() || self.engine.stop_reason().is_some() {
             return;
         }
-        let enough = self.crowd.volunteers() >= self.begin.wait_for;
+        let enough = self.engine.attendance().volunteers >= self.begin.wait_for;
         let impatient = self.begin.patience.is_some_and(|patience| self.began.elapsed() >= patience);
         if enough || impatient || self.engine.is_at_its_end() || self.time_left().is_zero() {
             self.training_began = Some(Instant::now());
@@ -353,8 +359,7 @@ impl Driver {
             Output::Dismiss { session, text } => {
                 tracing::warn!(session, text, "a volunteer is sent away");
                 self.send(session, ToSession::Dismiss { text });
-                self.outboxes.remove(&session);
-                self.crowd.leave(session);
+                self.forget(session);
             }
             Output::Measure { plan, unit, vectors } => {
                 self.referee.ask(referee::Request { plan, unit, vectors });
@@ -374,8 +379,7 @@ impl Driver {
         let Some(outbox) = self.outboxes.get(&session) else { return };
         if outbox.try_send(message).is_err() {
             tracing::info!(session, "a volunteer does not keep up and is disconnected");
-            self.outboxes.remove(&session);
-            self.crowd.leave(session);
+            self.forget(session);
             self.lost.push(session);
         }
     }
@@ -383,7 +387,7 @@ impl Driver {
     fn accepted(&mut self, accepted: &Accepted) {
         let seconds = self.seconds();
         self.picture.accepted(accepted, self.engine.counters(), seconds);
-        let report = self.picture.report(accepted, &self.crowd, seconds);
+        let report = self.picture.report(accepted, self.engine.attendance(), seconds);
         if let Err(error) = self.directory.append_metrics(&report) {
             self.observer.event(&Event::Note { text: format!("the metrics cannot be written: {error}") });
         }
@@ -450,7 +454,14 @@ impl Driver {
         self.pictured = Some(Instant::now());
         let waited = self.began.elapsed();
         let progress = self.engine.round_progress();
-        self.picture.renew(&self.crowd, self.begin, waited, self.engine.local_helps(), self.seconds());
+        self.picture.renew(
+            self.engine.attendance(),
+            self.fused_capable.len(),
+            self.begin,
+            waited,
+            self.engine.local_helps(),
+            self.seconds(),
+        );
         let status = self.picture.status();
         match (status.phase, progress) {
             (Phase::Waiting, _) => self.observer.event(&Event::Waiting { sentence: status.sentence.clone() }),

@@ -1,6 +1,5 @@
 //! Keeps the status that pages and terminals show.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use model::Arithmetic;
@@ -8,7 +7,7 @@ use model::Arithmetic;
 use super::{BeginRule, Checkpoint};
 use crate::report::progress::IterationReport;
 use crate::report::status::{HISTORY_MAX, Phase, Point, Status};
-use engine::{Accepted, Counters, Figures};
+use engine::{Accepted, Attendance, Counters, Figures};
 
 /// What does not change during a run.
 #[derive(Debug, Clone)]
@@ -27,51 +26,6 @@ pub struct Facts {
     pub examples: usize,
     /// The limit on iterations.
     pub iterations_max: u64,
-}
-
-/// Who is there.
-#[derive(Debug, Default)]
-pub(super) struct Crowd {
-    members: BTreeMap<u64, Member>,
-}
-
-#[derive(Debug)]
-struct Member {
-    cores: u16,
-    local: bool,
-    fused_capable: bool,
-}
-
-impl Crowd {
-    pub(super) fn join(&mut self, session: u64, cores: u16, local: bool, fused_capable: bool) {
-        self.members.insert(session, Member { cores, local, fused_capable });
-    }
-
-    pub(super) fn set_cores(&mut self, session: u64, cores: u16) {
-        if let Some(member) = self.members.get_mut(&session) {
-            member.cores = cores;
-        }
-    }
-
-    pub(super) fn leave(&mut self, session: u64) {
-        self.members.remove(&session);
-    }
-
-    pub(super) fn is_remote(&self, session: u64) -> bool {
-        self.members.get(&session).is_some_and(|member| !member.local)
-    }
-
-    pub(super) fn volunteers(&self) -> usize {
-        self.remote().count()
-    }
-
-    fn remote(&self) -> impl Iterator<Item = &Member> {
-        self.members.values().filter(|member| !member.local)
-    }
-
-    fn cores(&self) -> usize {
-        self.remote().map(|member| usize::from(member.cores)).sum()
-    }
 }
 
 /// The status and what is needed to renew it.
@@ -168,7 +122,12 @@ impl Picture {
         history.push(point);
     }
 
-    pub(super) fn report(&self, accepted: &Accepted, crowd: &Crowd, seconds: f64) -> IterationReport {
+    pub(super) fn report(
+        &self,
+        accepted: &Accepted,
+        attendance: Attendance,
+        seconds: f64,
+    ) -> IterationReport {
         let rest = self.status.iterations_max.saturating_sub(accepted.iteration) as f64;
         let pace = self.origin.and_then(|(since, from)| {
             let done = accepted.iteration.saturating_sub(from);
@@ -182,8 +141,8 @@ impl Picture {
             figures: accepted.figures,
             gradient_norm: accepted.gradient_norm,
             step: accepted.step,
-            volunteers: crowd.volunteers(),
-            cores: crowd.cores(),
+            volunteers: attendance.volunteers,
+            cores: attendance.cores,
             examples_per_second: self.status.examples_per_second,
             seconds,
             eta_seconds: pace.map(|pace| pace * rest),
@@ -201,16 +160,17 @@ impl Picture {
 
     pub(super) fn renew(
         &mut self,
-        crowd: &Crowd,
+        attendance: Attendance,
+        fused_capable: usize,
         begin: BeginRule,
         waited: Duration,
         local_helps: bool,
         seconds: f64,
     ) {
         let status = &mut self.status;
-        status.volunteers = crowd.volunteers();
-        status.cores = crowd.cores();
-        status.fused_capable = crowd.remote().filter(|member| member.fused_capable).count();
+        status.volunteers = attendance.volunteers;
+        status.cores = attendance.cores;
+        status.fused_capable = fused_capable;
         status.seconds = seconds;
         status.local_worker = status.phase == Phase::Training && local_helps;
         if let Some(sentence) = &self.ended {
