@@ -16,7 +16,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use engine::optimizers::{Ask, CurvaturePair, Lbfgs, Memory, Settings, Tell};
+use engine::optimizers::{Ask, CurvaturePair, Lbfgs, LbfgsSettings, Memory, Tell};
 use model::{Vectorized, trial_point, vectorize};
 use rayon::prelude::*;
 
@@ -74,7 +74,7 @@ fn iterations(parameters: usize) -> Vec<f64> {
         |point: &[f32]| point.par_iter().zip(&curvatures).map(|(x, a)| a * x).collect::<Vec<f32>>();
     let loss = |point: &[f32]| dot(point, &gradient(point)) / 2.0;
     let mut optimizer =
-        Lbfgs::new(noise(parameters, 1), Settings { memory: PAIRS, gradient_tolerance: None });
+        Lbfgs::new(noise(parameters, 1), LbfgsSettings { memory: PAIRS, gradient_tolerance: None });
     let mut times = Vec::new();
     while times.len() <= ROUNDS {
         let answer = match optimizer.ask() {

@@ -5,7 +5,7 @@ use protocol::message::ResultHeader;
 use super::decoder::Message;
 use super::scheduler::{self, LAST_RESORT_MS, Scheduler};
 use super::validator::{self, Question};
-use super::{Engine, Output, Phase};
+use super::{Engine, Output, Stage};
 
 impl Engine {
     pub(super) fn message(&mut self, now_ms: u64, session: u64, message: Message) {
@@ -23,13 +23,13 @@ impl Engine {
 
     fn result(&mut self, now_ms: u64, session: u64, header: &ResultHeader, vector: Option<&[i64]>) {
         let assignment = header.assignment;
-        let Phase::Open { round, .. } = &mut self.phase else { return };
+        let Stage::Open { round, .. } = &mut self.stage else { return };
         if !self.volunteers.owes(session, assignment) {
             return;
         }
         if let Some(group) = round.group_of(assignment) {
             let (run, parameters) = (self.settings.run, self.settings.network.parameters());
-            let examples = round.examples(self.settings.cuts(), group.part, &group.units);
+            let examples = round.examples(self.settings.run_plan(), group.part, &group.units);
             let question = Question { run, plan: &round.plan, group, examples, parameters };
             if let Err(text) = validator::judge(question, header, vector) {
                 return self.dismiss(session, text);
@@ -49,19 +49,19 @@ impl Engine {
     }
 
     fn declined(&mut self, now_ms: u64, session: u64, assignment: u64) {
-        let Phase::Open { round, .. } = &mut self.phase else { return };
+        let Stage::Open { round, .. } = &mut self.stage else { return };
         if !self.volunteers.owes(session, assignment) {
             return;
         }
         let group = round.group_of(assignment);
-        let shards = group.map(|group| round.shards(self.settings.cuts(), group.part, &group.units));
+        let shards = group.map(|group| round.shards(self.settings.run_plan(), group.part, &group.units));
         self.volunteers.declined(session, assignment, &shards.unwrap_or_default(), now_ms);
         round.take_back(assignment);
     }
 
     pub(super) fn remove(&mut self, session: u64) {
         for assignment in self.volunteers.leave(session) {
-            if let Phase::Open { round, .. } = &mut self.phase {
+            if let Stage::Open { round, .. } = &mut self.stage {
                 round.take_back(assignment);
             }
         }
@@ -76,7 +76,7 @@ impl Engine {
 
     pub(super) fn hand_out(&mut self, now_ms: u64) {
         self.wake_ms = None;
-        let Phase::Open { round, .. } = &mut self.phase else { return };
+        let Stage::Open { round, .. } = &mut self.stage else { return };
         let last_resort_ms = self.heard_ms + LAST_RESORT_MS;
         self.left_alone |= now_ms >= last_resort_ms;
         let local_helps =
@@ -84,7 +84,7 @@ impl Engine {
         let scheduler = Scheduler {
             round,
             volunteers: &mut self.volunteers,
-            cuts: self.settings.cuts(),
+            run: self.settings.run_plan(),
             assignment: &mut self.counters.assignment,
             local_helps,
             left_alone: self.left_alone,

@@ -10,11 +10,11 @@ use super::optimizers::{Progress, Tell};
 use super::round::Round;
 use super::snapshot::{Statistics, with_tail};
 use super::tally::Tally;
-use super::{Engine, Output, Phase};
+use super::{Engine, Output, Stage};
 
 /// What a round found out about its point, for when it is accepted.
 #[derive(Debug, Clone)]
-struct Point {
+struct Candidate {
     work: Work,
     figures: Figures,
     /// For the rounds after it.
@@ -25,7 +25,7 @@ struct Point {
 impl Engine {
     /// All units are accounted for: tell the optimizer.
     pub(super) fn complete(&mut self, now_ms: u64) {
-        let Phase::Open { round, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else { return };
+        let Stage::Open { round, .. } = std::mem::replace(&mut self.stage, Stage::Waiting) else { return };
         self.time(now_ms, &round);
         let tally = Tally::new(&round, &self.settings);
         if let Work::Losses { steps } = &round.plan.parts[0].work {
@@ -42,7 +42,7 @@ impl Engine {
             _ => Tell::Segments(tally.segments()),
         };
         let is_due = self.evaluation_is_due();
-        let point = Point {
+        let point = Candidate {
             work: round.plan.parts[0].work.clone(),
             figures: tally.figures(),
             scales: tally.scales(self.scales.of(&round.plan.parts[0].work).unwrap_or_default(), is_due),
@@ -75,7 +75,7 @@ impl Engine {
     /// other, which makes the optimizer try something else. The next round's scales are those that
     /// this one began with, so that they do not depend on which unit was reported first.
     pub(super) fn complete_without_value(&mut self, now_ms: u64) {
-        let Phase::Open { round, .. } = std::mem::replace(&mut self.phase, Phase::Waiting) else { return };
+        let Stage::Open { round, .. } = std::mem::replace(&mut self.stage, Stage::Waiting) else { return };
         let nothing: Arc<[f32]> = vec![f32::NAN; self.settings.network.trainable()].into();
         let part = &round.plan.parts[0];
         let segments = round.plan.parts.iter().filter(|part| part.work == Work::Gradient).count();
@@ -89,7 +89,7 @@ impl Engine {
     }
 
     /// Tells the optimizer what came of a round that went through so many training examples.
-    fn tell(&mut self, now_ms: u64, answer: Tell<f32>, examples: u64, point: Option<Point>) {
+    fn tell(&mut self, now_ms: u64, answer: Tell<f32>, examples: u64, point: Option<Candidate>) {
         let (before, evaluation_was_due) = (self.counters, self.evaluation_is_due());
         self.counters.rounds += 1;
         self.counters.examples += examples;

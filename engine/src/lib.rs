@@ -153,7 +153,7 @@ pub struct Engine {
     counters: Counters,
     accepted: Option<Accepted>,
     course: Course,
-    phase: Phase,
+    stage: Stage,
     volunteers: Volunteers,
     /// When a volunteer's result was last counted, or else the round was opened.
     heard_ms: u64,
@@ -168,7 +168,7 @@ pub struct Engine {
 }
 
 #[derive(Debug)]
-enum Phase {
+enum Stage {
     /// [`Input::Begin`] has not come.
     Waiting,
     /// The referee measures the first scales for this round.
@@ -195,7 +195,7 @@ impl Engine {
             counters: snapshot.counters,
             accepted: snapshot.accepted,
             course: snapshot.course,
-            phase: Phase::Waiting,
+            stage: Stage::Waiting,
             volunteers: Volunteers::default(),
             heard_ms: 0,
             left_alone: false,
@@ -251,14 +251,14 @@ impl Engine {
 
     /// Units accounted for and units in all, while a round is open.
     pub fn round_progress(&self) -> Option<(u32, u32)> {
-        let Phase::Open { round, .. } = &self.phase else { return None };
+        let Stage::Open { round, .. } = &self.stage else { return None };
         Some((round.done(), round.plan.units()))
     }
 
     /// Why the training ended, once it has.
     pub fn stop_reason(&self) -> Option<&StopReason> {
-        match &self.phase {
-            Phase::Finished(reason) => Some(reason),
+        match &self.stage {
+            Stage::Finished(reason) => Some(reason),
             _ => None,
         }
     }
@@ -293,7 +293,7 @@ impl Engine {
     pub fn handle(&mut self, now_ms: u64, input: Input) {
         match input {
             Input::Begin => {
-                if matches!(self.phase, Phase::Waiting) {
+                if matches!(self.stage, Stage::Waiting) {
                     self.go_on(now_ms);
                 }
             }

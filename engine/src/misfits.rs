@@ -5,7 +5,7 @@ use protocol::message::Unfit;
 use protocol::plan::{Set, Work};
 
 use super::aggregator::{Misfit, Scales};
-use super::{Engine, Output, Phase};
+use super::{Engine, Output, Stage};
 
 /// A report that the referee looks into.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub(super) struct Suspicion {
 
 impl Engine {
     pub(super) fn unfit(&mut self, now_ms: u64, session: u64, unfit: Unfit) {
-        let Phase::Open { round, referee } = &mut self.phase else { return };
+        let Stage::Open { round, referee } = &mut self.stage else { return };
         if !self.volunteers.owes(session, unfit.assignment) {
             return;
         }
@@ -41,14 +41,14 @@ impl Engine {
     }
 
     pub(super) fn measured(&mut self, now_ms: u64, number: u64, measure: Measure) {
-        match &mut self.phase {
-            Phase::Scaling { plan, vectors } if plan.round == number => {
+        match &mut self.stage {
+            Stage::Scaling { plan, vectors } if plan.round == number => {
                 let (parts, vectors) = (std::mem::take(&mut plan.parts), std::mem::take(vectors));
                 let (mask_epoch, scales) = (plan.mask_epoch, Scales::for_unit(&measure));
                 *self.scales.of(&parts[0].work) = Some(scales);
                 self.open(now_ms, parts, vectors, mask_epoch, scales);
             }
-            Phase::Open { round, referee } if round.plan.round == number => {
+            Stage::Open { round, referee } if round.plan.round == number => {
                 if let Some(suspicion) = referee.take() {
                     self.rule_on(now_ms, suspicion, measure);
                 }
@@ -62,7 +62,7 @@ impl Engine {
         if measure.fits() {
             return self.convict(now_ms, suspicion.session);
         }
-        let Phase::Open { round, .. } = &self.phase else { return };
+        let Stage::Open { round, .. } = &self.stage else { return };
         let Some(first) = *self.scales.of(&round.plan.parts[0].work) else { return };
         let (index, _) = round.plan.locate(suspicion.unit).expect("checked when it was reported");
         let mut parts = round.plan.parts.clone();
@@ -98,7 +98,7 @@ impl Engine {
     /// who comes back again and again does not hold up the round.
     fn convict(&mut self, now_ms: u64, session: u64) {
         self.dismiss(session, "a unit was reported unfit that fits");
-        let Phase::Open { round, .. } = &mut self.phase else { return };
+        let Stage::Open { round, .. } = &mut self.stage else { return };
         if round.counts_results_of(session) {
             let (parts, scales) = (round.plan.parts.clone(), Scales::of(&round.plan));
             self.reopen(now_ms, parts, scales);

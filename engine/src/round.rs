@@ -12,9 +12,9 @@ use protocol::plan::{Part, RoundPlan, Set, SetPlan, SetPlans, UnitLayout, Work};
 
 use super::aggregator::Sums;
 
-/// How the run's examples are cut and drawn.
+/// How the examples of a run are cut and drawn.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cuts<'a> {
+pub(super) struct RunPlan<'a> {
     pub(super) sets: &'a SetPlans,
     /// Keys the run's random orders.
     pub(super) seed: u64,
@@ -22,7 +22,7 @@ pub(super) struct Cuts<'a> {
     pub(super) minibatch: u32,
 }
 
-impl<'a> Cuts<'a> {
+impl<'a> RunPlan<'a> {
     pub(super) fn of(&self, set: Set) -> &'a SetPlan {
         self.sets.of(set)
     }
@@ -30,8 +30,8 @@ impl<'a> Cuts<'a> {
     /// How many losses a part sums, each use of an example counted, and of how many minibatches.
     pub(super) fn size(&self, part: &Part, layout: &UnitLayout) -> (u64, u64) {
         let minibatch = u64::from(self.minibatch);
-        let cut = self.of(part.set);
-        let lengths = (0..part.units).map(|unit| layout.examples_of(cut, unit).len() as u64);
+        let set = self.of(part.set);
+        let lengths = (0..part.units).map(|unit| layout.examples_of(set, unit).len() as u64);
         match part.work {
             Work::Local { steps, .. } => {
                 let steps = u64::from(steps);
@@ -151,20 +151,25 @@ pub(super) struct Group {
 }
 
 impl Round {
-    pub(super) fn new(plan: RoundPlan, vectors: Vec<Arc<[f32]>>, parameters: usize, cuts: Cuts<'_>) -> Round {
+    pub(super) fn new(
+        plan: RoundPlan,
+        vectors: Vec<Arc<[f32]>>,
+        parameters: usize,
+        run: RunPlan<'_>,
+    ) -> Round {
         let mut begins = 0;
         let mut parts = Vec::new();
         for part in &plan.parts {
-            let cut = cuts.of(part.set);
-            let layout = part.lay_out(cut, cuts.seed);
-            let home = |unit| layout.shards_of(cut, unit).start;
+            let set = run.of(part.set);
+            let layout = part.lay_out(set, run.seed);
+            let home = |unit| layout.shards_of(set, unit).start;
             let free = FreeUnits::all(begins, (0..part.units).map(home).collect());
-            let examples = f64::from(cut.examples_per_unit);
+            let examples = f64::from(set.examples_per_unit);
             let unit_cost = match &part.work {
                 Work::Gradient => 3.0 * examples,
                 Work::Evaluation => examples,
                 Work::Losses { steps } => steps.len() as f64 * examples,
-                Work::Local { steps, .. } => 3.0 * f64::from(*steps) * f64::from(cuts.minibatch),
+                Work::Local { steps, .. } => 3.0 * f64::from(*steps) * f64::from(run.minibatch),
             };
             parts.push(PartState { begins, layout, unit_cost, free });
             begins += part.units;
@@ -197,16 +202,16 @@ impl Round {
     }
 
     /// Examples that units of a part cover together.
-    pub(super) fn examples(&self, cuts: Cuts<'_>, part: usize, units: &[Range<u32>]) -> u64 {
-        let (state, cut) = (&self.parts[part], cuts.of(self.plan.parts[part].set));
-        let examples = |unit: u32| state.layout.examples_of(cut, unit - state.begins).len() as u64;
+    pub(super) fn examples(&self, run: RunPlan<'_>, part: usize, units: &[Range<u32>]) -> u64 {
+        let (state, set) = (&self.parts[part], run.of(self.plan.parts[part].set));
+        let examples = |unit: u32| state.layout.examples_of(set, unit - state.begins).len() as u64;
         units.iter().cloned().flatten().map(examples).sum()
     }
 
     /// The shards that units of a part need.
-    pub(super) fn shards(&self, cuts: Cuts<'_>, part: usize, units: &[Range<u32>]) -> Vec<(Set, u32)> {
+    pub(super) fn shards(&self, run: RunPlan<'_>, part: usize, units: &[Range<u32>]) -> Vec<(Set, u32)> {
         let (state, set) = (&self.parts[part], self.plan.parts[part].set);
-        let shards = |unit: u32| state.layout.shards_of(cuts.of(set), unit - state.begins);
+        let shards = |unit: u32| state.layout.shards_of(run.of(set), unit - state.begins);
         let mut shards: Vec<_> =
             units.iter().cloned().flatten().flat_map(shards).map(|shard| (set, shard)).collect();
         shards.sort_unstable();
@@ -300,21 +305,21 @@ pub(super) mod tests {
 
     /// Two shards of two training units each, and one of two test units.
     pub(crate) fn sets() -> SetPlans {
-        let cut = |units: u32| SetPlan {
+        let set = |units: u32| SetPlan {
             examples: 5 * units,
             examples_per_unit: 5,
             units_per_shard: 2,
             shards: vec![ShardRef { hash: [0; 32], bytes: 1 }; units.div_ceil(2) as usize],
         };
-        SetPlans { training: cut(4), validation: cut(0), test: cut(2) }
+        SetPlans { training: set(4), validation: set(0), test: set(2) }
     }
 
     pub(crate) fn round() -> Round {
         let part = Part::in_turn;
         let parts = vec![part(Work::Gradient, Set::Training, 4), part(Work::Evaluation, Set::Test, 2)];
         let plan = RoundPlan { round: 1, version: 1, parts, ..RoundPlan::default() };
-        let cuts = Cuts { sets: &sets(), seed: 1, minibatch: 5 };
-        Round::new(plan, vec![Arc::from([0.0])], 1, cuts)
+        let run = RunPlan { sets: &sets(), seed: 1, minibatch: 5 };
+        Round::new(plan, vec![Arc::from([0.0])], 1, run)
     }
 
     fn free(round: &Round) -> Vec<u32> {

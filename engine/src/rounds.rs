@@ -11,7 +11,7 @@ use super::round::Round;
 use super::settings::Settings;
 use super::snapshot::{Statistics, with_tail};
 use super::stopping::StopReason;
-use super::{Engine, Output, Phase};
+use super::{Engine, Output, Stage};
 
 impl Engine {
     /// Ends the training if a rule says so, otherwise opens the round that the optimizer asks for;
@@ -61,7 +61,7 @@ impl Engine {
         }
         let plan = self.plan(parts, mask_epoch, Scales::default());
         self.outputs.push_back(Output::Measure { plan: plan.clone(), unit: 0, vectors: vectors.clone() });
-        self.phase = Phase::Scaling { plan, vectors };
+        self.stage = Stage::Scaling { plan, vectors };
     }
 
     /// Batch statistics that go out with the next point: as long as it is the start, the first.
@@ -94,18 +94,18 @@ impl Engine {
         mask_epoch: u64,
         scales: Scales,
     ) {
-        self.volunteers.forget_tasks(now_ms);
+        self.volunteers.forget_unanswered(now_ms);
         self.heard_ms = now_ms;
         self.opened_ms = now_ms;
         let plan = self.plan(parts, mask_epoch, scales);
         self.outputs.push_back(Output::OpenRound { plan: plan.clone(), vectors: vectors.clone() });
-        let round = Round::new(plan, vectors, self.settings.network.parameters(), self.settings.cuts());
-        self.phase = Phase::Open { round: Box::new(round), referee: None };
+        let round = Round::new(plan, vectors, self.settings.network.parameters(), self.settings.run_plan());
+        self.stage = Stage::Open { round: Box::new(round), referee: None };
     }
 
     /// Opens the round once more under a new number, all of its results forgotten.
     pub(super) fn reopen(&mut self, now_ms: u64, parts: Vec<Part>, scales: Scales) {
-        if let Phase::Open { round, .. } = &mut self.phase {
+        if let Stage::Open { round, .. } = &mut self.stage {
             let (vectors, mask_epoch) = (std::mem::take(&mut round.vectors), round.plan.mask_epoch);
             self.open(now_ms, parts, vectors, mask_epoch, scales);
         }
@@ -121,8 +121,8 @@ impl Engine {
     fn evaluations(&self, parts: &[Part]) -> Vec<Part> {
         let Settings { sets, stop, .. } = &self.settings;
         let may_end = || {
-            let cuts = self.settings.cuts();
-            let examples = |part: &Part| cuts.size(part, &part.lay_out(cuts.of(part.set), cuts.seed)).0;
+            let run = self.settings.run_plan();
+            let examples = |part: &Part| run.size(part, &part.lay_out(run.of(part.set), run.seed)).0;
             let examples = self.counters.examples + parts.iter().map(examples).sum::<u64>();
             let then = Counters { rounds: self.counters.rounds + 1, examples, ..self.counters };
             stop.may_end(self.optimizer.iteration(), then, sets.training.examples)
@@ -146,7 +146,7 @@ impl Engine {
 
     /// Ends the training wherever it is. A round under way is lost, and the weights are those of before it.
     pub(super) fn break_off(&mut self, now_ms: u64, reason: StopReason) {
-        if !matches!(self.phase, Phase::Finished(_)) {
+        if !matches!(self.stage, Stage::Finished(_)) {
             self.finish(now_ms, reason);
         }
     }
@@ -155,8 +155,8 @@ impl Engine {
         if !self.optimizer.has_set_out() {
             self.outputs.extend(self.accepted.map(Output::Accepted));
         }
-        self.volunteers.forget_tasks(now_ms);
-        self.phase = Phase::Finished(reason.clone());
+        self.volunteers.forget_unanswered(now_ms);
+        self.stage = Stage::Finished(reason.clone());
         self.outputs.push_back(Output::Finished(reason));
     }
 }

@@ -14,16 +14,16 @@ use std::ops::Range;
 use protocol::limits::RANGES_MAX;
 use protocol::plan::{Assignment, Work};
 
-use super::round::{Cuts, Group, PartState, Round};
+use super::round::{Group, PartState, Round, RunPlan};
 use super::settings::LocalHelp;
 use super::volunteers::{SLICE_MS, Volunteer, Volunteers};
 
 /// How long it should keep it busy at least, where units are short: its way there and back costs some milliseconds.
-const SLICE_LEAST_MS: f64 = 5.0;
+const SLICE_MS_MIN: f64 = 5.0;
 /// Assignments that one volunteer may have: one under way, one queued behind it.
 pub const OUTSTANDING_MAX: usize = 2;
 /// A replica that would take a volunteer's core longer than this goes to volunteers with faster ones, if there are any.
-const REPLICA_MAX_MS: f64 = 5000.0;
+const REPLICA_MS_MAX: f64 = 5000.0;
 /// Copies of one group that may be out, the first included. Further ones go out only when nobody
 /// has answered for [`LAST_RESORT_MS`]: those who have it may all be asleep.
 const COPIES_MAX: usize = 4;
@@ -57,7 +57,7 @@ pub(super) fn local_helps(help: LocalHelp, volunteers: &Volunteers) -> bool {
 pub(super) struct Scheduler<'a> {
     pub(super) round: &'a mut Round,
     pub(super) volunteers: &'a mut Volunteers,
-    pub(super) cuts: Cuts<'a>,
+    pub(super) run: RunPlan<'a>,
     /// The last assignment's number.
     pub(super) assignment: &'a mut u64,
     /// Whether the coordinator's own worker is to be given work.
@@ -157,7 +157,7 @@ impl Scheduler<'_> {
     fn ask(&mut self, session: u64, part: usize, units: Vec<Range<u32>>) -> Assignment {
         let (assignment, round) = (*self.assignment, self.round.plan.round);
         let cost = self.cost(part, &units);
-        let shards = self.round.shards(self.cuts, part, &units);
+        let shards = self.round.shards(self.run, part, &units);
         let count = units.iter().map(|range| range.end - range.start).sum();
         self.volunteers.asked(session, assignment, (count, cost), &shards, self.now_ms);
         Assignment { assignment, round, units }
@@ -179,7 +179,7 @@ impl Scheduler<'_> {
         let suits = |index: &usize| {
             let (part, state) = (&self.round.plan.parts[*index], &parts[*index]);
             let too_slow = matches!(part.work, Work::Local { .. })
-                && state.unit_cost > REPLICA_MAX_MS * core_speed
+                && state.unit_cost > REPLICA_MS_MAX * core_speed
                 && core_speed < crowd.core_speed
                 && !self.left_alone;
             !state.free.is_empty() && !too_slow
@@ -191,7 +191,7 @@ impl Scheduler<'_> {
         let share = (remaining * crowd.share(volunteer.speed) / 2.0 / unit_cost).ceil();
         // A unit is computed by one core: where units are long, each core gets one.
         let slice = volunteer.speed.map_or(cores, |speed| (SLICE_MS * speed / unit_cost).max(cores));
-        let least = volunteer.speed.map_or(1.0, |speed| (SLICE_LEAST_MS * speed / unit_cost).max(1.0));
+        let least = volunteer.speed.map_or(1.0, |speed| (SLICE_MS_MIN * speed / unit_cost).max(1.0));
         let wanted = slice.min(share).max(least) as usize;
 
         let mut chosen = BTreeSet::new();
@@ -281,7 +281,7 @@ mod tests {
         let scheduler = Scheduler {
             round: &mut round,
             volunteers,
-            cuts: Cuts { sets: &sets, seed: 1, minibatch: 5 },
+            run: RunPlan { sets: &sets, seed: 1, minibatch: 5 },
             assignment: &mut assignment,
             local_helps: true,
             left_alone: false,

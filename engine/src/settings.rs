@@ -3,7 +3,7 @@
 use model::Network;
 use protocol::plan::{Part, Selection, SetPlans, Work};
 
-use super::round::Cuts;
+use super::round::RunPlan;
 use super::stopping::StopRules;
 
 /// What defines the run for the engine.
@@ -42,9 +42,9 @@ pub enum LocalHelp {
 }
 
 impl Settings {
-    pub(super) fn cuts(&self) -> Cuts<'_> {
+    pub(super) fn run_plan(&self) -> RunPlan<'_> {
         let Settings { sets, seed, minibatch, .. } = self;
-        Cuts { sets, seed: *seed, minibatch: *minibatch }
+        RunPlan { sets, seed: *seed, minibatch: *minibatch }
     }
 
     /// Whether a round of these parts finds out the mean loss over the training set in inference.

@@ -36,14 +36,14 @@ struct TrainingPart<'a> {
 
 impl<'a> Tally<'a> {
     pub(super) fn new(round: &'a Round, settings: &'a Settings) -> Tally<'a> {
-        let (plan, cuts) = (&round.plan, settings.cuts());
+        let (plan, run) = (&round.plan, settings.run_plan());
         let (mut training, mut evaluations) = (Vec::new(), Vec::new());
         for (state, (part, sums)) in round.parts().iter().zip(plan.parts.iter().zip(&round.sums.parts)) {
             if part.work == Work::Evaluation {
                 evaluations.push((part, sums));
                 continue;
             }
-            let (examples, minibatches) = cuts.size(part, &state.layout);
+            let (examples, minibatches) = run.size(part, &state.layout);
             training.push(TrainingPart { part, sums, examples, minibatches });
         }
         Tally {

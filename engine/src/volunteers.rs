@@ -42,13 +42,13 @@ pub(super) struct Volunteer {
     pub(super) refused: BTreeSet<Shard>,
     /// Assignments it has not answered. One that another volunteer's answer has overtaken stays:
     /// nobody told it to stop, so it is still busy with it, or asleep.
-    unanswered: BTreeMap<u64, Task>,
+    unanswered: BTreeMap<u64, Owed>,
     answered_ms: u64,
 }
 
 /// What an assignment asks of a volunteer.
 #[derive(Debug, Clone, Copy)]
-struct Task {
+struct Owed {
     cost: f64,
     units: u32,
     issued_ms: u64,
@@ -125,7 +125,7 @@ impl Volunteers {
         now_ms: u64,
     ) {
         let Some(volunteer) = self.members.get_mut(&session) else { return };
-        volunteer.unanswered.insert(assignment, Task { cost, units, issued_ms: now_ms });
+        volunteer.unanswered.insert(assignment, Owed { cost, units, issued_ms: now_ms });
         for shard in shards {
             if volunteer.shards.insert(*shard) {
                 *self.holders.entry(*shard).or_default() += 1;
@@ -175,9 +175,9 @@ impl Volunteers {
     }
 
     /// The round is over, and with it all that has not been answered.
-    pub(super) fn forget_tasks(&mut self, now_ms: u64) {
+    pub(super) fn forget_unanswered(&mut self, now_ms: u64) {
         for volunteer in self.members.values_mut() {
-            volunteer.forget_tasks(now_ms);
+            volunteer.forget_unanswered(now_ms);
         }
     }
 
@@ -195,13 +195,13 @@ impl Volunteer {
     }
 
     /// How long it has been at a task, if it does one after the other.
-    fn busy_ms(&self, task: Task, now_ms: u64) -> u64 {
+    fn busy_ms(&self, task: Owed, now_ms: u64) -> u64 {
         now_ms.saturating_sub(task.issued_ms.max(self.answered_ms))
     }
 
     /// A volunteer that never finishes before others have done its work for it would be believed to
     /// be as fast as it once was, and be given too much, for ever. So being overdue counts too.
-    fn forget_tasks(&mut self, now_ms: u64) {
+    fn forget_unanswered(&mut self, now_ms: u64) {
         if let (Some(speed), Some((_, task))) = (self.speed, self.unanswered.first_key_value()) {
             let busy_ms = self.busy_ms(*task, now_ms) as f64;
             if busy_ms > SLICE_MS {
@@ -248,10 +248,10 @@ mod tests {
         volunteers.asked(7, 1, (2, 1000.0), &[], 0);
         volunteers.delivered(7, 1, 10);
         volunteers.asked(7, 2, (2, 1000.0), &[], 10);
-        volunteers.forget_tasks(20);
+        volunteers.forget_unanswered(20);
         assert_eq!(speed(&volunteers), Some(100.0), "10 ms are not overdue");
         volunteers.asked(7, 3, (2, 1000.0), &[], 20);
-        volunteers.forget_tasks(1020);
+        volunteers.forget_unanswered(1020);
         assert_eq!(speed(&volunteers), Some(1.0));
         assert_eq!(volunteers.get(7).unwrap().outstanding(), 0);
     }

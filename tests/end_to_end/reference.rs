@@ -4,7 +4,7 @@ use coordinator::data;
 use coordinator::training::examples_per_unit;
 use engine::Measure;
 use engine::aggregator::{Found, Scales, mean_gradient};
-use engine::optimizers::{Ask, Lbfgs, Settings, Tell};
+use engine::optimizers::{Ask, Lbfgs, LbfgsSettings, Tell};
 use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Pass, Scratch, exact, trial_point};
 
 use crate::problem::{ITERATIONS, MINIBATCH, Problem, SEED};
@@ -18,7 +18,7 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
     let unit_size = examples_per_unit(data.train.len(), MINIBATCH) as usize;
     let count = u32::try_from(data.train.len()).unwrap();
     let mut optimizer =
-        Lbfgs::new(network.initialize(SEED)[..network.trainable()].to_vec(), Settings::default());
+        Lbfgs::new(network.initialize(SEED)[..network.trainable()].to_vec(), LbfgsSettings::default());
     let mut scratch = Scratch::new();
     let mut scales: Option<Scales> = None;
     let units = || {

@@ -1,6 +1,6 @@
 //! Numbers that are not finite, functions without a minimum, answers that do not fit.
 
-use engine::optimizers::{Ask, BACKTRACKS, Halt, Lbfgs, Scalar, Settings, Tell, TellError};
+use engine::optimizers::{Ask, BACKTRACKS, Halt, Lbfgs, LbfgsSettings, Scalar, Tell, TellError};
 use model::trial_point;
 
 use crate::problems::{Problem, answer, quadratic, rosenbrock_pairs, rosenbrock_start, run};
@@ -9,7 +9,7 @@ use crate::problems::{Problem, answer, quadratic, rosenbrock_pairs, rosenbrock_s
 const LIMIT: usize = 5000;
 
 fn lbfgs(start: &[f64]) -> Lbfgs<f64> {
-    Lbfgs::new(start, Settings { memory: 10, gradient_tolerance: Some(1e-8) })
+    Lbfgs::new(start, LbfgsSettings { memory: 10, gradient_tolerance: Some(1e-8) })
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_loss_without_a_minimum_does_not_go_on_for_ever() {
 }
 
 fn assert_ends<T: Scalar>(problem: Problem) {
-    let mut optimizer = Lbfgs::new([T::from_f64(1.0), T::from_f64(1.0)], Settings::default());
+    let mut optimizer = Lbfgs::new([T::from_f64(1.0), T::from_f64(1.0)], LbfgsSettings::default());
     let outcome = run(problem, &mut optimizer, LIMIT);
     assert!(matches!(outcome.stopped, Some(Halt::NoProgress { .. })), "{:?}", outcome.stopped);
     assert!(outcome.loss.is_finite() && outcome.loss < -1e30);
@@ -123,14 +123,14 @@ fn assert_ends<T: Scalar>(problem: Problem) {
 fn a_loss_that_does_not_change_does_not_go_on_for_ever() {
     // So coarse a loss that the expected decrease is lost in its rounding.
     let coarse = |x: &[f64]| (1e30 + x[0], vec![1.0]);
-    let outcome = run(&coarse, &mut Lbfgs::new([0.0], Settings::default()), LIMIT);
+    let outcome = run(&coarse, &mut Lbfgs::new([0.0], LbfgsSettings::default()), LIMIT);
     assert!(matches!(outcome.stopped, Some(Halt::Flat { .. })), "{:?}", outcome.stopped);
 }
 
 #[test]
 fn training_precision_ends_at_the_precision_of_the_weights() {
     let start: Vec<f32> = rosenbrock_start(20).iter().map(|&x| x as f32).collect();
-    let mut optimizer = Lbfgs::new(start, Settings::default());
+    let mut optimizer = Lbfgs::new(start, LbfgsSettings::default());
     let outcome = run(&rosenbrock_pairs, &mut optimizer, LIMIT);
     assert!(outcome.stopped.is_some());
     assert!(outcome.loss < 1e-9, "{}", outcome.loss);
@@ -165,7 +165,7 @@ fn an_answer_to_another_question_is_an_error_and_changes_nothing() {
 
 #[test]
 fn the_lowest_of_the_passing_losses_is_chosen() {
-    let mut optimizer = Lbfgs::new([4.0f32, 0.0], Settings::default());
+    let mut optimizer = Lbfgs::new([4.0f32, 0.0], LbfgsSettings::default());
     let gradient = |loss, slope: f32| Tell::Gradient { loss, gradient: [slope, 0.0].into() };
     optimizer.tell(gradient(1.0, 2.0)).expect("the start");
     optimizer.tell(gradient(5.0, 2.0)).expect("a trial point that is too high");

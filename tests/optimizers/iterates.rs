@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::optimizers::{Lbfgs, Settings};
+use engine::optimizers::{Lbfgs, LbfgsSettings};
 use serde::Deserialize;
 
 use crate::problems::{
@@ -51,7 +51,7 @@ fn ten_iterates_are_those_of_an_independent_implementation() {
 
 /// The points that L-BFGS with ten pairs accepts, for as long as it does not stop.
 fn accepted_points(problem: Problem<'_>, start: Vec<f64>) -> impl Iterator<Item = Vec<f64>> {
-    let mut optimizer = Lbfgs::new(start, Settings::default());
+    let mut optimizer = Lbfgs::new(start, LbfgsSettings::default());
     std::iter::from_fn(move || {
         loop {
             let reply = answer(problem, optimizer.ask()).expect("the optimizer goes on");

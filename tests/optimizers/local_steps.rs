@@ -1,7 +1,8 @@
 //! Rounds of local steps, and what becomes of the mean displacement.
 
 use engine::optimizers::{
-    Ask, Auto, Averaged, AveragedSettings, Batch, LearningRate, Optimizer, Outer, Schedule, Settings, Tell,
+    Ask, Auto, Averaged, AveragedSettings, Batch, LbfgsSettings, LearningRate, Optimizer, Outer, Schedule,
+    Tell,
 };
 
 use crate::toy::{CURVATURES, least_loss, run, start};
@@ -156,7 +157,7 @@ fn a_step_of_curvature_that_fails_gives_way_to_the_mean_displacement() {
 #[test]
 fn auto_finishes_on_all_examples_once_local_steps_have_stalled() {
     let first = settings(LearningRate::Given(RATE), LBFGS);
-    let mut optimizer = Optimizer::Auto(Auto::new(start(), first, Settings::default()));
+    let mut optimizer = Optimizer::Auto(Auto::new(start(), first, LbfgsSettings::default()));
     let course = run(&mut optimizer, 80);
     let is_full = |ask: &Ask<f32>| matches!(ask, Ask::Gradient { batch: Batch::Full, .. });
     let switch = course.asked.iter().position(is_full).expect("it never switched");

@@ -1,6 +1,6 @@
 //! Gradients by finite differences, directions by the textbook recursion.
 
-use engine::optimizers::{Ask, Lbfgs, Scalar, Settings, Tell};
+use engine::optimizers::{Ask, Lbfgs, LbfgsSettings, Scalar, Tell};
 
 use crate::problems::{
     LogisticRegression, Problem, answer, chained_rosenbrock, quadratic, rosenbrock_pairs, rosenbrock_start,
@@ -48,7 +48,7 @@ fn assert_directions<T: Scalar>(tolerance: f64) {
     const MEMORY: usize = 4;
     let problem = quadratic(3.0);
     let start: Vec<T> = (0..LONG).map(|i| T::from_f64((i as f64 * 0.37).sin())).collect();
-    let mut optimizer = Lbfgs::new(start, Settings { memory: MEMORY, gradient_tolerance: None });
+    let mut optimizer = Lbfgs::new(start, LbfgsSettings { memory: MEMORY, gradient_tolerance: None });
     let mut pairs: Vec<(Vec<T>, Vec<T>)> = Vec::new();
     let mut last: Option<(Vec<T>, Vec<T>)> = None;
     let mut compared = 0;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::optimizers::{Accepted, Ask, Halt, Lbfgs, Scalar, Tell};
+use engine::optimizers::{Ask, Halt, Iteration, Lbfgs, Scalar, Tell};
 use model::trial_point;
 
 /// A function of n variables: its value and gradient at a point.
@@ -11,7 +11,7 @@ pub(crate) type Problem<'a> = &'a dyn Fn(&[f64]) -> (f64, Vec<f64>);
 /// What a run of an optimizer came to.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) accepted: Vec<Accepted>,
+    pub(crate) accepted: Vec<Iteration>,
     /// Answers given; losses along a line count as one.
     pub(crate) evaluations: usize,
     pub(crate) loss: f64,

@@ -3,13 +3,13 @@
 //! evaluation; an independent implementation of the same rules gave the expected numbers. Other
 //! good L-BFGS codes (scipy's L-BFGS-B, liblbfgs) need much the same: 38/46, 78/96, 37/49, 60/65.
 
-use engine::optimizers::{Halt, Lbfgs, Settings};
+use engine::optimizers::{Halt, Lbfgs, LbfgsSettings};
 
 use crate::problems::{
     LogisticRegression, Outcome, Problem, chained_rosenbrock, rosenbrock_pairs, rosenbrock_start, run,
 };
 
-const SETTINGS: Settings = Settings { memory: 10, gradient_tolerance: Some(1e-8) };
+const SETTINGS: LbfgsSettings = LbfgsSettings { memory: 10, gradient_tolerance: Some(1e-8) };
 
 #[test]
 fn rosenbrock() {

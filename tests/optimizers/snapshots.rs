@@ -1,8 +1,8 @@
 //! A saved optimizer asks the same question again and continues with the same bits.
 
 use engine::optimizers::{
-    Ask, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimizer, Outer, Rule, Sample, Scalar,
-    Schedule, Settings, Stochastic, StochasticSettings, Tell,
+    Ask, Auto, Averaged, AveragedSettings, Lbfgs, LbfgsSettings, LearningRate, Optimizer, Outer, Rule,
+    Sample, Scalar, Schedule, Stochastic, StochasticSettings, Tell,
 };
 
 use crate::problems::{answer, rosenbrock_pairs, rosenbrock_start};
@@ -25,7 +25,7 @@ fn every_snapshot_continues_bit_for_bit_in_double_precision() {
 /// the middle of line searches included, beside one that is left alone.
 fn assert_snapshots_continue<T: Scalar>() {
     let start: Vec<T> = rosenbrock_start(100).iter().map(|&x| T::from_f64(x)).collect();
-    let settings = Settings { memory: 5, gradient_tolerance: Some(1e-6) };
+    let settings = LbfgsSettings { memory: 5, gradient_tolerance: Some(1e-6) };
     let mut untouched = Lbfgs::new(start, settings);
     let mut saved = untouched.clone();
     let mut line_searches = 0;
@@ -64,12 +64,16 @@ fn every_method_continues_bit_for_bit_from_every_moment() {
         Optimizer::Stochastic(Stochastic::new(toy::start(), settings))
     };
     let methods = [
-        Optimizer::Auto(Auto::new(toy::start(), searched, Settings::default())),
+        Optimizer::Auto(Auto::new(toy::start(), searched, LbfgsSettings::default())),
         Optimizer::Averaged(Averaged::new(toy::start(), decaying)),
         Optimizer::Averaged(Averaged::new(toy::start(), too_high)),
         Optimizer::Averaged(Averaged::new(toy::start(), too_low)),
-        Optimizer::Lbfgs(Lbfgs::new(toy::start(), Settings::default())),
-        Optimizer::Lbfgs(Lbfgs::sampled(toy::start(), Settings::default(), Sample { units: 4, overlap: 1 })),
+        Optimizer::Lbfgs(Lbfgs::new(toy::start(), LbfgsSettings::default())),
+        Optimizer::Lbfgs(Lbfgs::sampled(
+            toy::start(),
+            LbfgsSettings::default(),
+            Sample { units: 4, overlap: 1 },
+        )),
         stochastic(Rule::Momentum),
         stochastic(Rule::AdamW { weight_decay: 0.01 }),
     ];
@@ -90,7 +94,7 @@ fn every_method_continues_bit_for_bit_from_every_moment() {
 
 #[test]
 fn a_clone_is_not_disturbed_by_the_original_going_on() {
-    let mut optimizer = Lbfgs::new(rosenbrock_start(10), Settings::default());
+    let mut optimizer = Lbfgs::new(rosenbrock_start(10), LbfgsSettings::default());
     for _ in 0..20 {
         let snapshot = optimizer.clone();
         let before = to_bytes(&snapshot);
@@ -103,7 +107,7 @@ fn a_clone_is_not_disturbed_by_the_original_going_on() {
 #[test]
 fn a_run_of_any_method_is_saved_with_its_method() {
     let start: Vec<f32> = vec![3.0, -4.0];
-    let mut optimizer = Optimizer::Lbfgs(Lbfgs::new(start, Settings::default()));
+    let mut optimizer = Optimizer::Lbfgs(Lbfgs::new(start, LbfgsSettings::default()));
     let gradient = |point: &[f32]| Tell::Gradient { loss: 0.0, gradient: point.into() };
     optimizer.tell(gradient(&[3.0, -4.0])).expect("an answer to what was asked");
     let bytes = postcard::to_stdvec(&optimizer).expect("serializes");
@@ -117,7 +121,7 @@ fn a_run_of_any_method_is_saved_with_its_method() {
 
 #[test]
 fn a_damaged_snapshot_is_refused() {
-    let mut optimizer = Lbfgs::new(rosenbrock_start(4), Settings::default());
+    let mut optimizer = Lbfgs::new(rosenbrock_start(4), LbfgsSettings::default());
     for _ in 0..6 {
         let reply = answer(&rosenbrock_pairs, optimizer.ask()).expect("not converged so soon");
         optimizer.tell(reply).expect("an answer to what was asked");
@@ -140,7 +144,7 @@ fn a_damaged_snapshot_is_refused() {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 enum Step {
     Key(String),
     Index(usize),

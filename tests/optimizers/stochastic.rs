@@ -2,7 +2,7 @@
 //! hand, and their way down; L-BFGS on samples.
 
 use engine::optimizers::{
-    Ask, Batch, Halt, Lbfgs, Optimizer, Rule, Sample, Schedule, Segment, Settings, Stochastic,
+    Ask, Batch, Halt, Lbfgs, LbfgsSettings, Optimizer, Rule, Sample, Schedule, Segment, Stochastic,
     StochasticSettings, Tell,
 };
 
@@ -100,7 +100,7 @@ fn only_a_gradient_over_all_examples_can_say_that_there_is_nothing_left_to_learn
 /// Four units a sample, one of them shared with the next.
 fn sampled() -> Optimizer {
     let sample = Sample { units: 4, overlap: 1 };
-    Optimizer::Lbfgs(Lbfgs::sampled(start(), Settings::default(), sample))
+    Optimizer::Lbfgs(Lbfgs::sampled(start(), LbfgsSettings::default(), sample))
 }
 
 #[test]
@@ -136,8 +136,11 @@ fn samples_overlap_and_losses_are_those_of_the_same_sample() {
 fn curvature_comes_from_the_same_examples_at_both_ends_of_a_step() {
     // Every segment is a parabola of curvature 4 around a place of its own, so that only differences on the same
     // segment tell the curvature; with it the second step ends in the minimum of the sample at hand.
-    let mut optimizer =
-        Optimizer::Lbfgs(Lbfgs::sampled(vec![0.0f32], Settings::default(), Sample { units: 4, overlap: 1 }));
+    let mut optimizer = Optimizer::Lbfgs(Lbfgs::sampled(
+        vec![0.0f32],
+        LbfgsSettings::default(),
+        Sample { units: 4, overlap: 1 },
+    ));
     let center = |first: u64| 1.0 + (first % 5) as f32;
     let answer = |optimizer: &mut Optimizer| {
         let Ask::Gradient { point, batch: Batch::Segments(segments), .. } = optimizer.ask() else { panic!() };

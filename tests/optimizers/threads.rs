@@ -1,6 +1,6 @@
 //! The number of threads changes no bit. Only long vectors are shared among threads at all.
 
-use engine::optimizers::{Lbfgs, Scalar, Settings};
+use engine::optimizers::{Lbfgs, LbfgsSettings, Scalar};
 
 use crate::problems::{answer, quadratic};
 
@@ -28,7 +28,7 @@ fn on_threads<T: Scalar>(threads: usize) -> Vec<T> {
     pool.install(|| {
         let problem = quadratic(2.0);
         let start: Vec<T> = (0..LONG).map(|i| T::from_f64((i as f64 * 0.37).sin())).collect();
-        let mut optimizer = Lbfgs::new(start, Settings { memory: 4, gradient_tolerance: None });
+        let mut optimizer = Lbfgs::new(start, LbfgsSettings { memory: 4, gradient_tolerance: None });
         while optimizer.iteration() < ITERATIONS {
             let reply = answer(&problem, optimizer.ask()).expect("not at the minimum yet");
             optimizer.tell(reply).expect("an answer to what was asked");

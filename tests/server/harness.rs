@@ -9,7 +9,7 @@ use bytes::Bytes;
 use coordinator::data::ShardStore;
 use coordinator::data::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn, prepare};
 use coordinator::driver::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound};
-use coordinator::report::status::{Phase, Status};
+use coordinator::report::status::{RunPhase, Status};
 use coordinator::server::{ServerConfig, Site, bind, serve};
 use futures_util::{SinkExt, StreamExt};
 use model::{Arithmetic, Preprocessing, Task};
@@ -363,7 +363,7 @@ fn status() -> Status {
         title: "a test".into(),
         run: "run".into(),
         arithmetic: Arithmetic::Portable,
-        phase: Phase::Waiting,
+        phase: RunPhase::Waiting,
         sentence: "Waiting for volunteers.".into(),
         network: "none".into(),
         parameters: PARAMETERS,

@@ -66,7 +66,7 @@ pub(crate) enum Method {
 
 impl Method {
     fn optimizer(self, start: &[f32], plan: &ProblemPlan, units: u32) -> Optimizer {
-        let settings = optimizers::Settings { memory: plan.memory, gradient_tolerance: None };
+        let settings = optimizers::LbfgsSettings { memory: plan.memory, gradient_tolerance: None };
         let local = |learning_rate, outer| AveragedSettings {
             replicas: plan.training.min(5),
             steps: 3,

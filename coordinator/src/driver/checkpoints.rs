@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Checkpoint;
 use crate::run_directory::RunDirectory;
 
-const EVERY_AT_LEAST: Duration = Duration::from_secs(1);
+const EVERY_MIN: Duration = Duration::from_secs(1);
 const COST_FACTOR: u32 = 10;
 
 /// The driver's end of the writer.
@@ -38,7 +38,7 @@ impl CheckpointWriter {
             }
         })?;
         // The first is due at once: a run that dies young can then be resumed.
-        let began = Instant::now().checked_sub(EVERY_AT_LEAST).unwrap_or_else(Instant::now);
+        let began = Instant::now().checked_sub(EVERY_MIN).unwrap_or_else(Instant::now);
         Ok(CheckpointWriter { work: Some(work), done, busy: false, began, cost: Duration::ZERO, error: None })
     }
 
@@ -57,9 +57,7 @@ impl CheckpointWriter {
                 }
             }
         }
-        self.work.is_some()
-            && !self.busy
-            && self.began.elapsed() >= EVERY_AT_LEAST.max(self.cost * COST_FACTOR)
+        self.work.is_some() && !self.busy && self.began.elapsed() >= EVERY_MIN.max(self.cost * COST_FACTOR)
     }
 
     /// Has a checkpoint written; only when [`CheckpointWriter::is_due`].

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::report::Summary;
 use crate::report::progress::{Event, Observer, RoundProgress};
-use crate::report::status::{Phase, Point, Status};
+use crate::report::status::{CurvePoint, RunPhase, Status};
 use crate::run_directory::RunDirectory;
 use engine::decoder::Message;
 use engine::{Accepted, Engine, Input, Measure, Output, Snapshot, StopReason};
@@ -66,7 +66,7 @@ pub struct BeginRule {
 
 /// How a training ended.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct TrainingOutcome {
     /// Why.
     pub reason: StopReason,
     /// The last accepted point.
@@ -105,7 +105,7 @@ pub struct Running {
     /// What the page shows.
     pub status: watch::Receiver<Arc<Status>>,
     /// Answers once, when the training has ended.
-    pub outcome: oneshot::Receiver<Outcome>,
+    pub outcome: oneshot::Receiver<TrainingOutcome>,
     /// The thread. It must end before the runtime that it waits with.
     pub thread: std::thread::JoinHandle<()>,
 }
@@ -119,7 +119,7 @@ pub struct Setup {
     /// The checkpoint this training goes on from, if it does.
     pub resumed: Option<Checkpoint>,
     /// The course of the training up to there.
-    pub history: Vec<Point>,
+    pub history: Vec<CurvePoint>,
     /// When to begin.
     pub begin: BeginRule,
     /// Seconds of training after which it ends, wherever it is; those before a resume count.
@@ -208,7 +208,7 @@ struct Driver {
     helped: BTreeSet<u64>,
     round: watch::Sender<Option<Arc<OpenRound>>>,
     status: watch::Sender<Arc<Status>>,
-    outcome: Option<oneshot::Sender<Outcome>>,
+    outcome: Option<oneshot::Sender<TrainingOutcome>>,
     picture: Picture,
     /// When the status was last renewed.
     pictured: Option<Instant>,
@@ -428,7 +428,7 @@ impl Driver {
             Some(best) => (Arc::clone(&best.weights), Some(best.point)),
             None => (self.engine.weights(), last),
         };
-        let outcome = Outcome {
+        let outcome = TrainingOutcome {
             reason,
             last,
             weights,
@@ -464,8 +464,10 @@ impl Driver {
         );
         let status = self.picture.status();
         match (status.phase, progress) {
-            (Phase::Waiting, _) => self.observer.event(&Event::Waiting { sentence: status.sentence.clone() }),
-            (Phase::Training, Some((units_done, units))) => {
+            (RunPhase::Waiting, _) => {
+                self.observer.event(&Event::Waiting { sentence: status.sentence.clone() })
+            }
+            (RunPhase::Training, Some((units_done, units))) => {
                 self.observer.event(&Event::Round(RoundProgress {
                     units_done,
                     units,

@@ -6,7 +6,7 @@ use model::Arithmetic;
 
 use super::{BeginRule, Checkpoint};
 use crate::report::progress::IterationReport;
-use crate::report::status::{HISTORY_MAX, Phase, Point, Status};
+use crate::report::status::{CurvePoint, HISTORY_MAX, RunPhase, Status};
 use engine::{Accepted, Attendance, Counters, Figures};
 
 /// What does not change during a run.
@@ -40,14 +40,14 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    pub(super) fn new(facts: Facts, resumed: Option<&Checkpoint>, history: Vec<Point>) -> Picture {
+    pub(super) fn new(facts: Facts, resumed: Option<&Checkpoint>, history: Vec<CurvePoint>) -> Picture {
         let accepted = resumed.and_then(|checkpoint| checkpoint.snapshot.accepted);
         let counters = resumed.map(|checkpoint| checkpoint.snapshot.counters).unwrap_or_default();
         let status = Status {
             title: facts.title,
             run: format!("{:016x}", facts.run),
             arithmetic: facts.arithmetic,
-            phase: Phase::Waiting,
+            phase: RunPhase::Waiting,
             sentence: String::new(),
             network: facts.network,
             parameters: facts.parameters,
@@ -80,7 +80,7 @@ impl Picture {
     }
 
     pub(super) fn training_begins(&mut self) {
-        self.status.phase = Phase::Training;
+        self.status.phase = RunPhase::Training;
         self.measured = None;
     }
 
@@ -107,7 +107,7 @@ impl Picture {
         self.remember(point(accepted));
     }
 
-    fn remember(&mut self, point: Point) {
+    fn remember(&mut self, point: CurvePoint) {
         let history = &mut self.status.history;
         if history.last().is_some_and(|last| last.iteration == point.iteration) {
             history.pop();
@@ -155,7 +155,7 @@ impl Picture {
     }
 
     pub(super) fn saved(&mut self) {
-        self.status.phase = Phase::Finished;
+        self.status.phase = RunPhase::Finished;
     }
 
     pub(super) fn renew(
@@ -172,16 +172,16 @@ impl Picture {
         status.cores = attendance.cores;
         status.fused_capable = fused_capable;
         status.seconds = seconds;
-        status.local_worker = status.phase == Phase::Training && local_helps;
+        status.local_worker = status.phase == RunPhase::Training && local_helps;
         if let Some(sentence) = &self.ended {
             status.sentence.clone_from(sentence);
             status.local_worker = false;
             return;
         }
         match status.phase {
-            Phase::Waiting => status.sentence = waiting(status.volunteers, begin, waited),
-            Phase::Training => status.sentence = training(status.volunteers, local_helps),
-            Phase::Finished => {}
+            RunPhase::Waiting => status.sentence = waiting(status.volunteers, begin, waited),
+            RunPhase::Training => status.sentence = training(status.volunteers, local_helps),
+            RunPhase::Finished => {}
         }
     }
 }
@@ -213,8 +213,8 @@ fn training(volunteers: usize, local_helps: bool) -> String {
     }
 }
 
-fn point(accepted: &Accepted) -> Point {
-    Point {
+fn point(accepted: &Accepted) -> CurvePoint {
+    CurvePoint {
         iteration: accepted.iteration,
         train_loss: Some(accepted.figures.train_loss),
         test_accuracy: accepted.figures.test_accuracy,

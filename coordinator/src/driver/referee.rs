@@ -83,8 +83,8 @@ impl Referee {
         let plan = &request.plan;
         let (part, number) = plan.locate(request.unit)?;
         let part = &plan.parts[part];
-        let cut = self.sets.of(part.set);
-        let examples = part.lay_out(cut, self.seed).examples_of(cut, number);
+        let set = self.sets.of(part.set);
+        let examples = part.lay_out(set, self.seed).examples_of(set, number);
         let (first_example, range) = (examples.start, examples);
         let range = range.start as usize..range.end as usize;
         let table = self.data.table(part.set)?;

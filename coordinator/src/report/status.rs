@@ -16,7 +16,7 @@ pub struct Status {
     /// `portable` or `fused`: which worker a tab must load.
     pub arithmetic: model::Arithmetic,
     /// `waiting`, `training` or `finished`.
-    pub phase: Phase,
+    pub phase: RunPhase,
     /// What is going on and why, in one plain sentence.
     pub sentence: String,
     /// The network in words.
@@ -37,7 +37,7 @@ pub struct Status {
     #[serde(flatten, serialize_with = "Figures::serialize_known")]
     pub figures: Option<Figures>,
     /// The course of the training, at most [`HISTORY_MAX`] points.
-    pub history: Vec<Point>,
+    pub history: Vec<CurvePoint>,
     /// Volunteers connected, the coordinator's own worker not counted.
     pub volunteers: usize,
     /// Cores they lend.
@@ -55,7 +55,7 @@ pub struct Status {
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Phase {
+pub enum RunPhase {
     /// No round has begun: volunteers are awaited.
     Waiting,
     /// Rounds are under way.
@@ -66,7 +66,7 @@ pub enum Phase {
 
 /// One accepted point of the training.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Point {
+pub struct CurvePoint {
     /// Its iteration.
     pub iteration: u64,
     /// Mean training loss; `None` when it is not finite.

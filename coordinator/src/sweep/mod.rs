@@ -30,6 +30,6 @@ pub use self::case_file::CaseFile;
 pub use self::comparison::{Comparison, Marked};
 pub use self::course::{Course, Effort, Point, Unit};
 pub use self::error::SweepError;
-pub use self::results::{Ending, Outcome, Results, Run, is_sweep};
+pub use self::results::{Ending, Results, Run, RunOutcome, is_sweep};
 pub use self::seeds::Seeds;
 pub use self::targets::{Measure, Target, Targets};

@@ -42,7 +42,7 @@ pub struct Run {
 #[derive(Debug)]
 pub enum Ending {
     /// It was trained to its end.
-    Finished(Outcome, Course),
+    Finished(RunOutcome, Course),
     /// It could not be trained; the reason in one sentence.
     Failed(String),
     /// It has not begun, or was interrupted.
@@ -52,7 +52,7 @@ pub enum Ending {
 /// The outcome of a finished run: the fields of [`crate::report::Summary`] that a sweep shows, as saved with
 /// the run.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Outcome {
+pub struct RunOutcome {
     /// Why it ended, as in the JSON of `shoal train`.
     pub stop_reason: String,
     /// Accepted optimizer steps.

@@ -24,10 +24,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{Fraction, LocalWorkers, RunConfig};
 use crate::data::ShardStore;
 use crate::driver::exchange::DriverHandle;
-use crate::driver::{self, BeginRule, Checkpoint, Order, Outcome, Referee};
+use crate::driver::{self, BeginRule, Checkpoint, Order, Referee, TrainingOutcome};
 use crate::report::Summary;
 use crate::report::progress::{Event, Observer};
-use crate::report::status::{Point, Status};
+use crate::report::status::{CurvePoint, Status};
 use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
 use crate::server::{self, ServerConfig, Site};
 use crate::volunteer;
@@ -196,7 +196,7 @@ fn site(
 
 /// Waits for the end of the training, or for the wish to end it, and saves the model.
 async fn train_and_save(
-    mut outcome: oneshot::Receiver<Outcome>,
+    mut outcome: oneshot::Receiver<TrainingOutcome>,
     orders: &mpsc::Sender<Order>,
     stop: watch::Receiver<bool>,
     material: &Material,
@@ -263,11 +263,11 @@ fn stop_rules(config: &RunConfig) -> StopRules {
 }
 
 /// The course of a training that is resumed, from its metrics.
-fn history(directory: &RunDirectory, checkpoint: Option<&Checkpoint>) -> Result<Vec<Point>> {
+fn history(directory: &RunDirectory, checkpoint: Option<&Checkpoint>) -> Result<Vec<CurvePoint>> {
     let Some(accepted) = checkpoint.and_then(|checkpoint| checkpoint.snapshot.accepted) else {
         return Ok(Vec::new());
     };
-    let points: Vec<Point> = load_metrics(directory.path())?;
+    let points: Vec<CurvePoint> = load_metrics(directory.path())?;
     Ok(points.into_iter().filter(|point| point.iteration <= accepted.iteration).collect())
 }
 

@@ -7,15 +7,15 @@ use protocol::plan::SetPlan;
 
 use crate::config::{Decay, Fraction, OptimizerKind, Rate, RunConfig, defaults};
 use engine::optimizers::{
-    Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimizer, Outer, Rule, Sample, Schedule,
-    Settings, Stochastic, StochasticSettings,
+    Auto, Averaged, AveragedSettings, Lbfgs, LbfgsSettings, LearningRate, Optimizer, Outer, Rule, Sample,
+    Schedule, Stochastic, StochasticSettings,
 };
 
 /// The optimizer of a run whose settings are settled ([`RunConfig::settle`]), at `start`, a value for
 /// each trainable parameter. `training` says how the training examples are cut.
 pub(super) fn optimizer(config: &RunConfig, start: Arc<[f32]>, training: &SetPlan) -> Optimizer {
     let memory = config.memory.map_or(0, |memory| memory as usize);
-    let lbfgs = Settings { memory, gradient_tolerance: None };
+    let lbfgs = LbfgsSettings { memory, gradient_tolerance: None };
     match config.optimizer {
         OptimizerKind::Auto => {
             let outer = Outer::Lbfgs { memory };

@@ -5,7 +5,7 @@ use model::{Network, weights_digest};
 use super::Material;
 use crate::config::{DataSource, RunConfig};
 use crate::data::Prepared;
-use crate::driver::{Facts, Outcome};
+use crate::driver::{Facts, TrainingOutcome};
 use crate::report::Summary;
 use crate::run_directory::RunDirectory;
 
@@ -43,7 +43,7 @@ pub(crate) fn network_in_words(network: &Network) -> String {
 }
 
 /// What a training came to. `parameters` are the ones of its network.
-pub(super) fn summarize(outcome: &Outcome, parameters: usize, directory: &RunDirectory) -> Summary {
+pub(super) fn summarize(outcome: &TrainingOutcome, parameters: usize, directory: &RunDirectory) -> Summary {
     let saved = outcome.saved;
     Summary {
         iterations: outcome.last.map_or(0, |last| last.iteration),

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use worker::{HubInput, HubStatus, Phase};
 
-use super::runner::{Runner, Task, settings};
+use super::runner::{Errand, Runner, settings};
 use crate::data::ShardStore;
 use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, ToSession};
 use engine::decoder::{Misbehavior, Upward, UpwardDecoder};
@@ -178,13 +178,13 @@ impl Local {
 
     /// Does what the hub asks for. An error ends this life.
     async fn perform(&mut self) -> Result<(), Over> {
-        while let Some(task) = self.runner.task() {
-            match task {
-                Task::Connect => self.runner.handle(HubInput::Connected),
+        while let Some(errand) = self.runner.errand() {
+            match errand {
+                Errand::Connect => self.runner.handle(HubInput::Connected),
                 // The hub goes on in its next life.
-                Task::Close => return Err(self.closed()),
-                Task::Send(frame) => self.pass_on(&frame).await?,
-                Task::Fetch { fetch, shard, path: _ } => {
+                Errand::Close => return Err(self.closed()),
+                Errand::Send(frame) => self.pass_on(&frame).await?,
+                Errand::Fetch { fetch, shard, path: _ } => {
                     let input = match self.shards.encoded(&shard.hash) {
                         Some(bytes) => HubInput::ShardArrived { fetch, bytes },
                         None => HubInput::ShardFailed { fetch },

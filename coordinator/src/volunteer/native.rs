@@ -15,7 +15,7 @@ use super::address::Address;
 use super::connection::{Connection, Event};
 use super::http;
 use super::memory;
-use super::runner::{Runner, Task, settings};
+use super::runner::{Errand, Runner, settings};
 
 /// Bytes of the coordinator's status.
 const STATUS_BYTES_MAX: usize = 1 << 20;
@@ -106,20 +106,20 @@ struct Native {
 impl Native {
     /// Does what the hub asks for.
     fn perform(&mut self) {
-        while let Some(task) = self.runner.task() {
-            match task {
-                Task::Connect => self.connection = Some(Connection::open(self.authority.clone())),
-                Task::Close => {
+        while let Some(errand) = self.runner.errand() {
+            match errand {
+                Errand::Connect => self.connection = Some(Connection::open(self.authority.clone())),
+                Errand::Close => {
                     if let Some(connection) = self.connection.take() {
                         tokio::spawn(connection.close());
                     }
                 }
-                Task::Send(frame) => {
+                Errand::Send(frame) => {
                     if let Some(connection) = &self.connection {
                         connection.send(frame);
                     }
                 }
-                Task::Fetch { fetch, shard, path } => self.fetch(fetch, shard, path),
+                Errand::Fetch { fetch, shard, path } => self.fetch(fetch, shard, path),
             }
         }
     }

@@ -17,9 +17,9 @@ const ANSWERS_MAX: usize = 64;
 /// for the shards that it is given and told to forget; a thread that is further behind counts as failed.
 const MESSAGES_MAX: usize = 2 * SHARDS_MAX;
 
-/// The tasks that depend on the kind of volunteer: its communication with the coordinator.
+/// What depends on the kind of volunteer: its communication with the coordinator.
 #[derive(Debug)]
-pub(super) enum Task {
+pub(super) enum Errand {
     /// [`HubOutput::Connect`].
     Connect,
     /// [`HubOutput::Close`].
@@ -40,7 +40,7 @@ pub(super) enum Task {
 /// A compute thread's answer; `None` when the thread has died.
 type Answer = (u32, Option<FromCompute>);
 
-/// A hub with compute workers. Drain [`Runner::task`] after every event.
+/// A hub with compute workers. Drain [`Runner::errand`] after every event.
 #[derive(Debug)]
 pub(super) struct Runner {
     hub: Hub,
@@ -74,25 +74,25 @@ impl Runner {
         self.hub.handle(now_ms, input);
     }
 
-    /// The hub's next task for the caller. Tasks for the compute threads are done on the way.
-    pub(super) fn task(&mut self) -> Option<Task> {
+    /// The hub's next errand for the caller. What concerns the compute threads is done on the way.
+    pub(super) fn errand(&mut self) -> Option<Errand> {
         if let Some(chunk) = self.sending.as_mut().and_then(Iterator::next) {
-            return Some(Task::Send(chunk));
+            return Some(Errand::Send(chunk));
         }
         self.sending = None;
         while let Some(output) = self.hub.poll_output() {
             match output {
-                HubOutput::Connect => return Some(Task::Connect),
-                HubOutput::Close => return Some(Task::Close),
-                HubOutput::Send(frame) => return Some(Task::Send(frame)),
+                HubOutput::Connect => return Some(Errand::Connect),
+                HubOutput::Close => return Some(Errand::Close),
+                HubOutput::Send(frame) => return Some(Errand::Send(frame)),
                 HubOutput::SendVector(mut chunks) => {
                     if let Some(first) = chunks.next() {
                         self.sending = Some(chunks);
-                        return Some(Task::Send(first));
+                        return Some(Errand::Send(first));
                     }
                 }
                 HubOutput::Fetch { fetch, shard, path, fresh: _ } => {
-                    return Some(Task::Fetch { fetch, shard, path });
+                    return Some(Errand::Fetch { fetch, shard, path });
                 }
                 HubOutput::StartCompute { compute } => self.start(compute),
                 HubOutput::StopCompute { compute } => {

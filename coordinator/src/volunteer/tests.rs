@@ -20,7 +20,7 @@ use super::{Options, RESTARTS_MAX, run, spawn_local};
 use crate::data::ShardStore;
 use crate::data::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn, prepare};
 use crate::driver::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound, ToSession};
-use crate::report::status::{Phase, Status};
+use crate::report::status::{RunPhase, Status};
 use crate::server::{ServerConfig, Site, bind, serve};
 use engine::decoder::Message;
 
@@ -186,7 +186,7 @@ fn status() -> Status {
         title: String::new(),
         run: String::new(),
         arithmetic: Arithmetic::Portable,
-        phase: Phase::Waiting,
+        phase: RunPhase::Waiting,
         sentence: String::new(),
         network: String::new(),
         parameters: 0,

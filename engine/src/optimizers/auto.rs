@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::averaged::{Averaged, AveragedSettings};
-use super::lbfgs::{Lbfgs, Settings};
+use super::lbfgs::{Lbfgs, LbfgsSettings};
 use super::{Ask, Halt, Progress, Tell, TellError};
 
 /// Rounds in a row without progress that count as a stall.
@@ -21,13 +21,13 @@ const STALLED_ROUNDS: u32 = 5;
 const WORTH_A_ROUND: f64 = 0.99;
 
 /// The complete state. Cloning is cheap: vectors are shared.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Auto {
-    finisher: Settings,
+    finisher: LbfgsSettings,
     stage: Stage,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum Stage {
     Averaged {
         averaged: Averaged,
@@ -47,7 +47,7 @@ enum Stage {
 impl Auto {
     /// An optimizer that begins at `start`, one value per parameter, with `settings` for its first
     /// stage and `finisher` for its second.
-    pub fn new(start: impl Into<Arc<[f32]>>, settings: AveragedSettings, finisher: Settings) -> Self {
+    pub fn new(start: impl Into<Arc<[f32]>>, settings: AveragedSettings, finisher: LbfgsSettings) -> Self {
         let averaged = Averaged::new(start, settings);
         Self { finisher, stage: Stage::Averaged { averaged, lowest: None, stalled_rounds: 0 } }
     }

@@ -30,7 +30,7 @@ use super::learning_rate::{LearningRate, Schedule, Search, Verdict};
 use super::memory::Memory;
 use super::pair::CurvaturePair;
 use super::vectors::{dot, fill, norm, zeros};
-use super::{Accepted, Ask, Halt, Progress, Tell, TellError, check_length};
+use super::{Ask, Halt, Iteration, Progress, Tell, TellError, check_length};
 
 /// The longest step made of curvature, as a multiple of the mean displacement.
 const LONGEST_STEP: f64 = 10.0;
@@ -51,7 +51,7 @@ const FLAT_ITERATIONS_MAX: u32 = 10;
 const MOMENTUM_STEP: f64 = 0.7;
 
 /// What the user can choose.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct AveragedSettings {
     /// Replicas of a round (R), at least 1.
     pub replicas: u32,
@@ -66,7 +66,7 @@ pub struct AveragedSettings {
 }
 
 /// How the mean displacement d becomes a step.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Outer {
     /// L-BFGS on g = -d.
     Lbfgs {
@@ -82,11 +82,11 @@ pub enum Outer {
 }
 
 /// The complete state. Cloning is cheap: vectors are shared.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "State")]
 pub struct Averaged(State);
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct State {
     settings: AveragedSettings,
     /// The last accepted point.
@@ -113,7 +113,7 @@ struct State {
 }
 
 /// What a round at the accepted point found.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Base {
     loss: f64,
     /// The mean displacement with its sign changed.
@@ -124,13 +124,13 @@ struct Base {
 }
 
 /// The start point, and what the round there found if it was finite.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Start {
     weights: Arc<[f32]>,
     base: Option<Base>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum Phase {
     /// Waiting for a round at the start point, or at the one reached, with the search's learning rate.
     Searching(Search),
@@ -143,7 +143,7 @@ enum Phase {
 }
 
 /// A step to a point that is not judged yet.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Step {
     point: Arc<[f32]>,
     /// Its length along the direction: less than 1 where it was cut.
@@ -357,12 +357,12 @@ impl State {
     fn accept(&mut self, step: Step, new: Base) -> Progress {
         let (accepted, pair) = self.advance(step, new);
         self.set_out(pair);
-        let accepted = Accepted { memory: self.memory.len(), ..accepted };
+        let accepted = Iteration { memory: self.memory.len(), ..accepted };
         Progress { accepted: Some(accepted), ..Progress::default() }
     }
 
     /// Moves to the new point.
-    fn advance(&mut self, step: Step, new: Base) -> (Accepted, Option<CurvaturePair<f32>>) {
+    fn advance(&mut self, step: Step, new: Base) -> (Iteration, Option<CurvaturePair<f32>>) {
         let old = self.base.replace(new);
         let new = self.base.as_ref().expect("just put there");
         let (loss, gradient_norm) = (new.loss, new.gradient_norm);
@@ -382,7 +382,7 @@ impl State {
         if self.iteration >= PROBATION {
             self.start = None;
         }
-        let accepted = Accepted {
+        let accepted = Iteration {
             iteration: self.iteration,
             loss,
             gradient_norm,

@@ -20,7 +20,7 @@ use super::curvature::{Evaluated, learn_into};
 use super::memory::{Direction, Memory};
 use super::pair::CurvaturePair;
 use super::vectors::{BLOCK, Scalar, Spare, block, dot, each_block, fill, norm};
-use super::{Accepted, Ask, Batch, Halt, Progress, Segment, Tell, TellError, check_length};
+use super::{Ask, Batch, Halt, Iteration, Progress, Segment, Tell, TellError, check_length};
 
 /// How many halvings of the step a scalars-only round covers: alpha/2 to alpha/256.
 pub const BACKTRACKS: usize = 8;
@@ -29,19 +29,19 @@ pub const BACKTRACKS: usize = 8;
 const SUFFICIENT_DECREASE: f64 = 1e-4;
 
 /// Line searches in a row that may fail before the optimizer stops.
-const MAX_FAILURES: u32 = 2;
+const FAILURES_MAX: u32 = 2;
 
 /// Iterations in a row that may leave the loss exactly as it was. Armijo's test passes by rounding
 /// when the predicted decrease is far below the loss's precision; this ends such wandering.
-const MAX_FLAT_ITERATIONS: u32 = 10;
+const FLAT_ITERATIONS_MAX: u32 = 10;
 
 /// Dropout masks are those of one epoch for the whole run: every loss is compared with, and every
 /// gradient subtracted from, one at another point under the same masks.
 const MASK_EPOCH: u64 = 0;
 
 /// What the user can choose.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LbfgsSettings {
     /// Curvature pairs remembered (m); 0 counts as 1.
     pub memory: usize,
     /// Stop when ||g|| / max(1, ||x||) is at most this. Without it only a gradient of zero counts
@@ -50,7 +50,7 @@ pub struct Settings {
 }
 
 /// Which part of the training set the gradients are taken on, in its units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// Units of a sample, at least 2.
     pub units: u32,
@@ -75,7 +75,7 @@ impl Sample {
     }
 }
 
-impl Default for Settings {
+impl Default for LbfgsSettings {
     /// Ten pairs, no tolerance.
     fn default() -> Self {
         Self { memory: 10, gradient_tolerance: None }
@@ -85,14 +85,14 @@ impl Default for Settings {
 /// The complete state. Cloning is cheap: vectors are shared. A clone, or a copy read back from a
 /// serialized one, asks the same and continues with the same bits, also in the middle of a line
 /// search.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "", try_from = "State<T>")]
 pub struct Lbfgs<T: Scalar>(State<T>);
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "")]
 struct State<T: Scalar> {
-    settings: Settings,
+    settings: LbfgsSettings,
     /// `None` for the full batch.
     sample: Option<Sample>,
     /// The accepted point.
@@ -109,7 +109,7 @@ struct State<T: Scalar> {
     points: Spare<Arc<[T]>>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "")]
 enum Phase<T: Scalar> {
     /// Waiting for loss and gradient at the start point.
@@ -123,7 +123,7 @@ enum Phase<T: Scalar> {
 }
 
 /// The line being searched.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "")]
 struct Line<T: Scalar> {
     base: Base<T>,
@@ -135,7 +135,7 @@ struct Line<T: Scalar> {
 }
 
 /// Loss and gradient at the accepted point, where the line starts.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "")]
 struct Base<T: Scalar> {
     loss: f64,
@@ -154,7 +154,7 @@ struct Found<T: Scalar> {
 
 impl<T: Scalar> Lbfgs<T> {
     /// An optimizer that begins at `start`, one value per parameter.
-    pub fn new(start: impl Into<Arc<[T]>>, settings: Settings) -> Self {
+    pub fn new(start: impl Into<Arc<[T]>>, settings: LbfgsSettings) -> Self {
         Self::begin(start.into(), settings, None)
     }
 
@@ -162,13 +162,13 @@ impl<T: Scalar> Lbfgs<T> {
     ///
     /// # Panics
     /// If the sample is not as [`Sample`] says.
-    pub fn sampled(start: impl Into<Arc<[T]>>, settings: Settings, sample: Sample) -> Self {
+    pub fn sampled(start: impl Into<Arc<[T]>>, settings: LbfgsSettings, sample: Sample) -> Self {
         let Sample { units, overlap } = sample;
         assert!(overlap >= 1 && overlap <= units / 2, "an overlap from 1 to half of the sample");
         Self::begin(start.into(), settings, Some(sample))
     }
 
-    fn begin(start: Arc<[T]>, settings: Settings, sample: Option<Sample>) -> Self {
+    fn begin(start: Arc<[T]>, settings: LbfgsSettings, sample: Option<Sample>) -> Self {
         Self(State {
             settings,
             sample,
@@ -299,7 +299,7 @@ impl<T: Scalar> State<T> {
     }
 
     /// Accepts or rejects a trial point by the loss and gradient found there.
-    fn judge(&mut self, line: Line<T>, step: T, point: Arc<[T]>, found: Found<T>) -> Option<Accepted> {
+    fn judge(&mut self, line: Line<T>, step: T, point: Arc<[T]>, found: Found<T>) -> Option<Iteration> {
         let (loss, gradient_norm) = (found.base.loss, found.base.gradient_norm);
         let backtracked = step != line.first_step;
         let passes = match (&found.shared_before, &line.base.shared) {
@@ -331,7 +331,7 @@ impl<T: Scalar> State<T> {
         self.failures = 0;
         self.flat_iterations = if loss == line.base.loss { self.flat_iterations + 1 } else { 0 };
         self.leave(found.base, lesson.pair);
-        Some(Accepted {
+        Some(Iteration {
             iteration: self.iteration,
             loss,
             gradient_norm,
@@ -363,7 +363,7 @@ impl<T: Scalar> State<T> {
         let (loss, gradient_norm) = (base.loss, base.gradient_norm);
         let reason = if self.has_converged(gradient_norm) {
             Some(Halt::Converged { gradient_norm })
-        } else if self.flat_iterations >= MAX_FLAT_ITERATIONS {
+        } else if self.flat_iterations >= FLAT_ITERATIONS_MAX {
             Some(Halt::Flat { iterations: self.flat_iterations, gradient_norm })
         } else {
             None
@@ -419,7 +419,7 @@ impl<T: Scalar> State<T> {
     /// No step along the line is good enough.
     fn search_failed(&mut self, line: Line<T>) {
         self.failures += 1;
-        if self.failures >= MAX_FAILURES {
+        if self.failures >= FAILURES_MAX {
             let reason = Halt::NoProgress { gradient_norm: line.base.gradient_norm };
             self.phase = Phase::Stopped { reason, loss: line.base.loss };
         } else if self.memory.is_empty() {

@@ -20,7 +20,7 @@ const NEARER_BELOW: f64 = 0.35;
 const LEAST: f64 = 0.02;
 
 /// A learning rate, or the wish to have one found.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum LearningRate {
     /// This one, unless the loss speaks against it.
     Given(f32),
@@ -29,7 +29,7 @@ pub enum LearningRate {
 }
 
 /// The course of the learning rate.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Schedule {
     /// The same all the time.
     Constant,
@@ -70,7 +70,7 @@ fn half_cosine(x: f64) -> f64 {
 /// same point. It climbs from the first rate while the loss falls, and looks below it only if the
 /// next higher one is far too high; in the end it estimates where between the grid's rates the loss
 /// is lowest.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Search {
     first: f32,
     tried: Vec<Trial>,
@@ -79,7 +79,7 @@ pub(super) struct Search {
 }
 
 /// One rate: `first` times [`FACTOR`] to the power of `exponent`.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Trial {
     exponent: i32,
     /// Infinite where it was not finite.
@@ -87,7 +87,7 @@ struct Trial {
 }
 
 /// What a trial led to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Verdict {
     /// Another trial, with [`Search::rate`].
     GoOn,

@@ -38,7 +38,7 @@ const COMBINE_FEW_PAIRS: usize = 5;
 
 /// The newest curvature pairs with the inner products the direction needs. Cloning shares the
 /// vectors.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Memory<T: Scalar> {
     /// Most pairs kept, at least 1.
@@ -53,7 +53,7 @@ pub struct Memory<T: Scalar> {
     forgotten: Spare<CurvaturePair<T>>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "")]
 struct Remembered<T: Scalar> {
     pair: CurvaturePair<T>,
@@ -303,15 +303,15 @@ impl<T: Scalar> Vectorized for Combine<'_, T> {
         for start in (0..whole.len()).step_by(COMBINE_CHUNK) {
             let chunk = start..whole.len().min(start + COMBINE_CHUNK);
             let (gradient, out) = (&whole_gradient[chunk.clone()], &mut whole[chunk.clone()]);
-            let mut part = Part { chunk, gradient, out, sums: &mut sums, slope: &mut slope };
-            part.combine::<FUSED>(pairs, coefficients);
+            let mut piece = Piece { chunk, gradient, out, sums: &mut sums, slope: &mut slope };
+            piece.combine::<FUSED>(pairs, coefficients);
         }
         if !rest.is_empty() {
             let chunk = whole.len()..whole.len() + 1;
             let (gradient, mut out) = (last_group(gradient), [T::ZERO; LANES]);
             let (gradient, last) = (std::slice::from_ref(&gradient), std::slice::from_mut(&mut out));
-            let mut part = Part { chunk, gradient, out: last, sums: &mut sums, slope: &mut slope };
-            part.combine::<FUSED>(pairs, coefficients);
+            let mut piece = Piece { chunk, gradient, out: last, sums: &mut sums, slope: &mut slope };
+            piece.combine::<FUSED>(pairs, coefficients);
             rest.copy_from_slice(&out[..rest.len()]);
         }
         sum_lanes(slope)
@@ -319,7 +319,7 @@ impl<T: Scalar> Vectorized for Combine<'_, T> {
 }
 
 /// A few groups of a direction on its way.
-struct Part<'a, T> {
+struct Piece<'a, T> {
     /// Which of the block's groups, at most [`COMBINE_CHUNK`].
     chunk: Range<usize>,
     gradient: &'a [[T; LANES]],
@@ -330,7 +330,7 @@ struct Part<'a, T> {
     slope: &'a mut Lanes,
 }
 
-impl<T: Scalar> Part<'_, T> {
+impl<T: Scalar> Piece<'_, T> {
     #[inline(always)]
     fn combine<const FUSED: bool>(&mut self, pairs: &[&[Group<T>]], coefficients: &Coefficients) {
         let (mut rest, factors) = (pairs, &coefficients.pairs[..]);

@@ -21,7 +21,7 @@ use thiserror::Error;
 
 pub use auto::Auto;
 pub use averaged::{Averaged, AveragedSettings, Outer};
-pub use lbfgs::{BACKTRACKS, Lbfgs, Sample, Settings};
+pub use lbfgs::{BACKTRACKS, Lbfgs, LbfgsSettings, Sample};
 pub use learning_rate::{LearningRate, Schedule};
 pub use memory::{Direction, Memory};
 pub use pair::CurvaturePair;
@@ -29,7 +29,7 @@ pub use stochastic::{Rule, Stochastic, StochasticSettings};
 pub use vectors::Scalar;
 
 /// The optimizer of a run: one variant per method, all asked and told in the same way.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Optimizer {
     /// Averaged local steps, then full-batch L-BFGS: the default.
     Auto(Auto),
@@ -99,7 +99,7 @@ impl Optimizer {
 ///
 /// `mask_epoch` (for local steps `draw`) is the optimizer's choice of the dropout masks: what it
 /// compares, or takes differences of, it asks for with the same one.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Ask<T> {
     /// Loss and gradient at one point: one round. Answer with [`Tell::Gradient`] for
     /// [`Batch::Full`] and with [`Tell::Segments`] for [`Batch::Segments`].
@@ -145,7 +145,7 @@ pub enum Ask<T> {
 }
 
 /// Which training examples a gradient or losses are asked for on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Batch {
     /// All of them, once.
     Full,
@@ -155,7 +155,7 @@ pub enum Batch {
 
 /// Consecutive positions in the endless sequence of permutations of the training set's units:
 /// positions e*U .. (e+1)*U hold each of the set's U units once, in an order of epoch e's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// The first position.
     pub first: u64,
@@ -167,7 +167,7 @@ pub struct Segment {
 ///
 /// A loss or vector that is infinite or not a number is a valid answer (the point does not fit,
 /// or the network overflowed there): the trial point is then rejected like any that is too high.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub enum Tell<T> {
     /// Loss and gradient at the point asked for.
     Gradient {
@@ -204,11 +204,11 @@ impl<T> Tell<T> {
 }
 
 /// What an answer changed.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Progress {
     /// The iteration this answer completed. `None` for the start point, for a rejected trial point
     /// and for the losses of a line search.
-    pub accepted: Option<Accepted>,
+    pub accepted: Option<Iteration>,
     /// What a person who follows the training should know, in one sentence.
     pub note: Option<String>,
     /// The answer says nothing of the size of the next one: its learning rate may have been far too
@@ -217,8 +217,8 @@ pub struct Progress {
 }
 
 /// One iteration: a trial point that became the accepted point.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Accepted {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Iteration {
     /// Its number; the first is 1.
     pub iteration: u64,
     /// Loss at the new point.
@@ -236,7 +236,7 @@ pub struct Accepted {
 }
 
 /// Why an optimizer asks for nothing more.
-#[derive(Clone, Debug, PartialEq, Error, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Error, Serialize, Deserialize)]
 pub enum Halt {
     /// The gradient is zero, or smaller than the tolerance asks.
     #[error("converged: the gradient has vanished (norm {gradient_norm:.3e})")]
@@ -286,7 +286,7 @@ pub enum Halt {
 }
 
 /// An answer that does not fit what was asked. The optimizer is as it was before.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TellError {
     /// A gradient was told where losses were asked for, or the other way round.
     #[error("the optimizer asked for {asked} and was told {told}")]

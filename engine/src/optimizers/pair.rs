@@ -19,7 +19,7 @@ const SKIP_BITS: u32 = 4;
 ///
 /// The two lie interleaved, so that both passes over the memory read half as many streams: with
 /// twenty of them, ten pairs', a processor's caches and its fetching ahead no longer keep up.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub struct CurvaturePair<T> {
     length: usize,
     /// Groups before the first one, see [`CurvaturePair::zeros`].
@@ -29,7 +29,7 @@ pub struct CurvaturePair<T> {
 
 /// [`LANES`] elements of s and the same ones of y: of f32 one line of a cache. The last group is
 /// filled up with zeros, which add nothing to a sum.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 pub(super) struct Group<T> {
     pub(super) s: [T; LANES],

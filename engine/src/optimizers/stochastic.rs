@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::learning_rate::Schedule;
 use super::vectors::{fill, norm, zeros};
-use super::{Accepted, Ask, Batch, Halt, Progress, Segment, Tell, TellError, check_length, only_segment};
+use super::{Ask, Batch, Halt, Iteration, Progress, Segment, Tell, TellError, check_length, only_segment};
 
 /// How much of the velocity, and of Adam's mean gradient, lasts from one step to the next.
 const MOMENTUM: f64 = 0.9;
@@ -17,7 +17,7 @@ const SQUARES: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
 /// What the user can choose.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StochasticSettings {
     /// How a gradient becomes a step.
     pub rule: Rule,
@@ -32,7 +32,7 @@ pub struct StochasticSettings {
 }
 
 /// How a gradient g becomes a step from w, with the learning rate r.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Rule {
     /// w - r g.
     Sgd,
@@ -48,11 +48,11 @@ pub enum Rule {
 }
 
 /// The complete state. Cloning is cheap: vectors are shared.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "State")]
 pub struct Stochastic(State);
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct State {
     settings: StochasticSettings,
     /// The accepted point: the last whose loss is known.
@@ -141,7 +141,7 @@ impl State {
     }
 
     /// Accepts the point and leaves it for the next.
-    fn step(&mut self, loss: f64, gradient: &[f32]) -> Option<Accepted> {
+    fn step(&mut self, loss: f64, gradient: &[f32]) -> Option<Iteration> {
         let gradient_norm = norm(gradient);
         if !(loss.is_finite() && gradient_norm.is_finite()) {
             self.stopped = Some(match self.loss {
@@ -165,7 +165,7 @@ impl State {
             self.point = self.next(gradient);
         }
         let iteration = self.iteration;
-        (!is_start).then_some(Accepted {
+        (!is_start).then_some(Iteration {
             iteration,
             loss,
             gradient_norm,

@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::config::ConfigFile;
-    use crate::sweep::{Case, Effort, Outcome, Point, Run};
+    use crate::sweep::{Case, Effort, Point, Run, RunOutcome};
 
     /// Two cases, two seeds; the loss falls with the round, the accuracy rises.
     fn results(accuracy: bool) -> Results {
@@ -156,7 +156,7 @@ mod tests {
                 accuracy: accuracy.then(|| 1.0 - 0.9 / (1.0 + rounds)),
             }
         };
-        let outcome = || Outcome {
+        let outcome = || RunOutcome {
             stop_reason: "iterations".to_owned(),
             iterations: 20,
             rounds: 20.0,
