@@ -1,14 +1,15 @@
 //! How fast L-BFGS makes a direction: `cargo bench --profile release -p engine --bench lbfgs`.
 //!
-//! The direction of [`Memory`] (two streaming passes) beside the textbook two-loop recursion and beside two probes of
-//! the memory's bandwidth, all in one run: the same values and threads, the same vector instructions, sums in f64. The
-//! rounds alternate between them, so that a disturbance meets all; the best and the median time count.
+//! The direction of [`Memory`] (two streaming passes) beside the textbook two-loop recursion and beside two
+//! probes of the memory's bandwidth, all in one run: the same values and threads, the same vector
+//! instructions, sums in f64. The rounds alternate between them, so that a disturbance meets all; the best
+//! and the median time count.
 //!
-//! Both directions begin with a new pair that lies ready in memory. The two passes take its products with all others
-//! from there; the two-loop recursion finds s'y and y'y of every pair ready, the new one's included.
+//! Both directions begin with a new pair that lies ready in memory. The two passes take its products with all
+//! others from there; the two-loop recursion finds s'y and y'y of every pair ready, the new one's included.
 //!
-//! Then all that the optimizer computes in an iteration: what it learns from the last step, the direction and the next
-//! point.
+//! Then all that the optimizer computes in an iteration: what it learns from the last step, the direction and
+//! the next point.
 
 #![allow(clippy::print_stdout, reason = "a program for people to read")]
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "it measures time, on all cores")]
@@ -25,11 +26,13 @@ const PARAMETERS: [usize; 2] = [10_000_000, 25_000_000];
 const PAIRS: usize = 10;
 const ROUNDS: usize = 5;
 
-/// Bytes of f32 vectors that must be moved for a parameter, counting reads and writes but not that a cache may first
-/// read what is then written over. First pass: every s, every y and the gradient. Second pass: these, and the direction.
+/// Bytes of f32 vectors that must be moved for a parameter, counting reads and writes but not that a cache
+/// may first read what is then written over. First pass: every s, every y and the gradient. Second pass:
+/// these, and the direction.
 const STREAMING_BYTES: usize = 4 * (2 * PAIRS + 1) + 4 * (2 * PAIRS + 2);
 
-/// Copy of the gradient; in both loops for each pair a product (two vectors) and an update (two, and one written); scaling.
+/// Copy of the gradient; in both loops for each pair a product (two vectors) and an update (two, and one
+/// written); scaling.
 const TWO_LOOP_BYTES: usize = 4 * 2 + 2 * PAIRS * 4 * (2 + 3) + 4 * 2;
 
 /// Elements that a thread of the probe and the two-loop recursion takes at a time.
@@ -192,7 +195,8 @@ fn read<const V: usize>(pairs: &[Plain]) -> u32 {
     blocks.map(sum).reduce(|| 0, u32::wrapping_add)
 }
 
-/// s'y of every pair, and y'y of the newest. The two-loop recursion finds them ready, from when the pairs were made.
+/// s'y of every pair, and y'y of the newest. The two-loop recursion finds them ready, from when the pairs
+/// were made.
 struct Known {
     sy: Vec<f64>,
     yy: f64,

@@ -1,12 +1,13 @@
-//! Advice that follows from how many help and how fast they are. It is printed, once of a kind, and nothing else
-//! follows from it: the weights must not depend on who is there.
+//! Advice that follows from how many help and how fast they are. It is printed, once of a kind, and nothing
+//! else follows from it: the weights must not depend on who is there.
 
-/// Rounds of local steps that are not timed: volunteers download what they need, and their speed is not known yet.
+/// Rounds of local steps that are not timed: volunteers download what they need, and their speed is not known
+/// yet.
 const ROUNDS_BEFORE: u32 = 3;
 /// Rounds of local steps that are timed.
 const ROUNDS_TIMED: u32 = 5;
-/// A round should take at most this many times as long as those who help compute for it. Beyond that its way to them
-/// and back is what costs, and longer rounds would learn more in little more time.
+/// A round should take at most this many times as long as those who help compute for it. Beyond that its way
+/// to them and back is what costs, and longer rounds would learn more in little more time.
 const OVERHEAD_MAX: f64 = 3.0;
 /// At most so many times as many steps are advised: rounds follow their number, but with diminishing returns.
 const STEPS_FACTOR_MAX: f64 = 4.0;
@@ -35,8 +36,8 @@ impl Advice {
         ))
     }
 
-    /// When even the quickest of some rounds of so many local steps takes far longer than the computing in it: this one
-    /// took `taken_ms`, and all who help together need `computed_ms` for its work.
+    /// When even the quickest of some rounds of so many local steps takes far longer than the computing in
+    /// it: this one took `taken_ms`, and all who help together need `computed_ms` for its work.
     pub(super) fn of_steps(&mut self, steps: u32, taken_ms: f64, computed_ms: f64) -> Option<String> {
         self.rounds = self.rounds.saturating_add(1);
         if self.rounds <= ROUNDS_BEFORE || self.rounds > ROUNDS_BEFORE + ROUNDS_TIMED {

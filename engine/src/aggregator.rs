@@ -190,7 +190,8 @@ impl Sums {
     }
 }
 
-/// The mean of vectors of which `count` summed to `sum`. Each element is computed in f64 and rounded to f32 once.
+/// The mean of vectors of which `count` summed to `sum`. Each element is computed in f64 and rounded to f32
+/// once.
 pub fn mean(sum: &[i64], exponent: i32, count: u64) -> Arc<[f32]> {
     let (unscale, count) = (exact::to_f64(1, exponent), count as f64);
     sum.iter().map(|&value| (value as f64 * unscale / count) as f32).collect()
@@ -202,8 +203,8 @@ const STATISTICS_RATE: f64 = 0.1;
 /// Minibatches after which nothing is left of older statistics, to the precision of an f32.
 const STATISTICS_MINIBATCHES: u64 = 256;
 
-/// Running statistics after a round: those before it, of which each of `minibatches` minibatches has replaced a part of
-/// [`STATISTICS_RATE`] by the mean over all of them.
+/// Running statistics after a round: those before it, of which each of `minibatches` minibatches has replaced
+/// a part of [`STATISTICS_RATE`] by the mean over all of them.
 pub fn mix_statistics(running: &[f32], sum: &[i64], exponent: i32, minibatches: u64) -> Arc<[f32]> {
     let kept =
         (0..minibatches.min(STATISTICS_MINIBATCHES)).fold(1.0, |kept, _| kept * (1.0 - STATISTICS_RATE));

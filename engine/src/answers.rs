@@ -1,4 +1,4 @@
-//! What volunteers say, and what they are given to do.
+//! Takes messages from volunteers, and hands out work.
 
 use protocol::message::ResultHeader;
 

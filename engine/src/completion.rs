@@ -1,4 +1,4 @@
-//! From a round's sums to what the optimizer is told, and to an accepted point.
+//! Completes a round: tells the optimizer the result, and accepts the point if the optimizer does.
 
 use std::sync::Arc;
 

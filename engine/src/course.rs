@@ -1,5 +1,5 @@
-//! What is remembered of the course of a training: for the rules that end it, for when to evaluate, and for the weights
-//! to keep.
+//! What is remembered of the course of a training: for the rules that end it, for when to evaluate, and for
+//! the weights to keep.
 
 use std::sync::Arc;
 
@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::figures::{Accepted, Counters};
 
-/// Points whose mean objective is compared with that of as many before them. One alone would say little where each is
-/// measured on other examples.
+/// Points whose mean objective is compared with that of as many before them. One alone would say little where
+/// each is measured on other examples.
 const DECREASE_POINTS: usize = 5;
 
-/// Without a number of rounds given, points are evaluated when the training has gone through a tenth of an epoch.
+/// Without a number of rounds given, points are evaluated when the training has gone through a tenth of an
+/// epoch.
 const EVALUATIONS_PER_EPOCH: u64 = 10;
 
 /// See the module's description. A function of the accepted points, and so the same whoever helped.
@@ -42,8 +43,9 @@ impl Course {
     /// Iterations over which [`Course::relative_decrease`] looks.
     pub const SPAN: usize = 2 * DECREASE_POINTS;
 
-    /// Whether the point of the next round is to be evaluated: every so many rounds; or else in every round that goes
-    /// through at least a tenth of the training examples, and about every tenth of an epoch where rounds are shorter.
+    /// Whether the point of the next round is to be evaluated: every so many rounds; or else in every round
+    /// that goes through at least a tenth of the training examples, and about every tenth of an epoch where
+    /// rounds are shorter.
     pub(super) fn evaluation_is_due(&self, every: Option<u64>, counters: Counters, examples: u32) -> bool {
         let Some(last) = self.evaluated else { return true };
         match every {
@@ -61,8 +63,9 @@ impl Course {
         self.gradient_norm = has_gradient.then_some(point.gradient_norm);
     }
 
-    /// Notes that the evaluation of the point noted last was due, in a round that began with these counters. With a
-    /// validation set, a point that it says nothing good of (or that is not finite there) counts as no better.
+    /// Notes that the evaluation of the point noted last was due, in a round that began with these counters.
+    /// With a validation set, a point that it says nothing good of (or that is not finite there) counts as no
+    /// better.
     pub(super) fn note_evaluation(
         &mut self,
         point: &Accepted,
@@ -98,8 +101,8 @@ impl Course {
         self.gradient_norm
     }
 
-    /// By which share of itself the mean objective of [`DECREASE_POINTS`] accepted points is below that of the points
-    /// before them; `None` as long as there are too few.
+    /// By which share of itself the mean objective of [`DECREASE_POINTS`] accepted points is below that of
+    /// the points before them; `None` as long as there are too few.
     pub(super) fn relative_decrease(&self) -> Option<f64> {
         if self.objectives.len() < Course::SPAN {
             return None;

@@ -1,9 +1,9 @@
 //! From a volunteer's frames to messages that the engine takes.
 //!
-//! Volunteers are strangers, so the decoder checks every frame, chunk by chunk, before the engine hears of it.
-//! A decoded result has the run's number, its packed vector has a possible size and unpacks to exactly the
-//! network's parameters, and no message is out of order. The validator then decides whether a result answers an
-//! assignment. WebSocket sessions and the in-process volunteer share this code. It does no I/O.
+//! Volunteers are strangers, so the decoder checks every frame, chunk by chunk, before the engine hears of
+//! it. A decoded result has the run's number, its packed vector has a possible size and unpacks to exactly
+//! the network's parameters, and no message is out of order. The validator then decides whether a result
+//! answers an assignment. WebSocket sessions and the in-process volunteer share this code. It does no I/O.
 //!
 //! A vector takes far more memory unpacked than packed, and time to unpack. So a result is first
 //! [`Upward::Packed`]: the session's owner finds room for it and chooses where to unpack it.

@@ -1,25 +1,25 @@
-//! Figures: how good an accepted point is, and what the engine counts.
+//! The figures of an accepted point, and the engine's counters.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// How good a point is. The one struct of these figures: in a checkpoint, in the metrics, in the status and in what a
-/// training came to.
+/// The figures of a point: its losses and accuracies. Checkpoint, metrics, status and outcome all contain
+/// this struct.
 ///
-/// In JSON a number that is not finite is `null`, and so is one that is not known.
+/// JSON shows `null` for a number that is unknown or not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
-    /// Mean data loss over the training examples of the round; those of local steps are measured on the way, and
-    /// where several learning rates are tried from the start point, those of the best.
+    /// Mean data loss over the training examples of the round; those of local steps are measured on the way,
+    /// and where several learning rates are tried from the start point, those of the best.
     #[serde(default = "nan", deserialize_with = "number_or_null")]
     pub train_loss: f64,
     /// What the optimizer minimizes: `train_loss` plus the penalty.
     #[serde(default = "nan", deserialize_with = "number_or_null")]
     pub objective: f64,
-    /// Mean data loss over the whole training set at the point itself, in inference; `None` where that was not
-    /// measured, or if it is not finite.
+    /// Mean data loss over the whole training set at the point itself, in inference; `None` where that was
+    /// not measured, or if it is not finite.
     pub training_set_loss: Option<f64>,
-    /// Mean loss over the validation examples; `None` without a validation set, where the point was not evaluated, or
-    /// if it is not finite.
+    /// Mean loss over the validation examples; `None` without a validation set, where the point was not
+    /// evaluated, or if it is not finite.
     pub validation_loss: Option<f64>,
     /// Share of the validation examples predicted correctly, 0 to 1; for classes.
     pub validation_accuracy: Option<f64>,
@@ -30,7 +30,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Those of no point: every one is `null` in JSON.
+    /// No figure is known: JSON shows `null` for each.
     pub const UNKNOWN: Figures = Figures {
         train_loss: f64::NAN,
         objective: f64::NAN,
@@ -41,7 +41,7 @@ impl Figures {
         test_accuracy: None,
     };
 
-    /// These figures, with those of an `earlier` point where this one was not evaluated.
+    /// Takes an evaluation that this point lacks from an `earlier` point.
     pub fn or(self, earlier: Figures) -> Figures {
         Figures {
             training_set_loss: self.training_set_loss.or(earlier.training_set_loss),
@@ -53,7 +53,7 @@ impl Figures {
         }
     }
 
-    /// For a field that is flattened: without a point all keys are there, and are `null`.
+    /// Serializes a flattened field with all keys. Without a point each value is `null`.
     ///
     /// # Errors
     /// Those of the serializer.
@@ -66,7 +66,7 @@ fn nan() -> f64 {
     f64::NAN
 }
 
-/// JSON has no number that is not finite; a checkpoint, which is not for people to read, has.
+/// Reads JSON's `null` as a number that is not finite. A checkpoint holds such numbers themselves.
 fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     if deserializer.is_human_readable() {
         Option::deserialize(deserializer).map(|number| number.unwrap_or(f64::NAN))
@@ -97,7 +97,8 @@ pub struct Accepted {
 pub struct Counters {
     /// Rounds completed; evaluations ride along and count nothing.
     pub rounds: u64,
-    /// Training examples gone through, each as often as it was: divided by the size of the training set, epochs.
+    /// Training examples gone through, each as often as it was: divided by the size of the training set,
+    /// epochs.
     pub examples: u64,
     /// Versions of the weights sent out.
     pub version: u64,

@@ -228,8 +228,8 @@ impl Engine {
         self.accepted.as_ref()
     }
 
-    /// The accepted point with the lowest validation loss, whose weights are the ones to keep; `None` without a
-    /// validation set.
+    /// The accepted point with the lowest validation loss, whose weights are the ones to keep; `None` without
+    /// a validation set.
     pub fn best(&self) -> Option<&Best> {
         self.course.best()
     }
@@ -268,12 +268,12 @@ impl Engine {
         scheduler::local_helps(self.settings.local_help, &self.volunteers)
     }
 
-    /// Who is there.
+    /// The number of volunteers and their cores.
     pub fn attendance(&self) -> Attendance {
         self.volunteers.attendance()
     }
 
-    /// Whether a session is a volunteer's that has joined and not left, other than the coordinator's own worker.
+    /// Whether the session belongs to a connected volunteer other than the coordinator's own worker.
     pub fn has_remote(&self, session: u64) -> bool {
         self.volunteers.get(session).is_some_and(|volunteer| !volunteer.local)
     }

@@ -1,4 +1,4 @@
-//! Units that do not fit the round's fixed point: the referee looks into each report before it is believed.
+//! Units that do not fit the round's fixed point. The referee checks a report before the engine believes it.
 
 use protocol::measure::Measure;
 use protocol::message::Unfit;

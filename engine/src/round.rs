@@ -71,7 +71,8 @@ pub(super) struct PartState {
     pub(super) begins: u32,
     /// Which examples each covers.
     pub(super) layout: UnitLayout,
-    /// What a full unit costs, in passes of one example forward through the network; backward takes about as long as two.
+    /// What a full unit costs, in passes of one example forward through the network; backward takes about as
+    /// long as two.
     pub(super) unit_cost: f64,
     pub(super) free: FreeUnits,
 }

@@ -1,4 +1,4 @@
-//! From what the optimizer asks for to an open round, or to the end of the training.
+//! Opens the rounds that the optimizer asks for, and ends the training.
 
 use std::sync::Arc;
 
@@ -116,8 +116,8 @@ impl Engine {
         self.settings.stop.reason(self.accepted.as_ref(), &self.course, self.counters, examples)
     }
 
-    /// Evaluations that ride along with a round of these parts: they cost no round of their own. Besides those that
-    /// are due there are those of a round that may be the last, so that it ends with figures.
+    /// Evaluations that ride along with a round of these parts: they cost no round of their own. Besides
+    /// those that are due there are those of a round that may be the last, so that it ends with figures.
     fn evaluations(&self, parts: &[Part]) -> Vec<Part> {
         let Settings { sets, stop, .. } = &self.settings;
         let may_end = || {

@@ -18,11 +18,13 @@ use super::round::{Group, PartState, Round, RunPlan};
 use super::settings::LocalHelp;
 use super::volunteers::{SLICE_MS, Volunteer, Volunteers};
 
-/// How long it should keep it busy at least, where units are short: its way there and back costs some milliseconds.
+/// How long it should keep it busy at least, where units are short: its way there and back costs some
+/// milliseconds.
 const SLICE_MS_MIN: f64 = 5.0;
 /// Assignments that one volunteer may have: one under way, one queued behind it.
 pub const OUTSTANDING_MAX: usize = 2;
-/// A replica that would take a volunteer's core longer than this goes to volunteers with faster ones, if there are any.
+/// A replica that would take a volunteer's core longer than this goes to volunteers with faster ones, if
+/// there are any.
 const REPLICA_MS_MAX: f64 = 5000.0;
 /// Copies of one group that may be out, the first included. Further ones go out only when nobody
 /// has answered for [`LAST_RESORT_MS`]: those who have it may all be asleep.
@@ -168,8 +170,9 @@ impl Scheduler<'_> {
         f64::from(units) * self.round.parts()[part].unit_cost
     }
 
-    /// The units to hand to `session` now: all of one part, at most a time slice and at most half
-    /// of its share of what remains, unless that is too little to be sent about. `None` when nothing is free that suits it.
+    /// The units to hand to `session` now: all of one part, at most a time slice and at most half of its
+    /// share of what remains, unless that is too little to be sent about. `None` when nothing is free that
+    /// suits it.
     fn choose(&self, session: u64, crowd: &Crowd) -> Option<(usize, Vec<Range<u32>>)> {
         let volunteer = self.volunteers.get(session)?;
         let parts = self.round.parts();
@@ -195,8 +198,8 @@ impl Scheduler<'_> {
         let wanted = slice.min(share).max(least) as usize;
 
         let mut chosen = BTreeSet::new();
-        // First what nobody else holds: what is held by several is left to whoever is done first, so that sharing
-        // out the end of a round costs no further downloads, round after round.
+        // First what nobody else holds: what is held by several is left to whoever is done first, so that
+        // sharing out the end of a round costs no further downloads, round after round.
         let mut held: Vec<u32> = if free.shard_count() < volunteer.shards.len() {
             free.shards().filter(|&shard| volunteer.shards.contains(&(set, shard))).collect()
         } else {
@@ -231,8 +234,8 @@ struct Crowd {
     count: usize,
     measured: usize,
     speed: f64,
-    /// The fastest core's, of those who have room for work: one who is asleep with all it may have must not keep
-    /// others from it.
+    /// The fastest core's, of those who have room for work: one who is asleep with all it may have must not
+    /// keep others from it.
     core_speed: f64,
 }
 

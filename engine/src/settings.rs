@@ -1,4 +1,4 @@
-//! What defines a run for the engine.
+//! The settings that define a run for the engine.
 
 use model::Network;
 use protocol::plan::{Part, Selection, SetPlans, Work};

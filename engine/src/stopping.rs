@@ -19,7 +19,8 @@ pub struct StopRules {
     pub epochs: Option<f64>,
     /// Stop once this share of the test examples is predicted correctly.
     pub target_accuracy: Option<f64>,
-    /// Stop once the mean loss over the training set ([`Figures::training_set_loss`](super::Figures::training_set_loss)) is no larger.
+    /// Stop once the mean loss over the training set
+    /// ([`Figures::training_set_loss`](super::Figures::training_set_loss)) is no larger.
     pub target_loss: Option<f64>,
     /// Stop once the norm of the objective's gradient is no larger. Rounds of local steps measure none.
     pub gradient_tolerance: Option<f64>,
@@ -84,8 +85,8 @@ impl StopRules {
         self.epochs.filter(|epochs| counters.epochs(examples) >= *epochs).map(StopReason::Epochs)
     }
 
-    /// Whether a limit may end the training with the round that is to begin, in `iteration` (that of the last accepted
-    /// point) and with the counters as they will then be.
+    /// Whether a limit may end the training with the round that is to begin, in `iteration` (that of the last
+    /// accepted point) and with the counters as they will then be.
     pub(super) fn may_end(&self, iteration: u64, counters: Counters, examples: u32) -> bool {
         iteration + 1 >= self.iterations
             || self.rounds.is_some_and(|rounds| counters.rounds >= rounds)
@@ -93,7 +94,8 @@ impl StopRules {
     }
 }
 
-/// Why a training ended. Displayed, it is a clause with the figures; serialized, it is its [name](StopReason::name).
+/// Why a training ended. Displayed, it is a clause with the figures; serialized, it is its
+/// [name](StopReason::name).
 #[derive(Debug, Clone, PartialEq)]
 pub enum StopReason {
     /// The limit on iterations was reached.

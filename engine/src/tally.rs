@@ -1,4 +1,5 @@
-//! What the integers of a completed round mean: losses, gradients and the like, as the optimizer and people want them.
+//! What the integers of a completed round mean: losses, gradients and the like, as the optimizer and people
+//! want them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -139,15 +140,15 @@ impl<'a> Tally<'a> {
         })
     }
 
-    /// Mean loss over the training set at the point itself: from an evaluation, or where that is what the round summed
-    /// anyway.
+    /// Mean loss over the training set at the point itself: from an evaluation, or where that is what the
+    /// round summed anyway.
     fn training_set_loss(&self) -> Option<f64> {
         let evaluated = self.evaluation(Set::Training).map(|found| found.loss);
         evaluated.or_else(|| self.settings.measures_training_set(&self.plan.parts).then(|| self.train_loss()))
     }
 
-    /// Scales for the rounds after this one, which began with `first`, if its point is accepted. An evaluation that was
-    /// not due leaves no trace.
+    /// Scales for the rounds after this one, which began with `first`, if its point is accepted. An
+    /// evaluation that was not due leaves no trace.
     pub(super) fn scales(&self, first: Scales, evaluation_was_due: bool) -> Scales {
         let vector = self.vector();
         let (vector, statistics) = vector.split_at(self.settings.network.trainable());

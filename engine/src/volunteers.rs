@@ -33,8 +33,8 @@ pub(super) struct Volunteer {
     pub(super) speed: Option<f64>,
     /// The same of one of its cores: a unit is computed by one.
     pub(super) core_speed: Option<f64>,
-    /// The fastest that one of its cores has ever been. The way there and back, which is part of what is measured, slows
-    /// that down least: an assignment that follows another one has waited here for its turn.
+    /// The fastest that one of its cores has ever been. The way there and back, which is part of what is
+    /// measured, slows that down least: an assignment that follows another one has waited here for its turn.
     pub(super) core_speed_at_best: f64,
     /// Shards that it holds, or will once it has done what it was asked for.
     pub(super) shards: BTreeSet<Shard>,
@@ -54,7 +54,7 @@ struct Owed {
     issued_ms: u64,
 }
 
-/// Volunteers that have joined and not left, the coordinator's own worker not counted.
+/// The volunteers that are connected. The coordinator's own worker does not count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Attendance {
     /// How many.

@@ -13,8 +13,8 @@ use mentions::mentions;
 /// Crates in which nothing may reach the outside world.
 const PURE: [&str; 5] = ["model", "protocol", "worker", "bench", "engine"];
 
-/// What reaches it: the runtime, files, sockets, threads, clocks, randomness from the operating system, and the ways
-/// to one of these under another name. Threads of rayon are allowed: they change no bit.
+/// What reaches it: the runtime, files, sockets, threads, clocks, randomness from the operating system, and
+/// the ways to one of these under another name. Threads of rayon are allowed: they change no bit.
 const IMPURE: [&str; 17] = [
     "tokio",
     "std::fs",

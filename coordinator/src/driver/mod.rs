@@ -71,8 +71,8 @@ pub struct TrainingOutcome {
     pub reason: StopReason,
     /// The last accepted point.
     pub last: Option<Accepted>,
-    /// The saved model's weights: with a validation set those of the accepted point with the lowest loss on it,
-    /// otherwise those of the last.
+    /// The saved model's weights: with a validation set those of the accepted point with the lowest loss on
+    /// it, otherwise those of the last.
     pub weights: Arc<[f32]>,
     /// What is known of the point they are of.
     pub saved: Option<Accepted>,

@@ -37,8 +37,8 @@ pub(super) struct Request {
     pub(super) vectors: Vec<Arc<[f32]>>,
 }
 
-/// Where the driver puts its requests. There is room for one, the newest: an older one that has not been looked at
-/// belongs to a round that is over.
+/// The driver's way to the referee. It holds one request, the newest: an older request belongs to a round
+/// that is over.
 pub(super) struct Requests(watch::Sender<Option<Arc<Request>>>);
 
 impl Requests {
@@ -48,7 +48,7 @@ impl Requests {
         self.0.send(Some(Arc::new(request))).expect("the referee lives as long as the driver");
     }
 
-    /// Lets go of the request for that round, which is answered, and of the vectors in it.
+    /// Drops the answered request of that round, and the vectors in it.
     pub(super) fn answered(&self, round: u64) {
         self.0.send_if_modified(|newest| {
             newest.take_if(|request| request.plan.round == round);

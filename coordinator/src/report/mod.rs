@@ -15,7 +15,8 @@ use self::words::{count, counted, duration, loss, percent};
 pub struct Summary {
     /// Accepted optimizer steps.
     pub iterations: u64,
-    /// The iteration of the saved model: with a validation set the one with the lowest loss on it, otherwise the last.
+    /// The iteration of the saved model: with a validation set the one with the lowest loss on it, otherwise
+    /// the last.
     pub saved_iteration: u64,
     /// Rounds over the volunteers.
     pub rounds: u64,
@@ -25,7 +26,7 @@ pub struct Summary {
     pub seconds: f64,
     /// Number of parameters of the network.
     pub parameters: usize,
-    /// How good the saved model is; `None` if no point was accepted.
+    /// The figures of the saved model; `None` if no point was accepted.
     #[serde(flatten, serialize_with = "Figures::serialize_known")]
     pub figures: Option<Figures>,
     /// BLAKE3 of the saved model's little-endian f32 weights, in hexadecimal.

@@ -68,7 +68,7 @@ pub struct IterationReport {
     pub rounds: u64,
     /// Passes over the training data so far.
     pub epochs: f64,
-    /// How good the point is.
+    /// The point's figures.
     #[serde(flatten)]
     pub figures: Figures,
     /// Euclidean norm of the gradient.

@@ -33,7 +33,8 @@ pub struct Status {
     pub rounds: u64,
     /// Passes over the training data so far.
     pub epochs: f64,
-    /// How good the last accepted point is, each evaluation being that of the last point that had one.
+    /// The figures of the last accepted point. Where it was not evaluated, they come from the last point that
+    /// was.
     #[serde(flatten, serialize_with = "Figures::serialize_known")]
     pub figures: Option<Figures>,
     /// The course of the training, at most [`HISTORY_MAX`] points.

@@ -1,4 +1,4 @@
-//! The ends that a session can come to.
+//! The reasons for a session's end.
 
 use thiserror::Error;
 

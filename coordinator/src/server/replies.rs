@@ -1,4 +1,4 @@
-//! Small things that every answer to a request may need.
+//! Functions that several request handlers share.
 
 use warp::Reply;
 use warp::http::{HeaderMap, HeaderName, StatusCode};

@@ -63,7 +63,7 @@ pub struct RunOutcome {
     pub epochs: f64,
     /// Seconds of training.
     pub seconds: f64,
-    /// How good the saved model is.
+    /// The figures of the saved model.
     #[serde(flatten)]
     pub figures: Figures,
     /// The digest of the trained weights.

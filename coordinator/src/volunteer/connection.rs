@@ -23,8 +23,8 @@ use super::http;
 
 /// Frames that may wait for the hub.
 const FRAMES_MAX: usize = 4;
-/// Frames that may wait for the coordinator: the results, with the largest vectors there can be, of all assignments
-/// that a hub holds. A volunteer that is asked for more while none goes out is better off with a new connection.
+/// Frames that may wait for the coordinator: enough for the largest possible results of all assignments that
+/// a hub holds. One more frame ends the connection.
 const OUTGOING_MAX: usize = ASSIGNMENTS_MAX * (1 + packed_bytes_max(PARAMETERS_MAX).div_ceil(FRAGMENT_BYTES));
 /// Time in which the coordinator must accept one message.
 const STALL_MAX: Duration = Duration::from_secs(60);

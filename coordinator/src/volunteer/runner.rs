@@ -13,8 +13,8 @@ use worker::{Compute, FromCompute, Hub, HubInput, HubOutput, HubStatus, Settings
 
 /// Answers of compute threads that may wait for the hub. A thread with another answer waits itself.
 const ANSWERS_MAX: usize = 64;
-/// Messages that may wait for one compute thread. The hub has one job's messages under way to it, which are few but
-/// for the shards that it is given and told to forget; a thread that is further behind counts as failed.
+/// Messages that may wait for one compute thread: enough to send and to drop every shard of a set. A job has
+/// few other messages. A thread that is further behind counts as failed.
 const MESSAGES_MAX: usize = 2 * SHARDS_MAX;
 
 /// What depends on the kind of volunteer: its communication with the coordinator.

@@ -496,8 +496,8 @@ impl State {
     }
 }
 
-/// The curvature pair of `step` from `weights`, written into `room`. A displacement is about proportional to its learning
-/// rate, so the old one is first brought to the new one's where they differ.
+/// The curvature pair of `step` from `weights`, written into `room`. A displacement is about proportional to
+/// its learning rate, so the old one is first brought to the new one's where they differ.
 fn learn_from(room: CurvaturePair<f32>, weights: &[f32], old: &Base, step: &Step, new: &Base) -> Lesson<f32> {
     let there = Evaluated { weights: &step.point, gradient: &new.gradient };
     if old.learning_rate == new.learning_rate {

@@ -6,10 +6,10 @@
 //! with the lowest loss (the longest of equals) is evaluated and accepted. If none passes, the
 //! memory is cleared and the steepest descent is tried; if that fails too, the optimizer stops.
 //!
-//! With a [`Sample`], each iteration k has a sample S_k = O_(k-1) + N_k + O_k of its own, which shares O_(k-1)
-//! with the one before. Gradients are only ever compared on the same examples: y is the difference of the
-//! gradients on O_k at either end of the step, and the trial point is accepted by the losses on O_k. (Multi-batch
-//! L-BFGS, Berahas, Nocedal and Takac, 2016.)
+//! With a [`Sample`], each iteration k has a sample S_k = O_(k-1) + N_k + O_k of its own, which shares
+//! O_(k-1) with the one before. Gradients are only ever compared on the same examples: y is the difference of
+//! the gradients on O_k at either end of the step, and the trial point is accepted by the losses on O_k.
+//! (Multi-batch L-BFGS, Berahas, Nocedal and Takac, 2016.)
 
 use std::sync::Arc;
 

@@ -11,9 +11,9 @@ const TRIALS_MAX: usize = 8;
 /// A rate whose loss is above this multiple of its lower neighbor's is far too high, so that rates
 /// below the neighbor are worth a trial.
 const FAR_TOO_HIGH: f64 = 1.25;
-/// Where on the grid the valley is taken to lie between two rates with the same loss. (784-128-10 on MNIST: the round
-/// from the start point has nearly the same loss with 0.1 and with 0.3, but the rounds that follow do better with 0.15
-/// than with 0.2.)
+/// Where on the grid the valley is taken to lie between two rates with the same loss. (784-128-10 on MNIST:
+/// the round from the start point has nearly the same loss with 0.1 and with 0.3, but the rounds that follow
+/// do better with 0.15 than with 0.2.)
 const NEARER_BELOW: f64 = 0.35;
 /// A learning rate decays no further than to this part of its first value, so that a run that goes
 /// on past the end of its schedule still moves.
@@ -162,8 +162,9 @@ impl Search {
 }
 
 /// Where the loss is lowest near the best trial, as a distance on the grid: the vertex of the parabola
-/// through the three losses. Without one below, the valley lies between the best trial and the one
-/// above: nearer to the latter the better it is, but never beyond the middle, because beyond the valley the loss rises steeply.
+/// through the three losses. Without one below, the valley lies between the best trial and the one above:
+/// nearer to the latter the better it is, but never beyond the middle, because beyond the valley the loss
+/// rises steeply.
 fn lowest(below: Option<f64>, best: f64, above: Option<f64>) -> f64 {
     // A loss that is infinite or enormous says no more than that it is higher.
     let rise = |loss: f64| (loss - best).min(best.abs()).max(0.0);

@@ -61,8 +61,9 @@ impl Scalar for f32 {
         value as f32
     }
     const PRODUCTS_ARE_EXACT: bool = true;
-    /// Rounded to 29 digits, as an element has 24 and f64 53 (Dekker, 1971, splits a number so). One so small that a
-    /// product could lie below what f64 holds is 0; one beyond 2^998 has no product that f32 holds, and is not a number.
+    /// Rounded to 29 digits, as an element has 24 and f64 53 (Dekker, 1971, splits a number so). One so small
+    /// that a product could lie below what f64 holds is 0; one beyond 2^998 has no product that f32 holds,
+    /// and is not a number.
     fn factor(value: f64) -> f64 {
         let shifted = value * f64::from((1 << 24) + 1);
         let rounded = shifted - (shifted - value);
