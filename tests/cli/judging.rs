@@ -59,7 +59,7 @@ fn time_decides_where_a_run_ends_and_no_weight_before() {
     let counted = folder.train(&format!("{train} --iterations {} --out counted", timed["iterations"]));
     assert_eq!(counted["weights_digest"], timed["weights_digest"]);
     let low = format!("resume timed --rounds 1 {ALONE}");
-    folder.run(&low).failed(2, &["rounds", "done already"]);
+    folder.run(&low).failed(2, &["rounds", "has done"]);
     let again = folder.run(&format!("resume timed --max-seconds 1 {ALONE} --json")).succeeded().last_json();
     assert_eq!(again["weights_digest"], timed["weights_digest"]);
 }

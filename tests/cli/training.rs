@@ -117,7 +117,7 @@ fn a_run_is_not_resumed_with_other_settings() {
     ] {
         assert!(saved.contains(before), "{saved}");
         folder.write("run/run.toml", &saved.replace(before, after));
-        folder.run(&format!("resume run --iterations 9 {ALONE}")).failed(2, &["run.toml", "other settings"]);
+        folder.run(&format!("resume run --iterations 9 {ALONE}")).failed(2, &["run.toml", "differs"]);
     }
     folder.write("run/run.toml", &saved);
     folder.run(&format!("resume run --iterations 9 {ALONE}")).succeeded();
