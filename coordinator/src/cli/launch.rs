@@ -128,17 +128,12 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
 
 /// The last good checkpoint of a run.
 pub(super) fn load_checkpoint(directory: &RunDirectory) -> anyhow::Result<Option<Checkpoint>> {
-    let Some(loaded) = directory.load_checkpoint()? else { return Ok(None) };
+    let Some(loaded) = directory.load_checkpoint(Checkpoint::VERSION)? else { return Ok(None) };
     if let Some(damage) = loaded.last_was_damaged {
         say(format!("{damage}; continuing from the checkpoint before it, to the same result"));
     }
-    let checkpoint = Checkpoint::from_bytes(&loaded.state).with_context(|| {
-        format!(
-            "another version of shoal wrote the checkpoint in {}; resume with that version, or start a \
-                 new run",
-            directory.path().display()
-        )
-    })?;
+    let checkpoint = Checkpoint::from_bytes(&loaded.state)
+        .with_context(|| format!("cannot continue from the checkpoint in {}", directory.path().display()))?;
     Ok(Some(checkpoint))
 }
 

@@ -4,7 +4,8 @@
 //! driver is a thread of its own. It never blocks on anything but its inbox: a session that does
 //! not keep up is closed, the referee computes elsewhere, checkpoints are written elsewhere.
 
-mod checkpoints;
+mod checkpoint;
+mod checkpoint_writer;
 pub mod exchange;
 mod picture;
 mod referee;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use protocol::PROTOCOL_VERSION;
 use protocol::frame::encode_round;
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -24,12 +25,13 @@ use crate::report::progress::{Event, Observer, RoundProgress};
 use crate::report::status::{CurvePoint, RunPhase, Status};
 use crate::run_directory::RunDirectory;
 use engine::decoder::Message;
-use engine::{Accepted, Engine, Input, Measure, Output, Snapshot, StopReason};
+use engine::{Accepted, Engine, Input, Measure, Output, StopReason};
 
-use checkpoints::CheckpointWriter;
+use checkpoint_writer::CheckpointWriter;
 use exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
 use picture::Picture;
 
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use picture::Facts;
 pub use referee::Referee;
 
@@ -41,19 +43,6 @@ const ORDERS_MAX: usize = 8;
 
 /// Most threads for the optimizer's arithmetic on long vectors. A few use up the memory's bandwidth.
 const VECTOR_THREADS_MAX: usize = 8;
-
-/// What a checkpoint holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Checkpoint {
-    /// The run it belongs to ([`protocol::message::Welcome::run`]).
-    pub run: u64,
-    /// The engine's state.
-    pub snapshot: Snapshot,
-    /// Seconds of training that led there.
-    pub seconds: f64,
-    /// Sessions of volunteers that have helped; who reconnects counts again.
-    pub volunteers: u64,
-}
 
 /// When the first round begins.
 #[derive(Debug, Clone, Copy)]
@@ -410,7 +399,8 @@ impl Driver {
         let earlier = self.earlier.as_ref().map_or(0, |earlier| earlier.volunteers);
         let volunteers = earlier + self.helped.len() as u64;
         let (run, seconds) = (self.engine.run(), self.seconds());
-        Checkpoint { run, snapshot: self.engine.snapshot(), seconds, volunteers }
+        let protocol = PROTOCOL_VERSION;
+        Checkpoint { protocol, run, snapshot: self.engine.snapshot(), seconds, volunteers }
     }
 
     fn finished(&mut self, reason: StopReason) {

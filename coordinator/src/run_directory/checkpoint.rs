@@ -1,7 +1,7 @@
 //! The state to resume from: opaque bytes behind a header that reveals a damaged file.
 //!
-//! The layout is `SHOALCKP`, the version (u32), the length of the state in bytes (u64), its BLAKE3 (32 bytes), the state;
-//! integers are little-endian.
+//! The layout is `SHOALCKP`, the version of the state (u32), the length of the state in bytes (u64), its BLAKE3
+//! (32 bytes), the state; integers are little-endian.
 //!
 //! The last two checkpoints are kept. Training is deterministic, so a run resumed from the earlier one ends
 //! with the same bits, only later.
@@ -16,8 +16,6 @@ const PREVIOUS: &str = "checkpoint.previous";
 const DAMAGED: &str = "checkpoint.damaged";
 
 const MAGIC: &[u8; 8] = b"SHOALCKP";
-/// Raised when what is saved changes: `engine::Snapshot`, or the state of any optimizer.
-const VERSION: u32 = 2;
 
 /// A checkpoint that was read back.
 #[derive(Debug)]
@@ -28,11 +26,11 @@ pub struct LoadedCheckpoint {
     pub last_was_damaged: Option<RunError>,
 }
 
-pub(super) fn save(directory: &Path, state: &[u8]) -> Result<(), RunError> {
+pub(super) fn save(directory: &Path, version: u32, state: &[u8]) -> Result<(), RunError> {
     let path = directory.join(FILE);
     let header = [
         MAGIC.as_slice(),
-        &VERSION.to_le_bytes(),
+        &version.to_le_bytes(),
         &(state.len() as u64).to_le_bytes(),
         blake3::hash(state).as_bytes(),
     ]
@@ -44,15 +42,15 @@ pub(super) fn save(directory: &Path, state: &[u8]) -> Result<(), RunError> {
     atomic::sync_parent(&path)
 }
 
-pub(super) fn load(directory: &Path) -> Result<Option<LoadedCheckpoint>, RunError> {
+pub(super) fn load(directory: &Path, version: u32) -> Result<Option<LoadedCheckpoint>, RunError> {
     let path = directory.join(FILE);
-    let last_was_damaged = match read(&path) {
+    let last_was_damaged = match read(&path, version) {
         Ok(Some(state)) => return Ok(Some(LoadedCheckpoint { state, last_was_damaged: None })),
         Ok(None) => None,
         Err(damaged @ RunError::Damaged { .. }) => Some(damaged),
         Err(error) => return Err(error),
     };
-    match (read(&directory.join(PREVIOUS)), last_was_damaged) {
+    match (read(&directory.join(PREVIOUS), version), last_was_damaged) {
         (Ok(Some(state)), last_was_damaged) => {
             if last_was_damaged.is_some() {
                 // Move it away; otherwise the next save would replace the good one by it.
@@ -65,8 +63,8 @@ pub(super) fn load(directory: &Path) -> Result<Option<LoadedCheckpoint>, RunErro
     }
 }
 
-/// The state in a file; `None` if there is no file.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
+/// The state in a file, which must have this version; `None` if there is no file.
+fn read(path: &Path, version: u32) -> Result<Option<Vec<u8>>, RunError> {
     let mut bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -74,11 +72,11 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
     };
     let header =
         parse_header(&bytes).ok_or_else(|| RunError::damaged(path, "it does not start like a checkpoint"))?;
-    if header.version != VERSION {
+    if header.version != version {
         return Err(RunError::OtherVersion {
             path: path.to_owned(),
             found: header.version,
-            expected: VERSION,
+            expected: version,
         });
     }
     bytes.drain(..HEADER_BYTES);

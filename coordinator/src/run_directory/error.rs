@@ -75,7 +75,7 @@ pub enum RunError {
     /// Another version of the program wrote the file.
     #[error(
         "{} was written by another version of shoal (file version {found}, this shoal reads {expected}); \
-         use that version",
+         use that version, or start a new run with another --out",
         path.display()
     )]
     OtherVersion {

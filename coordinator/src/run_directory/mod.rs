@@ -122,18 +122,21 @@ impl RunDirectory {
         atomic::replace(&self.path.join(MODEL), &[&bytes])
     }
 
-    /// Replaces the checkpoint and keeps the one before it. Makes the metrics durable first, so that they
-    /// never end before the checkpoint.
-    pub fn save_checkpoint(&self, state: &[u8]) -> Result<(), RunError> {
+    /// Replaces the checkpoint and keeps the one before it. `version` is the layout of `state`. Makes the metrics
+    /// durable first, so that they never end before the checkpoint.
+    pub fn save_checkpoint(&self, version: u32, state: &[u8]) -> Result<(), RunError> {
         locked(&self.metrics).sync()?;
         let _replacing = locked(&self.replacing);
-        checkpoint::save(&self.path, state)
+        checkpoint::save(&self.path, version, state)
     }
 
     /// Reads the last checkpoint; `None` if the run has not written one yet.
-    pub fn load_checkpoint(&self) -> Result<Option<LoadedCheckpoint>, RunError> {
+    ///
+    /// # Errors
+    /// [`RunError::OtherVersion`] if its state has another version than `version`.
+    pub fn load_checkpoint(&self, version: u32) -> Result<Option<LoadedCheckpoint>, RunError> {
         let _replacing = locked(&self.replacing);
-        checkpoint::load(&self.path)
+        checkpoint::load(&self.path, version)
     }
 
     /// Appends a line to the metrics, unless they have that iteration already: a resumed run goes through its

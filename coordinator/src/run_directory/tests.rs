@@ -93,14 +93,26 @@ fn a_configuration_can_be_replaced() {
     assert_eq!(load_config(&path).unwrap(), "iterations = 2\n");
 }
 
+/// The version of the checkpoints saved here.
+const VERSION: u32 = 7;
+
+#[test]
+fn a_checkpoint_of_another_version_is_refused_with_both_versions() {
+    let (_folder, path) = folder();
+    let run = RunDirectory::create(&path, "").unwrap();
+    run.save_checkpoint(VERSION - 1, b"state").unwrap();
+    let message = run.load_checkpoint(VERSION).unwrap_err().to_string();
+    assert!(message.contains("file version 6, this shoal reads 7"), "{message}");
+}
+
 #[test]
 fn the_last_checkpoint_comes_back() {
     let (_folder, path) = folder();
     let run = RunDirectory::create(&path, "").unwrap();
-    assert!(run.load_checkpoint().unwrap().is_none());
+    assert!(run.load_checkpoint(VERSION).unwrap().is_none());
     for state in [b"first".as_slice(), b"", &[7; 100_000]] {
-        run.save_checkpoint(state).unwrap();
-        let loaded = run.load_checkpoint().unwrap().unwrap();
+        run.save_checkpoint(VERSION, state).unwrap();
+        let loaded = run.load_checkpoint(VERSION).unwrap().unwrap();
         assert_eq!(loaded.state, state);
         assert!(loaded.last_was_damaged.is_none());
     }
@@ -110,37 +122,37 @@ fn the_last_checkpoint_comes_back() {
 fn a_crash_at_any_point_of_saving_a_checkpoint_loses_only_that_one() {
     let (_folder, path) = folder();
     let run = RunDirectory::create(&path, "").unwrap();
-    run.save_checkpoint(b"first").unwrap();
-    run.save_checkpoint(b"second").unwrap();
+    run.save_checkpoint(VERSION, b"first").unwrap();
+    run.save_checkpoint(VERSION, b"second").unwrap();
     // Torn while it was written.
     fs::write(path.join("checkpoint.new"), b"SHOALCK").unwrap();
-    assert_eq!(run.load_checkpoint().unwrap().unwrap().state, b"second");
+    assert_eq!(run.load_checkpoint(VERSION).unwrap().unwrap().state, b"second");
     // Stopped between the two renames.
     fs::rename(path.join("checkpoint"), path.join("checkpoint.previous")).unwrap();
-    let loaded = run.load_checkpoint().unwrap().unwrap();
+    let loaded = run.load_checkpoint(VERSION).unwrap().unwrap();
     assert_eq!(loaded.state, b"second");
     assert!(loaded.last_was_damaged.is_none());
-    run.save_checkpoint(b"third").unwrap();
-    assert_eq!(run.load_checkpoint().unwrap().unwrap().state, b"third");
+    run.save_checkpoint(VERSION, b"third").unwrap();
+    assert_eq!(run.load_checkpoint(VERSION).unwrap().unwrap().state, b"third");
 }
 
 #[test]
 fn a_damaged_checkpoint_is_told_and_the_one_before_is_used() {
     let (_folder, path) = folder();
     let run = RunDirectory::create(&path, "").unwrap();
-    run.save_checkpoint(b"the only one").unwrap();
+    run.save_checkpoint(VERSION, b"the only one").unwrap();
     let file = path.join("checkpoint");
     let good = fs::read(&file).unwrap();
     for length in 0..good.len() {
         fs::write(&file, &good[..length]).unwrap();
-        let message = run.load_checkpoint().unwrap_err().to_string();
+        let message = run.load_checkpoint(VERSION).unwrap_err().to_string();
         assert!(message.contains("checkpoint is damaged"), "{length}: {message}");
     }
     for position in 0..good.len() {
         let mut bad = good.clone();
         bad[position] ^= 1;
         fs::write(&file, &bad).unwrap();
-        let error = run.load_checkpoint().unwrap_err();
+        let error = run.load_checkpoint(VERSION).unwrap_err();
         assert!(
             matches!(error, RunError::NoGoodCheckpoint { .. } | RunError::OtherVersion { .. }),
             "{position}: {error}"
@@ -148,19 +160,19 @@ fn a_damaged_checkpoint_is_told_and_the_one_before_is_used() {
     }
     fs::write(&file, &good).unwrap();
 
-    run.save_checkpoint(b"a second one").unwrap();
+    run.save_checkpoint(VERSION, b"a second one").unwrap();
     let mut bad = good.clone();
     *bad.last_mut().unwrap() ^= 1;
     fs::write(&file, bad).unwrap();
-    let loaded = run.load_checkpoint().unwrap().unwrap();
+    let loaded = run.load_checkpoint(VERSION).unwrap().unwrap();
     assert_eq!(loaded.state, b"the only one");
     assert!(matches!(loaded.last_was_damaged, Some(RunError::Damaged { .. })));
     // The damaged one is out of the way and cannot take the place of the good one.
-    run.save_checkpoint(b"third").unwrap();
+    run.save_checkpoint(VERSION, b"third").unwrap();
     fs::remove_file(&file).unwrap();
-    assert_eq!(run.load_checkpoint().unwrap().unwrap().state, b"the only one");
-    run.save_checkpoint(b"third").unwrap();
-    assert_eq!(run.load_checkpoint().unwrap().unwrap().state, b"third");
+    assert_eq!(run.load_checkpoint(VERSION).unwrap().unwrap().state, b"the only one");
+    run.save_checkpoint(VERSION, b"third").unwrap();
+    assert_eq!(run.load_checkpoint(VERSION).unwrap().unwrap().state, b"third");
 }
 
 #[test]

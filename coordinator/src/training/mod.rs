@@ -4,6 +4,7 @@
 //! thread, the server and the coordinator's own worker, waits for the end and saves the model.
 
 mod cut;
+mod identity;
 mod optimizer;
 mod prepare;
 mod summary;
@@ -33,6 +34,7 @@ use crate::server::{self, ServerConfig, Site};
 use crate::volunteer;
 
 pub use cut::examples_per_unit;
+pub use identity::run_number;
 pub use prepare::{Material, load, prepare};
 pub(crate) use summary::network_in_words;
 
@@ -214,7 +216,7 @@ async fn train_and_save(
     let model = saved_model(material, Arc::clone(&outcome.weights));
     let save = move || {
         directory.save_model(&model)?;
-        directory.save_checkpoint(&outcome.checkpoint.to_bytes())
+        directory.save_checkpoint(Checkpoint::VERSION, &outcome.checkpoint.to_bytes())
     };
     tokio::task::spawn_blocking(save).await??;
     let _ = orders.send(Order::Saved(Box::new(summary.clone()))).await;
@@ -269,21 +271,6 @@ fn history(directory: &RunDirectory, checkpoint: Option<&Checkpoint>) -> Result<
     };
     let points: Vec<CurvePoint> = load_metrics(directory.path())?;
     Ok(points.into_iter().filter(|point| point.iteration <= accepted.iteration).collect())
-}
-
-/// Names a run: everything that its results depend on. `data_fingerprint` is [`Prepared::fingerprint`].
-pub fn run_number(config: &RunConfig, data_fingerprint: &[u8; 32]) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&protocol::PROTOCOL_VERSION.to_le_bytes());
-    hasher.update(data_fingerprint);
-    hasher.update(config.model.to_json().as_bytes());
-    hasher.update(config.arithmetic.to_string().as_bytes());
-    hasher.update(&config.minibatch.to_le_bytes());
-    hasher.update(optimizer::text(config).as_bytes());
-    hasher.update(&config.seed.to_le_bytes());
-    let digest = hasher.finalize();
-    let (first, _) = digest.as_bytes().split_first_chunk().expect("a digest has 32 bytes");
-    u64::from_le_bytes(*first)
 }
 
 fn local_help(workers: LocalWorkers) -> LocalHelp {

@@ -98,15 +98,3 @@ fn schedule(config: &RunConfig) -> Schedule {
         Some(Decay::Cosine) => Schedule::Cosine { iterations },
     }
 }
-
-/// The settings that make the optimizer what it is, as a text that differs where they differ.
-pub(super) fn text(config: &RunConfig) -> String {
-    let RunConfig { optimizer, replicas, local_steps, learning_rate, schedule, schedule_iterations, .. } =
-        config;
-    let RunConfig { minibatches_per_round, sample, overlap, outer_momentum, weight_decay, memory, .. } =
-        config;
-    format!(
-        "{optimizer:?} {replicas:?} {local_steps:?} {learning_rate:?} {schedule:?} {schedule_iterations:?} \
-         {minibatches_per_round:?} {sample:?} {overlap:?} {outer_momentum:?} {weight_decay:?} {memory:?}"
-    )
-}

@@ -82,20 +82,5 @@ impl CheckpointWriter {
 }
 
 fn write(directory: &RunDirectory, checkpoint: &Checkpoint) -> io::Result<()> {
-    directory.save_checkpoint(&checkpoint.to_bytes()).map_err(io::Error::other)
-}
-
-impl Checkpoint {
-    /// As bytes for [`RunDirectory::save_checkpoint`].
-    pub fn to_bytes(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).expect("a checkpoint consists of encodable parts only")
-    }
-
-    /// From bytes of [`RunDirectory::load_checkpoint`].
-    ///
-    /// # Errors
-    /// When the bytes are not a checkpoint of this version of the program.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, postcard::Error> {
-        postcard::from_bytes(bytes)
-    }
+    directory.save_checkpoint(Checkpoint::VERSION, &checkpoint.to_bytes()).map_err(io::Error::other)
 }

@@ -1,0 +1,72 @@
+//! The content of a checkpoint, and its bytes.
+
+use engine::Snapshot;
+use protocol::PROTOCOL_VERSION;
+use serde::{Deserialize, Serialize};
+
+/// Everything a training needs, besides settings and data, to continue to the same bits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// [`PROTOCOL_VERSION`] of the program that trained it: another version may give units another meaning.
+    pub protocol: u16,
+    /// The run it belongs to ([`protocol::message::Welcome::run`]).
+    pub run: u64,
+    /// The engine's state.
+    pub snapshot: Snapshot,
+    /// Seconds of training that led there.
+    pub seconds: f64,
+    /// Sessions of volunteers that have helped; who reconnects counts again.
+    pub volunteers: u64,
+}
+
+/// The reason why bytes are no checkpoint to continue from.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The bytes do not have the layout of [`Checkpoint::VERSION`].
+    #[error("its layout is not the layout of a checkpoint; start a new run with another --out")]
+    Malformed(#[from] postcard::Error),
+    /// A program with another version of the protocol wrote the bytes.
+    #[error(
+        "it was written by another version of shoal (protocol version {0}, this shoal has {PROTOCOL_VERSION}); \
+         use that version, or start a new run with another --out"
+    )]
+    OtherProtocol(u16),
+}
+
+impl Checkpoint {
+    /// The layout's version. Raise it when the bytes change, with this type, [`Snapshot`] or the state of any
+    /// optimizer, and when the same run gets another number ([`run_number`](crate::training::run_number)).
+    pub const VERSION: u32 = 3;
+
+    /// As bytes for [`RunDirectory::save_checkpoint`](crate::run_directory::RunDirectory::save_checkpoint).
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_allocvec(self).expect("a checkpoint consists of encodable parts only")
+    }
+
+    /// From bytes of [`RunDirectory::load_checkpoint`](crate::run_directory::RunDirectory::load_checkpoint).
+    ///
+    /// # Errors
+    /// When the bytes are no checkpoint, or when this program would not continue to the same bits.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
+        // The protocol's version comes first, so that it can be read whatever follows.
+        let (protocol, _) = postcard::take_from_bytes::<u16>(bytes)?;
+        if protocol != PROTOCOL_VERSION {
+            return Err(CheckpointError::OtherProtocol(protocol));
+        }
+        Ok(postcard::from_bytes(bytes)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_of_another_protocol_is_refused_with_both_versions() {
+        let other = PROTOCOL_VERSION + 1;
+        let bytes = postcard::to_allocvec(&other).unwrap();
+        let message = Checkpoint::from_bytes(&bytes).unwrap_err().to_string();
+        let versions = format!("protocol version {other}, this shoal has {PROTOCOL_VERSION}");
+        assert!(message.contains(&versions), "{message}");
+    }
+}
