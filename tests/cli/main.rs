@@ -7,12 +7,14 @@
 //! - `training`: `train`, `resume`, Ctrl-C, `demo`.
 //! - `sweep`: series of trainings.
 //! - `judging`: which weights are kept, when to evaluate and when to stop.
+//! - `kept`: runs that an earlier program left half done.
 //! - `using`: `evaluate` and `predict` with a trained model.
 //! - `shoal`: the helper that runs the binary in a folder of its own.
 
 mod configuration;
 mod inspecting;
 mod judging;
+mod kept;
 mod misuse;
 mod optimizers;
 mod shoal;
