@@ -19,7 +19,8 @@ pub mod shard;
 
 use thiserror::Error;
 
-/// Raised whenever a message, the packing, the shard format or the meaning of a unit changes.
+/// Raised whenever a message, the packing, the shard format or the meaning of a unit changes. `tests/frames.rs`
+/// pins the bytes.
 pub const PROTOCOL_VERSION: u16 = 6;
 
 /// Why bytes were not what they should be.
