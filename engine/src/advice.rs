@@ -53,12 +53,21 @@ impl Advice {
         }
         let more = f64::from(steps) * overhead.min(STEPS_FACTOR_MAX);
         Some(format!(
-            "a round takes {:.2} s, of which those who help compute for {:.2} s; a training started with --local-steps \
+            "a round takes {}, of which those who help compute for {}; a training started with --local-steps \
              {} would learn more in a round that takes little longer",
-            taken_ms / 1000.0,
-            computed_ms / 1000.0,
+            span(taken_ms),
+            span(computed_ms),
             (more / STEPS_GRAIN).ceil() * STEPS_GRAIN
         ))
+    }
+}
+
+/// A time as people read it, however short: `1.24 s`, `156 ms`, `0.4 ms`.
+fn span(ms: f64) -> String {
+    match ms {
+        ms if ms >= 1000.0 => format!("{:.2} s", ms / 1000.0),
+        ms if ms >= 10.0 => format!("{ms:.0} ms"),
+        ms => format!("{ms:.1} ms"),
     }
 }
 
@@ -82,9 +91,12 @@ mod tests {
         };
         assert_eq!(told(250.0, 200.0), [""; 0]);
         let [advice] = &told(500.0, 156.0)[..] else { panic!("told once") };
-        assert!(advice.contains("0.50 s") && advice.contains("0.16 s"), "{advice}");
+        assert!(advice.contains("500 ms") && advice.contains("156 ms"), "{advice}");
         assert!(advice.contains("--local-steps 650"), "{advice}");
         assert!(told(5000.0, 1.0)[0].contains("--local-steps 800"));
+        // However short: no time is told of as none.
+        let quick = &told(4.0, 0.4)[0];
+        assert!(quick.contains("takes 4.0 ms") && quick.contains("for 0.4 ms"), "{quick}");
         // A long pause in one of the rounds is no overhead.
         let mut advice = Advice::default();
         let pauses =

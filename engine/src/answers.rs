@@ -3,12 +3,13 @@
 use protocol::message::ResultHeader;
 
 use super::decoder::Message;
-use super::scheduler::{self, LAST_RESORT_MS, Scheduler};
+use super::scheduler::{LAST_RESORT_MS, Scheduler};
 use super::validator::{self, Question};
 use super::{Engine, Output, Stage};
 
 impl Engine {
     pub(super) fn message(&mut self, now_ms: u64, session: u64, message: Message) {
+        self.volunteers.heard(session);
         match message {
             Message::Cores(cores) => {
                 if let Some(volunteer) = self.volunteers.get_mut(session) {
@@ -76,11 +77,13 @@ impl Engine {
 
     pub(super) fn hand_out(&mut self, now_ms: u64) {
         self.wake_ms = None;
-        let Stage::Open { round, .. } = &mut self.stage else { return };
+        if !matches!(self.stage, Stage::Open { .. }) {
+            return;
+        }
         let last_resort_ms = self.heard_ms + LAST_RESORT_MS;
         self.left_alone |= now_ms >= last_resort_ms;
-        let local_helps =
-            self.left_alone || scheduler::local_helps(self.settings.local_help, &self.volunteers);
+        let local_helps = self.local_helps();
+        let Stage::Open { round, .. } = &mut self.stage else { return };
         let scheduler = Scheduler {
             round,
             volunteers: &mut self.volunteers,

@@ -263,9 +263,9 @@ impl Engine {
         }
     }
 
-    /// Whether the coordinator's own worker takes part in ordinary work at present.
+    /// Whether the coordinator's own worker is given work at present, be it as the last resort.
     pub fn local_helps(&self) -> bool {
-        scheduler::local_helps(self.settings.local_help, &self.volunteers)
+        self.left_alone || scheduler::local_helps(self.settings.local_help, &self.volunteers)
     }
 
     /// The number of volunteers and their cores.

@@ -225,6 +225,11 @@ impl Round {
         self.groups.iter().map(|(id, group)| (*id, group))
     }
 
+    /// A group that is out.
+    pub(super) fn group(&self, id: u64) -> Option<&Group> {
+        self.groups.get(&id)
+    }
+
     /// The group that an assignment is a copy of; `None` once the group is settled or given up.
     pub(super) fn group_of(&self, assignment: u64) -> Option<&Group> {
         self.copies.get(&assignment).map(|group| &self.groups[group])

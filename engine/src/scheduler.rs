@@ -3,7 +3,8 @@
 //! Assignments are sized to a time slice by each volunteer's measured speed and are never more than
 //! a share of what remains, so they shrink toward the end of a round. A volunteer that already
 //! holds a unit's shard is preferred. When nothing is free, idle volunteers get copies of what is
-//! out, oldest first. None of this touches the results, only the time they take.
+//! out and would be done later where it is, the latest first, or is overdue. None of this touches the results, only the
+//! time they take.
 //!
 //! Work is measured in cost: passes of one example forward through the network.
 
@@ -16,7 +17,7 @@ use protocol::plan::{Assignment, Work};
 
 use super::round::{Group, PartState, Round, RunPlan};
 use super::settings::LocalHelp;
-use super::volunteers::{SLICE_MS, Volunteer, Volunteers};
+use super::volunteers::{Expected, GRACE_MS_MIN, SLICE_MS, Task, Volunteer, Volunteers, grace_ms};
 
 /// How long it should keep it busy at least, where units are short: its way there and back costs some
 /// milliseconds.
@@ -29,10 +30,6 @@ const REPLICA_MS_MAX: f64 = 5000.0;
 /// Copies of one group that may be out, the first included. Further ones go out only when nobody
 /// has answered for [`LAST_RESORT_MS`]: those who have it may all be asleep.
 const COPIES_MAX: usize = 4;
-/// No group is copied before it has been out this long: its result may be on its way.
-const BACKUP_AFTER_MS: u64 = 25;
-/// A newcomer is expected to take this long for anything.
-const UNKNOWN_DURATION_MS: f64 = 1000.0;
 /// When no volunteer's result has come for this long, the coordinator's own worker helps whatever
 /// its setting, until one comes.
 pub const LAST_RESORT_MS: u64 = 5000;
@@ -98,6 +95,10 @@ impl Scheduler<'_> {
                 waiting.push(session);
             }
         }
+        // From whom nothing was heard is asked last: others may leave nothing for them to hold up.
+        for sessions in &mut waiting {
+            sessions.sort_by_key(|session| self.volunteers.get(*session).is_some_and(|one| one.silent));
+        }
         let mut assignments = Vec::new();
         // First everyone gets something to do, then something to go on with.
         for outstanding in 0..OUTSTANDING_MAX {
@@ -122,52 +123,81 @@ impl Scheduler<'_> {
         Handed { assignments, again_ms: backup_ms.into_iter().chain(rested_ms).min() }
     }
 
-    /// Gives copies of overdue groups, oldest first, to idle volunteers, fastest first. Answers
-    /// with when the next copy is due if somebody stays idle.
+    /// Gives copies of groups to idle volunteers, the fastest first, where that should end the group's wait sooner.
+    /// Answers with when the next copy is due if somebody stays idle.
     fn back_up(&mut self, mut idle: Vec<u64>, assignments: &mut Vec<(u64, Assignment)>) -> Option<u64> {
-        let speed = |session: &u64| self.volunteers.get(*session).and_then(|one| one.speed);
-        let pace = idle.iter().filter_map(speed).reduce(f64::max);
-        let due = self.round.groups().filter(|(_, group)| self.backup_due_ms(group, pace) <= self.now_ms);
-        let due: Vec<u64> = due.map(|(id, _)| id).take(idle.len()).collect();
-        if !due.is_empty() {
-            // The bits of numbers that are not negative order as the numbers do.
-            idle.sort_by_cached_key(|session| Reverse(speed(session).unwrap_or(0.0).to_bits()));
+        if idle.is_empty() {
+            return None;
         }
-        for (&group, &session) in due.iter().zip(&idle) {
+        // The bits of numbers that are not negative order as the numbers do.
+        let speed = |session: &u64| self.volunteers.get(*session).and_then(|one| one.speed).unwrap_or(0.0);
+        idle.sort_by_cached_key(|session| Reverse(speed(session).to_bits()));
+        let mut out: Vec<(f64, u64)> =
+            self.round.groups().map(|(id, group)| (self.expected_end_ms(group), id)).collect();
+        out.sort_by(|(a_ms, a), (b_ms, b)| b_ms.total_cmp(a_ms).then(a.cmp(b)));
+        let mut again_ms: Option<u64> = None;
+        let mut idle = idle.into_iter().peekable();
+        for (end_ms, group) in out {
+            let &session = idle.peek()?;
+            let due_ms = self.backup_due_ms(group, end_ms, session);
+            if due_ms > self.now_ms {
+                again_ms = Some(again_ms.map_or(due_ms, |ms| ms.min(due_ms)));
+                continue;
+            }
+            idle.next();
             *self.assignment += 1;
             let group = self.round.back_up(group, *self.assignment, self.now_ms);
             let (part, units) = (group.part, group.units.clone());
             assignments.push((session, self.ask(session, part, units)));
+            again_ms = again_ms.or(Some(self.now_ms + GRACE_MS_MIN as u64));
         }
-        let stays_idle = due.len() < idle.len();
-        let due_ms = self.round.groups().map(|(_, group)| self.backup_due_ms(group, pace));
-        stays_idle.then(|| due_ms.min()).flatten()
+        idle.peek().and(again_ms)
     }
 
-    /// A copy pays once the group has been out for as long as the fastest of the idle, which has
-    /// this speed, would need for it: before that, the one who has it will most likely be first.
-    fn backup_due_ms(&self, group: &Group, pace: Option<f64>) -> u64 {
+    /// When the first of a group's copies should be answered. Those that are overdue are not counted upon.
+    fn expected_end_ms(&self, group: &Group) -> f64 {
+        let ends = group.copies.iter().filter_map(|copy| {
+            let Expected { end_ms, duration_ms } = self.volunteers.expected(*copy)?;
+            (end_ms + grace_ms(duration_ms) > self.now_ms as f64).then_some(end_ms)
+        });
+        ends.fold(f64::INFINITY, f64::min)
+    }
+
+    /// When an idle volunteer should be given a copy of a group that is expected to be answered at that time: now, if it
+    /// would be done clearly earlier, or else once those who have the group are overdue.
+    fn backup_due_ms(&self, group: u64, end_ms: f64, session: u64) -> u64 {
+        let Some(group) = self.round.group(group) else { return u64::MAX };
+        let Some(volunteer) = self.volunteers.get(session) else { return u64::MAX };
         if group.copies.len() >= COPIES_MAX {
             return group.issued_ms + LAST_RESORT_MS;
         }
-        let cost = self.cost(group.part, &group.units);
-        let duration_ms = pace.map_or(UNKNOWN_DURATION_MS, |speed| cost / speed);
-        group.issued_ms + (duration_ms as u64).clamp(BACKUP_AFTER_MS, LAST_RESORT_MS)
+        let duration_ms = volunteer.duration_ms(self.task(group.part, &group.units));
+        if self.left_alone {
+            return group.issued_ms + (duration_ms as u64).min(LAST_RESORT_MS);
+        }
+        if self.now_ms as f64 + duration_ms + grace_ms(duration_ms) < end_ms {
+            return self.now_ms;
+        }
+        let overdue = group.copies.iter().filter_map(|copy| {
+            let Expected { end_ms, duration_ms } = self.volunteers.expected(*copy)?;
+            Some(end_ms + grace_ms(duration_ms))
+        });
+        overdue.fold(0.0, f64::max).ceil() as u64
     }
 
     /// Makes the assignment of the newest number and notes whom it went to.
     fn ask(&mut self, session: u64, part: usize, units: Vec<Range<u32>>) -> Assignment {
         let (assignment, round) = (*self.assignment, self.round.plan.round);
-        let cost = self.cost(part, &units);
+        let task = self.task(part, &units);
         let shards = self.round.shards(self.run, part, &units);
-        let count = units.iter().map(|range| range.end - range.start).sum();
-        self.volunteers.asked(session, assignment, (count, cost), &shards, self.now_ms);
+        self.volunteers.asked(session, assignment, task, &shards, self.now_ms);
         Assignment { assignment, round, units }
     }
 
-    fn cost(&self, part: usize, units: &[Range<u32>]) -> f64 {
+    fn task(&self, part: usize, units: &[Range<u32>]) -> Task {
         let units: u32 = units.iter().map(|range| range.end - range.start).sum();
-        f64::from(units) * self.round.parts()[part].unit_cost
+        let cost = f64::from(units) * self.round.parts()[part].unit_cost;
+        Task { cost, units, local: matches!(self.round.plan.parts[part].work, Work::Local { .. }) }
     }
 
     /// The units to hand to `session` now: all of one part, at most a time slice and at most half of its
@@ -311,7 +341,8 @@ mod tests {
     fn the_fastest_core_is_one_that_has_room() {
         let mut volunteers = Volunteers::default();
         volunteers.join(7, 4, false, BTreeSet::new());
-        volunteers.asked(7, 1, (4, 1000.0), &[], 0);
+        let task = |units, cost| Task { cost, units, local: false };
+        volunteers.asked(7, 1, task(4, 1000.0), &[], 0);
         volunteers.delivered(7, 1, 10);
         let fastest = |volunteers: &Volunteers| {
             let mut crowd = Crowd::default();
@@ -319,7 +350,7 @@ mod tests {
             crowd.core_speed
         };
         assert_eq!(fastest(&volunteers), 25.0);
-        (2..2 + OUTSTANDING_MAX as u64).for_each(|task| volunteers.asked(7, task, (1, 1.0), &[], 10));
+        (2..2 + OUTSTANDING_MAX as u64).for_each(|number| volunteers.asked(7, number, task(1, 1.0), &[], 10));
         assert_eq!(fastest(&volunteers), 0.0);
     }
 }

@@ -8,6 +8,15 @@ use protocol::plan::Set;
 pub(super) const SLICE_MS: f64 = 400.0;
 /// A volunteer that gave work back gets none for this long, so that it is not asked in a loop.
 pub const REST_MS: u64 = 1000;
+/// An answer may come later than expected by this share of the time that it takes, or by [`GRACE_MS_MIN`], before
+/// it is overdue. A copy must be expected to gain as much.
+const GRACE_SHARE: f64 = 0.25;
+/// No shorter grace than this: an answer may be on its way.
+pub(super) const GRACE_MS_MIN: f64 = 25.0;
+/// A volunteer's speed is the mean over what it did of late: after so much work, earlier work counts half.
+const RECENT_MS: f64 = SLICE_MS;
+/// A volunteer whose speed is not known is expected to take this long for anything.
+pub(super) const UNKNOWN_DURATION_MS: f64 = 1000.0;
 
 /// A set and the index of one of its shards.
 pub(super) type Shard = (Set, u32);
@@ -16,6 +25,8 @@ pub(super) type Shard = (Set, u32);
 #[derive(Debug, Default)]
 pub(super) struct Volunteers {
     members: BTreeMap<u64, Volunteer>,
+    /// Whom an assignment that is not answered went to.
+    owners: BTreeMap<u64, u64>,
     /// How many hold a shard; kept because counting would take all volunteers each time.
     holders: BTreeMap<Shard, usize>,
 }
@@ -33,25 +44,22 @@ pub(super) struct Volunteer {
     pub(super) speed: Option<f64>,
     /// The same of one of its cores: a unit is computed by one.
     pub(super) core_speed: Option<f64>,
-    /// The fastest that one of its cores has ever been. The way there and back, which is part of what is
-    /// measured, slows that down least: an assignment that follows another one has waited here for its turn.
+    /// The fastest that one of its cores has ever been at local steps, by what has waited at the volunteer for its turn:
+    /// the way there and back, which is part of what is measured otherwise, costs that no time.
     pub(super) core_speed_at_best: f64,
+    recent: Recent,
+    chain: Chain,
+    /// A round ended while it was overdue, and nothing has been heard of it since: it sleeps, or has left without a
+    /// word.
+    pub(super) silent: bool,
     /// Shards that it holds, or will once it has done what it was asked for.
     pub(super) shards: BTreeSet<Shard>,
     /// Shards of assignments that it gave back.
     pub(super) refused: BTreeSet<Shard>,
     /// Assignments it has not answered. One that another volunteer's answer has overtaken stays:
     /// nobody told it to stop, so it is still busy with it, or asleep.
-    unanswered: BTreeMap<u64, Owed>,
+    unanswered: BTreeMap<u64, Asked>,
     answered_ms: u64,
-}
-
-/// What an assignment asks of a volunteer.
-#[derive(Debug, Clone, Copy)]
-struct Owed {
-    cost: f64,
-    units: u32,
-    issued_ms: u64,
 }
 
 /// The volunteers that are connected. The coordinator's own worker does not count.
@@ -61,6 +69,71 @@ pub struct Attendance {
     pub volunteers: usize,
     /// Cores they lend.
     pub cores: usize,
+}
+
+/// How much later than expected an answer may come that takes so long, before it is overdue.
+pub(super) fn grace_ms(duration_ms: f64) -> f64 {
+    (GRACE_SHARE * duration_ms).max(GRACE_MS_MIN)
+}
+
+/// What an assignment asks of a volunteer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task {
+    pub(super) cost: f64,
+    pub(super) units: u32,
+    /// Whether the units are replicas.
+    pub(super) local: bool,
+}
+
+/// A task, and when it was given.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    task: Task,
+    issued_ms: u64,
+}
+
+/// What a volunteer did of late. Sums are kept, and not a mean of speeds: with several cores two assignments may be done
+/// side by side, so that the second is answered a moment after the first and would seem to have taken no time.
+#[derive(Debug, Default)]
+struct Recent {
+    cost: f64,
+    busy_ms: f64,
+    /// The same for each of the cores that had something to do.
+    core_ms: f64,
+}
+
+/// Answers that followed one another, each to an assignment that had waited for its turn.
+#[derive(Debug, Default)]
+struct Chain {
+    cost: f64,
+    /// The first one's, which several cores may have computed beside what came before.
+    first_cost: f64,
+    busy_ms: f64,
+}
+
+impl Chain {
+    fn add(&mut self, cost: f64, busy_ms: f64) {
+        if self.cost == 0.0 {
+            self.first_cost = cost;
+        }
+        self.cost += cost;
+        self.busy_ms += busy_ms;
+    }
+
+    /// The speed of each of so many cores, not overestimated.
+    fn core_speed(&self, cores: f64) -> f64 {
+        let cost = if cores > 1.0 { self.cost - self.first_cost } else { self.cost };
+        if self.busy_ms > 0.0 { cost / (self.busy_ms * cores) } else { 0.0 }
+    }
+}
+
+impl Recent {
+    fn add(&mut self, cost: f64, busy_ms: f64, cores: f64) {
+        let left = (-busy_ms / RECENT_MS).exp2();
+        self.cost = self.cost * left + cost;
+        self.busy_ms = self.busy_ms * left + busy_ms;
+        self.core_ms = self.core_ms * left + busy_ms * cores;
+    }
 }
 
 impl Volunteers {
@@ -76,6 +149,9 @@ impl Volunteers {
             speed: None,
             core_speed: None,
             core_speed_at_best: 0.0,
+            recent: Recent::default(),
+            chain: Chain::default(),
+            silent: false,
             shards,
             refused: BTreeSet::new(),
             unanswered: BTreeMap::new(),
@@ -89,6 +165,9 @@ impl Volunteers {
         let Some(volunteer) = self.members.remove(&session) else { return Vec::new() };
         for shard in &volunteer.shards {
             self.count_off(*shard);
+        }
+        for assignment in volunteer.unanswered.keys() {
+            self.owners.remove(assignment);
         }
         volunteer.unanswered.into_keys().collect()
     }
@@ -115,21 +194,29 @@ impl Volunteers {
         self.holders.get(&shard).copied().unwrap_or(0)
     }
 
-    /// Notes that a volunteer was asked for so many units that cost that much together and need these shards.
-    pub(super) fn asked(
-        &mut self,
-        session: u64,
-        assignment: u64,
-        (units, cost): (u32, f64),
-        shards: &[Shard],
-        now_ms: u64,
-    ) {
+    /// Notes that a volunteer was asked for something that needs these shards.
+    pub(super) fn asked(&mut self, session: u64, assignment: u64, task: Task, shards: &[Shard], now_ms: u64) {
         let Some(volunteer) = self.members.get_mut(&session) else { return };
-        volunteer.unanswered.insert(assignment, Owed { cost, units, issued_ms: now_ms });
+        volunteer.unanswered.insert(assignment, Asked { task, issued_ms: now_ms });
+        self.owners.insert(assignment, session);
         for shard in shards {
             if volunteer.shards.insert(*shard) {
                 *self.holders.entry(*shard).or_default() += 1;
             }
+        }
+    }
+
+    /// When the answer to an assignment should come, to judge by the speed of the volunteer that has it, and how long
+    /// it needs for it; `None` when nothing is to be expected of it.
+    pub(super) fn expected(&self, assignment: u64) -> Option<Expected> {
+        let volunteer = self.members.get(self.owners.get(&assignment)?)?;
+        volunteer.expected(assignment).filter(|_| !volunteer.silent)
+    }
+
+    /// Something came from a volunteer: it is awake.
+    pub(super) fn heard(&mut self, session: u64) {
+        if let Some(volunteer) = self.members.get_mut(&session) {
+            volunteer.silent = false;
         }
     }
 
@@ -140,19 +227,29 @@ impl Volunteers {
 
     /// A volunteer has answered with a result: so fast it is.
     pub(super) fn delivered(&mut self, session: u64, assignment: u64, now_ms: u64) {
+        self.owners.remove(&assignment);
         let Some(volunteer) = self.members.get_mut(&session) else { return };
-        let Some(task) = volunteer.unanswered.remove(&assignment) else { return };
-        let speed = task.cost / volunteer.busy_ms(task, now_ms).max(1) as f64;
-        let core_speed = speed / f64::from(u32::from(volunteer.cores).min(task.units).max(1));
-        let mix = |known: Option<f64>, new: f64| Some(known.map_or(new, |known| 0.5 * (known + new)));
-        volunteer.speed = mix(volunteer.speed, speed);
-        volunteer.core_speed = mix(volunteer.core_speed, core_speed);
-        volunteer.core_speed_at_best = volunteer.core_speed_at_best.max(core_speed);
+        let units_out = volunteer.unanswered.values().map(|asked| asked.task.units).sum::<u32>();
+        let Some(asked) = volunteer.unanswered.remove(&assignment) else { return };
+        let busy_ms = volunteer.busy_ms(asked, now_ms).max(1) as f64;
+        let busy_cores = f64::from(u32::from(volunteer.cores).min(units_out).max(1));
+        if asked.issued_ms >= volunteer.answered_ms || !asked.task.local {
+            volunteer.chain = Chain::default();
+        } else {
+            volunteer.chain.add(asked.task.cost, busy_ms);
+            let speed = volunteer.chain.core_speed(f64::from(volunteer.cores));
+            volunteer.core_speed_at_best = volunteer.core_speed_at_best.max(speed);
+        }
+        volunteer.recent.add(asked.task.cost, busy_ms, busy_cores);
+        let Recent { cost, busy_ms, core_ms } = volunteer.recent;
+        volunteer.speed = Some(cost / busy_ms);
+        volunteer.core_speed = Some(cost / core_ms);
         volunteer.answered_ms = now_ms;
     }
 
     /// A volunteer has answered that there is no result, which tells nothing of its speed.
     pub(super) fn gave_up(&mut self, session: u64, assignment: u64) {
+        self.owners.remove(&assignment);
         if let Some(volunteer) = self.members.get_mut(&session) {
             volunteer.unanswered.remove(&assignment);
         }
@@ -176,6 +273,7 @@ impl Volunteers {
 
     /// The round is over, and with it all that has not been answered.
     pub(super) fn forget_unanswered(&mut self, now_ms: u64) {
+        self.owners.clear();
         for volunteer in self.members.values_mut() {
             volunteer.forget_unanswered(now_ms);
         }
@@ -195,21 +293,54 @@ impl Volunteer {
     }
 
     /// How long it has been at a task, if it does one after the other.
-    fn busy_ms(&self, task: Owed, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(task.issued_ms.max(self.answered_ms))
+    fn busy_ms(&self, asked: Asked, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(asked.issued_ms.max(self.answered_ms))
+    }
+
+    /// How long it should need for a task once it has begun.
+    pub(super) fn duration_ms(&self, task: Task) -> f64 {
+        let cores = f64::from(u32::from(self.cores).min(task.units).max(1));
+        self.core_speed.map_or(UNKNOWN_DURATION_MS, |speed| task.cost / (speed * cores))
+    }
+
+    fn expected(&self, assignment: u64) -> Option<Expected> {
+        let mut end_ms = self.answered_ms as f64;
+        for (number, asked) in &self.unanswered {
+            let duration_ms = self.duration_ms(asked.task);
+            end_ms = end_ms.max(asked.issued_ms as f64) + duration_ms;
+            if *number == assignment {
+                return Some(Expected { end_ms, duration_ms });
+            }
+        }
+        None
     }
 
     /// A volunteer that never finishes before others have done its work for it would be believed to
     /// be as fast as it once was, and be given too much, for ever. So being overdue counts too.
     fn forget_unanswered(&mut self, now_ms: u64) {
-        if let (Some(speed), Some((_, task))) = (self.speed, self.unanswered.first_key_value()) {
-            let busy_ms = self.busy_ms(*task, now_ms) as f64;
-            if busy_ms > SLICE_MS {
-                self.speed = Some(speed.min(task.cost / busy_ms));
+        if let (Some(speed), Some((_, asked))) = (self.speed, self.unanswered.first_key_value()) {
+            let Asked { task, .. } = *asked;
+            let busy_ms = self.busy_ms(*asked, now_ms) as f64;
+            let duration_ms = self.duration_ms(task);
+            self.silent |= busy_ms > duration_ms + grace_ms(duration_ms);
+            if busy_ms > SLICE_MS && task.cost / busy_ms < speed {
+                let cores = f64::from(u32::from(self.cores).min(task.units).max(1));
+                self.recent = Recent { cost: task.cost, busy_ms, core_ms: busy_ms * cores };
+                self.speed = Some(task.cost / busy_ms);
+                self.core_speed = self.core_speed.map(|speed| speed.min(task.cost / (busy_ms * cores)));
             }
         }
         self.unanswered.clear();
     }
+}
+
+/// What to expect of an assignment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    /// When it should be answered.
+    pub(super) end_ms: f64,
+    /// How long it takes, from its beginning.
+    pub(super) duration_ms: f64,
 }
 
 #[cfg(test)]
@@ -224,6 +355,11 @@ mod tests {
         volunteers
     }
 
+    /// Of two units.
+    fn task(cost: f64) -> Task {
+        Task { cost, units: 2, local: true }
+    }
+
     fn speed(volunteers: &Volunteers) -> Option<f64> {
         volunteers.get(7).unwrap().speed
     }
@@ -231,37 +367,85 @@ mod tests {
     #[test]
     fn speed_is_measured_from_when_the_last_answer_came() {
         let mut volunteers = one();
-        volunteers.asked(7, 1, (2, 1000.0), &[], 100);
-        volunteers.asked(7, 2, (2, 1000.0), &[], 100);
-        volunteers.delivered(7, 1, 200);
+        volunteers.asked(7, 1, task(8000.0), &[], 100);
+        volunteers.asked(7, 2, task(8000.0), &[], 100);
+        volunteers.delivered(7, 1, 100 + 800);
         assert_eq!(speed(&volunteers), Some(10.0));
-        volunteers.delivered(7, 2, 250);
-        assert_eq!(speed(&volunteers), Some(15.0));
-        assert_eq!(volunteers.get(7).unwrap().core_speed, Some(7.5), "each core did one of two units");
-        volunteers.delivered(7, 2, 260);
+        volunteers.delivered(7, 2, 100 + 800 + 400);
+        // Of the 800 ms before, half counts after 400 ms.
+        assert_eq!(speed(&volunteers), Some((4000.0 + 8000.0) / (400.0 + 400.0)));
+        assert_eq!(volunteers.get(7).unwrap().core_speed, Some(7.5), "two cores were busy");
+        volunteers.delivered(7, 2, 1400);
         assert_eq!(speed(&volunteers), Some(15.0));
     }
 
     #[test]
     fn who_never_finishes_is_no_longer_believed_to_be_fast() {
         let mut volunteers = one();
-        volunteers.asked(7, 1, (2, 1000.0), &[], 0);
+        volunteers.asked(7, 1, task(1000.0), &[], 0);
         volunteers.delivered(7, 1, 10);
-        volunteers.asked(7, 2, (2, 1000.0), &[], 10);
+        volunteers.asked(7, 2, task(1000.0), &[], 10);
         volunteers.forget_unanswered(20);
         assert_eq!(speed(&volunteers), Some(100.0), "10 ms are not overdue");
-        volunteers.asked(7, 3, (2, 1000.0), &[], 20);
+        assert!(!volunteers.get(7).unwrap().silent);
+        volunteers.asked(7, 3, task(1000.0), &[], 20);
         volunteers.forget_unanswered(1020);
         assert_eq!(speed(&volunteers), Some(1.0));
         assert_eq!(volunteers.get(7).unwrap().outstanding(), 0);
+        assert!(volunteers.get(7).unwrap().silent);
+        volunteers.heard(7);
+        assert!(!volunteers.get(7).unwrap().silent);
+    }
+
+    /// Two cores do two assignments of one unit each side by side, so that the second answer follows the first at once.
+    #[test]
+    fn what_is_done_side_by_side_does_not_seem_to_take_no_time() {
+        let mut volunteers = one();
+        for round in 0..5 {
+            let (first, second, begun_ms) = (2 * round + 1, 2 * round + 2, 1000 * round);
+            let task = Task { cost: 1000.0, units: 1, local: true };
+            volunteers.asked(7, first, task, &[], begun_ms);
+            volunteers.asked(7, second, task, &[], begun_ms);
+            volunteers.delivered(7, first, begun_ms + 1000);
+            volunteers.delivered(7, second, begun_ms + 1000);
+        }
+        let volunteer = volunteers.get(7).unwrap();
+        assert!((1.9..2.1).contains(&volunteer.speed.unwrap()), "{volunteer:?}");
+        assert!((0.9..1.1).contains(&volunteer.core_speed.unwrap()), "{volunteer:?}");
+        assert!(volunteer.core_speed_at_best < 1.1, "{volunteer:?}");
+    }
+
+    /// One core, 1000 ms away, that needs 100 ms for each of three assignments.
+    #[test]
+    fn the_way_there_and_back_is_not_counted_as_computing() {
+        let mut volunteers = Volunteers::default();
+        volunteers.join(7, 1, false, BTreeSet::new());
+        let task = Task { cost: 1000.0, units: 1, local: true };
+        (1..=3).for_each(|number| volunteers.asked(7, number, task, &[], 0));
+        (1..=3).for_each(|number| volunteers.delivered(7, number, 1000 + 100 * number));
+        assert_eq!(volunteers.get(7).unwrap().core_speed_at_best, 10.0);
+        assert!(speed(&volunteers).unwrap() < 10.0);
+    }
+
+    #[test]
+    fn an_answer_is_expected_after_that_to_what_was_asked_before() {
+        let mut volunteers = one();
+        volunteers.asked(7, 1, task(1000.0), &[], 0);
+        assert_eq!(volunteers.expected(1).unwrap().end_ms, UNKNOWN_DURATION_MS);
+        volunteers.delivered(7, 1, 100);
+        assert!(volunteers.expected(1).is_none());
+        volunteers.asked(7, 2, task(2000.0), &[], 150);
+        volunteers.asked(7, 3, task(1000.0), &[], 160);
+        let expected = volunteers.expected(3).unwrap();
+        assert_eq!((expected.end_ms, expected.duration_ms), (450.0, 100.0));
     }
 
     #[test]
     fn holders_are_counted_through_joining_asking_declining_and_leaving() {
         let mut volunteers = one();
         volunteers.join(8, 1, false, BTreeSet::from([SHARD]));
-        volunteers.asked(7, 1, (2, 1.0), &[SHARD], 0);
-        volunteers.asked(7, 2, (2, 1.0), &[SHARD], 0);
+        volunteers.asked(7, 1, task(1.0), &[SHARD], 0);
+        volunteers.asked(7, 2, task(1.0), &[SHARD], 0);
         assert_eq!(volunteers.holders(SHARD), 2);
         volunteers.declined(7, 1, &[SHARD], 5);
         assert_eq!(volunteers.holders(SHARD), 1);
@@ -274,7 +458,7 @@ mod tests {
     #[test]
     fn who_pauses_keeps_its_shards() {
         let mut volunteers = one();
-        volunteers.asked(7, 1, (2, 1.0), &[SHARD], 0);
+        volunteers.asked(7, 1, task(1.0), &[SHARD], 0);
         volunteers.get_mut(7).unwrap().cores = 0;
         volunteers.declined(7, 1, &[SHARD], 5);
         assert_eq!(volunteers.holders(SHARD), 1);

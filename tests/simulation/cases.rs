@@ -182,6 +182,22 @@ fn dying_every_second_is_no_obstacle() {
     assert!(report.faults["killed"] > 0 && report.faults["stopped"] > 0);
 }
 
+/// Both cores of the only volunteer compute all the time, each a replica of its own: what is answered side by side must
+/// not seem to have been computed in no time.
+#[test]
+fn more_local_steps_are_not_advised_where_computing_takes_all_the_time() {
+    let problem = ProblemPlan { method: Method::Average, ..ProblemPlan::plain(40) };
+    let busy = Guest { cores: 2, latency_ms: (1, 3), ..Guest::steady(200) };
+    let mut scenario = Scenario::calm(problem.clone(), vec![busy.clone()]);
+    scenario.limits.stop.iterations = 14;
+    assert_eq!(run(&scenario).counts.advised_steps, 0);
+    // Far away, the way takes most of the time.
+    let far = Guest { cores: 1, latency_ms: (2_000, 2_100), ..busy };
+    let mut scenario = Scenario::calm(problem, vec![far]);
+    scenario.limits.stop.iterations = 14;
+    assert_eq!(run(&scenario).counts.advised_steps, 1);
+}
+
 #[test]
 fn local_steps_give_the_same_bits_through_kills() {
     for method in [Method::Auto, Method::Average, Method::Timid] {

@@ -56,9 +56,15 @@ pub(crate) struct Counts {
     pub(crate) notes: u64,
     /// Those that tell of higher learning rates to be tried.
     pub(crate) higher_rates: u64,
+    /// Those that advise more local steps, because rounds are mostly overhead.
+    pub(crate) advised_steps: u64,
     pub(crate) dismissed: u64,
     pub(crate) measured: u64,
     pub(crate) backups: u64,
+    /// Units of those.
+    pub(crate) copied_units: u64,
+    /// Units of the rounds.
+    pub(crate) units: u64,
     pub(crate) overtaken: u64,
 }
 
@@ -85,7 +91,7 @@ impl<'a> Host<'a> {
             reference,
             life: 0,
             engine: None,
-            watch: Watch::default(),
+            watch: Watch::new(scenario.crowded),
             sessions: BTreeMap::new(),
             next_session: 0,
             round: None,
@@ -145,7 +151,7 @@ impl<'a> Host<'a> {
         }
         self.engine = None;
         self.count_watched();
-        self.watch = Watch::default();
+        self.watch = Watch::new(self.scenario.crowded);
         self.round = None;
         self.wake_ms = None;
         for connection in std::mem::take(&mut self.sessions).into_keys() {
@@ -156,6 +162,7 @@ impl<'a> Host<'a> {
 
     fn count_watched(&mut self) {
         self.counts.backups += self.watch.backups;
+        self.counts.copied_units += self.watch.copied_units;
         self.counts.overtaken += self.watch.overtaken;
     }
 
@@ -271,6 +278,7 @@ impl<'a> Host<'a> {
         match output {
             Output::OpenRound { plan, vectors } => {
                 self.counts.rounds += 1;
+                self.counts.units += u64::from(plan.units());
                 let slices: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..]).collect();
                 self.round = Some((plan.clone(), Arc::new(encode_round(&plan, &slices))));
                 if self.scenario.eager_rounds {
@@ -325,6 +333,7 @@ impl<'a> Host<'a> {
             Output::Between => {}
             Output::Note(text) => {
                 self.counts.notes += 1;
+                self.counts.advised_steps += u64::from(text.contains("--local-steps"));
                 self.counts.higher_rates += u64::from(text.contains("higher ones"));
             }
             Output::Finished(reason) => {

@@ -7,10 +7,12 @@
 //! - `host`: the coordinator; `guest`: a volunteer; `mouth`: what it sends instead of the truth.
 //! - `watch`: what must be true of the engine at every moment.
 //! - `cases`: single things that go wrong, each written down.
+//! - `efficiency`: what backup copies cost and gain.
 //!
 //! `SHOAL_SIMULATION_SEEDS=n` runs n seeds instead of 200, `SHOAL_SIMULATION_SEED=n` just that one.
 
 mod cases;
+mod efficiency;
 mod guest;
 mod host;
 mod mouth;

@@ -45,6 +45,8 @@ pub(crate) struct ProblemPlan {
     pub(crate) l2: f32,
     pub(crate) memory: usize,
     pub(crate) method: Method,
+    /// Of methods that take local steps.
+    pub(crate) replicas: u32,
     pub(crate) oddity: Oddity,
 }
 
@@ -68,7 +70,7 @@ impl Method {
     fn optimizer(self, start: &[f32], plan: &ProblemPlan, units: u32) -> Optimizer {
         let settings = optimizers::LbfgsSettings { memory: plan.memory, gradient_tolerance: None };
         let local = |learning_rate, outer| AveragedSettings {
-            replicas: plan.training.min(5),
+            replicas: plan.training.min(plan.replicas),
             steps: 3,
             learning_rate,
             schedule: Schedule::Constant,
@@ -146,6 +148,7 @@ impl ProblemPlan {
             l2: 0.0,
             memory: 5,
             method: Method::Lbfgs,
+            replicas: 5,
             oddity: Oddity::None,
         }
     }
@@ -197,6 +200,7 @@ impl ProblemPlan {
             l2: draw.of(&[0.0, 0.01]),
             memory: draw.between(1, 6) as usize,
             method: Draw::new(seed, "method").of(&methods),
+            replicas: 5,
             oddity,
         }
     }

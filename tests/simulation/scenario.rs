@@ -26,6 +26,8 @@ pub(crate) struct Scenario {
     pub(crate) eager_rounds: bool,
     /// Chance that a newcomer is told that all places are taken, in percent.
     pub(crate) full: u64,
+    /// Whether there are so many volunteers that the costliest checks are left out.
+    pub(crate) crowded: bool,
     /// Faults end here; only who has left, or is asleep for good, stays so.
     pub(crate) calm_ms: u64,
 }
@@ -117,6 +119,7 @@ impl Scenario {
             checkpoints: 0,
             eager_rounds: true,
             full: 0,
+            crowded: false,
             calm_ms: 0,
         }
     }
@@ -165,6 +168,7 @@ impl Scenario {
             checkpoints: draw.of(&[20, 60, 100]),
             eager_rounds: draw.percent(50),
             full: draw.of(&[0, 0, 30]),
+            crowded: false,
             calm_ms,
         }
     }
