@@ -98,6 +98,29 @@ impl Scales {
         })
     }
 
+    /// Scales for a round, which came to `found` at `self`, once more: finer where the mean over its units vanished in the
+    /// rounding, as the referee has since `measured` the values of one unit. `None` where nothing vanished, or nothing
+    /// was there to round: then zero is the result.
+    pub fn refined(self, measured: &Measure, found: &Found<'_>) -> Option<Scales> {
+        let fine = Scales::for_unit(measured);
+        let finer = |exponent: i32, to: i32, vanished: bool, value: f64| {
+            if vanished && value != 0.0 { exponent.max(to) } else { exponent }
+        };
+        let Vanished { vector, loss, evaluation } = found.vanished();
+        let refined = Scales {
+            vector_exponent: finer(self.vector_exponent, fine.vector_exponent, vector, measured.largest),
+            loss_exponent: finer(self.loss_exponent, fine.loss_exponent, loss, measured.loss),
+            evaluation_exponent: finer(
+                self.evaluation_exponent,
+                fine.evaluation_exponent,
+                evaluation,
+                measured.loss,
+            ),
+            ..self
+        };
+        (refined != self).then_some(refined)
+    }
+
     /// The scales of a round.
     pub fn of(plan: &RoundPlan) -> Scales {
         Scales {
@@ -139,6 +162,36 @@ pub struct Found<'a> {
     pub units: u32,
     /// The evaluation's loss and its number of units, if there was one that counts.
     pub evaluation: Option<(i64, u32)>,
+}
+
+/// Whose mean over the units came to less than one step of the fixed point: it has no digit to be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vanished {
+    /// The vector's, in all of its elements.
+    pub vector: bool,
+    /// The training loss's.
+    pub loss: bool,
+    /// The evaluation's loss's.
+    pub evaluation: bool,
+}
+
+impl Vanished {
+    /// Whether there is anything.
+    pub fn any(self) -> bool {
+        self.vector || self.loss || self.evaluation
+    }
+}
+
+impl Found<'_> {
+    /// What vanished in the rounding.
+    pub fn vanished(&self) -> Vanished {
+        let below_a_step = |sum: i64, units: u32| sum.unsigned_abs() < u64::from(units);
+        Vanished {
+            vector: self.vector.iter().all(|&sum| below_a_step(sum, self.units)),
+            loss: below_a_step(self.loss, self.units),
+            evaluation: self.evaluation.is_some_and(|(sum, units)| below_a_step(sum, units)),
+        }
+    }
 }
 
 /// The exponent after one at which `units` units summed to `sum`. A sum of zero says nothing of the

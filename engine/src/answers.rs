@@ -24,10 +24,11 @@ impl Engine {
 
     fn result(&mut self, now_ms: u64, session: u64, header: &ResultHeader, vector: Option<&[i64]>) {
         let assignment = header.assignment;
-        let Stage::Open { round, .. } = &mut self.stage else { return };
+        let (Stage::Open { round, .. } | Stage::Vanished { round }) = &mut self.stage else { return };
         if !self.volunteers.owes(session, assignment) {
             return;
         }
+        let was_complete = round.is_complete();
         if let Some(group) = round.group_of(assignment) {
             let (run, parameters) = (self.settings.run, self.settings.network.parameters());
             let examples = round.examples(self.settings.run_plan(), group.part, &group.units);
@@ -44,13 +45,13 @@ impl Engine {
         }
         // Also when somebody else was first: it tells how fast the volunteer is.
         self.volunteers.delivered(session, assignment, now_ms);
-        if round.is_complete() {
+        if round.is_complete() && !was_complete {
             self.complete(now_ms);
         }
     }
 
     fn declined(&mut self, now_ms: u64, session: u64, assignment: u64) {
-        let Stage::Open { round, .. } = &mut self.stage else { return };
+        let (Stage::Open { round, .. } | Stage::Vanished { round }) = &mut self.stage else { return };
         if !self.volunteers.owes(session, assignment) {
             return;
         }

@@ -23,11 +23,24 @@ struct Candidate {
 }
 
 impl Engine {
-    /// All units are accounted for: tell the optimizer.
+    /// All units are accounted for. What came out as zero because a scale was too wide is no result: the
+    /// referee is asked for a better scale first.
     pub(super) fn complete(&mut self, now_ms: u64) {
         let Stage::Open { round, .. } = std::mem::replace(&mut self.stage, Stage::Waiting) else { return };
         self.time(now_ms, &round);
-        let tally = Tally::new(&round, &self.settings);
+        let is_new = !round.refined && round.plan.parts[0].work.has_vector();
+        if is_new && Tally::new(&round, &self.settings).has_vanished() {
+            let (plan, vectors) = (round.plan.clone(), round.vectors.clone());
+            self.outputs.push_back(Output::Measure { plan, unit: 0, vectors });
+            self.stage = Stage::Vanished { round };
+            return;
+        }
+        self.conclude(now_ms, &round);
+    }
+
+    /// Tells the optimizer what the round came to.
+    pub(super) fn conclude(&mut self, now_ms: u64, round: &Round) {
+        let tally = Tally::new(round, &self.settings);
         if let Work::Losses { steps } = &round.plan.parts[0].work {
             let losses = tally.losses_along(steps);
             return self.tell(now_ms, Tell::Losses(losses), tally.examples * steps.len() as u64, None);

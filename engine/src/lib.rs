@@ -181,6 +181,10 @@ enum Stage {
         round: Box<Round>,
         referee: Option<Suspicion>,
     },
+    /// All units of a round are accounted for, and something vanished at its scales: the referee measures one.
+    Vanished {
+        round: Box<Round>,
+    },
     Finished(StopReason),
 }
 
@@ -251,7 +255,7 @@ impl Engine {
 
     /// Units accounted for and units in all, while a round is open.
     pub fn round_progress(&self) -> Option<(u32, u32)> {
-        let Stage::Open { round, .. } = &self.stage else { return None };
+        let (Stage::Open { round, .. } | Stage::Vanished { round }) = &self.stage else { return None };
         Some((round.done(), round.plan.units()))
     }
 

@@ -5,6 +5,7 @@ use protocol::message::Unfit;
 use protocol::plan::{Set, Work};
 
 use super::aggregator::{Misfit, Scales};
+use super::tally::Tally;
 use super::{Engine, Output, Stage};
 
 /// A report that the referee looks into.
@@ -16,7 +17,12 @@ pub(super) struct Suspicion {
 
 impl Engine {
     pub(super) fn unfit(&mut self, now_ms: u64, session: u64, unfit: Unfit) {
-        let Stage::Open { round, referee } = &mut self.stage else { return };
+        let (round, referee) = match &mut self.stage {
+            Stage::Open { round, referee } => (round, referee),
+            // Somebody else was first with all there is.
+            Stage::Vanished { .. } => return self.volunteers.gave_up(session, unfit.assignment),
+            _ => return,
+        };
         if !self.volunteers.owes(session, unfit.assignment) {
             return;
         }
@@ -53,6 +59,7 @@ impl Engine {
                     self.rule_on(now_ms, suspicion, measure);
                 }
             }
+            Stage::Vanished { round } if round.plan.round == number => self.refine(now_ms, &measure),
             _ => {}
         }
     }
@@ -88,9 +95,25 @@ impl Engine {
                 Set::Validation => "the loss of the validation examples is not finite at this point",
                 Set::Test => "the loss of the test examples is not finite at this point",
             });
-            return self.reopen(now_ms, parts, first);
+            self.reopen(now_ms, parts, first);
+            return self.set_refined(false);
         }
         self.complete_without_value(now_ms);
+    }
+
+    /// The referee has measured a unit of a round in which something vanished: the round is repeated at a finer
+    /// scale, or else zero it is.
+    fn refine(&mut self, now_ms: u64, measure: &Measure) {
+        let Stage::Vanished { round } = &self.stage else { return };
+        let parts = round.plan.parts.clone();
+        if let Some(finer) = Tally::new(round, &self.settings).refined(measure) {
+            self.note("values have vanished in the round's fixed point: it is repeated with a finer one");
+            self.reopen(now_ms, parts, finer);
+            return self.set_refined(true);
+        }
+        if let Stage::Vanished { round } = std::mem::replace(&mut self.stage, Stage::Waiting) {
+            self.conclude(now_ms, &round);
+        }
     }
 
     /// A unit was reported unfit that fits: what else that volunteer sent cannot be trusted either. If

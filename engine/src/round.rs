@@ -62,6 +62,8 @@ pub(super) struct Round {
     counted: BTreeSet<u64>,
     /// Units without an accepted result.
     open: u32,
+    /// Whether it was opened again because something had vanished at the scales of before.
+    pub(super) refined: bool,
 }
 
 /// One part's units.
@@ -185,6 +187,7 @@ impl Round {
             copies: BTreeMap::new(),
             withdrawn: Vec::new(),
             counted: BTreeSet::new(),
+            refined: false,
         }
     }
 

@@ -105,9 +105,18 @@ impl Engine {
 
     /// Opens the round once more under a new number, all of its results forgotten.
     pub(super) fn reopen(&mut self, now_ms: u64, parts: Vec<Part>, scales: Scales) {
-        if let Stage::Open { round, .. } = &mut self.stage {
+        if let Stage::Open { round, .. } | Stage::Vanished { round } = &mut self.stage {
             let (vectors, mask_epoch) = (std::mem::take(&mut round.vectors), round.plan.mask_epoch);
+            let refined = round.refined;
             self.open(now_ms, parts, vectors, mask_epoch, scales);
+            self.set_refined(refined);
+        }
+    }
+
+    /// Notes whether the open round has scales that were refined: once is enough.
+    pub(super) fn set_refined(&mut self, refined: bool) {
+        if let Stage::Open { round, .. } = &mut self.stage {
+            round.refined = refined;
         }
     }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use model::{Task, exact, trial_point};
+use protocol::measure::Measure;
 use protocol::plan::{Part, RoundPlan, Set, Work};
 
 use super::aggregator::{Found, PartSums, Scales, mean, mean_gradient, mix_statistics};
@@ -151,17 +152,33 @@ impl<'a> Tally<'a> {
     /// evaluation that was not due leaves no trace.
     pub(super) fn scales(&self, first: Scales, evaluation_was_due: bool) -> Scales {
         let vector = self.vector();
+        let found = self.found(&vector);
+        let evaluation = found.evaluation.filter(|_| evaluation_was_due);
+        Scales::of(self.plan).after(first, &Found { evaluation, ..found })
+    }
+
+    /// Whether something vanished in the rounding to the round's scales.
+    pub(super) fn has_vanished(&self) -> bool {
+        self.found(&self.vector()).vanished().any()
+    }
+
+    /// Scales for the round once more, as the referee has measured a unit of it; see [`Scales::refined`].
+    pub(super) fn refined(&self, measured: &Measure) -> Option<Scales> {
+        Scales::of(self.plan).refined(measured, &self.found(&self.vector()))
+    }
+
+    /// What the round summed to, with the sum of its vectors.
+    fn found<'b>(&self, vector: &'b [i64]) -> Found<'b> {
         let (vector, statistics) = vector.split_at(self.settings.network.trainable());
         let summed = self.evaluations.iter().map(|(part, sums)| (sums.losses[0], part.units));
         let evaluation = summed.reduce(|(loss, units), other| (loss + other.0, units + other.1));
-        let found = Found {
+        Found {
             vector,
             statistics,
             loss: self.training.iter().map(|part| part.sums.losses[0]).sum(),
             units: self.training.iter().map(|part| part.part.units).sum(),
-            evaluation: evaluation.filter(|_| evaluation_was_due),
-        };
-        Scales::of(self.plan).after(first, &found)
+            evaluation,
+        }
     }
 
     /// The sum over all training parts, tail included.

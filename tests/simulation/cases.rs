@@ -61,6 +61,23 @@ fn what_a_failed_trial_point_did_to_the_scales_is_forgotten() {
     assert!(moved_in_vain > 0, "this must happen to be tested");
 }
 
+/// A wild first point leaves a scale at which the losses and displacements of the next one are all rounded to zero: that
+/// is not a loss of zero, nor a gradient that has vanished.
+#[test]
+fn what_vanishes_at_a_scale_that_is_too_wide_is_measured_anew() {
+    let mut refined = 0;
+    for seed in 0..6 {
+        let problem =
+            ProblemPlan { method: Method::Wild, network: "mlp:16", seed, test: 20, ..ProblemPlan::plain(40) };
+        let mut scenario = Scenario::calm(problem, vec![Guest::steady(5), Guest::steady(5)]);
+        scenario.limits.stop.iterations = 12;
+        let report = run(&scenario);
+        refined += report.reference.refined;
+        assert!(report.lowest_loss > 1e-6, "seed {seed}: a loss of {}", report.lowest_loss);
+    }
+    assert!(refined > 0, "this must happen to be tested");
+}
+
 #[test]
 fn a_liar_is_sent_away_and_changes_nothing() {
     let about_anything = Manners { lies: 100, ..Manners::default() };
@@ -172,16 +189,6 @@ fn own_worker_helps_as_it_is_told() {
     assert!(run(&alone).ended_ms < ROUNDS * 64 * 20 * 110 / 100, "it does not wait when it is alone");
 }
 
-#[test]
-fn dying_every_second_is_no_obstacle() {
-    let kill = |second: u64| Kill { at_ms: 1_000 * second, down_ms: 200, orderly: second.is_multiple_of(2) };
-    let kills: Vec<Kill> = (1..12).map(kill).collect();
-    let guests = vec![Guest::own(100), Guest::steady(100), Guest::steady(300)];
-    let scenario = Scenario::calm(ProblemPlan::plain(40), guests);
-    let report = run(&Scenario { kills, checkpoints: 100, local_help: LocalHelp::Always, ..scenario });
-    assert!(report.faults["killed"] > 0 && report.faults["stopped"] > 0);
-}
-
 /// Both cores of the only volunteer compute all the time, each a replica of its own: what is answered side by side must
 /// not seem to have been computed in no time.
 #[test]
@@ -196,6 +203,16 @@ fn more_local_steps_are_not_advised_where_computing_takes_all_the_time() {
     let mut scenario = Scenario::calm(problem, vec![far]);
     scenario.limits.stop.iterations = 14;
     assert_eq!(run(&scenario).counts.advised_steps, 1);
+}
+
+#[test]
+fn dying_every_second_is_no_obstacle() {
+    let kill = |second: u64| Kill { at_ms: 1_000 * second, down_ms: 200, orderly: second.is_multiple_of(2) };
+    let kills: Vec<Kill> = (1..12).map(kill).collect();
+    let guests = vec![Guest::own(100), Guest::steady(100), Guest::steady(300)];
+    let scenario = Scenario::calm(ProblemPlan::plain(40), guests);
+    let report = run(&Scenario { kills, checkpoints: 100, local_help: LocalHelp::Always, ..scenario });
+    assert!(report.faults["killed"] > 0 && report.faults["stopped"] > 0);
 }
 
 #[test]

@@ -62,6 +62,8 @@ pub(crate) enum Method {
     Average,
     /// Averaged local steps with a learning rate so low that higher ones are tried from the first point reached.
     Timid,
+    /// Averaged local steps with a learning rate far too high, which is not given up at once.
+    Wild,
     /// Adam.
     Adam,
 }
@@ -95,6 +97,10 @@ impl Method {
                 // So many that two rounds differ little in what they draw.
                 let first = AveragedSettings { steps: 40, ..first };
                 Optimizer::Averaged(Averaged::new(start, first))
+            }
+            Self::Wild => {
+                let first = local(LearningRate::Given(3e4), Outer::Lbfgs { memory: plan.memory });
+                Optimizer::Auto(Auto::new(start, first, settings))
             }
             Self::Adam => {
                 let schedule = Schedule::Cosine { iterations: 10 };

@@ -70,6 +70,8 @@ pub(crate) struct Events {
     pub(crate) rounds: u64,
     /// Scales moved within a round.
     pub(crate) rescales: u64,
+    /// Rounds repeated at a finer scale.
+    pub(crate) refined: u64,
     /// Points without a value.
     pub(crate) valueless: u64,
     /// Rounds that had to leave the test set out.
@@ -530,7 +532,7 @@ impl Trainer<'_> {
         mut sets: Vec<Set>,
         is_due: bool,
     ) -> Option<Found> {
-        let mut scales = first;
+        let (mut scales, mut refined) = (first, false);
         loop {
             let mut misfit = Misfit::default();
             let sums: Vec<Sum> = jobs.iter().map(|job| self.sum(job, weights, scales, &mut misfit)).collect();
@@ -543,6 +545,13 @@ impl Trainer<'_> {
                 return None;
             }
             if misfit.is_none() && misfits.values().all(Misfit::is_none) {
+                if let Some(finer) =
+                    self.finer(jobs, &sums, &evaluations, weights, scales).filter(|_| !refined)
+                {
+                    self.events.refined += 1;
+                    (scales, refined) = (finer, true);
+                    continue;
+                }
                 return Some(self.found(jobs, &sums, &evaluations, weights, (first, scales), is_due));
             }
             // The training set alone decides whether there is a value.
@@ -565,9 +574,51 @@ impl Trainer<'_> {
             }
             if sets.len() < before {
                 self.events.without_test += (before - sets.len()) as u64;
-                scales = first;
+                (scales, refined) = (first, false);
             }
         }
+    }
+
+    /// Scales for once more, where the mean over units came to less than a step of the fixed point: those that the first
+    /// unit asks for.
+    fn finer(
+        &mut self,
+        jobs: &[Job],
+        sums: &[Sum],
+        evaluations: &BTreeMap<Set, (i64, u32)>,
+        weights: &[f32],
+        scales: Scales,
+    ) -> Option<Scales> {
+        let trainable = self.problem.network.trainable();
+        let units: u32 = jobs.iter().map(|job| self.size(job).2).sum();
+        let small = |sum: i64, units: u32| sum.abs() < i64::from(units);
+        let element = |index: usize| sums.iter().map(|sum| sum.vector[index]).sum::<i64>();
+        let no_vector = (0..trainable).all(|index| small(element(index), units));
+        let no_loss = small(sums.iter().map(|sum| sum.loss).sum(), units);
+        let evaluated =
+            evaluations.iter().map(|(set, (loss, _))| (*loss, self.problem.sets.of(*set).units()));
+        let evaluated = evaluated.reduce(|one, other| (one.0 + other.0, one.1 + other.1));
+        let no_evaluation = evaluated.is_some_and(|(loss, units)| small(loss, units));
+        if !(no_vector || no_loss || no_evaluation) {
+            return None;
+        }
+        let (losses, vector) = self.unit(&jobs[0], 0, weights);
+        let fine = self.first_scales(&jobs[0], weights);
+        let (has_vector, has_loss) = (
+            vector[..trainable].iter().any(|value| *value != 0.0),
+            losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() != 0.0,
+        );
+        let mut finer = scales;
+        if no_vector && has_vector {
+            finer.vector_exponent = finer.vector_exponent.max(fine.vector_exponent);
+        }
+        if no_loss && has_loss {
+            finer.loss_exponent = finer.loss_exponent.max(fine.loss_exponent);
+        }
+        if no_evaluation && has_loss {
+            finer.evaluation_exponent = finer.evaluation_exponent.max(fine.evaluation_exponent);
+        }
+        (finer != scales).then_some(finer)
     }
 
     fn found(

@@ -25,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) reference: Events,
     /// Points accepted.
     pub(crate) points: usize,
+    /// The lowest of their losses.
+    pub(crate) lowest_loss: f64,
     /// The weights' digest.
     pub(crate) digest: [u8; 32],
     pub(crate) ended_ms: u64,
@@ -35,7 +37,7 @@ impl Report {
     /// What happened, and how often.
     pub(crate) fn happened(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let Report { counts, reference, .. } = self;
-        let planned = reference.rounds + reference.rescales + reference.without_test;
+        let planned = reference.rounds + reference.rescales + reference.refined + reference.without_test;
         let more = [
             (reference.reason, 1),
             ("best point before the last", u64::from(reference.best_is_earlier)),
@@ -49,6 +51,7 @@ impl Report {
             ("result overtaken", counts.overtaken),
             ("round opened again", counts.rounds.saturating_sub(planned)),
             ("scale moved", reference.rescales),
+            ("scale refined", reference.refined),
             ("step out of range", reference.unfit_steps),
         ];
         self.faults.iter().map(|(what, count)| (*what, *count)).chain(more)
@@ -76,6 +79,11 @@ pub(crate) fn run(scenario: &Scenario) -> Report {
             counts: world.host.counts,
             reference: reference.events,
             points: reference.points.len(),
+            lowest_loss: reference
+                .points
+                .iter()
+                .map(|point| point.figures.objective)
+                .fold(f64::INFINITY, f64::min),
             digest: reference.digest,
             ended_ms: world.host.outcome.map_or(0, |outcome| outcome.at_ms),
             events,
@@ -143,7 +151,7 @@ impl World<'_> {
     fn limit_ms(&self) -> u64 {
         let Scenario { guests, calm_ms, begin_ms, kills, referee_ms, .. } = self.scenario;
         let events = &self.reference.events;
-        let rounds = events.rounds + events.rescales + events.without_test + 1;
+        let rounds = events.rounds + events.rescales + events.refined + events.without_test + 1;
         let units = {
             let sets = &self.problem.sets;
             // The training set may be evaluated besides.
