@@ -60,7 +60,9 @@ fn every_method_continues_bit_for_bit_from_every_moment() {
     let too_low = local(LearningRate::Given(0.02), shaped);
     let stochastic = |rule| {
         let schedule = Schedule::Cosine { iterations: 50 };
-        let settings = StochasticSettings { rule, learning_rate: 0.1, schedule, units: 3, all_units: 24 };
+        let (units, all_units) = (3, 24);
+        let settings =
+            StochasticSettings { rule, learning_rate: 0.1, may_lower: true, schedule, units, all_units };
         Optimizer::Stochastic(Stochastic::new(toy::start(), settings))
     };
     let methods = [

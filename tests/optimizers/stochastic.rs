@@ -16,7 +16,7 @@ fn stochastic(start: Vec<f32>, rule: Rule, learning_rate: f32) -> Optimizer {
 
 fn of_units(units: u32, start: Vec<f32>, rule: Rule, learning_rate: f32) -> Optimizer {
     let (schedule, all_units) = (Schedule::Constant, ALL_UNITS);
-    let settings = StochasticSettings { rule, learning_rate, schedule, units, all_units };
+    let settings = StochasticSettings { rule, learning_rate, may_lower: false, schedule, units, all_units };
     Optimizer::Stochastic(Stochastic::new(start, settings))
 }
 
@@ -162,6 +162,7 @@ fn a_schedule_shortens_the_steps() {
     let settings = StochasticSettings {
         rule: Rule::Sgd,
         learning_rate: 1.0,
+        may_lower: false,
         schedule: Schedule::Linear { iterations: 10 },
         units: 1,
         all_units: ALL_UNITS,
@@ -176,4 +177,44 @@ fn a_schedule_shortens_the_steps() {
         assert!((step - expected).abs() < 1e-5, "iteration {iteration}: {step}");
         last = point[0];
     }
+}
+
+/// Half of `curvature` times the square of the only weight: a rate above 2 / curvature goes up, and ever faster.
+fn descend(rule: Rule, may_lower: bool, curvature: f32, rounds: usize) -> (Optimizer, Vec<String>) {
+    let (schedule, units, all_units) = (Schedule::Constant, 1, ALL_UNITS);
+    let settings = StochasticSettings { rule, learning_rate: 0.1, may_lower, schedule, units, all_units };
+    let mut optimizer = Optimizer::Stochastic(Stochastic::new(vec![1.0], settings));
+    let mut notes = Vec::new();
+    for _ in 0..rounds {
+        let Ask::Gradient { point, .. } = optimizer.ask() else { break };
+        let loss = f64::from(0.5 * curvature * point[0] * point[0]);
+        let answer = Tell::Segments(vec![(loss, [curvature * point[0]].into())]);
+        notes.extend(optimizer.tell(answer).unwrap().note);
+    }
+    (optimizer, notes)
+}
+
+#[test]
+fn a_given_learning_rate_that_is_too_high_is_named_and_the_last_good_weights_are_kept() {
+    for rule in [Rule::Sgd, Rule::Momentum] {
+        let (optimizer, _) = descend(rule, false, 100.0, 1000);
+        let Ask::Stopped(reason) = optimizer.ask() else { panic!("it goes on for ever") };
+        assert!(matches!(reason, Halt::Diverged { .. }), "{reason}");
+        assert!(reason.to_string().contains("learning rate of 1.000e-1"), "{reason}");
+        assert!(optimizer.weights()[0].abs() <= 1.03, "{:?}: {}", rule, optimizer.weights()[0]);
+    }
+}
+
+#[test]
+fn a_learning_rate_that_nobody_gave_is_lowered_until_it_suits() {
+    for rule in [Rule::Sgd, Rule::Momentum] {
+        let (optimizer, notes) = descend(rule, true, 1000.0, 2000);
+        assert!(!notes.is_empty() && notes.iter().all(|note| note.contains("learning rate")), "{notes:?}");
+        assert!(matches!(optimizer.ask(), Ask::Gradient { .. }));
+        assert!(optimizer.weights()[0].abs() < 1e-3, "{:?}: {}", rule, optimizer.weights()[0]);
+    }
+    // Nothing helps where the loss has no lower point at all; the search ends.
+    let (optimizer, notes) = descend(Rule::Sgd, true, 1e9, 2000);
+    assert!(matches!(optimizer.ask(), Ask::Stopped(Halt::Diverged { .. })));
+    assert_eq!(notes.len(), 6);
 }

@@ -107,6 +107,7 @@ impl Method {
                 let settings = StochasticSettings {
                     rule: Rule::Adam,
                     learning_rate: 0.01,
+                    may_lower: true,
                     schedule,
                     units: 2,
                     all_units: units,

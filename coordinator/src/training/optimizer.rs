@@ -71,14 +71,15 @@ fn stochastic(
     rule: Rule,
     customary_rate: f32,
 ) -> Optimizer {
-    let learning_rate = match config.learning_rate {
-        Some(Rate::Given(rate)) => rate,
-        Some(Rate::Auto) | None => customary_rate,
+    let (learning_rate, may_lower) = match config.learning_rate {
+        Some(Rate::Given(rate)) => (rate, false),
+        Some(Rate::Auto) | None => (customary_rate, true),
     };
     let examples = config.minibatch.saturating_mul(config.minibatches_per_round.unwrap_or(1));
     let all_units = training.units();
     let units = (examples / training.examples_per_unit).clamp(1, all_units);
-    let settings = StochasticSettings { rule, learning_rate, schedule: schedule(config), units, all_units };
+    let schedule = schedule(config);
+    let settings = StochasticSettings { rule, learning_rate, may_lower, schedule, units, all_units };
     Optimizer::Stochastic(Stochastic::new(start, settings))
 }
 

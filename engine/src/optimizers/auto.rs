@@ -81,7 +81,8 @@ impl Auto {
                     _ if *stalled_rounds >= STALLED_ROUNDS => {
                         Some(format!("the loss has stalled for {STALLED_ROUNDS} rounds"))
                     }
-                    Ask::Stopped(Halt::Diverged { .. } | Halt::Flat { .. }) => {
+                    Ask::Stopped(reason @ Halt::Diverged { .. }) => Some(reason.to_string()),
+                    Ask::Stopped(Halt::Flat { .. }) => {
                         Some("local steps lower the loss no further".to_owned())
                     }
                     _ => None,

@@ -318,11 +318,19 @@ impl State {
                 Some(format!("found the learning rate {rate:.3e} by a round with each of a few"))
             }
             Verdict::NoneFits => {
-                self.phase = Phase::Stopped(Halt::NonFiniteStart { loss });
+                self.phase = Phase::Stopped(self.no_start(loss));
                 None
             }
         };
         Progress { note, ..Progress::default() }
+    }
+
+    /// Why there was no finite round at the start: a learning rate that was given may be far too high for anything.
+    fn no_start(&self, loss: f64) -> Halt {
+        match self.settings.learning_rate {
+            LearningRate::Given(rate) => Halt::Diverged { learning_rate: rate.into() },
+            LearningRate::Searched => Halt::NonFiniteStart { loss },
+        }
     }
 
     fn is_good(&self, found: &Found) -> bool {
@@ -411,7 +419,7 @@ impl State {
         };
         if self.rejections >= REJECTIONS_MAX {
             self.phase = Phase::Stopped(match &self.base {
-                None => Halt::NonFiniteStart { loss },
+                None => self.no_start(loss),
                 Some(_) => Halt::Diverged { learning_rate: f64::from(self.learning_rate) },
             });
             return Progress::default();

@@ -16,6 +16,16 @@ const SQUARES: f64 = 0.999;
 /// Keeps Adam's steps finite where the gradient has always been 0.
 const EPSILON: f64 = 1e-8;
 
+/// A run has diverged once a round's loss is so many times that of the start (or 1, if that is less): a few examples that
+/// are far off the others make no such difference.
+const DIVERGED: f64 = 1000.0;
+/// A point is one to come back to while its loss is at most so many times that of the start.
+const GOOD: f64 = 1.05;
+/// A learning rate that nobody has given and that turns out too high is multiplied by this ...
+const LOWER: f32 = 0.25;
+/// ... so many times at most.
+const LOWERED_MAX: u32 = 6;
+
 /// What the user can choose.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StochasticSettings {
@@ -23,6 +33,8 @@ pub struct StochasticSettings {
     pub rule: Rule,
     /// The first learning rate.
     pub learning_rate: f32,
+    /// Whether nobody has given that rate: it is then lowered where it makes the run diverge.
+    pub may_lower: bool,
     /// How it changes.
     pub schedule: Schedule,
     /// Units that a round's batch consists of, at least 1.
@@ -66,6 +78,14 @@ struct State {
     /// Adam's mean squared gradient; likewise.
     second: Arc<[f32]>,
     stopped: Option<Halt>,
+    /// The loss at the start point.
+    start_loss: Option<f64>,
+    /// The last point whose loss was about that of the start or lower, and its loss.
+    good: Option<(Arc<[f32]>, f64)>,
+    /// Times that the learning rate was lowered.
+    lowered: u32,
+    /// Answers taken in when it was for the last time, since when `first` and `second` add up.
+    lowered_at: u64,
 }
 
 impl Stochastic {
@@ -81,6 +101,10 @@ impl Stochastic {
             first: Arc::from([]),
             second: Arc::from([]),
             stopped: None,
+            start_loss: None,
+            good: None,
+            lowered: 0,
+            lowered_at: 0,
         })
     }
 
@@ -111,7 +135,7 @@ impl Stochastic {
         }
         let (loss, gradient) = only_segment(answer)?;
         check_length(state.point.len(), gradient.len())?;
-        Ok(Progress { accepted: state.step(loss, &gradient), ..Progress::default() })
+        Ok(state.step(loss, &gradient))
     }
 
     /// The last point whose loss is known.
@@ -140,20 +164,26 @@ impl State {
         f64::from(self.settings.learning_rate) * self.settings.schedule.factor(iteration)
     }
 
-    /// Accepts the point and leaves it for the next.
-    fn step(&mut self, loss: f64, gradient: &[f32]) -> Option<Iteration> {
+    /// Accepts the point and leaves it for the next, unless the run has diverged.
+    fn step(&mut self, loss: f64, gradient: &[f32]) -> Progress {
         let gradient_norm = norm(gradient);
-        if !(loss.is_finite() && gradient_norm.is_finite()) {
-            self.stopped = Some(match self.loss {
-                None => Halt::NonFiniteStart { loss },
-                Some(_) => Halt::Diverged { learning_rate: self.learning_rate(self.iteration) },
-            });
-            return None;
+        let is_finite = loss.is_finite() && gradient_norm.is_finite();
+        match self.start_loss {
+            None if !is_finite => {
+                self.stopped = Some(Halt::NonFiniteStart { loss });
+                return Progress::default();
+            }
+            None => self.start_loss = Some(loss),
+            Some(start) if !is_finite || loss > DIVERGED * start.max(1.0) => return self.go_back(loss),
+            Some(_) => {}
         }
         let is_start = self.loss.is_none();
         let step = self.learning_rate(self.iteration);
         self.weights = Arc::clone(&self.point);
         self.loss = Some(loss);
+        if self.start_loss.is_some_and(|start| loss <= GOOD * start.max(f64::MIN_POSITIVE)) {
+            self.good = Some((Arc::clone(&self.weights), loss));
+        }
         if !is_start {
             self.iteration += 1;
         }
@@ -165,15 +195,38 @@ impl State {
             self.point = self.next(gradient);
         }
         let iteration = self.iteration;
-        (!is_start).then_some(Iteration {
-            iteration,
-            loss,
-            gradient_norm,
-            step,
-            backtracked: false,
-            damped: false,
-            memory: 0,
-        })
+        let accepted =
+            Iteration { iteration, loss, gradient_norm, step, backtracked: false, damped: false, memory: 0 };
+        Progress { accepted: (!is_start).then_some(accepted), ..Progress::default() }
+    }
+
+    /// Goes back to the last good point, from there to go on with a lower learning rate, or to stop.
+    fn go_back(&mut self, loss: f64) -> Progress {
+        let rate = self.learning_rate(self.iteration);
+        if let Some((weights, loss)) = &self.good {
+            (self.weights, self.loss) = (Arc::clone(weights), Some(*loss));
+        }
+        if !self.settings.may_lower || self.lowered == LOWERED_MAX {
+            self.stopped = Some(Halt::Diverged { learning_rate: rate });
+            return Progress::default();
+        }
+        self.lowered += 1;
+        self.lowered_at = self.rounds();
+        self.settings.learning_rate *= LOWER;
+        self.point = Arc::clone(&self.weights);
+        (self.first, self.second) = (Arc::from([]), Arc::from([]));
+        let what = if loss.is_finite() {
+            format!("the loss rose to {loss:.3e}")
+        } else {
+            "the loss is not a finite number".to_owned()
+        };
+        let lower = self.learning_rate(self.iteration);
+        Progress {
+            note: Some(format!(
+                "{what} with a learning rate of {rate:.3e}: back to the last good weights, with one of {lower:.3e}"
+            )),
+            ..Progress::default()
+        }
     }
 
     /// The next point. Each element is computed in f64 and rounded once.
@@ -206,7 +259,7 @@ impl State {
             _ => 1.0,
         };
         // What the means lack because they began at 0.
-        let step = self.rounds();
+        let step = self.rounds() - self.lowered_at;
         let (first_share, second_share) = (1.0 - power(MOMENTUM, step), 1.0 - power(SQUARES, step));
         let mut second = zeros(length);
         let squares = fill(&mut second);
@@ -244,10 +297,13 @@ impl TryFrom<State> for Stochastic {
     fn try_from(state: State) -> Result<Self, Self::Error> {
         let length = state.weights.len();
         let fits = |vector: &[f32]| vector.is_empty() || vector.len() == length;
-        if state.point.len() == length && fits(&state.first) && fits(&state.second) {
+        let good_fits = state.good.as_ref().is_none_or(|(weights, _)| weights.len() == length);
+        let counts_fit = state.lowered_at <= state.rounds();
+        if state.point.len() == length && fits(&state.first) && fits(&state.second) && good_fits && counts_fit
+        {
             Ok(Self(state))
         } else {
-            Err("the optimizer's vectors differ in length")
+            Err("the optimizer's vectors or counts do not fit together")
         }
     }
 }
