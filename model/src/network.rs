@@ -403,6 +403,15 @@ impl Network {
         !self.has_statistics() && !self.steps.iter().any(|step| matches!(step.layer, Layer::Dropout(_)))
     }
 
+    /// Checks that a training with minibatches of this size can learn: a single example less its own mean is zero,
+    /// whatever it is.
+    ///
+    /// # Errors
+    /// [`SpecError::MinibatchOfOne`] for batch normalization of one example at a time.
+    pub fn check_normalization(&self, minibatch: usize) -> Result<(), SpecError> {
+        if self.has_statistics() && minibatch == 1 { Err(SpecError::MinibatchOfOne) } else { Ok(()) }
+    }
+
     /// Checks that minibatches of this size do not take too much memory. Without batch normalization they never do.
     pub fn check_minibatch(&self, minibatch: usize) -> Result<(), SpecError> {
         let values = self.values_of_example();

@@ -111,7 +111,7 @@ fn mistakes_are_named() {
         assert_eq!(
             Network::new(&spec, 25, Task::Classes(2)).unwrap_err().to_string(),
             format!(
-                "input: {shape:?} does not hold the 25 features of the data; channels x height x width must"
+                "input: {shape:?} does not hold the 25 features of the data; use channels, height and width with that product"
             )
         );
     }
@@ -149,12 +149,17 @@ fn wrong_settings_are_named() {
         (
             r#"{"class_weights": [1, 2]}"#,
             classes,
-            "class_weights must be one positive number (or 0) for each of the 3 classes",
+            "class_weights must be one positive number (or 0, but not all of them) for each of the 3 classes",
+        ),
+        (
+            r#"{"class_weights": [0, 0, 0]}"#,
+            classes,
+            "class_weights must be one positive number (or 0, but not all of them) for each of the 3 classes",
         ),
         (
             r#"{"class_weights": [1, 2, -1]}"#,
             classes,
-            "class_weights must be one positive number (or 0) for each of the 3 classes",
+            "class_weights must be one positive number (or 0, but not all of them) for each of the 3 classes",
         ),
         (
             r#"{"loss": "huber", "huber_delta": 0}"#,
@@ -234,12 +239,12 @@ fn layers_that_do_not_fit_are_named_with_their_shapes() {
         (
             image,
             conv2d(r#""channels": 4, "kernel": 3, "groups": 3"#),
-            "layer 1: 3 channels in and 4 out do not fall into 3 equal groups",
+            "layer 1: 3 channels in and 4 out do not fall into 3 equal groups; choose a number that divides both",
         ),
         (
             image,
             conv2d(r#""channels": 4, "kernel": 3, "groups": 0"#),
-            "layer 1: 3 channels in and 4 out do not fall into 0 equal groups",
+            "layer 1: 3 channels in and 4 out do not fall into 0 equal groups; choose a number that divides both",
         ),
         (image, conv2d(r#""channels": 4, "kernel": 0"#), "layer 1: kernel = 0 does not work; use 1 to 1024"),
         (
@@ -298,7 +303,7 @@ fn layers_that_do_not_fit_are_named_with_their_shapes() {
         (
             None,
             r#"{"kind": "dropout", "rate": 0.5}, {"kind": "embedding", "vocabulary": 5, "width": 2}"#.to_owned(),
-            "layer 2: an embedding can only be the first layer, because it looks the columns of the data up",
+            "layer 2: an embedding can only be the first layer, because it looks the columns of the data up; move it there",
         ),
         (
             None,
@@ -389,7 +394,7 @@ fn residual_blocks_go_only_so_deep() {
     assert_eq!(nested(MAX_DEPTH).unwrap(), "layers.0.body.0.body.0.body.0.body.0.weight");
     assert_eq!(
         nested(MAX_DEPTH + 1).unwrap_err().to_string(),
-        "layer 1.1.1.1.1: residual blocks go at most 4 deep into each other"
+        "layer 1.1.1.1.1: residual blocks go at most 4 deep into each other; put some of them side by side"
     );
     // The parser has a limit of its own, before the stack ends.
     let deep = format!(r#"{{"layers":[{}"#, r#"{"kind":"residual","layers":["#.repeat(5000));
@@ -451,6 +456,10 @@ fn minibatches_of_batch_normalization_have_a_limit() {
         "batch normalization needs a minibatch at once: 65505 examples of 4098 values are more than 268435456 values; \
          use a smaller minibatch"
     );
+    assert_eq!(network("").check_normalization(1), Ok(()));
+    assert_eq!(normalized.check_normalization(2), Ok(()));
+    let one = normalized.check_normalization(1).unwrap_err().to_string();
+    assert!(one.contains("one example") && one.contains("larger minibatch"), "{one}");
     // However wide its widest layer is, a network may have many.
     let deep = network(&[r#"{"kind": "batch-norm"}"#; 200].join(","));
     assert!(deep.check_minibatch(65_504 / 40).is_err());

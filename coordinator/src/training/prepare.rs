@@ -108,7 +108,11 @@ pub fn load(source: &DataSource, options: &LoadOptions) -> Result<Loaded> {
 
 fn network(config: &mut RunConfig, data: &Prepared) -> Result<Network> {
     let network = Network::new(&config.model, data.schema.features, data.task())
-        .and_then(|network| network.check_minibatch(config.minibatch as usize).map(|()| network))
+        .and_then(|network| {
+            network.check_minibatch(config.minibatch as usize)?;
+            network.check_normalization(config.minibatch as usize)?;
+            Ok(network)
+        })
         .map_err(|error| refuse("model", &error.to_string()))?;
     config.settle(data.train.len(), &network)?;
     Ok(network)

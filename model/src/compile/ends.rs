@@ -72,7 +72,9 @@ pub(super) fn compile_loss(spec: &NetworkSpec, task: Task) -> Result<Loss, SpecE
                 return Err(SpecError::LabelSmoothing { smoothing });
             }
             let right = |weight: &f32| weight.is_finite() && *weight >= 0.0;
-            let fits = weights.len() == task.outputs() as usize && weights.iter().all(right);
+            // With all of them 0 there is nothing to learn, and every loss is 0.
+            let any = weights.iter().any(|weight| *weight > 0.0);
+            let fits = weights.len() == task.outputs() as usize && weights.iter().all(right) && any;
             if !(weights.is_empty() || fits) {
                 return Err(SpecError::ClassWeights { classes: task.outputs() });
             }

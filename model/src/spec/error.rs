@@ -79,7 +79,8 @@ pub enum SpecError {
     },
     /// An input shape that does not hold the data's features.
     #[error(
-        "input: {shape:?} does not hold the {features} features of the data; channels x height x width must"
+        "input: {shape:?} does not hold the {features} features of the data; use channels, height and width with \
+         that product"
     )]
     Input {
         /// What was written: channels, height, width.
@@ -118,7 +119,9 @@ pub enum SpecError {
         smoothing: f32,
     },
     /// Class weights that do not fit the classes.
-    #[error("class_weights must be one positive number (or 0) for each of the {classes} classes")]
+    #[error(
+        "class_weights must be one positive number (or 0, but not all of them) for each of the {classes} classes"
+    )]
     ClassWeights {
         /// How many classes there are.
         classes: u32,
@@ -189,7 +192,9 @@ pub enum SpecError {
         shape: Shape,
     },
     /// Groups into which the channels do not fall.
-    #[error("layer {layer}: {inputs} channels in and {channels} out do not fall into {groups} equal groups")]
+    #[error(
+        "layer {layer}: {inputs} channels in and {channels} out do not fall into {groups} equal groups; choose a number that divides both"
+    )]
     Groups {
         /// Where it stands.
         layer: Position,
@@ -212,7 +217,9 @@ pub enum SpecError {
         values: u128,
     },
     /// A residual block inside too many others.
-    #[error("layer {layer}: residual blocks go at most {MAX_DEPTH} deep into each other")]
+    #[error(
+        "layer {layer}: residual blocks go at most {MAX_DEPTH} deep into each other; put some of them side by side"
+    )]
     TooDeep {
         /// Where it stands.
         layer: Position,
@@ -245,7 +252,8 @@ pub enum SpecError {
     },
     /// An embedding that does not see the columns of the data.
     #[error(
-        "layer {layer}: an embedding can only be the first layer, because it looks the columns of the data up"
+        "layer {layer}: an embedding can only be the first layer, because it looks the columns of the data up; move \
+         it there"
     )]
     EmbeddingNotFirst {
         /// Where it stands.
@@ -262,6 +270,12 @@ pub enum SpecError {
         /// The values of an example, over all layers.
         values: u64,
     },
+    /// Batch normalization of one example at a time.
+    #[error(
+        "batch normalization learns nothing from minibatches of one example, which has no variance; use a larger \
+         minibatch, or layer-norm"
+    )]
+    MinibatchOfOne,
     /// A loss that the task cannot have.
     #[error("loss {written} does not suit these targets; leave it out or write {suitable}", written = loss_name(*.written), suitable = loss_name(*.suitable))]
     Loss {

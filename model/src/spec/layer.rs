@@ -188,7 +188,7 @@ pub struct Conv2dSpec {
 
 /// How many zeros are added around an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", expecting = "expected \"same\", \"valid\" or a whole number")]
 pub enum Padding {
     /// None.
     #[default]

@@ -61,14 +61,14 @@ pub struct NetworkSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<LossSpec>,
     /// For softmax cross-entropy: how much of the target, from 0 to below 1, is spread evenly over all classes.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", alias = "label-smoothing")]
     pub label_smoothing: f32,
     /// For softmax cross-entropy: what an example's loss is multiplied by, one number a class; empty for 1. The mean is
     /// still over the number of examples.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", alias = "class-weights")]
     pub class_weights: Vec<f32>,
     /// For the Huber loss: the difference up to which it is quadratic, by default 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "huber-delta")]
     pub huber_delta: Option<f32>,
     /// How the weights of layers start that do not say it themselves, the output layer among them; by default as suits
     /// each layer's activation: He before relu and those like it, Glorot otherwise.
