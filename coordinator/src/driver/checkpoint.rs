@@ -15,7 +15,7 @@ pub struct Checkpoint {
     pub snapshot: Snapshot,
     /// Seconds of training that led there.
     pub seconds: f64,
-    /// Sessions of volunteers that have helped; who reconnects counts again.
+    /// Sessions of volunteers that have helped. A volunteer that reconnects counts again.
     pub volunteers: u64,
 }
 
@@ -38,15 +38,16 @@ impl Checkpoint {
     /// optimizer, and when the same run gets another number ([`run_number`](crate::training::run_number)).
     pub const VERSION: u32 = 3;
 
-    /// As bytes for [`RunDirectory::save_checkpoint`](crate::run_directory::RunDirectory::save_checkpoint).
+    /// The bytes for [`RunDirectory::save_checkpoint`](crate::run_directory::RunDirectory::save_checkpoint).
     pub fn to_bytes(&self) -> Vec<u8> {
         postcard::to_allocvec(self).expect("a checkpoint consists of encodable parts only")
     }
 
-    /// From bytes of [`RunDirectory::load_checkpoint`](crate::run_directory::RunDirectory::load_checkpoint).
+    /// Reads the bytes of
+    /// [`RunDirectory::load_checkpoint`](crate::run_directory::RunDirectory::load_checkpoint).
     ///
     /// # Errors
-    /// When the bytes are no checkpoint, or when this program would not continue to the same bits.
+    /// When the bytes are not a checkpoint, or when this program would not continue to the same bits.
     pub fn from_bytes(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         // The protocol's version comes first, so that it can be read whatever follows.
         let (protocol, _) = postcard::take_from_bytes::<u16>(bytes)?;

@@ -1,5 +1,5 @@
-//! Writes checkpoints off the round's path: in a thread of its own, one at a time, no more often
-//! than every second and than ten times what one costs.
+//! Writes checkpoints beside the rounds: in a thread of its own, one at a time, and no more often than every
+//! second or ten times the time that one takes.
 
 use std::io;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl CheckpointWriter {
                 }
             }
         })?;
-        // The first is due at once: a run that dies young can then be resumed.
+        // The first is due at once, so that a run that dies early can be resumed.
         let began = Instant::now().checked_sub(EVERY_MIN).unwrap_or_else(Instant::now);
         Ok(CheckpointWriter { work: Some(work), done, busy: false, began, cost: Duration::ZERO, error: None })
     }
@@ -60,13 +60,13 @@ impl CheckpointWriter {
         self.work.is_some() && !self.busy && self.began.elapsed() >= EVERY_MIN.max(self.cost * COST_FACTOR)
     }
 
-    /// Has a checkpoint written; only when [`CheckpointWriter::is_due`].
+    /// Hands a checkpoint to the writer. Call this only when [`CheckpointWriter::is_due`].
     pub(super) fn write(&mut self, checkpoint: Checkpoint) {
         self.began = Instant::now();
         self.busy = self.work.as_ref().is_some_and(|work| work.try_send(checkpoint).is_ok());
     }
 
-    /// Waits for the one under way and takes no more.
+    /// Waits for the checkpoint under way and accepts no more.
     pub(super) fn finish(&mut self) {
         self.work = None;
         if self.busy {
@@ -75,7 +75,7 @@ impl CheckpointWriter {
         }
     }
 
-    /// What went wrong with the last one, once.
+    /// The error of the last checkpoint, reported once.
     pub(super) fn take_error(&mut self) -> Option<io::Error> {
         self.error.take()
     }

@@ -1,10 +1,9 @@
-//! What sessions and the engine's driver say to each other.
+//! The messages between sessions and the engine's driver.
 //!
-//! A session (a WebSocket, or the in-process volunteer's pair of channels) decodes, checks and
-//! unpacks on its own side, then hands ready-made values to the driver; the driver answers each
-//! session through a bounded outbox and shows the open round to all of them in one shared slot.
-//! The slot keeps only the newest round: a slow session skips what it missed and never makes
-//! anyone wait or the memory grow.
+//! A session (a WebSocket, or the in-process volunteer's pair of channels) decodes, checks and unpacks on its
+//! own side, then hands finished values to the driver. The driver answers each session through a bounded
+//! outbox, and shows the open round to all of them in one shared slot. The slot keeps only the newest round,
+//! so a slow session skips the rounds it missed. It never makes others wait and never makes memory grow.
 
 use std::sync::Arc;
 
@@ -16,27 +15,27 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 /// Messages that may wait for the driver, from all sessions together.
 pub const INBOX_MAX: usize = 1024;
-/// Memory that the vectors among them may take, in KiB, those that are being unpacked included. A
-/// single larger one is let through alone.
+/// Memory for the vectors in these messages, in KiB, including vectors that are being unpacked. A single
+/// larger vector passes alone.
 pub const INBOX_KIB_MAX: u32 = 1 << 20;
-/// Messages that may wait for one session; a session that lags further is closed.
+/// Messages that may wait for one session. A session that lags further is closed.
 pub const OUTBOX_MAX: usize = 32;
 
-/// What a session tells the driver.
+/// A session's message to the driver.
 #[derive(Debug)]
 pub enum FromSession {
-    /// A volunteer is set up and may be given work. The first message of a session.
+    /// A volunteer is ready for work. The first message of a session.
     Joined(Joined),
-    /// A volunteer that has joined says something.
+    /// A message from a volunteer that has joined.
     Said(Message),
     /// The volunteer has left. The last message of a session.
     Left,
 }
 
-/// A volunteer that has proved its bits.
+/// A volunteer that has proved that it computes the run's bits.
 #[derive(Debug)]
 pub struct Joined {
-    /// Where it listens.
+    /// The driver's way to it.
     pub outbox: mpsc::Sender<ToSession>,
     /// Cores it lends.
     pub cores: u16,
@@ -48,11 +47,11 @@ pub struct Joined {
     pub training_shards: Vec<u32>,
 }
 
-/// What the driver tells a session.
+/// The driver's message to a session.
 #[derive(Debug)]
 pub enum ToSession {
-    /// Units to compute. The session sends the round's frame first if it has not yet; an
-    /// assignment of a round that is over is dropped.
+    /// Units to compute. The session sends the round's frame first if it has not yet. It drops an assignment
+    /// of a round that is over.
     Assign(Assignment),
     /// The volunteer misbehaved: tell it and close.
     Dismiss {
@@ -66,7 +65,7 @@ pub enum ToSession {
     },
 }
 
-/// The open round as every session sends it.
+/// The open round, as every session sends it.
 #[derive(Debug)]
 pub struct OpenRound {
     /// Its plan.
@@ -84,18 +83,17 @@ pub struct DriverHandle {
     pub round: watch::Receiver<Option<Arc<OpenRound>>>,
 }
 
-/// A message on its way to the driver. What it weighs is taken from the room that all sessions
-/// share, until it is dropped.
+/// A message on its way to the driver. Until it is dropped, it takes up memory that all sessions share.
 #[derive(Debug)]
 pub struct Letter {
-    /// Who sends it.
+    /// The sending session.
     pub session: u64,
-    /// What it says.
+    /// The message.
     pub message: FromSession,
     _room: Room,
 }
 
-/// Room among the messages that wait for the driver, until it is dropped.
+/// Reserved room among the messages that wait for the driver. Dropping it frees the room.
 #[derive(Debug)]
 pub struct Room(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
 
@@ -112,7 +110,7 @@ impl DriverHandle {
         (DriverHandle { inbox, room, round }, letters)
     }
 
-    /// Waits for room for a vector of that many bytes, which is to be taken before the vector is.
+    /// Waits for room for a vector of that many bytes. Reserve the room before unpacking the vector.
     ///
     /// # Errors
     /// When the driver has ended.
@@ -122,8 +120,8 @@ impl DriverHandle {
         room.map(Room).map_err(|_| DriverGone)
     }
 
-    /// Hands over a message without a vector; waits while the driver is behind, and so makes the
-    /// volunteer wait.
+    /// Hands over a message without a vector. Waits while the driver is behind, and so makes the volunteer
+    /// wait.
     ///
     /// # Errors
     /// When the driver has ended.
@@ -131,7 +129,7 @@ impl DriverHandle {
         self.tell_in(self.room(0).await?, session, message).await
     }
 
-    /// The same for a message whose vector has `room`.
+    /// Hands over a message whose vector has `room`.
     ///
     /// # Errors
     /// When the driver has ended.

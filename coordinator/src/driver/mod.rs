@@ -1,4 +1,4 @@
-//! The one owner of the engine: an OS thread that feeds it what happens and does what it says.
+//! The one owner of the engine: an OS thread that feeds events to it and carries out its outputs.
 //!
 //! A long vector operation of the optimizer would starve the heartbeats of a tokio task, so the
 //! driver is a thread of its own. It never blocks on anything but its inbox: a session that does
@@ -35,13 +35,13 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use picture::Facts;
 pub use referee::Referee;
 
-/// The status shown to pages and terminals is renewed at least this often.
+/// Longest time between two renewals of the status for pages and terminals.
 const PICTURE_EVERY: Duration = Duration::from_millis(500);
 
-/// Orders to the driver that may wait; there are only a few kinds and few of each.
+/// Orders to the driver that may wait. There are only a few kinds, and few orders of each.
 const ORDERS_MAX: usize = 8;
 
-/// Most threads for the optimizer's arithmetic on long vectors. A few use up the memory's bandwidth.
+/// Most threads for the optimizer's arithmetic on long vectors. A few exhaust the memory's bandwidth.
 const VECTOR_THREADS_MAX: usize = 8;
 
 /// When the first round begins.
@@ -60,10 +60,10 @@ pub struct TrainingOutcome {
     pub reason: StopReason,
     /// The last accepted point.
     pub last: Option<Accepted>,
-    /// The saved model's weights: with a validation set those of the accepted point with the lowest loss on
-    /// it, otherwise those of the last.
+    /// The saved model's weights: those of the accepted point with the lowest validation loss, or of the last
+    /// without a validation set.
     pub weights: Arc<[f32]>,
-    /// What is known of the point they are of.
+    /// The figures of that point.
     pub saved: Option<Accepted>,
     /// The state to resume from.
     pub checkpoint: Checkpoint,
@@ -73,58 +73,58 @@ pub struct TrainingOutcome {
     pub epochs: f64,
 }
 
-/// What whoever runs the training may tell the driver.
+/// An order to the driver from the code that runs the training.
 #[derive(Debug)]
 pub enum Order {
     /// End the training here.
     Stop,
-    /// What the referee found, for the round of that number.
+    /// The referee's measurement, for the round of that number.
     Measured(u64, Measure),
     /// The model is saved: tell the observer.
     Saved(Box<Summary>),
 }
 
-/// The ways to a running driver. Its thread ends when `orders` is dropped.
+/// The channels to a running driver. Its thread ends when `orders` is dropped.
 #[derive(Debug)]
 pub struct Running {
     /// For sessions.
     pub sessions: DriverHandle,
-    /// For whoever runs the training.
+    /// For the code that runs the training.
     pub orders: mpsc::Sender<Order>,
-    /// What the page shows.
+    /// The status that the page shows.
     pub status: watch::Receiver<Arc<Status>>,
-    /// Answers once, when the training has ended.
+    /// Receives one value, when the training has ended.
     pub outcome: oneshot::Receiver<TrainingOutcome>,
-    /// The thread. It must end before the runtime that it waits with.
+    /// The thread. It must end before the runtime that it uses for waiting.
     pub thread: std::thread::JoinHandle<()>,
 }
 
-/// All a driver needs.
+/// Everything that a driver needs.
 pub struct Setup {
-    /// The engine, not begun.
+    /// The engine, before its begin.
     pub engine: Engine,
-    /// What does not change during the run.
+    /// The facts that do not change during the run.
     pub facts: Facts,
-    /// The checkpoint this training goes on from, if it does.
+    /// The checkpoint that this training continues, if any.
     pub resumed: Option<Checkpoint>,
     /// The course of the training up to there.
     pub history: Vec<CurvePoint>,
     /// When to begin.
     pub begin: BeginRule,
-    /// Seconds of training after which it ends, wherever it is; those before a resume count.
+    /// Seconds of training after which it ends, wherever it is. Seconds before a resume count.
     pub seconds_max: Option<u64>,
     /// Where metrics and checkpoints go.
     pub directory: Arc<RunDirectory>,
     /// The coordinator's own computation of single units.
     pub referee: Referee,
-    /// Who is told.
+    /// Gets the events.
     pub observer: Box<dyn Observer + Send>,
 }
 
 /// Starts the driver's thread.
 ///
 /// # Errors
-/// When the system gives no more threads.
+/// When the system cannot start another thread.
 pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
     prepare_vector_threads();
     let (orders_sender, orders) = mpsc::channel(ORDERS_MAX);
@@ -164,14 +164,14 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
     Ok(Running { sessions, orders: orders_sender, status, outcome, thread })
 }
 
-/// Names and counts the threads that the optimizer's arithmetic finds. Their number has no influence
-/// on what it computes.
+/// Sets the names and the number of the threads for the optimizer's arithmetic. Their number does not
+/// influence the result.
 fn prepare_vector_threads() {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(cores.min(VECTOR_THREADS_MAX))
         .thread_name(|index| format!("vectors {index}"));
-    // It fails where the process has such threads already, and those serve as well.
+    // This fails if the process has such threads already, and they serve as well.
     let _ = pool.build_global();
 }
 
@@ -191,9 +191,9 @@ struct Driver {
     outboxes: BTreeMap<u64, mpsc::Sender<ToSession>>,
     /// Sessions of volunteers whose machines could do the fused arithmetic.
     fused_capable: BTreeSet<u64>,
-    /// Sessions that did not keep up, of which the engine is still to hear.
+    /// Sessions that did not keep up. The engine has not heard of them yet.
     lost: Vec<u64>,
-    /// Sessions (the coordinator's own not counted) that returned a result.
+    /// Sessions, without the coordinator's own, that have returned a result.
     helped: BTreeSet<u64>,
     round: watch::Sender<Option<Arc<OpenRound>>>,
     status: watch::Sender<Arc<Status>>,
@@ -207,12 +207,12 @@ struct Driver {
     observer: Box<dyn Observer + Send>,
 }
 
-/// What wakes the driver.
+/// The event that wakes the driver.
 enum Wake {
     Letter(Letter),
     Order(Order),
     Time,
-    /// Whoever runs the training has let go of the driver.
+    /// The code that runs the training has dropped the driver.
     End,
 }
 
@@ -308,7 +308,7 @@ impl Driver {
         }
     }
 
-    /// What is left of the time given to the training; waiting for volunteers takes none of it.
+    /// The rest of the time given to the training. Waiting for volunteers does not use it up.
     fn time_left(&self) -> Duration {
         let Some(seconds) = self.seconds_max.filter(|_| self.engine.stop_reason().is_none()) else {
             return Duration::MAX;
@@ -324,8 +324,8 @@ impl Driver {
         }
     }
 
-    /// Hands an input to the engine and does what it says, then the same for every session that is
-    /// found not to keep up meanwhile.
+    /// Hands an input to the engine and carries out its outputs. Then does the same for every session that
+    /// did not keep up meanwhile.
     fn engine(&mut self, input: Input) {
         let mut input = Some(input);
         while let Some(next) = input {
@@ -346,7 +346,7 @@ impl Driver {
             }
             Output::Assign { session, assignment } => self.send(session, ToSession::Assign(assignment)),
             Output::Dismiss { session, text } => {
-                tracing::warn!(session, text, "a volunteer is sent away");
+                tracing::warn!(session, text, "a volunteer is dismissed");
                 self.send(session, ToSession::Dismiss { text });
                 self.forget(session);
             }
@@ -363,7 +363,7 @@ impl Driver {
         }
     }
 
-    /// Sends to a session, which is closed if its outbox is full: it does not keep up.
+    /// Sends a message to a session. Closes the session if its outbox is full, because it does not keep up.
     fn send(&mut self, session: u64, message: ToSession) {
         let Some(outbox) = self.outboxes.get(&session) else { return };
         if outbox.try_send(message).is_err() {
@@ -378,7 +378,7 @@ impl Driver {
         self.picture.accepted(accepted, self.engine.counters(), seconds);
         let report = self.picture.report(accepted, self.engine.attendance(), seconds);
         if let Err(error) = self.directory.append_metrics(&report) {
-            self.observer.event(&Event::Note { text: format!("the metrics cannot be written: {error}") });
+            self.observer.event(&Event::Note { text: format!("cannot write the metrics: {error}") });
         }
         self.observer.event(&Event::Iteration(report));
         self.offer_checkpoint();
@@ -391,7 +391,7 @@ impl Driver {
             self.checkpoints.write(checkpoint);
         }
         if let Some(error) = self.checkpoints.take_error() {
-            self.observer.event(&Event::Note { text: format!("a checkpoint cannot be written: {error}") });
+            self.observer.event(&Event::Note { text: format!("cannot write a checkpoint: {error}") });
         }
     }
 
@@ -405,7 +405,7 @@ impl Driver {
 
     fn finished(&mut self, reason: StopReason) {
         self.training_seconds = Some(self.seconds());
-        // Whoever saves the final state must not be overtaken by an older one.
+        // An older checkpoint must not overtake the final state.
         self.checkpoints.finish();
         let text = format!("The training has ended: {reason}.");
         for outbox in std::mem::take(&mut self.outboxes).into_values() {
@@ -439,7 +439,7 @@ impl Driver {
         self.observer.event(&Event::Finished(summary.clone()));
     }
 
-    /// Renews the status, and tells the observer how the round goes or why none does.
+    /// Renews the status, and tells the observer the round's progress or why there is none.
     fn show(&mut self) {
         self.pictured = Some(Instant::now());
         let waited = self.began.elapsed();
@@ -471,7 +471,7 @@ impl Driver {
         self.status.send_replace(Arc::new(status));
     }
 
-    /// Seconds of training so far, those before a resume included.
+    /// Seconds of training so far, including those before a resume.
     fn seconds(&self) -> f64 {
         if let Some(seconds) = self.training_seconds {
             return seconds;

@@ -9,10 +9,10 @@ use crate::report::progress::IterationReport;
 use crate::report::status::{CurvePoint, HISTORY_MAX, RunPhase, Status};
 use engine::{Accepted, Attendance, Counters, Figures};
 
-/// What does not change during a run.
+/// The facts that do not change during a run.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// What is being trained, in words.
+    /// The trained network, in words.
     pub title: String,
     /// Names the run.
     pub run: u64,
@@ -28,10 +28,10 @@ pub struct Facts {
     pub iterations_max: u64,
 }
 
-/// The status and what is needed to renew it.
+/// The status and the values needed to renew it.
 pub(super) struct Picture {
     status: Status,
-    /// Epochs counted when the speed was last measured, and when that was.
+    /// The epochs at the last measurement of the speed, and its time.
     measured: Option<(u64, Instant)>,
     /// Why the training has ended, once it has.
     ended: Option<String>,
@@ -84,7 +84,7 @@ impl Picture {
         self.measured = None;
     }
 
-    /// A round is over.
+    /// Notes that a round is over.
     pub(super) fn between(&mut self, counters: Counters) {
         let now = Instant::now();
         if let Some((examples, at)) = self.measured {
@@ -101,7 +101,7 @@ impl Picture {
         self.between(counters);
         self.origin.get_or_insert((seconds, accepted.iteration));
         self.status.iteration = accepted.iteration;
-        // A point that was not evaluated leaves the figures of the last one that was.
+        // If the point was not evaluated, the figures of the last evaluated point stay.
         let earlier = self.status.figures.unwrap_or(Figures::UNKNOWN);
         self.status.figures = Some(accepted.figures.or(earlier));
         self.remember(point(accepted));
@@ -149,7 +149,7 @@ impl Picture {
         }
     }
 
-    /// No more rounds: the model is being saved.
+    /// Notes that there are no more rounds: the model is being saved.
     pub(super) fn ended(&mut self, sentence: String) {
         self.ended = Some(sentence);
     }

@@ -1,5 +1,5 @@
-//! The coordinator's own computation of single units: for the first scale of a run, and before it
-//! believes a volunteer that a unit does not fit.
+//! The coordinator's own computation of single units: for the first scale of a run, and to check a
+//! volunteer's report that a unit does not fit.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::Order;
 use crate::data::Prepared;
 use engine::Measure;
 
-/// What the referee computes with.
+/// Everything that the referee computes with.
 #[derive(Debug)]
 pub struct Referee {
     /// The network.
@@ -24,7 +24,7 @@ pub struct Referee {
     pub seed: u64,
     /// Examples of one gradient step.
     pub minibatch: u32,
-    /// The data, straight from memory.
+    /// The data, in memory.
     pub data: Arc<Prepared>,
     /// How the data are cut.
     pub sets: SetPlans,
@@ -44,7 +44,7 @@ pub(super) struct Requests(watch::Sender<Option<Arc<Request>>>);
 impl Requests {
     /// Asks for a unit.
     pub(super) fn ask(&self, request: Request) {
-        // The referee ends after the driver; if it is gone it has panicked, and nothing can go on.
+        // The referee ends after the driver. If it has gone, it has panicked, and nothing can go on.
         self.0.send(Some(Arc::new(request))).expect("the referee lives as long as the driver");
     }
 

@@ -1,5 +1,5 @@
-//! What a training came to: the object that `--json` prints and the lines that people read.
-//! [`progress`] is what it tells as it goes, [`status`] what the pages show.
+//! The outcome of a training: the object that `--json` prints and the lines that people read. [`progress`]
+//! holds the events of a training, [`status`] the state that the pages show.
 
 pub mod progress;
 pub mod status;
@@ -10,13 +10,13 @@ use serde::Serialize;
 
 use self::words::{count, counted, duration, loss, percent};
 
-/// The outcome of a training. Field names are the JSON's; whatever is unknown is `null` there.
+/// The outcome of a training. Field names are those of the JSON. Unknown values are `null` there.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// Accepted optimizer steps.
     pub iterations: u64,
-    /// The iteration of the saved model: with a validation set the one with the lowest loss on it, otherwise
-    /// the last.
+    /// The iteration of the saved model: the one with the lowest validation loss, or the last without a
+    /// validation set.
     pub saved_iteration: u64,
     /// Rounds over the volunteers.
     pub rounds: u64,
@@ -31,7 +31,7 @@ pub struct Summary {
     pub figures: Option<Figures>,
     /// BLAKE3 of the saved model's little-endian f32 weights, in hexadecimal.
     pub weights_digest: String,
-    /// Volunteers that helped at some time, the coordinator's own worker not counted.
+    /// Volunteers that helped at some time, without the coordinator's own worker.
     pub volunteers: usize,
     /// Why the training ended.
     pub stop_reason: StopReason,
@@ -42,11 +42,11 @@ pub struct Summary {
 impl Summary {
     /// The object that `--json` prints, on one line.
     pub fn to_json(&self) -> String {
-        // Only maps with odd keys can fail; a number that is not finite becomes null.
+        // Only maps with keys that are not strings can fail. A number that is not finite becomes null.
         serde_json::to_string(self).expect("a summary is plain data")
     }
 
-    /// The lines that people read: what came out, where it is and what can be done with it.
+    /// The lines that people read: the result, its place and the commands that use it.
     pub fn to_text(&self) -> String {
         let mut rows = vec![
             ("ended", self.stop_reason.to_string()),
@@ -65,7 +65,7 @@ impl Summary {
         let known = |name, value: Option<String>| value.map(|value| (name, value));
         let figures = self.figures.unwrap_or(Figures::UNKNOWN);
         if figures.validation_loss.is_some() {
-            let best = format!("iteration {}, of the lowest validation loss", self.saved_iteration);
+            let best = format!("iteration {}, with the lowest validation loss", self.saved_iteration);
             rows.push(("model", best));
         }
         rows.extend(known("train loss", self.figures.map(|figures| loss(figures.train_loss))));

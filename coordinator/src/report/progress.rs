@@ -1,7 +1,7 @@
-//! What a training tells whoever watches it, as it goes.
+//! The events of a training, for its observer.
 //!
-//! The training calls an [`Observer`]; how it looks is the observer's own business: a bar on a
-//! terminal or lines in a log.
+//! The training calls an [`Observer`], which shows the events in its own way: as a bar on a terminal or lines
+//! in a log.
 
 use std::net::SocketAddr;
 
@@ -10,30 +10,30 @@ use serde::Serialize;
 
 use crate::report::Summary;
 
-/// Watches a training. Called from the training's own thread, so an observer must not block.
+/// Watches a training. The training's own thread calls it, so an observer must not block.
 pub trait Observer {
-    /// Something happened.
+    /// Handles an event.
     fn event(&mut self, event: &Event);
 }
 
-/// What can happen in a training that people want to know.
+/// An event that people want to know.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// The server answers.
+    /// The server accepts connections.
     Listening {
         /// Every address at which the page can be opened, the nearest first.
         addresses: Vec<SocketAddr>,
     },
-    /// Nothing is computed at the moment.
+    /// The training waits and computes nothing.
     Waiting {
         /// Why, in one plain sentence.
         sentence: String,
     },
-    /// Part of the open round is done. To be sent a few times a second at most.
+    /// A part of the open round is done. Sent at most a few times a second.
     Round(RoundProgress),
     /// A point was accepted, the start point (iteration 0) included.
     Iteration(IterationReport),
-    /// Anything else worth a line ("resumed at iteration 12").
+    /// Any other news worth a line ("resumed at iteration 12").
     Note {
         /// The line, a plain sentence.
         text: String,
@@ -42,14 +42,14 @@ pub enum Event {
     Finished(Summary),
 }
 
-/// How far the open round is and who helps.
+/// The progress of the open round, and its helpers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoundProgress {
     /// Units accounted for.
     pub units_done: u32,
     /// Units of the round.
     pub units: u32,
-    /// Volunteers connected, the coordinator's own worker not counted.
+    /// Connected volunteers, without the coordinator's own worker.
     pub volunteers: usize,
     /// Cores they lend.
     pub cores: usize,
@@ -83,6 +83,6 @@ pub struct IterationReport {
     pub examples_per_second: f64,
     /// Seconds of training so far, those before a resume included.
     pub seconds: f64,
-    /// Seconds that the remaining iterations will take at this pace; `None` when unknown.
+    /// Seconds that the remaining iterations will take at this pace; `None` if unknown.
     pub eta_seconds: Option<f64>,
 }

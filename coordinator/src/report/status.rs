@@ -1,23 +1,23 @@
-//! What `/api/status` and the pages show: a picture of the run, renewed by the driver.
+//! The status that `/api/status` and the pages show. The driver renews it.
 
 use engine::Figures;
 use serde::{Deserialize, Serialize};
 
-/// Points of the loss curve kept for the page; when full, every second one is dropped.
+/// Most points of the loss curve for the page. When there are more, every second one is dropped.
 pub const HISTORY_MAX: usize = 400;
 
-/// The run as seen from outside. Field names are the JSON's.
+/// The run as seen from outside. Field names are those of the JSON.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
-    /// What is being trained, in words ("a network that reads handwritten digits (MNIST)").
+    /// The trained network in words ("a network that reads handwritten digits (MNIST)").
     pub title: String,
     /// Names the run.
     pub run: String,
-    /// `portable` or `fused`: which worker a tab must load.
+    /// `portable` or `fused`: the worker that a tab must load.
     pub arithmetic: model::Arithmetic,
     /// `waiting`, `training` or `finished`.
     pub phase: RunPhase,
-    /// What is going on and why, in one plain sentence.
+    /// The present state and its reason, in one plain sentence.
     pub sentence: String,
     /// The network in words.
     pub network: String,
@@ -33,19 +33,19 @@ pub struct Status {
     pub rounds: u64,
     /// Passes over the training data so far.
     pub epochs: f64,
-    /// The figures of the last accepted point. Where it was not evaluated, they come from the last point that
+    /// The figures of the last accepted point. If it was not evaluated, they come from the last point that
     /// was.
     #[serde(flatten, serialize_with = "Figures::serialize_known")]
     pub figures: Option<Figures>,
     /// The course of the training, at most [`HISTORY_MAX`] points.
     pub history: Vec<CurvePoint>,
-    /// Volunteers connected, the coordinator's own worker not counted.
+    /// Connected volunteers, without the coordinator's own worker.
     pub volunteers: usize,
     /// Cores they lend.
     pub cores: usize,
-    /// Volunteers whose machines could do the fused arithmetic.
+    /// Volunteers whose machines could run the fused arithmetic.
     pub fused_capable: usize,
-    /// Whether the coordinator's own worker is helping.
+    /// Whether the coordinator's own worker helps.
     pub local_worker: bool,
     /// Training examples a second, over the last rounds.
     pub examples_per_second: f64,
@@ -53,11 +53,11 @@ pub struct Status {
     pub seconds: f64,
 }
 
-/// Where a run stands.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunPhase {
-    /// No round has begun: volunteers are awaited.
+    /// No round has begun: the run waits for volunteers.
     Waiting,
     /// Rounds are under way.
     Training,

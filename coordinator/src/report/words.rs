@@ -40,7 +40,7 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
 }
 
-/// Four digits that matter, whatever the size: `0.07981`, `2.303`, `1.2e-7`.
+/// Four significant digits, whatever the size: `0.07981`, `2.303`, `1.2e-7`.
 pub(crate) fn loss(loss: f64) -> String {
     match loss.abs() {
         0.0 => "0".to_owned(),
@@ -71,7 +71,7 @@ pub(crate) fn bytes(number: u64) -> String {
     scaled(number as f64, [" B", " KB", " MB", " GB", " TB"])
 }
 
-/// With a digit after the point for all units but the first, and in the last as large as it gets.
+/// The number in the largest fitting unit, with one decimal in all units but the first.
 fn scaled(number: f64, units: [&str; 5]) -> String {
     if number < 999.5 {
         return format!("{number:.0}{}", units[0]);
