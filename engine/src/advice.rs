@@ -1,15 +1,16 @@
-//! Advice that follows from how many help and how fast they are. It is printed, once of a kind, and nothing
-//! else follows from it: the weights must not depend on who is there.
+//! Advice that follows from the number and speed of the helpers. Each kind is printed once and has no other
+//! effect, because the weights must not depend on who helps.
 
-/// Rounds of local steps that are not timed: volunteers download what they need, and their speed is not known
-/// yet.
+/// Rounds of local steps before timing begins. In these, volunteers still download shards, and their speed is
+/// unknown.
 const ROUNDS_BEFORE: u32 = 3;
 /// Rounds of local steps that are timed.
 const ROUNDS_TIMED: u32 = 5;
-/// A round should take at most this many times as long as those who help compute for it. Beyond that its way
-/// to them and back is what costs, and longer rounds would learn more in little more time.
+/// A round should take at most this many times as long as the helpers need to compute it. Beyond that,
+/// communication dominates, and longer rounds would learn more in little more time.
 const OVERHEAD_MAX: f64 = 3.0;
-/// At most so many times as many steps are advised: rounds follow their number, but with diminishing returns.
+/// Advice raises the number of steps at most by this factor. More steps mean fewer rounds, but with
+/// diminishing returns.
 const STEPS_FACTOR_MAX: f64 = 4.0;
 /// Advised steps are a multiple of this.
 const STEPS_GRAIN: f64 = 50.0;
@@ -30,8 +31,8 @@ impl Advice {
             return None;
         }
         Some(format!(
-            "{lent} cores are lent, and a round has {replicas} replicas to share among them; a training started \
-             with --replicas {} or more would use them all",
+            "{lent} cores are lent, but a round has only {replicas} replicas to share among them; a \
+             training started with --replicas {} or more would use all cores",
             lent.saturating_mul(2)
         ))
     }
@@ -53,8 +54,8 @@ impl Advice {
         }
         let more = f64::from(steps) * overhead.min(STEPS_FACTOR_MAX);
         Some(format!(
-            "a round takes {}, of which those who help compute for {}; a training started with --local-steps \
-             {} would learn more in a round that takes little longer",
+            "a round takes {}, but the helpers compute for only {} of it; a training started with \
+             --local-steps {} would learn more in rounds that take little longer",
             span(taken_ms),
             span(computed_ms),
             (more / STEPS_GRAIN).ceil() * STEPS_GRAIN

@@ -1,8 +1,8 @@
 //! The exact reduce: integer sums of a round's results, and the scales that make values integers.
 //!
-//! Sums of integers do not depend on their order or grouping, so neither does anything computed
-//! from them. A round's scale comes from the round before, whose sums are the same bits whoever
-//! helped; the first comes from the coordinator's own evaluation of unit 0.
+//! Sums of integers do not depend on their order or grouping, so neither does anything computed from them. A
+//! round's scale comes from the sums at the last accepted point, which are the same bits whoever helped. The
+//! first scale comes from the coordinator's own evaluation of unit 0.
 
 use std::sync::Arc;
 

@@ -69,10 +69,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn dismiss(&mut self, session: u64, text: &str) {
+    /// Dismisses a volunteer that sent `what`, which no honest volunteer sends.
+    pub(super) fn dismiss(&mut self, session: u64, what: &str) {
         if self.volunteers.get(session).is_some() {
             self.remove(session);
-            self.outputs.push_back(Output::Dismiss { session, text: text.into() });
+            let text = format!("The coordinator dismissed this volunteer: it sent {what}.");
+            self.outputs.push_back(Output::Dismiss { session, text });
         }
     }
 

@@ -1,5 +1,5 @@
-//! What is remembered of the course of a training: for the rules that end it, for when to evaluate, and for
-//! the weights to keep.
+//! The memory of a training's course: for the rules that end it, for the times to evaluate, and for the
+//! weights to keep.
 
 use std::sync::Arc;
 

@@ -38,14 +38,14 @@ pub enum Message {
     },
 }
 
-/// Something that no honest volunteer sends. The session tells it and closes.
+/// A message that no honest volunteer sends. The session tells the volunteer and closes.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Misbehavior {
     /// A frame or a packed vector cannot be read.
-    #[error("it sent what cannot be read: {0}")]
+    #[error("it sent an unreadable message: {0}")]
     Undecodable(#[from] DecodeError),
     /// A message that does not belong here.
-    #[error("it sent a message out of its order")]
+    #[error("it sent a message out of order")]
     OutOfOrder,
     /// A result of some other run.
     #[error("it sent a result of another run")]
@@ -83,7 +83,7 @@ pub fn read_ready(bytes: &[u8], shards: usize) -> Result<Vec<u32>, Misbehavior> 
     Ok(held)
 }
 
-/// What a volunteer has said, whole.
+/// A volunteer's complete message.
 #[derive(Debug)]
 pub enum Upward {
     /// A message for the engine.
@@ -93,7 +93,7 @@ pub enum Upward {
 }
 
 impl Upward {
-    /// The message for the engine, here and now.
+    /// Unpacks the message for the engine at once.
     pub fn unpack(self) -> Result<Message, Misbehavior> {
         match self {
             Upward::Message(message) => Ok(message),
@@ -102,7 +102,7 @@ impl Upward {
     }
 }
 
-/// A result whose vector is here whole, as it traveled.
+/// A result with its complete vector, still packed.
 #[derive(Debug)]
 pub struct PackedResult {
     header: ResultHeader,
@@ -111,7 +111,7 @@ pub struct PackedResult {
 }
 
 impl PackedResult {
-    /// Numbers in the vector.
+    /// Number of values in the vector.
     pub fn parameters(&self) -> usize {
         self.parameters
     }

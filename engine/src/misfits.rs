@@ -31,7 +31,7 @@ impl Engine {
             return self.volunteers.gave_up(session, unfit.assignment);
         };
         if unfit.round != round.plan.round || !group.units.iter().any(|range| range.contains(&unfit.unit)) {
-            return self.dismiss(session, "a unit that was not asked for");
+            return self.dismiss(session, "a report on a unit that it was not asked for");
         }
         if matches!(round.plan.parts[group.part].work, Work::Losses { .. }) {
             // Such units always have a result: it marks the step lengths that do not fit.
@@ -116,11 +116,11 @@ impl Engine {
         }
     }
 
-    /// A unit was reported unfit that fits: what else that volunteer sent cannot be trusted either. If
-    /// that is nothing, only what it and others reported has to be computed after all, so that somebody
-    /// who comes back again and again does not hold up the round.
+    /// Dismisses the sender of a false report that a unit does not fit. Its other results cannot be trusted
+    /// either, so a round that has counted any begins again. Otherwise only the reported units are computed
+    /// after all, so that a volunteer that comes back again and again does not hold up the round.
     fn convict(&mut self, now_ms: u64, session: u64) {
-        self.dismiss(session, "a unit was reported unfit that fits");
+        self.dismiss(session, "a false report that a unit does not fit");
         let Stage::Open { round, .. } = &mut self.stage else { return };
         if round.counts_results_of(session) {
             let (parts, scales) = (round.plan.parts.clone(), Scales::of(&round.plan));

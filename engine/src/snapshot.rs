@@ -1,4 +1,4 @@
-//! Everything that decides what the engine does next, as one value: what a checkpoint holds.
+//! The state that decides what the engine does next, as one value. A checkpoint holds it.
 
 use std::sync::Arc;
 
@@ -22,18 +22,18 @@ pub struct Snapshot {
     pub statistics: Statistics,
     /// The counters.
     pub counters: Counters,
-    /// What is known of the last accepted point.
+    /// The figures of the last accepted point.
     pub accepted: Option<Accepted>,
-    /// What is remembered of those before.
+    /// The course of the points before.
     pub course: Course,
 }
 
 /// The scales of the next round of each kind of training work; `None` before the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownScales {
-    /// Of gradients, and of losses along a line.
+    /// Scales of gradients, and of losses along a line.
     pub gradient: Option<Scales>,
-    /// Of local steps.
+    /// Scales of local steps.
     pub local: Option<Scales>,
 }
 

@@ -8,7 +8,7 @@ use super::course::Course;
 use super::figures::{Accepted, Counters};
 use super::optimizers::Halt;
 
-/// When to stop; the first rule that holds ends the training between two rounds. What is `None` is no rule.
+/// When to stop. The first rule that holds ends the training between two rounds. `None` means no such rule.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StopRules {
     /// Most iterations.
@@ -53,7 +53,7 @@ impl StopRules {
         counters: Counters,
         examples: u32,
     ) -> Option<StopReason> {
-        // Goals before limits: who reaches both has reached the goal.
+        // Goals before limits: a training that reaches both has reached the goal.
         let at_most = |limit: Option<f64>, found: Option<f64>| {
             limit.filter(|limit| found.is_some_and(|found| found <= *limit))
         };

@@ -1,5 +1,5 @@
-//! Whether a result may be believed to answer what was asked: bound to the open round and to its
-//! assignment, of the right shape, and within the range that honest units cannot leave.
+//! Judges whether a result answers its assignment: it must belong to the open round and the assignment, have
+//! the right shape, and lie within the range that honest units cannot leave.
 
 use model::exact::UNIT_LIMIT;
 use protocol::message::ResultHeader;
@@ -7,7 +7,7 @@ use protocol::plan::{RoundPlan, Work};
 
 use super::round::Group;
 
-/// What a result answers.
+/// The question that a result answers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question<'a> {
     /// The run's number.
@@ -22,7 +22,7 @@ pub(super) struct Question<'a> {
     pub(super) parameters: usize,
 }
 
-/// Judges a result. The error is why no honest volunteer sends it.
+/// Judges a result. The error says why no honest volunteer sends it.
 pub(super) fn judge(
     question: Question<'_>,
     header: &ResultHeader,

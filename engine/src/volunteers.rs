@@ -1,12 +1,12 @@
-//! Who is there: what each volunteer lends, holds and has been asked for, and how fast it is.
+//! The connected volunteers: the cores, shards, open assignments and speed of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::plan::Set;
 
-/// How long an assignment should keep a volunteer busy.
+/// Time for which an assignment should keep a volunteer busy.
 pub(super) const SLICE_MS: f64 = 400.0;
-/// A volunteer that gave work back gets none for this long, so that it is not asked in a loop.
+/// Time for which a volunteer that gave work back gets none, so that it is not asked in a loop.
 pub const REST_MS: u64 = 1000;
 /// An answer may come later than expected by this share of the time that it takes, or by [`GRACE_MS_MIN`], before
 /// it is overdue. A copy must be expected to gain as much.
@@ -27,22 +27,22 @@ pub(super) struct Volunteers {
     members: BTreeMap<u64, Volunteer>,
     /// Whom an assignment that is not answered went to.
     owners: BTreeMap<u64, u64>,
-    /// How many hold a shard; kept because counting would take all volunteers each time.
+    /// Number of holders of each shard, kept because counting would visit all volunteers each time.
     holders: BTreeMap<Shard, usize>,
 }
 
-/// What is known of one volunteer.
+/// One volunteer, as far as it is known.
 #[derive(Debug)]
 pub(super) struct Volunteer {
     /// Cores it lends; zero while it pauses.
     pub(super) cores: u16,
     /// Whether it is the coordinator's own worker.
     pub(super) local: bool,
-    /// It gets no work before this, because it gave some back.
+    /// It gets no work before this time, because it gave some back.
     pub(super) rests_until_ms: u64,
     /// Measured speed in cost per millisecond (see [`super::scheduler`]).
     pub(super) speed: Option<f64>,
-    /// The same of one of its cores: a unit is computed by one.
+    /// The measured speed of one of its cores. One core computes a unit.
     pub(super) core_speed: Option<f64>,
     /// The fastest that one of its cores has ever been at local steps, by what has waited at the volunteer for its turn:
     /// the way there and back, which is part of what is measured otherwise, costs that no time.
@@ -52,7 +52,7 @@ pub(super) struct Volunteer {
     /// A round ended while it was overdue, and nothing has been heard of it since: it sleeps, or has left without a
     /// word.
     pub(super) silent: bool,
-    /// Shards that it holds, or will once it has done what it was asked for.
+    /// Shards that it holds, or will hold after its assignments.
     pub(super) shards: BTreeSet<Shard>,
     /// Shards of assignments that it gave back.
     pub(super) refused: BTreeSet<Shard>,
@@ -76,7 +76,7 @@ pub(super) fn grace_ms(duration_ms: f64) -> f64 {
     (GRACE_SHARE * duration_ms).max(GRACE_MS_MIN)
 }
 
-/// What an assignment asks of a volunteer.
+/// The work that an assignment asks of a volunteer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Task {
     pub(super) cost: f64,
@@ -137,7 +137,7 @@ impl Recent {
 }
 
 impl Volunteers {
-    /// Takes in a newcomer.
+    /// Adds a newcomer.
     pub(super) fn join(&mut self, session: u64, cores: u16, local: bool, shards: BTreeSet<Shard>) {
         for shard in &shards {
             *self.holders.entry(*shard).or_default() += 1;
@@ -220,12 +220,12 @@ impl Volunteers {
         }
     }
 
-    /// Whether a volunteer was asked that and has not answered.
+    /// Whether a volunteer has that assignment and has not answered it.
     pub(super) fn owes(&self, session: u64, assignment: u64) -> bool {
         self.members.get(&session).is_some_and(|volunteer| volunteer.unanswered.contains_key(&assignment))
     }
 
-    /// A volunteer has answered with a result: so fast it is.
+    /// Notes that a volunteer has answered with a result, and learns its speed.
     pub(super) fn delivered(&mut self, session: u64, assignment: u64, now_ms: u64) {
         self.owners.remove(&assignment);
         let Some(volunteer) = self.members.get_mut(&session) else { return };
@@ -247,7 +247,7 @@ impl Volunteers {
         volunteer.answered_ms = now_ms;
     }
 
-    /// A volunteer has answered that there is no result, which tells nothing of its speed.
+    /// Notes that a volunteer has answered without a result, which says nothing about its speed.
     pub(super) fn gave_up(&mut self, session: u64, assignment: u64) {
         self.owners.remove(&assignment);
         if let Some(volunteer) = self.members.get_mut(&session) {
@@ -287,7 +287,7 @@ impl Volunteers {
 }
 
 impl Volunteer {
-    /// How many assignments it has not answered.
+    /// The number of its unanswered assignments.
     pub(super) fn outstanding(&self) -> usize {
         self.unanswered.len()
     }
