@@ -257,7 +257,7 @@ const STATISTICS_RATE: f64 = 0.1;
 const STATISTICS_MINIBATCHES: u64 = 256;
 
 /// Running statistics after a round: those before it, of which each of `minibatches` minibatches has replaced
-/// a part of [`STATISTICS_RATE`] by the mean over all of them.
+/// a tenth by the mean over all of them.
 pub fn mix_statistics(running: &[f32], sum: &[i64], exponent: i32, minibatches: u64) -> Arc<[f32]> {
     let kept =
         (0..minibatches.min(STATISTICS_MINIBATCHES)).fold(1.0, |kept, _| kept * (1.0 - STATISTICS_RATE));

@@ -40,7 +40,8 @@ pub struct Best {
 }
 
 impl Course {
-    /// Iterations over which [`Course::relative_decrease`] looks.
+    /// Accepted points whose objectives decide the relative decrease: the mean of the second half against
+    /// that of the first.
     pub const SPAN: usize = 2 * DECREASE_POINTS;
 
     /// Whether the point of the next round is to be evaluated: every so many rounds; or else in every round

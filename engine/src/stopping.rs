@@ -24,7 +24,8 @@ pub struct StopRules {
     pub target_loss: Option<f64>,
     /// Stop once the norm of the objective's gradient is no larger. Rounds of local steps measure none.
     pub gradient_tolerance: Option<f64>,
-    /// Stop once the objective has fallen by no larger a share ([`Course::relative_decrease`]).
+    /// Stop once the mean objective has fallen by no larger a share of itself within [`Course::SPAN`]
+    /// accepted points.
     pub relative_decrease: Option<f64>,
     /// Stop once so many evaluations in a row have found no lower validation loss.
     pub patience: Option<u64>,
