@@ -9,10 +9,10 @@ use protocol::plan::{SetPlan, SetPlans};
 use crate::config::{ConfigError, RunConfig};
 use crate::data::{Prepared, ShardStore};
 
-/// Examples that a unit aims at: enough that turning its gradient into integers costs little
-/// beside computing it.
+/// Aim for a unit's examples: enough that turning its gradient into integers costs little beside computing
+/// it.
 const UNIT_EXAMPLES: u32 = 256;
-/// Units that a round aims at where the data are few, so that several volunteers find work.
+/// Aim for a round's units if the data are few, so that several volunteers find work.
 const UNITS_WANTED: u32 = 64;
 
 /// Cuts all sets of a run, and keeps the shards ready to serve.
@@ -26,9 +26,9 @@ pub(super) fn cut(config: &RunConfig, data: Arc<Prepared>) -> Result<(ShardStore
     Ok((shards, plans))
 }
 
-/// How many examples a unit of the run has. Stochastic methods take so few in a round that they need
-/// units of their own: of as many minibatches as divide those of a round, and as near as they come to
-/// [`UNIT_EXAMPLES`].
+/// Examples in a unit of the run. Stochastic methods use so few in a round that they need units of their own:
+/// the number of a unit's minibatches divides the round's, and the unit is as near to [`UNIT_EXAMPLES`] as
+/// that allows.
 fn unit_of_run(config: &RunConfig, examples: usize) -> u32 {
     let Some(minibatches) = config.minibatches_per_round else {
         return examples_per_unit(examples, config.minibatch);
@@ -38,22 +38,21 @@ fn unit_of_run(config: &RunConfig, examples: usize) -> u32 {
     (1..=most).rev().find(fits).unwrap_or(1).saturating_mul(config.minibatch)
 }
 
-/// How many examples a unit has: a whole number of minibatches, a function of the data and the
-/// configuration alone. About [`UNIT_EXAMPLES`], or fewer if there would not be [`UNITS_WANTED`]
-/// units.
+/// Examples in a unit: a whole number of minibatches, which follows from the data and the configuration
+/// alone. There are about 256, or fewer where that would leave fewer than 64 units.
 pub fn examples_per_unit(examples: usize, minibatch: u32) -> u32 {
     let examples = u32::try_from(examples).unwrap_or(u32::MAX);
     let wanted = (examples / UNITS_WANTED).clamp(1, UNIT_EXAMPLES);
-    // A quarter of the limit, because evaluations of three sets come on top.
+    // A quarter of the limit, because evaluations of three sets add to the round.
     let least = examples.div_ceil(UNITS_MAX / 4);
     wanted.max(least).div_ceil(minibatch).saturating_mul(minibatch)
 }
 
-/// The cut must be one that volunteers accept.
+/// Refuses a cut that volunteers would refuse.
 fn check_plans(plans: &SetPlans, replicas: Option<u32>) -> Result<()> {
     let SetPlans { training, validation, test } = plans;
     let checked = [training, validation, test].into_iter().try_for_each(SetPlan::check);
-    // The training set is evaluated as well as trained on, by replicas or otherwise.
+    // The training set may be evaluated as well as trained on, by replicas or otherwise.
     let trained = training.units().max(replicas.unwrap_or(0));
     let units = [trained, training.units(), validation.units(), test.units()];
     let units = units.into_iter().map(u64::from).sum::<u64>();
