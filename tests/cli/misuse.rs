@@ -61,6 +61,17 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("evaluate somewhere", 2, &["--data"]),
     ("volunteer", 2, &["<URL>"]),
     ("volunteer http://127.0.0.1:1 --cores 0", 2, &["--cores", "from 1 to 256"]),
+    ("volunteer http://127.0.0.1:1 --give-up-after 0", 2, &["--give-up-after", "seconds from 1"]),
+    (
+        "volunteer http://127.0.0.1:1 --give-up-after 1",
+        1,
+        &["http://127.0.0.1:1", "refuses the connection", "gave up after 1 s", "--give-up-after"],
+    ),
+    (
+        "volunteer http://typo.invalid:8080 --give-up-after 1",
+        1,
+        &["http://typo.invalid:8080", "gave up after 1 s", "check the address"],
+    ),
     ("volunteer http://", 2, &["http://", "http://192.168.1.20:8080"]),
     ("volunteer https://127.0.0.1:1", 2, &["https://127.0.0.1:1", "encryption"]),
     ("bench --case resnet", 2, &["--case", "resnet", "mlp-784-256-128-10/32"]),

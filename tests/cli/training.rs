@@ -212,7 +212,7 @@ fn a_volunteer_is_not_mute_while_nobody_answers() {
     let mut child = folder.command("volunteer 127.0.0.1:1 --cores 1").spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
-    while !said.contains("No answer yet from http://127.0.0.1:1") {
+    while !said.contains("No answer from http://127.0.0.1:1: the host refuses the connection") {
         assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended too early: {said}");
     }
     child.kill().unwrap();

@@ -202,6 +202,9 @@ pub struct VolunteerArgs {
     /// Cores to lend [default: all but one]
     #[arg(long, value_name = "N", value_parser = cores, allow_negative_numbers = true)]
     pub cores: Option<u16>,
+    /// Seconds to try an address that has never answered [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub give_up_after: Option<u32>,
 }
 
 /// `shoal evaluate`
@@ -605,6 +608,14 @@ fn minibatch(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(minibatch) if (1..=MINIBATCH_MAX).contains(&minibatch) => Ok(minibatch),
         _ => Err(format!("give a whole number from 1 to {MINIBATCH_MAX}")),
+    }
+}
+
+/// At least one second.
+fn seconds(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0 => Ok(seconds),
+        _ => Err("give a whole number of seconds from 1".to_owned()),
     }
 }
 

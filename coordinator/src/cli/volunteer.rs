@@ -13,9 +13,9 @@ use worker::{HubStatus, Phase};
 
 use super::args::VolunteerArgs;
 use super::output::{results, say};
-use super::{misuse, stop};
+use super::{Interrupted, misuse, stop};
 use crate::config::LOCAL_WORKERS_MAX;
-use crate::report::words::{count, counted};
+use crate::report::words::counted;
 use crate::volunteer::{self, Address, AddressError, Options};
 
 const LEAVING: &str = "Leaving; press Ctrl-C again to leave at once.";
@@ -23,6 +23,8 @@ const LEAVING: &str = "Leaving; press Ctrl-C again to leave at once.";
 pub(super) fn run(args: VolunteerArgs, bars: MultiProgress) -> anyhow::Result<()> {
     let address: Address = args.url.parse().map_err(|error: AddressError| misuse(error.to_string()))?;
     let cores = args.cores.unwrap_or_else(all_but_one);
+    let give_up_after =
+        args.give_up_after.map_or(volunteer::GIVE_UP_AFTER, |seconds| Duration::from_secs(seconds.into()));
     say(format!("Lending {} to {address}; Ctrl-C ends it.", counted(cores.into(), "core")));
     let summary = Runtime::new()?.block_on(async {
         let (report, status) = watch::channel(beginning(cores));
@@ -31,7 +33,7 @@ pub(super) fn run(args: VolunteerArgs, bars: MultiProgress) -> anyhow::Result<()
             let _ = stop.wait_for(|stop| *stop).await;
         };
         let watching = tokio::spawn(show(address, status, bars));
-        let options = Options { cores, report: Some(report) };
+        let options = Options { cores, give_up_after, report: Some(report) };
         let summary = volunteer::run(&args.url, options, shutdown).await;
         // The sender is gone, so this ends, and the screen is clear before the result.
         let _ = watching.await;
@@ -47,7 +49,8 @@ pub(super) fn run(args: VolunteerArgs, bars: MultiProgress) -> anyhow::Result<()
             counted(summary.assignments as usize, "result"),
         )?;
         Ok(())
-    })
+    })?;
+    if summary.finished { Ok(()) } else { Err(Interrupted.into()) }
 }
 
 /// The status shown at the beginning.
@@ -93,7 +96,7 @@ async fn show(address: Address, mut status: watch::Receiver<HubStatus>, bars: Mu
     };
     let first = status.borrow_and_update().clone();
     tell(&first.sentence);
-    let (mut shown, mut limit) = (first.phase, None);
+    let (mut shown, mut limit, mut connected) = (first, None, false);
     let mut changed = match timeout(PATIENCE, status.changed()).await {
         Ok(changed) => changed,
         Err(_) => {
@@ -111,15 +114,19 @@ async fn show(address: Address, mut status: watch::Receiver<HubStatus>, bars: Mu
         }
         match &bar {
             Some(bar) => {
-                let so_far = format!("{} examples so far", count(now.examples_done as usize));
+                let so_far = format!("{} so far", counted(now.examples_done as usize, "example"));
                 bar.set_message(format!("{} · {so_far}", now.sentence));
             }
             // Computing and waiting alternate many times a second.
-            None if is_routine(shown) && is_routine(now.phase) => {}
-            None if shown != now.phase => say(&now.sentence),
+            None if is_routine(shown.phase) && is_routine(now.phase) => {}
+            // Before there ever was a connection, each new reason why is worth a line.
+            None if shown.phase != now.phase || (!connected && shown.sentence != now.sentence) => {
+                say(&now.sentence);
+            }
             None => {}
         }
-        shown = now.phase;
+        connected |= now.phase != Phase::Connecting;
+        shown = now;
         changed = status.changed().await;
     }
     if let Some(bar) = bar {

@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,7 +13,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 /// Time in which a connection must be made.
@@ -20,11 +21,22 @@ pub(super) const CONNECTING_MAX: Duration = Duration::from_secs(10);
 /// Time for a whole answer, even a large shard over a slow link.
 const ANSWER_MAX: Duration = Duration::from_secs(300);
 
-/// Connects to `authority` (host and port).
+/// Connects to `authority` (host and port). An error says which step failed.
 pub(super) async fn connect(authority: &str) -> anyhow::Result<TcpStream> {
-    let stream =
-        timeout(CONNECTING_MAX, TcpStream::connect(authority)).await.context("it does not answer")??;
-    // Every message is sent whole and at once. Waiting for more bytes would only delay it.
+    let addresses = match timeout(CONNECTING_MAX, lookup_host(authority)).await {
+        Ok(Ok(addresses)) => addresses.collect::<Vec<SocketAddr>>(),
+        Ok(Err(error)) => bail!("the host's name cannot be found ({error})"),
+        Err(_) => bail!("the host's name cannot be found in {} s", CONNECTING_MAX.as_secs()),
+    };
+    let stream = match timeout(CONNECTING_MAX, TcpStream::connect(&addresses[..])).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+            bail!("the host refuses the connection: no program listens on that port")
+        }
+        Ok(Err(error)) => bail!("the host cannot be reached ({error})"),
+        Err(_) => bail!("the host does not answer within {} s", CONNECTING_MAX.as_secs()),
+    };
+    // Every message is sent whole and at once; waiting for more would only delay it.
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -127,6 +139,18 @@ mod tests {
         assert!(decompress(&bomb, 1000).unwrap().len() <= 1001);
         let authority = answer("200 OK\r\ncontent-encoding: gzip", bomb).await;
         assert!(get(&authority, "/x", 100_000).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_fails_says_at_which_step() {
+        // A name that no server needs to be asked about.
+        let error = connect("no..such:8080").await.unwrap_err().to_string();
+        assert!(error.contains("name cannot be found"), "{error}");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let error = connect(&authority).await.unwrap_err().to_string();
+        assert!(error.contains("refuses the connection"), "{error}");
     }
 
     #[tokio::test]

@@ -16,4 +16,4 @@ mod tests;
 
 pub use address::{Address, AddressError};
 pub use local::{RESTARTS_MAX, spawn_local};
-pub use native::{Options, Summary, run};
+pub use native::{GIVE_UP_AFTER, Options, Summary, run};

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use model::Arithmetic;
 use protocol::plan::ShardRef;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use worker::{HubInput, HubStatus, Phase, Settings};
 
 use super::address::Address;
@@ -19,9 +19,9 @@ use super::runner::{Errand, Runner, settings};
 
 /// Bytes of the coordinator's status.
 const STATUS_BYTES_MAX: usize = 1 << 20;
-/// How long to try a coordinator that has never answered.
-const FIRST_CONTACT_MAX: Duration = Duration::from_secs(30);
-/// Pause between these tries.
+/// How long a coordinator that has never answered is tried, unless told otherwise.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
+/// Between those tries.
 const FIRST_CONTACT_PAUSE: Duration = Duration::from_millis(500);
 
 /// How to volunteer.
@@ -29,7 +29,9 @@ const FIRST_CONTACT_PAUSE: Duration = Duration::from_millis(500);
 pub struct Options {
     /// Cores to lend.
     pub cores: u16,
-    /// Receives the hub's status.
+    /// How long to try a coordinator that has never answered.
+    pub give_up_after: Duration,
+    /// Where to show what is going on.
     pub report: Option<watch::Sender<HubStatus>>,
 }
 
@@ -56,8 +58,14 @@ pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>
     let Address { authority } = url.parse()?;
     tokio::pin!(shutdown);
     let arithmetic = tokio::select! {
-        arithmetic = first_contact(&authority) => arithmetic?,
-        () = &mut shutdown => bail!("stopped before the coordinator at {authority} answered"),
+        arithmetic = first_contact(&authority, &options) => arithmetic?,
+        () = &mut shutdown => return Ok(Summary {
+            text: format!("Left before the coordinator at http://{authority} answered."),
+            finished: false,
+            assignments: 0,
+            units: 0,
+            examples: 0,
+        }),
     };
     let agent = format!("shoal {} on {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS);
     let settings =
@@ -165,28 +173,35 @@ struct Beginning {
     arithmetic: Arithmetic,
 }
 
-/// Asks which arithmetic the run uses. Repeats the question for some time, because coordinator and volunteers
-/// may be started together.
-async fn first_contact(authority: &str) -> anyhow::Result<Arithmetic> {
-    let until = Instant::now() + FIRST_CONTACT_MAX;
+/// Asks which arithmetic the run uses, again and again for some time: coordinator and volunteers
+/// may well be started together. Each new reason why there is no answer is reported.
+async fn first_contact(authority: &str, options: &Options) -> anyhow::Result<Arithmetic> {
+    let until = Instant::now() + options.give_up_after;
     loop {
-        match http::get(authority, "/api/status", STATUS_BYTES_MAX).await {
-            Ok(status) => {
-                let beginning: Beginning = serde_json::from_slice(&status).with_context(|| {
-                    format!("the server at http://{authority} is not a Shoal coordinator")
-                })?;
-                return Ok(beginning.arithmetic);
-            }
-            Err(error) if Instant::now() < until => {
-                tracing::info!("no answer yet from http://{authority}: {error:#}");
-                sleep(FIRST_CONTACT_PAUSE).await;
-            }
-            Err(error) => {
-                return Err(error.context(format!(
-                    "no coordinator answers at http://{authority}; check the address, and that the \
-                     coordinator is running"
-                )));
-            }
+        let answer = timeout_at(until, http::get(authority, "/api/status", STATUS_BYTES_MAX)).await;
+        let error = match answer.unwrap_or_else(|_| Err(anyhow!("the host does not answer"))) {
+            Ok(status) => match serde_json::from_slice::<Beginning>(&status) {
+                Ok(beginning) => return Ok(beginning.arithmetic),
+                // No waiting makes another program a coordinator.
+                Err(_) => bail!(
+                    "the program that answers at http://{authority} is not a Shoal coordinator; check host and port"
+                ),
+            },
+            Err(error) => error,
+        };
+        let seconds = options.give_up_after.as_secs();
+        if Instant::now() + FIRST_CONTACT_PAUSE >= until {
+            bail!(
+                "no coordinator answers at http://{authority}: {error:#}; gave up after {seconds} s; check the address \
+                 and that the coordinator is running (--give-up-after tries for longer)"
+            );
         }
+        if let Some(report) = &options.report {
+            let sentence = format!("No answer from http://{authority}: {error:#}. Trying for {seconds} s.");
+            report.send_if_modified(|shown| {
+                std::mem::replace(&mut shown.sentence, sentence.clone()) != sentence
+            });
+        }
+        sleep(FIRST_CONTACT_PAUSE).await;
     }
 }
