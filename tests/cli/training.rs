@@ -219,3 +219,56 @@ fn a_volunteer_is_not_mute_while_nobody_answers() {
     child.wait().unwrap();
     assert!(said.contains("Lending 1 core to http://127.0.0.1:1;"), "{said}");
 }
+
+/// A process that is asked to end says by its exit code what asked: 128 and the signal's number, as shells have it.
+#[cfg(unix)]
+#[test]
+fn a_training_that_is_asked_to_end_saves_and_exits_as_the_signal_has_it() {
+    let folder = Folder::new();
+    // Under nohup, which its children inherit, a closed terminal ends nothing.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default();
+    let hang_up_counts = u64::from_str_radix(ignored.trim(), 16).is_ok_and(|mask| mask & 1 == 0);
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        if signal == "HUP" && !hang_up_counts {
+            continue;
+        }
+        let run = format!("asked-by-{signal}");
+        let train =
+            format!("train --data classes.csv --model mlp:4 --iterations 1000000000 {ALONE} --out {run}");
+        let mut child = folder.command(&train).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("iteration 3/") {
+            assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended too early: {said}");
+        }
+        let kill = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        stderr.read_to_string(&mut said).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{signal}: {said}");
+        assert!(said.contains("Stopping and saving"), "{signal}: {said}");
+        assert!(folder.path(&run).join("model.safetensors").exists(), "{signal}");
+    }
+}
+
+/// Files may not grow beyond a few thousand bytes: much like a full disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_of_once_and_leaves_no_torn_files() {
+    let folder = Folder::new();
+    let shoal = env!("CARGO_BIN_EXE_shoal");
+    let train = format!("train --data classes.csv --model mlp:2000 --iterations 20 {ALONE} --out run");
+    let script = format!("trap '' XFSZ; ulimit -f 4; exec {shoal} {train}");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).current_dir(folder.path("")).env("TMPDIR", folder.path(""));
+    let ran = Ran::of(&train, command.output().unwrap());
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    for (what, most) in [("checkpoints cannot be written", 1), ("the metrics cannot be written", 1)] {
+        let told = ran.stderr.lines().filter(|line| line.contains(what)).count();
+        assert!(told <= most, "{what}: {told} times in {}", ran.stderr);
+    }
+    assert!(ran.stderr.contains("make room") && ran.stderr.contains("shoal resume run"), "{}", ran.stderr);
+    let left = std::fs::read_dir(folder.path("run")).unwrap().map(|entry| entry.unwrap().file_name());
+    let torn: Vec<_> = left.filter(|name| name.to_string_lossy().ends_with(".new")).collect();
+    assert!(torn.is_empty(), "{torn:?}");
+}

@@ -20,7 +20,8 @@ pub(super) struct CheckpointWriter {
     busy: bool,
     began: Instant,
     cost: Duration,
-    error: Option<io::Error>,
+    /// What came of the last one, until somebody has asked.
+    written: Option<io::Result<()>>,
 }
 
 impl CheckpointWriter {
@@ -39,7 +40,14 @@ impl CheckpointWriter {
         })?;
         // The first is due at once, so that a run that dies early can be resumed.
         let began = Instant::now().checked_sub(EVERY_MIN).unwrap_or_else(Instant::now);
-        Ok(CheckpointWriter { work: Some(work), done, busy: false, began, cost: Duration::ZERO, error: None })
+        Ok(CheckpointWriter {
+            work: Some(work),
+            done,
+            busy: false,
+            began,
+            cost: Duration::ZERO,
+            written: None,
+        })
     }
 
     /// Whether a checkpoint should be written now.
@@ -48,12 +56,12 @@ impl CheckpointWriter {
             Ok((cost, written)) => {
                 self.busy = false;
                 self.cost = cost;
-                self.error = written.err();
+                self.written = Some(written);
             }
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => {
                 if self.work.take().is_some() {
-                    self.error = Some(io::Error::other("the thread that writes them has ended"));
+                    self.written = Some(Err(io::Error::other("the thread that writes them has ended")));
                 }
             }
         }
@@ -70,14 +78,14 @@ impl CheckpointWriter {
     pub(super) fn finish(&mut self) {
         self.work = None;
         if self.busy {
-            self.error = self.done.recv().ok().and_then(|(_, written)| written.err());
+            self.written = self.done.recv().ok().map(|(_, written)| written);
             self.busy = false;
         }
     }
 
-    /// The error of the last checkpoint, reported once.
-    pub(super) fn take_error(&mut self) -> Option<io::Error> {
-        self.error.take()
+    /// The result of writing the last checkpoint, reported once.
+    pub(super) fn take_written(&mut self) -> Option<io::Result<()>> {
+        self.written.take()
     }
 }
 

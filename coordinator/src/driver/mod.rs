@@ -9,6 +9,7 @@ mod checkpoint_writer;
 pub mod exchange;
 mod picture;
 mod referee;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use engine::{Accepted, Engine, Input, Measure, Output, StopReason};
 use checkpoint_writer::CheckpointWriter;
 use exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
 use picture::Picture;
+use trouble::Trouble;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use picture::Facts;
@@ -150,6 +152,8 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         fused_capable: BTreeSet::new(),
         lost: Vec::new(),
         helped: BTreeSet::new(),
+        metrics_trouble: Trouble::default(),
+        checkpoint_trouble: Trouble::default(),
         round: round_sender,
         status: status_sender,
         outcome: Some(outcome_sender),
@@ -195,6 +199,8 @@ struct Driver {
     lost: Vec<u64>,
     /// Sessions, without the coordinator's own, that have returned a result.
     helped: BTreeSet<u64>,
+    metrics_trouble: Trouble,
+    checkpoint_trouble: Trouble,
     round: watch::Sender<Option<Arc<OpenRound>>>,
     status: watch::Sender<Arc<Status>>,
     outcome: Option<oneshot::Sender<TrainingOutcome>>,
@@ -377,9 +383,9 @@ impl Driver {
         let seconds = self.seconds();
         self.picture.accepted(accepted, self.engine.counters(), seconds);
         let report = self.picture.report(accepted, self.engine.attendance(), seconds);
-        if let Err(error) = self.directory.append_metrics(&report) {
-            self.observer.event(&Event::Note { text: format!("cannot write the metrics: {error}") });
-        }
+        let metrics = self.directory.append_metrics(&report).map_err(|error| error.to_string());
+        let note = self.metrics_trouble.note("the metrics", metrics);
+        self.tell(note);
         self.observer.event(&Event::Iteration(report));
         self.offer_checkpoint();
         self.show();
@@ -390,8 +396,16 @@ impl Driver {
             let checkpoint = self.checkpoint();
             self.checkpoints.write(checkpoint);
         }
-        if let Some(error) = self.checkpoints.take_error() {
-            self.observer.event(&Event::Note { text: format!("cannot write a checkpoint: {error}") });
+        if let Some(written) = self.checkpoints.take_written() {
+            let note =
+                self.checkpoint_trouble.note("checkpoints", written.map_err(|error| error.to_string()));
+            self.tell(note);
+        }
+    }
+
+    fn tell(&mut self, note: Option<String>) {
+        if let Some(text) = note {
+            self.observer.event(&Event::Note { text });
         }
     }
 

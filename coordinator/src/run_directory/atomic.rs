@@ -18,15 +18,20 @@ pub(super) fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), RunError> {
     sync_parent(path)
 }
 
-/// Writes the parts to the temporary file of `path` and makes them durable.
+/// Writes the parts to the temporary file of `path` and makes them durable. What cannot be written whole is removed: on
+/// a full disk it would only take room from everything else.
 pub(super) fn write_beside(path: &Path, parts: &[&[u8]]) -> Result<PathBuf, RunError> {
     let temporary = temporary(path);
-    let failed = RunError::io("write", &temporary);
-    let mut file = File::create(&temporary).map_err(&failed)?;
-    for part in parts {
-        file.write_all(part).map_err(&failed)?;
-    }
-    file.sync_all().map_err(&failed)?;
+    let write = || {
+        let mut file = File::create(&temporary)?;
+        parts.iter().try_for_each(|part| file.write_all(part))?;
+        file.sync_all()
+    };
+    write().map_err(|error| {
+        // If this fails as well, the next writing begins by emptying the file.
+        let _ = fs::remove_file(&temporary);
+        RunError::io("write", path)(error)
+    })?;
     Ok(temporary)
 }
 
@@ -50,4 +55,22 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), RunError> {
         File::open(path).map_err(&failed)?.sync_all().map_err(&failed)?;
     }
     Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// `/dev/full` is a disk without room.
+    #[test]
+    fn what_a_full_disk_cannot_take_whole_leaves_nothing_behind() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("model");
+        fs::write(&path, "old").unwrap();
+        std::os::unix::fs::symlink("/dev/full", temporary(&path)).unwrap();
+        let message = replace(&path, &[b"new"]).unwrap_err().to_string();
+        assert!(message.contains("model") && message.contains("make room"), "{message}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the temporary file is gone");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    }
 }

@@ -10,8 +10,8 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The operating system refused an operation.
-    #[error("cannot {action} {}: {source}", path.display())]
+    /// The operating system would not do it.
+    #[error("cannot {action} {}: {source}; {}", path.display(), remedy(source))]
     Io {
         /// The operation.
         action: &'static str,
@@ -34,6 +34,32 @@ pub enum RunError {
     NotEmpty {
         /// The directory.
         path: PathBuf,
+    },
+    /// A trained model whose place could not be written to, and which was saved elsewhere.
+    #[error(
+        "{source}. The trained model is saved in {} instead: move it into the run directory as model.safetensors once \
+         there is room",
+        elsewhere.display()
+    )]
+    SavedElsewhere {
+        /// The file that has the model.
+        elsewhere: PathBuf,
+        /// Why it is not where it should be.
+        source: Box<RunError>,
+    },
+    /// A trained model that could be saved nowhere.
+    #[error(
+        "{source}. The trained model could not be saved in {} either: make room, then go on from the last checkpoint \
+         with `shoal resume {}`",
+        elsewhere.display(), path.display()
+    )]
+    NotSaved {
+        /// The run directory.
+        path: PathBuf,
+        /// Where else it was tried.
+        elsewhere: PathBuf,
+        /// Why it is not where it should be.
+        source: Box<RunError>,
     },
     /// No run was ever started in the directory.
     #[error("{} is not a run directory: it has no run.toml; give the path of a run", path.display())]
@@ -87,13 +113,27 @@ pub enum RunError {
         expected: u32,
     },
     /// A model cannot be written because its parts do not fit together.
-    #[error("{} cannot be written: {problem}", path.display())]
+    #[error("{} cannot be written: {problem}; this is a mistake in shoal, please report it", path.display())]
     Unwritable {
         /// The file.
         path: PathBuf,
         /// The mismatch.
         problem: String,
     },
+}
+
+/// What to do about an error of the operating system.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "make room there, or name a place with more room"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "check its permissions, or name another place"
+        }
+        io::ErrorKind::NotFound => "check the path",
+        _ => "check the path and the disk",
+    }
 }
 
 impl RunError {

@@ -26,8 +26,9 @@ mod model_file;
 mod tests;
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
+    process,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -120,6 +121,22 @@ impl RunDirectory {
         let bytes = model.to_bytes(&self.path.join(MODEL))?;
         let _replacing = locked(&self.replacing);
         atomic::replace(&self.path.join(MODEL), &[&bytes])
+    }
+
+    /// The same, but where the run directory cannot be written to, for a full disk most likely, the model goes into the
+    /// system's directory for temporary files: nobody wants to train it again.
+    ///
+    /// # Errors
+    /// [`RunError::SavedElsewhere`] if it is there, [`RunError::NotSaved`] if it is nowhere.
+    pub fn save_trained_model(&self, model: &SavedModel) -> Result<(), RunError> {
+        let Err(source) = self.save_model(model) else { return Ok(()) };
+        let source = Box::new(source);
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let elsewhere = env::temp_dir().join(format!("shoal-{name}-{}.safetensors", process::id()));
+        match model.to_bytes(&elsewhere).and_then(|bytes| atomic::replace(&elsewhere, &[&bytes])) {
+            Ok(()) => Err(RunError::SavedElsewhere { elsewhere, source }),
+            Err(_) => Err(RunError::NotSaved { path: self.path.clone(), elsewhere, source }),
+        }
     }
 
     /// Replaces the checkpoint and keeps the one before it. `version` is the layout of `state`. Makes the metrics

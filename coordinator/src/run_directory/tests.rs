@@ -80,7 +80,7 @@ fn one_process_at_a_time() {
     let (_folder, path) = folder();
     let run = RunDirectory::create(&path, "").unwrap();
     let held = RunDirectory::open(&path).unwrap_err();
-    assert!(matches!(held, RunError::Held { pid: Some(pid), .. } if pid == std::process::id()), "{held}");
+    assert!(matches!(held, RunError::Held { pid: Some(pid), .. } if pid == process::id()), "{held}");
     drop(run);
     drop(RunDirectory::open(&path).unwrap());
 }

@@ -215,8 +215,12 @@ async fn train_and_save(
     let summary = summary::summarize(&outcome, material.network.parameters(), &directory);
     let model = saved_model(material, Arc::clone(&outcome.weights));
     let save = move || {
-        directory.save_model(&model)?;
-        directory.save_checkpoint(Checkpoint::VERSION, &outcome.checkpoint.to_bytes())
+        let saved = directory.save_trained_model(&model);
+        // Whatever became of the model: without this checkpoint the run goes on from the one before, to the same bits.
+        if let Err(error) = directory.save_checkpoint(Checkpoint::VERSION, &outcome.checkpoint.to_bytes()) {
+            tracing::warn!("the last checkpoint cannot be written: {error}");
+        }
+        saved
     };
     tokio::task::spawn_blocking(save).await??;
     let _ = orders.send(Order::Saved(Box::new(summary.clone()))).await;
