@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use super::lines::Lines;
 use super::output::{results, say};
 use super::terminal::Terminal;
-use super::{Interrupted, misuse, stop};
+use super::{Diverged, Interrupted, misuse, stop};
 use crate::config::RunConfig;
 use crate::data::{self, Prepared, TargetSchema};
 use crate::driver::Checkpoint;
@@ -122,6 +122,7 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
     outcome.show(&summary)?;
     match summary.stop_reason {
         StopReason::Interrupted => Err(Interrupted.into()),
+        StopReason::Optimizer(Halt::Diverged { .. } | Halt::NonFiniteStart { .. }) => Err(Diverged.into()),
         _ => Ok(()),
     }
 }

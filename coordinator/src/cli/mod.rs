@@ -1,8 +1,9 @@
 //! The command line.
 //!
 //! [`args`] defines the arguments, and each command has a file of its own. This file turns errors into exit
-//! codes: 0 for success, 1 for failure, 2 for misuse, which only the user can correct, and 130 for a training
-//! that was interrupted before its end. Results go to standard output, everything else to standard error.
+//! codes: 0 for success; 1 for failure, a training that diverged included; 2 for misuse, which only the user can
+//! correct; and for what was interrupted before its end 130 (Ctrl-C), 143 (a request to terminate) or 129 (a
+//! closed terminal). Results go to standard output, everything else to standard error.
 
 pub mod args;
 mod bench;
@@ -46,8 +47,11 @@ pub fn main() -> ExitCode {
     if error.is::<ReaderGone>() {
         return ExitCode::SUCCESS;
     }
+    if error.is::<Diverged>() {
+        return ExitCode::from(FAILURE);
+    }
     if error.is::<Interrupted>() {
-        return ExitCode::from(stop::INTERRUPTED);
+        return ExitCode::from(stop::exit_code());
     }
     say(format!("error: {}", sentence(&error)));
     ExitCode::from(if is_misuse(&error) { MISUSE } else { FAILURE })
@@ -78,6 +82,11 @@ struct Misuse(String);
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 struct Interrupted;
+
+/// A training did not come to a good end. Its summary has said so already.
+#[derive(Debug, thiserror::Error)]
+#[error("the training has diverged")]
+struct Diverged;
 
 fn misuse(problem: impl Into<String>) -> anyhow::Error {
     Misuse(problem.into()).into()
