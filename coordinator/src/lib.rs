@@ -9,6 +9,7 @@ pub mod config;
 pub mod data;
 pub mod driver;
 pub mod report;
+pub mod room;
 pub mod run_directory;
 pub mod server;
 pub mod sweep;

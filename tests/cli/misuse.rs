@@ -98,6 +98,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
         2,
         &["batch normalization", "smaller minibatch"],
     ),
+    ("train --data classes.csv --model mlp:16000,16000", 1, &["of memory", "to spare", "smaller network"]),
     // Values out of range or of the wrong kind.
     ("train --data classes.csv --minibatch 0", 2, &["minibatch", "from 1"]),
     ("train --data classes.csv --minibatch ten", 2, &["--minibatch", "whole number"]),

@@ -22,6 +22,7 @@ use crate::driver::Checkpoint;
 use crate::report::Summary;
 use crate::report::progress::{Event, Observer};
 use crate::report::words::{count, counted};
+use crate::room;
 use crate::run_directory::{RunDirectory, RunError};
 use crate::server;
 use crate::training::{self, Material, Training};
@@ -62,9 +63,11 @@ pub(super) fn begin(config: RunConfig, place: Place, show: Show) -> anyhow::Resu
         return Err(RunError::Exists { path: path.clone() }.into());
     }
     let material = training::prepare(config)?;
+    let path = place.path()?;
+    room::check(&material.network, training::load_of(&material), &path)?;
     let door = Door::open(&material.config)?;
     // Last, so that an error above leaves nothing behind.
-    let directory = RunDirectory::create(&place.path()?, &material.config.to_toml())?;
+    let directory = RunDirectory::create(&path, &material.config.to_toml())?;
     let hint = how_told(&material);
     train(Work { material, directory, checkpoint: None, door }, &hint, show)
 }

@@ -10,6 +10,7 @@ use super::misuse;
 use super::output::say;
 use crate::config::RunConfig;
 use crate::driver::Checkpoint;
+use crate::room;
 use crate::run_directory::{self, RunDirectory};
 use crate::training;
 
@@ -35,6 +36,7 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     if let Some(checkpoint) = &checkpoint {
         require_same_settings(&material.config, &material.data.fingerprint, checkpoint, &file)?;
     }
+    room::check(&material.network, training::load_of(&material), directory.path())?;
     let door = Door::open(&material.config)?;
     match checkpoint.as_ref().and_then(|checkpoint| checkpoint.snapshot.accepted.as_ref()) {
         Some(accepted) => say(format!("Continuing after iteration {}.", accepted.iteration)),

@@ -29,6 +29,7 @@ use crate::driver::{self, BeginRule, Checkpoint, Order, Referee, TrainingOutcome
 use crate::report::Summary;
 use crate::report::progress::{Event, Observer};
 use crate::report::status::{CurvePoint, Status};
+use crate::room::Load;
 use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
 use crate::server::{self, ServerConfig, Site};
 use crate::volunteer;
@@ -282,6 +283,16 @@ fn local_help(workers: LocalWorkers) -> LocalHelp {
         LocalWorkers::Auto => LocalHelp::Auto,
         LocalWorkers::Count(0) => LocalHelp::Never,
         LocalWorkers::Count(_) => LocalHelp::Always,
+    }
+}
+
+/// What a training will ask of this machine.
+pub fn load_of(material: &Material) -> Load {
+    let Material { config, network, .. } = material;
+    Load {
+        parameters: network.parameters() as u64,
+        memory: config.memory.unwrap_or(0).into(),
+        cores: local_cores(config.local_workers).into(),
     }
 }
 

@@ -1,0 +1,137 @@
+//! Whether this machine has the memory and the disk for a training, asked before it starts: one that runs out of either
+//! ends badly, and late.
+
+use std::path::Path;
+
+use anyhow::bail;
+use model::Network;
+use sysinfo::System;
+
+use crate::report::words::{bytes, count};
+
+/// What a training will need at least, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// Of memory.
+    pub memory: u64,
+    /// Of the run directory's disk.
+    pub disk: u64,
+}
+
+/// What must be known of a training to tell what it needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Parameters of the network.
+    pub parameters: u64,
+    /// Curvature pairs that the optimizer remembers.
+    pub memory: u64,
+    /// Cores that the coordinator's own worker uses.
+    pub cores: u64,
+}
+
+/// Bytes of an f32 vector, for each parameter.
+const VECTOR: u64 = 4;
+/// The accepted point, the next one, its gradient or displacement, and the round's frame.
+const VECTORS: u64 = 4;
+/// The exact sums of a round, and one result on its way into them: integers of 8 bytes.
+const SUMS: u64 = 2 * 8;
+/// What a core needs at least for each parameter: its gradient and its sums (see `worker::footprint`).
+const CORE: u64 = 24;
+/// Checkpoints that are on the disk at a time: the last, the one before, and one being written.
+const CHECKPOINTS: u64 = 3;
+/// Models likewise: the last, and one being written.
+const MODELS: u64 = 2;
+
+impl Load {
+    /// A lower bound: what is left out are the data, which have been read by then, and what depends on the batch.
+    pub fn need(self) -> Need {
+        let Load { parameters, memory, cores } = self;
+        let pairs = 2 * memory * VECTOR;
+        // Two points and their derivatives besides the pairs; another copy while a checkpoint is encoded.
+        let state = pairs + 4 * VECTOR;
+        let each = VECTORS * VECTOR + 2 * state + SUMS + cores * CORE;
+        let on_disk = CHECKPOINTS * state + MODELS * VECTOR;
+        Need { memory: parameters.saturating_mul(each), disk: parameters.saturating_mul(on_disk) }
+    }
+}
+
+/// Refuses a training that needs more than there is. Where the system does not tell, nothing is refused.
+///
+/// # Errors
+/// A sentence that says how much is needed, how much there is and what can be done.
+pub fn check(network: &Network, load: Load, run: &Path) -> anyhow::Result<()> {
+    let need = load.need();
+    let parameters = count(network.parameters());
+    if let Some(free) = free_memory().filter(|free| need.memory > *free) {
+        bail!(
+            "training {parameters} parameters takes about {} of memory and this machine has {} to spare; use a smaller \
+             network, fewer --local-workers, or an optimizer without curvature pairs (sgd, momentum, adam)",
+            bytes(need.memory),
+            bytes(free)
+        );
+    }
+    if let Some(free) = free_disk(run).filter(|free| need.disk > *free) {
+        bail!(
+            "the checkpoints and the model of {parameters} parameters take about {} and the disk of {} has {} to spare; \
+             make room, or name another place with --out",
+            bytes(need.disk),
+            run.display(),
+            bytes(free)
+        );
+    }
+    Ok(())
+}
+
+/// Bytes of memory that are free now; `None` where the system does not tell.
+pub(crate) fn free_memory() -> Option<u64> {
+    let mut system = System::new().ok()?;
+    system.refresh_memory();
+    let free = system.available_memory();
+    // A container may have less than its machine.
+    let free = system.cgroup_limits().map_or(free, |limits| free.min(limits.free_memory));
+    (free > 0).then_some(free)
+}
+
+/// Bytes that may be written where `path` is, or will be; `None` where the system does not tell.
+fn free_disk(path: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let here = Path::new(".");
+        let there = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(here);
+        let there = if there.as_os_str().is_empty() { here } else { there };
+        let found = rustix::fs::statvfs(there).ok()?;
+        Some(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_grows_with_parameters_pairs_and_cores() {
+        let small = Load { parameters: 100_000, memory: 10, cores: 2 };
+        let Need { memory, disk } = small.need();
+        // Ten pairs alone are 80 bytes a parameter.
+        assert!((20_000_000..40_000_000).contains(&memory) && (24_000_000..40_000_000).contains(&disk));
+        assert!(Load { cores: 8, ..small }.need().memory > memory);
+        assert!(Load { memory: 0, ..small }.need().disk < disk / 3);
+        assert_eq!(Load { parameters: u64::MAX, ..small }.need().memory, u64::MAX);
+    }
+
+    #[test]
+    fn a_network_far_beyond_any_machine_is_refused_in_words() {
+        let spec = model::NetworkSpec::from_shorthand("linear").unwrap();
+        let network = Network::new(&spec, 4, model::Task::Classes(2)).unwrap();
+        let load = Load { parameters: 1 << 50, memory: 10, cores: 1 };
+        let text = check(&network, load, Path::new("runs/huge")).unwrap_err().to_string();
+        assert!(text.contains("of memory") && text.contains("smaller network"), "{text}");
+        let modest = Load { parameters: 10, ..load };
+        check(&network, modest, Path::new("runs/small")).unwrap();
+    }
+}
