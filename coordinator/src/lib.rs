@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod driver;
+mod inference;
 pub mod report;
 pub mod room;
 pub mod run_directory;

@@ -3,6 +3,7 @@
 //! - `misuse`: what is said, and with which exit code, when something typed is wrong.
 //! - `configuration`: files and flags together, and `run.toml` as a file like any other.
 //! - `optimizers`: all of them, on sound and on odd data.
+//! - `figures`: the figures at the end of a training.
 //! - `inspecting`: `inspect`, and networks that look integers up.
 //! - `training`: `train`, `resume`, Ctrl-C, `demo`.
 //! - `sweep`: series of trainings.
@@ -12,6 +13,7 @@
 //! - `shoal`: the helper that runs the binary in a folder of its own.
 
 mod configuration;
+mod figures;
 mod inspecting;
 mod judging;
 mod kept;

@@ -6,10 +6,10 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::args::EvaluateArgs;
-use super::inference::{Measured, batches};
-use super::output::results;
+use super::output::{printable, results};
 use super::trained::TrainedRun;
 use crate::data::{ExampleTable, FeatureRows, Labels, TargetColumn};
+use crate::inference::{Measured, batches, likeliest};
 use crate::report::words::{count, loss, percent};
 
 /// Most classes for which the whole confusion matrix is shown, because it fits a screen.
@@ -110,7 +110,7 @@ impl Report {
             }
             Quality::Numbers { columns } => {
                 for column in columns {
-                    writeln!(output, "\n{}", column.name)?;
+                    writeln!(output, "\n{}", printable(&column.name))?;
                     writeln!(output, "  root mean square error  {}", loss(column.rmse))?;
                     writeln!(output, "  mean absolute error     {}", loss(column.mae))?;
                     if let Some(r2) = column.r2 {
@@ -136,17 +136,6 @@ fn confusion_pairs(run: &TrainedRun, ids: &[u16], features: &FeatureRows) -> BTr
     pairs
 }
 
-/// The first of the largest values, as in the network's own count of correct predictions.
-pub(super) fn likeliest(probabilities: &[f32]) -> usize {
-    let mut best = 0;
-    for (class, &probability) in probabilities.iter().enumerate() {
-        if probability > probabilities[best] {
-            best = class;
-        }
-    }
-    best
-}
-
 fn matrix(pairs: &BTreeMap<(usize, usize), u64>, classes: usize) -> Vec<Vec<u64>> {
     let mut matrix = vec![vec![0; classes]; classes];
     for (&(truth, predicted), &examples) in pairs {
@@ -157,7 +146,8 @@ fn matrix(pairs: &BTreeMap<(usize, usize), u64>, classes: usize) -> Vec<Vec<u64>
 
 fn write_matrix(output: &mut dyn Write, classes: &[String], matrix: &[Vec<u64>]) -> anyhow::Result<()> {
     const NAME_CHARS_MAX: usize = 12;
-    let names: Vec<String> = classes.iter().map(|name| name.chars().take(NAME_CHARS_MAX).collect()).collect();
+    let names: Vec<String> =
+        classes.iter().map(|name| printable(name).chars().take(NAME_CHARS_MAX).collect()).collect();
     let largest = matrix.iter().flatten().max().map_or(1, |count| count.to_string().len());
     let widest = names.iter().map(|name| name.chars().count()).max().unwrap_or(1);
     let cell = largest.max(widest) + 2;
@@ -194,7 +184,12 @@ fn write_confusions(
     wrong.sort_by(|a, b| b.0.cmp(&a.0).then(a.cmp(b)));
     writeln!(output, "\nmost frequent confusions")?;
     for (examples, truth, predicted) in wrong.into_iter().take(SHOWN_CONFUSIONS) {
-        writeln!(output, "{examples:>8}  {} taken for {}", classes[truth], classes[predicted])?;
+        writeln!(
+            output,
+            "{examples:>8}  {} taken for {}",
+            printable(&classes[truth]),
+            printable(&classes[predicted])
+        )?;
     }
     Ok(())
 }
@@ -252,12 +247,6 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_of_equal_probabilities_wins() {
-        assert_eq!(likeliest(&[0.25, 0.375, 0.375]), 1);
-        assert_eq!(likeliest(&[f32::NAN, f32::NAN]), 0);
-    }
 
     #[test]
     fn errors_of_numbers_are_the_textbook_ones() {

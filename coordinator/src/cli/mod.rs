@@ -9,7 +9,6 @@ pub mod args;
 mod bench;
 mod demo;
 mod evaluate;
-mod inference;
 mod inspect;
 mod launch;
 mod lines;
@@ -130,7 +129,7 @@ mod tests {
         let source = io::Error::new(io::ErrorKind::NotFound, "no such file");
         let error = ConfigError::Read { path: PathBuf::from("run.toml"), source };
         let error = anyhow::Error::new(error).context("cannot begin");
-        assert_eq!(sentence(&error), "cannot begin: cannot read run.toml: no such file");
+        assert_eq!(sentence(&error), "cannot begin: cannot read run.toml: no such file; check the path");
         assert!(is_misuse(&error));
     }
 

@@ -1,5 +1,6 @@
 //! Standard output for results, standard error for everything else.
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 
 /// The reader of the output has gone (`shoal predict ... | head`). This ends the command, but is no failure.
@@ -24,5 +25,32 @@ pub(super) fn results(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) 
 
 /// Writes a line for the user to standard error. If that is closed, nobody can be told.
 pub(super) fn say(line: impl AsRef<str>) {
-    let _ = writeln!(io::stderr().lock(), "{}", line.as_ref());
+    let _ = writeln!(io::stderr().lock(), "{}", printable(line.as_ref()));
+}
+
+/// The same for a picture of our own, whose colors the terminal is to obey.
+pub(super) fn draw(picture: &str) {
+    let _ = writeln!(io::stderr().lock(), "{picture}");
+}
+
+/// The text with control characters written out. A label or a file's name may hold some, and a terminal obeys them.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    let obeyed = |letter: char| letter.is_control() && letter != '\n' && letter != '\t';
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let written =
+        |letter: char| if obeyed(letter) { letter.escape_default().to_string() } else { letter.into() };
+    Cow::Owned(text.chars().map(written).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_not_commanded_by_data() {
+        assert_eq!(printable("Bäcker\n\tfür alle"), "Bäcker\n\tfür alle");
+        assert_eq!(printable("a\u{1b}[31mred"), "a\\u{1b}[31mred");
+    }
 }

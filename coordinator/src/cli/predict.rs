@@ -1,11 +1,10 @@
 //! `shoal predict`: a trained model's answers as CSV, one line an example, in the file's order.
 
 use super::args::PredictArgs;
-use super::evaluate::likeliest;
-use super::inference::batches;
 use super::output::results;
 use super::trained::TrainedRun;
 use crate::data::{Labels, TargetSchema};
+use crate::inference::{batches, likeliest};
 
 pub(super) fn run(args: PredictArgs) -> anyhow::Result<()> {
     let run = TrainedRun::open(&args.run)?;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::output::say;
+use super::output::{draw, say};
 use super::phones;
 use crate::report::progress::{Event, IterationReport, Observer, RoundProgress};
 use crate::report::words::{counted, duration, loss, percent, rate};
@@ -57,7 +57,7 @@ impl Terminal {
         let url = format!("http://{address}");
         self.say(&format!("From phones and other machines on this network: {url}"));
         if let Some(code) = phones::qr_code(&url) {
-            self.say(&format!("\n{code}\n"));
+            self.bars.suspend(|| draw(&format!("\n{code}\n")));
         }
     }
 

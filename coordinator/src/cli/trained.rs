@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::inference::Trained;
 use super::misuse;
 use crate::config::DataSource;
 use crate::data::{self, Labels, LoadOptions, Matched, TargetScaling, TargetSchema};
+use crate::inference::Trained;
 use crate::run_directory::{self, SavedModel};
 
 /// The model of a run and everything needed to feed it.

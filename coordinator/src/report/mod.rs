@@ -2,12 +2,14 @@
 //! holds the events of a training, [`status`] the state that the pages show.
 
 pub mod progress;
+mod quality;
 pub mod status;
 pub(crate) mod words;
 
 use engine::{Figures, StopReason};
 use serde::Serialize;
 
+pub use self::quality::TestQuality;
 use self::words::{count, counted, duration, loss, percent};
 
 /// The outcome of a training. Field names are those of the JSON. Unknown values are `null` there.
@@ -29,6 +31,9 @@ pub struct Summary {
     /// The figures of the saved model; `None` if no point was accepted.
     #[serde(flatten, serialize_with = "Figures::serialize_known")]
     pub figures: Option<Figures>,
+    /// What stands beside accuracy and loss on the test examples; `None` without them.
+    #[serde(flatten)]
+    pub quality: Option<TestQuality>,
     /// BLAKE3 of the saved model's little-endian f32 weights, in hexadecimal.
     pub weights_digest: String,
     /// Volunteers that helped at some time, without the coordinator's own worker.
@@ -68,15 +73,21 @@ impl Summary {
             let best = format!("iteration {}, with the lowest validation loss", self.saved_iteration);
             rows.push(("model", best));
         }
-        rows.extend(known("train loss", self.figures.map(|figures| loss(figures.train_loss))));
-        let whole = figures.training_set_loss.filter(|loss| *loss != figures.train_loss);
-        rows.extend(known("  of the whole", whole.map(loss)));
+        rows.extend(known("train loss", figures.training_set_loss.map(loss)));
+        // The mean over the examples of the round that led to the model, before or while the weights moved.
+        let on_the_way = self.figures.map(|figures| figures.train_loss);
+        let on_the_way = on_the_way.filter(|mean| Some(*mean) != figures.training_set_loss);
+        rows.extend(known(
+            "  on the way",
+            on_the_way.map(|mean| format!("{} in the model's round", loss(mean))),
+        ));
         rows.extend(known(
             "validation",
             figures.validation_loss.map(|found| validation(found, figures.validation_accuracy)),
         ));
         rows.extend(known("test loss", figures.test_loss.map(loss)));
         rows.extend(known("test accuracy", figures.test_accuracy.map(percent)));
+        rows.extend(self.quality.iter().flat_map(TestQuality::rows));
         rows.push((
             "weights",
             format!("{} parameters, digest {}", count(self.parameters), self.weights_digest),
@@ -147,6 +158,7 @@ mod tests {
             }),
             weights_digest: "ab".repeat(32),
             volunteers: 3,
+            quality: Some(TestQuality::of_classes(&[9, 0], &[9, 1])),
             stop_reason: StopReason::TargetAccuracy(0.96),
             run: "runs/it's mine".to_owned(),
         }
@@ -172,6 +184,8 @@ mod tests {
             ("test_accuracy", serde_json::json!(0.9676)),
             ("weights_digest", serde_json::json!("ab".repeat(32))),
             ("volunteers", serde_json::json!(3)),
+            ("test_majority", serde_json::json!(0.9)),
+            ("test_balanced_accuracy", serde_json::json!(0.5)),
             ("stop_reason", serde_json::json!("target-accuracy")),
         ] {
             assert_eq!(value[field], expected, "{field}");

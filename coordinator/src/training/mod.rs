@@ -3,6 +3,7 @@
 //! [`prepare`] reads the data and makes the network. [`run`] cuts the data into shards, starts the engine on its
 //! thread, the server and the coordinator's own worker, waits for the end and saves the model.
 
+mod closing;
 mod cut;
 mod identity;
 mod optimizer;
@@ -213,17 +214,20 @@ async fn train_and_save(
         }
     };
     let outcome = outcome.context("the engine stopped unexpectedly; the last checkpoint can be resumed")?;
-    let summary = summary::summarize(&outcome, material.network.parameters(), &directory);
+    let mut summary = summary::summarize(&outcome, material.network.parameters(), &directory);
     let model = saved_model(material, Arc::clone(&outcome.weights));
+    let data = Arc::clone(&material.data);
     let save = move || {
         let saved = directory.save_trained_model(&model);
         // Whatever became of the model: without this checkpoint the run goes on from the one before, to the same bits.
         if let Err(error) = directory.save_checkpoint(Checkpoint::VERSION, &outcome.checkpoint.to_bytes()) {
             tracing::warn!("the last checkpoint cannot be written: {error}");
         }
-        saved
+        saved?;
+        closing::measure(&mut summary, &model, &data);
+        anyhow::Ok(summary)
     };
-    tokio::task::spawn_blocking(save).await??;
+    let summary = tokio::task::spawn_blocking(save).await??;
     let _ = orders.send(Order::Saved(Box::new(summary.clone()))).await;
     Ok(summary)
 }

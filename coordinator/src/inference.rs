@@ -20,25 +20,25 @@ const THREADS_MAX: usize = 256;
 
 /// A network with its weights.
 #[derive(Debug)]
-pub(super) struct Trained<'a> {
-    pub(super) network: &'a Network,
-    pub(super) arithmetic: Arithmetic,
-    pub(super) weights: &'a [f32],
-    pub(super) preprocessing: &'a Preprocessing,
+pub(crate) struct Trained<'a> {
+    pub(crate) network: &'a Network,
+    pub(crate) arithmetic: Arithmetic,
+    pub(crate) weights: &'a [f32],
+    pub(crate) preprocessing: &'a Preprocessing,
 }
 
 /// The network's loss over some examples.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Measured {
+pub(crate) struct Measured {
     /// Sum over the examples, without the L2 penalty.
-    pub(super) loss_sum: f64,
+    pub(crate) loss_sum: f64,
     /// Correct predictions; 0 for numbers.
-    pub(super) correct: u64,
+    pub(crate) correct: u64,
 }
 
 impl Trained<'_> {
     /// Loss and correct predictions over all examples.
-    pub(super) fn measure(&self, table: &ExampleTable) -> Measured {
+    pub(crate) fn measure(&self, table: &ExampleTable) -> Measured {
         let parts = in_chunks(0..table.len(), |scratch, range| {
             let features = Features::new(table.rows(range.clone()), self.preprocessing);
             let examples = Examples { features, targets: table.targets(range.clone()) };
@@ -55,7 +55,7 @@ impl Trained<'_> {
 
     /// The network's answers to a range of examples, row-major: probabilities of the classes, or
     /// standardized numbers.
-    pub(super) fn answers(&self, rows: &FeatureRows, range: Range<usize>) -> Vec<f32> {
+    pub(crate) fn answers(&self, rows: &FeatureRows, range: Range<usize>) -> Vec<f32> {
         let parts = in_chunks(range, |scratch, range| {
             let mut outputs = vec![0.0; range.len() * self.network.outputs()];
             let features = Features::new(rows.rows(range), self.preprocessing);
@@ -66,8 +66,19 @@ impl Trained<'_> {
     }
 }
 
+/// The class of the first of the largest probabilities, as the network's own count of correct predictions has it.
+pub(crate) fn likeliest(probabilities: &[f32]) -> usize {
+    let mut best = 0;
+    for (class, &probability) in probabilities.iter().enumerate() {
+        if probability > probabilities[best] {
+            best = class;
+        }
+    }
+    best
+}
+
 /// Ranges of `examples` to work on one after the other, so that memory need not hold all results.
-pub(super) fn batches(examples: usize) -> impl Iterator<Item = Range<usize>> {
+pub(crate) fn batches(examples: usize) -> impl Iterator<Item = Range<usize>> {
     let batch = 4 * CHUNK * threads();
     (0..examples).step_by(batch).map(move |first| first..examples.min(first + batch))
 }
@@ -109,6 +120,12 @@ fn threads() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_of_equal_probabilities_wins() {
+        assert_eq!(likeliest(&[0.25, 0.375, 0.375]), 1);
+        assert_eq!(likeliest(&[f32::NAN, f32::NAN]), 0);
+    }
 
     #[test]
     fn every_example_is_worked_on_once_and_in_order() {
