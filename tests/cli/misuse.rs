@@ -31,13 +31,21 @@ const FILES: &[(&str, &str)] = &[
     ("embedding.toml", "layers = [{ kind = \"embedding\", vocabulary = 4, width = 2 }]\n"),
     ("residual.toml", "layers = [{ kind = \"residual\", layers = [{ kind = \"dense\", units = 3 }] }]\n"),
     ("normalized.toml", "layers = [{ kind = \"batch-norm\" }]\n"),
+    (
+        "nested.toml",
+        "data = \"classes.csv\"\n[model]\nlayers = [\n  { kind = \"dense\", units = 3 },\n  { kind = \"dense\", units = 3, \
+         activation = \"Relu\" },\n]\n",
+    ),
+    ("padding.toml", "layers = [\n  { kind = \"conv2d\", channels = 3, kernel = 3, padding = \"sam\" }]\n"),
+    ("weightless.toml", "layers = []\nclass-weights = [0, 0]\n"),
     ("ragged.csv", "x,y,side\n1,2,left\n1,2\n3,4,right\n"),
     ("text.csv", "x,y,side\n1,2,left\n1,two,left\n3,4,right\n"),
     ("empty.csv", ""),
 ];
 
 /// What no message may contain.
-const INNARDS: [&str; 10] = [
+const INNARDS: [&str; 11] = [
+    "untagged",
     "panicked",
     "RUST_BACKTRACE",
     "Error {",
@@ -97,6 +105,18 @@ const TABLE: &[(&str, i32, &[&str])] = &[
         "inspect normalized.toml --features 1000000 --classes 3 --minibatch 100",
         2,
         &["batch normalization", "smaller minibatch"],
+    ),
+    ("train --config nested.toml", 2, &["nested.toml line 5", "did you mean relu?"]),
+    (
+        "inspect padding.toml --input 1x8x8 --classes 3",
+        2,
+        &["padding.toml", "\"same\", \"valid\" or a whole number"],
+    ),
+    ("train --data classes.csv --model weightless.toml", 2, &["class_weights", "not all of them"]),
+    (
+        "train --data classes.csv --model normalized.toml --minibatch 1",
+        2,
+        &["one example", "larger minibatch"],
     ),
     ("train --data classes.csv --model mlp:16000,16000", 1, &["of memory", "to spare", "smaller network"]),
     // Values out of range or of the wrong kind.

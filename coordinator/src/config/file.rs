@@ -319,11 +319,25 @@ impl ModelChoice {
     }
 }
 
+/// The line of what a message quotes first. Of a table whose keys depend on one of them, such as a layer's on its kind,
+/// the parser knows no more than where the outermost one begins, which is `line`.
+fn line_of_word(text: &str, line: usize, message: &str) -> usize {
+    let Some(word) = message.split(['`', '"']).nth(1).filter(|word| !word.is_empty()) else { return line };
+    let has_word = |line: &str| {
+        let code = line.split('#').next().unwrap_or_default();
+        code.split(|letter: char| !(letter.is_alphanumeric() || "-_.".contains(letter)))
+            .any(|part| part == word)
+    };
+    let lines = || text.lines().enumerate().skip(line - 1);
+    lines().find(|(_, line)| has_word(line)).map_or(line, |(index, _)| index + 1)
+}
+
 /// Parses TOML; an error names the line, and the key where there is one.
 pub(super) fn parse_toml<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.as_bytes()[..start].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let line = line_of_word(text, line, error.message());
         let key = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
         let message = sentences::plain(error.message());
         let problem = match key {

@@ -86,6 +86,9 @@ fn offer(given: &str, known: &[&str], otherwise: &str) -> String {
     /// Longer than any name there is.
     const BYTES_MAX: usize = 64;
     let names = if given.len() <= BYTES_MAX { known } else { &[] };
+    if let Some(name) = names.iter().find(|name| name.eq_ignore_ascii_case(given)) {
+        return format!("did you mean {name}?");
+    }
     let nearest = names.iter().map(|name| (distance(given, name), name)).min();
     match nearest {
         Some((mistakes, name)) if mistakes <= MISTAKES_MAX && mistakes < name.len() / 2 => {
@@ -146,6 +149,10 @@ mod tests {
             (
                 "unknown field `color`, expected one of `data`, `out`, `data-fingerprint`",
                 "there is no key color; the keys are data and out",
+            ),
+            (
+                "unknown variant `Relu`, expected one of `gelu`, `relu`",
+                "there is no \"Relu\"; did you mean relu?",
             ),
             ("missing field `units`", "the key units is missing"),
         ] {
