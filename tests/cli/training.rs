@@ -105,6 +105,19 @@ fn a_run_is_not_resumed_on_other_data() {
 }
 
 #[test]
+fn a_run_goes_on_with_data_that_have_moved() {
+    let folder = Folder::new();
+    let whole = folder.train(&format!("--data classes.csv {SMALL} --out whole"));
+    folder.train("--data classes.csv --model mlp:4 --minibatch 8 --iterations 3 --out run");
+    std::fs::create_dir(folder.path("elsewhere")).unwrap();
+    std::fs::rename(folder.path("classes.csv"), folder.path("elsewhere/moved.csv")).unwrap();
+    let resume = format!("resume run --iterations 6 {ALONE} --json");
+    folder.run(&resume).failed(1, &["classes.csv", "check the path"]);
+    let moved = folder.run(&format!("{resume} --data elsewhere/moved.csv")).succeeded().last_json();
+    assert_eq!(moved["weights_digest"], whole["weights_digest"]);
+}
+
+#[test]
 fn a_run_is_not_resumed_with_other_settings() {
     let folder = Folder::new();
     folder.train(&format!("--data classes.csv {SMALL} --out run"));

@@ -125,6 +125,9 @@ pub struct TrainArgs {
 pub struct ResumeArgs {
     /// The run directory
     pub run: PathBuf,
+    /// Where the training data are now, if they have moved; they must be the same
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<DataSource>,
     /// Raise the limit on iterations
     #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
     pub iterations: Option<u64>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use engine::StopReason;
+use engine::optimizers::Halt;
 use indicatif::MultiProgress;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;

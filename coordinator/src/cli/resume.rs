@@ -8,7 +8,7 @@ use super::args::{ResumeArgs, StoppingArgs};
 use super::launch::{self, Door, Show, Work};
 use super::misuse;
 use super::output::say;
-use crate::config::RunConfig;
+use crate::config::{DataSource, RunConfig};
 use crate::driver::Checkpoint;
 use crate::room;
 use crate::run_directory::{self, RunDirectory};
@@ -89,7 +89,14 @@ fn require_same_settings(
 
 /// Replaces the run's settings by the flags that are given.
 fn overrule(config: &mut RunConfig, args: ResumeArgs) {
-    let ResumeArgs { iterations, target_accuracy, stopping, serving, .. } = args;
+    let ResumeArgs { data, iterations, target_accuracy, stopping, serving, .. } = args;
+    match data {
+        Some(DataSource::Path(path)) => {
+            config.data = DataSource::Path(std::path::absolute(&path).unwrap_or(path));
+        }
+        Some(embedded @ DataSource::EmbeddedMnist) => config.data = embedded,
+        None => {}
+    }
     if let Some(iterations) = iterations {
         config.iterations = iterations;
     }
