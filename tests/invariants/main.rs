@@ -4,6 +4,7 @@
 //! runs clippy and nobody writes an `allow`. This reads every file and names the line, whatever it allows.
 
 mod mentions;
+mod messages;
 
 use std::fs;
 use std::path::{Path, PathBuf};

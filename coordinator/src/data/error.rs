@@ -10,7 +10,7 @@ use super::limits;
 #[non_exhaustive]
 pub enum DataError {
     /// The operating system would not let us read the file.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}; check the path", path.display())]
     Read {
         /// The file or directory.
         path: PathBuf,
@@ -26,7 +26,7 @@ pub enum DataError {
         source: io::Error,
     },
     /// One of the limits of [`limits`] is exceeded.
-    #[error("{} has more than {limit} {what}, the most Shoal takes", path.display())]
+    #[error("{} has more than {limit} {what}, the most Shoal takes; leave some out", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum DataError {
         hint: String,
     },
     /// A file without a single example.
-    #[error("{} has no examples in it", path.display())]
+    #[error("{} has no examples in it; check that it is the right file", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
@@ -113,7 +113,7 @@ pub enum DataError {
         problem: String,
     },
     /// A file to test with that has no labels.
-    #[error("{} has no labels, so there is nothing to test against", path.display())]
+    #[error("{} has no labels, so there is nothing to test against; give data with labels", path.display())]
     NoLabels {
         /// The file or directory.
         path: PathBuf,

@@ -1,0 +1,89 @@
+//! Every error that a person may read names a place and says what to do next.
+//!
+//! This reads the texts of all `#[error("...")]` attributes. A text that ends in another message (`{problem}`) cannot be
+//! judged here: the tests of the command line look at those.
+
+use std::path::Path;
+
+/// Files whose errors one part of the program tells another, or a remote end; no person is asked to do anything.
+const UNSEEN: [(&str, &str); 12] = [
+    ("coordinator/src/cli/mod.rs", "what they say has been said already, or is the whole of another message"),
+    ("coordinator/src/cli/output.rs", "the end of a pipe, which is no failure"),
+    ("coordinator/src/driver/", "the engine's thread has ended; sessions end with it"),
+    ("coordinator/src/server/gate.rs", "an answer over HTTP"),
+    ("coordinator/src/server/ending.rs", "why a session ended, for the log"),
+    ("engine/src/decoder.rs", "why a volunteer is sent away, for the log"),
+    (
+        "engine/src/optimizers/mod.rs",
+        "a caller's mistake, or why a training ended, which its summary explains",
+    ),
+    ("model/src/exact.rs", "a sum is checked before"),
+    ("protocol/", "frames, told to the other end"),
+    ("worker/", "between a hub and its compute workers"),
+    ("bench/", "between the benchmark and its page"),
+    ("worker-wasm/", "between the worker and its page"),
+];
+
+/// Fields that hold a message of its own, with its remedy.
+const COMPOSED: [&str; 10] = [
+    "{first}",
+    "{problem}",
+    "{hint}",
+    "{source}",
+    "{message}",
+    "{shortcut}",
+    "{damaged}",
+    "remedy(source)",
+    "transparent",
+    "{expected}",
+];
+
+/// What tells a person to do something, or what would be right.
+const REMEDIES: [&str; 29] = [
+    "use ", "give ", "write ", "name ", "choose ", "check ", "fetch ", "correct ", "put ", "leave ",
+    "start ", "wait ", "move ", "make ", "free ", "open ", "go on ", "resume", "needs ", "must ", "predict ",
+    "number ", "is the ", "report ", "group ", "bring ", "split ", "add ", "is it ",
+];
+
+/// What names a place: a field, or a setting by its name.
+fn names_a_place(text: &str) -> bool {
+    text.contains('{') || text.contains("--") || text.contains("minibatch") || text.contains("class_weights")
+}
+
+#[test]
+fn every_error_names_a_place_and_a_remedy() {
+    let mut errors = Vec::new();
+    for folder in ["model", "protocol", "worker", "bench", "engine", "worker-wasm", "coordinator", "table"] {
+        errors.extend(texts(folder));
+    }
+    assert!(errors.len() > 60, "only {} errors are found: has their attribute changed?", errors.len());
+    let seen = errors.iter().filter(|(file, _)| !UNSEEN.iter().any(|(unseen, _)| file.starts_with(unseen)));
+    let is_poor = |text: &str| {
+        let says_what_to_do = COMPOSED.iter().chain(&REMEDIES).any(|part| text.contains(part));
+        !names_a_place(text) && !text.contains("transparent") || !says_what_to_do
+    };
+    let poor: Vec<String> =
+        seen.filter(|(_, text)| is_poor(text)).map(|(file, text)| format!("{file}: {text}")).collect();
+    assert!(poor.is_empty(), "these name no place, or no remedy:\n{}", poor.join("\n"));
+}
+
+/// The texts of all error attributes in a crate's source, each with its file.
+fn texts(folder: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let source = root.join(folder).join("src");
+    if !source.exists() {
+        return Vec::new();
+    }
+    let mut texts = Vec::new();
+    for file in super::rust_files(&source) {
+        let code = std::fs::read_to_string(&file).unwrap();
+        let name = file.strip_prefix(&root).unwrap().display().to_string();
+        for (begins, _) in code.match_indices("#[error(") {
+            let rest = &code[begins..];
+            // Within a text, a bracket may well follow a parenthesis.
+            let ends = rest.find(")]\n").unwrap_or(rest.len());
+            texts.push((name.clone(), rest[..ends].split_whitespace().collect::<Vec<_>>().join(" ")));
+        }
+    }
+    texts
+}
