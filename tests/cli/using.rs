@@ -120,3 +120,18 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+/// Its weights are as they were at the start, for want of anything to learn from.
+#[test]
+fn a_column_that_was_constant_in_training_decides_nothing() {
+    let folder = Folder::new();
+    let rows = |constant: &str| {
+        let row = |i: usize| format!("{},{constant},{}\n", i % 11, if i % 11 > 5 { "k1" } else { "k0" });
+        format!("a,b,kind\n{}", (0..60).map(row).collect::<String>())
+    };
+    folder.write("train.csv", &rows("5"));
+    folder.write("other.csv", &rows("100"));
+    folder.train("--data train.csv --model mlp:8 --minibatch 8 --iterations 5 --out run");
+    let predicted = |data: &str| folder.run(&format!("predict run --data {data}")).succeeded().stdout;
+    assert_eq!(predicted("other.csv"), predicted("train.csv"));
+}

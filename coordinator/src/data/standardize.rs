@@ -53,7 +53,8 @@ impl TargetScaling {
 }
 
 /// Standardization of every feature: offset is the mean, scale the inverse of the standard deviation (of the
-/// population: divided by n). A constant column keeps scale 1, so that it becomes 0.
+/// population: divided by n). A constant column has scale 0: its weights never learn, so that another value in other
+/// data must not decide anything.
 pub(super) fn preprocessing(train: &FeatureRows) -> Preprocessing {
     let moments = match train.values() {
         FeatureValues::U8(values) => moments(values, train.columns()),
@@ -61,7 +62,10 @@ pub(super) fn preprocessing(train: &FeatureRows) -> Preprocessing {
     };
     Preprocessing {
         offset: moments.iter().map(|moments| moments.mean as f32).collect(),
-        scale: moments.iter().map(|moments| (1.0 / moments.deviation.unwrap_or(1.0)) as f32).collect(),
+        scale: moments
+            .iter()
+            .map(|moments| moments.deviation.map_or(0.0, |deviation| (1.0 / deviation) as f32))
+            .collect(),
     }
 }
 
@@ -114,7 +118,7 @@ mod tests {
         let made = preprocessing(&rows);
         assert_eq!(made.offset, [3.0, 0.1]);
         // Population variance of 1, 2, 6 is ((-2)^2 + (-1)^2 + 3^2) / 3 = 14 / 3.
-        assert_eq!(made.scale, [(3.0_f64 / 14.0).sqrt() as f32, 1.0]);
+        assert_eq!(made.scale, [(3.0_f64 / 14.0).sqrt() as f32, 0.0]);
     }
 
     #[test]
