@@ -159,7 +159,7 @@ pub struct SweepArgs {
     /// repeated, for every combination
     #[arg(long, value_name = "KEY=V1,V2,...")]
     pub over: Vec<Over>,
-    /// A TOML file of cases, to compare methods with several settings each: [[case]] with a name above
+    /// A TOML file of cases, to compare methods with several settings each: `[[case]]` with a name above
     /// the settings of each; above the first, settings that all share, seeds and targets
     #[arg(long, value_name = "FILE")]
     pub cases: Option<PathBuf>,
