@@ -1,5 +1,5 @@
-//! Whether this machine has the memory and the disk for a training, asked before it starts: one that runs out of either
-//! ends badly, and late.
+//! Checks before a training that this machine has the memory and the disk for it. A training that runs out of
+//! either ends badly, and late.
 
 use std::path::Path;
 
@@ -9,16 +9,16 @@ use sysinfo::System;
 
 use crate::report::words::{bytes, count};
 
-/// What a training will need at least, in bytes.
+/// The least that a training will need, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
-    /// Of memory.
+    /// Bytes of memory.
     pub memory: u64,
-    /// Of the run directory's disk.
+    /// Bytes of the run directory's disk.
     pub disk: u64,
 }
 
-/// What must be known of a training to tell what it needs.
+/// The facts of a training from which its need follows.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     /// Parameters of the network.
@@ -35,7 +35,7 @@ const VECTOR: u64 = 4;
 const VECTORS: u64 = 4;
 /// The exact sums of a round, and one result on its way into them: integers of 8 bytes.
 const SUMS: u64 = 2 * 8;
-/// What a core needs at least for each parameter: its gradient and its sums (see `worker::footprint`).
+/// Least bytes of a core for each parameter: its gradient and its sums (see `worker::footprint`).
 const CORE: u64 = 24;
 /// Checkpoints that are on the disk at a time: the last, the one before, and one being written.
 const CHECKPOINTS: u64 = 3;
@@ -43,7 +43,8 @@ const CHECKPOINTS: u64 = 3;
 const MODELS: u64 = 2;
 
 impl Load {
-    /// A lower bound: what is left out are the data, which have been read by then, and what depends on the batch.
+    /// A lower bound of the need. It leaves out the data, which have been read by then, and all that depends
+    /// on the batch.
     pub fn need(self) -> Need {
         let Load { parameters, memory, cores } = self;
         let pairs = 2 * memory * VECTOR;
@@ -55,25 +56,26 @@ impl Load {
     }
 }
 
-/// Refuses a training that needs more than there is. Where the system does not tell, nothing is refused.
+/// Refuses a training that needs more than is free. If the system does not tell, nothing is refused.
 ///
 /// # Errors
-/// A sentence that says how much is needed, how much there is and what can be done.
+/// A sentence that states the need, the free amount and a remedy.
 pub fn check(network: &Network, load: Load, run: &Path) -> anyhow::Result<()> {
     let need = load.need();
     let parameters = count(network.parameters());
     if let Some(free) = free_memory().filter(|free| need.memory > *free) {
         bail!(
-            "training {parameters} parameters takes about {} of memory and this machine has {} to spare; use a smaller \
-             network, fewer --local-workers, or an optimizer without curvature pairs (sgd, momentum, adam)",
+            "training {parameters} parameters takes about {} of memory, but this machine has only {} to \
+             spare; use a smaller network, fewer --local-workers, or an optimizer without curvature pairs \
+             (sgd, momentum, adam)",
             bytes(need.memory),
             bytes(free)
         );
     }
     if let Some(free) = free_disk(run).filter(|free| need.disk > *free) {
         bail!(
-            "the checkpoints and the model of {parameters} parameters take about {} and the disk of {} has {} to spare; \
-             make room, or name another place with --out",
+            "the checkpoints and the model of {parameters} parameters take about {}, but the disk of {} has \
+             only {} to spare; make room, or name another place with --out",
             bytes(need.disk),
             run.display(),
             bytes(free)
@@ -82,7 +84,7 @@ pub fn check(network: &Network, load: Load, run: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bytes of memory that are free now; `None` where the system does not tell.
+/// Bytes of memory that are free now; `None` if the system does not tell.
 pub(crate) fn free_memory() -> Option<u64> {
     let mut system = System::new().ok()?;
     system.refresh_memory();
@@ -92,7 +94,8 @@ pub(crate) fn free_memory() -> Option<u64> {
     (free > 0).then_some(free)
 }
 
-/// Bytes that may be written where `path` is, or will be; `None` where the system does not tell.
+/// Bytes that may be written at the place of `path`, which need not exist yet; `None` if the system does not
+/// tell.
 fn free_disk(path: &Path) -> Option<u64> {
     #[cfg(unix)]
     {

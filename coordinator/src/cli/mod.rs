@@ -1,9 +1,9 @@
 //! The command line.
 //!
 //! [`args`] defines the arguments, and each command has a file of its own. This file turns errors into exit
-//! codes: 0 for success; 1 for failure, a training that diverged included; 2 for misuse, which only the user can
-//! correct; and for what was interrupted before its end 130 (Ctrl-C), 143 (a request to terminate) or 129 (a
-//! closed terminal). Results go to standard output, everything else to standard error.
+//! codes: 0 for success; 1 for failure, including a training that diverged; 2 for misuse, which only the user
+//! can correct; and after an interruption 130 (Ctrl-C), 143 (a request to terminate) or 129 (a closed
+//! terminal). Results go to standard output, everything else to standard error.
 
 pub mod args;
 mod bench;
@@ -82,7 +82,7 @@ struct Misuse(String);
 #[error("interrupted")]
 struct Interrupted;
 
-/// A training did not come to a good end. Its summary has said so already.
+/// A training failed. Its summary has said so already.
 #[derive(Debug, thiserror::Error)]
 #[error("the training has diverged")]
 struct Diverged;

@@ -1,4 +1,4 @@
-//! Ctrl-C, or a request of the system to end: once to finish cleanly, twice to end at once.
+//! Ctrl-C, or the system's request to end: the first time to finish cleanly, the second to end at once.
 
 use std::sync::OnceLock;
 
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::output::say;
 
-/// What asked this process to end. The numbers are those of Unix.
+/// The signal that asked this process to end. The numbers are those of Unix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Signal {
     /// The terminal was closed.
@@ -18,11 +18,11 @@ enum Signal {
     Terminate = 15,
 }
 
-/// The first request. A process gets signals as a whole, so this belongs to the process, too.
+/// The first request. A signal goes to the whole process, so this belongs to the process too.
 static FIRST: OnceLock<Signal> = OnceLock::new();
 
 impl Signal {
-    /// As shells report a program that a signal ended.
+    /// The code with which shells report a program that the signal ended.
     fn exit_code(self) -> u8 {
         128 + self as u8
     }
@@ -34,8 +34,8 @@ pub(super) fn exit_code() -> u8 {
     FIRST.get().unwrap_or(&Signal::Interrupt).exit_code()
 }
 
-/// Turns true when the user asks to stop for the first time; the second time ends the process.
-/// `answer` is what is then said, if anything. To be called inside a tokio runtime.
+/// Turns true when the user asks to stop for the first time; the second time ends the process. `answer` gives
+/// the reply to the first request, if any. Call this inside a tokio runtime.
 pub(super) fn requested(
     bars: MultiProgress,
     answer: impl FnOnce() -> Option<&'static str> + Send + 'static,
@@ -64,7 +64,7 @@ mod unix {
 
     use super::Signal;
 
-    /// The signals that are listened to. One that the system does not give is never received.
+    /// The signals that this process handles. A signal that the system does not offer never arrives.
     pub(super) struct Signals {
         hang_up: Option<Stream>,
         interrupt: Option<Stream>,
@@ -75,7 +75,7 @@ mod unix {
         pub(super) fn listen() -> Signals {
             let stream = |kind| signal(kind).ok();
             Signals {
-                // What `nohup` started is to outlive its terminal.
+                // A process that `nohup` started must outlive its terminal.
                 hang_up: if hang_up_is_ignored() { None } else { stream(SignalKind::hangup()) },
                 interrupt: stream(SignalKind::interrupt()),
                 terminate: stream(SignalKind::terminate()),
@@ -100,7 +100,8 @@ mod unix {
         std::future::pending().await
     }
 
-    /// Whether this process was started with hang-ups ignored. Linux tells; elsewhere they are taken for wanted.
+    /// Whether this process was started with hang-ups ignored. Linux tells; other systems count as not
+    /// ignoring them.
     fn hang_up_is_ignored() -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -121,7 +122,7 @@ impl Signals {
 
     async fn next(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {
-            // The system gives no signals; the process then ends in the system's own way.
+            // The system offers no signals, so the process ends in the system's own way.
             std::future::pending::<()>().await;
         }
         Signal::Interrupt

@@ -19,7 +19,7 @@ pub struct Checkpoint {
     pub volunteers: u64,
 }
 
-/// The reason why bytes are no checkpoint to continue from.
+/// Why a training cannot continue from some bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The bytes do not have the layout of [`Checkpoint::VERSION`].

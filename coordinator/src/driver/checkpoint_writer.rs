@@ -20,7 +20,7 @@ pub(super) struct CheckpointWriter {
     busy: bool,
     began: Instant,
     cost: Duration,
-    /// What came of the last one, until somebody has asked.
+    /// The result of writing the last checkpoint, until it is asked for.
     written: Option<io::Result<()>>,
 }
 

@@ -1,13 +1,13 @@
-//! Something that is written again and again and fails: told of when it begins and when it is over, not each time.
+//! Reports repeated failures to write something only when they begin and when they are over, not each time.
 
-/// What is known of one such thing.
+/// The state of one such thing.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     failing: bool,
 }
 
 impl Trouble {
-    /// What to tell a person after `what` (a plural) was written or was not.
+    /// The news for a person after writing `what` (a plural) has succeeded or failed.
     pub(super) fn note(&mut self, what: &str, written: Result<(), String>) -> Option<String> {
         match (std::mem::replace(&mut self.failing, written.is_err()), written) {
             (false, Err(error)) => Some(format!("{what} cannot be written: {error}; the training goes on")),

@@ -1,18 +1,18 @@
-//! What stands beside the accuracy or loss on the test examples, because either alone may mislead.
+//! Figures beside the accuracy or loss on the test examples, because either alone may mislead.
 
 use serde::Serialize;
 
 use super::words::{loss, percent};
 
-/// See the module's description. Field names are the JSON's.
+/// See the module's description. Field names are those of the JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum TestQuality {
     /// For classes.
     Classes {
-        /// The share of the most frequent class: the accuracy of whoever always names that one.
+        /// The share of the most frequent class: the accuracy of always naming that class.
         test_majority: f64,
-        /// The mean over the classes of the share of their examples that were recognized.
+        /// The mean over the classes of the share of recognized examples.
         test_balanced_accuracy: f64,
     },
     /// For numbers, in the labels' own units, one for each label column.
@@ -27,8 +27,8 @@ pub enum TestQuality {
 }
 
 impl TestQuality {
-    /// From how many examples of each class were recognized, and how many there are. A class without examples counts
-    /// for nothing.
+    /// Computes the figures from the recognized examples and all examples of each class. A class without
+    /// examples does not count.
     pub(crate) fn of_classes(right: &[u64], all: &[u64]) -> TestQuality {
         let examples: u64 = all.iter().sum();
         let most = all.iter().max().copied().unwrap_or(0);

@@ -18,8 +18,8 @@ pub(super) fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), RunError> {
     sync_parent(path)
 }
 
-/// Writes the parts to the temporary file of `path` and makes them durable. What cannot be written whole is removed: on
-/// a full disk it would only take room from everything else.
+/// Writes the parts to the temporary file of `path` and makes them durable. Removes an incomplete file, which
+/// on a full disk would only take room from everything else.
 pub(super) fn write_beside(path: &Path, parts: &[&[u8]]) -> Result<PathBuf, RunError> {
     let temporary = temporary(path);
     let write = || {
@@ -28,7 +28,7 @@ pub(super) fn write_beside(path: &Path, parts: &[&[u8]]) -> Result<PathBuf, RunE
         file.sync_all()
     };
     write().map_err(|error| {
-        // If this fails as well, the next writing begins by emptying the file.
+        // If this fails too, the next write empties the file first.
         let _ = fs::remove_file(&temporary);
         RunError::io("write", path)(error)
     })?;

@@ -10,7 +10,7 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The operating system would not do it.
+    /// The operating system refused an operation.
     #[error("cannot {action} {}: {source}; {}", path.display(), remedy(source))]
     Io {
         /// The operation.
@@ -35,19 +35,19 @@ pub enum RunError {
         /// The directory.
         path: PathBuf,
     },
-    /// A trained model whose place could not be written to, and which was saved elsewhere.
+    /// The trained model could not be written to its place and was saved elsewhere.
     #[error(
         "{source}. The trained model is saved in {} instead: move it into the run directory as model.safetensors once \
          there is room",
         elsewhere.display()
     )]
     SavedElsewhere {
-        /// The file that has the model.
+        /// The file with the model.
         elsewhere: PathBuf,
-        /// Why it is not where it should be.
+        /// The error at its own place.
         source: Box<RunError>,
     },
-    /// A trained model that could be saved nowhere.
+    /// The trained model could not be saved anywhere.
     #[error(
         "{source}. The trained model could not be saved in {} either: make room, then go on from the last checkpoint \
          with `shoal resume {}`",
@@ -56,9 +56,9 @@ pub enum RunError {
     NotSaved {
         /// The run directory.
         path: PathBuf,
-        /// Where else it was tried.
+        /// The other place that failed.
         elsewhere: PathBuf,
-        /// Why it is not where it should be.
+        /// The error at its own place.
         source: Box<RunError>,
     },
     /// No run was ever started in the directory.
@@ -122,7 +122,7 @@ pub enum RunError {
     },
 }
 
-/// What to do about an error of the operating system.
+/// The remedy for an error of the operating system.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {

@@ -1,5 +1,5 @@
-//! How good the saved weights are: measured once they are final, exactly as `shoal evaluate` does, so that a training and
-//! an evaluation of its model agree.
+//! The figures of the saved weights, measured once these are final exactly as `shoal evaluate` does, so that
+//! a training and an evaluation of its model agree.
 
 use engine::Figures;
 
@@ -8,11 +8,11 @@ use crate::inference::{Trained, batches, likeliest};
 use crate::report::{Summary, TestQuality};
 use crate::run_directory::SavedModel;
 
-/// Floating-point operations up to which a set is gone through once more: some seconds on one core. Beyond that its figures
-/// are what the training last measured.
+/// Most floating-point operations for measuring a set once more: some seconds on one core. A larger set keeps
+/// the figures that the training last measured.
 const OPERATIONS_MAX: f64 = 3e11;
 
-/// Puts the figures of the saved weights in the place of the ones measured on the way.
+/// Replaces the figures measured on the way by the figures of the saved weights.
 pub(super) fn measure(summary: &mut Summary, model: &SavedModel, data: &Prepared) {
     let trained = trained(model);
     // Each parameter is used at least once, by a multiplication and an addition.
@@ -39,7 +39,7 @@ pub(super) fn measure(summary: &mut Summary, model: &SavedModel, data: &Prepared
     }
 }
 
-/// What must stand beside loss and accuracy for them not to mislead.
+/// The figures beside loss and accuracy that keep them from misleading.
 fn quality(model: &SavedModel, data: &Prepared, table: &ExampleTable) -> TestQuality {
     let trained = trained(model);
     let outputs = model.network.outputs();

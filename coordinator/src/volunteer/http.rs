@@ -36,7 +36,7 @@ pub(super) async fn connect(authority: &str) -> anyhow::Result<TcpStream> {
         Ok(Err(error)) => bail!("the host cannot be reached ({error})"),
         Err(_) => bail!("the host does not answer within {} s", CONNECTING_MAX.as_secs()),
     };
-    // Every message is sent whole and at once; waiting for more would only delay it.
+    // Every message is sent whole and at once. Waiting for more bytes would only delay it.
     stream.set_nodelay(true)?;
     Ok(stream)
 }

@@ -19,9 +19,9 @@ use super::runner::{Errand, Runner, settings};
 
 /// Bytes of the coordinator's status.
 const STATUS_BYTES_MAX: usize = 1 << 20;
-/// How long a coordinator that has never answered is tried, unless told otherwise.
+/// The default time to try a coordinator that has never answered.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
-/// Between those tries.
+/// Pause between these tries.
 const FIRST_CONTACT_PAUSE: Duration = Duration::from_millis(500);
 
 /// How to volunteer.
@@ -31,7 +31,7 @@ pub struct Options {
     pub cores: u16,
     /// How long to try a coordinator that has never answered.
     pub give_up_after: Duration,
-    /// Where to show what is going on.
+    /// Receives the hub's status.
     pub report: Option<watch::Sender<HubStatus>>,
 }
 
@@ -173,8 +173,8 @@ struct Beginning {
     arithmetic: Arithmetic,
 }
 
-/// Asks which arithmetic the run uses, again and again for some time: coordinator and volunteers
-/// may well be started together. Each new reason why there is no answer is reported.
+/// Asks which arithmetic the run uses. Repeats the question for some time, because coordinator and volunteers
+/// may be started together. Reports each new reason for a missing answer.
 async fn first_contact(authority: &str, options: &Options) -> anyhow::Result<Arithmetic> {
     let until = Instant::now() + options.give_up_after;
     loop {
@@ -182,7 +182,7 @@ async fn first_contact(authority: &str, options: &Options) -> anyhow::Result<Ari
         let error = match answer.unwrap_or_else(|_| Err(anyhow!("the host does not answer"))) {
             Ok(status) => match serde_json::from_slice::<Beginning>(&status) {
                 Ok(beginning) => return Ok(beginning.arithmetic),
-                // No waiting makes another program a coordinator.
+                // Waiting does not turn another program into a coordinator.
                 Err(_) => bail!(
                     "the program that answers at http://{authority} is not a Shoal coordinator; check host and port"
                 ),
