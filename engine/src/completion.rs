@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use protocol::plan::{Selection, Work};
+use protocol::scales::Scales;
 
-use super::aggregator::Scales;
 use super::figures::{Accepted, Counters, Figures};
 use super::optimizers::{Progress, Tell};
 use super::round::Round;

@@ -24,6 +24,7 @@ mod misfits;
 pub mod optimizers;
 mod round;
 mod rounds;
+pub mod scales;
 mod scheduler;
 mod settings;
 mod snapshot;

@@ -4,7 +4,7 @@ use protocol::measure::Measure;
 use protocol::message::Unfit;
 use protocol::plan::{Set, Work};
 
-use super::aggregator::{Misfit, Scales};
+use super::scales::{self, Misfit};
 use super::tally::Tally;
 use super::{Engine, Output, Stage};
 
@@ -50,7 +50,7 @@ impl Engine {
         match &mut self.stage {
             Stage::Scaling { plan, vectors } if plan.round == number => {
                 let (parts, vectors) = (std::mem::take(&mut plan.parts), std::mem::take(vectors));
-                let (mask_epoch, scales) = (plan.mask_epoch, Scales::for_unit(&measure));
+                let (mask_epoch, scales) = (plan.mask_epoch, scales::for_unit(&measure));
                 *self.scales.of(&parts[0].work) = Some(scales);
                 self.open(now_ms, parts, vectors, mask_epoch, scales);
             }
@@ -80,7 +80,7 @@ impl Engine {
             loss: !measure.loss_fits && !is_evaluation,
             evaluation: !measure.loss_fits && is_evaluation,
         };
-        let wider = first.widened(Scales::of(&round.plan), misfit);
+        let wider = scales::widened(first, round.plan.scales, misfit);
         if let Some(wider) = wider.filter(|_| measure.finite) {
             self.note(
                 "values have outgrown the round's fixed point: it is repeated with a wider one, which changes no result",
@@ -123,7 +123,7 @@ impl Engine {
         self.dismiss(session, "a false report that a unit does not fit");
         let Stage::Open { round, .. } = &mut self.stage else { return };
         if round.counts_results_of(session) {
-            let (parts, scales) = (round.plan.parts.clone(), Scales::of(&round.plan));
+            let (parts, scales) = (round.plan.parts.clone(), round.plan.scales);
             self.reopen(now_ms, parts, scales);
         } else {
             round.restore();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use protocol::plan::{Part, RoundPlan, Selection, Set, Work};
+use protocol::scales::Scales;
 
-use super::aggregator::Scales;
 use super::figures::Counters;
 use super::optimizers::{Ask, Batch, Segment};
 use super::round::Round;
@@ -72,18 +72,8 @@ impl Engine {
 
     fn plan(&mut self, parts: Vec<Part>, mask_epoch: u64, scales: Scales) -> RoundPlan {
         self.counters.round += 1;
-        let Scales { vector_exponent, statistics_exponent, loss_exponent, evaluation_exponent } = scales;
         let Counters { round, version, .. } = self.counters;
-        RoundPlan {
-            round,
-            version,
-            vector_exponent,
-            statistics_exponent,
-            loss_exponent,
-            evaluation_exponent,
-            mask_epoch,
-            parts,
-        }
+        RoundPlan { round, version, scales, mask_epoch, parts }
     }
 
     pub(super) fn open(

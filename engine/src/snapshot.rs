@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use protocol::plan::Work;
+use protocol::scales::Scales;
 use serde::{Deserialize, Serialize};
 
-use super::aggregator::Scales;
 use super::course::Course;
 use super::figures::{Accepted, Counters};
 use super::optimizers::Optimizer;

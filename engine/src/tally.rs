@@ -7,10 +7,12 @@ use std::sync::Arc;
 use model::{Task, exact, trial_point};
 use protocol::measure::Measure;
 use protocol::plan::{Part, RoundPlan, Set, Work};
+use protocol::scales::Scales;
 
-use super::aggregator::{Found, PartSums, Scales, mean, mean_gradient, mix_statistics};
+use super::aggregator::{PartSums, mean, mean_gradient, mix_statistics};
 use super::figures::Figures;
 use super::round::Round;
+use super::scales::{self, Found};
 use super::settings::Settings;
 
 /// The sums of a completed round.
@@ -100,7 +102,7 @@ impl<'a> Tally<'a> {
         let network = &self.settings.network;
         let trainable = network.trainable();
         let (weights, sum) = (&self.vectors[0][..trainable], &sums.vector[..trainable]);
-        mean_gradient(network, weights, sum, self.plan.vector_exponent, *examples)
+        mean_gradient(network, weights, sum, self.plan.scales.vector_exponent, *examples)
     }
 
     /// The objective and its gradient over the examples of each part.
@@ -117,7 +119,7 @@ impl<'a> Tally<'a> {
     pub(super) fn mean_displacement(&self) -> Arc<[f32]> {
         let TrainingPart { part, sums, .. } = &self.training[0];
         let sum = &sums.vector[..self.settings.network.trainable()];
-        mean(sum, self.plan.vector_exponent, part.units.into())
+        mean(sum, self.plan.scales.vector_exponent, part.units.into())
     }
 
     /// Running statistics after the round.
@@ -127,7 +129,7 @@ impl<'a> Tally<'a> {
         }
         let minibatches = self.training.iter().map(|part| part.minibatches).sum();
         let sum = &self.vector()[self.settings.network.trainable()..];
-        mix_statistics(running, sum, self.plan.statistics_exponent, minibatches)
+        mix_statistics(running, sum, self.plan.scales.statistics_exponent, minibatches)
     }
 
     /// What an evaluation of the set found out about the point, if there was one.
@@ -136,7 +138,7 @@ impl<'a> Tally<'a> {
         let examples = f64::from(self.settings.sets.of(set).examples);
         let classes = matches!(self.settings.network.task(), Task::Classes(_));
         Some(Evaluation {
-            loss: exact::to_f64(sums.losses[0], self.plan.evaluation_exponent) / examples,
+            loss: exact::to_f64(sums.losses[0], self.plan.scales.evaluation_exponent) / examples,
             accuracy: classes.then(|| sums.correct as f64 / examples),
         })
     }
@@ -154,7 +156,7 @@ impl<'a> Tally<'a> {
         let vector = self.vector();
         let found = self.found(&vector);
         let evaluation = found.evaluation.filter(|_| evaluation_was_due);
-        Scales::of(self.plan).after(first, &Found { evaluation, ..found })
+        scales::after(first, self.plan.scales, &Found { evaluation, ..found })
     }
 
     /// Whether something vanished in the rounding to the round's scales.
@@ -162,9 +164,9 @@ impl<'a> Tally<'a> {
         self.found(&self.vector()).vanished().any()
     }
 
-    /// Scales for the round once more, as the referee has measured a unit of it; see [`Scales::refined`].
+    /// Scales for the round once more, as the referee has measured a unit of it; see [`scales::refined`].
     pub(super) fn refined(&self, measured: &Measure) -> Option<Scales> {
-        Scales::of(self.plan).refined(measured, &self.found(&self.vector()))
+        scales::refined(self.plan.scales, measured, &self.found(&self.vector()))
     }
 
     /// What the round summed to, with the sum of its vectors.
@@ -194,7 +196,7 @@ impl<'a> Tally<'a> {
     fn mean_loss(&self, index: usize, parts: &[TrainingPart<'_>]) -> f64 {
         let sum: i64 = parts.iter().map(|part| part.sums.losses[index]).sum();
         let examples: u64 = parts.iter().map(|part| part.examples).sum();
-        exact::to_f64(sum, self.plan.loss_exponent) / examples as f64
+        exact::to_f64(sum, self.plan.scales.loss_exponent) / examples as f64
     }
 }
 

@@ -77,15 +77,7 @@ mod tests {
     ) -> Result<(), &'static str> {
         let (losses, vector) = (vec![5; work.losses()], work.has_vector().then(|| vec![-7; PARAMETERS]));
         let part = Part::in_turn(work, Set::Training, 4);
-        let plan = RoundPlan {
-            round: 9,
-            version: 8,
-            vector_exponent: 0,
-            loss_exponent: 0,
-            evaluation_exponent: 0,
-            parts: vec![part],
-            ..RoundPlan::default()
-        };
+        let plan = RoundPlan { round: 9, version: 8, parts: vec![part], ..RoundPlan::default() };
         let group = Group { part: 0, units: vec![0..1, 2..3], issued_ms: 0, copies: vec![1] };
         let question = Question { run: 1, plan: &plan, group: &group, examples: 20, parameters: PARAMETERS };
         let (run, round, version) = (1, 9, 8);

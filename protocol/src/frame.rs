@@ -215,6 +215,7 @@ mod tests {
     use super::*;
     use crate::message::{Hello, Ready, ResultHeader, Unfit};
     use crate::plan::{Assignment, Part, Set, Work};
+    use crate::scales::Scales;
     use model::Arithmetic;
 
     fn upward() -> Vec<FromVolunteer> {
@@ -249,9 +250,12 @@ mod tests {
         RoundPlan {
             round: 1,
             version: 2,
-            vector_exponent: -3,
-            loss_exponent: 30,
-            evaluation_exponent: 30,
+            scales: Scales {
+                vector_exponent: -3,
+                loss_exponent: 30,
+                evaluation_exponent: 30,
+                ..Scales::default()
+            },
             parts: vec![part],
             ..RoundPlan::default()
         }

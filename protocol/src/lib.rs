@@ -1,7 +1,7 @@
 //! What coordinator and volunteers say to each other.
 //!
 //! [`message`] holds the messages, [`frame`] their bytes, [`plan`] how a round is cut into work
-//! units, [`draw`] the random orders in that, [`shard`] the slices of the data set, [`pack`] the exact
+//! units, [`scales`] how values become integers, [`draw`] the random orders, [`shard`] the slices of the data set, [`pack`] the exact
 //! sums in few bytes and [`limits`] every bound. Nothing here does I/O, and every decoder is total: any bytes give a
 //! message or a [`DecodeError`], never a panic and never an allocation larger than the input
 //! or a stated limit.
@@ -15,6 +15,7 @@ pub mod measure;
 pub mod message;
 pub mod pack;
 pub mod plan;
+pub mod scales;
 pub mod shard;
 
 use thiserror::Error;

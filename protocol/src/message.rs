@@ -7,7 +7,7 @@ use crate::limits::{
     CORES_MAX, FEATURES_MAX, LOCAL_EXAMPLES_MAX, PARAMETERS_MAX, READY_SHARDS_MAX, SPECIFICATION_BYTES_MAX,
     STEPS_MAX, TEXT_BYTES_MAX, UNITS_MAX,
 };
-use crate::plan::{Assignment, Set, SetPlan};
+use crate::plan::{Assignment, SetPlans};
 use crate::{DecodeError, within};
 
 /// What a volunteer says.
@@ -111,12 +111,8 @@ pub struct Welcome {
     pub minibatch: u32,
     /// How large rounds of [`Work::Local`](crate::plan::Work::Local) get; none where the run has no such rounds.
     pub local: Option<LocalBounds>,
-    /// The training set's cut.
-    pub training: SetPlan,
-    /// The validation set's cut; may be empty.
-    pub validation: SetPlan,
-    /// The test set's cut; may be empty.
-    pub test: SetPlan,
+    /// How each set of examples is cut.
+    pub sets: SetPlans,
 }
 
 /// How large a run's rounds of local steps get, so that volunteers know beforehand what memory they take.
@@ -126,17 +122,6 @@ pub struct LocalBounds {
     pub replicas: u32,
     /// Steps of each, at most.
     pub steps: u32,
-}
-
-impl Welcome {
-    /// How a set is cut.
-    pub fn set(&self, set: Set) -> &SetPlan {
-        match set {
-            Set::Training => &self.training,
-            Set::Validation => &self.validation,
-            Set::Test => &self.test,
-        }
-    }
 }
 
 /// The volunteer is set up.
@@ -223,9 +208,7 @@ impl FromCoordinator {
                         return Err(DecodeError::Malformed);
                     }
                 }
-                welcome.training.check()?;
-                welcome.validation.check()?;
-                welcome.test.check()
+                welcome.sets.check()
             }
             FromCoordinator::Refused { text: words, .. } | FromCoordinator::Finished { text: words } => {
                 text("the text", words)

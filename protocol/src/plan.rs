@@ -5,12 +5,12 @@
 
 use std::ops::Range;
 
-use model::exact::EXPONENTS;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
     LOCAL_EXAMPLES_MAX, PARTS_MAX, RANGES_MAX, SHARD_BYTES_MAX, SHARDS_MAX, STEPS_MAX, UNITS_MAX,
 };
+use crate::scales::Scales;
 use crate::{DecodeError, draw, within};
 
 /// One set of examples of the run.
@@ -99,7 +99,7 @@ impl SetPlan {
 }
 
 /// How each set of the run is cut; one that the run does not have is empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetPlans {
     /// The examples trained on.
     pub training: SetPlan,
@@ -110,7 +110,15 @@ pub struct SetPlans {
 }
 
 impl SetPlans {
-    /// One of them.
+    /// Checks each set's plan.
+    ///
+    /// # Errors
+    /// The first thing that [`SetPlan::check`] finds.
+    pub fn check(&self) -> Result<(), DecodeError> {
+        [&self.training, &self.validation, &self.test].into_iter().try_for_each(SetPlan::check)
+    }
+
+    /// The plan of one set.
     pub fn of(&self, set: Set) -> &SetPlan {
         match set {
             Set::Training => &self.training,
@@ -277,14 +285,8 @@ pub struct RoundPlan {
     pub round: u64,
     /// Counts weights: the version these units are evaluated at.
     pub version: u64,
-    /// Vectors become integers `round(value * 2^vector_exponent)`.
-    pub vector_exponent: i32,
-    /// Batch statistics, the tail of such a vector, become integers `round(value * 2^statistics_exponent)`.
-    pub statistics_exponent: i32,
-    /// Losses of training examples become integers `round(value * 2^loss_exponent)`.
-    pub loss_exponent: i32,
-    /// The same for losses of an evaluation, which may be of another size by far.
-    pub evaluation_exponent: i32,
+    /// How values become integers.
+    pub scales: Scales,
     /// Which dropout masks the training examples meet: the same number, the same masks.
     pub mask_epoch: u64,
     /// The parts; the round's units are numbered through them in this order.
@@ -295,14 +297,6 @@ impl RoundPlan {
     /// Units of the round over all parts.
     pub fn units(&self) -> u32 {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.units))
-    }
-
-    /// The exponent of losses that `work` finds.
-    pub fn loss_exponent_of(&self, work: &Work) -> i32 {
-        match work {
-            Work::Gradient | Work::Losses { .. } | Work::Local { .. } => self.loss_exponent,
-            Work::Evaluation => self.evaluation_exponent,
-        }
     }
 
     /// Where the round's `unit` lies: the index of its part and its number within the set.
@@ -325,16 +319,11 @@ impl RoundPlan {
         if self.parts.iter().any(along) { 2 } else { 1 }
     }
 
-    /// The exponents of the round's integers, all of them.
-    pub fn exponents(&self) -> [i32; 4] {
-        [self.vector_exponent, self.statistics_exponent, self.loss_exponent, self.evaluation_exponent]
-    }
-
     pub(crate) fn check(&self) -> Result<(), DecodeError> {
         within("the number of parts", self.parts.len() as u64, PARTS_MAX as u64)?;
         let units: u64 = self.parts.iter().map(|part| u64::from(part.units)).sum();
         within("the number of units", units, UNITS_MAX.into())?;
-        if self.parts.is_empty() || self.exponents().iter().any(|exponent| !EXPONENTS.contains(exponent)) {
+        if self.parts.is_empty() || !self.scales.are_in_range() {
             return Err(DecodeError::Malformed);
         }
         for part in &self.parts {

@@ -15,7 +15,8 @@ use protocol::message::{
     FromCoordinator, FromVolunteer, Hello, LocalBounds, Ready, Refusal, ResultHeader, Unfit, Welcome,
 };
 use protocol::pack::unpack;
-use protocol::plan::{Assignment, Part, RoundPlan, Selection, Set, SetPlan, ShardRef, Work};
+use protocol::plan::{Assignment, Part, RoundPlan, Selection, Set, SetPlan, SetPlans, ShardRef, Work};
+use protocol::scales::Scales;
 use protocol::shard::{self, Shard};
 
 const PINNED: &str = include_str!("../../tests/data/frames.txt");
@@ -136,19 +137,21 @@ fn welcome_with_local_steps() -> FromCoordinator {
         seed: 7,
         minibatch: 10,
         local: Some(LocalBounds { replicas: 4, steps: 200 }),
-        training: SetPlan {
-            examples: 100,
-            examples_per_unit: 30,
-            units_per_shard: 2,
-            shards: vec![shard(1), shard(2)],
+        sets: SetPlans {
+            training: SetPlan {
+                examples: 100,
+                examples_per_unit: 30,
+                units_per_shard: 2,
+                shards: vec![shard(1), shard(2)],
+            },
+            validation: SetPlan {
+                examples: 20,
+                examples_per_unit: 30,
+                units_per_shard: 2,
+                shards: vec![shard(3)],
+            },
+            test: SetPlan { examples: 31, examples_per_unit: 30, units_per_shard: 2, shards: vec![shard(4)] },
         },
-        validation: SetPlan {
-            examples: 20,
-            examples_per_unit: 30,
-            units_per_shard: 2,
-            shards: vec![shard(3)],
-        },
-        test: SetPlan { examples: 31, examples_per_unit: 30, units_per_shard: 2, shards: vec![shard(4)] },
     }))
 }
 
@@ -165,13 +168,15 @@ fn welcome_to_numbers() -> FromCoordinator {
         seed: i64::MAX as u64,
         minibatch: 1,
         local: None,
-        training: SetPlan {
-            examples: 1,
-            shards: vec![ShardRef { hash: [9; 32], bytes: 24 }],
-            ..none.clone()
+        sets: SetPlans {
+            training: SetPlan {
+                examples: 1,
+                shards: vec![ShardRef { hash: [9; 32], bytes: 24 }],
+                ..none.clone()
+            },
+            validation: none.clone(),
+            test: none,
         },
-        validation: none.clone(),
-        test: none,
     }))
 }
 
@@ -182,10 +187,12 @@ fn rounds() -> Vec<(&'static str, RoundPlan, Vec<Vec<f32>>)> {
     let plan = |parts| RoundPlan {
         round: 300,
         version: 299,
-        vector_exponent: -3,
-        statistics_exponent: 4,
-        loss_exponent: 30,
-        evaluation_exponent: 29,
+        scales: Scales {
+            vector_exponent: -3,
+            statistics_exponent: 4,
+            loss_exponent: 30,
+            evaluation_exponent: 29,
+        },
         mask_epoch: 5,
         parts,
     };

@@ -3,9 +3,11 @@
 use coordinator::data;
 use coordinator::training::examples_per_unit;
 use engine::Measure;
-use engine::aggregator::{Found, Scales, mean_gradient};
+use engine::aggregator::mean_gradient;
 use engine::optimizers::{Ask, Lbfgs, LbfgsSettings, Tell};
+use engine::scales::{self, Found};
 use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Pass, Scratch, exact, trial_point};
+use protocol::scales::Scales;
 
 use crate::problem::{ITERATIONS, MINIBATCH, Problem, SEED};
 
@@ -47,7 +49,7 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
                     let (gradient, losses) = unit(&point, units().next().unwrap());
                     let largest = gradient.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
                     let loss = losses.iter().map(|&loss| f64::from(loss)).sum();
-                    Scales::for_unit(&Measure { largest: largest.into(), loss, ..Measure::fitting() })
+                    scales::for_unit(&Measure { largest: largest.into(), loss, ..Measure::fitting() })
                 });
                 let (mut gradient_sum, mut loss_sum) = (vec![0; network.parameters()], [0]);
                 for range in units() {
@@ -56,8 +58,11 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
                     losses.iter().for_each(|loss| exact::add(&mut loss_sum, &[*loss], scale.loss_exponent));
                 }
                 let (vector, loss, units) = (&gradient_sum[..], loss_sum[0], units().count() as u32);
-                let next =
-                    scale.after(scale, &Found { vector, statistics: &[], loss, units, evaluation: None });
+                let next = scales::after(
+                    scale,
+                    scale,
+                    &Found { vector, statistics: &[], loss, units, evaluation: None },
+                );
                 let loss = exact::to_f64(loss_sum[0], scale.loss_exponent) / f64::from(count);
                 let gradient =
                     mean_gradient(&network, &point, &gradient_sum, scale.vector_exponent, count.into());

@@ -55,7 +55,8 @@ impl TestServer {
     pub(crate) async fn start_with(configure: impl FnOnce(&mut ServerConfig)) -> TestServer {
         let mut config = ServerConfig { allowed_hosts: vec!["shoal.test".into()], ..ServerConfig::default() };
         configure(&mut config);
-        let (shards, SetPlans { training, validation, test }) = shards();
+        let (shards, sets) = shards();
+        let training = sets.training.clone();
         let (round, round_receiver) = watch::channel(None);
         let (driver, inbox) = DriverHandle::new(round_receiver);
         let (status_sender, status) = watch::channel(Arc::new(status()));
@@ -72,9 +73,7 @@ impl TestServer {
                 seed: 1,
                 minibatch: 10,
                 local: None,
-                training: training.clone(),
-                validation,
-                test,
+                sets,
             },
             parameters: PARAMETERS,
             known_answer: KNOWN_ANSWER,
@@ -122,15 +121,7 @@ impl TestServer {
     /// Opens a round whose frame carries that many weights.
     pub(crate) fn open_round(&self, round: u64, weights: usize) {
         let part = Part::in_turn(Work::Gradient, Set::Training, 8);
-        let plan = RoundPlan {
-            round,
-            version: round,
-            vector_exponent: 0,
-            loss_exponent: 0,
-            evaluation_exponent: 0,
-            parts: vec![part],
-            ..RoundPlan::default()
-        };
+        let plan = RoundPlan { round, version: round, parts: vec![part], ..RoundPlan::default() };
         let weights: Vec<f32> = (0..weights).map(|index| index as f32).collect();
         let frame = Bytes::from(encode_round(&plan, &[&weights]));
         self.round.send_replace(Some(Arc::new(OpenRound { plan, frame })));

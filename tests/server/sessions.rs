@@ -24,7 +24,7 @@ async fn a_volunteer_is_welcomed_and_known_to_the_driver() {
     let welcome = volunteer.introduce().await;
     let (session, joined) = server.joined().await;
     assert_eq!((welcome.run, welcome.session), (RUN, session));
-    assert_eq!(welcome.training, server.training);
+    assert_eq!(welcome.sets.training, server.training);
     assert_eq!((joined.cores, joined.local, joined.fused_capable), (3, false, true));
     assert_eq!(joined.training_shards, [0]);
     let (_other, other_session, _) = server.volunteer().await;

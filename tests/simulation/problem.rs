@@ -323,9 +323,7 @@ impl Problem {
             seed: SEED,
             minibatch: self.minibatch,
             local: Some(LocalBounds { replicas: 1, steps: LOCAL_EXAMPLES_MAX }),
-            training: self.sets.training.clone(),
-            validation: self.sets.validation.clone(),
-            test: self.sets.test.clone(),
+            sets: self.sets.clone(),
         }
     }
 }

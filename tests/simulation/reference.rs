@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::aggregator::{self, Scales, mix_statistics};
+use engine::aggregator::mix_statistics;
 use engine::optimizers::{Ask, Batch, Tell};
+use engine::scales;
 use engine::{Accepted, Figures, Measure, StopReason, StopRules};
 use model::exact::{self, Fit, UNIT_LIMIT};
 use model::{LocalSteps, Pass, Scratch, Task};
 use protocol::draw;
 use protocol::plan::{Set, local_order};
+use protocol::scales::Scales;
 
 use crate::problem::{Problem, SEED};
 use crate::random::Draw;
@@ -442,7 +444,7 @@ impl Trainer<'_> {
         let (losses, vector) = self.unit(job, 0, weights);
         let (learned, statistics) = vector.split_at(self.problem.network.trainable());
         let largest = |vector: &[f32]| f64::from(exact::largest(vector));
-        Scales::for_unit(&Measure {
+        scales::for_unit(&Measure {
             largest: largest(learned),
             largest_statistic: largest(statistics),
             loss: losses.iter().map(|loss| f64::from(*loss)).sum(),
@@ -555,16 +557,16 @@ impl Trainer<'_> {
                 return Some(self.found(jobs, &sums, &evaluations, weights, (first, scales), is_due));
             }
             // The training set alone decides whether there is a value.
-            let mut wanted = aggregator::Misfit {
+            let mut wanted = scales::Misfit {
                 vector: misfit.vector,
                 statistics: misfit.statistics,
                 loss: misfit.loss,
                 evaluation: false,
             };
-            first.widened(scales, wanted)?;
+            scales::widened(first, scales, wanted)?;
             wanted.evaluation = misfits.values().any(|misfit| misfit.loss);
             let before = sets.len();
-            match first.widened(scales, wanted) {
+            match scales::widened(first, scales, wanted) {
                 Some(wider) if misfits.values().all(|misfit| !misfit.infinite) => {
                     self.events.rescales += 1;
                     scales = wider;
@@ -665,7 +667,11 @@ impl Trainer<'_> {
         let whole = self.measures_training_set(jobs).then_some(train_loss);
         let minibatches = sizes.iter().map(|size| size.1).sum();
         Found {
-            scales: scales.after(first, &aggregator::Found { vector, statistics, loss, units, evaluation }),
+            scales: scales::after(
+                first,
+                scales,
+                &scales::Found { vector, statistics, loss, units, evaluation },
+            ),
             statistics: mix_statistics(
                 &weights[trainable..],
                 statistics,

@@ -3,7 +3,7 @@
 use model::{Network, NonZeros};
 use protocol::limits::LOCAL_EXAMPLES_MAX;
 use protocol::message::Welcome;
-use protocol::plan::{SetPlan, UnitLayout};
+use protocol::plan::{SetPlan, SetPlans, UnitLayout};
 
 use crate::hub::Settings;
 
@@ -78,7 +78,8 @@ impl Footprint {
 impl DataFootprint {
     /// Of a run, for a volunteer with these settings.
     pub fn new(network: &Network, welcome: &Welcome, settings: &Settings) -> DataFootprint {
-        let sets = [&welcome.training, &welcome.validation, &welcome.test];
+        let SetPlans { training, validation, test } = &welcome.sets;
+        let sets = [training, validation, test];
         let (mut encoded, mut decoded) = (Shards::default(), Shards::default());
         for cut in sets {
             encoded.count(cut, |index| encoded_bytes(cut, index));
@@ -86,7 +87,7 @@ impl DataFootprint {
         }
         let mut examples = sets.map(|cut| EXAMPLE * u64::from(cut.examples_per_unit.min(cut.examples)));
         if let Some(local) = welcome.local {
-            let cut = &welcome.training;
+            let cut = training;
             let pool = cut.examples.div_ceil(local.replicas.max(1));
             let steps = u64::from(local.steps) * u64::from(welcome.minibatch.min(pool));
             // A loss and a place in the order each; and the pool in the order that is being drawn.

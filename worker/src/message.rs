@@ -272,6 +272,8 @@ fn encode<H: Serialize>(header: &H) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::scales::Scales;
+
     use super::*;
 
     #[test]
@@ -299,10 +301,12 @@ mod tests {
             round: 4,
             version: 3,
             mask_epoch: 2,
-            vector_exponent: 1,
-            statistics_exponent: 0,
-            loss_exponent: -1,
-            evaluation_exponent: 5,
+            scales: Scales {
+                vector_exponent: 1,
+                statistics_exponent: 0,
+                loss_exponent: -1,
+                evaluation_exponent: 5,
+            },
             parts: Vec::new(),
         };
         let values = [1.5f32, -0.0, f32::MIN_POSITIVE / 2.0];

@@ -1,6 +1,6 @@
 //! What hub and compute workers derive from a welcome, and which rounds suit it.
 
-use model::{Network, NetworkSpec, SpecError, exact};
+use model::{Network, NetworkSpec, SpecError};
 use protocol::limits::LOCAL_EXAMPLES_MAX;
 use protocol::message::{LocalBounds, Welcome};
 use protocol::plan::{Part, RoundPlan, Set, SetPlan, UnitLayout, Work};
@@ -24,7 +24,7 @@ impl Run {
     }
 
     pub(crate) fn set(&self, set: Set) -> &SetPlan {
-        self.welcome.set(set)
+        self.welcome.sets.of(set)
     }
 
     /// What it takes to help with it.
@@ -50,7 +50,7 @@ impl Run {
             }
             _ => true,
         };
-        plan.exponents().iter().all(|exponent| exact::EXPONENTS.contains(exponent))
+        plan.scales.are_in_range()
             && plan.parts.iter().all(|part| part.suits(self.set(part.set)) && local_fits(part))
     }
 

@@ -20,7 +20,7 @@ pub struct Unit<'a> {
     pub seed: u64,
     /// Examples of one gradient step.
     pub minibatch: u32,
-    /// The round, for its exponents, which must be within [`exact::EXPONENTS`].
+    /// The round, for its scales, which must be in range ([`Scales::are_in_range`](protocol::scales::Scales)), and its masks.
     pub plan: &'a RoundPlan,
     /// What is computed: the work of the unit's part.
     pub work: &'a Work,
@@ -190,15 +190,18 @@ fn add_vector(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> Un
     let trainable = unit.network.trainable();
     let (sum, sum_of_statistics) = sum.split_at_mut(trainable);
     let (learned, statistics) = buffers.vector.split_at(trainable);
-    exact::add(sum, learned, unit.plan.vector_exponent);
-    exact::add(sum_of_statistics, statistics, unit.plan.statistics_exponent);
+    exact::add(sum, learned, unit.plan.scales.vector_exponent);
+    exact::add(sum_of_statistics, statistics, unit.plan.scales.statistics_exponent);
     UnitOutcome::Added
 }
 
 /// Whether a vector fits its round: without its tail, and the tail.
 fn fits(unit: &Unit<'_>, vector: &[f32]) -> [Fit; 2] {
     let (learned, statistics) = vector.split_at(unit.network.trainable());
-    [exact::fit(learned, unit.plan.vector_exponent), exact::fit(statistics, unit.plan.statistics_exponent)]
+    [
+        exact::fit(learned, unit.plan.scales.vector_exponent),
+        exact::fit(statistics, unit.plan.scales.statistics_exponent),
+    ]
 }
 
 fn add_evaluation(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
@@ -297,7 +300,7 @@ const LOSSES_AT_ONCE: usize = 256;
 
 /// The sum of the losses in the buffers as an integer below [`exact::UNIT_LIMIT`], or why not.
 fn loss_sum(unit: &Unit<'_>, buffers: &mut Buffers) -> Result<i64, Fit> {
-    let exponent = unit.plan.loss_exponent_of(unit.work);
+    let exponent = unit.plan.scales.loss_exponent_of(unit.work);
     match exact::fit(&buffers.losses, exponent) {
         Fit::Fits => {}
         unfit => return Err(unfit),

@@ -8,7 +8,8 @@ use model::{Arithmetic, Network, NetworkSpec, Preprocessing, Rows, Targets, Task
 use ndarray::Array2;
 use protocol::frame::encode_round;
 use protocol::message::{FromCoordinator, LocalBounds, Welcome};
-use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, ShardRef, Work};
+use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, SetPlans, ShardRef, Work};
+use protocol::scales::Scales;
 use protocol::shard;
 use worker::unit::UnitSums;
 use worker::{
@@ -98,11 +99,9 @@ impl World {
             features: FEATURES as u32,
             task,
             preprocessing: Preprocessing::uniform(FEATURES, 0.0, 1.0 / 255.0),
-            training,
-            validation: test.clone(),
-            test,
+            sets: SetPlans { training, validation: test.clone(), test },
         };
-        let all = welcome.training.units();
+        let all = welcome.sets.training.units();
         let works = [
             (Work::Gradient, all),
             (Work::Losses { steps: vec![0.5, 0.25] }, all),
@@ -112,10 +111,7 @@ impl World {
             let plan = RoundPlan {
                 round,
                 version: round,
-                vector_exponent: 24,
-                statistics_exponent: 24,
-                loss_exponent: 20,
-                evaluation_exponent: 24,
+                scales: Scales { loss_exponent: 20, ..Scales::uniform(24) },
                 mask_epoch: 0,
                 parts: vec![Part::in_turn(work, Set::Training, units)],
             };
@@ -133,8 +129,8 @@ impl World {
 
     /// A round's units that need the same shards, and which these are.
     fn jobs(&self, plan: &RoundPlan) -> Vec<(Range<u32>, Range<u32>)> {
-        let layout = plan.parts[0].lay_out(&self.welcome.training, self.welcome.seed);
-        let shards = |unit| layout.shards_of(&self.welcome.training, unit);
+        let layout = plan.parts[0].lay_out(&self.welcome.sets.training, self.welcome.seed);
+        let shards = |unit| layout.shards_of(&self.welcome.sets.training, unit);
         let mut jobs: Vec<(Range<u32>, Range<u32>)> = Vec::new();
         for unit in 0..plan.units() {
             match jobs.last_mut() {
@@ -186,7 +182,7 @@ impl World {
                 while let Some(output) = hub.poll_output() {
                     match output {
                         HubOutput::Fetch { fetch, shard, .. } => {
-                            let shards = &self.welcome.training.shards;
+                            let shards = &self.welcome.sets.training.shards;
                             let index = shards.iter().position(|other| *other == shard).unwrap();
                             let bytes = self.shards[index].clone();
                             inputs.push_back(HubInput::ShardArrived { fetch, bytes });

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use model::{Arithmetic, Network, NetworkSpec};
 use protocol::message::{FromCoordinator, Welcome};
-use protocol::plan::{Part, RoundPlan, Set, SetPlans, Work};
+use protocol::plan::{Part, RoundPlan, Set, Work};
+use protocol::scales::Scales;
 use worker::unit::UnitSums;
 use worker::{Compute, FromCompute, Job, SharedRound, SharedShard, ToCompute};
 
@@ -46,9 +47,10 @@ impl FullPass {
         let network = Network::new(&spec, data.schema.features, data.task()).expect("and suits the data");
         let preprocessing = data.preprocessing.clone();
         let unit = examples_per_unit(data.train.len(), defaults::MINIBATCH);
-        let (store, SetPlans { training, validation, test }) = ShardStore::cut(Arc::new(data), unit);
+        let (store, sets) = ShardStore::cut(Arc::new(data), unit);
         let encoded = |hash| store.encoded(hash).expect("the store has the shards it names");
-        let shards = training.shards.iter().map(|shard| Arc::new(SharedShard::new(encoded(&shard.hash))));
+        let shards =
+            sets.training.shards.iter().map(|shard| Arc::new(SharedShard::new(encoded(&shard.hash))));
         FullPass {
             shards: shards.collect(),
             weights: network.initialize(SEED),
@@ -63,9 +65,7 @@ impl FullPass {
                 seed: SEED,
                 minibatch: defaults::MINIBATCH,
                 local: None,
-                training,
-                validation,
-                test,
+                sets,
             },
             network,
         }
@@ -73,7 +73,7 @@ impl FullPass {
 
     /// Examples of a pass.
     pub(super) fn examples(&self) -> usize {
-        self.welcome.training.examples as usize
+        self.welcome.sets.training.examples as usize
     }
 
     /// Floating-point operations of a pass, as the benchmark counts them.
@@ -90,7 +90,7 @@ impl FullPass {
         let hall = Hall {
             begin: Barrier::new(cores + 1),
             end: Barrier::new(cores + 1),
-            units: self.welcome.training.units(),
+            units: self.welcome.sets.training.units(),
             next_unit: AtomicU32::new(0),
             sums: Mutex::new(Vec::new()),
             has_failed: AtomicBool::new(false),
@@ -126,20 +126,17 @@ impl FullPass {
     fn reduce(&self, mut sums: Vec<UnitSums>) -> Option<Arc<[f32]>> {
         let mut all = sums.pop()?;
         let is_whole = sums.iter().all(|sums| all.merge(sums));
-        let examples = self.welcome.training.examples.into();
+        let examples = self.welcome.sets.training.examples.into();
         let mean = |sum: Vec<i64>| mean_gradient(&self.network, &self.weights, &sum, EXPONENT, examples);
         all.vector.filter(|_| is_whole).map(mean)
     }
 
     fn plan(&self) -> RoundPlan {
-        let units = self.welcome.training.units();
+        let units = self.welcome.sets.training.units();
         RoundPlan {
             round: 1,
             version: 1,
-            vector_exponent: EXPONENT,
-            statistics_exponent: EXPONENT,
-            loss_exponent: EXPONENT,
-            evaluation_exponent: EXPONENT,
+            scales: Scales::uniform(EXPONENT),
             mask_epoch: 0,
             parts: vec![Part::in_turn(Work::Gradient, Set::Training, units)],
         }

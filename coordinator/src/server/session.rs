@@ -77,7 +77,7 @@ async fn converse(
     let welcome = Welcome { session: number, ..site.welcome.clone() };
     say(outgoing, FromCoordinator::Welcome(Box::new(welcome))).await?;
     let ready = next_greeting(incoming, deadlines).await?;
-    let training_shards = read_ready(&ready, site.welcome.training.shards.len()).map_err(misbehaved)?;
+    let training_shards = read_ready(&ready, site.welcome.sets.training.shards.len()).map_err(misbehaved)?;
 
     let Hello { cores, fused_capable, agent, .. } = hello;
     tracing::info!(session = number, %address, cores, agent = quote(&agent), "volunteer joined");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use protocol::limits::UNITS_MAX;
-use protocol::plan::{SetPlan, SetPlans};
+use protocol::plan::SetPlans;
 
 use crate::config::{ConfigError, RunConfig};
 use crate::data::{Prepared, ShardStore};
@@ -51,7 +51,7 @@ pub fn examples_per_unit(examples: usize, minibatch: u32) -> u32 {
 /// Refuses a cut that volunteers would refuse.
 fn check_plans(plans: &SetPlans, replicas: Option<u32>) -> Result<()> {
     let SetPlans { training, validation, test } = plans;
-    let checked = [training, validation, test].into_iter().try_for_each(SetPlan::check);
+    let checked = plans.check();
     // The training set may be evaluated as well as trained on, by replicas or otherwise.
     let trained = training.units().max(replicas.unwrap_or(0));
     let units = [trained, training.units(), validation.units(), test.units()];
@@ -67,7 +67,7 @@ fn check_plans(plans: &SetPlans, replicas: Option<u32>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use protocol::plan::ShardRef;
+    use protocol::plan::{SetPlan, ShardRef};
 
     use super::*;
 

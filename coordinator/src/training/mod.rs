@@ -110,7 +110,6 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
 /// What every volunteer is told of the run when it joins.
 fn welcome(material: &Material, run: u64, plans: &SetPlans) -> Result<Welcome> {
     let Material { config, data, network } = material;
-    let SetPlans { training, validation, test } = plans.clone();
     Ok(Welcome {
         run,
         session: LOCAL_SESSION,
@@ -122,9 +121,7 @@ fn welcome(material: &Material, run: u64, plans: &SetPlans) -> Result<Welcome> {
         seed: config.seed,
         minibatch: config.minibatch,
         local: optimizer::local_bounds(config),
-        training,
-        validation,
-        test,
+        sets: plans.clone(),
     })
 }
 

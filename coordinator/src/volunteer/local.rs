@@ -139,7 +139,7 @@ impl Local {
             local: true,
             fused_capable: settings.fused_capable,
             // The worker has all shards, because each is only a function call away.
-            training_shards: (0..welcome.training.shards.len() as u32).collect(),
+            training_shards: (0..welcome.sets.training.shards.len() as u32).collect(),
         };
         let spec = NetworkSpec::from_json(&welcome.network);
         let network = spec.and_then(|spec| Network::new(&spec, welcome.features as usize, welcome.task));

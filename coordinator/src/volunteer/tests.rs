@@ -10,7 +10,8 @@ use bytes::Bytes;
 use model::{Arithmetic, Network, NetworkSpec};
 use protocol::frame::encode_round;
 use protocol::message::Welcome;
-use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlans, Work};
+use protocol::plan::{Assignment, Part, RoundPlan, Set, Work};
+use protocol::scales::Scales;
 use protocol::shard::Shard;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -55,7 +56,7 @@ impl Stage {
             kind: DatasetKind::Table,
         };
         let data = Arc::new(prepare(dataset, None, 0.25, 1).unwrap());
-        let (shards, SetPlans { training, validation, test }) = ShardStore::cut(data.clone(), 10);
+        let (shards, sets) = ShardStore::cut(data.clone(), 10);
         let spec = NetworkSpec::from_shorthand("mlp:700").unwrap();
         let network = Network::new(&spec, width, data.task()).unwrap();
         let welcome = Welcome {
@@ -69,9 +70,7 @@ impl Stage {
             seed: SEED,
             minibatch: MINIBATCH,
             local: None,
-            training,
-            validation,
-            test,
+            sets,
         };
         let (round, seen) = watch::channel(None);
         let (handle, inbox) = DriverHandle::new(seen);
@@ -80,15 +79,13 @@ impl Stage {
 
     /// Opens a gradient round and answers with what its first `units` units come to.
     fn open_round(&self, round: u64, units: u32) -> UnitSums {
-        let training = &self.welcome.training;
+        let training = &self.welcome.sets.training;
         let work = Work::Gradient;
         let part = Part::in_turn(work.clone(), Set::Training, training.units());
         let plan = RoundPlan {
             round,
             version: 3,
-            vector_exponent: 24,
-            loss_exponent: 24,
-            evaluation_exponent: 24,
+            scales: Scales::uniform(24),
             parts: vec![part],
             ..RoundPlan::default()
         };
@@ -146,7 +143,7 @@ impl Stage {
 
     /// Has the volunteer work through two rounds and compares what it answers.
     async fn work(&mut self, outbox: &mpsc::Sender<ToSession>) {
-        for (round, units) in [(1, 7), (2, self.welcome.training.units())] {
+        for (round, units) in [(1, 7), (2, self.welcome.sets.training.units())] {
             let expected = self.open_round(round, units);
             let over = Assignment { assignment: 90 + round, round: round + 7, units: vec![0..1] };
             let assignment = Assignment { assignment: round, round, units: vec![0..units] };
@@ -214,7 +211,7 @@ async fn the_local_volunteer_works_until_the_training_ends() {
     let joined = stage.joined().await;
     assert!(joined.local);
     assert_eq!(joined.cores, 2);
-    assert_eq!(joined.training_shards.len(), stage.welcome.training.shards.len());
+    assert_eq!(joined.training_shards.len(), stage.welcome.sets.training.shards.len());
     stage.work(&joined.outbox).await;
     joined.outbox.send(ToSession::Finish { text: "Done.".into() }).await.unwrap();
     assert!(matches!(stage.hear().await, (77, FromSession::Left)));
@@ -275,7 +272,7 @@ async fn a_native_volunteer_works_until_the_training_ends() {
     joined.outbox.send(ToSession::Finish { text: "All is learned.".into() }).await.unwrap();
     let summary = timeout(HANG, volunteer).await.expect("this hangs").unwrap().unwrap();
     assert!(summary.finished && summary.text.contains("All is learned."), "{}", summary.text);
-    assert_eq!((summary.assignments, summary.units), (2, 7 + u64::from(stage.welcome.training.units())));
+    assert_eq!((summary.assignments, summary.units), (2, 7 + u64::from(stage.welcome.sets.training.units())));
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use ndarray::{Array2, s};
 use protocol::frame::{UpwardFrame, decode_upward, encode_round};
 use protocol::message::{FromCoordinator, FromVolunteer, ResultHeader, Welcome};
 use protocol::pack::unpack;
-use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, ShardRef, Work};
+use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, SetPlans, ShardRef, Work};
+use protocol::scales::Scales;
 use protocol::shard::{self, Shard};
 use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
 use worker::{Compute, Footprint, Hub, HubInput, HubOutput, Settings, ToCompute};
@@ -46,9 +47,7 @@ impl World {
             seed: SEED,
             minibatch: MINIBATCH,
             local: None,
-            training,
-            validation,
-            test,
+            sets: SetPlans { training, validation, test },
         };
         World { network, welcome, shards }
     }
@@ -66,9 +65,9 @@ impl World {
     pub(crate) fn gradient_round(&self, round: u64) -> Round {
         let part = |work, set, plan: &SetPlan| Part::in_turn(work, set, plan.units());
         let parts = vec![
-            part(Work::Gradient, Set::Training, &self.welcome.training),
-            part(Work::Evaluation, Set::Test, &self.welcome.test),
-            part(Work::Evaluation, Set::Validation, &self.welcome.validation),
+            part(Work::Gradient, Set::Training, &self.welcome.sets.training),
+            part(Work::Evaluation, Set::Test, &self.welcome.sets.test),
+            part(Work::Evaluation, Set::Validation, &self.welcome.sets.validation),
         ];
         self.round(round, parts)
     }
@@ -76,7 +75,7 @@ impl World {
     /// A scalars-only round over the training set.
     pub(crate) fn losses_round(&self, round: u64, steps: &[f32]) -> Round {
         let work = Work::Losses { steps: steps.to_vec() };
-        self.round(round, vec![Part::in_turn(work, Set::Training, self.welcome.training.units())])
+        self.round(round, vec![Part::in_turn(work, Set::Training, self.welcome.sets.training.units())])
     }
 
     /// A round of local steps.
@@ -89,9 +88,7 @@ impl World {
         let plan = RoundPlan {
             round,
             version: 10 + round,
-            vector_exponent: 24,
-            loss_exponent: 24,
-            evaluation_exponent: 24,
+            scales: Scales::uniform(24),
             parts,
             ..RoundPlan::default()
         };
@@ -146,7 +143,7 @@ impl World {
     }
 
     fn set(&self, set: Set) -> &SetPlan {
-        self.welcome.set(set)
+        self.welcome.sets.of(set)
     }
 }
 

@@ -291,7 +291,7 @@ fn a_coordinator_that_does_not_answer_or_talks_nonsense_is_tried_again_later() {
     volunteer.wake();
     assert_eq!(volunteer.connects, 2);
     let mut round = world.gradient_round(1);
-    round.plan.loss_exponent = 5000;
+    round.plan.scales.loss_exponent = 5000;
     for nonsense in [round.frame(), vec![9], Vec::new(), world.welcome_frame()] {
         let mut volunteer = Volunteer::welcomed(&world, 1);
         volunteer.frame(&nonsense);

@@ -124,7 +124,7 @@ fn the_next_assignment_begins_before_the_last_has_ended() {
 fn a_unit_that_does_not_fit_ends_its_assignment() {
     let world = World::new();
     let mut round = world.gradient_round(1);
-    round.plan.vector_exponent = 60;
+    round.plan.scales.vector_exponent = 60;
     let mut volunteer = Volunteer::welcomed(&world, 2);
     volunteer.frame(&round.frame());
     volunteer.frame(&round.assign(5, &[0..4]));
@@ -136,7 +136,7 @@ fn a_unit_that_does_not_fit_ends_its_assignment() {
     };
     assert!((0..4).contains(unit));
     // The same weights with a finer eye on the range: the hub is none the worse.
-    round.plan.vector_exponent = 24;
+    round.plan.scales.vector_exponent = 24;
     round.plan.round = 2;
     volunteer.frame(&round.frame());
     volunteer.frame(&round.assign(6, &[0..4]));
