@@ -1,12 +1,11 @@
 //! How much memory a computation takes beside its weights and gradient, known before anything is computed.
 
+use crate::kernels::LANES_MAX;
 use crate::layers::{Layer, Step};
 use crate::network::Network;
-use crate::spec::MAX_DEPTH;
+use crate::spec::DEPTH_MAX;
 
 const BYTES: usize = size_of::<f32>();
-/// Of the widest vectors there are, to which matrices are padded.
-const LANES_MAX: usize = 16;
 
 impl Network {
     /// The most bytes that a [`Scratch`](crate::Scratch) takes, whatever the number of examples, in training with
@@ -37,7 +36,7 @@ impl Network {
         let activations = self.features() + steps().map(|step| step.outputs).sum::<usize>() + 2 * widest;
         let shortcuts = steps().filter_map(|step| step.layer.shortcut_from());
         let shortcut = shortcuts.map(|from| self.steps()[from].inputs).max().unwrap_or(0);
-        activations as u64 + MAX_DEPTH as u64 * shortcut as u64
+        activations as u64 + DEPTH_MAX as u64 * shortcut as u64
     }
 }
 

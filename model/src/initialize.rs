@@ -58,7 +58,7 @@ impl Start {
 }
 
 /// The most multiplications that all of a network's [`orthogonal`] matrices may take, a few seconds' worth.
-pub(crate) const ORTHOGONAL_WORK: u128 = 1 << 33;
+pub(crate) const ORTHOGONAL_WORK_MAX: u128 = 1 << 33;
 
 /// How many of them one of this many rows and columns takes.
 pub(crate) fn orthogonal_work(rows: usize, columns: usize) -> u128 {

@@ -41,10 +41,9 @@ pub use nonzeros::{NonZeroRows, NonZeros};
 pub use pass::Pass;
 pub use shape::Shape;
 pub use spec::{
-    Activation, ActivationSpec, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, Initializer, LayerSpec,
-    LossSpec, MAX_DEPTH, MAX_FEATURES, MAX_LAYERS, MAX_MINIBATCH_VALUES, MAX_PARAMETERS, MAX_UNITS,
-    MAX_VALUES, MAX_WINDOW, NetworkSpec, Padding, PoolSpec, Position, ResidualSpec, Shortcut, SpecError,
-    Task,
+    Activation, ActivationSpec, Conv2dSpec, DEPTH_MAX, DenseSpec, DropoutSpec, EmbeddingSpec, FEATURES_MAX,
+    Initializer, LAYERS_MAX, LayerSpec, LossSpec, MINIBATCH_VALUES_MAX, NetworkSpec, PARAMETERS_MAX, Padding,
+    PoolSpec, Position, ResidualSpec, Shortcut, SpecError, Task, UNITS_MAX, VALUES_MAX, WINDOW_MAX,
 };
 pub use summary::LayerSummary;
 pub use trial_point::trial_point;

@@ -13,18 +13,18 @@ use crate::loss::{self, Loss};
 use crate::nonzeros::InputLists;
 use crate::pass::{Masks, Mode, Pass};
 use crate::shape::Shape;
-use crate::spec::{Activation, LayerSpec, MAX_DEPTH, MAX_MINIBATCH_VALUES, NetworkSpec, SpecError, Task};
+use crate::spec::{Activation, DEPTH_MAX, LayerSpec, MINIBATCH_VALUES_MAX, NetworkSpec, SpecError, Task};
 use crate::summary::LayerSummary;
 
 /// The most examples that go through the network at a time, so that activations stay in the cache. No result depends
 /// on it, because gradients accumulate in the order of the examples.
-const SUB_BATCH: usize = 256;
+const SUB_BATCH_MAX: usize = 256;
 
 /// The most `f32` that one layer's activations may take in a sub-batch: very wide layers get fewer examples at a time.
-const SUB_BATCH_VALUES: usize = 1 << 20;
+const SUB_BATCH_VALUES_MAX: usize = 1 << 20;
 
 /// The most `f32` that all layers' activations may take in a sub-batch, 64 MiB: very deep networks likewise.
-const ALL_VALUES: usize = 1 << 24;
+const ALL_VALUES_MAX: usize = 1 << 24;
 
 /// A validated network with a flat parameter vector.
 ///
@@ -380,7 +380,7 @@ impl Network {
     /// How many examples go through the network at a time.
     pub(crate) fn sub_batch(&self) -> usize {
         let all: usize = self.steps.iter().map(|step| step.outputs).sum();
-        (SUB_BATCH_VALUES / self.widest()).min(ALL_VALUES / all).clamp(1, SUB_BATCH)
+        (SUB_BATCH_VALUES_MAX / self.widest()).min(ALL_VALUES_MAX / all).clamp(1, SUB_BATCH_MAX)
     }
 
     /// The same in training: a minibatch where there is batch normalization, which needs all of it at once.
@@ -415,7 +415,7 @@ impl Network {
     /// Checks that minibatches of this size do not take too much memory. Without batch normalization they never do.
     pub fn check_minibatch(&self, minibatch: usize) -> Result<(), SpecError> {
         let values = self.values_of_example();
-        if self.has_statistics() && values.saturating_mul(minibatch as u64) > MAX_MINIBATCH_VALUES {
+        if self.has_statistics() && values.saturating_mul(minibatch as u64) > MINIBATCH_VALUES_MAX {
             return Err(SpecError::Minibatch { minibatch, values });
         }
         Ok(())
@@ -570,7 +570,7 @@ impl Network {
         delta_buffer[..answers].copy_from_slice(&activations[self.steps.len()][..answers]);
         let lowest = self.lowest_step();
         // The beginnings of the residual blocks that the walk is in, the innermost last.
-        let mut open = [0; MAX_DEPTH];
+        let mut open = [0; DEPTH_MAX];
         let mut depth = 0;
         for (i, step) in self.steps.iter().enumerate().skip(lowest).rev() {
             let mut shortcut_delta = None;
@@ -643,7 +643,7 @@ pub struct Scratch {
     /// Derivatives by a step's outputs and by its inputs, taking turns.
     deltas: [Vec<f32>; 2],
     /// Derivatives that residual blocks' shortcuts take past their layers, one for each depth of blocks.
-    shortcut_deltas: [Vec<f32>; MAX_DEPTH],
+    shortcut_deltas: [Vec<f32>; DEPTH_MAX],
     /// The statistics of a minibatch, where there is batch normalization.
     observed: Vec<f32>,
     workspace: Workspace,

@@ -1,7 +1,7 @@
 //! What people write to describe networks: what is accepted, and what the answer is where it is not.
 
 use model::{
-    Activation, DenseSpec, Initializer, LayerSpec, LossSpec, MAX_DEPTH, MAX_LAYERS, Network, NetworkSpec,
+    Activation, DEPTH_MAX, DenseSpec, Initializer, LAYERS_MAX, LayerSpec, LossSpec, Network, NetworkSpec,
     ParameterKind, ResidualSpec, Shape, Shortcut, SpecError, Task, weights_digest,
 };
 
@@ -368,11 +368,11 @@ fn padding_there_and_back() {
 #[test]
 fn too_many_layers_are_refused_in_every_form() {
     let spec =
-        NetworkSpec { layers: vec![dense(1, Activation::Relu); MAX_LAYERS + 1], ..NetworkSpec::default() };
-    let refused = Err(SpecError::TooManyLayers { layers: MAX_LAYERS + 1 });
+        NetworkSpec { layers: vec![dense(1, Activation::Relu); LAYERS_MAX + 1], ..NetworkSpec::default() };
+    let refused = Err(SpecError::TooManyLayers { layers: LAYERS_MAX + 1 });
     assert_eq!(Network::new(&spec, 1, Task::Classes(2)).map(|_| ()), refused);
 
-    let layers = vec![dense(1, Activation::Relu); MAX_LAYERS];
+    let layers = vec![dense(1, Activation::Relu); LAYERS_MAX];
     let (shortcut, activation) = (Shortcut::Identity, Activation::None);
     let block = LayerSpec::Residual(ResidualSpec { layers, shortcut, activation });
     let spec = NetworkSpec { layers: vec![block], ..NetworkSpec::default() };
@@ -391,9 +391,9 @@ fn residual_blocks_go_only_so_deep() {
         assert_eq!(NetworkSpec::from_json(&spec.to_json()).as_ref(), Ok(&spec));
         Network::new(&spec, 3, Task::Classes(2)).map(|network| network.layout()[0].name.clone())
     };
-    assert_eq!(nested(MAX_DEPTH).unwrap(), "layers.0.body.0.body.0.body.0.body.0.weight");
+    assert_eq!(nested(DEPTH_MAX).unwrap(), "layers.0.body.0.body.0.body.0.body.0.weight");
     assert_eq!(
-        nested(MAX_DEPTH + 1).unwrap_err().to_string(),
+        nested(DEPTH_MAX + 1).unwrap_err().to_string(),
         "layer 1.1.1.1.1: residual blocks go at most 4 deep into each other; put some of them side by side"
     );
     // The parser has a limit of its own, before the stack ends.

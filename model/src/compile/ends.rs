@@ -2,7 +2,7 @@
 
 use crate::loss::Loss;
 use crate::shape::Shape;
-use crate::spec::{LayerSpec, LossSpec, MAX_FEATURES, MAX_LAYERS, MAX_UNITS, NetworkSpec, SpecError, Task};
+use crate::spec::{FEATURES_MAX, LAYERS_MAX, LayerSpec, LossSpec, NetworkSpec, SpecError, Task, UNITS_MAX};
 
 /// The shape of an example: as the specification says; otherwise without an arrangement, or, if a layer sees an image, a
 /// square if there is one.
@@ -22,17 +22,17 @@ pub(super) fn input_shape(spec: &NetworkSpec, features: usize) -> Result<Shape, 
 /// The checks that do not belong to one layer.
 pub(super) fn check_ends(spec: &NetworkSpec, features: usize, task: Task) -> Result<(), SpecError> {
     let layers = spec.count_layers();
-    if layers > MAX_LAYERS {
+    if layers > LAYERS_MAX {
         return Err(SpecError::TooManyLayers { layers });
     }
-    if features == 0 || features > MAX_FEATURES {
+    if features == 0 || features > FEATURES_MAX {
         return Err(SpecError::Features { features });
     }
     match task {
         Task::Classes(classes) if !(2..=1 << 16).contains(&classes) => {
             return Err(SpecError::Classes { classes });
         }
-        Task::Numbers(columns) if !(1..=MAX_UNITS).contains(&columns) => {
+        Task::Numbers(columns) if !(1..=UNITS_MAX).contains(&columns) => {
             return Err(SpecError::TargetColumns { columns });
         }
         _ => {}

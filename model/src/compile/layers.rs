@@ -14,20 +14,20 @@ use crate::layers::window::{Axis, Windows};
 use crate::layers::{Layer, Step};
 use crate::shape::Shape;
 use crate::spec::{
-    Activation, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, MAX_PARAMETERS, MAX_UNITS, MAX_VALUES,
-    MAX_WINDOW, Padding, PoolSpec, Position, ResidualSpec, Shortcut, SpecError,
+    Activation, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, PARAMETERS_MAX, Padding, PoolSpec,
+    Position, ResidualSpec, Shortcut, SpecError, UNITS_MAX, VALUES_MAX, WINDOW_MAX,
 };
 
 impl Compiled {
     pub(super) fn push_dense(&mut self, place: &Place, spec: &DenseSpec) -> Result<Shape, SpecError> {
         let &DenseSpec { units, activation, initializer } = spec;
         let (layer, inputs) = (place.position, place.input.len());
-        if units == 0 || units > MAX_UNITS {
+        if units == 0 || units > UNITS_MAX {
             return Err(SpecError::Units { layer, units });
         }
         // At most 2^24 * 2^20 + 2^20 + 2^28: far from overflowing.
         let parameters = self.all_parameters() as u64 + (inputs as u64 + 1) * u64::from(units);
-        if parameters > MAX_PARAMETERS as u64 {
+        if parameters > PARAMETERS_MAX as u64 {
             return Err(SpecError::TooManyParameters { layer, inputs, units, parameters });
         }
         let outputs = units as usize;
@@ -46,9 +46,9 @@ impl Compiled {
         let &Conv2dSpec { channels, kernel, stride, padding, groups, activation, initializer } = spec;
         let layer = place.position;
         let (channels_in, height, width) = place.image("conv2d")?;
-        check_setting(layer, "channels", channels, 1, MAX_UNITS)?;
-        check_setting(layer, "kernel", kernel, 1, MAX_WINDOW)?;
-        check_setting(layer, "stride", stride, 1, MAX_WINDOW)?;
+        check_setting(layer, "channels", channels, 1, UNITS_MAX)?;
+        check_setting(layer, "kernel", kernel, 1, WINDOW_MAX)?;
+        check_setting(layer, "stride", stride, 1, WINDOW_MAX)?;
         if let Padding::Number(places) = padding {
             check_setting(layer, "padding", places, 0, kernel - 1)?;
         }
@@ -65,13 +65,13 @@ impl Compiled {
         let taps = (channels_in / groups) as u128 * windows.size() as u128;
         let buffered = conv2d::buffered((channels_in / groups, channels / groups), groups, windows);
         let values = buffered.max(taps.max(channels as u128) * windows.count() as u128);
-        if values > u128::from(MAX_VALUES) {
+        if values > u128::from(VALUES_MAX) {
             return Err(SpecError::TooManyValues { layer, values });
         }
         let parameters = self.all_parameters() as u128 + (taps + 1) * channels as u128;
         // Now it is known to fit.
         let taps = taps as usize;
-        if parameters > MAX_PARAMETERS as u128 {
+        if parameters > PARAMETERS_MAX as u128 {
             let parameters = u64::try_from(parameters).unwrap_or(u64::MAX);
             return Err(SpecError::TooManyParameters {
                 layer,
@@ -114,8 +114,8 @@ impl Compiled {
         let (layer, size) = (place.position, spec.size);
         let stride = spec.stride.unwrap_or(size);
         let (channels, height, width) = place.image("pooling")?;
-        check_setting(layer, "size", size, 1, MAX_WINDOW)?;
-        check_setting(layer, "stride", stride, 1, MAX_WINDOW)?;
+        check_setting(layer, "size", size, 1, WINDOW_MAX)?;
+        check_setting(layer, "stride", stride, 1, WINDOW_MAX)?;
         let axis = |length| axis(length, size as usize, stride as usize, Padding::Valid);
         let (Some(rows), Some(columns)) = (axis(height), axis(width)) else {
             return Err(SpecError::Window { layer, size, shape: place.input });
@@ -160,12 +160,12 @@ impl Compiled {
         if !self.steps.is_empty() || layer != Position::top(1) {
             return Err(SpecError::EmbeddingNotFirst { layer });
         }
-        check_setting(layer, "vocabulary", spec.vocabulary, 1, MAX_UNITS)?;
-        check_setting(layer, "width", spec.width, 1, MAX_UNITS)?;
+        check_setting(layer, "vocabulary", spec.vocabulary, 1, UNITS_MAX)?;
+        check_setting(layer, "width", spec.width, 1, UNITS_MAX)?;
         let (vocabulary, width) = (spec.vocabulary as usize, spec.width as usize);
         self.check_room(place, vocabulary, width)?;
         let values = columns as u128 * width as u128;
-        if values > u128::from(MAX_VALUES) {
+        if values > u128::from(VALUES_MAX) {
             return Err(SpecError::TooManyValues { layer, values });
         }
         // A vector is what one input, 1 at its integer and 0 elsewhere, reaches: one term in each sum.
@@ -226,7 +226,7 @@ impl Compiled {
             (Shape::Image { height, width, .. }, Shape::Image { channels, height: rows, width: columns }) => {
                 let fits =
                     |stride: &usize| height.div_ceil(*stride) == rows && width.div_ceil(*stride) == columns;
-                let Some(stride) = (1..=MAX_WINDOW as usize).find(fits) else {
+                let Some(stride) = (1..=WINDOW_MAX as usize).find(fits) else {
                     let shortcut =
                         "no stride of the shortcut does, too; give its convolutions padding = \"same\"";
                     let layer = place.position;
@@ -248,7 +248,7 @@ impl Compiled {
     fn check_room(&self, place: &Place, inputs: usize, units: usize) -> Result<(), SpecError> {
         // At most 2^28 + 2^24 * 2^24: far from overflowing.
         let parameters = self.all_parameters() as u64 + inputs as u64 * units as u64;
-        if parameters > MAX_PARAMETERS as u64 {
+        if parameters > PARAMETERS_MAX as u64 {
             let (layer, units) = (place.position, u32::try_from(units).unwrap_or(u32::MAX));
             return Err(SpecError::TooManyParameters { layer, inputs, units, parameters });
         }

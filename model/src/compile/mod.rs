@@ -6,7 +6,7 @@ mod layers;
 
 use std::ops::Range;
 
-use crate::initialize::{ORTHOGONAL_WORK, Start, orthogonal_work};
+use crate::initialize::{ORTHOGONAL_WORK_MAX, Start, orthogonal_work};
 use crate::layers::pool::PoolKind;
 use crate::layers::{Layer, Step};
 use crate::loss::Loss;
@@ -110,7 +110,7 @@ impl Compiled {
         let initializer = own.or(place.initializer).unwrap_or(suitable);
         if initializer == Initializer::Orthogonal {
             self.orthogonal_work = self.orthogonal_work.saturating_add(orthogonal_work(rows, columns));
-            if self.orthogonal_work > ORTHOGONAL_WORK {
+            if self.orthogonal_work > ORTHOGONAL_WORK_MAX {
                 return Err(SpecError::Orthogonal { layer: place.position, inputs: rows, units: columns });
             }
         }

@@ -36,6 +36,7 @@ use convolution::{Correlation, WindowProduct};
 use product::{Operands, Product};
 use roof::MultiplyAdds;
 use rows::AddScaled;
+pub(crate) use simd::LANES_MAX;
 use simd::Task;
 pub(crate) use sparse::Lists;
 use sparse::SparseProduct;

@@ -1,6 +1,6 @@
 //! Matrix products in register tiles, generic over the vectors.
 
-use super::simd::{MAX_LANES, Simd, Task};
+use super::simd::{LANES_MAX, Simd, Task};
 
 /// The operands of C += A B, or of C += factor (A B), in elements of `f32`.
 ///
@@ -57,7 +57,7 @@ pub(super) const MANY_ROWS: usize = 64;
 const PACKED_STEPS: usize = 48;
 
 /// The most rows of a tile.
-const MAX_ROWS: usize = 8;
+const ROWS_MAX: usize = 8;
 
 /// C += A B, or in place C += factor (A B), mainly in tiles of `ROWS` rows and `VECTORS` vectors of columns.
 ///
@@ -68,7 +68,7 @@ pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECTORS: usize, c
     operands: &Operands,
     packed: &mut Vec<f32>,
 ) {
-    const { assert!(ROWS <= MAX_ROWS && VECTORS <= 4 && S::LANES <= MAX_LANES) };
+    const { assert!(ROWS <= ROWS_MAX && VECTORS <= 4 && S::LANES <= LANES_MAX) };
     let Operands { m, n, k, .. } = *operands;
     let main = n - n % (VECTORS * S::LANES);
     let full = n - n % S::LANES;
@@ -202,17 +202,17 @@ unsafe fn tail<S: Simd, const IN_PLACE: bool>(operands: &Operands, packed: &mut 
         } else {
             (operands.b.add(from), operands.b_step)
         };
-        let mut copy = [0.0f32; MAX_ROWS * MAX_LANES];
+        let mut copy = [0.0f32; ROWS_MAX * LANES_MAX];
         let mut i = 0;
         while i < m {
-            let rows = MAX_ROWS.min(m - i);
+            let rows = ROWS_MAX.min(m - i);
             let c = operands.c.add(i * n + from);
             for row in 0..rows {
                 copy.as_mut_ptr().add(row * S::LANES).copy_from_nonoverlapping(c.add(row * n), width);
             }
             let (a, to) = (operands.a.add(i * a_row), copy.as_mut_ptr());
-            if rows == MAX_ROWS {
-                tile::<S, MAX_ROWS, 1, IN_PLACE>(operands, a, b, b_step, to, S::LANES);
+            if rows == ROWS_MAX {
+                tile::<S, ROWS_MAX, 1, IN_PLACE>(operands, a, b, b_step, to, S::LANES);
             } else {
                 for row in 0..rows {
                     let (a, to) = (a.add(row * a_row), to.add(row * S::LANES));

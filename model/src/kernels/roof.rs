@@ -1,6 +1,6 @@
 //! How fast this machine can multiply and add at all, for benchmarks to compare with.
 
-use super::simd::{MAX_LANES, Simd, Task};
+use super::simd::{LANES_MAX, Simd, Task};
 
 /// `steps` multiply-adds on each of some vectors that stay in registers; answers how many floating-point operations that
 /// were. `many` takes more vectors.
@@ -30,7 +30,7 @@ macro_rules! chains {
             let factor = std::hint::black_box(1e-12f32);
             // Told apart by nothing but their place, or a compiler would compute equal sums once.
             let starts = std::hint::black_box([1.0f32; $count]);
-            let mut answer = [0.0f32; MAX_LANES];
+            let mut answer = [0.0f32; LANES_MAX];
             // SAFETY: the pointers are to one number each, and to as many as the widest vector has.
             unsafe {
                 let factor = S::splat(&raw const factor);

@@ -1,6 +1,6 @@
 //! What is done to whole vectors element by element.
 
-use super::simd::{MAX_LANES, Simd, Task};
+use super::simd::{LANES_MAX, Simd, Task};
 
 /// `sum += factor * vector`, element by element. The two have the same length.
 pub(super) struct AddScaled<'a> {
@@ -16,7 +16,7 @@ impl Task for AddScaled<'_> {
     unsafe fn run<S: Simd>(self) {
         let AddScaled { factor, vector, sum } = self;
         let full = sum.len() - sum.len() % S::LANES;
-        let (mut last, mut last_sum) = ([0.0f32; MAX_LANES], [0.0f32; MAX_LANES]);
+        let (mut last, mut last_sum) = ([0.0f32; LANES_MAX], [0.0f32; LANES_MAX]);
         let rest = sum.len() - full;
         last[..rest].copy_from_slice(&vector[full..]);
         last_sum[..rest].copy_from_slice(&sum[full..]);

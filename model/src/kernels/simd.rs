@@ -10,7 +10,7 @@ use super::product::Operands;
 pub(super) trait Simd {
     type Vector: Copy;
 
-    /// Elements in a vector, at most [`MAX_LANES`].
+    /// Elements in a vector, at most [`LANES_MAX`].
     const LANES: usize;
 
     unsafe fn load(from: *const f32) -> Self::Vector;
@@ -30,7 +30,7 @@ pub(super) trait Simd {
 }
 
 /// The widest vectors there are.
-pub(super) const MAX_LANES: usize = 16;
+pub(crate) const LANES_MAX: usize = 16;
 
 /// Something to compute that is written once for all vectors.
 pub(super) trait Task {

@@ -3,7 +3,7 @@
 //! Leaving the zeros out changes no bit where the other matrix is finite: a product with a zero is a zero, which changes
 //! no sum but one that is -0, and to that +0.0 is added at the end.
 
-use super::simd::{MAX_LANES, Simd, Task};
+use super::simd::{LANES_MAX, Simd, Task};
 
 /// Rows as lists: row i has the elements `starts[i]..starts[i + 1]` of `places` (increasing) and `values`.
 #[derive(Clone, Copy, Debug)]
@@ -124,8 +124,8 @@ unsafe fn remainder<S: Simd, const IN_PLACE: bool>(
     to: usize,
 ) {
     let width = to - from;
-    let mut sums = [0.0f32; MAX_LANES];
-    let mut row = [0.0f32; MAX_LANES];
+    let mut sums = [0.0f32; LANES_MAX];
+    let mut row = [0.0f32; LANES_MAX];
     // SAFETY: `width` is less than a vector, and the columns exist.
     unsafe {
         let c = task.c.add(i * task.n + from);

@@ -2,8 +2,8 @@
 
 use crate::shape::Shape;
 use crate::spec::{
-    LossSpec, MAX_DEPTH, MAX_FEATURES, MAX_LAYERS, MAX_MINIBATCH_VALUES, MAX_PARAMETERS, MAX_UNITS,
-    MAX_VALUES, Position,
+    DEPTH_MAX, FEATURES_MAX, LAYERS_MAX, LossSpec, MINIBATCH_VALUES_MAX, PARAMETERS_MAX, Position, UNITS_MAX,
+    VALUES_MAX,
 };
 
 /// What is wrong with a specification, where, and what to do.
@@ -42,24 +42,24 @@ pub enum SpecError {
         /// The parser's message, with line and column.
         message: String,
     },
-    /// More hidden layers than [`MAX_LAYERS`].
-    #[error("{layers} hidden layers are too many: use at most {MAX_LAYERS}")]
+    /// More hidden layers than [`LAYERS_MAX`].
+    #[error("{layers} hidden layers are too many: use at most {LAYERS_MAX}")]
     TooManyLayers {
         /// How many there are.
         layers: usize,
     },
-    /// A layer without units or with more than [`MAX_UNITS`].
-    #[error("layer {layer}: {units} units do not work; use 1 to {MAX_UNITS}")]
+    /// A layer without units or with more than [`UNITS_MAX`].
+    #[error("layer {layer}: {units} units do not work; use 1 to {UNITS_MAX}")]
     Units {
         /// Where it stands.
         layer: Position,
         /// How many it asks for.
         units: u32,
     },
-    /// More parameters than [`MAX_PARAMETERS`].
+    /// More parameters than [`PARAMETERS_MAX`].
     #[error(
         "layer {layer}: {inputs} inputs times {units} units bring the network to {parameters} parameters, more than \
-         {MAX_PARAMETERS}; use fewer units"
+         {PARAMETERS_MAX}; use fewer units"
     )]
     TooManyParameters {
         /// Where the layer stands that goes over the limit.
@@ -71,8 +71,8 @@ pub enum SpecError {
         /// Parameters up to and including this layer.
         parameters: u64,
     },
-    /// No feature at all, or more than [`MAX_FEATURES`].
-    #[error("the data has {features} features; a network needs 1 to {MAX_FEATURES}")]
+    /// No feature at all, or more than [`FEATURES_MAX`].
+    #[error("the data has {features} features; a network needs 1 to {FEATURES_MAX}")]
     Features {
         /// How many the data has.
         features: usize,
@@ -94,8 +94,8 @@ pub enum SpecError {
         /// How many the data has.
         classes: u32,
     },
-    /// No target column, or more than [`MAX_UNITS`].
-    #[error("the data has {columns} target columns; a network needs 1 to {MAX_UNITS}")]
+    /// No target column, or more than [`UNITS_MAX`].
+    #[error("the data has {columns} target columns; a network needs 1 to {UNITS_MAX}")]
     TargetColumns {
         /// How many the data has.
         columns: u32,
@@ -205,9 +205,9 @@ pub enum SpecError {
         /// Channels out.
         channels: usize,
     },
-    /// More values than [`MAX_VALUES`].
+    /// More values than [`VALUES_MAX`].
     #[error(
-        "layer {layer}: {values} values for each example are more than {MAX_VALUES}; use fewer channels, a smaller \
+        "layer {layer}: {values} values for each example are more than {VALUES_MAX}; use fewer channels, a smaller \
          window or a larger stride"
     )]
     TooManyValues {
@@ -218,7 +218,7 @@ pub enum SpecError {
     },
     /// A residual block inside too many others.
     #[error(
-        "layer {layer}: residual blocks go at most {MAX_DEPTH} deep into each other; put some of them side by side"
+        "layer {layer}: residual blocks go at most {DEPTH_MAX} deep into each other; put some of them side by side"
     )]
     TooDeep {
         /// Where it stands.
@@ -259,10 +259,10 @@ pub enum SpecError {
         /// Where it stands.
         layer: Position,
     },
-    /// A minibatch whose activations and derivatives take more than [`MAX_MINIBATCH_VALUES`].
+    /// A minibatch whose activations and derivatives take more than [`MINIBATCH_VALUES_MAX`].
     #[error(
         "batch normalization needs a minibatch at once: {minibatch} examples of {values} values are more than \
-         {MAX_MINIBATCH_VALUES} values; use a smaller minibatch"
+         {MINIBATCH_VALUES_MAX} values; use a smaller minibatch"
     )]
     Minibatch {
         /// How many examples.

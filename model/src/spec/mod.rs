@@ -15,30 +15,30 @@ pub use layer::{
 pub use position::Position;
 
 /// The most hidden layers a network may have, those inside residual blocks included.
-pub const MAX_LAYERS: usize = 256;
+pub const LAYERS_MAX: usize = 256;
 
 /// How many residual blocks may lie inside each other.
-pub const MAX_DEPTH: usize = 4;
+pub const DEPTH_MAX: usize = 4;
 
 /// The most units a layer may have.
-pub const MAX_UNITS: u32 = 1 << 20;
+pub const UNITS_MAX: u32 = 1 << 20;
 
 /// The most input features a network may have.
-pub const MAX_FEATURES: usize = 1 << 24;
+pub const FEATURES_MAX: usize = 1 << 24;
 
 /// The most parameters a network may have: 1 GiB of `f32`.
-pub const MAX_PARAMETERS: usize = 1 << 28;
+pub const PARAMETERS_MAX: usize = 1 << 28;
 
 /// The largest side of a window, and the largest step from one window to the next.
-pub const MAX_WINDOW: u32 = 1024;
+pub const WINDOW_MAX: u32 = 1024;
 
 /// The most values that a convolution may make of one example, padding, unfolded windows and copies of its weights
 /// included: 256 MiB of `f32`.
-pub const MAX_VALUES: u64 = 1 << 26;
+pub const VALUES_MAX: u64 = 1 << 26;
 
 /// The most values that a minibatch may have over all layers where it must go through them at once, with its derivatives:
 /// 1 GiB of `f32`.
-pub const MAX_MINIBATCH_VALUES: u64 = 1 << 28;
+pub const MINIBATCH_VALUES_MAX: u64 = 1 << 28;
 
 /// A network as described in a configuration, without the output layer, which follows from the [`Task`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

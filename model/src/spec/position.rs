@@ -2,21 +2,21 @@
 
 use std::fmt;
 
-use super::MAX_DEPTH;
+use super::DEPTH_MAX;
 
 /// Where a layer stands, counted from 1: `3`, or `3.2` for the second layer of the residual block that is the third
 /// layer. The output layer comes after the last hidden one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The first `depth` count.
-    numbers: [u16; MAX_DEPTH + 1],
+    numbers: [u16; DEPTH_MAX + 1],
     depth: u8,
 }
 
 impl Position {
     /// Of a layer that is in no residual block.
     pub fn top(number: usize) -> Position {
-        let nowhere = Position { numbers: [0; MAX_DEPTH + 1], depth: 0 };
+        let nowhere = Position { numbers: [0; DEPTH_MAX + 1], depth: 0 };
         nowhere.inside(number).expect("the first number always fits")
     }
 

@@ -1,7 +1,7 @@
 //! Networks in a few letters.
 
 use super::{
-    Activation, Conv2dSpec, DenseSpec, LayerSpec, MAX_LAYERS, NetworkSpec, Padding, PoolSpec, Position,
+    Activation, Conv2dSpec, DenseSpec, LAYERS_MAX, LayerSpec, NetworkSpec, Padding, PoolSpec, Position,
     SpecError,
 };
 
@@ -40,7 +40,7 @@ fn widths(text: &str, unit: &'static str, layers: usize) -> Result<(Vec<u32>, Ac
         }
     };
     let count = if numbers.trim().is_empty() { 0 } else { numbers.split(',').count() };
-    if count * layers > MAX_LAYERS {
+    if count * layers > LAYERS_MAX {
         return Err(SpecError::TooManyLayers { layers: count * layers });
     }
     let number = |(i, text): (usize, &str)| {

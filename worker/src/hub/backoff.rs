@@ -1,9 +1,9 @@
 //! When to try again to connect.
 
 /// Before the first repetition, at most.
-const FIRST_MS: u64 = 500;
+const FIRST_DELAY_MS_MAX: u64 = 500;
 /// Before any repetition, at most.
-const LONGEST_MS: u64 = 30_000;
+const DELAY_MS_MAX: u64 = 30_000;
 
 /// Delays that double from attempt to attempt, each shortened by up to a half so that volunteers
 /// that lost the same coordinator do not return all at once.
@@ -19,7 +19,9 @@ impl Backoff {
     }
 
     pub(super) fn next_delay_ms(&mut self) -> u64 {
-        let longest = FIRST_MS.checked_shl(self.attempts.min(16)).map_or(LONGEST_MS, |ms| ms.min(LONGEST_MS));
+        let longest = FIRST_DELAY_MS_MAX
+            .checked_shl(self.attempts.min(16))
+            .map_or(DELAY_MS_MAX, |ms| ms.min(DELAY_MS_MAX));
         self.attempts = self.attempts.saturating_add(1);
         longest / 2 + mix(self.seed.wrapping_add(u64::from(self.attempts))) % (longest / 2 + 1)
     }
