@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// How a matrix product rounds each of its steps `sum + a * b`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arithmetic {
     /// Multiply, round, add, round: every browser with WebAssembly SIMD can do it.
@@ -36,7 +36,7 @@ impl fmt::Display for Arithmetic {
 }
 
 /// A name that is neither `portable` nor `fused`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown arithmetic \"{0}\": use portable or fused")]
 pub struct UnknownArithmetic(String);
 

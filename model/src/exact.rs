@@ -17,7 +17,7 @@ pub const UNITS_MAX: usize = 1 << 18;
 pub const EXPONENTS: RangeInclusive<i32> = -128..=200;
 
 /// Whether a unit's vector can be added at an exponent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
     /// Every element is finite and its integer is below [`UNIT_LIMIT`] in magnitude.
     Fits,
@@ -67,7 +67,7 @@ pub fn add(sum: &mut [i64], vector: &[f32], exponent: i32) {
 }
 
 /// The sum would leave the range of an `i64`. Nothing was added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a sum leaves the range of 64-bit integers")]
 pub struct OutOfRange;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::nonzeros::NonZeroRows;
 
 /// Some examples: features and targets of equal length.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Examples<'a> {
     /// The inputs, one row an example.
     pub features: Features<'a>,
@@ -35,7 +35,7 @@ impl Examples<'_> {
 }
 
 /// Raw rows and how to turn them into a network's input.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Features<'a> {
     /// The values as stored, shape `[examples, features]`.
     pub rows: Rows<'a>,
@@ -74,7 +74,7 @@ impl<'a> Features<'a> {
 }
 
 /// Feature values as stored, shape `[examples, features]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {
     /// Bytes, for example pixels.
     U8(ArrayView2<'a, u8>),
@@ -83,7 +83,7 @@ pub enum Rows<'a> {
 }
 
 /// What the network should answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Targets<'a> {
     /// The class of each example, smaller than the task's number of classes.
     Classes(&'a [u16]),
@@ -93,7 +93,7 @@ pub enum Targets<'a> {
 
 /// One offset and scale per feature: `x = (raw - offset) * scale`, a subtraction, then a multiplication, each rounded,
 /// in both arithmetics.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
     /// What is subtracted from each feature.

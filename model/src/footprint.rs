@@ -41,7 +41,7 @@ impl Network {
 }
 
 /// How many values steps copy for themselves: each of these is a buffer that they share.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Repacked {
     unfolded: u64,
     transposed: u64,

@@ -11,7 +11,7 @@ use crate::spec::Initializer;
 const CONTEXT: &str = "shoal network initialisation, version 1";
 
 /// How a block of parameters starts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Start {
     /// With this number everywhere.
     Constant(f32),

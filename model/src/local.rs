@@ -17,7 +17,7 @@ use crate::spec::NetworkSpec;
 pub const DECAY_STEPS: usize = 64;
 
 /// Which examples local training takes in which order, and how far it goes with each minibatch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct LocalSteps<'a> {
     /// Indices of the pool's examples, a minibatch for each step.
     pub order: &'a [u32],

@@ -6,7 +6,7 @@ use crate::functions::{exp, ln, relu, sigmoid};
 use crate::smooth::softplus;
 
 /// A loss with its settings.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Loss {
     /// For classes.
     SoftmaxCrossEntropy {

@@ -31,7 +31,7 @@ const ALL_VALUES_MAX: usize = 1 << 24;
 /// The vector holds each layer's parameters after the last's, in row-major order without padding, for example a dense
 /// layer's weights `[inputs, outputs]` and then its biases `[outputs]`; [`Network::layout`] tells where. After all that is
 /// learned, its first [`Network::trainable`] elements, comes a tail with the statistics of batch normalizations.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub struct Network {
     spec: NetworkSpec,
     task: Task,
@@ -49,7 +49,7 @@ pub struct Network {
 }
 
 /// One named part of the flat parameter vector.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterBlock {
     /// For example `layers.0.weight`; layers are counted from 0, the last is the output layer.
     pub name: String,
@@ -62,7 +62,7 @@ pub struct ParameterBlock {
 }
 
 /// What a parameter is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParameterKind {
     /// Multiplies an input. The only kind to which the penalties apply.
     Weight,

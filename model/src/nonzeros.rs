@@ -9,7 +9,7 @@ use crate::examples::{Preprocessing, Rows};
 use crate::kernels::Lists;
 
 /// The places of the inputs that are not zero after preprocessing, for a table of examples; built once for each shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NonZeros {
     /// Row i has the places `starts[i]..starts[i + 1]`.
     starts: Vec<u32>,
@@ -20,7 +20,7 @@ pub struct NonZeros {
 const FEATURES_MAX: u64 = 1 << 16;
 
 /// The part of [`NonZeros`] that belongs to some consecutive rows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct NonZeroRows<'a> {
     /// One more than there are rows.
     starts: &'a [u32],

@@ -2,7 +2,7 @@
 
 /// How examples go through a network while it is trained. Nothing here matters to a network without dropout and batch
 /// normalization.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pass {
     /// How many consecutive examples share the statistics of a batch normalization, counted from the first example of
     /// the call; the last minibatch has what remains. At least 1.
@@ -25,7 +25,7 @@ impl Pass {
 }
 
 /// How a sub-batch goes through the layers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Mode<'a> {
     /// Without dropout, batch normalization by its running statistics.
     Inference,
@@ -34,7 +34,7 @@ pub(crate) enum Mode<'a> {
 }
 
 /// What the masks of a sub-batch are drawn from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Masks<'a> {
     pub(crate) seed: u64,
     pub(crate) epoch: u64,
@@ -44,7 +44,7 @@ pub(crate) struct Masks<'a> {
 }
 
 /// The numbers, in the training set, of the examples of a sub-batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Numbers<'a> {
     /// The first, then those that follow.
     From(u64),

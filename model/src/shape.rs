@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The shape of one example's values, which lie in row-major order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// So many values without an arrangement.
     Vector(usize),

@@ -4,7 +4,7 @@ use crate::layers::{Layer, Step};
 use crate::shape::Shape;
 
 /// What one layer makes and costs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerSummary {
     /// Where it stands, counted from 1: `3.2`, or `3.shortcut` for a residual block's projection.
     pub number: String,

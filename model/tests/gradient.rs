@@ -11,7 +11,7 @@ use ndarray::{Array2, ArrayView2};
 use proptest::prelude::*;
 
 /// A random network with weights, and random examples for it.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 struct Case {
     network: Network,
     weights: Vec<f32>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::Work;
 
 /// The exponents of a round: an integer is `round(value * 2^exponent)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scales {
     /// For vectors: gradients and displacements.
     pub vector_exponent: i32,

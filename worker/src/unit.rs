@@ -55,7 +55,7 @@ impl<'a> Unit<'a> {
 }
 
 /// Exact sums over units of one part.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitSums {
     /// Summed losses: one, or one for each step length.
     pub losses: Vec<i64>,

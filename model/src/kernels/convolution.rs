@@ -41,7 +41,7 @@ pub(super) struct WindowProduct<'a> {
 pub(crate) const CHANNELS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 16 };
 
 /// Where windows begin in an image.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Grid {
     pub(crate) rows: usize,
     pub(crate) columns: usize,

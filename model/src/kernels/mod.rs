@@ -43,14 +43,14 @@ use sparse::SparseProduct;
 pub use vectorize::{Vectorized, vectorize};
 
 /// How to compute a product: an arithmetic and a set of instructions that this machine is known to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kernel {
     arithmetic: Arithmetic,
     path: Path,
 }
 
 /// A set of instructions. A value other than `Lanes` exists only where the machine has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Path {
     /// Plain Rust.
     Lanes,
@@ -76,7 +76,7 @@ pub(crate) struct Workspace {
 }
 
 /// What becomes of the sums of a product.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Ending {
     /// C += A B: the sums continue what C holds.
     Add,
@@ -87,7 +87,7 @@ pub(crate) enum Ending {
 }
 
 /// A read-only matrix in memory: element (i, j) is `data[i * row_step + j * column_step]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Matrix<'a> {
     data: &'a [f32],
     rows: usize,

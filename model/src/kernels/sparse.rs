@@ -6,7 +6,7 @@
 use super::simd::{LANES_MAX, Simd, Task};
 
 /// Rows as lists: row i has the elements `starts[i]..starts[i + 1]` of `places` (increasing) and `values`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Lists<'a> {
     pub(crate) starts: &'a [u32],
     pub(crate) places: &'a [u32],

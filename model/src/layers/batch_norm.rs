@@ -20,7 +20,7 @@ const EPSILON: f32 = 1e-5;
 const LANES: usize = 8;
 
 /// A batch normalization and where its parameters lie in the flat vector.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct BatchNorm {
     pub(crate) channels: usize,
     pub(crate) places: usize,

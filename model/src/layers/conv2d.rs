@@ -18,7 +18,7 @@ use crate::kernels::{CHANNELS, COLUMNS, Ending, Grid, Matrix};
 use crate::spec::Activation;
 
 /// A convolution and where its parameters lie in the flat vector.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Conv2d {
     pub(crate) channels_in: usize,
     pub(crate) channels: usize,
@@ -313,7 +313,7 @@ fn gradient_rows(
 }
 
 /// An image with its padding: only what windows cover.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Padded {
     width: usize,
     /// Values of a channel.

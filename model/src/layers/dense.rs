@@ -10,7 +10,7 @@ use crate::nonzeros::InputLists;
 use crate::spec::Activation;
 
 /// A dense layer and where its parameters lie in the flat vector.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Dense {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,

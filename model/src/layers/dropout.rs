@@ -10,7 +10,7 @@ use crate::pass::{Masks, Mode};
 use crate::philox::{philox, words};
 
 /// A dropout layer.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Dropout {
     /// Of one example.
     values: usize,

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::Means;
 
 /// An embedding and where its parameters lie in the flat vector.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Embedding {
     pub(crate) vocabulary: usize,
     pub(crate) width: usize,

@@ -11,7 +11,7 @@ use super::{Means, Seen, sum};
 const EPSILON: f32 = 1e-5;
 
 /// A layer normalization and where its parameters lie in the flat vector.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LayerNorm {
     pub(crate) values: usize,
     /// g, which starts at 1.

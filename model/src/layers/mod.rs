@@ -24,7 +24,7 @@ use pool::Pool;
 use residual::Sum;
 
 /// One step of a compiled network, from `inputs` values an example to `outputs` values.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Step {
     pub(crate) layer: Layer,
     pub(crate) inputs: usize,
@@ -32,7 +32,7 @@ pub(crate) struct Step {
 }
 
 /// What a step computes, with where its parameters lie in the flat vector.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Layer {
     Dense(Dense),
     Conv2d(Conv2d),

@@ -7,14 +7,14 @@ use super::Seen;
 use super::window::{Axis, Windows};
 
 /// A pooling layer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Pool {
     pub(crate) kind: PoolKind,
     pub(crate) windows: Windows,
 }
 
 /// What becomes of a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PoolKind {
     /// Its largest value; NaN if it has one.
     Largest,

@@ -7,7 +7,7 @@
 use super::{Deltas, Means, Seen, Step};
 
 /// The sum at the end of a residual block.
-#[derive(Clone, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sum {
     /// The step that sees what the block sees: its first, or this one if the block's layers need no step.
     pub(crate) from: usize,

@@ -1,7 +1,7 @@
 //! How windows slide over an image: the geometry that convolution and pooling share.
 
 /// Windows over the places of a `[channels, height, width]` image, padded with zeros at its edges.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Windows {
     pub(crate) rows: Axis,
     pub(crate) columns: Axis,
@@ -9,7 +9,7 @@ pub(crate) struct Windows {
 
 /// Windows along one axis of an image. Window i covers the places `i * stride - before .. i * stride - before + size`, of
 /// which those in `0..length` are real and the rest padding.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Axis {
     /// Places of the image.
     pub(crate) length: usize,

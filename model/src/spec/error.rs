@@ -7,7 +7,7 @@ use crate::spec::{
 };
 
 /// What is wrong with a specification, where, and what to do.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SpecError {
     /// Not one of the shorthands.
     #[error(

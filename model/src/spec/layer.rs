@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// One hidden layer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum LayerSpec {
     /// Every unit sees every input.
@@ -148,7 +148,7 @@ impl fmt::Display for LayerSpec {
 }
 
 /// A dense layer: `activation(x W + b)`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DenseSpec {
     /// How many units, that is outputs.
@@ -162,7 +162,7 @@ pub struct DenseSpec {
 }
 
 /// A convolution of an image `[channels in, height, width]`: `activation(conv(x, W) + b)`, an image with `channels`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conv2dSpec {
     /// How many channels it answers with.
@@ -187,7 +187,7 @@ pub struct Conv2dSpec {
 }
 
 /// How many zeros are added around an image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", expecting = "expected \"same\", \"valid\" or a whole number")]
 pub enum Padding {
     /// None.
@@ -202,7 +202,7 @@ pub enum Padding {
 }
 
 /// Pooling: each window of a channel becomes one value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PoolSpec {
     /// Height and width of a window.
@@ -213,7 +213,7 @@ pub struct PoolSpec {
 }
 
 /// An activation as a layer of its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ActivationSpec {
     /// What is applied.
@@ -223,7 +223,7 @@ pub struct ActivationSpec {
 /// Dropout: in training each value becomes 0 with probability `rate`, and the others are divided by `1 - rate`, so that
 /// inference needs no change. Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: A Simple Way
 /// to Prevent Neural Networks from Overfitting".
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DropoutSpec {
     /// The probability, from 0 to below 1, to the nearest multiple of 2^-16.
@@ -232,7 +232,7 @@ pub struct DropoutSpec {
 
 /// A residual block, `activation(F(x) + S(x))` with F the layers: He, Zhang, Ren and Sun (2015), "Deep Residual Learning
 /// for Image Recognition", equations 1 and 2.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResidualSpec {
     /// F, first to last.
@@ -246,7 +246,7 @@ pub struct ResidualSpec {
 }
 
 /// What a residual block adds to the answer of its layers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shortcut {
     /// What the block sees, which must have the shape of the layers' answer.
@@ -259,7 +259,7 @@ pub enum Shortcut {
 
 /// An embedding: each column of the data is an integer from 0 to below `vocabulary`, and is replaced by the learned vector
 /// of `width` numbers that belongs to it. All columns share the vectors.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingSpec {
     /// How many integers there are.
@@ -280,7 +280,7 @@ fn one() -> u32 {
 }
 
 /// The function a unit applies to its weighted sum.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
     /// `max(z, 0)`.
@@ -334,7 +334,7 @@ impl Activation {
 }
 
 /// How the weights of a layer start. Biases always start at 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Initializer {
     /// Uniform, with variance `2 / fan_in`.

@@ -41,7 +41,7 @@ pub const VALUES_MAX: u64 = 1 << 26;
 pub const MINIBATCH_VALUES_MAX: u64 = 1 << 28;
 
 /// A network as described in a configuration, without the output layer, which follows from the [`Task`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSpec {
     /// The shape of an example, `[channels, height, width]`, for layers that see images; its values lie in row-major
@@ -81,7 +81,7 @@ fn is_zero(value: &f32) -> bool {
 }
 
 /// How an answer is compared with its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossSpec {
     /// `ln(sum(exp(z))) - z[class]`, for classes.
@@ -97,7 +97,7 @@ pub enum LossSpec {
 }
 
 /// What is learned, which decides the output layer and the loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
     /// One of this many classes.

@@ -6,7 +6,7 @@ use super::DEPTH_MAX;
 
 /// Where a layer stands, counted from 1: `3`, or `3.2` for the second layer of the residual block that is the third
 /// layer. The output layer comes after the last hidden one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The first `depth` count.
     numbers: [u16; DEPTH_MAX + 1],

@@ -41,7 +41,7 @@ const MORE_NETWORKS: [(&str, usize, u32, usize); 6] = [
 ];
 
 /// What kind of numbers a network meets.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Numbers {
     Ordinary,
     /// Four fifths of the inputs are zeros, some of them negative.
