@@ -2,7 +2,7 @@
 
 use js_sys::{Array, BigInt64Array};
 use wasm_bindgen::prelude::*;
-use worker::{Compute, PartsError, ToCompute};
+use worker::{Compute, MessagePartsError, ToCompute};
 
 use crate::{parcel, scope};
 
@@ -20,9 +20,9 @@ pub fn start_compute(early: Array) {
         let message = match parcel::open(&data).map(|(header, bulk)| ToCompute::from_parts(&header, bulk)) {
             Some(Ok(message)) => message,
             // The hub learns of this like of any failure of a compute worker.
-            Some(Err(error @ PartsError::Memory)) => wasm_bindgen::throw_str(&error.to_string()),
+            Some(Err(error @ MessagePartsError::Memory)) => wasm_bindgen::throw_str(&error.to_string()),
             // Hub and compute worker are one module, so anything else is not a message.
-            Some(Err(PartsError::Malformed)) | None => return,
+            Some(Err(MessagePartsError::Malformed)) | None => return,
         };
         if matches!(message, ToCompute::Run(_)) && !std::mem::replace(&mut begun, true) {
             scope::post(&BEGUN.into());

@@ -3,7 +3,7 @@
 
 use js_sys::{Array, ArrayBuffer, BigInt64Array, Float32Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
-use worker::{Bulk, PartsError};
+use worker::{Bulk, MessagePartsError};
 
 /// The message to post, and the buffers to transfer with it.
 pub(crate) fn wrap(header: &[u8], payload: &ArrayBuffer) -> (JsValue, JsValue) {
@@ -27,14 +27,14 @@ impl Contents {
     fn read<T: Copy + Default>(
         self,
         copy: impl FnOnce(&ArrayBuffer, &mut [T]),
-    ) -> Result<Vec<T>, PartsError> {
+    ) -> Result<Vec<T>, MessagePartsError> {
         let bytes = self.0.byte_length() as usize;
         if !bytes.is_multiple_of(size_of::<T>()) {
-            return Err(PartsError::Malformed);
+            return Err(MessagePartsError::Malformed);
         }
         let length = bytes / size_of::<T>();
         let mut values = Vec::new();
-        values.try_reserve_exact(length).map_err(|_| PartsError::Memory)?;
+        values.try_reserve_exact(length).map_err(|_| MessagePartsError::Memory)?;
         values.resize(length, T::default());
         copy(&self.0, &mut values);
         // A large buffer would otherwise stay until the next garbage collection. Not every browser can do
@@ -45,15 +45,15 @@ impl Contents {
 }
 
 impl Bulk for Contents {
-    fn bytes(self) -> Result<Vec<u8>, PartsError> {
+    fn bytes(self) -> Result<Vec<u8>, MessagePartsError> {
         self.read(|buffer, values| Uint8Array::new(buffer).copy_to(values))
     }
 
-    fn floats(self) -> Result<Vec<f32>, PartsError> {
+    fn floats(self) -> Result<Vec<f32>, MessagePartsError> {
         self.read(|buffer, values| Float32Array::new(buffer).copy_to(values))
     }
 
-    fn integers(self) -> Result<Vec<i64>, PartsError> {
+    fn integers(self) -> Result<Vec<i64>, MessagePartsError> {
         self.read(|buffer, values| BigInt64Array::new(buffer).copy_to(values))
     }
 }

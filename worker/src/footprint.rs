@@ -80,7 +80,7 @@ impl DataFootprint {
     pub fn new(network: &Network, welcome: &Welcome, settings: &Settings) -> DataFootprint {
         let SetPlans { training, validation, test } = &welcome.sets;
         let sets = [training, validation, test];
-        let (mut encoded, mut decoded) = (Shards::default(), Shards::default());
+        let (mut encoded, mut decoded) = (ShardSizes::default(), ShardSizes::default());
         for cut in sets {
             encoded.count(cut, |index| encoded_bytes(cut, index));
             decoded.count(cut, |index| decoded_bytes(network, cut, index));
@@ -98,7 +98,7 @@ impl DataFootprint {
         }
         // A pool comes while one other shard is on its way.
         encoded.of_unit = encoded.of_unit.saturating_add(encoded.largest);
-        let held = |shards: &Shards, limit: usize| shards.all.min(shards.of_unit.max(limit as u64));
+        let held = |shards: &ShardSizes, limit: usize| shards.all.min(shards.of_unit.max(limit as u64));
         DataFootprint {
             hub_bytes: held(&encoded, settings.shard_cache_bytes).saturating_add(encoded.largest),
             core_bytes: held(&decoded, settings.compute_shard_bytes)
@@ -123,14 +123,14 @@ pub(crate) fn decoded_bytes(network: &Network, cut: &SetPlan, index: u32) -> u64
 
 /// Sizes of shards, in bytes.
 #[derive(Debug, Default)]
-struct Shards {
+struct ShardSizes {
     all: u64,
     largest: u64,
     /// All that one unit needs.
     of_unit: u64,
 }
 
-impl Shards {
+impl ShardSizes {
     /// Counts the shards of a set whose units lie in one shard each.
     fn count(&mut self, cut: &SetPlan, bytes: impl Fn(u32) -> u64) {
         for bytes in (0..cut.shards.len() as u32).map(bytes) {

@@ -27,11 +27,11 @@ pub mod unit;
 
 pub use compute::Compute;
 pub use footprint::{BASE_BYTES, DataFootprint, Footprint};
-pub use hub::status::{HubStatus, Phase};
+pub use hub::status::{HubPhase, HubStatus};
 pub use hub::{
     ASSIGNMENTS_MAX, COMPUTE_SHARD_BYTES, FETCH_ATTEMPTS_MAX, FETCHES_MAX, GREETING_MS_MAX, Hub, HubInput,
     HubOutput, LINK_BYTES_PER_MS, ROUND_MS_MAX, SHARD_CACHE_BYTES, SILENCE_MS_MAX, Settings,
 };
-pub use message::{Bulk, FromCompute, Job, Parts, PartsError, Payload, ToCompute};
+pub use message::{Bulk, FromCompute, Job, MessageParts, MessagePartsError, Payload, ToCompute};
 pub use shared_round::SharedRound;
 pub use shared_shard::SharedShard;

@@ -1,7 +1,7 @@
 //! What a hub and its compute workers say to each other.
 //!
 //! Within a process the values themselves travel. For `postMessage` each message splits into
-//! [`Parts`]: a few bytes that say what it is, and at most one large payload that may be
+//! [`MessageParts`]: a few bytes that say what it is, and at most one large payload that may be
 //! transferred or copied once.
 
 use std::ops::Range;
@@ -99,7 +99,7 @@ pub enum FromCompute {
 
 /// A message cut for `postMessage`.
 #[derive(Debug, Clone)]
-pub struct Parts<P> {
+pub struct MessageParts<P> {
     /// What it is, in a few bytes.
     pub header: Vec<u8>,
     /// The bulk; empty when there is none.
@@ -108,7 +108,7 @@ pub struct Parts<P> {
 
 /// Parts that do not make a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum PartsError {
+pub enum MessagePartsError {
     /// Hub and compute worker come from different builds.
     #[error("a message between hub and compute worker is malformed")]
     Malformed,
@@ -131,24 +131,28 @@ pub enum Payload {
 /// Bulk that has arrived, to be read as what its header says it is: once, so that it is there once.
 pub trait Bulk {
     /// As it is.
-    fn bytes(self) -> Result<Vec<u8>, PartsError>;
+    fn bytes(self) -> Result<Vec<u8>, MessagePartsError>;
     /// As little-endian `f32`.
-    fn floats(self) -> Result<Vec<f32>, PartsError>;
+    fn floats(self) -> Result<Vec<f32>, MessagePartsError>;
     /// As little-endian `i64`.
-    fn integers(self) -> Result<Vec<i64>, PartsError>;
+    fn integers(self) -> Result<Vec<i64>, MessagePartsError>;
 }
 
 impl Bulk for Vec<u8> {
-    fn bytes(self) -> Result<Vec<u8>, PartsError> {
+    fn bytes(self) -> Result<Vec<u8>, MessagePartsError> {
         Ok(self)
     }
 
-    fn floats(self) -> Result<Vec<f32>, PartsError> {
-        if self.len().is_multiple_of(4) { Ok(floats(&self).collect()) } else { Err(PartsError::Malformed) }
+    fn floats(self) -> Result<Vec<f32>, MessagePartsError> {
+        if self.len().is_multiple_of(4) {
+            Ok(floats(&self).collect())
+        } else {
+            Err(MessagePartsError::Malformed)
+        }
     }
 
-    fn integers(self) -> Result<Vec<i64>, PartsError> {
-        let (words, []) = self.as_chunks() else { return Err(PartsError::Malformed) };
+    fn integers(self) -> Result<Vec<i64>, MessagePartsError> {
+        let (words, []) = self.as_chunks() else { return Err(MessagePartsError::Malformed) };
         Ok(words.iter().map(|word| i64::from_le_bytes(*word)).collect())
     }
 }
@@ -184,22 +188,22 @@ enum FromHeader {
 }
 
 impl Bulk for Vec<i64> {
-    fn bytes(self) -> Result<Vec<u8>, PartsError> {
-        Err(PartsError::Malformed)
+    fn bytes(self) -> Result<Vec<u8>, MessagePartsError> {
+        Err(MessagePartsError::Malformed)
     }
 
-    fn floats(self) -> Result<Vec<f32>, PartsError> {
-        Err(PartsError::Malformed)
+    fn floats(self) -> Result<Vec<f32>, MessagePartsError> {
+        Err(MessagePartsError::Malformed)
     }
 
-    fn integers(self) -> Result<Vec<i64>, PartsError> {
+    fn integers(self) -> Result<Vec<i64>, MessagePartsError> {
         Ok(self)
     }
 }
 
 impl ToCompute {
     /// The message as header and payload; nothing large is copied.
-    pub fn into_parts(self) -> Parts<Payload> {
+    pub fn into_parts(self) -> MessageParts<Payload> {
         let (header, payload) = match self {
             ToCompute::Setup(frame) => (ToHeader::Setup, Payload::Bytes(frame)),
             ToCompute::Round(round) => {
@@ -213,12 +217,12 @@ impl ToCompute {
             ToCompute::Collect { assignment } => (ToHeader::Collect { assignment }, Payload::None),
             ToCompute::Discard { assignment } => (ToHeader::Discard { assignment }, Payload::None),
         };
-        Parts { header: encode(&header), payload }
+        MessageParts { header: encode(&header), payload }
     }
 
     /// The message whose parts these are.
-    pub fn from_parts(header: &[u8], payload: impl Bulk) -> Result<ToCompute, PartsError> {
-        Ok(match postcard::from_bytes(header).map_err(|_| PartsError::Malformed)? {
+    pub fn from_parts(header: &[u8], payload: impl Bulk) -> Result<ToCompute, MessagePartsError> {
+        Ok(match postcard::from_bytes(header).map_err(|_| MessagePartsError::Malformed)? {
             ToHeader::Setup => ToCompute::Setup(payload.bytes()?.into()),
             ToHeader::Round(plan) => {
                 ToCompute::Round(Arc::new(SharedRound::decoded(plan, payload.floats()?)))
@@ -236,7 +240,7 @@ impl ToCompute {
 
 impl FromCompute {
     /// The message as header and payload: the vector, to travel as little-endian `i64`.
-    pub fn into_parts(self) -> Parts<Vec<i64>> {
+    pub fn into_parts(self) -> MessageParts<Vec<i64>> {
         let mut payload = Vec::new();
         let header = match self {
             FromCompute::Done { job } => FromHeader::Done { job },
@@ -249,12 +253,12 @@ impl FromCompute {
                 FromHeader::Sums { assignment, losses, unfit_steps, correct, has_vector }
             }
         };
-        Parts { header: encode(&header), payload }
+        MessageParts { header: encode(&header), payload }
     }
 
     /// The message whose parts these are.
-    pub fn from_parts(header: &[u8], payload: impl Bulk) -> Result<FromCompute, PartsError> {
-        Ok(match postcard::from_bytes(header).map_err(|_| PartsError::Malformed)? {
+    pub fn from_parts(header: &[u8], payload: impl Bulk) -> Result<FromCompute, MessagePartsError> {
+        Ok(match postcard::from_bytes(header).map_err(|_| MessagePartsError::Malformed)? {
             FromHeader::Done { job } => FromCompute::Done { job },
             FromHeader::Unfit { job, unit } => FromCompute::Unfit { job, unit },
             FromHeader::Failed { job, reason } => FromCompute::Failed { job, reason },
@@ -319,7 +323,7 @@ mod tests {
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(back.values()), bits(&values));
         let cut = parts.payload.bytes()[..7].to_vec();
-        assert_eq!(ToCompute::from_parts(&parts.header, cut).unwrap_err(), PartsError::Malformed);
+        assert_eq!(ToCompute::from_parts(&parts.header, cut).unwrap_err(), MessagePartsError::Malformed);
     }
 
     #[test]
@@ -338,6 +342,6 @@ mod tests {
             assert_eq!(FromCompute::from_parts(&parts.header, arrived), Ok(message));
         }
         let parts = FromCompute::Sums { assignment: 5, sums: sums(Some(vec![1])) }.into_parts();
-        assert_eq!(FromCompute::from_parts(&parts.header, vec![0u8; 7]), Err(PartsError::Malformed));
+        assert_eq!(FromCompute::from_parts(&parts.header, vec![0u8; 7]), Err(MessagePartsError::Malformed));
     }
 }

@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::timeout;
-use worker::{HubStatus, Phase};
+use worker::{HubPhase, HubStatus};
 
 use super::args::VolunteerArgs;
 use super::output::{results, say};
@@ -56,7 +56,7 @@ pub(super) fn run(args: VolunteerArgs, bars: MultiProgress) -> anyhow::Result<()
 /// The status shown at the beginning.
 fn beginning(cores: u16) -> HubStatus {
     HubStatus {
-        phase: Phase::Connecting,
+        phase: HubPhase::Connecting,
         sentence: "Connecting.".to_owned(),
         cores,
         limit: None,
@@ -125,7 +125,7 @@ async fn show(address: Address, mut status: watch::Receiver<HubStatus>, bars: Mu
             }
             None => {}
         }
-        connected |= now.phase != Phase::Connecting;
+        connected |= now.phase != HubPhase::Connecting;
         shown = now;
         changed = status.changed().await;
     }
@@ -134,6 +134,6 @@ async fn show(address: Address, mut status: watch::Receiver<HubStatus>, bars: Mu
     }
 }
 
-fn is_routine(phase: Phase) -> bool {
-    matches!(phase, Phase::Waiting | Phase::Downloading | Phase::Computing)
+fn is_routine(phase: HubPhase) -> bool {
+    matches!(phase, HubPhase::Waiting | HubPhase::Downloading | HubPhase::Computing)
 }

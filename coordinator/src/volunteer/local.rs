@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
-use worker::{HubInput, HubStatus, Phase};
+use worker::{HubInput, HubPhase, HubStatus};
 
 use super::runner::{Errand, Runner, settings};
 use crate::data::ShardStore;
@@ -199,7 +199,7 @@ impl Local {
     /// Why the hub has ended or hung up.
     fn closed(&self) -> Over {
         let HubStatus { phase, sentence, .. } = self.runner.status();
-        if phase == Phase::Finished { Over::Ended } else { Over::Failed(sentence) }
+        if phase == HubPhase::Finished { Over::Ended } else { Over::Failed(sentence) }
     }
 
     /// Handles the hub's frame as a session handles a volunteer's.

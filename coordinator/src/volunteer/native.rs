@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
-use worker::{HubInput, HubStatus, Phase, Settings};
+use worker::{HubInput, HubPhase, HubStatus, Settings};
 
 use super::address::Address;
 use super::connection::{Connection, Event};
@@ -91,7 +91,7 @@ pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>
     if let Some(connection) = volunteer.connection.take() {
         connection.close().await;
     }
-    if status.phase == Phase::Stopped {
+    if status.phase == HubPhase::Stopped {
         return Err(anyhow!(status.sentence));
     }
     Ok(Summary {

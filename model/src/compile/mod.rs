@@ -16,10 +16,10 @@ use crate::spec::{Activation, DenseSpec, Initializer, LayerSpec, NetworkSpec, Po
 use crate::summary::LayerSummary;
 
 /// What a layer's blocks are called, and what they are.
-type Part = (&'static str, ParameterKind);
-const WEIGHT: Part = ("weight", ParameterKind::Weight);
-const BIAS: Part = ("bias", ParameterKind::Bias);
-const GAIN: Part = ("gain", ParameterKind::Gain);
+type NamedKind = (&'static str, ParameterKind);
+const WEIGHT: NamedKind = ("weight", ParameterKind::Weight);
+const BIAS: NamedKind = ("bias", ParameterKind::Bias);
+const GAIN: NamedKind = ("gain", ParameterKind::Gain);
 
 /// What [`Network`](crate::Network) is made of.
 pub(crate) struct Compiled {
@@ -190,7 +190,7 @@ impl Compiled {
     fn push_block(
         &mut self,
         place: &Place,
-        (part, kind): Part,
+        (part, kind): NamedKind,
         shape: Vec<usize>,
         start: Start,
     ) -> Range<usize> {

@@ -1,7 +1,7 @@
 //! The two products of a convolution, with an image in the place of the matrix that unfolding it would give: that matrix
 //! holds every value once for each tap, and laying it out takes longer than computing with it.
 
-use super::simd::{Simd, Task};
+use super::simd::{Computation, Simd};
 
 /// C = b + A B, where row p of B is the image from `offsets[p]` on: C is row-major of shape `[m, n]`, its row i starting
 /// from `starts[i]`, A row-major of shape `[m, offsets.len()]`.
@@ -62,7 +62,7 @@ impl Grid {
     }
 }
 
-impl Task for Correlation<'_> {
+impl Computation for Correlation<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -122,7 +122,7 @@ unsafe fn correlation_tile<S: Simd, const ROWS: usize>(task: &Correlation<'_>, i
     }
 }
 
-impl Task for WindowProduct<'_> {
+impl Computation for WindowProduct<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -1,13 +1,13 @@
 //! The path for processors without one of their own: arrays that the compiler may turn into whatever vectors it knows.
 
 use super::product::{Operands, product};
-use super::simd::{Simd, Task};
+use super::simd::{Computation, Simd};
 
 /// Runs `task` in plain Rust.
 ///
 /// # Safety
 /// The task must be what its type asks.
-pub(super) unsafe fn run<T: Task>(fused: bool, task: T) -> T::Output {
+pub(super) unsafe fn run<T: Computation>(fused: bool, task: T) -> T::Output {
     // What WebAssembly has an instruction for never comes here; its code would only be carried along.
     let elsewhere = !cfg!(all(target_arch = "wasm32", target_feature = "simd128")) || cfg!(test);
     // SAFETY: passed on; plain Rust needs no special instructions.

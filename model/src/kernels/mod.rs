@@ -36,8 +36,8 @@ use convolution::{Correlation, WindowProduct};
 use product::{Operands, Product};
 use roof::MultiplyAdds;
 use rows::AddScaled;
+use simd::Computation;
 pub(crate) use simd::LANES_MAX;
-use simd::Task;
 pub(crate) use sparse::Lists;
 use sparse::SparseProduct;
 pub use vectorize::{Vectorized, vectorize};
@@ -301,7 +301,7 @@ impl Kernel {
     ///
     /// # Safety
     /// The task must be what its type asks.
-    unsafe fn run<T: Task>(self, task: T) -> T::Output {
+    unsafe fn run<T: Computation>(self, task: T) -> T::Output {
         let fused = self.arithmetic == Arithmetic::Fused;
         // SAFETY: a path exists only where the machine has its instructions.
         unsafe {

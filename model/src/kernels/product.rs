@@ -1,6 +1,6 @@
 //! Matrix products in register tiles, generic over the vectors.
 
-use super::simd::{LANES_MAX, Simd, Task};
+use super::simd::{Computation, LANES_MAX, Simd};
 
 /// The operands of C += A B, or of C += factor (A B), in elements of `f32`.
 ///
@@ -29,7 +29,7 @@ pub(super) struct Product<'a> {
     pub(super) packed: &'a mut Vec<f32>,
 }
 
-impl Task for Product<'_> {
+impl Computation for Product<'_> {
     type Output = ();
 
     #[inline(always)]

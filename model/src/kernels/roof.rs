@@ -1,6 +1,6 @@
 //! How fast this machine can multiply and add at all, for benchmarks to compare with.
 
-use super::simd::{LANES_MAX, Simd, Task};
+use super::simd::{Computation, LANES_MAX, Simd};
 
 /// `steps` multiply-adds on each of some vectors that stay in registers; answers how many floating-point operations that
 /// were. `many` takes more vectors.
@@ -9,7 +9,7 @@ pub(super) struct MultiplyAdds {
     pub(super) steps: u32,
 }
 
-impl Task for MultiplyAdds {
+impl Computation for MultiplyAdds {
     type Output = u64;
 
     #[inline(always)]

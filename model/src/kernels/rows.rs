@@ -1,6 +1,6 @@
 //! What is done to whole vectors element by element.
 
-use super::simd::{LANES_MAX, Simd, Task};
+use super::simd::{Computation, LANES_MAX, Simd};
 
 /// `sum += factor * vector`, element by element. The two have the same length.
 pub(super) struct AddScaled<'a> {
@@ -9,7 +9,7 @@ pub(super) struct AddScaled<'a> {
     pub(super) sum: &'a mut [f32],
 }
 
-impl Task for AddScaled<'_> {
+impl Computation for AddScaled<'_> {
     type Output = ();
 
     #[inline(always)]

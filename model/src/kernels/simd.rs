@@ -33,12 +33,12 @@ pub(super) trait Simd {
 pub(crate) const LANES_MAX: usize = 16;
 
 /// Something to compute that is written once for all vectors.
-pub(super) trait Task {
+pub(super) trait Computation {
     type Output;
 
     /// Computes it.
     ///
     /// # Safety
-    /// The processor must have the instructions of `S`, and the task must be what its type asks.
+    /// The processor must have the instructions of `S`, and the computation must be what its type asks.
     unsafe fn run<S: Simd>(self) -> Self::Output;
 }

@@ -3,7 +3,7 @@
 //! Leaving the zeros out changes no bit where the other matrix is finite: a product with a zero is a zero, which changes
 //! no sum but one that is -0, and to that +0.0 is added at the end.
 
-use super::simd::{LANES_MAX, Simd, Task};
+use super::simd::{Computation, LANES_MAX, Simd};
 
 /// Rows as lists: row i has the elements `starts[i]..starts[i + 1]` of `places` (increasing) and `values`.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +50,7 @@ const VECTORS: usize = 8;
 /// after column.
 const MANY_ROWS: usize = 64;
 
-impl Task for SparseProduct<'_> {
+impl Computation for SparseProduct<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -4,13 +4,13 @@
 use core::arch::wasm32::{f32x4_add, f32x4_mul, f32x4_splat, v128, v128_load, v128_load32_splat, v128_store};
 
 use super::product::{MANY_ROWS, Operands, product};
-use super::simd::{Simd, Task};
+use super::simd::{Computation, Simd};
 
 /// Runs `task` on 4 lanes. `fused` may be true only in a build with relaxed SIMD.
 ///
 /// # Safety
 /// The task must be what its type asks.
-pub(super) unsafe fn run<T: Task>(fused: bool, task: T) -> T::Output {
+pub(super) unsafe fn run<T: Computation>(fused: bool, task: T) -> T::Output {
     // SAFETY: passed on; a module with instructions that the engine lacks would not have been loaded.
     unsafe {
         #[cfg(target_feature = "relaxed-simd")]

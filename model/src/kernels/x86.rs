@@ -7,14 +7,14 @@ use core::arch::x86_64::{
 };
 
 use super::product::{Operands, product};
-use super::simd::{Simd, Task};
+use super::simd::{Computation, Simd};
 
 /// Runs `task` on 8 lanes.
 ///
 /// # Safety
 /// The processor must have AVX2 and FMA, and the task must be what its type asks.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn run_avx2<T: Task>(fused: bool, task: T) -> T::Output {
+pub(super) unsafe fn run_avx2<T: Computation>(fused: bool, task: T) -> T::Output {
     // SAFETY: the instructions are enabled here, and the caller vouches for the task.
     unsafe { if fused { task.run::<Avx2<true>>() } else { task.run::<Avx2<false>>() } }
 }
@@ -24,7 +24,7 @@ pub(super) unsafe fn run_avx2<T: Task>(fused: bool, task: T) -> T::Output {
 /// # Safety
 /// The processor must have AVX-512 F, AVX2 and FMA, and the task must be what its type asks.
 #[target_feature(enable = "avx512f,avx2,fma")]
-pub(super) unsafe fn run_avx512<T: Task>(fused: bool, task: T) -> T::Output {
+pub(super) unsafe fn run_avx512<T: Computation>(fused: bool, task: T) -> T::Output {
     // SAFETY: the instructions are enabled here, and the caller vouches for the task.
     unsafe { if fused { task.run::<Avx512<true>>() } else { task.run::<Avx512<false>>() } }
 }

@@ -32,7 +32,7 @@ use crate::unit::UnitSums;
 use backoff::Backoff;
 use crew::{Crew, Running};
 use shards::{Ended, Key, Shards};
-use status::{HubStatus, Phase};
+use status::{HubPhase, HubStatus};
 use underway::Underway;
 
 /// Assignments a hub holds at once: one under way, one to go on with, and slack for a coordinator
@@ -224,7 +224,7 @@ enum Link {
     /// Work may come.
     Open,
     /// Nothing more will happen; why.
-    Ended { phase: Phase, text: String },
+    Ended { phase: HubPhase, text: String },
 }
 
 #[derive(Debug)]
@@ -326,21 +326,23 @@ impl Hub {
         let awaited = self.wanted_shards().len();
         let (phase, sentence) = match &self.link {
             Link::Waiting { why, .. } => {
-                (Phase::Connecting, format!("No connection to the coordinator: {why}. Trying again soon."))
+                (HubPhase::Connecting, format!("No connection to the coordinator: {why}. Trying again soon."))
             }
             Link::Connecting | Link::Greeting { .. } => {
-                (Phase::Connecting, "Connecting to the coordinator.".to_owned())
+                (HubPhase::Connecting, "Connecting to the coordinator.".to_owned())
             }
             Link::Ended { phase, text } => (*phase, text.clone()),
-            Link::Open if self.lent() == 0 => (Phase::Paused, "Paused: no core is lent.".to_owned()),
-            Link::Open if busy > 0 => (Phase::Computing, format!("Computing on {}.", counted(busy, "core"))),
+            Link::Open if self.lent() == 0 => (HubPhase::Paused, "Paused: no core is lent.".to_owned()),
+            Link::Open if busy > 0 => {
+                (HubPhase::Computing, format!("Computing on {}.", counted(busy, "core")))
+            }
             Link::Open if awaited > 0 => {
-                (Phase::Downloading, format!("Downloading data: {} to go.", counted(awaited, "part")))
+                (HubPhase::Downloading, format!("Downloading data: {} to go.", counted(awaited, "part")))
             }
             Link::Open if self.round.is_none() => {
-                (Phase::Waiting, "Connected. Waiting for the training to begin a round.".to_owned())
+                (HubPhase::Waiting, "Connected. Waiting for the training to begin a round.".to_owned())
             }
-            Link::Open => (Phase::Waiting, "Connected. Waiting for the next piece of work.".to_owned()),
+            Link::Open => (HubPhase::Waiting, "Connected. Waiting for the next piece of work.".to_owned()),
         };
         HubStatus {
             phase,
@@ -415,7 +417,7 @@ impl Hub {
     }
 
     /// Closes for good.
-    fn end(&mut self, phase: Phase, text: String) {
+    fn end(&mut self, phase: HubPhase, text: String) {
         self.forget_round();
         self.shards.clear();
         self.stop_crew_beyond(0);
@@ -458,7 +460,9 @@ impl Hub {
             Ok(DownwardFrame::Message(FromCoordinator::Refused { reason, text })) => {
                 self.refused(now_ms, reason, text);
             }
-            Ok(DownwardFrame::Message(FromCoordinator::Finished { text })) => self.end(Phase::Finished, text),
+            Ok(DownwardFrame::Message(FromCoordinator::Finished { text })) => {
+                self.end(HubPhase::Finished, text)
+            }
             Ok(DownwardFrame::Message(FromCoordinator::Assign(assignment))) if open => {
                 self.assign(assignment)
             }
@@ -478,13 +482,13 @@ impl Hub {
                     "This run uses {} arithmetic and this worker computes {}.",
                     welcome.arithmetic, self.settings.arithmetic
                 );
-                return self.end(Phase::Stopped, text);
+                return self.end(HubPhase::Stopped, text);
             }
             let run = match Run::new(welcome) {
                 Ok(run) => run,
                 Err(error) => {
                     let text = format!("This worker cannot set up the coordinator's network: {error}");
-                    return self.end(Phase::Stopped, text);
+                    return self.end(HubPhase::Stopped, text);
                 }
             };
             let footprint = run.footprint(&self.settings);
@@ -492,7 +496,7 @@ impl Hub {
             self.run = Some(CurrentRun { run, frame: frame.clone(), footprint });
             self.crew.forget_run();
             if self.cores_max() == 0 {
-                return self.end(Phase::Stopped, too_large(footprint, &self.settings));
+                return self.end(HubPhase::Stopped, too_large(footprint, &self.settings));
             }
         }
         self.stop_crew_beyond(self.lent().into());
@@ -511,7 +515,7 @@ impl Hub {
         match reason {
             Refusal::Full => self.hang_up(now_ms, text.trim_end_matches('.')),
             Refusal::OtherVersion | Refusal::OtherArithmetic | Refusal::OtherBits | Refusal::Misbehaved => {
-                self.end(Phase::Stopped, text)
+                self.end(HubPhase::Stopped, text)
             }
         }
     }
@@ -695,7 +699,7 @@ impl Hub {
         self.cores_changed();
         if self.lent() == 0 {
             let text = "The compute workers failed to start or to go on; there may be too little memory.";
-            self.end(Phase::Stopped, text.to_owned());
+            self.end(HubPhase::Stopped, text.to_owned());
         }
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HubStatus {
     /// What it is about.
-    pub phase: Phase,
+    pub phase: HubPhase,
     /// The same in one plain sentence, with the reason where there is one.
     pub sentence: String,
     /// Cores lent.
@@ -36,7 +36,7 @@ pub struct HubStatus {
 /// What a hub is about. The JSON names are in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Phase {
+pub enum HubPhase {
     /// No connection: trying, or waiting before the next try.
     Connecting,
     /// Connected, and nothing to do.
@@ -53,9 +53,9 @@ pub enum Phase {
     Finished,
 }
 
-impl Phase {
+impl HubPhase {
     /// Whether nothing more will happen.
     pub fn is_last(self) -> bool {
-        matches!(self, Phase::Stopped | Phase::Finished)
+        matches!(self, HubPhase::Stopped | HubPhase::Finished)
     }
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use protocol::message::{FromCoordinator, FromVolunteer, LocalBounds, Refusal};
-use worker::{ASSIGNMENTS_MAX, FETCH_ATTEMPTS_MAX, HubInput, Phase, SILENCE_MS_MAX, Settings};
+use worker::{ASSIGNMENTS_MAX, FETCH_ATTEMPTS_MAX, HubInput, HubPhase, SILENCE_MS_MAX, Settings};
 
 use crate::support::{Heard, Volunteer, World, order, result, settings};
 
@@ -23,7 +23,7 @@ fn a_lost_connection_is_opened_again_and_shards_are_kept() {
     volunteer.download(&world);
     volunteer.download(&world);
     volunteer.tell(HubInput::Disconnected);
-    assert_eq!(volunteer.hub.status().phase, Phase::Connecting);
+    assert_eq!(volunteer.hub.status().phase, HubPhase::Connecting);
     volunteer.settle(&world, order(1));
     assert_eq!(volunteer.heard(), [], "nothing is said on a closed connection");
     volunteer.wake();
@@ -177,7 +177,7 @@ fn with_no_compute_worker_left_the_volunteer_stops() {
     let world = World::new();
     let mut volunteer = Volunteer::welcomed(&world, 1);
     volunteer.tell(HubInput::ComputeFailed { compute: 1 });
-    assert_eq!(volunteer.hub.status().phase, Phase::Stopped);
+    assert_eq!(volunteer.hub.status().phase, HubPhase::Stopped);
     assert!(volunteer.closed);
 }
 
@@ -201,7 +201,7 @@ fn cores_may_be_taken_back_and_lent_again() {
     let heard = volunteer.heard();
     assert_eq!(heard[0], Heard::Message(FromVolunteer::Cores(0)));
     assert_eq!(declined(&heard[1]), Some(2));
-    assert_eq!(volunteer.hub.status().phase, Phase::Paused);
+    assert_eq!(volunteer.hub.status().phase, HubPhase::Paused);
     volunteer.frame(&round.assign(3, &[0..2]));
     assert_eq!(declined(&volunteer.heard()[0]), Some(3));
     volunteer.tell(HubInput::Cores(2));
@@ -256,7 +256,7 @@ fn a_refusal_is_final_unless_it_is_for_lack_of_room() {
         volunteer.tell(HubInput::Connected);
         volunteer.frame(&FromCoordinator::Refused { reason, text: "The reason.".into() }.encode());
         let status = volunteer.hub.status();
-        assert_eq!((status.phase, status.sentence.as_str()), (Phase::Stopped, "The reason."));
+        assert_eq!((status.phase, status.sentence.as_str()), (HubPhase::Stopped, "The reason."));
         assert!(volunteer.closed && volunteer.wake_ms.is_none_or(|wake| wake > volunteer.now_ms));
         volunteer.now_ms += 1_000_000;
         volunteer.tell(HubInput::Tick);
@@ -277,7 +277,7 @@ fn the_end_of_the_training_is_the_end() {
     let mut volunteer = Volunteer::welcomed(&world, 2);
     volunteer.frame(&FromCoordinator::Finished { text: "Done.".into() }.encode());
     let status = volunteer.hub.status();
-    assert_eq!((status.phase, status.sentence.as_str()), (Phase::Finished, "Done."));
+    assert_eq!((status.phase, status.sentence.as_str()), (HubPhase::Finished, "Done."));
     assert!(volunteer.closed && volunteer.computes.is_empty());
 }
 
@@ -296,7 +296,7 @@ fn a_coordinator_that_does_not_answer_or_talks_nonsense_is_tried_again_later() {
         let mut volunteer = Volunteer::welcomed(&world, 1);
         volunteer.frame(&nonsense);
         assert!(volunteer.closed);
-        assert_eq!(volunteer.hub.status().phase, Phase::Connecting);
+        assert_eq!(volunteer.hub.status().phase, HubPhase::Connecting);
     }
 }
 
@@ -310,7 +310,7 @@ fn a_connection_that_is_lost_without_a_word_is_given_up_and_opened_again() {
     }
     let silence_ms = volunteer.now_ms - heard_ms;
     assert!((SILENCE_MS_MAX..SILENCE_MS_MAX + 1000).contains(&silence_ms), "{silence_ms} ms");
-    assert_eq!(volunteer.hub.status().phase, Phase::Connecting);
+    assert_eq!(volunteer.hub.status().phase, HubPhase::Connecting);
     volunteer.wake();
     assert_eq!(volunteer.connects, 2);
 }
@@ -340,7 +340,7 @@ fn a_network_that_cannot_be_is_said_so() {
     volunteer.tell(HubInput::Connected);
     volunteer.frame(&world.welcome_frame());
     let status = volunteer.hub.status();
-    assert_eq!(status.phase, Phase::Stopped);
+    assert_eq!(status.phase, HubPhase::Stopped);
     assert!(status.sentence.contains("network"), "{}", status.sentence);
 }
 
@@ -374,7 +374,7 @@ proptest! {
                     volunteer.download(&world);
                 }
             }
-            if volunteer.hub.status().phase == Phase::Connecting {
+            if volunteer.hub.status().phase == HubPhase::Connecting {
                 volunteer.wake();
                 volunteer.tell(HubInput::Connected);
                 volunteer.frame(&world.welcome_frame());
@@ -417,7 +417,7 @@ fn a_network_too_large_for_one_core_is_declined_with_words() {
     volunteer.tell(HubInput::Connected);
     volunteer.frame(&world.welcome_frame());
     let status = volunteer.hub.status();
-    assert_eq!(status.phase, Phase::Stopped);
+    assert_eq!(status.phase, HubPhase::Stopped);
     assert!(status.sentence.contains("too large for this device"), "{}", status.sentence);
     assert!(volunteer.closed && volunteer.computes.is_empty());
 }
@@ -431,7 +431,7 @@ fn a_network_beyond_what_a_program_can_address_is_declined_with_words() {
     volunteer.tell(HubInput::Connected);
     volunteer.frame(&world.welcome_frame());
     let status = volunteer.hub.status();
-    assert_eq!(status.phase, Phase::Stopped);
+    assert_eq!(status.phase, HubPhase::Stopped);
     assert!(status.sentence.contains("too large for this kind of worker"), "{}", status.sentence);
     assert!(volunteer.closed && volunteer.computes.is_empty());
 }
@@ -447,7 +447,7 @@ fn local_steps_beyond_what_was_announced_do_not_suit() {
         volunteer.tell(HubInput::Connected);
         volunteer.frame(&world.welcome_frame());
         volunteer.frame(&world.local_round(1, asked.0, asked.1).frame());
-        assert_eq!(volunteer.hub.status().phase == Phase::Connecting, !fits, "{asked:?}");
+        assert_eq!(volunteer.hub.status().phase == HubPhase::Connecting, !fits, "{asked:?}");
     }
 }
 
@@ -460,6 +460,6 @@ fn a_minibatch_beyond_all_bounds_is_declined_with_words() {
     volunteer.tell(HubInput::Connected);
     volunteer.frame(&world.welcome_frame());
     let status = volunteer.hub.status();
-    assert_eq!(status.phase, Phase::Stopped);
+    assert_eq!(status.phase, HubPhase::Stopped);
     assert!(status.sentence.contains("use a smaller minibatch"), "{}", status.sentence);
 }

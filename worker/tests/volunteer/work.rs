@@ -2,7 +2,7 @@
 
 use protocol::message::{FromVolunteer, Unfit};
 use protocol::plan::Work;
-use worker::{HubInput, Phase};
+use worker::{HubInput, HubPhase};
 
 use crate::support::{Heard, Volunteer, World, order, result, settings};
 
@@ -21,7 +21,7 @@ fn a_session_begins_with_hello_and_ready() {
     let [Heard::Message(FromVolunteer::Ready(ready))] = heard.as_slice() else { panic!("{heard:?}") };
     assert!(ready.training_shards.is_empty());
     assert_eq!(volunteer.computes.len(), 3);
-    assert_eq!(volunteer.hub.status().phase, Phase::Waiting);
+    assert_eq!(volunteer.hub.status().phase, HubPhase::Waiting);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn any_number_of_compute_workers_in_any_order_gives_the_same_result() {
         result(&round, 8, &expected, &heard[0]);
         let status = volunteer.hub.status();
         assert_eq!((status.assignments_done, status.units_done), (1, u64::from(expected_units(&units))));
-        assert_eq!(status.phase, Phase::Waiting);
+        assert_eq!(status.phase, HubPhase::Waiting);
     }
 }
 
