@@ -36,7 +36,6 @@ const MANY: Tile = Tile { rows: 3, vectors: 3 };
 
 struct Wasm<const FUSED: bool>;
 
-// SAFETY of every block: the caller vouches for the pointers, as the trait asks.
 impl<const FUSED: bool> Simd for Wasm<FUSED> {
     type Vector = v128;
 
@@ -44,16 +43,19 @@ impl<const FUSED: bool> Simd for Wasm<FUSED> {
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> v128 {
+        // SAFETY: the caller vouches for four elements at `from`.
         unsafe { v128_load(from.cast()) }
     }
 
     #[inline(always)]
     unsafe fn store(to: *mut f32, vector: v128) {
+        // SAFETY: the caller vouches for four elements at `to`.
         unsafe { v128_store(to.cast(), vector) }
     }
 
     #[inline(always)]
     unsafe fn splat(from: *const f32) -> v128 {
+        // SAFETY: the caller vouches for the element at `from`.
         unsafe { v128_load32_splat(from.cast()) }
     }
 

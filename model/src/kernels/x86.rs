@@ -33,7 +33,6 @@ macro_rules! implement_simd {
     ($name:ident, $vector:ty, $lanes:literal, $load:ident, $store:ident, $set1:ident, $zero:ident, $add:ident, $mul:ident, $fma:ident, { $($product:tt)* }) => {
         struct $name<const FUSED: bool>;
 
-        // SAFETY of every block: the caller vouches for the instructions and the pointers, as the trait asks.
         impl<const FUSED: bool> Simd for $name<FUSED> {
             type Vector = $vector;
 
@@ -41,26 +40,31 @@ macro_rules! implement_simd {
 
             #[inline(always)]
             unsafe fn load(from: *const f32) -> $vector {
+                // SAFETY: the caller vouches for the instructions and for `LANES` elements at `from`.
                 unsafe { $load(from) }
             }
 
             #[inline(always)]
             unsafe fn store(to: *mut f32, vector: $vector) {
+                // SAFETY: the caller vouches for the instructions and for `LANES` elements at `to`.
                 unsafe { $store(to, vector) }
             }
 
             #[inline(always)]
             unsafe fn splat(from: *const f32) -> $vector {
+                // SAFETY: the caller vouches for the instructions and for the element at `from`.
                 unsafe { $set1(*from) }
             }
 
             #[inline(always)]
             unsafe fn multiply_add(a: $vector, b: $vector, sum: $vector) -> $vector {
+                // SAFETY: the caller vouches for the instructions.
                 unsafe { if FUSED { $fma(a, b, sum) } else { $add(sum, $mul(a, b)) } }
             }
 
             #[inline(always)]
             unsafe fn add_zero(vector: $vector) -> $vector {
+                // SAFETY: the caller vouches for the instructions.
                 unsafe { $add(vector, $zero()) }
             }
 
