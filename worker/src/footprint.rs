@@ -5,7 +5,7 @@ use protocol::limits::LOCAL_EXAMPLES_MAX;
 use protocol::message::Welcome;
 use protocol::plan::{SetPlan, SetPlans, UnitLayout};
 
-use crate::hub::Settings;
+use crate::settings::Settings;
 
 /// What one Web Worker or thread takes for itself before any data: its stack, its copy of the module's data, and in a
 /// browser its own engine.

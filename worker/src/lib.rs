@@ -21,6 +21,7 @@ mod footprint;
 mod hub;
 mod message;
 mod run;
+mod settings;
 mod shared_round;
 mod shared_shard;
 pub mod unit;
@@ -29,9 +30,10 @@ pub use compute::Compute;
 pub use footprint::{BASE_BYTES, DataFootprint, Footprint};
 pub use hub::status::{HubPhase, HubStatus};
 pub use hub::{
-    ASSIGNMENTS_MAX, COMPUTE_SHARD_BYTES, FETCH_ATTEMPTS_MAX, FETCHES_MAX, GREETING_MS_MAX, Hub, HubInput,
-    HubOutput, LINK_BYTES_PER_MS, ROUND_MS_MAX, SHARD_CACHE_BYTES, SILENCE_MS_MAX, Settings,
+    ASSIGNMENTS_MAX, FETCH_ATTEMPTS_MAX, FETCHES_MAX, GREETING_MS_MAX, Hub, HubInput, HubOutput,
+    LINK_BYTES_PER_MS, ROUND_MS_MAX, SILENCE_MS_MAX,
 };
 pub use message::{Bulk, FromCompute, Job, MessageParts, MessagePartsError, Payload, ToCompute};
+pub use settings::{COMPUTE_SHARD_BYTES, SHARD_CACHE_BYTES, Settings};
 pub use shared_round::SharedRound;
 pub use shared_shard::SharedShard;

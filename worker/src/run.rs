@@ -6,7 +6,7 @@ use protocol::message::{LocalBounds, Welcome};
 use protocol::plan::{Part, RoundPlan, Set, SetPlan, UnitLayout, Work};
 
 use crate::footprint::{Footprint, decoded_bytes};
-use crate::hub::Settings;
+use crate::settings::Settings;
 
 /// A run as far as a volunteer must know it.
 #[derive(Debug)]

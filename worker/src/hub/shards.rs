@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use protocol::plan::{Set, ShardRef};
 
-use super::{FETCH_ATTEMPTS_MAX, FETCHES_MAX};
 use crate::shared_shard::SharedShard;
 
+/// Shards downloaded at once.
+pub const FETCHES_MAX: usize = 2;
+/// Times a shard is asked for before the assignments that need it are declined.
+pub const FETCH_ATTEMPTS_MAX: u32 = 3;
 /// Wait before a shard that could not be downloaded is asked for again, times the failures so far.
 const RETRY_MS: u64 = 500;
 

@@ -1,0 +1,217 @@
+//! Compute workers and their jobs: how many cores work, and on what.
+
+use std::collections::BTreeSet;
+
+use protocol::limits::CORES_MAX;
+use protocol::message::{FromVolunteer, Unfit};
+use protocol::plan::Assignment;
+
+use super::crew::{Crew, Running};
+use super::link::Link;
+use super::shards::{Key, Shards};
+use super::status::HubPhase;
+use super::underway::{Segment, Underway};
+use super::{Hub, HubOutput};
+use crate::message::{FromCompute, Job, ToCompute};
+use crate::run::Run;
+
+impl Hub {
+    /// Cores that can be given work.
+    pub(super) fn lent(&self) -> u16 {
+        self.settings.cores.min(self.cores_max()).saturating_sub(self.failed_cores)
+    }
+
+    /// Cores for which there is memory.
+    pub(super) fn cores_max(&self) -> u16 {
+        let footprint = self.run.as_ref().map(|current| current.footprint);
+        footprint.map_or(CORES_MAX, |footprint| footprint.cores(&self.settings))
+    }
+
+    pub(super) fn lend(&mut self, cores: u16) {
+        self.settings.cores = cores.min(CORES_MAX);
+        self.failed_cores = 0;
+        self.cores_changed();
+    }
+
+    pub(super) fn compute_failed(&mut self, compute: u32) {
+        if !self.crew.remove(compute) {
+            return;
+        }
+        // One that failed for want of memory still holds what it had.
+        self.outputs.push_back(HubOutput::StopCompute { compute });
+        self.compute_lost(compute);
+        self.failed_cores += 1;
+        self.cores_changed();
+        if self.lent() == 0 {
+            let text = "The compute workers failed to start or to go on; there may be too little memory.";
+            self.end(HubPhase::Stopped, text.to_owned());
+        }
+    }
+
+    fn cores_changed(&mut self) {
+        if self.link == Link::Open {
+            self.send(FromVolunteer::Cores(self.lent()).encode());
+            if self.lent() == 0 {
+                self.decline_all("no core is lent");
+            }
+        }
+        self.stop_crew_beyond(self.lent().into());
+    }
+
+    pub(super) fn stop_crew_beyond(&mut self, count: usize) {
+        while self.crew.len() > count
+            && let Some(compute) = self.crew.dismiss()
+        {
+            self.outputs.push_back(HubOutput::StopCompute { compute });
+            self.compute_lost(compute);
+        }
+    }
+
+    fn compute_lost(&mut self, compute: u32) {
+        for underway in &mut self.queue {
+            underway.lost(compute);
+        }
+    }
+
+    pub(super) fn compute_says(&mut self, compute: u32, message: FromCompute) {
+        match message {
+            FromCompute::Done { job } => {
+                let Some(running) = self.crew.ended(compute, job) else { return };
+                if let Some(index) = self.find(running.assignment) {
+                    self.queue[index].done(compute);
+                }
+            }
+            FromCompute::Unfit { job, unit } => {
+                let Some(running) = self.crew.ended(compute, job) else { return };
+                let Some(index) = self.find(running.assignment) else { return };
+                let Some(underway) = self.give_up(index) else { return };
+                let Assignment { assignment, round, .. } = underway.assignment;
+                self.send(FromVolunteer::Unfit(Unfit { assignment, round, unit }).encode());
+            }
+            FromCompute::Failed { job, reason } => {
+                let Some(running) = self.crew.ended(compute, job) else { return };
+                if let Some(index) = self.find(running.assignment) {
+                    self.decline_at(index, &reason);
+                }
+            }
+            FromCompute::Sums { assignment, sums } => {
+                let Some(index) = self.find(assignment) else { return };
+                if !self.queue[index].collected(compute, sums) {
+                    self.decline_at(index, "its sums do not add up");
+                }
+            }
+        }
+    }
+
+    /// Gives an idle compute worker its share of the first assignment that has units whose shards
+    /// are here: half of what each would get if all went equally fast, so that the last pieces are small.
+    pub(super) fn give_job(&mut self, compute: u32) {
+        let (Some(current), Some(round)) = (&self.run, &self.round) else { return };
+        let crew_size = self.crew.len() as u32;
+        let limit = self.settings.compute_shard_bytes as u64;
+        for index in 0..self.queue.len() {
+            let underway = &mut self.queue[index];
+            let share = underway.pending_units().div_ceil(2 * crew_size).max(1);
+            let segments = choose(underway, compute, share, &self.crew, &self.shards, &current.run, limit);
+            if segments.is_empty() {
+                continue;
+            }
+            let set = underway.part.set;
+            let given: BTreeSet<Key> = segments
+                .iter()
+                .flat_map(|segment| segment.shards.clone())
+                .map(|index| (set, index))
+                .collect();
+            self.crew.set_up(compute, &current.frame, &mut self.outputs);
+            self.crew.show_round(compute, round.number, &round.shared, &mut self.outputs);
+            let shards = &mut self.shards;
+            let content = |key: Key| Some((shards.content(key)?, current.run.decoded_bytes(key.0, key.1)));
+            self.crew.supply(compute, &given, limit, content, &mut self.outputs);
+            self.counters.job += 1;
+            let units = segments.into_iter().map(|segment| segment.units).collect();
+            let job = Job { job: self.counters.job, assignment: underway.key, units };
+            // A compute worker keeps the sums of one assignment at a time.
+            for other in self.queue.iter_mut().filter(|other| other.key != job.assignment) {
+                if other.collect_from(compute) {
+                    let message = ToCompute::Collect { assignment: other.key };
+                    self.outputs.push_back(HubOutput::Compute { compute, message });
+                }
+            }
+            self.crew.begin(compute, Running { job: job.job, assignment: job.assignment });
+            self.outputs.push_back(HubOutput::Compute { compute, message: ToCompute::Run(job) });
+            return;
+        }
+    }
+
+    /// Asks for the sums of assignments that have been given out, and sends what is complete.
+    pub(super) fn collect(&mut self) {
+        for underway in &mut self.queue {
+            for compute in underway.collect() {
+                let message = ToCompute::Collect { assignment: underway.key };
+                self.outputs.push_back(HubOutput::Compute { compute, message });
+            }
+        }
+        while let Some(index) = self.queue.iter().position(Underway::is_complete) {
+            if let Some(underway) = self.queue.remove(index) {
+                self.send_result(underway);
+            }
+        }
+    }
+}
+
+/// Takes about `share` units whose shards are here for a compute worker: first those whose shards it already has,
+/// then those whose shards no other has, then any. New shards for it stay below `limit` bytes, but for those that one
+/// segment needs.
+fn choose(
+    underway: &mut Underway,
+    compute: u32,
+    share: u32,
+    crew: &Crew,
+    shards: &Shards,
+    run: &Run,
+    limit: u64,
+) -> Vec<Segment> {
+    let set = underway.part.set;
+    let (mut needed, mut bytes) = (BTreeSet::new(), 0u64);
+    let mut segments = Vec::new();
+    for preference in [Preference::Held, Preference::HeldByNobody, Preference::Any] {
+        let wanted = share - segments.iter().map(units_of).sum::<u32>();
+        let more = underway.give(compute, wanted, |indices| {
+            let keys = || indices.clone().map(|index| (set, index));
+            let suits = match preference {
+                Preference::Held => keys().all(|key| crew.holds(compute, key)),
+                Preference::HeldByNobody => keys().all(|key| shards.holds(key) && !crew.anyone_holds(key)),
+                Preference::Any => keys().all(|key| shards.holds(key)),
+            };
+            let new = keys().filter(|key| !needed.contains(key));
+            let more = new.fold(0u64, |sum, (_, index)| sum.saturating_add(run.decoded_bytes(set, index)));
+            let fits = more == 0 || needed.is_empty() || bytes.saturating_add(more) <= limit;
+            if suits && fits {
+                bytes = bytes.saturating_add(more);
+                needed.extend(keys());
+            }
+            suits && fits
+        });
+        segments.extend(more);
+        if segments.iter().map(units_of).sum::<u32>() >= share {
+            break;
+        }
+    }
+    segments.sort_by_key(|segment: &Segment| segment.units.start);
+    segments
+}
+
+/// Which shards a compute worker's next units should need.
+#[derive(Debug, Clone, Copy)]
+enum Preference {
+    /// Shards that it holds.
+    Held,
+    /// Shards that no compute worker holds.
+    HeldByNobody,
+    /// Any that the hub holds.
+    Any,
+}
+
+fn units_of(segment: &Segment) -> u32 {
+    segment.units.len() as u32
+}

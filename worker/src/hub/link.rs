@@ -1,0 +1,182 @@
+//! The connection: hello and welcome, silence, and when to try again.
+
+use bytes::Bytes;
+use protocol::PROTOCOL_VERSION;
+use protocol::frame::{DownwardFrame, decode_downward};
+use protocol::limits::READY_SHARDS_MAX;
+use protocol::message::{FromCoordinator, FromVolunteer, Hello, Ready, Refusal, Welcome};
+use protocol::plan::Set;
+
+use super::status::HubPhase;
+use super::{CurrentRun, Hub, HubOutput, texts};
+use crate::run::Run;
+
+/// How long a coordinator may take to answer a hello before the hub tries again, in milliseconds.
+pub const GREETING_MS_MAX: u64 = 30_000;
+/// How long a coordinator may be silent, in milliseconds, before the hub takes the connection for
+/// lost, which a browser may never notice by itself. A coordinator says something every ten
+/// seconds, but for those in which a round is on its way: see [`ROUND_MS_MAX`].
+pub const SILENCE_MS_MAX: u64 = 60_000;
+/// What a round's arrival may add to that, in milliseconds: a message is not seen before it is here
+/// whole. As long as a coordinator tries to send one.
+pub const ROUND_MS_MAX: u64 = 120_000;
+/// The slowest link to allow for, up to [`ROUND_MS_MAX`], in bytes of a round per millisecond.
+pub const LINK_BYTES_PER_MS: u64 = 64;
+
+/// Where the connection stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    /// To be opened again at that time; why it is not open.
+    Waiting { until_ms: u64, why: String },
+    /// Asked for.
+    Connecting,
+    /// Hello is said; an answer must come by then.
+    Greeting { until_ms: u64 },
+    /// Work may come.
+    Open,
+    /// Nothing more will happen; why.
+    Ended { phase: HubPhase, text: String },
+}
+
+impl Hub {
+    pub(super) fn connected(&mut self, now_ms: u64) {
+        if self.link != Link::Connecting {
+            return;
+        }
+        self.link = Link::Greeting { until_ms: now_ms.saturating_add(GREETING_MS_MAX) };
+        self.greeted_cores = self.lent();
+        let hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            arithmetic: self.settings.arithmetic,
+            known_answer: self.settings.known_answer,
+            cores: self.lent(),
+            fused_capable: self.settings.fused_capable,
+            agent: self.settings.agent.clone(),
+        };
+        self.send(FromVolunteer::Hello(hello).encode());
+    }
+
+    pub(super) fn disconnected(&mut self, now_ms: u64, why: &str) {
+        if matches!(self.link, Link::Waiting { .. }) {
+            return;
+        }
+        let until_ms = now_ms.saturating_add(self.backoff.next_delay_ms());
+        self.link = Link::Waiting { until_ms, why: why.to_owned() };
+        self.forget_round();
+    }
+
+    pub(super) fn tick(&mut self, now_ms: u64) {
+        match self.link {
+            Link::Waiting { until_ms, .. } if now_ms >= until_ms => {
+                self.link = Link::Connecting;
+                self.outputs.push_back(HubOutput::Connect);
+            }
+            Link::Greeting { until_ms } if now_ms >= until_ms => {
+                self.hang_up(now_ms, "the coordinator did not answer");
+            }
+            Link::Open if now_ms >= self.silent_until_ms() => {
+                self.hang_up(now_ms, "nothing was heard from the coordinator for too long");
+            }
+            _ => {}
+        }
+        // Whatever is still awaited is wished for again, in case this came too early.
+        self.wake_ms = None;
+    }
+
+    pub(super) fn frame(&mut self, now_ms: u64, bytes: &Bytes) {
+        let open = self.link == Link::Open;
+        match decode_downward(bytes) {
+            Ok(DownwardFrame::Message(FromCoordinator::Welcome(welcome))) if !open => {
+                self.welcome(*welcome, bytes);
+            }
+            Ok(DownwardFrame::Message(FromCoordinator::Refused { reason, text })) => {
+                self.refused(now_ms, reason, text);
+            }
+            Ok(DownwardFrame::Message(FromCoordinator::Finished { text })) => {
+                self.end(HubPhase::Finished, text)
+            }
+            Ok(DownwardFrame::Message(FromCoordinator::Assign(assignment))) if open => {
+                self.assign(assignment)
+            }
+            Ok(DownwardFrame::Message(FromCoordinator::Heartbeat)) => {}
+            Ok(DownwardFrame::Round(round)) if open => self.begin_round(now_ms, round, bytes),
+            Ok(_) => self.hang_up(now_ms, "the coordinator sent a message out of its order"),
+            Err(error) => self.hang_up(now_ms, &format!("a message cannot be read: {error}")),
+        }
+    }
+
+    /// Closes from this side, to try again later.
+    pub(super) fn hang_up(&mut self, now_ms: u64, why: &str) {
+        self.outputs.push_back(HubOutput::Close);
+        self.disconnected(now_ms, why);
+    }
+
+    /// Closes for good.
+    pub(super) fn end(&mut self, phase: HubPhase, text: String) {
+        self.forget_round();
+        self.shards.clear();
+        self.stop_crew_beyond(0);
+        self.outputs.push_back(HubOutput::Close);
+        self.link = Link::Ended { phase, text };
+    }
+
+    /// When the coordinator has been silent for too long.
+    pub(super) fn silent_until_ms(&self) -> u64 {
+        let parameters = self.run.as_ref().map_or(0, |current| current.run.network.parameters() as u64);
+        // The largest rounds carry two vectors of f32.
+        let round_ms = (8 * parameters / LINK_BYTES_PER_MS).min(ROUND_MS_MAX);
+        self.heard_ms.saturating_add(SILENCE_MS_MAX + round_ms)
+    }
+
+    fn welcome(&mut self, mut welcome: Welcome, frame: &Bytes) {
+        // A session's number is all in which two welcomes of one run may differ.
+        welcome.session = 0;
+        if self.run.as_ref().is_none_or(|current| current.run.welcome != welcome) {
+            if welcome.arithmetic != self.settings.arithmetic {
+                let text = format!(
+                    "This run uses {} arithmetic and this worker computes {}.",
+                    welcome.arithmetic, self.settings.arithmetic
+                );
+                return self.end(HubPhase::Stopped, text);
+            }
+            let run = match Run::new(welcome) {
+                Ok(run) => run,
+                Err(error) => {
+                    let text = format!("This worker cannot set up the coordinator's network: {error}");
+                    return self.end(HubPhase::Stopped, text);
+                }
+            };
+            let footprint = run.footprint(&self.settings);
+            self.shards.clear();
+            self.run = Some(CurrentRun { run, frame: frame.clone(), footprint });
+            self.crew.forget_run();
+            if self.cores_max() == 0 {
+                return self.end(HubPhase::Stopped, texts::too_large(footprint, &self.settings));
+            }
+        }
+        self.stop_crew_beyond(self.lent().into());
+        self.backoff.reset();
+        self.link = Link::Open;
+        let training = self.shards.held().filter(|(set, _)| *set == Set::Training);
+        let training_shards = training.map(|(_, index)| index).take(READY_SHARDS_MAX).collect();
+        self.send(FromVolunteer::Ready(Ready { training_shards }).encode());
+        // The hello may be out of date: the number of cores can change while the welcome is awaited.
+        if self.lent() != self.greeted_cores {
+            self.send(FromVolunteer::Cores(self.lent()).encode());
+        }
+    }
+
+    fn refused(&mut self, now_ms: u64, reason: Refusal, text: String) {
+        match reason {
+            Refusal::Full => self.hang_up(now_ms, text.trim_end_matches('.')),
+            Refusal::OtherVersion | Refusal::OtherArithmetic | Refusal::OtherBits | Refusal::Misbehaved => {
+                self.end(HubPhase::Stopped, text)
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, frame: Vec<u8>) {
+        self.counters.bytes_sent += frame.len() as u64;
+        self.outputs.push_back(HubOutput::Send(frame));
+    }
+}
