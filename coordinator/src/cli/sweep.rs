@@ -59,7 +59,7 @@ pub(super) fn run(args: SweepArgs, bars: MultiProgress) -> anyhow::Result<()> {
             if lock.is_none() {
                 fs::create_dir_all(&directory)?;
                 lock = Some(Lock::take(&directory)?);
-                results.write(&directory)?;
+                sweep::write(&results, &directory)?;
             }
             Ok(())
         };
@@ -79,7 +79,7 @@ pub(super) fn run(args: SweepArgs, bars: MultiProgress) -> anyhow::Result<()> {
             }
         };
         if lock.is_some() {
-            results.write(&directory)?;
+            sweep::write(&results, &directory)?;
         }
     }
     trainer.end();
@@ -89,7 +89,7 @@ pub(super) fn run(args: SweepArgs, bars: MultiProgress) -> anyhow::Result<()> {
         _ => {}
     }
     if lock.is_some() {
-        results.write(&directory)?;
+        sweep::write(&results, &directory)?;
         print(&results, &directory, json)?;
     }
     conclude(&results, &directory)
@@ -388,7 +388,7 @@ fn print(results: &Results, directory: &Path, json: bool) -> anyhow::Result<()> 
             };
             writeln!(output, "{}", serde_json::to_string(&printed)?)?;
         } else {
-            write!(output, "{}", results.tables())?;
+            write!(output, "{}", sweep::tables(results))?;
             writeln!(output, "\nTables and charts are in {}.", directory.display())?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 //!
 //! [`Case`]s come from the command line ([`Over`]) or a [`CaseFile`]. `cli/sweep.rs` runs every case with
 //! every seed as a training like any other, in a run directory of its own. Here the runs' metrics become
-//! [`Course`]s, the courses become medians over the seeds ([`Comparison`]), and [`Results::write`] makes
+//! [`Course`]s, the courses become medians over the seeds ([`Comparison`]), and [`write`] makes
 //! tables and charts of the medians:
 //!
 //! | file | content |
@@ -20,6 +20,7 @@ mod chart;
 mod comparison;
 mod course;
 mod error;
+mod files;
 mod results;
 mod seeds;
 mod table;
@@ -30,6 +31,8 @@ pub use self::case_file::CaseFile;
 pub use self::comparison::{Comparison, Marked};
 pub use self::course::{Course, Effort, Point, Unit};
 pub use self::error::SweepError;
-pub use self::results::{Ending, Results, Run, RunOutcome, is_sweep};
+pub use self::files::{is_sweep, write};
+pub use self::results::{Ending, Results, Run, RunOutcome};
 pub use self::seeds::Seeds;
+pub use self::table::medians as tables;
 pub use self::targets::{Measure, Target, Targets};

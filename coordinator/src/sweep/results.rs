@@ -1,6 +1,5 @@
-//! The results of a sweep's runs so far, and the files written from them.
+//! The results of a sweep's runs so far.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use engine::Figures;
@@ -9,7 +8,6 @@ use serde::Deserialize;
 use super::case::Case;
 use super::course::Course;
 use super::targets::Target;
-use super::{chart, table};
 use crate::run_directory::{self, RunError};
 
 /// The state of a sweep.
@@ -70,14 +68,6 @@ pub struct RunOutcome {
     pub weights_digest: String,
 }
 
-/// Name of the file that every sweep has from its beginning.
-const TABLE: &str = "sweep.csv";
-
-/// Whether a directory belongs to a sweep.
-pub fn is_sweep(directory: &Path) -> bool {
-    directory.join(TABLE).exists()
-}
-
 impl Ending {
     /// Reads the outcome from a run directory; [`Ending::NotRun`] without one.
     ///
@@ -92,27 +82,6 @@ impl Ending {
 }
 
 impl Results {
-    /// Writes tables and charts into the sweep's directory, each file atomically.
-    ///
-    /// # Errors
-    /// When a file cannot be written.
-    pub fn write(&self, directory: &Path) -> Result<(), RunError> {
-        fs::create_dir_all(directory).map_err(RunError::io("create", directory))?;
-        let write = |name: &str, content: &str| run_directory::replace_file(&directory.join(name), content);
-        write(TABLE, &table::csv(self, directory))?;
-        let charts = chart::draw(self);
-        for (name, svg) in &charts {
-            write(name, svg)?;
-        }
-        let names: Vec<&str> = charts.iter().map(|(name, _)| name.as_str()).collect();
-        write("sweep.md", &table::markdown(self, &names))
-    }
-
-    /// The tables of medians, as printed and as in `sweep.md`.
-    pub fn tables(&self) -> String {
-        table::medians(self)
-    }
-
     /// The reasons of the runs that failed.
     pub fn failures(&self) -> impl Iterator<Item = (&Run, &str)> {
         self.runs.iter().filter_map(|run| match &run.ending {

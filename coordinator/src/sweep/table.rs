@@ -106,8 +106,9 @@ pub(super) fn markdown(results: &Results, charts: &[&str]) -> String {
     text
 }
 
-/// Each case's results and when it reached the targets: medians over its finished runs.
-pub(super) fn medians(results: &Results) -> String {
+/// Each case's results and when it reached the targets, as medians over its finished runs: the tables that are
+/// printed and stand in `sweep.md`.
+pub fn medians(results: &Results) -> String {
     let comparisons = results.comparisons();
     let seeds = results.runs.iter().filter(|run| run.case == 0).count();
     let mut text = format!("Medians over {}.\n\n{}", counted(seeds, "seed"), ends(&comparisons, seeds));
