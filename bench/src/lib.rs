@@ -8,7 +8,10 @@
 mod case;
 mod examples;
 
-use model::{Arithmetic, LocalSteps, Network, NetworkSpec, Pass, Preprocessing, Scratch, Task};
+use model::{
+    Arithmetic, GradientResults, LocalResults, LocalSteps, Network, NetworkSpec, Pass, Preprocessing,
+    Scratch, Task,
+};
 use protocol::DecodeError;
 use protocol::shard::Shard;
 
@@ -117,7 +120,14 @@ impl Training {
         self.vector.fill(0.0);
         let losses = &mut self.losses[..*minibatch];
         let pass = Pass::new(*minibatch);
-        network.gradient(*arithmetic, scratch, &self.weights, &pass, &examples, &mut self.vector, losses);
+        network.gradient(
+            *arithmetic,
+            scratch,
+            &self.weights,
+            &pass,
+            &examples,
+            GradientResults { gradient: &mut self.vector, losses },
+        );
     }
 
     /// Minibatch steps in place, through the pool again and again.
@@ -139,7 +149,14 @@ impl Training {
             self.vector.copy_from_slice(&self.weights);
             let (weights, losses) = (&mut self.vector, &mut self.losses[..order.len()]);
             // The cases' networks keep no statistics.
-            network.local_steps(*arithmetic, scratch, weights, &steps, &[examples], losses, &mut []);
+            network.local_steps(
+                *arithmetic,
+                scratch,
+                weights,
+                &steps,
+                &[examples],
+                LocalResults { losses, statistics: &mut [] },
+            );
         }
     }
 

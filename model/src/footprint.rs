@@ -3,7 +3,7 @@
 use crate::kernels::LANES_MAX;
 use crate::layers::{Layer, Step};
 use crate::network::Network;
-use crate::spec::DEPTH_MAX;
+use crate::spec::{DEPTH_MAX, MINIBATCH_VALUES_MAX, SpecError};
 
 const BYTES: usize = size_of::<f32>();
 
@@ -27,6 +27,15 @@ impl Network {
             .saturating_add(repacked)
             .saturating_add(gradient_and_statistics as u64)
             .saturating_mul(BYTES as u64)
+    }
+
+    /// Checks that minibatches of this size do not take too much memory. Without batch normalization they never do.
+    pub fn check_minibatch(&self, minibatch: usize) -> Result<(), SpecError> {
+        let values = self.values_of_example();
+        if self.has_statistics() && values.saturating_mul(minibatch as u64) > MINIBATCH_VALUES_MAX {
+            return Err(SpecError::Minibatch { minibatch, values });
+        }
+        Ok(())
     }
 
     /// How many values each example of a sub-batch has in training: activations, two derivatives, and those of shortcuts.

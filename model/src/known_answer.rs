@@ -10,8 +10,8 @@ use ndarray::ArrayView2;
 use crate::arithmetic::Arithmetic;
 use crate::examples::{Examples, Features, Preprocessing, Rows, Targets};
 use crate::kernels::{Ending, Kernel, Matrix, Workspace};
-use crate::local::{DECAY_STEPS, LocalSteps};
-use crate::network::{Network, Scratch};
+use crate::local::{DECAY_STEPS, LocalResults, LocalSteps};
+use crate::network::{GradientResults, Network, Scratch};
 use crate::nonzeros::NonZeros;
 use crate::pass::Pass;
 use crate::spec::{Activation, DenseSpec, LayerSpec, NetworkSpec, Task};
@@ -214,8 +214,7 @@ fn training(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher)
             &mut weights,
             &steps,
             &[examples],
-            &mut losses,
-            &mut statistics,
+            LocalResults { losses: &mut losses, statistics: &mut statistics },
         );
         digest::update(hasher, &weights);
         digest::update(hasher, &losses);
@@ -313,8 +312,7 @@ fn local_steps(kernel: Kernel, network: &Network, examples: &Examples<'_>, hashe
         &mut weights,
         &steps,
         &[*examples],
-        &mut losses,
-        &mut statistics,
+        LocalResults { losses: &mut losses, statistics: &mut statistics },
     );
     for values in [&weights, &losses, &statistics] {
         digest::update(hasher, values);
@@ -332,8 +330,14 @@ fn network(
     let mut scratch = Scratch::new();
     let mut gradient = vec![0.0; network.parameters()];
     let mut losses = vec![0.0; examples.len()];
-    let correct =
-        network.gradient_with(kernel, &mut scratch, &weights, &PASS, examples, &mut gradient, &mut losses);
+    let correct = network.gradient_with(
+        kernel,
+        &mut scratch,
+        &weights,
+        &PASS,
+        examples,
+        GradientResults { gradient: &mut gradient, losses: &mut losses },
+    );
     digest::update(hasher, &weights);
     digest::update(hasher, &gradient);
     digest::update(hasher, &losses);

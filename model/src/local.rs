@@ -8,7 +8,8 @@ use crate::arithmetic::Arithmetic;
 use crate::examples::{Examples, Targets};
 use crate::kernels::Kernel;
 use crate::layers::Layer;
-use crate::network::{Network, ParameterKind, Scratch, Target};
+use crate::layout::ParameterKind;
+use crate::network::{Network, Scratch, Target};
 use crate::pass::{Masks, Mode, Numbers, Pass};
 use crate::spec::NetworkSpec;
 
@@ -29,6 +30,15 @@ pub struct LocalSteps<'a> {
     pub pass: Pass,
 }
 
+/// Where [`Network::local_steps`] puts what it computes besides the weights.
+#[derive(Debug)]
+pub struct LocalResults<'a> {
+    /// One loss for each entry of the order is written here, at the weights before its step.
+    pub losses: &'a mut [f32],
+    /// The sum over the steps of the minibatches' statistics is added here: as long as the tail of the weights.
+    pub statistics: &'a mut [f32],
+}
+
 impl Network {
     /// Takes the steps, each from where the last one led, and leaves the weights at their end. `pool` are consecutive
     /// slices of a set of examples; `losses`, one for each entry of the order, are those at the weights before its step.
@@ -47,7 +57,6 @@ impl Network {
     /// # Panics
     /// If a length does not fit the network, the order is not a whole number of minibatches, an index is not in the pool,
     /// or a class is not smaller than the number of classes.
-    #[expect(clippy::too_many_arguments, reason = "what goes in and what comes out")]
     pub fn local_steps(
         &self,
         arithmetic: Arithmetic,
@@ -55,14 +64,12 @@ impl Network {
         weights: &mut [f32],
         steps: &LocalSteps<'_>,
         pool: &[Examples<'_>],
-        losses: &mut [f32],
-        statistics: &mut [f32],
+        results: LocalResults<'_>,
     ) {
-        self.local_steps_with(Kernel::best(arithmetic), scratch, weights, steps, pool, losses, statistics);
+        self.local_steps_with(Kernel::best(arithmetic), scratch, weights, steps, pool, results);
     }
 
     /// [`Network::local_steps`] with the kernel chosen by the caller.
-    #[expect(clippy::too_many_arguments, reason = "what goes in and what comes out")]
     pub(crate) fn local_steps_with(
         &self,
         kernel: Kernel,
@@ -70,9 +77,9 @@ impl Network {
         weights: &mut [f32],
         steps: &LocalSteps<'_>,
         pool: &[Examples<'_>],
-        losses: &mut [f32],
-        statistics: &mut [f32],
+        results: LocalResults<'_>,
     ) {
+        let LocalResults { losses, statistics } = results;
         assert_eq!(statistics.len(), self.parameters() - self.trainable(), "statistics of another network");
         let LocalSteps { order, minibatch, learning_rate, pass } = *steps;
         assert_eq!(order.len() % minibatch, 0, "a whole number of minibatches");
@@ -183,7 +190,7 @@ impl Network {
                 Targets::Numbers(ArrayView2::from_shape(shape, &numbers).expect("targets of another width"))
             }
         };
-        self.loss(scratch, &targets, 0, count, losses);
+        self.loss(scratch, &targets, 0..count, losses);
         (scratch.picked_classes, scratch.picked_numbers) = (classes, numbers);
     }
 
@@ -215,6 +222,7 @@ mod tests {
 
     use super::*;
     use crate::examples::{Features, Preprocessing, Rows};
+    use crate::network::GradientResults;
     use crate::nonzeros::NonZeros;
     use crate::spec::Task;
 
@@ -298,8 +306,7 @@ mod tests {
                     &weights,
                     &pass,
                     &example,
-                    &mut gradient,
-                    &mut loss,
+                    GradientResults { gradient: &mut gradient, losses: &mut loss },
                 );
                 losses.push(loss[0]);
             }
@@ -366,8 +373,7 @@ mod tests {
                             &mut weights,
                             &steps,
                             &slices,
-                            &mut losses,
-                            &mut [],
+                            LocalResults { losses: &mut losses, statistics: &mut [] },
                         );
                         assert_eq!(bits(&weights), bits(&wanted), "{json} {kernel:?}");
                         assert_eq!(bits(&losses), bits(&wanted_losses), "{json} {kernel:?}");
@@ -398,8 +404,7 @@ mod tests {
                     &mut weights,
                     &steps,
                     &slices,
-                    &mut losses,
-                    &mut [],
+                    LocalResults { losses: &mut losses, statistics: &mut [] },
                 );
                 assert!(!weights[40].is_finite());
             }

@@ -2,8 +2,8 @@
 
 use dhat::{Alloc, HeapStats, Profiler};
 use model::{
-    Arithmetic, Examples, Features, LocalSteps, Network, NetworkSpec, NonZeros, Pass, Preprocessing, Rows,
-    Scratch, Targets, Task,
+    Arithmetic, Examples, Features, GradientResults, LocalResults, LocalSteps, Network, NetworkSpec,
+    NonZeros, Pass, Preprocessing, Rows, Scratch, Targets, Task,
 };
 use ndarray::ArrayView2;
 
@@ -72,11 +72,25 @@ fn measure(network: &Network, examples: usize) -> u64 {
     let profiler = Profiler::builder().testing().build();
     let mut scratch = Scratch::new();
     let portable = Arithmetic::Portable;
-    network.gradient(portable, &mut scratch, &weights, &pass, &data, &mut gradient, &mut losses);
+    network.gradient(
+        portable,
+        &mut scratch,
+        &weights,
+        &pass,
+        &data,
+        GradientResults { gradient: &mut gradient, losses: &mut losses },
+    );
     network.evaluate(portable, &mut scratch, &weights, &data, &mut losses);
     let losses = &mut losses[..order.len()];
     let statistics = &mut vec![0.0; network.parameters() - network.trainable()];
-    network.local_steps(portable, &mut scratch, &mut weights, &steps, &[data], losses, statistics);
+    network.local_steps(
+        portable,
+        &mut scratch,
+        &mut weights,
+        &steps,
+        &[data],
+        LocalResults { losses, statistics },
+    );
     let peak = HeapStats::get().max_bytes;
     drop(profiler);
     peak as u64

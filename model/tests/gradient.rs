@@ -4,8 +4,8 @@ mod reference;
 
 use model::{
     Activation, ActivationSpec, Arithmetic, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, Examples,
-    Features, LayerSpec, LocalSteps, LossSpec, Network, NetworkSpec, Padding, Pass, PoolSpec, Preprocessing,
-    ResidualSpec, Rows, Scratch, Shortcut, Targets, Task,
+    Features, GradientResults, LayerSpec, LocalResults, LocalSteps, LossSpec, Network, NetworkSpec, Padding,
+    Pass, PoolSpec, Preprocessing, ResidualSpec, Rows, Scratch, Shortcut, Targets, Task,
 };
 use ndarray::{Array2, ArrayView2};
 use proptest::prelude::*;
@@ -60,8 +60,7 @@ impl Case {
             &self.weights,
             &pass,
             &examples,
-            gradient,
-            &mut losses,
+            GradientResults { gradient, losses: &mut losses },
         );
         (losses, correct)
     }
@@ -376,13 +375,11 @@ proptest! {
         let scratch = &mut Scratch::new();
         let (network, portable) = (&case.network, Arithmetic::Portable);
         let (mut gradient, mut losses) = (vec![0.0; case.weights.len()], vec![0.0; case.len()]);
-        network.gradient(portable, scratch, &case.weights, &pass, &examples, &mut gradient, &mut losses);
+        network.gradient(portable, scratch, &case.weights, &pass, &examples, GradientResults { gradient: &mut gradient, losses: &mut losses });
         let (learned, tail) = gradient.split_at(network.trainable());
         let (mut weights, mut local_losses) = (case.weights.clone(), vec![0.0; case.len()]);
         let mut statistics = vec![0.0; tail.len()];
-        network.local_steps(
-            portable, scratch, &mut weights, &steps, &[examples], &mut local_losses, &mut statistics,
-        );
+        network.local_steps(portable, scratch, &mut weights, &steps, &[examples], LocalResults { losses: &mut local_losses, statistics: &mut statistics });
         let factor = -(0.1 / case.len() as f32);
         let mut wanted = case.weights.clone();
         wanted.iter_mut().zip(learned).for_each(|(weight, gradient)| *weight += factor * gradient);
@@ -437,7 +434,7 @@ proptest! {
             let examples = Examples { features, targets: Targets::Classes(&classes) };
             let (mut gradient, mut losses) = (vec![0.0; network.parameters()], [0.0; 3]);
             let scratch = &mut Scratch::new();
-            network.gradient(Arithmetic::Portable, scratch, &weights, &Pass::new(1), &examples, &mut gradient, &mut losses);
+            network.gradient(Arithmetic::Portable, scratch, &weights, &Pass::new(1), &examples, GradientResults { gradient: &mut gradient, losses: &mut losses });
             (bits(&gradient), bits(&losses))
         });
         let last = results[2].clone();
@@ -471,8 +468,7 @@ fn sub_batches_and_reused_buffers_change_no_bit() {
             &weights,
             &Pass::new(1),
             &part(0, examples),
-            &mut whole,
-            &mut losses,
+            GradientResults { gradient: &mut whole, losses: &mut losses },
         );
         let (mut single, mut single_losses) = (vec![0.0; network.parameters()], vec![0.0; examples]);
         for i in 0..examples {
@@ -483,8 +479,7 @@ fn sub_batches_and_reused_buffers_change_no_bit() {
                 &weights,
                 &Pass::new(1),
                 &part(i, i + 1),
-                &mut single,
-                losses,
+                GradientResults { gradient: &mut single, losses },
             );
         }
         assert_eq!(bits(&whole), bits(&single));
@@ -550,8 +545,7 @@ fn non_finite_weights_flow_through() {
             &weights,
             &Pass::new(1),
             &examples,
-            &mut gradient,
-            &mut losses,
+            GradientResults { gradient: &mut gradient, losses: &mut losses },
         );
         assert!(losses.iter().all(|loss| loss.is_nan()), "{name}");
         assert!(gradient.iter().any(|element| element.is_nan()), "{name}");

@@ -5,7 +5,8 @@
 mod numbers;
 
 use model::{
-    Arithmetic, Examples, Features, Network, NetworkSpec, Pass, Preprocessing, Rows, Scratch, Targets, Task,
+    Arithmetic, Examples, Features, GradientResults, Network, NetworkSpec, Pass, Preprocessing, Rows,
+    Scratch, Targets, Task,
 };
 use ndarray::ArrayView2;
 use serde::Deserialize;
@@ -79,7 +80,14 @@ impl Case {
         let mut scratch = Scratch::new();
         let mut gradient_at = |weights: &[f32]| {
             let (mut gradient, mut losses) = (vec![0.0; network.parameters()], vec![0.0; self.examples]);
-            network.gradient(arithmetic, &mut scratch, weights, &pass, &examples, &mut gradient, &mut losses);
+            network.gradient(
+                arithmetic,
+                &mut scratch,
+                weights,
+                &pass,
+                &examples,
+                GradientResults { gradient: &mut gradient, losses: &mut losses },
+            );
             gradient.truncate(network.trainable());
             (gradient, losses)
         };

@@ -6,7 +6,9 @@ use engine::Measure;
 use engine::aggregator::mean_gradient;
 use engine::optimizers::{Ask, Lbfgs, LbfgsSettings, Tell};
 use engine::scales::{self, Found};
-use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Pass, Scratch, exact, trial_point};
+use model::{
+    Arithmetic, Examples, Features, GradientResults, Network, NetworkSpec, Pass, Scratch, exact, trial_point,
+};
 use protocol::scales::Scales;
 
 use crate::problem::{ITERATIONS, MINIBATCH, Problem, SEED};
@@ -37,8 +39,7 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
             weights,
             &Pass::new(1),
             &examples,
-            &mut gradient,
-            &mut losses,
+            GradientResults { gradient: &mut gradient, losses: &mut losses },
         );
         (gradient, losses)
     };

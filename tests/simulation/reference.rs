@@ -9,7 +9,7 @@ use engine::optimizers::{Ask, Batch, Tell};
 use engine::scales;
 use engine::{Accepted, Figures, Measure, StopReason, StopRules};
 use model::exact::{self, Fit, UNIT_LIMIT};
-use model::{LocalSteps, Pass, Scratch, Task};
+use model::{GradientResults, LocalResults, LocalSteps, Pass, Scratch, Task};
 use protocol::draw;
 use protocol::plan::{Set, local_order};
 use protocol::scales::Scales;
@@ -419,7 +419,14 @@ impl Trainer<'_> {
                 let examples = self.problem.examples(Set::Training, range);
                 let mut losses = vec![0.0; examples.len()];
                 let scratch = &mut self.scratch;
-                network.gradient(*arithmetic, scratch, weights, &pass, &examples, &mut vector, &mut losses);
+                network.gradient(
+                    *arithmetic,
+                    scratch,
+                    weights,
+                    &pass,
+                    &examples,
+                    GradientResults { gradient: &mut vector, losses: &mut losses },
+                );
                 (losses, vector)
             }
             &Job::Local { replicas, steps, learning_rate, draw } => {
@@ -432,7 +439,14 @@ impl Trainer<'_> {
                 let mut end = weights.to_vec();
                 let (displacement, statistics) = vector.split_at_mut(network.trainable());
                 let (scratch, pool) = (&mut self.scratch, &[examples]);
-                network.local_steps(*arithmetic, scratch, &mut end, &steps, pool, &mut losses, statistics);
+                network.local_steps(
+                    *arithmetic,
+                    scratch,
+                    &mut end,
+                    &steps,
+                    pool,
+                    LocalResults { losses: &mut losses, statistics },
+                );
                 let moved = displacement.iter_mut().zip(&end).zip(weights);
                 moved.for_each(|((moved, end), start)| *moved = end - start);
                 (losses, vector)

@@ -5,7 +5,9 @@
 //! once to the round's fixed point, so that units may be added in any order and grouping.
 
 use model::exact::{self, Fit};
-use model::{Arithmetic, Examples, LocalSteps, Network, Pass, Scratch, trial_point};
+use model::{
+    Arithmetic, Examples, GradientResults, LocalResults, LocalSteps, Network, Pass, Scratch, trial_point,
+};
 use protocol::measure::Measure;
 use protocol::plan::{RoundPlan, Work, local_order};
 
@@ -257,7 +259,14 @@ fn gradient(unit: &Unit<'_>, buffers: &mut Buffers) {
     let Buffers { scratch, vector, losses, .. } = buffers;
     let (examples, pass) = (unit.slice(), unit.pass());
     losses.resize(examples.len(), 0.0);
-    unit.network.gradient(unit.arithmetic, scratch, unit.weights, &pass, examples, vector, losses);
+    unit.network.gradient(
+        unit.arithmetic,
+        scratch,
+        unit.weights,
+        &pass,
+        examples,
+        GradientResults { gradient: vector, losses },
+    );
 }
 
 fn displacement(unit: &Unit<'_>, steps: u32, learning_rate: f32, draw: u64, buffers: &mut Buffers) {
@@ -269,7 +278,14 @@ fn displacement(unit: &Unit<'_>, steps: u32, learning_rate: f32, draw: u64, buff
     let steps = LocalSteps { order: &order, minibatch: minibatch as usize, learning_rate, pass: unit.pass() };
     let mut statistics = vec![0.0; unit.network.parameters() - unit.network.trainable()];
     let (network, statistics) = (unit.network, &mut statistics);
-    network.local_steps(unit.arithmetic, scratch, vector, &steps, unit.examples, losses, statistics);
+    network.local_steps(
+        unit.arithmetic,
+        scratch,
+        vector,
+        &steps,
+        unit.examples,
+        LocalResults { losses, statistics },
+    );
     let (moved, sums) = vector.split_at_mut(network.trainable());
     for (moved, start) in moved.iter_mut().zip(unit.weights) {
         *moved -= start;

@@ -9,8 +9,8 @@ mod numbers;
 
 use model::exact::{self, Fit};
 use model::{
-    Arithmetic, Examples, Features, LocalSteps, Network, NetworkSpec, NonZeros, Pass, Preprocessing, Rows,
-    Scratch, Targets, Task,
+    Arithmetic, Examples, Features, GradientResults, LocalResults, LocalSteps, Network, NetworkSpec,
+    NonZeros, Pass, Preprocessing, Rows, Scratch, Targets, Task,
 };
 use ndarray::ArrayView2;
 
@@ -195,8 +195,14 @@ impl Problem {
 
         let (mut gradient, mut losses) = (vec![0.0; network.parameters()], vec![0.0; self.examples]);
         let (weights, scratch) = (&self.weights, &mut scratch);
-        let correct =
-            network.gradient(arithmetic, scratch, weights, &pass, &examples, &mut gradient, &mut losses);
+        let correct = network.gradient(
+            arithmetic,
+            scratch,
+            weights,
+            &pass,
+            &examples,
+            GradientResults { gradient: &mut gradient, losses: &mut losses },
+        );
         results.add_vector(&gradient);
         results.add(&losses);
         results.0.update(&correct.to_le_bytes());
@@ -214,7 +220,14 @@ impl Problem {
         let (mut end, mut losses) = (weights.clone(), vec![0.0; order.len()]);
         let mut statistics = vec![0.0; network.parameters() - network.trainable()];
         let pool = &[examples];
-        network.local_steps(arithmetic, scratch, &mut end, &steps, pool, &mut losses, &mut statistics);
+        network.local_steps(
+            arithmetic,
+            scratch,
+            &mut end,
+            &steps,
+            pool,
+            LocalResults { losses: &mut losses, statistics: &mut statistics },
+        );
         if results.add_vector(&end) {
             results.add(&losses);
             results.add(&statistics);

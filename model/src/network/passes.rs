@@ -1,0 +1,341 @@
+//! Passes over examples, a sub-batch at a time: gradients, losses, evaluations and predictions.
+
+use std::ops::Range;
+
+use crate::arithmetic::Arithmetic;
+use crate::examples::{Examples, Features};
+use crate::kernels::{Kernel, all_finite};
+use crate::layers::dense::Dense;
+use crate::loss::{self, Loss};
+use crate::pass::{Masks, Mode, Pass};
+use crate::spec::Activation;
+
+use super::{Network, Scratch, Target};
+
+/// The most examples that go through the network at a time, so that activations stay in the cache. No result depends
+/// on it, because gradients accumulate in the order of the examples.
+const SUB_BATCH_MAX: usize = 256;
+
+/// The most `f32` that one layer's activations may take in a sub-batch: very wide layers get fewer examples at a time.
+const SUB_BATCH_VALUES_MAX: usize = 1 << 20;
+
+/// The most `f32` that all layers' activations may take in a sub-batch, 64 MiB: very deep networks likewise.
+const ALL_VALUES_MAX: usize = 1 << 24;
+
+/// Where [`Network::gradient`] puts what it computes.
+#[derive(Debug)]
+pub struct GradientResults<'a> {
+    /// The gradient of the summed loss is added here: one element for each parameter.
+    pub gradient: &'a mut [f32],
+    /// Each example's loss is written here.
+    pub losses: &'a mut [f32],
+}
+
+impl Network {
+    /// Adds the gradient of the summed loss (without the penalties) of `examples` to `gradient`, writes each example's
+    /// loss to `losses`, and returns how many predictions were correct (0 for numbers).
+    ///
+    /// Every element of the gradient accumulates over the examples in increasing order, starting from what it holds, so
+    /// that two calls with consecutive examples (and [`Pass::first_example`] moved on) give the bits of one call with all
+    /// of them; with batch normalization, if the first has whole minibatches. It is never left at -0 and must hold none. The tail, where the
+    /// parameters are statistics, accumulates the statistics of the minibatches: the sum of their means and of their
+    /// unbiased variances.
+    ///
+    /// # Panics
+    /// If a length does not fit the network, or a class is not smaller than the number of classes.
+    pub fn gradient(
+        &self,
+        arithmetic: Arithmetic,
+        scratch: &mut Scratch,
+        weights: &[f32],
+        pass: &Pass,
+        examples: &Examples<'_>,
+        results: GradientResults<'_>,
+    ) -> u32 {
+        self.gradient_with(Kernel::best(arithmetic), scratch, weights, pass, examples, results)
+    }
+
+    /// [`Network::gradient`] with the kernel chosen by the caller.
+    pub(crate) fn gradient_with(
+        &self,
+        kernel: Kernel,
+        scratch: &mut Scratch,
+        weights: &[f32],
+        pass: &Pass,
+        examples: &Examples<'_>,
+        results: GradientResults<'_>,
+    ) -> u32 {
+        let GradientResults { gradient, losses } = results;
+        assert_eq!(gradient.len(), self.parameters, "a gradient of another network");
+        assert_eq!(losses.len(), examples.len(), "one loss an example");
+        let features = self.with_usable_nonzeros(&examples.features, weights);
+        let mut correct = 0;
+        let batch = self.training_batch(pass.minibatch);
+        for rows in sub_batches(examples.len(), batch) {
+            let mode = Mode::Training(Masks::of(pass, rows.start));
+            self.forward(kernel, scratch, weights, mode, &features, rows.clone());
+            correct += self.loss(scratch, &examples.targets, rows.clone(), &mut losses[rows.clone()]);
+            self.backward(kernel, scratch, Target::Gradient { weights, gradient }, mode, rows.len());
+        }
+        correct
+    }
+
+    /// Writes each example's loss (without the penalties) as [`Network::gradient`] would to `losses`: in training, with
+    /// dropout and the statistics of the minibatches.
+    ///
+    /// # Panics
+    /// If a length does not fit the network, or a class is not smaller than the number of classes.
+    pub fn training_losses(
+        &self,
+        arithmetic: Arithmetic,
+        scratch: &mut Scratch,
+        weights: &[f32],
+        pass: &Pass,
+        examples: &Examples<'_>,
+        losses: &mut [f32],
+    ) {
+        let mode = |first| Mode::Training(Masks::of(pass, first));
+        let batch = self.training_batch(pass.minibatch);
+        self.losses(Kernel::best(arithmetic), scratch, weights, (batch, mode), examples, losses);
+    }
+
+    /// Writes each example's loss (without the penalties) to `losses` and returns how many predictions were correct
+    /// (0 for numbers): in inference, without dropout and with running statistics.
+    ///
+    /// # Panics
+    /// If a length does not fit the network, or a class is not smaller than the number of classes.
+    pub fn evaluate(
+        &self,
+        arithmetic: Arithmetic,
+        scratch: &mut Scratch,
+        weights: &[f32],
+        examples: &Examples<'_>,
+        losses: &mut [f32],
+    ) -> u32 {
+        let mode = (self.sub_batch(), |_| Mode::Inference);
+        self.losses(Kernel::best(arithmetic), scratch, weights, mode, examples, losses)
+    }
+
+    /// Writes the network's answers to `outputs`, row-major `[examples, outputs]`: probabilities of the classes,
+    /// probabilities of each column under binary cross-entropy, or numbers.
+    ///
+    /// # Panics
+    /// If a length does not fit the network.
+    pub fn predict(
+        &self,
+        arithmetic: Arithmetic,
+        scratch: &mut Scratch,
+        weights: &[f32],
+        features: &Features<'_>,
+        outputs: &mut [f32],
+    ) {
+        let width = self.outputs();
+        assert_eq!(outputs.len(), features.len() * width, "one row of outputs an example");
+        let kernel = Kernel::best(arithmetic);
+        let features = &self.with_usable_nonzeros(features, weights);
+        for rows in sub_batches(features.len(), self.sub_batch()) {
+            self.forward(kernel, scratch, weights, Mode::Inference, features, rows.clone());
+            let answers = &mut scratch.activations[self.steps.len()][..rows.len() * width];
+            match self.loss {
+                Loss::SoftmaxCrossEntropy { .. } => loss::softmax(answers, width),
+                Loss::BinaryCrossEntropy => Activation::Sigmoid.forward(answers),
+                Loss::MeanSquaredError | Loss::Huber { .. } => {}
+            }
+            outputs[rows.start * width..rows.end * width].copy_from_slice(answers);
+        }
+    }
+
+    /// With the number of examples in a sub-batch and, given the index of its first example, how it goes through.
+    fn losses(
+        &self,
+        kernel: Kernel,
+        scratch: &mut Scratch,
+        weights: &[f32],
+        (batch, mode): (usize, impl Fn(usize) -> Mode<'static>),
+        examples: &Examples<'_>,
+        losses: &mut [f32],
+    ) -> u32 {
+        assert_eq!(losses.len(), examples.len(), "one loss an example");
+        let features = self.with_usable_nonzeros(&examples.features, weights);
+        let mut correct = 0;
+        for rows in sub_batches(examples.len(), batch) {
+            self.forward(kernel, scratch, weights, mode(rows.start), &features, rows.clone());
+            correct += self.loss(scratch, &examples.targets, rows.clone(), &mut losses[rows]);
+        }
+        correct
+    }
+
+    /// How many examples go through the network at a time.
+    pub(crate) fn sub_batch(&self) -> usize {
+        let all: usize = self.steps.iter().map(|step| step.outputs).sum();
+        (SUB_BATCH_VALUES_MAX / self.widest()).min(ALL_VALUES_MAX / all).clamp(1, SUB_BATCH_MAX)
+    }
+
+    /// The same in training: a minibatch where there is batch normalization, which needs all of it at once.
+    pub(crate) fn training_batch(&self, minibatch: usize) -> usize {
+        if self.has_statistics() {
+            assert!(minibatch > 0, "a minibatch has an example");
+            minibatch
+        } else {
+            self.sub_batch()
+        }
+    }
+
+    /// The most values that a step sees or answers with.
+    fn widest(&self) -> usize {
+        self.steps.iter().map(|step| step.inputs.max(step.outputs)).max().unwrap_or(1)
+    }
+
+    /// `features` without knowledge of its zeros if that is of no use, or would keep a zero from meeting a weight that is
+    /// infinite or not a number: their product is NaN.
+    fn with_usable_nonzeros<'a>(&self, features: &Features<'a>, weights: &[f32]) -> Features<'a> {
+        let is_usable = |dense: &Dense| all_finite(&weights[dense.weight.clone()]);
+        let nonzeros = features.nonzeros.filter(|_| self.first_dense().is_some_and(is_usable));
+        Features { nonzeros, ..*features }
+    }
+}
+
+/// The examples in consecutive ranges of `batch`; the last has what remains.
+fn sub_batches(examples: usize, batch: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..examples).step_by(batch).map(move |first| first..examples.min(first + batch))
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::ArrayView2;
+
+    use super::*;
+    use crate::examples::{Preprocessing, Rows, Targets};
+    use crate::nonzeros::NonZeros;
+    use crate::spec::{NetworkSpec, Task};
+
+    /// Specifications that have every layer, with the number of their features.
+    const NETWORKS: [(&str, usize); 5] = [
+        (
+            r#"{"layers": [{"kind": "dense", "units": 19, "activation": "leaky-relu"},
+            {"kind": "dense", "units": 33, "activation": "gelu"}, {"kind": "dense", "units": 17, "activation": "silu"},
+            {"kind": "dense", "units": 6, "activation": "softplus"}]}"#,
+            13,
+        ),
+        (
+            r#"{"input": [2, 9, 7], "layers": [
+            {"kind": "conv2d", "channels": 18, "kernel": 3, "padding": "same", "groups": 2, "activation": "gelu"},
+            {"kind": "max-pool", "size": 2, "stride": 1}, {"kind": "layer-norm"}, {"kind": "activation", "function": "silu"},
+            {"kind": "conv2d", "channels": 5, "kernel": 5, "stride": 2, "padding": 3},
+            {"kind": "average-pool", "size": 2}, {"kind": "flatten"}, {"kind": "dense", "units": 6}]}"#,
+            126,
+        ),
+        (
+            r#"{"input": [1, 7, 18], "layers": [{"kind": "conv2d", "channels": 17, "kernel": 4, "activation": "tanh"},
+            {"kind": "global-max-pool"}]}"#,
+            126,
+        ),
+        (
+            r#"{"layers": [{"kind": "embedding", "vocabulary": 9, "width": 5}, {"kind": "batch-norm"},
+            {"kind": "residual", "layers": [{"kind": "dropout", "rate": 0.3}, {"kind": "dense", "units": 19}],
+            "shortcut": "projection", "activation": "tanh"}]}"#,
+            13,
+        ),
+        (
+            r#"{"input": [2, 9, 7], "layers": [{"kind": "residual", "shortcut": "projection", "layers": [
+            {"kind": "conv2d", "channels": 17, "kernel": 3, "padding": "same", "stride": 2}, {"kind": "batch-norm"},
+            {"kind": "residual", "layers": [{"kind": "dropout", "rate": 0.5}]}]}]}"#,
+            126,
+        ),
+    ];
+
+    /// On ordinary numbers, subnormal and huge ones, and with infinities among them; which NaN it is may differ.
+    #[test]
+    fn every_path_gives_the_same_bits() {
+        let bits = |values: &[f32]| -> Vec<u32> {
+            values.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
+        };
+        for (json, features) in NETWORKS {
+            let spec = NetworkSpec::from_json(json).unwrap();
+            let network = Network::new(&spec, features, Task::Classes(3)).unwrap();
+            let weights = network.initialize(5);
+            let preprocessing = Preprocessing::identity(features);
+            for size in [1.0, 1e-39, 1e30, f32::INFINITY] {
+                let rows: Vec<f32> = (0..7 * features)
+                    .map(|i| if i % 5 == 0 { size } else { 1.0 } * ((i * 37 % 101) as f32 / 50.0 - 1.0))
+                    .collect();
+                let examples = Examples {
+                    features: Features::new(
+                        Rows::F32(ArrayView2::from_shape((7, features), &rows).unwrap()),
+                        &preprocessing,
+                    ),
+                    targets: Targets::Classes(&[0, 1, 2, 0, 1, 2, 1]),
+                };
+                for arithmetic in Arithmetic::ALL {
+                    let mut results = Kernel::all(arithmetic).into_iter().map(|kernel| {
+                        let (mut gradient, mut losses) = (vec![0.0; network.parameters()], [0.0; 7]);
+                        let scratch = &mut Scratch::new();
+                        network.gradient_with(
+                            kernel,
+                            scratch,
+                            &weights,
+                            &Pass { mask_seed: 9, ..Pass::new(3) },
+                            &examples,
+                            GradientResults { gradient: &mut gradient, losses: &mut losses },
+                        );
+                        (bits(&gradient), bits(&losses))
+                    });
+                    let first = results.next().expect("there is always a path");
+                    assert!(results.all(|result| result == first), "{json} with {size} in {arithmetic}");
+                }
+            }
+        }
+    }
+
+    /// Zeros of either sign, and where they meet what is infinite or not a number.
+    #[test]
+    fn leaving_zeros_out_changes_no_bit() {
+        let bits = |values: &[f32]| -> Vec<u32> {
+            values.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
+        };
+        let features = 13;
+        let spec = NetworkSpec::from_json(NETWORKS[0].0).unwrap();
+        let network = Network::new(&spec, features, Task::Classes(3)).unwrap();
+        let preprocessing = Preprocessing::identity(features);
+        for size in [1.0, 1e-39, 1e30, f32::INFINITY] {
+            let value = |i: usize| match i % 7 {
+                0 => (i * 37 % 101) as f32 / 50.0 - 1.0,
+                1 => size,
+                2 => -0.0,
+                _ => 0.0,
+            };
+            // The last example has no input but zeros.
+            let rows: Vec<f32> =
+                (0..7 * features).map(|i| if i < 6 * features { value(i) } else { 0.0 }).collect();
+            let rows = Rows::F32(ArrayView2::from_shape((7, features), &rows).unwrap());
+            let nonzeros = NonZeros::of(&rows, &preprocessing).expect("enough zeros");
+            for weight in [0.5, -0.0, f32::INFINITY, f32::NAN] {
+                let mut weights = network.initialize(5);
+                // Of an input and of no input.
+                weights[6 * 19 + 3] = weight;
+                weights[13 * 19 + 4] = weight;
+                for arithmetic in Arithmetic::ALL {
+                    for kernel in Kernel::all(arithmetic) {
+                        let results = [None, Some(nonzeros.rows(0..7))].map(|nonzeros| {
+                            let features = Features { nonzeros, ..Features::new(rows, &preprocessing) };
+                            let targets = Targets::Classes(&[0, 1, 2, 0, 1, 2, 1]);
+                            let examples = Examples { features, targets };
+                            let (mut gradient, mut losses) = (vec![0.0; network.parameters()], [0.0; 7]);
+                            let scratch = &mut Scratch::new();
+                            network.gradient_with(
+                                kernel,
+                                scratch,
+                                &weights,
+                                &Pass::new(7),
+                                &examples,
+                                GradientResults { gradient: &mut gradient, losses: &mut losses },
+                            );
+                            (bits(&gradient), bits(&losses))
+                        });
+                        assert_eq!(results[0], results[1], "{size} and {weight} with {kernel:?}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The buffers that computations reuse.
+
+use crate::kernels::Workspace;
+use crate::nonzeros::InputLists;
+use crate::spec::DEPTH_MAX;
+
+use super::Network;
+
+/// The buffers of a computation. They grow to what the network needs at the first call and are reused after that.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// The inputs of a sub-batch, then each step's outputs, row-major.
+    pub(crate) activations: Vec<Vec<f32>>,
+    /// Derivatives by a step's outputs and by its inputs, taking turns.
+    pub(super) deltas: [Vec<f32>; 2],
+    /// Derivatives that residual blocks' shortcuts take past their layers, one for each depth of blocks.
+    pub(super) shortcut_deltas: [Vec<f32>; DEPTH_MAX],
+    /// The statistics of a minibatch, where there is batch normalization.
+    pub(super) observed: Vec<f32>,
+    pub(super) workspace: Workspace,
+    /// What a single step needs for itself.
+    pub(super) buffer: Vec<f32>,
+    /// The inputs of a sub-batch without the zeros, if it takes them so; then the first activations are not filled.
+    pub(crate) lists: InputLists,
+    pub(crate) takes_lists: bool,
+    /// The gradient of one local step, and the targets of its examples.
+    pub(crate) gradient: Vec<f32>,
+    pub(crate) picked_classes: Vec<u16>,
+    pub(crate) picked_numbers: Vec<f32>,
+}
+
+impl Scratch {
+    /// Empty buffers.
+    pub fn new() -> Scratch {
+        Scratch::default()
+    }
+
+    /// Makes room for so many examples at a time.
+    pub(crate) fn make_room(&mut self, network: &Network, examples: usize) {
+        if self.activations.len() < network.steps.len() + 1 {
+            self.activations.resize_with(network.steps.len() + 1, Vec::new);
+        }
+        grow(&mut self.activations[0], examples * network.features());
+        for (step, outputs) in network.steps.iter().zip(&mut self.activations[1..]) {
+            grow(outputs, examples * step.outputs);
+        }
+        let widest = network.steps.iter().map(|step| step.outputs).max().unwrap_or(0);
+        for delta in &mut self.deltas {
+            grow(delta, examples * widest);
+        }
+        for step in &network.steps {
+            let Some(from) = step.layer.shortcut_from() else { continue };
+            // Which depth it will have is seen on the way back; all the same, no shortcut is larger than the largest.
+            self.shortcut_deltas.iter_mut().for_each(|delta| grow(delta, examples * network.inputs_of(from)));
+        }
+        grow(&mut self.observed, network.parameters - network.trainable);
+    }
+}
+
+fn grow(buffer: &mut Vec<f32>, length: usize) {
+    if buffer.len() < length {
+        // No more than is needed, as `footprint` says.
+        buffer.reserve_exact(length - buffer.len());
+        buffer.resize(length, 0.0);
+    }
+}
