@@ -2,30 +2,30 @@
 
 use crate::examples::Data;
 
-/// Something that is measured.
+/// A case of the benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Case {
-    /// What is computed on which network, then the batch or the examples.
+    /// The work and the network, then the batch or the examples.
     pub name: &'static str,
-    /// What one step computes.
+    /// The work of one step.
     pub kind: Kind,
 }
 
-/// What one step of a case computes.
+/// The work of one step of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing but independent multiply-adds on registers; `many` for more at the same time.
+    /// Independent multiply-adds on registers, and nothing else.
     Roof {
-        /// As [`model::multiply_adds`] says.
+        /// Whether there are more at the same time, as in [`model::multiply_adds`].
         many: bool,
     },
-    /// Loss and gradient of one batch, at weights that stay.
+    /// Loss and gradient of one batch, at constant weights.
     Gradient {
         /// The network in shorthand.
         network: &'static str,
         /// Examples of a step.
         batch: usize,
-        /// Which examples.
+        /// The examples.
         data: Data,
     },
     /// A step of stochastic gradient descent that changes the weights in place.
@@ -34,12 +34,12 @@ pub enum Kind {
         network: &'static str,
         /// Examples of a step.
         minibatch: usize,
-        /// Which examples.
+        /// The examples.
         data: Data,
     },
 }
 
-/// The cases, in the order they are shown in.
+/// The cases, in the order in which they are shown.
 pub const CASES: [Case; 7] = [
     gradient("mlp-784-256-128-10/10", PERCEPTRON, 10, Data::Dense),
     gradient("mlp-784-256-128-10/32", PERCEPTRON, 32, Data::Dense),
@@ -67,12 +67,12 @@ const fn local(name: &'static str, data: Data) -> Case {
 }
 
 impl Case {
-    /// The case of that name, a roof included.
+    /// The case of this name; a roof is a case, too.
     pub fn named(name: &str) -> Option<&'static Case> {
         CASES.iter().chain(&ROOF).find(|case| case.name == name)
     }
 
-    /// Examples that a step goes through; 0 for a roof.
+    /// The number of examples of a step; 0 for a roof.
     pub fn examples(&self) -> usize {
         match self.kind {
             Kind::Roof { .. } => 0,

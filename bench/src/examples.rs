@@ -1,4 +1,4 @@
-//! What the cases are fed, and what an example counts for.
+//! The examples of the cases, and the operations that an example counts for.
 
 use model::{Network, ParameterKind, Preprocessing, Rows, Shape, Targets, Task};
 use ndarray::Array2;
@@ -16,16 +16,16 @@ pub const MNIST_EXAMPLES: usize = 2560;
 /// Random examples that cases work on, 1.6 MB: a whole number of the larger batches.
 const DENSE_EXAMPLES: usize = 512;
 
-/// Which examples a case works on.
+/// The examples of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Data {
-    /// Random numbers, none of them zero.
+    /// Random numbers without zeros.
     Dense,
-    /// The first of MNIST's training set, four pixels of five zero.
+    /// The first examples of MNIST's training set, in which four pixels of five are zero.
     Mnist,
 }
 
-/// The examples, decoded as a volunteer does it.
+/// Examples, decoded as a volunteer decodes them.
 pub(crate) fn pool(data: Data, mnist: &[u8]) -> Result<Shard, DecodeError> {
     let dense = || {
         let mut random = ChaCha8Rng::seed_from_u64(1);
@@ -45,8 +45,8 @@ pub(crate) fn pool(data: Data, mnist: &[u8]) -> Result<Shard, DecodeError> {
     Ok(shard)
 }
 
-/// `count` indices into a pool of `examples`, from the `first` of an endless walk on: with a stride that meets every example
-/// once before it meets one again, and none beside the last.
+/// `count` indices into a pool of `examples`, from the `first` of an endless walk on: with a stride that
+/// meets every example once before it meets one again, and none beside the last.
 pub(crate) fn order(first: usize, count: usize, examples: usize) -> Vec<u32> {
     let stride =
         (examples / 3..).find(|stride| gcd(*stride, examples) == 1).expect("there is always a prime");
@@ -64,9 +64,10 @@ pub(crate) fn preprocessing(data: Data) -> Preprocessing {
     }
 }
 
-/// Floating-point operations that an example counts for: 6 for each weight and place it is used at, a multiplication and an
-/// addition each for the forward product, the weights' gradient and the inputs' gradient. Zeros that are skipped count too,
-/// and so does the first layer's input gradient, which nobody needs.
+/// Floating-point operations that an example counts for: 6 for each weight and place it is used at, a
+/// multiplication and an addition each for the forward product, the weights' gradient and the inputs'
+/// gradient. Zeros that are skipped count too, and so does the first layer's input gradient, which nobody
+/// needs.
 pub fn operations(network: &Network) -> f64 {
     let weights = network.layout().iter().filter(|block| block.kind == ParameterKind::Weight);
     let multiplications: usize = weights.map(|block| block.range.len() * places(network, &block.name)).sum();

@@ -1,7 +1,9 @@
-//! What the benchmark computes, the same natively and in a browser: [`CASES`], and the roof they are measured against.
+//! The computations of the benchmark, the same natively and in a browser: [`CASES`], and the roof to compare
+//! them with.
 //!
-//! A [`Bench`] is one case on one core, ready to run: whoever has a clock calls [`Bench::run`] and divides. The clock, the
-//! number of cores and the statistics are the caller's (`web/bench/` in a browser, `coordinator/src/bench/` natively).
+//! A [`Bench`] is one case on one core, ready to run. A caller with a clock calls [`Bench::run`] and divides.
+//! The clock, the number of cores and the statistics are the caller's (`web/bench/` in a browser,
+//! `coordinator/src/bench/` natively).
 
 #![forbid(unsafe_code)]
 
@@ -18,11 +20,11 @@ use protocol::shard::Shard;
 pub use case::{CASES, Case, Kind, ROOF};
 pub use examples::{CLASSES, Data, FEATURES, MNIST_EXAMPLES, operations};
 
-/// Where all weights begin.
+/// The seed of the initial weights.
 const SEED: u64 = 1;
-/// So small that no weight grows without bound, whatever the labels.
+/// The learning rate, so small that no weight grows without bound, whatever the labels.
 const LEARNING_RATE: f32 = 1e-3;
-/// Local steps that are taken one after another before the weights begin again, as a replica's do.
+/// Local steps from the initial weights before the weights begin again, as a replica's do.
 const LOCAL_STEPS: usize = 256;
 
 /// A case on one core, ready to run.
@@ -57,7 +59,7 @@ impl Bench {
     /// [`Data::Mnist`] need [`MNIST_EXAMPLES`].
     ///
     /// # Errors
-    /// When that shard is none, or smaller than a minibatch.
+    /// If the bytes are no such shard, or it is smaller than a minibatch.
     pub fn new(case: &Case, arithmetic: Arithmetic, mnist: &[u8]) -> Result<Bench, DecodeError> {
         let training = |network: &str, minibatch: usize, data| -> Result<Box<Training>, DecodeError> {
             let pool = examples::pool(data, mnist)?;
@@ -87,7 +89,7 @@ impl Bench {
         }))
     }
 
-    /// Does `steps` steps of the case and answers how many floating-point operations they count for.
+    /// Takes `steps` steps of the case. Returns the number of floating-point operations that they count for.
     pub fn run(&mut self, steps: u32) -> f64 {
         match &mut self.0 {
             Work::Roof { arithmetic, many } => {

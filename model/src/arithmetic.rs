@@ -1,23 +1,24 @@
-//! Which of the two definitions of "multiply and add" a run uses. All volunteers of a run use the same one.
+//! The two definitions of "multiply and add". All volunteers of a run use the same one.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// How a matrix product rounds each of its steps `sum + a * b`.
+/// How a matrix product rounds each step `sum + a * b`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Arithmetic {
-    /// Multiply, round, add, round: every browser with WebAssembly SIMD can do it.
+    /// The product is rounded, then the sum. Every browser with WebAssembly SIMD can compute it.
     #[default]
     Portable,
-    /// Multiply and add with a single rounding: about twice as fast where the machine has the instruction.
+    /// Product and sum are rounded once, together. It is about twice as fast where the machine has the
+    /// instruction.
     Fused,
 }
 
 impl Arithmetic {
-    /// Both, for code that has to go through them.
+    /// Both arithmetics.
     pub const ALL: [Arithmetic; 2] = [Arithmetic::Portable, Arithmetic::Fused];
 
     /// The name used in configuration files, on the command line and in URLs.

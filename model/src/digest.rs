@@ -1,4 +1,4 @@
-//! The fingerprint by which two runs are shown to have ended with the same weights.
+//! The fingerprint that shows whether two runs ended with the same weights.
 
 /// BLAKE3 of the weights as consecutive little-endian `f32`.
 pub fn weights_digest(weights: &[f32]) -> [u8; 32] {

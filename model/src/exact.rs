@@ -1,19 +1,20 @@
-//! Exact, order-free sums: a unit's vector is converted to integers once, and integers add the same in any order.
+//! Exact, order-free sums: a unit's vector is converted to integers once, and integers add the same in any
+//! order.
 //!
-//! A value `v` is represented at an `exponent` by the integer nearest to `v * 2^exponent`, ties to even. The whole
-//! round shares the exponent, so a sum of units is the sum of their integers and means `sum * 2^-exponent`. The
-//! bounds below make every sum of a round's units fit an `i64`.
+//! At an `exponent` a value `v` becomes the integer nearest to `v * 2^exponent`, ties to even. The whole
+//! round shares the exponent, so the sum of the units is the sum of their integers and means `sum *
+//! 2^-exponent`. The bounds below make every sum of a round's units fit an `i64`.
 
 use std::ops::RangeInclusive;
 
-/// Every integer of one unit is smaller than this in magnitude.
+/// Every integer of a unit is smaller than this in magnitude.
 pub const UNIT_LIMIT: i64 = 1 << 44;
 
-/// The most units that one round may have: their sum stays below 2^62.
+/// The most units of a round: their sum stays below 2^62.
 pub const UNITS_MAX: usize = 1 << 18;
 
-/// The exponents there are. From the largest finite `f32` (2^128) on one unit's integers down to the smallest
-/// subnormal (2^-149) on more bits than a unit has, with every product exact in an `f64`.
+/// The permitted exponents. The smallest still fits the largest finite `f32` (2^128); the largest gives the
+/// smallest subnormal (2^-149) more bits than a unit has. Every product is exact in an `f64`.
 pub const EXPONENTS: RangeInclusive<i32> = -128..=200;
 
 /// Whether a unit's vector can be added at an exponent.
@@ -23,14 +24,14 @@ pub enum Fit {
     Fits,
     /// Every element is finite but at least one is too large: the round needs a smaller exponent.
     Overflow,
-    /// At least one element is infinite or not a number, whatever the others are.
+    /// At least one element is infinite or not a number.
     NonFinite,
 }
 
-/// Tells whether [`add`] may be called with `vector` at `exponent`.
+/// Whether [`add`] may be called with `vector` at `exponent`.
 ///
 /// # Panics
-/// If `exponent` is not one of [`EXPONENTS`]; check what comes from outside before.
+/// If `exponent` is not one of [`EXPONENTS`]. Check exponents from outside first.
 pub fn fit(vector: &[f32], exponent: i32) -> Fit {
     let scale = power_of_two(exponent);
     let largest = largest(vector);
@@ -43,7 +44,8 @@ pub fn fit(vector: &[f32], exponent: i32) -> Fit {
     }
 }
 
-/// The largest magnitude in `vector`, for [`exponent_for`]: 0 if it is empty, infinite or NaN if any element is.
+/// The largest magnitude in `vector`, for [`exponent_for`]: 0 if it is empty, infinite or NaN if any element
+/// is.
 pub fn largest(vector: &[f32]) -> f32 {
     // Without its sign bit a float's bits order as its magnitude does, with infinity and then NaN on top.
     let bits = vector.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & 0x7fff_ffff));
@@ -52,8 +54,8 @@ pub fn largest(vector: &[f32]) -> f32 {
 
 /// Adds `vector` at `exponent` to `sum`, element by element. -0 counts as 0.
 ///
-/// [`fit`] must have said [`Fit::Fits`], and at most [`UNITS_MAX`] vectors may go into one sum; otherwise the sums
-/// are meaningless, though nothing else breaks.
+/// [`fit`] must have returned [`Fit::Fits`], and at most [`UNITS_MAX`] vectors may go into one sum. Otherwise
+/// the sums are meaningless, but nothing else breaks.
 ///
 /// # Panics
 /// If the lengths differ, or `exponent` is not one of [`EXPONENTS`].
@@ -71,7 +73,7 @@ pub fn add(sum: &mut [i64], vector: &[f32], exponent: i32) {
 #[error("a sum leaves the range of 64-bit integers")]
 pub struct OutOfRange;
 
-/// Adds `other` to `sum`, all of it or, if any element would overflow, nothing.
+/// Adds `other` to `sum`: all of it, or nothing if an element would overflow.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -92,7 +94,7 @@ pub fn merge(sum: &mut [i64], other: &[i64]) -> Result<(), OutOfRange> {
     Ok(())
 }
 
-/// What `sum` means at `exponent`: `sum * 2^-exponent`, rounded once to the nearest `f64`.
+/// The value of `sum` at `exponent`: `sum * 2^-exponent`, rounded once to the nearest `f64`.
 ///
 /// # Panics
 /// If `exponent` is not one of [`EXPONENTS`].
@@ -100,9 +102,10 @@ pub fn to_f64(sum: i64, exponent: i32) -> f64 {
     sum as f64 / power_of_two(exponent)
 }
 
-/// The exponent at which the magnitude of `largest` lies in `2^(bits - 1) .. 2^bits`, clamped to [`EXPONENTS`].
+/// The exponent at which the magnitude of `largest` lies in `2^(bits - 1) .. 2^bits`, clamped to
+/// [`EXPONENTS`].
 ///
-/// Zero and NaN say nothing about a size and count as 1; an infinity counts as the largest finite `f32`.
+/// Zero and NaN say nothing about a size and count as 1. An infinity counts as the largest finite `f32`.
 pub fn exponent_for(largest: f64, bits: u32) -> i32 {
     let magnitude = match largest.abs() {
         size if size.is_nan() || size == 0.0 => 1.0,
@@ -119,8 +122,9 @@ fn power_of_two(exponent: i32) -> f64 {
     f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 
-/// The integer nearest to `value`, ties to even, for magnitudes below 2^51: adding 1.5 * 2^52 leaves the integer in
-/// the lowest bits of the sum's mantissa. (Vectorizes, which a conversion instruction does not everywhere.)
+/// The integer nearest to `value`, ties to even, for magnitudes below 2^51: adding 1.5 * 2^52 leaves the
+/// integer in the lowest bits of the sum's mantissa. A conversion instruction would not vectorize everywhere;
+/// this does.
 #[inline(always)]
 fn to_integer(value: f64) -> i64 {
     const SHIFT: f64 = 1.5 * (1u64 << 52) as f64;

@@ -1,4 +1,4 @@
-//! What a network is fed: raw rows as they lie in a shard, how to scale them, and the targets.
+//! A network's input: raw rows as they lie in a shard, their preprocessing, and the targets.
 
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
@@ -10,12 +10,12 @@ use crate::nonzeros::NonZeroRows;
 pub struct Examples<'a> {
     /// The inputs, one row an example.
     pub features: Features<'a>,
-    /// What the network should answer, one an example.
+    /// The answers that the network should give, one for each example.
     pub targets: Targets<'a>,
 }
 
 impl Examples<'_> {
-    /// How many examples there are.
+    /// The number of examples.
     ///
     /// # Panics
     /// If there are not as many targets as rows.
@@ -28,30 +28,30 @@ impl Examples<'_> {
         targets
     }
 
-    /// Whether there is none.
+    /// Whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Raw rows and how to turn them into a network's input.
+/// Raw rows, with the preprocessing that makes them a network's input.
 #[derive(Debug, Clone, Copy)]
 pub struct Features<'a> {
     /// The values as stored, shape `[examples, features]`.
     pub rows: Rows<'a>,
     /// One offset and scale per feature.
     pub preprocessing: &'a Preprocessing,
-    /// Where these very rows are not zero after this very preprocessing, if somebody has looked. Computations are faster
-    /// with it and have the same results.
+    /// The places where these rows are not zero after this preprocessing, if they are listed. Computations
+    /// are faster with such a list and have the same results.
     pub nonzeros: Option<NonZeroRows<'a>>,
 }
 
 impl<'a> Features<'a> {
-    /// Rows of which nobody knows where they are zero.
+    /// Rows without a list of their nonzero places.
     pub fn new(rows: Rows<'a>, preprocessing: &'a Preprocessing) -> Features<'a> {
         Features { rows, preprocessing, nonzeros: None }
     }
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         match &self.rows {
             Rows::U8(rows) => rows.nrows(),
@@ -59,12 +59,12 @@ impl<'a> Features<'a> {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many features a row has.
+    /// The number of features of a row.
     pub fn width(&self) -> usize {
         match &self.rows {
             Rows::U8(rows) => rows.ncols(),
@@ -82,7 +82,7 @@ pub enum Rows<'a> {
     F32(ArrayView2<'a, f32>),
 }
 
-/// What the network should answer.
+/// The answers that the network should give.
 #[derive(Debug, Clone, Copy)]
 pub enum Targets<'a> {
     /// The class of each example, smaller than the task's number of classes.
@@ -91,14 +91,14 @@ pub enum Targets<'a> {
     Numbers(ArrayView2<'a, f32>),
 }
 
-/// One offset and scale per feature: `x = (raw - offset) * scale`, a subtraction, then a multiplication, each rounded,
-/// in both arithmetics.
+/// One offset and scale per feature: `x = (raw - offset) * scale`, a subtraction, then a multiplication, each
+/// rounded, in both arithmetics.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Preprocessing {
-    /// What is subtracted from each feature.
+    /// The number subtracted from each feature.
     pub offset: Vec<f32>,
-    /// What each difference is multiplied by.
+    /// The factor of each difference.
     pub scale: Vec<f32>,
 }
 
@@ -113,7 +113,7 @@ impl Preprocessing {
         Preprocessing { offset: vec![offset; features], scale: vec![scale; features] }
     }
 
-    /// How many features this is for.
+    /// The number of features.
     ///
     /// # Panics
     /// If there are not as many offsets as scales.
@@ -122,12 +122,13 @@ impl Preprocessing {
         self.offset.len()
     }
 
-    /// Whether it is for no feature at all.
+    /// Whether there are no features.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes examples `first .. first + inputs.len() / width` of `rows`, preprocessed and row-major, to `inputs`.
+    /// Writes examples `first .. first + inputs.len() / width` of `rows`, preprocessed and row-major, to
+    /// `inputs`.
     pub(crate) fn apply(&self, rows: &Rows<'_>, first: usize, inputs: &mut [f32]) {
         for (i, inputs) in inputs.chunks_exact_mut(self.len()).enumerate() {
             match rows {

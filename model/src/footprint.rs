@@ -1,4 +1,4 @@
-//! How much memory a computation takes beside its weights and gradient, known before anything is computed.
+//! The memory that a computation takes beside its weights and gradient, known before anything is computed.
 
 use crate::kernels::LANES_MAX;
 use crate::layers::{Layer, Step};
@@ -8,10 +8,10 @@ use crate::spec::{DEPTH_MAX, MINIBATCH_VALUES_MAX, SpecError};
 const BYTES: usize = size_of::<f32>();
 
 impl Network {
-    /// The most bytes that a [`Scratch`](crate::Scratch) takes, whatever the number of examples, in training with
-    /// minibatches of so many: the activations of one sub-batch (a whole minibatch where there is batch normalization),
-    /// derivatives as wide as its widest layer, its inputs without their zeros, one gradient for local steps, and what the
-    /// products repack.
+    /// The most bytes that a [`Scratch`](crate::Scratch) takes in training with minibatches of `minibatch`
+    /// examples, whatever the number of examples: the activations of one sub-batch (a whole minibatch where
+    /// there is batch normalization), derivatives as wide as its widest layer, its inputs without their
+    /// zeros, one gradient for local steps, and what the products repack.
     pub fn scratch_bytes(&self, minibatch: usize) -> u64 {
         let examples = self.sub_batch().max(self.training_batch(minibatch.max(1)));
         let steps = || self.steps().iter();
@@ -29,7 +29,11 @@ impl Network {
             .saturating_mul(BYTES as u64)
     }
 
-    /// Checks that minibatches of this size do not take too much memory. Without batch normalization they never do.
+    /// Checks that minibatches of this size do not take too much memory. Only batch normalization needs a
+    /// whole minibatch at once.
+    ///
+    /// # Errors
+    /// [`SpecError::Minibatch`] if they do.
     pub fn check_minibatch(&self, minibatch: usize) -> Result<(), SpecError> {
         let values = self.values_of_example();
         if self.has_statistics() && values.saturating_mul(minibatch as u64) > MINIBATCH_VALUES_MAX {
@@ -38,7 +42,8 @@ impl Network {
         Ok(())
     }
 
-    /// How many values each example of a sub-batch has in training: activations, two derivatives, and those of shortcuts.
+    /// The number of values of each example of a sub-batch in training: activations, two derivatives, and the
+    /// shortcuts' derivatives.
     pub(crate) fn values_of_example(&self) -> u64 {
         let steps = || self.steps().iter();
         let widest = steps().map(|step| step.outputs).max().unwrap_or(0);
@@ -49,7 +54,7 @@ impl Network {
     }
 }
 
-/// How many values steps copy for themselves: each of these is a buffer that they share.
+/// The number of values in each of the buffers that steps share for their copies.
 #[derive(Debug, Clone, Copy, Default)]
 struct Repacked {
     unfolded: u64,

@@ -1,18 +1,19 @@
 //! exp, ln, tanh and sigmoid in plain multiplications, additions and divisions.
 //!
-//! The platform's own differ from machine to machine. These use only operations that IEEE 754 defines to the last bit,
-//! never a fused multiply-add, in both arithmetics, so they give the same bits everywhere. They are total: NaN in, NaN
-//! out; infinities and subnormals are handled. They have no branches that stop a compiler from vectorizing a loop
-//! (except `ln`, which is needed once an example).
+//! The platform's own differ from machine to machine. These use only operations that IEEE 754 defines to the
+//! last bit, never a fused multiply-add, in both arithmetics, so they give the same bits everywhere. They are
+//! total: NaN in, NaN out; infinities and subnormals are handled. They have no branches that stop a compiler
+//! from vectorizing a loop (except `ln`, which is needed once an example).
 //!
-//! Largest errors against 64-bit results, over a dense sweep of all sizes, in units in the last place: `exp` 1.0, `ln`
-//! 0.51, `sigmoid` 2.2, `tanh` 2.3.
+//! Largest errors against 64-bit results, over a dense sweep of all sizes, in units in the last place: `exp`
+//! 1.0, `ln` 0.51, `sigmoid` 2.2, `tanh` 2.3.
 
-/// 1.5 * 2^23: adding it to a number of magnitude below 2^22 rounds that number to an integer, ties to even, and leaves
-/// the integer in the lowest bits.
+/// 1.5 * 2^23: adding it to a number of magnitude below 2^22 rounds that number to an integer, ties to even,
+/// and leaves the integer in the lowest bits.
 const SHIFT: f32 = 12_582_912.0;
 
-/// ln 2 = LN2_HIGH + LN2_LOW. The first has 15 significant bits, so that its products with |n| < 512 are exact.
+/// ln 2 = LN2_HIGH + LN2_LOW. The first has 15 significant bits, so that its products with |n| < 512 are
+/// exact.
 const LN2_HIGH: f32 = 22_713.0 / 32_768.0;
 const LN2_LOW: f32 = (std::f64::consts::LN_2 - 22_713.0 / 32_768.0) as f32;
 
@@ -57,7 +58,8 @@ pub(crate) fn ln(x: f32) -> f32 {
     if x == f32::INFINITY {
         return x;
     }
-    // In 64 bits every f32 is normal. x = m * 2^n with m in sqrt(1/2) .. sqrt(2); ln m = 2 artanh((m - 1) / (m + 1)).
+    // In 64 bits every f32 is normal. x = m * 2^n with m in sqrt(1/2) .. sqrt(2); ln m = 2 artanh((m - 1) /
+    // (m + 1)).
     let bits = f64::from(x).to_bits();
     let above = (bits & 0xf_ffff_ffff_ffff) > 0x6_a09e_667f_3bcc;
     let n = (bits >> 52) as i64 - 1023 + i64::from(above);
@@ -74,8 +76,8 @@ pub(crate) fn ln(x: f32) -> f32 {
 
 /// The smaller of two numbers that are not negative; NaN if the first is.
 ///
-/// Such numbers order as their bits do. Comparing those is also what keeps a compiler from making a relaxed minimum of
-/// this where relaxed SIMD is enabled, which may lose a NaN.
+/// Such numbers order as their bits do. Comparing those is also what keeps a compiler from making a relaxed
+/// minimum of this where relaxed SIMD is enabled, which may lose a NaN.
 #[inline(always)]
 fn at_most(x: f32, limit: f32) -> f32 {
     const INFINITY: u32 = f32::INFINITY.to_bits();
@@ -125,8 +127,8 @@ mod tests {
         (0..0x7f80_0000u32).step_by(509).map(f32::from_bits).chain(special).flat_map(|x| [x, -x])
     }
 
-    /// The largest error of `function` over the sweep, in units in the last place of the exact result, which `exact`
-    /// gives to 64 bits. A result must be infinite exactly where the rounded exact one is.
+    /// The largest error of `function` over the sweep, in units in the last place of the exact result, which
+    /// `exact` gives to 64 bits. A result must be infinite exactly where the rounded exact one is.
     fn largest_error(function: fn(f32) -> f32, exact: fn(f64) -> f64) -> f64 {
         let mut largest = 0.0f64;
         for x in sweep() {

@@ -1,4 +1,4 @@
-//! Where the weights start: a function of the seed and of each block's name and shape alone.
+//! The initial weights: a function of the seed and of each block's name and shape alone.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -6,7 +6,7 @@ use rand_core::{Rng, SeedableRng};
 use crate::functions::ln;
 use crate::spec::Initializer;
 
-/// Separates these streams from any other use of the run's seed.
+/// Separates these streams from other uses of the run's seed.
 // Spelled as it was when the first weights were drawn: another spelling draws other weights.
 const CONTEXT: &str = "shoal network initialisation, version 1";
 
@@ -30,12 +30,12 @@ pub(crate) enum Start {
 impl Start {
     /// Fills a block of this name, in row-major order, with its first values.
     ///
-    /// He, Zhang, Ren and Sun (2015), "Delving Deep into Rectifiers", equation 10: variance `2 / fan_in`. Glorot and
-    /// Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks", equation 16: variance
-    /// `2 / (fan_in + fan_out)`. LeCun, Bottou, Orr and Müller (1998), "Efficient BackProp", equation 16: variance
-    /// `1 / fan_in`. All three uniform, in `-limit .. limit` with `limit = sqrt(3 variance)`. Orthogonal: Saxe,
-    /// McClelland and Ganguli (2013), "Exact solutions to the nonlinear dynamics of learning in deep linear neural
-    /// networks".
+    /// He, Zhang, Ren and Sun (2015), "Delving Deep into Rectifiers", equation 10: variance `2 / fan_in`.
+    /// Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks",
+    /// equation 16: variance `2 / (fan_in + fan_out)`. LeCun, Bottou, Orr and Müller (1998), "Efficient
+    /// BackProp", equation 16: variance `1 / fan_in`. All three uniform, in `-limit .. limit` with `limit =
+    /// sqrt(3 variance)`. Orthogonal: Saxe, McClelland and Ganguli (2013), "Exact solutions to the nonlinear
+    /// dynamics of learning in deep linear neural networks".
     pub(crate) fn fill(self, name: &str, seed: u64, block: &mut [f32]) {
         let (initializer, fan_in, fan_out, columns) = match self {
             Start::Constant(value) => return block.fill(value),
@@ -60,14 +60,15 @@ impl Start {
 /// The most multiplications that all of a network's [`orthogonal`] matrices may take, a few seconds' worth.
 pub(crate) const ORTHOGONAL_WORK_MAX: u128 = 1 << 33;
 
-/// How many of them one of this many rows and columns takes.
+/// The number of multiplications that an orthogonal matrix of this many rows and columns takes.
 pub(crate) fn orthogonal_work(rows: usize, columns: usize) -> u128 {
     let (short, long) = (rows.min(columns) as u128, rows.max(columns) as u128);
     2 * short * short * long
 }
 
-/// Fills a row-major matrix so that its columns, or its rows if these are fewer, are orthogonal and of length 1: normally
-/// distributed vectors, each made orthogonal to those before it (twice, because once leaves rounding errors).
+/// Fills a row-major matrix so that its columns, or its rows if these are fewer, are orthogonal and of length
+/// 1: normally distributed vectors, each made orthogonal to those before it (twice, because once leaves
+/// rounding errors).
 fn orthogonal(random: &mut ChaCha8Rng, matrix: &mut [f32], columns: usize) {
     let rows = matrix.len() / columns;
     let (short, long) = (rows.min(columns), rows.max(columns));

@@ -1,9 +1,9 @@
-//! A small computation whose exact outcome is known: how a machine proves that it gives a run's bits.
+//! A small computation whose exact outcome is known. By it a machine proves that it computes a run's bits.
 //!
-//! It goes through what a work unit goes through (matrix products, the functions, gradients of networks, inputs without
-//! their zeros, local steps, exact sums) on numbers chosen so that the usual ways of being different show: flushing
-//! subnormals to zero, rounding a fused multiply-add twice or a portable one once, another order of a sum, a different
-//! exponential. Every layer and every loss has its part in one of the networks.
+//! It covers the steps of a work unit: matrix products, the functions, gradients of networks, inputs without
+//! their zeros, local steps, exact sums. Its numbers reveal the usual differences: subnormals flushed to
+//! zero, a fused multiply-add rounded twice or a portable one once, another order of a sum, a different
+//! exponential. Every layer and every loss occurs in one of the networks.
 
 use ndarray::ArrayView2;
 
@@ -17,8 +17,8 @@ use crate::pass::Pass;
 use crate::spec::{Activation, DenseSpec, LayerSpec, NetworkSpec, Task};
 use crate::{digest, exact, functions};
 
-/// BLAKE3 over the results, on the fastest path this machine has. Equal digests mean equal bits; the two arithmetics
-/// differ by design.
+/// BLAKE3 over the results, on the fastest path this machine has. Equal digests mean equal bits; the two
+/// arithmetics differ by design.
 pub fn digest(arithmetic: Arithmetic) -> [u8; 32] {
     digest_with(Kernel::best(arithmetic), arithmetic)
 }
@@ -34,7 +34,8 @@ fn digest_with(kernel: Kernel, arithmetic: Arithmetic) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// Products of all shapes that the tiles and their remainders distinguish, in the three orientations a layer needs.
+/// Products of all shapes that the tiles and their remainders distinguish, in the three orientations a layer
+/// needs.
 fn products(kernel: Kernel, hasher: &mut blake3::Hasher) {
     let mut numbers = Numbers::new(1);
     let mut workspace = Workspace::default();
@@ -67,7 +68,8 @@ fn products(kernel: Kernel, hasher: &mut blake3::Hasher) {
     }
 }
 
-/// Single sums where the arithmetics differ, where results are subnormal, and where a zero's sign must not survive.
+/// Single sums where the arithmetics differ, where results are subnormal, and where a zero's sign must not
+/// survive.
 fn rounding_cases(kernel: Kernel, hasher: &mut blake3::Hasher) {
     let tiny = f32::from_bits(1);
     let step = 1.0 + f32::EPSILON;
@@ -167,8 +169,8 @@ fn networks(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher)
     );
 }
 
-/// Gradients and local steps, on inputs that are mostly zeros: of dense layers, which leave the zeros out and whose weights
-/// are changed in place, and of a network with most other layers.
+/// Gradients and local steps, on inputs that are mostly zeros: of dense layers, which leave the zeros out and
+/// whose weights are changed in place, and of a network with most other layers.
 fn training(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher) {
     const SPECIFICATIONS: [&str; 2] = [
         r#"{"l1": 0.001, "l2": 0.01, "layers": [{"kind": "dense", "units": 37, "activation": "relu"},
@@ -385,8 +387,8 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    /// On every platform: native and WebAssembly alike must match these. They change only with the definition itself,
-    /// and then no older volunteer or checkpoint fits any more.
+    /// Every platform, native or WebAssembly, must match these. They change only with the definition itself,
+    /// and then no older volunteer or checkpoint fits.
     #[test]
     fn digests_are_pinned() {
         let hex =

@@ -5,25 +5,25 @@ use std::ops::Range;
 /// One named part of the flat parameter vector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterBlock {
-    /// For example `layers.0.weight`; layers are counted from 0, the last is the output layer.
+    /// For example `layers.0.weight`. Layers are counted from 0; the last is the output layer.
     pub name: String,
     /// `[inputs, outputs]` of a weight, `[outputs]` of a bias.
     pub shape: Vec<usize>,
-    /// Where its elements lie, in row-major order.
+    /// The place of its elements, which are in row-major order.
     pub range: Range<usize>,
-    /// What its elements are.
+    /// The kind of its elements.
     pub kind: ParameterKind,
 }
 
-/// What a parameter is.
+/// The kind of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParameterKind {
-    /// Multiplies an input. The only kind to which the penalties apply.
+    /// Multiplies an input. The penalties apply to weights only.
     Weight,
     /// Is added to a sum.
     Bias,
     /// Multiplies a normalized value.
     Gain,
-    /// Is not learned but observed: a running mean or variance.
+    /// A running mean or variance, which is observed and not learned.
     Statistic,
 }

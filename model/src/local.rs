@@ -13,20 +13,21 @@ use crate::network::{Network, Scratch, Target};
 use crate::pass::{Masks, Mode, Numbers, Pass};
 use crate::spec::NetworkSpec;
 
-/// The penalties shrink the weights once every so many steps, and not at each, so that steps on inputs that are mostly
-/// zeros need not touch every weight.
+/// The penalties shrink the weights once every this many steps, so that steps on inputs that are mostly zeros
+/// need not touch every weight.
 pub const DECAY_STEPS: usize = 64;
 
-/// Which examples local training takes in which order, and how far it goes with each minibatch.
+/// The order of the examples of local steps, and the length of the steps.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalSteps<'a> {
-    /// Indices of the pool's examples, a minibatch for each step.
+    /// Indices of the pool's examples: a minibatch for each step.
     pub order: &'a [u32],
     /// Examples in a step, at least 1.
     pub minibatch: usize,
-    /// How far a step goes down the gradient of the minibatch's mean loss; finite.
+    /// The factor of the gradient of a minibatch's mean loss; finite.
     pub learning_rate: f32,
-    /// What else the passes depend on. Its first example is the pool's first, and its minibatch does not matter.
+    /// Everything else that the passes depend on. Its first example is the pool's first. Its minibatch does
+    /// not matter.
     pub pass: Pass,
 }
 
@@ -35,28 +36,30 @@ pub struct LocalSteps<'a> {
 pub struct LocalResults<'a> {
     /// One loss for each entry of the order is written here, at the weights before its step.
     pub losses: &'a mut [f32],
-    /// The sum over the steps of the minibatches' statistics is added here: as long as the tail of the weights.
+    /// The sum over the steps of the minibatches' statistics is added here: as long as the tail of the
+    /// weights.
     pub statistics: &'a mut [f32],
 }
 
 impl Network {
-    /// Takes the steps, each from where the last one led, and leaves the weights at their end. `pool` are consecutive
-    /// slices of a set of examples; `losses`, one for each entry of the order, are those at the weights before its step.
+    /// Takes the steps, one after the other, and leaves the weights at their end. `pool` are consecutive
+    /// slices of a set of examples. Each loss is computed at the weights before its step.
     ///
-    /// With g the gradient of the minibatch's summed loss, each element accumulated over the minibatch in order from 0 and
-    /// ended by adding +0.0, and c = -(learning rate / minibatch), rounded once, a step is w + c g: rounded after the
-    /// product and after the sum, or fused. All derivatives are at the weights before the step. After every
-    /// [`DECAY_STEPS`] steps, and at the end for those that remain, weights (not biases) are multiplied by 1 - n r l2, at
-    /// least 0, and then moved toward 0 by n r l1, at most to it, for n steps at learning rate r: each factor is computed
-    /// in 64 bits and rounded once. The tail of `weights` is left as it is; `statistics`, as long, gets the sum over the
-    /// steps of the minibatches' statistics, as [`Network::gradient`] adds them, added to what it holds.
+    /// With g the gradient of the minibatch's summed loss, each element accumulated over the minibatch in
+    /// order from 0 and ended by adding +0.0, and c = -(learning rate / minibatch), rounded once, a step is
+    /// `w + c g`: rounded after the product and after the sum, or fused. All derivatives are at the weights
+    /// before the step. After every [`DECAY_STEPS`] steps, and after the last, the penalties of these n steps
+    /// at learning rate r follow: weights (not biases) are multiplied by `1 - n r l2`, at least 0, and then
+    /// moved toward 0 by `n r l1`, at most to it. Each factor is computed in 64 bits and rounded once. The tail of
+    /// `weights` stays as it is. The minibatches' statistics are added to the results' `statistics`, as
+    /// [`Network::gradient`] adds them to its tail.
     ///
-    /// A weight that is infinite or not a number stays so. When there is such a weight at the end, the rest of the
-    /// result may be anything.
+    /// A weight that is infinite or not a number stays so. If there is such a weight at the end, the rest of
+    /// the result has no meaning.
     ///
     /// # Panics
-    /// If a length does not fit the network, the order is not a whole number of minibatches, an index is not in the pool,
-    /// or a class is not smaller than the number of classes.
+    /// If a length does not fit the network, the order is not a whole number of minibatches, an index is not
+    /// in the pool, or a class is not smaller than the number of classes.
     pub fn local_steps(
         &self,
         arithmetic: Arithmetic,

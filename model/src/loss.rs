@@ -10,12 +10,12 @@ use crate::smooth::softplus;
 pub(crate) enum Loss {
     /// For classes.
     SoftmaxCrossEntropy {
-        /// How much of the target is spread evenly over all classes.
+        /// The share of the target that is spread evenly over all classes.
         smoothing: f32,
-        /// One factor a class; empty for 1.
+        /// One factor for each class; empty if all are 1.
         weights: Vec<f32>,
     },
-    /// For numbers, as the others below.
+    /// For numbers, as are the losses below.
     MeanSquaredError,
     BinaryCrossEntropy,
     Huber {
@@ -23,13 +23,14 @@ pub(crate) enum Loss {
     },
 }
 
-/// Softmax cross-entropy of each row of `outputs`, shape `[classes.len(), width]`, replaced by the derivative.
+/// Softmax cross-entropy of each row of `outputs`, shape `[classes.len(), width]`, replaced by the
+/// derivative.
 ///
-/// loss = w_y (ln(sum_j exp(z_j - m)) - sum_j q_j (z_j - m)) with m = max_j z_j, w_y the weight of class y and
-/// q_j = (1 - s) [j = y] + s / width under smoothing s (Szegedy and others (2015), "Rethinking the Inception
-/// Architecture", section 7); d loss / d z_j = w_y (p_j - q_j) with p_j = exp(z_j - m) / sum. Sums go over increasing j.
-/// Returns how many rows have their largest output at their class (the first of equals counts; a row with a NaN at its
-/// class has none).
+/// loss = w_y (ln(sum_j exp(z_j - m)) - sum_j q_j (z_j - m)) with m = max_j z_j, w_y the weight of class y
+/// and q_j = (1 - s) [j = y] + s / width under smoothing s (Szegedy and others (2015), "Rethinking the
+/// Inception Architecture", section 7); d loss / d z_j = w_y (p_j - q_j) with p_j = exp(z_j - m) / sum. Sums
+/// go over increasing j. Returns how many rows have their largest output at their class (the first of equals
+/// counts; a row with a NaN at its class has none).
 pub(crate) fn softmax_cross_entropy(
     outputs: &mut [f32],
     width: usize,
@@ -77,16 +78,16 @@ pub(crate) fn softmax(outputs: &mut [f32], width: usize) {
 }
 
 impl Loss {
-    /// A loss for numbers of each row of `outputs`, replaced by the derivative. `targets` has the same shape, and its
-    /// rows from `first` on belong to `outputs`.
+    /// A loss for numbers of each row of `outputs`, replaced by the derivative. `targets` has the same shape,
+    /// and its rows from `first` on belong to `outputs`.
     ///
-    /// The loss is the sum over increasing columns j of a term for the output o_j and the target t_j, divided by the number
-    /// of columns, with d_j = o_j - t_j:
+    /// The loss is the sum over increasing columns j of a term for the output o_j and the target t_j, divided
+    /// by the number of columns, with d_j = o_j - t_j:
     /// - mean squared error: d^2, with the derivative 2 d;
-    /// - binary cross-entropy: ln(1 + e^o) - o t = max(o, 0) - o t + ln(1 + e^-|o|), with the derivative s(o) - t, where
-    ///   s is the sigmoid;
-    /// - Huber (1964), "Robust Estimation of a Location Parameter": d^2 / 2 for |d| up to delta, with the derivative d;
-    ///   beyond it delta (|d| - delta / 2), with the derivative delta or -delta.
+    /// - binary cross-entropy: ln(1 + e^o) - o t = max(o, 0) - o t + ln(1 + e^-|o|), with the derivative s(o)
+    ///   - t, where s is the sigmoid;
+    /// - Huber (1964), "Robust Estimation of a Location Parameter": d^2 / 2 for |d| up to delta, with the
+    ///   derivative d; beyond it delta (|d| - delta / 2), with the derivative delta or -delta.
     pub(crate) fn of_numbers(
         &self,
         outputs: &mut [f32],

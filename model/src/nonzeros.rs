@@ -1,14 +1,15 @@
-//! Where inputs are not zero, so that a first dense layer can leave the zeros out.
+//! Lists of the inputs that are not zero, so that a first dense layer can leave out the zeros.
 //!
-//! No result depends on it: see [`kernels`](crate::kernels) for why the bits stay the same, and
-//! [`Network::gradient`](crate::Network::gradient) for the cases in which zeros are not left out.
+//! No result depends on them: `kernels` says why the bits stay the same, and `Network::with_usable_nonzeros`
+//! in which cases zeros are not left out.
 
 use std::ops::Range;
 
 use crate::examples::{Preprocessing, Rows};
 use crate::kernels::Lists;
 
-/// The places of the inputs that are not zero after preprocessing, for a table of examples; built once for each shard.
+/// The places of the inputs of a table of examples that are not zero after preprocessing. Each shard has one
+/// list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NonZeros {
     /// Row i has the places `starts[i]..starts[i + 1]`.
@@ -19,7 +20,7 @@ pub struct NonZeros {
 /// The most features that are numbered.
 const FEATURES_MAX: u64 = 1 << 16;
 
-/// The part of [`NonZeros`] that belongs to some consecutive rows.
+/// The [`NonZeros`] of some consecutive rows.
 #[derive(Debug, Clone, Copy)]
 pub struct NonZeroRows<'a> {
     /// One more than there are rows.
@@ -28,8 +29,8 @@ pub struct NonZeroRows<'a> {
 }
 
 impl NonZeros {
-    /// Looks at all inputs; `None` where leaving zeros out would not pay, because more than half of them are not zero, or
-    /// there are too many of them to number.
+    /// Lists the nonzero inputs. `None` if leaving out the zeros would not pay, because more than half of the
+    /// inputs are not zero or there are too many features.
     ///
     /// # Panics
     /// If `preprocessing` is for another number of features.
@@ -59,15 +60,15 @@ impl NonZeros {
         Some(NonZeros { starts, places })
     }
 
-    /// Those of the rows `range`.
+    /// The lists of the rows `range`.
     ///
     /// # Panics
-    /// If there are not so many rows.
+    /// If there are fewer rows.
     pub fn rows(&self, range: Range<usize>) -> NonZeroRows<'_> {
         NonZeroRows { starts: &self.starts[range.start..=range.end], places: &self.places }
     }
 
-    /// The most bytes that the lists of so many examples take, also while they are made.
+    /// The most bytes that the lists of this many examples take, also while they are made.
     pub fn bytes_max(examples: u64, features: u64) -> u64 {
         if features > FEATURES_MAX {
             return 0;
@@ -77,7 +78,7 @@ impl NonZeros {
         places.saturating_add(examples.saturating_add(1).saturating_mul(4))
     }
 
-    /// Bytes this takes in memory.
+    /// Bytes of memory that the lists take.
     pub fn bytes(&self) -> usize {
         4 * self.starts.len() + 2 * self.places.len()
     }
@@ -145,7 +146,8 @@ impl InputLists {
     pub(crate) fn by_place(&mut self, features: usize) -> Lists<'_> {
         let OwnedLists { starts, places: examples, values } = &mut self.by_place;
         let elements = self.by_example.places.len();
-        // Counted one place further on, so that the starts move up to their own places while the lists are filled.
+        // Counted one place further on, so that the starts move up to their own places while the lists are
+        // filled.
         starts.clear();
         starts.resize(features + 2, 0);
         for &place in &self.by_example.places {

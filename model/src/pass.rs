@@ -1,24 +1,23 @@
-//! What a training pass depends on besides weights and examples.
+//! A training pass: everything it depends on besides weights and examples.
 
-/// How examples go through a network while it is trained. Nothing here matters to a network without dropout and batch
-/// normalization.
+/// The conditions of a training pass. They matter only to networks with dropout or batch normalization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pass {
-    /// How many consecutive examples share the statistics of a batch normalization, counted from the first example of
-    /// the call; the last minibatch has what remains. At least 1.
+    /// The number of consecutive examples that share the statistics of a batch normalization, counted from
+    /// the first example of the call; at least 1. The last minibatch has the rest.
     pub minibatch: usize,
-    /// The seed of all dropout masks of a run.
+    /// The seed of all dropout masks of the run.
     pub mask_seed: u64,
-    /// What changes to draw new masks. An optimizer keeps it while it compares points: with fixed masks the loss is a
-    /// smooth function of the weights.
+    /// The number of the masks. An optimizer keeps it while it compares points, because the loss is a smooth
+    /// function of the weights if the masks are fixed.
     pub mask_epoch: u64,
-    /// The number, in the training set, of the first example of the call; the others follow. An example's masks go by
-    /// its number, so that they do not depend on which examples it shares a call with.
+    /// The index of the call's first example in the training set; the others follow. An example's masks
+    /// depend on its index, and not on the examples with which it shares a call.
     pub first_example: u64,
 }
 
 impl Pass {
-    /// Minibatches of this many examples, and all else 0.
+    /// A pass with minibatches of this many examples, and 0 for everything else.
     pub const fn new(minibatch: usize) -> Pass {
         Pass { minibatch, mask_seed: 0, mask_epoch: 0, first_example: 0 }
     }

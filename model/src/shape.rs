@@ -1,11 +1,11 @@
-//! The shape of what passes between two layers.
+//! The shape of the values between two layers.
 
 use std::fmt;
 
 /// The shape of one example's values, which lie in row-major order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// So many values without an arrangement.
+    /// This many values without an arrangement.
     Vector(usize),
     /// `[channels, height, width]`.
     Image {
@@ -19,7 +19,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// How many values it holds.
+    /// The number of values.
     pub fn len(self) -> usize {
         match self {
             Shape::Vector(values) => values,
@@ -27,7 +27,7 @@ impl Shape {
         }
     }
 
-    /// Whether it holds none. No layer of a network has such a shape.
+    /// Whether there are no values. No layer of a network has such a shape.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }

@@ -1,13 +1,15 @@
 //! gelu, silu and softplus and their derivatives, computed in 64 bits and rounded to 32 once.
 //!
-//! Far below zero the results are products of something tiny and something not, and near their zeros the derivatives
-//! are small differences: 64 bits make both harmless. As in [`functions`](crate::functions), only operations that IEEE
-//! 754 defines to the last bit are used, so the bits are the same everywhere, and NaN gives NaN.
+//! Far below zero the results are products of something tiny and something not, and near their zeros the
+//! derivatives are small differences: 64 bits make both harmless. As in [`functions`](crate::functions), only
+//! operations that IEEE 754 defines to the last bit are used, so the bits are the same everywhere, and NaN
+//! gives NaN.
 //!
-//! Largest errors against the exact results, over a dense sweep of all sizes, in units in the last place: 0.51 for each
-//! of the three functions. The derivatives are within 1e-7 of the exact ones.
+//! Largest errors against the exact results, over a dense sweep of all sizes, in units in the last place:
+//! 0.51 for each of the three functions. The derivatives are within 1e-7 of the exact ones.
 
-/// x Phi(x) with Phi the normal distribution function, as in Hendrycks and Gimpel (2016), "Gaussian Error Linear Units".
+/// x Phi(x) with Phi the normal distribution function, as in Hendrycks and Gimpel (2016), "Gaussian Error
+/// Linear Units".
 pub(crate) fn gelu(x: f32) -> f32 {
     let x = f64::from(x);
     // Below -15 the result is smaller than any `f32`.
@@ -104,8 +106,8 @@ fn exp(x: f64) -> f64 {
     series * f64::from_bits(n.wrapping_add(1023) << 52)
 }
 
-/// The smaller of two numbers that are not negative; NaN if the first is. By their bits, for the reason given in
-/// [`functions`](crate::functions).
+/// The smaller of two numbers that are not negative; NaN if the first is. By their bits, for the reason given
+/// in [`functions`](crate::functions).
 fn at_most(x: f64, limit: f64) -> f64 {
     const INFINITY: u64 = f64::INFINITY.to_bits();
     // -0 counts as 0.

@@ -1,31 +1,31 @@
-//! What a network's layers cost, one by one.
+//! The costs of a network's layers, one by one.
 
 use crate::layers::{Layer, Step};
 use crate::shape::Shape;
 
-/// What one layer makes and costs.
+/// One layer's shape and costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerSummary {
-    /// Where it stands, counted from 1: `3.2`, or `3.shortcut` for a residual block's projection.
+    /// Its position, counted from 1: `3.2`, or `3.shortcut` for a residual block's projection.
     pub number: String,
-    /// What the names of its parameters begin with, for example `layers.3.body.0`.
+    /// The beginning of its parameters' names, for example `layers.3.body.0`.
     pub name: String,
-    /// In how many residual blocks it is.
+    /// The number of residual blocks around it.
     pub depth: usize,
-    /// What it is, with what tells it from others of its kind: `conv2d 5x5, relu`.
+    /// Its kind and settings: `conv2d 5x5, relu`.
     pub description: String,
-    /// The shape of its answer.
+    /// The shape of its outputs.
     pub shape: Shape,
-    /// Parameters it learns, without those of layers inside it.
+    /// The number of its learned parameters, without those of layers inside it.
     pub trainable: usize,
-    /// Statistics it keeps, likewise.
+    /// The number of its statistics, likewise.
     pub statistics: usize,
-    /// Floating-point operations of the forward pass over one example, likewise: a multiplication and an addition for each
-    /// weight that a sum takes, and for other layers an operation for each that a value needs. A training pass counts as
-    /// three times as many, which is what dense and convolutional layers need: one such product for the weights'
-    /// derivatives, and one for the inputs'.
+    /// Floating-point operations of the forward pass over one example, likewise: a multiplication and an
+    /// addition for each weight that a sum takes, and for other layers an operation for each that a value
+    /// needs. A training pass counts as three times as many, which is what dense and convolutional layers
+    /// need: one such product for the weights' derivatives, and one for the inputs'.
     pub flops: u64,
-    /// Values that a pass keeps of each example for it, likewise: 4 bytes each.
+    /// The number of values that a pass keeps for each example, likewise: 4 bytes each.
     pub values: usize,
 }
 

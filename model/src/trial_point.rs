@@ -1,13 +1,12 @@
-//! The points of a line search, built by the coordinator and by workers alike.
+//! The points of a line search, which coordinator and workers compute alike.
 
 use std::ops::{Add, Mul};
 
-/// The trial point `base + step * direction`, element by element with two roundings: the product,
-/// then the sum, in either arithmetic. Whoever builds a trial point builds it like this, so that all
-/// get the same bits.
+/// The trial point `base + step * direction`. Each element is rounded twice, after the product and after the
+/// sum, in either arithmetic, so that everybody gets the same bits.
 ///
 /// # Panics
-/// When `base` and `direction` differ in length.
+/// If `base` and `direction` differ in length.
 pub fn trial_point<T: Copy + Add<Output = T> + Mul<Output = T>>(
     base: &[T],
     direction: &[T],

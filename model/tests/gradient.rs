@@ -1,4 +1,5 @@
-//! Loss and gradient of random small networks, against a network written out in `f64` and its finite differences.
+//! Loss and gradient of random small networks, against a network written out in `f64` and its finite
+//! differences.
 
 mod reference;
 
@@ -161,7 +162,8 @@ fn anywhere() -> impl Strategy<Value = LayerSpec> {
     ]
 }
 
-/// Such a layer, or a residual block of some, perhaps with blocks of its own. Not every block fits what it sees.
+/// Such a layer, or a residual block of some, perhaps with blocks of its own. Not every block fits what it
+/// sees.
 fn perhaps_residual(layer: impl Strategy<Value = LayerSpec> + 'static) -> impl Strategy<Value = LayerSpec> {
     layer.prop_recursive(2, 8, 3, |inner| {
         let shortcut = prop::sample::select(vec![Shortcut::Identity, Shortcut::Projection]);
@@ -442,7 +444,8 @@ proptest! {
     }
 }
 
-/// More examples than go through the network at a time, and a scratch that has served a larger network before.
+/// More examples than go through the network at a time, and a scratch that has served a larger network
+/// before.
 #[test]
 fn sub_batches_and_reused_buffers_change_no_bit() {
     let large =
@@ -519,7 +522,8 @@ fn both_penalties_and_their_gradient_agree() {
     assert_eq!(gradient, [1.25, -0.75, 0.0, 0.0]);
 }
 
-/// A run that has diverged must be seen to have: nothing on the way turns NaN or infinity into an ordinary number.
+/// A run that has diverged must be seen to have: nothing on the way turns NaN or infinity into an ordinary
+/// number.
 #[test]
 fn non_finite_weights_flow_through() {
     for name in ["relu", "leaky-relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "none"] {

@@ -1,5 +1,5 @@
-//! Losses, gradients and ten training steps against reference numbers from JAX, computed in 64 bits. `jax/generate.py` made
-//! them; it writes every layer down anew.
+//! Losses, gradients and ten training steps against reference numbers from JAX, computed in 64 bits.
+//! `jax/generate.py` made them; it writes every layer down anew.
 
 #[path = "bits/numbers.rs"]
 mod numbers;
@@ -13,7 +13,8 @@ use serde::Deserialize;
 
 use numbers::numbers;
 
-/// Differences allowed, as a share of the largest number of its kind. A sum in 32 bits is off by a few times 2^-24.
+/// Differences allowed, as a share of the largest number of its kind. A sum in 32 bits is off by a few times
+/// 2^-24.
 const TOLERANCE: f64 = 4e-6;
 /// The same after ten steps, each of which adds its own.
 const TOLERANCE_OF_STEPS: f64 = 8e-6;

@@ -401,7 +401,8 @@ fn residual_blocks_go_only_so_deep() {
     assert!(NetworkSpec::from_json(&deep).is_err());
 }
 
-/// The names, shapes and places of a residual network's parameters: what is learned first, then what is observed.
+/// The names, shapes and places of a residual network's parameters: what is learned first, then what is
+/// observed.
 #[test]
 fn statistics_lie_behind_all_that_is_learned() {
     use ParameterKind::{Bias, Gain, Statistic, Weight};

@@ -1,12 +1,14 @@
-//! Random orders that coordinator and volunteers draw alike: ChaCha8, keyed by the run's seed and what the order is for.
+//! Random orders that coordinator and volunteers draw alike: ChaCha8, keyed by the run's seed and the order's
+//! purpose.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-/// Separates these streams from any other use of the run's seed.
+/// Separates these streams from other uses of the run's seed.
 const CONTEXT: &str = "shoal 2026 random order";
 
-/// The stream of `purpose` number `number` under the run's `seed`. Its key is derived by BLAKE3 from all three.
+/// The stream of `purpose` number `number` under the run's `seed`. Its key is derived by BLAKE3 from all
+/// three.
 pub fn stream(seed: u64, purpose: &str, number: &[u64]) -> ChaCha8Rng {
     let mut material = seed.to_le_bytes().to_vec();
     material.extend(number.iter().flat_map(|number| number.to_le_bytes()));
@@ -21,8 +23,8 @@ pub fn shuffle<T>(items: &mut [T], random: &mut ChaCha8Rng) {
     }
 }
 
-/// `count` entries, from position `first` on, of an endless sequence: the numbers below `bound` in a random order, then all of
-/// them in another, and so on. A function of its arguments alone.
+/// `count` entries, from position `first` on, of an endless sequence: all numbers below `bound` in a random
+/// order, then all in another order, and so on.
 ///
 /// # Panics
 /// If `bound` is 0.
@@ -41,8 +43,8 @@ pub fn endless(seed: u64, purpose: &str, first: u64, count: usize, bound: u32) -
     drawn
 }
 
-/// A uniform integer below `bound`. Draws beyond the last whole multiple of `bound` are thrown away; for any bound that
-/// fits a data set that is one draw in 2^32 or fewer.
+/// A uniform integer below `bound`. Draws beyond the last whole multiple of `bound` are thrown away: for the
+/// size of any data set, at most one draw in 2^32.
 fn below(random: &mut ChaCha8Rng, bound: u64) -> u64 {
     let usable = u64::MAX - u64::MAX % bound;
     loop {

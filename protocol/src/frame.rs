@@ -1,8 +1,8 @@
 //! Messages as bytes.
 //!
-//! A frame is one WebSocket message: a byte that names its kind, then the body. Control messages
-//! are postcard; rounds are a postcard plan followed by the vectors as little-endian `f32`, so
-//! that one buffer serves every session; chunks are raw bytes of a packed vector.
+//! A frame is one WebSocket message: a byte that names its kind, then the body. A control message's body is
+//! postcard. A round's body is a postcard plan followed by the vectors as little-endian `f32`, so that one
+//! buffer serves every session. A chunk's body is raw bytes of a packed vector.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,11 +31,11 @@ pub enum UpwardFrame<'a> {
 pub enum DownwardFrame<'a> {
     /// A control message.
     Message(FromCoordinator),
-    /// A round begins; whatever round was open is over.
+    /// A round begins, and any earlier round ends.
     Round(RoundFrame<'a>),
 }
 
-/// The beginning of a round: its plan and the vectors it is evaluated at.
+/// The frame that begins a round: its plan, and the vectors at which it is evaluated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoundFrame<'a> {
     /// The plan.
@@ -45,12 +45,12 @@ pub struct RoundFrame<'a> {
 }
 
 impl RoundFrame<'_> {
-    /// Parameters of each vector.
+    /// The number of elements of each vector.
     pub fn parameters(&self) -> usize {
         self.vectors.len() / 4 / self.plan.vectors()
     }
 
-    /// Vector number `index` (0: the weights, 1: the direction) as numbers; empty when there is none.
+    /// Vector number `index` (0: the weights, 1: the direction); empty if there is none.
     pub fn vector(&self, index: usize) -> Vec<f32> {
         let bytes = 4 * self.parameters();
         floats(self.vectors.get(index * bytes..(index + 1) * bytes).unwrap_or_default()).collect()
@@ -76,7 +76,10 @@ impl FromCoordinator {
     }
 }
 
-/// The frame that begins a round. `vectors` must be [`RoundPlan::vectors`] slices of one length.
+/// Encodes the frame that begins a round.
+///
+/// # Panics
+/// If `vectors` are not [`RoundPlan::vectors`] slices.
 pub fn encode_round(plan: &RoundPlan, vectors: &[&[f32]]) -> Vec<u8> {
     assert_eq!(vectors.len(), plan.vectors(), "a round carries the vectors its plan asks for");
     let payload: usize = vectors.iter().map(|vector| 4 * vector.len()).sum();
@@ -90,7 +93,7 @@ pub fn encode_round(plan: &RoundPlan, vectors: &[&[f32]]) -> Vec<u8> {
     bytes
 }
 
-/// The frames that carry `packed` after the result that announced it.
+/// The frames that carry `packed`, a packed vector, after the result that announced it.
 pub fn encode_chunks(packed: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     packed.chunks(FRAGMENT_BYTES).map(|chunk| {
         let mut bytes = Vec::with_capacity(1 + chunk.len());
@@ -100,15 +103,15 @@ pub fn encode_chunks(packed: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// The frames that carry a vector's integers after the result that announced
-/// [`packed_bytes`](crate::pack::packed_bytes) of them. They are packed one at a time, so that the vector is never there
-/// twice.
+/// The frames that carry a vector's integers, after the result that announced their
+/// [`packed_bytes`](crate::pack::packed_bytes). Each frame is packed when it is asked for, so that the vector
+/// is never held twice.
 #[derive(Debug)]
 pub struct VectorChunks {
     values: Vec<i64>,
-    /// Values that are packed.
+    /// The number of values that are packed.
     packed: usize,
-    /// Packed bytes that no frame has carried yet, after the kind of the next frame.
+    /// The next frame: its kind, and packed bytes that no frame has carried yet.
     frame: Vec<u8>,
 }
 
@@ -139,7 +142,7 @@ impl Iterator for VectorChunks {
     }
 }
 
-/// Reads a volunteer's frame.
+/// Decodes a volunteer's frame.
 pub fn decode_upward(bytes: &[u8]) -> Result<UpwardFrame<'_>, DecodeError> {
     let (&kind, body) = bytes.split_first().ok_or(DecodeError::Truncated)?;
     match kind {
@@ -156,9 +159,9 @@ pub fn decode_upward(bytes: &[u8]) -> Result<UpwardFrame<'_>, DecodeError> {
     }
 }
 
-/// The protocol version that a hello begins with, whatever follows it: the kind of frame, the
-/// number of the variant and the version keep their places for ever, so that a volunteer of another
-/// version can be told so. `None` if the frame is no hello.
+/// The protocol version with which a hello begins, whatever follows; `None` if the frame is no hello. The
+/// kind of frame, the number of the variant and the version keep their places in every version, so that a
+/// volunteer of another version can be told so.
 pub fn hello_version(bytes: &[u8]) -> Option<u16> {
     const VARIANT_HELLO: u32 = 0;
     match postcard::take_from_bytes::<(u8, u32, u16)>(bytes) {
@@ -167,7 +170,7 @@ pub fn hello_version(bytes: &[u8]) -> Option<u16> {
     }
 }
 
-/// Reads a coordinator's frame.
+/// Decodes a coordinator's frame.
 pub fn decode_downward(bytes: &[u8]) -> Result<DownwardFrame<'_>, DecodeError> {
     let (&kind, body) = bytes.split_first().ok_or(DecodeError::Truncated)?;
     match kind {

@@ -1,10 +1,10 @@
-//! What coordinator and volunteers say to each other.
+//! The language of coordinator and volunteers.
 //!
-//! [`message`] holds the messages, [`frame`] their bytes, [`plan`] how a round is cut into work
-//! units, [`scales`] how values become integers, [`draw`] the random orders, [`shard`] the slices of the data set, [`pack`] the exact
-//! sums in few bytes and [`limits`] every bound. Nothing here does I/O, and every decoder is total: any bytes give a
-//! message or a [`DecodeError`], never a panic and never an allocation larger than the input
-//! or a stated limit.
+//! [`message`] holds the messages, [`frame`] their bytes, [`plan`] how a round is cut into work units,
+//! [`scales`] how values become integers, [`draw`] the random orders, [`shard`] the slices of the data set,
+//! [`pack`] the exact sums in few bytes and [`limits`] every bound. Nothing here does I/O, and every decoder
+//! is total: any bytes give a message or a [`DecodeError`], never a panic and never an allocation larger than
+//! the input or a stated limit.
 
 #![forbid(unsafe_code)]
 
@@ -20,11 +20,11 @@ pub mod shard;
 
 use thiserror::Error;
 
-/// Raised whenever a message, the packing, the shard format or the meaning of a unit changes. `tests/frames.rs`
-/// pins the bytes.
+/// The protocol's version: raised whenever a message, the packing, the shard format or the meaning of a unit
+/// changes. `tests/frames.rs` pins the bytes.
 pub const PROTOCOL_VERSION: u16 = 6;
 
-/// Why bytes were not what they should be.
+/// Why bytes could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// The first byte names no known kind of frame.
@@ -36,20 +36,20 @@ pub enum DecodeError {
     /// The frame goes on after the message has ended.
     #[error("the frame has {0} bytes too many")]
     TrailingBytes(usize),
-    /// The body is not an encoding of the message its kind announces.
+    /// The body does not encode a message of its kind.
     #[error("the frame's body is malformed")]
     Malformed,
     /// A length, count or text exceeds its limit.
     #[error("{what} is over its limit of {limit}")]
     OverLimit {
-        /// What is too large.
+        /// The name of the value that is too large.
         what: &'static str,
         /// The largest value allowed.
         limit: u64,
     },
 }
 
-/// Answers with [`DecodeError::OverLimit`] when `value` is larger than `limit`.
+/// Returns [`DecodeError::OverLimit`] if `value` is larger than `limit`.
 fn within(what: &'static str, value: u64, limit: u64) -> Result<(), DecodeError> {
     if value > limit {
         return Err(DecodeError::OverLimit { what, limit });

@@ -1,9 +1,9 @@
-//! Every bound of the protocol, named once.
+//! The bounds of the protocol.
 
 /// Parameters of a network.
 pub const PARAMETERS_MAX: usize = 1 << 28;
-/// Bytes of a large vector that travel in one WebSocket fragment, either way. Small fragments
-/// keep both ends' buffers small while many volunteers are served.
+/// Bytes of a large vector in one WebSocket fragment, either way. Small fragments keep the buffers of both
+/// ends small while many volunteers are served.
 pub const FRAGMENT_BYTES: usize = 16 * 1024;
 /// Bytes of one WebSocket message from a volunteer: a chunk and its header, or a control message.
 pub const UPWARD_MESSAGE_BYTES_MAX: usize = 2 * FRAGMENT_BYTES;
@@ -15,8 +15,8 @@ pub const CORES_MAX: u16 = 256;
 pub const TEXT_BYTES_MAX: usize = 512;
 /// Bytes of a network specification in JSON.
 pub const SPECIFICATION_BYTES_MAX: usize = 1 << 20;
-/// Units of one round: with this many units, each within [`model::exact::UNIT_LIMIT`], no sum
-/// leaves an `i64`.
+/// Units of one round. With this many units, each within [`model::exact::UNIT_LIMIT`], no sum leaves an
+/// `i64`.
 pub const UNITS_MAX: u32 = 1 << 18;
 /// Parts of one round.
 pub const PARTS_MAX: usize = 8;
@@ -24,14 +24,14 @@ pub const PARTS_MAX: usize = 8;
 pub const RANGES_MAX: usize = 64;
 /// Step lengths that one scalars-only round tries.
 pub const STEPS_MAX: usize = 16;
-/// Examples that the minibatches of one replica's local steps may have together.
+/// Examples in all minibatches of one replica's local steps together.
 pub const LOCAL_EXAMPLES_MAX: u32 = 1 << 24;
 /// Columns of the features.
 pub const FEATURES_MAX: usize = 1 << 20;
 /// Shards of one set of examples.
 pub const SHARDS_MAX: usize = 1 << 16;
-/// Shards that a volunteer may say it holds; with these the message stays far below
-/// [`UPWARD_MESSAGE_BYTES_MAX`]. What it does not say only costs a preference.
+/// Shards that a volunteer may list as held. The message stays far below [`UPWARD_MESSAGE_BYTES_MAX`]. A
+/// shard that it leaves out is merely not preferred.
 pub const READY_SHARDS_MAX: usize = 4096;
 /// Bytes of one shard before compression.
 pub const SHARD_BYTES_MAX: usize = 64 << 20;

@@ -1,27 +1,27 @@
-//! How large the values of a unit are: the referee measures them, and the engine chooses scales by them.
+//! The size of a unit's values. The referee measures it, and the engine chooses scales by it.
 
-/// How large a unit's values are.
+/// The size of a unit's values, and whether they fit the round's scales.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measure {
-    /// The largest magnitude in the unit's vector without its tail; 0 for work without one, and NaN or
-    /// infinite when an element is.
+    /// The largest magnitude in the unit's vector without its tail. It is 0 for work without a vector, and
+    /// NaN or infinite if an element is.
     pub largest: f64,
-    /// The same of the tail.
+    /// The largest magnitude in the tail, likewise.
     pub largest_statistic: f64,
-    /// The unit's summed loss; for several step lengths the largest finite one.
+    /// The unit's summed loss; with several step lengths, the largest finite one.
     pub loss: f64,
-    /// Whether everything is finite (for several step lengths: at one of them at least).
+    /// Whether all values are finite; with several step lengths, at one of them at least.
     pub finite: bool,
-    /// Whether the vector without its tail fits the round's exponent; true for work without one.
+    /// Whether the vector without its tail fits its scale; true for work without a vector.
     pub vector_fits: bool,
-    /// The same of the tail.
+    /// Whether the tail fits its scale.
     pub statistics_fit: bool,
-    /// Whether the losses fit the round's exponent (at every step length that is finite).
+    /// Whether the losses fit their scale, at every step length where they are finite.
     pub loss_fits: bool,
 }
 
 impl Measure {
-    /// Of a unit with nothing in it.
+    /// The measure of a unit without values, which fits any scale.
     pub fn fitting() -> Measure {
         Measure {
             largest: 0.0,
@@ -34,7 +34,7 @@ impl Measure {
         }
     }
 
-    /// Whether the unit fits its round.
+    /// Whether all of the unit's values fit.
     pub fn fits(&self) -> bool {
         self.finite && self.vector_fits && self.statistics_fit && self.loss_fits
     }

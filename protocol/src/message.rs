@@ -10,53 +10,53 @@ use crate::limits::{
 use crate::plan::{Assignment, SetPlans};
 use crate::{DecodeError, within};
 
-/// What a volunteer says.
+/// A message from a volunteer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FromVolunteer {
     /// The first message of a session.
     Hello(Hello),
     /// Answers [`Welcome`]: work may come.
     Ready(Ready),
-    /// The number of cores lent has changed; zero pauses.
+    /// The number of cores lent has changed. Zero pauses.
     Cores(u16),
     /// An assignment is done. A packed vector of `vector_bytes` follows in chunks.
     Result(ResultHeader),
-    /// A unit's value does not fit the round's fixed-point range, or is not finite.
+    /// A unit has a value that does not fit the round's scale or is not finite.
     Unfit(Unfit),
     /// The volunteer gives an assignment back.
     Decline {
         /// The assignment given back.
         assignment: u64,
-        /// Why, in words for the coordinator's log.
+        /// The reason, for the coordinator's log.
         reason: String,
     },
 }
 
-/// What the coordinator says, besides rounds (see [`crate::frame::RoundFrame`]).
+/// A message from the coordinator. Rounds are frames of their own ([`crate::frame::RoundFrame`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FromCoordinator {
-    /// The volunteer may help; all it must know of the run.
+    /// The volunteer may help. This is all it must know of the run.
     Welcome(Box<Welcome>),
-    /// The volunteer cannot help; it need not come back unless the reason says so.
+    /// The volunteer cannot help. It need not come back unless the reason says so.
     Refused {
-        /// Why.
+        /// The reason.
         reason: Refusal,
-        /// The same in one sentence for a person.
+        /// The reason in one sentence for a person.
         text: String,
     },
     /// Units to compute.
     Assign(Assignment),
-    /// The training has ended; nothing more will come.
+    /// The training has ended.
     Finished {
-        /// Why it ended, in one sentence for a person.
+        /// The reason, in one sentence for a person.
         text: String,
     },
-    /// Nothing but a sign of life: a browser sees no pings. Sent every few seconds in which nothing
-    /// else is, so that a volunteer notices a connection that was lost without a word.
+    /// A sign of life, because a browser sees no pings. The coordinator sends it every few seconds if it
+    /// sends nothing else, so that a volunteer notices a connection that was lost silently.
     Heartbeat,
 }
 
-/// Why a volunteer is turned away.
+/// The reason why a volunteer is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// The volunteer speaks another version of the protocol: it should reload.
@@ -65,18 +65,18 @@ pub enum Refusal {
     OtherArithmetic,
     /// The volunteer's machine does not compute the run's bits.
     OtherBits,
-    /// No more volunteers are taken for now: it may try again later.
+    /// There are enough volunteers for now: it may try again later.
     Full,
     /// The volunteer sent something that no honest volunteer sends.
     Misbehaved,
 }
 
-/// Who is there.
+/// A volunteer's introduction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// [`crate::PROTOCOL_VERSION`] of the volunteer's build. Stays the first field for ever.
+    /// [`crate::PROTOCOL_VERSION`] of the volunteer's build. This remains the first field in every version.
     pub protocol: u16,
-    /// Which worker it runs.
+    /// The arithmetic of its worker.
     pub arithmetic: Arithmetic,
     /// [`model::known_answer::digest`] as computed on the volunteer's machine.
     pub known_answer: [u8; 32],
@@ -84,16 +84,16 @@ pub struct Hello {
     pub cores: u16,
     /// Whether its machine could run the fused arithmetic.
     pub fused_capable: bool,
-    /// What kind of client it is, for the log and the page (a browser's or program's name).
+    /// The name of its browser or program, for the log and the page.
     pub agent: String,
 }
 
-/// All a volunteer must know of the run.
+/// The run, as far as a volunteer must know it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {
-    /// Names the run: everything that defines its results hashes to this.
+    /// The run's number: a hash of everything that defines its results.
     pub run: u64,
-    /// Names this session.
+    /// The session's number.
     pub session: u64,
     /// The run's arithmetic.
     pub arithmetic: Arithmetic,
@@ -101,37 +101,37 @@ pub struct Welcome {
     pub network: String,
     /// Columns of an example.
     pub features: u32,
-    /// What is predicted.
+    /// Whether classes or numbers are predicted.
     pub task: Task,
-    /// How raw columns become the network's input.
+    /// The transformation from raw columns to the network's inputs.
     pub preprocessing: Preprocessing,
-    /// Keys every random order and mask of the run.
+    /// The seed of every random order and mask of the run.
     pub seed: u64,
     /// Examples of one gradient step.
     pub minibatch: u32,
-    /// How large rounds of [`Work::Local`](crate::plan::Work::Local) get; none where the run has no such rounds.
+    /// The size of rounds of [`Work::Local`](crate::plan::Work::Local); `None` if the run has no such rounds.
     pub local: Option<LocalBounds>,
     /// How each set of examples is cut.
     pub sets: SetPlans,
 }
 
-/// How large a run's rounds of local steps get, so that volunteers know beforehand what memory they take.
+/// The size of a run's rounds of local steps, from which volunteers derive the memory that they take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalBounds {
-    /// Replicas of a round, at least: the fewer, the more examples each has for itself.
+    /// The least number of replicas of a round. The fewer they are, the more examples each has.
     pub replicas: u32,
-    /// Steps of each, at most.
+    /// The most steps of a replica.
     pub steps: u32,
 }
 
 /// The volunteer is set up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
-    /// Shards of the training set that it already holds, from an earlier session.
+    /// Shards of the training set that it holds from an earlier session.
     pub training_shards: Vec<u32>,
 }
 
-/// The scalars of a result.
+/// A result, except for its vector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultHeader {
     /// The run it belongs to.
@@ -140,19 +140,21 @@ pub struct ResultHeader {
     pub round: u64,
     /// The version of the weights it was computed at.
     pub version: u64,
-    /// The assignment it answers, whole.
+    /// The assignment, all of whose units are in the result.
     pub assignment: u64,
-    /// Summed losses as integers: one, or one for each step length.
+    /// Summed losses as integers: one, or one for each step length of
+    /// [`Work::Losses`](crate::plan::Work::Losses).
     pub losses: Vec<i64>,
-    /// Bit i is set when the loss at step length i does not fit or is not finite for some unit.
+    /// Bit i is set if the loss at step length i does not fit or is not finite for some unit.
     pub unfit_steps: u32,
     /// Correct predictions (evaluation only).
     pub correct: u64,
-    /// Bytes of the packed vector that follows ([`crate::pack`]); zero when there is none.
+    /// Bytes of the packed vector that follows ([`crate::pack`]); zero if there is none.
     pub vector_bytes: u32,
 }
 
-/// A unit that has no integer result. The coordinator recomputes the unit before it believes this.
+/// A report of a unit without an integer result. The coordinator recomputes the unit before it believes the
+/// report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfit {
     /// The assignment, which ends with this message.

@@ -1,12 +1,12 @@
-//! Exact integer sums in few bytes.
+//! A compact encoding of exact integer sums.
 //!
-//! Blocks of [`BLOCK`] integers are stored at the smallest width that holds the block: one byte
-//! with the width in bits, then the integers, zigzag-encoded (sign in the lowest bit), bit after
-//! bit from the lowest. A gradient's sum needs about 4 to 5 bytes an element this way.
+//! Each block of [`BLOCK`] integers has the smallest width that holds all of them: one byte with the width in
+//! bits, then the integers, zigzag-encoded (the sign in the lowest bit), from the lowest bit on. A gradient's
+//! sum takes about 4 to 5 bytes an element.
 
 use crate::DecodeError;
 
-/// Integers that share a width.
+/// The number of integers that share a width.
 pub const BLOCK: usize = 128;
 
 /// The most bytes that `elements` integers can take.
@@ -21,7 +21,7 @@ pub fn pack(values: &[i64]) -> Vec<u8> {
     bytes
 }
 
-/// The length of what [`pack`] makes of `values`.
+/// The number of bytes that [`pack`] makes of `values`.
 pub fn packed_bytes(values: &[i64]) -> usize {
     let bytes = |block: &[i64]| 1 + (block.len() * width(block) as usize).div_ceil(8);
     values.chunks(BLOCK).map(bytes).sum()
@@ -45,13 +45,15 @@ pub(crate) fn pack_block(block: &[i64], bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&rest[..filled.div_ceil(8) as usize]);
 }
 
-/// The bits that the widest of the integers takes.
+/// The number of bits of the widest integer.
 fn width(block: &[i64]) -> u32 {
     u64::BITS - block.iter().fold(0, |all, value| all | zigzag(*value)).leading_zeros()
 }
 
-/// Unpacks exactly `elements` integers. Bytes that `pack` would not have written are refused,
-/// so that equal vectors have equal bytes.
+/// Unpacks exactly `elements` integers.
+///
+/// # Errors
+/// If [`pack`] would not have written these bytes: equal vectors have equal bytes.
 pub fn unpack(bytes: &[u8], elements: usize) -> Result<Vec<i64>, DecodeError> {
     if bytes.len() > packed_bytes_max(elements) {
         return Err(DecodeError::Malformed);

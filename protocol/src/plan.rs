@@ -1,7 +1,7 @@
 //! How data and rounds are cut into work units.
 //!
-//! The cut is a function of the configuration alone, never of who is there: that is what makes
-//! the sum of a round the same bits whoever helps.
+//! The cut is a function of the configuration alone, never of who is there. So the sum of a round is the same
+//! bits, whoever helps.
 
 use std::ops::Range;
 
@@ -16,11 +16,11 @@ use crate::{DecodeError, draw, within};
 /// One set of examples of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Set {
-    /// The examples trained on.
+    /// The examples to train on.
     Training,
-    /// Examples held back to tell when to stop and which weights to keep.
+    /// Examples held back to decide when to stop and which weights to keep.
     Validation,
-    /// The examples held back to judge the model.
+    /// Examples held back to judge the model.
     Test,
 }
 
@@ -40,15 +40,15 @@ impl ShardRef {
     }
 }
 
-/// How one set is cut: units of equally many examples (the last may be smaller), shards of
-/// equally many units (the last may be smaller).
+/// How one set is cut: into units of equally many examples, and shards of equally many units. The last unit
+/// and the last shard may be smaller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetPlan {
     /// Examples in the set.
     pub examples: u32,
     /// Examples of one unit: a whole number of the user's minibatches.
     pub examples_per_unit: u32,
-    /// Units whose examples share a shard.
+    /// Units of one shard.
     pub units_per_shard: u32,
     /// The shards, in the order of the examples.
     pub shards: Vec<ShardRef>,
@@ -60,28 +60,28 @@ impl SetPlan {
         self.examples.div_ceil(self.examples_per_unit.max(1))
     }
 
-    /// Examples of the set that `unit` covers; empty for a unit the set does not have.
+    /// The examples of `unit`; empty for a unit that the set does not have.
     pub fn examples_of(&self, unit: u32) -> Range<u32> {
         let start = unit.saturating_mul(self.examples_per_unit).min(self.examples);
         start..start.saturating_add(self.examples_per_unit).min(self.examples)
     }
 
-    /// Index of the shard that holds an example of the set.
+    /// The index of the shard that holds an example.
     pub fn shard_of_example(&self, example: u32) -> u32 {
         example / self.examples_per_unit.saturating_mul(self.units_per_shard).max(1)
     }
 
-    /// Examples of the set that shard number `shard` holds.
+    /// The examples in shard number `shard`.
     pub fn examples_in_shard(&self, shard: u32) -> Range<u32> {
         let size = self.examples_per_unit.saturating_mul(self.units_per_shard);
         let start = shard.saturating_mul(size).min(self.examples);
         start..start.saturating_add(size).min(self.examples)
     }
 
-    /// Whether the cut is within the protocol's limits and its shards are all there.
+    /// Checks that the cut is within the protocol's limits and has all its shards.
     ///
     /// # Errors
-    /// What is not.
+    /// The first limit that is exceeded, or [`DecodeError::Malformed`].
     pub fn check(&self) -> Result<(), DecodeError> {
         if self.examples_per_unit == 0 || self.units_per_shard == 0 {
             return Err(DecodeError::Malformed);
@@ -98,14 +98,14 @@ impl SetPlan {
     }
 }
 
-/// How each set of the run is cut; one that the run does not have is empty.
+/// How each set of the run is cut. A set that the run does not have is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetPlans {
-    /// The examples trained on.
+    /// The examples to train on.
     pub training: SetPlan,
-    /// Those held back to tell when to stop and which weights to keep.
+    /// Examples held back to decide when to stop and which weights to keep.
     pub validation: SetPlan,
-    /// Those held back to judge the model.
+    /// Examples held back to judge the model.
     pub test: SetPlan,
 }
 
@@ -128,7 +128,7 @@ impl SetPlans {
     }
 }
 
-/// What a unit of a part computes.
+/// A unit's computation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Work {
     /// Summed loss and summed gradient of the unit's examples at the round's weights.
@@ -140,22 +140,23 @@ pub enum Work {
         /// The step lengths, at most [`STEPS_MAX`].
         steps: Vec<f32>,
     },
-    /// A replica's steps of minibatch gradient descent on its own pool of examples, from the round's weights on: the
-    /// displacement they come to, and the summed loss of each minibatch at the weights before its step.
+    /// A replica's steps of minibatch gradient descent on its own pool of examples, starting from the round's
+    /// weights. The result is the displacement at their end, and the summed loss of all minibatches, each at
+    /// the weights before its step.
     ///
-    /// The part's units are the replicas; [`UnitLayout`] says which examples are whose.
+    /// The part's units are the replicas. [`UnitLayout`] gives each its examples.
     Local {
-        /// How many steps each replica takes, at least 1.
+        /// The number of steps of each replica, at least 1.
         steps: u32,
-        /// What each minibatch's mean gradient is multiplied by.
+        /// The factor of each minibatch's mean gradient.
         learning_rate: f32,
-        /// Numbers the orders in which replicas see their examples: another one, another order.
+        /// The number of the orders in which replicas see their examples. Each number has its own orders.
         draw: u64,
     },
 }
 
 impl Work {
-    /// How many losses a result of this work carries.
+    /// The number of losses in a result of this work.
     pub fn losses(&self) -> usize {
         match self {
             Work::Gradient | Work::Evaluation | Work::Local { .. } => 1,
@@ -163,22 +164,22 @@ impl Work {
         }
     }
 
-    /// Whether a result of this work carries a vector.
+    /// Whether a result of this work has a vector.
     pub fn has_vector(&self) -> bool {
         matches!(self, Work::Gradient | Work::Local { .. })
     }
 }
 
-/// Units of one set, doing one kind of work.
+/// Units of one set that do one kind of work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// What each unit computes.
+    /// The work of each unit.
     pub work: Work,
-    /// Whose examples it uses.
+    /// The set of its examples.
     pub set: Set,
-    /// Units of this part.
+    /// The number of units.
     pub units: u32,
-    /// Which of the set's units they are; without a meaning for [`Work::Local`], whose units are replicas.
+    /// Which of the set's units they are. It means nothing for [`Work::Local`], whose units are replicas.
     pub selection: Selection,
 }
 
@@ -187,20 +188,21 @@ pub struct Part {
 pub enum Selection {
     /// Units 0, 1, 2, ...
     InTurn,
-    /// The entries from `first` on of an endless sequence: all units in a random order, then all in another, and so on.
+    /// The entries from `first` on of an endless sequence: all units in a random order, then all in another
+    /// order, and so on.
     Drawn {
-        /// Position in the sequence, counted from the beginning of the run.
+        /// The position in the sequence, counted from the beginning of the run.
         first: u64,
     },
 }
 
 impl Part {
-    /// The set's units 0, 1, 2, ... `units - 1`.
+    /// A part of the set's units 0, 1, 2, ... `units - 1`.
     pub fn in_turn(work: Work, set: Set, units: u32) -> Part {
         Part { work, set, units, selection: Selection::InTurn }
     }
 
-    /// Says which examples each of the units covers. `seed` is the run's.
+    /// Gives each unit its examples. `seed` is the run's.
     pub fn lay_out(&self, cut: &SetPlan, seed: u64) -> UnitLayout {
         match (&self.work, self.selection) {
             (Work::Local { .. }, _) => UnitLayout::Replicas(self.units),
@@ -212,7 +214,7 @@ impl Part {
         }
     }
 
-    /// Whether the set has what the part wants of it.
+    /// Whether the set has enough examples or units for the part.
     pub fn suits(&self, cut: &SetPlan) -> bool {
         match (&self.work, self.selection) {
             (Work::Local { .. }, _) => self.units <= cut.examples,
@@ -222,19 +224,19 @@ impl Part {
     }
 }
 
-/// Which examples and shards each unit of a part covers.
+/// The examples and shards of each unit of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnitLayout {
     /// Unit i is the set's unit i.
     InTurn,
-    /// Unit i is the set's unit of this number.
+    /// Unit i is the set's unit with the i-th of these numbers.
     Drawn(Vec<u32>),
-    /// Unit i is a replica: of this many equal parts of the set, the i-th.
+    /// Unit i is a replica with the i-th of this many equal pools of the set's examples.
     Replicas(u32),
 }
 
 impl UnitLayout {
-    /// Examples of the set that unit `unit` of the part covers; empty for one that the part does not have.
+    /// The examples of unit `unit` of the part; empty for a unit that the part does not have.
     pub fn examples_of(&self, cut: &SetPlan, unit: u32) -> Range<u32> {
         match self {
             UnitLayout::InTurn => cut.examples_of(unit),
@@ -251,7 +253,7 @@ impl UnitLayout {
         }
     }
 
-    /// Indices of the shards that hold those examples; empty if there are none.
+    /// The indices of the shards that hold the unit's examples; empty if there are none.
     pub fn shards_of(&self, cut: &SetPlan, unit: u32) -> Range<u32> {
         let examples = self.examples_of(cut, unit);
         if examples.is_empty() {
@@ -261,9 +263,10 @@ impl UnitLayout {
     }
 }
 
-/// The examples of a replica's minibatches, `steps * minibatch` indices into its pool of `pool` examples: the pool in a random order,
-/// then in another, and so on, cut into minibatches. A pool smaller than a minibatch is a minibatch itself, so the second value
-/// is how many examples each minibatch really has.
+/// The order in which a replica sees its examples: `steps * minibatch` indices into its pool of `pool`
+/// examples, namely the pool in a random order, then in another order, and so on. A pool smaller than a
+/// minibatch is a minibatch itself, so the second value is the number of examples that each minibatch really
+/// has.
 pub fn local_order(
     seed: u64,
     draw: u64,
@@ -277,29 +280,29 @@ pub fn local_order(
     (draw::endless(seed, &purpose, 0, steps.saturating_mul(minibatch) as usize, pool.max(1)), minibatch)
 }
 
-/// All that defines a round's results besides the vectors and the data.
+/// Everything that defines a round's results, apart from the vectors and the data.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoundPlan {
-    /// Counts rounds and their restarts. A coordinator that was killed and resumed counts again from its
-    /// checkpoint, for sessions that are all new.
+    /// The round's number, which counts restarts too. A coordinator that was killed and resumed counts again
+    /// from its checkpoint; its sessions are all new.
     pub round: u64,
-    /// Counts weights: the version these units are evaluated at.
+    /// The version of the weights at which the units are evaluated.
     pub version: u64,
     /// How values become integers.
     pub scales: Scales,
-    /// Which dropout masks the training examples meet: the same number, the same masks.
+    /// The number of the dropout masks of the training examples. The same number means the same masks.
     pub mask_epoch: u64,
-    /// The parts; the round's units are numbered through them in this order.
+    /// The parts. The round's units are numbered through all parts, in this order.
     pub parts: Vec<Part>,
 }
 
 impl RoundPlan {
-    /// Units of the round over all parts.
+    /// The number of units over all parts.
     pub fn units(&self) -> u32 {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.units))
     }
 
-    /// Where the round's `unit` lies: the index of its part and its number within the set.
+    /// The index of a unit's part and its number within the part; `None` if the round has no such unit.
     pub fn locate(&self, unit: u32) -> Option<(usize, u32)> {
         let mut first = 0u32;
         for (index, part) in self.parts.iter().enumerate() {
@@ -312,8 +315,8 @@ impl RoundPlan {
         None
     }
 
-    /// How many vectors of the network's size travel with the plan: the weights, and for a
-    /// scalars-only round the direction.
+    /// The number of vectors that travel with the plan: the weights, and for a scalars-only round also the
+    /// direction.
     pub fn vectors(&self) -> usize {
         let along = |part: &Part| matches!(part.work, Work::Losses { .. });
         if self.parts.iter().any(along) { 2 } else { 1 }
@@ -336,19 +339,19 @@ impl RoundPlan {
     }
 }
 
-/// Units handed to one volunteer. All belong to one part, so that they add up to one result.
+/// Units for one volunteer. All belong to one part, so that they add up to one result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// Counts assignments; not used twice within a session.
+    /// The assignment's number, which no other assignment of the session has.
     pub assignment: u64,
-    /// The round ([`RoundPlan::round`]) whose units these are.
+    /// The number of the units' round ([`RoundPlan::round`]).
     pub round: u64,
     /// Ranges of the round's units, in increasing order, not empty, not touching.
     pub units: Vec<Range<u32>>,
 }
 
 impl Assignment {
-    /// How many units it covers.
+    /// The number of its units.
     pub fn unit_count(&self) -> u32 {
         self.units.iter().fold(0, |sum, range| sum.saturating_add(range.end.saturating_sub(range.start)))
     }

@@ -4,7 +4,7 @@
 //! for the targets' type (0: classes as `u16`, 1: numbers as `f32`), two zero bytes, then `u32`
 //! examples, `u32` features and `u32` target columns (1 for classes); then the rows, one example
 //! after the other, then the targets. `u8` data stays `u8`. A shard is named by the BLAKE3 hash of
-//! these bytes; compression is the transport's affair.
+//! these bytes. The transport may compress it.
 
 use std::ops::Range;
 
@@ -42,8 +42,10 @@ enum TargetData {
 }
 
 impl Shard {
-    /// Reads a shard whose content is already known to match its hash. Checks that it has
-    /// `features` columns and targets that suit `task`: a class out of range is refused.
+    /// Decodes a shard whose hash has been checked.
+    ///
+    /// # Errors
+    /// If the bytes are no shard, or it does not have `features` columns and targets that suit `task`.
     pub fn decode(bytes: &[u8], features: usize, task: Task) -> Result<Shard, DecodeError> {
         within("a shard's size", bytes.len() as u64, SHARD_BYTES_MAX as u64)?;
         let (header, body) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(DecodeError::Truncated)?;
@@ -92,8 +94,8 @@ impl Shard {
         Ok(Shard { examples, features, columns, rows, targets, nonzeros: None })
     }
 
-    /// Finds out, once for all, which inputs are zero after `preprocessing`, so that computations can leave them out.
-    /// From then on [`Shard::slice`] must be given the same.
+    /// Lists the inputs that are not zero after `preprocessing`, so that computations can leave out the
+    /// zeros. From then on [`Shard::slice`] must get the same `preprocessing`.
     ///
     /// # Panics
     /// If `preprocessing` is for another number of features.
@@ -109,12 +111,12 @@ impl Shard {
         })
     }
 
-    /// Examples in the shard.
+    /// The number of examples.
     pub fn examples(&self) -> usize {
         self.examples
     }
 
-    /// Bytes the decoded shard occupies in memory.
+    /// Bytes of memory that the decoded shard takes.
     pub fn bytes(&self) -> usize {
         let rows = match &self.rows {
             RowData::U8(values) => values.len(),
@@ -127,7 +129,8 @@ impl Shard {
         rows + targets + self.nonzeros.as_ref().map_or(0, NonZeros::bytes)
     }
 
-    /// The examples of `range` (within the shard); `None` when the shard does not have them all.
+    /// The examples of `range`, counted from the shard's first; `None` if the shard does not have all of
+    /// them.
     pub fn slice<'a>(
         &'a self,
         range: Range<usize>,
@@ -154,7 +157,10 @@ impl Shard {
     }
 }
 
-/// The bytes of a shard that holds these examples (in standard layout, row after row).
+/// Encodes a shard of these examples. The rows are in standard layout, one after the other.
+///
+/// # Panics
+/// If a count is 2^32 or more.
 pub fn encode(rows: &Rows<'_>, targets: &Targets<'_>) -> Vec<u8> {
     let (row_kind, (examples, features)) = match rows {
         Rows::U8(rows) => (0, rows.dim()),

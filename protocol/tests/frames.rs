@@ -1,8 +1,8 @@
 //! The bytes of one frame of each kind, pinned to the protocol's version.
 //!
-//! A volunteer may run a build that is older or newer than the coordinator's. The version in its hello tells, but
-//! only if it is raised whenever bytes change. `tests/data/frames.txt` holds the version and the bytes that belong
-//! to it.
+//! A volunteer may run a build that is older or newer than the coordinator's. The version in its hello tells,
+//! but only if it is raised whenever bytes change. `tests/data/frames.txt` holds the version and the bytes
+//! that belong to it.
 
 use model::{Arithmetic, Preprocessing, Rows, Targets, Task};
 use ndarray::array;

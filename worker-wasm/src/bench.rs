@@ -5,7 +5,8 @@ use js_sys::{Array, Object, Reflect};
 use model::Arithmetic;
 use wasm_bindgen::prelude::*;
 
-/// The cases and the roof, in order: `[{name, examples}]` with the examples that a step goes through, 0 for a roof.
+/// The cases and the roof, in order: `[{name, examples}]` with the examples that a step goes through, 0 for a
+/// roof.
 ///
 /// # Errors
 /// Never, because setting a property of a new object does not fail.

@@ -13,14 +13,14 @@ use crate::run::Run;
 use crate::shared_round::SharedRound;
 use crate::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
 
-/// A compute worker without I/O. It believes its hub about what fits together only as far as it
-/// can check: a job it cannot do is answered with [`FromCompute::Failed`].
+/// A compute worker without I/O. It checks whether its hub's messages fit together, and answers a job that it
+/// cannot do with [`FromCompute::Failed`].
 #[derive(Debug, Default)]
 pub struct Compute {
     run: Option<Run>,
     round: Option<Round>,
     shards: BTreeMap<(Set, u32), Arc<Shard>>,
-    /// By assignment: the part its units belong to and what they came to so far.
+    /// For each assignment, the part of its units and their sums so far.
     sums: BTreeMap<u64, (usize, UnitSums)>,
     buffers: Buffers,
 }
@@ -28,11 +28,11 @@ pub struct Compute {
 #[derive(Debug)]
 struct Round {
     shared: Arc<SharedRound>,
-    /// Of each part.
+    /// One for each part of the round.
     layouts: Vec<UnitLayout>,
 }
 
-/// Why a job ended early.
+/// The reason why a job ended early.
 enum Stop {
     Unfit(u32),
     Failed(&'static str),
@@ -44,14 +44,14 @@ impl Compute {
         Compute::default()
     }
 
-    /// Does what a message asks, however long it takes, and answers if the message has an answer.
+    /// Does what a message asks, however long it takes. Returns the answer, if the message has one.
     pub fn handle(&mut self, message: ToCompute) -> Option<FromCompute> {
         match message {
             ToCompute::Setup(frame) => self.set_up(&frame),
             ToCompute::Round(round) => self.begin_round(round),
             ToCompute::Shard { set, shard, content } => {
                 let run = self.run.as_ref()?;
-                // One that does not decode is missing when a job asks for it.
+                // A shard that cannot be decoded is missing when a job needs it.
                 let decoded = content.decode(&run.network, &run.welcome.preprocessing).ok()?;
                 self.shards.insert((set, shard), decoded);
             }
@@ -78,7 +78,7 @@ impl Compute {
     }
 
     fn set_up(&mut self, frame: &[u8]) {
-        // The buffers keep their memory; all else is of the past.
+        // Only the buffers keep their memory.
         *self = Compute { buffers: std::mem::take(&mut self.buffers), ..Compute::default() };
         if let Ok(DownwardFrame::Message(FromCoordinator::Welcome(welcome))) = decode_downward(frame) {
             self.run = Run::new(*welcome).ok();

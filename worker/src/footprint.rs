@@ -1,4 +1,4 @@
-//! How much memory a volunteer needs, before anything is computed.
+//! The memory that a volunteer needs, known before anything is computed.
 
 use model::{Network, NonZeros};
 use protocol::limits::LOCAL_EXAMPLES_MAX;
@@ -7,50 +7,53 @@ use protocol::plan::{SetPlan, SetPlans, UnitLayout};
 
 use crate::settings::Settings;
 
-/// What one Web Worker or thread takes for itself before any data: its stack, its copy of the module's data, and in a
-/// browser its own engine.
+/// Bytes that one Web Worker or thread takes before any data: its stack, its copy of the module's data, and
+/// in a browser its own engine.
 pub const BASE_BYTES: u64 = 16_000_000;
 
 /// Bytes of one `f32` for each parameter: weights, direction, gradient, displacement.
 const VECTOR: u64 = 4;
 /// Bytes of one `i64` for each parameter: exact sums.
 const SUMS: u64 = 8;
-/// Bytes of an example's loss, and of its number in an order.
+/// Bytes of an example's loss, and also of its index in an order.
 const EXAMPLE: u64 = 4;
 
 /// The most memory that a volunteer takes, in bytes. With P parameters:
 ///
-/// - a compute worker has the round's weights (4 P), one gradient, displacement or trial point (4 P), its exact sums
-///   (8 P), the scratch of one sub-batch ([`Network::scratch_bytes`]), its share of the data, and what is on its way
-///   between it and the hub, at most its sums (8 P). In a line search's round a direction (4 P) takes the place of the sums.
-/// - the hub has the round's frame (4 P) and the next as it arrives (4 P), the merged sums of the assignment under way
-///   (8 P) and those being added to them (8 P), and its share of the data. A result is packed as it is sent.
+/// - A compute worker holds the round's weights (4 P), one gradient, displacement or trial point (4 P), its
+///   exact sums (8 P), the scratch of one sub-batch ([`Network::scratch_bytes`]) and its share of the data. A
+///   message between it and the hub carries at most its sums (8 P). In a line search's round a direction (4
+///   P) replaces the sums.
+/// - The hub holds the round's frame (4 P), the next one as it arrives (4 P), the merged sums of the
+///   assignment under way (8 P), the sums being added to them (8 P), and its share of the data. A result is
+///   packed as it is sent.
 ///
-/// None of it grows with the units, and the data only up to [`DataFootprint`].
+/// No part grows with the number of units. The data take at most [`DataFootprint`]. The formula excludes the
+/// browser's own message buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
-    /// Of the hub.
+    /// Bytes of the hub.
     pub hub_bytes: u64,
-    /// Of each compute worker.
+    /// Bytes of each compute worker.
     pub core_bytes: u64,
 }
 
-/// How much of a run's data a volunteer holds at most, in bytes; nothing by default.
+/// The most bytes of a run's data that a volunteer holds; none by default.
 ///
-/// Shards up to the limits of [`Settings`], but always what one unit needs: a shard, or for a replica of local steps
-/// all shards of its pool; and one more shard, as it arrives or is decoded. A compute worker has lists of what is not
-/// zero beside its shards, at most a byte for each input, and a loss and a number for each example that a unit goes
-/// through.
+/// A volunteer holds shards up to the limits of [`Settings`], but always the shards of one unit (one, or all
+/// shards of a replica's pool), and one more shard as it arrives or is decoded. A compute worker also holds
+/// lists of its shards' nonzero inputs, at most a byte for each input, and a loss and an index for each
+/// example of a unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DataFootprint {
-    /// In the hub.
+    /// Bytes in the hub.
     pub hub_bytes: u64,
-    /// In each compute worker.
+    /// Bytes in each compute worker.
     pub core_bytes: u64,
 }
 
 impl Footprint {
-    /// For a network and minibatches of that many examples.
+    /// The footprint of a network with minibatches of `minibatch` examples and these data.
     pub fn new(network: &Network, minibatch: usize, data: DataFootprint) -> Footprint {
         let vectors = (2 * VECTOR + 2 * SUMS) * network.parameters() as u64;
         let scratch = network.scratch_bytes(minibatch);
@@ -58,14 +61,14 @@ impl Footprint {
         Footprint { hub_bytes: (BASE_BYTES + vectors).saturating_add(data.hub_bytes), core_bytes }
     }
 
-    /// Of a run, for a volunteer with these settings.
+    /// The footprint of a run, for a volunteer with these settings.
     pub fn of_run(network: &Network, welcome: &Welcome, settings: &Settings) -> Footprint {
         let data = DataFootprint::new(network, welcome, settings);
         Footprint::new(network, welcome.minibatch as usize, data)
     }
 
-    /// How many compute workers fit beside the hub into the memory that can be spared: none if the hub, or one of them,
-    /// is more than the memory that a program can address here.
+    /// The number of compute workers that fit beside the hub into the spare memory. It is 0 if the hub or a
+    /// compute worker needs more memory than a program can address.
     pub fn cores(&self, settings: &Settings) -> u16 {
         if self.hub_bytes.max(self.core_bytes) > settings.address_space_bytes {
             return 0;
@@ -76,7 +79,7 @@ impl Footprint {
 }
 
 impl DataFootprint {
-    /// Of a run, for a volunteer with these settings.
+    /// The data of a run, for a volunteer with these settings.
     pub fn new(network: &Network, welcome: &Welcome, settings: &Settings) -> DataFootprint {
         let SetPlans { training, validation, test } = &welcome.sets;
         let sets = [training, validation, test];
@@ -90,13 +93,13 @@ impl DataFootprint {
             let cut = training;
             let pool = cut.examples.div_ceil(local.replicas.max(1));
             let steps = u64::from(local.steps) * u64::from(welcome.minibatch.min(pool));
-            // A loss and a place in the order each; and the pool in the order that is being drawn.
+            // Each has a loss and an index in the order; one more order of the pool is being drawn.
             let drawn = 2 * steps.min(LOCAL_EXAMPLES_MAX.into()) + u64::from(pool);
             examples[0] = examples[0].max(EXAMPLE * drawn);
             encoded.count_pools(cut, local.replicas, |index| encoded_bytes(cut, index));
             decoded.count_pools(cut, local.replicas, |index| decoded_bytes(network, cut, index));
         }
-        // A pool comes while one other shard is on its way.
+        // A pool is decoded while another shard is on its way.
         encoded.of_unit = encoded.of_unit.saturating_add(encoded.largest);
         let held = |shards: &ShardSizes, limit: usize| shards.all.min(shards.of_unit.max(limit as u64));
         DataFootprint {
@@ -108,12 +111,12 @@ impl DataFootprint {
     }
 }
 
-/// Bytes of a shard as it travels and as the hub keeps it.
+/// Bytes of a shard as it travels and as the hub holds it.
 fn encoded_bytes(cut: &SetPlan, index: u32) -> u64 {
     cut.shards.get(index as usize).map_or(0, |shard| shard.bytes.into())
 }
 
-/// Bytes of a shard as a compute worker keeps it, at most: with lists of what is not zero, if they are of use.
+/// The most bytes of a shard in a compute worker: with lists of its nonzero inputs, if the network uses them.
 pub(crate) fn decoded_bytes(network: &Network, cut: &SetPlan, index: u32) -> u64 {
     let examples = cut.examples_in_shard(index).len() as u64;
     let lists =
@@ -126,7 +129,7 @@ pub(crate) fn decoded_bytes(network: &Network, cut: &SetPlan, index: u32) -> u64
 struct ShardSizes {
     all: u64,
     largest: u64,
-    /// All that one unit needs.
+    /// The shards that one unit needs.
     of_unit: u64,
 }
 
@@ -140,7 +143,7 @@ impl ShardSizes {
         }
     }
 
-    /// Looks at the pools of replicas of a set that has been counted.
+    /// Counts the pools of the replicas of a set that has been counted.
     fn count_pools(&mut self, cut: &SetPlan, replicas: u32, bytes: impl Fn(u32) -> u64) {
         let layout = UnitLayout::Replicas(replicas);
         for replica in 0..replicas.min(cut.examples) {

@@ -1,8 +1,7 @@
-//! What a hub and its compute workers say to each other.
+//! The messages between a hub and its compute workers.
 //!
 //! Within a process the values themselves travel. For `postMessage` each message splits into
-//! [`MessageParts`]: a few bytes that say what it is, and at most one large payload that may be
-//! transferred or copied once.
+//! [`MessageParts`]: a small header, and at most one large payload that may be transferred or copied once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,14 +16,14 @@ use crate::shared_round::SharedRound;
 use crate::shared_shard::SharedShard;
 use crate::unit::UnitSums;
 
-/// From the hub to one compute worker. They must arrive in the order they were sent.
+/// A message from the hub to one compute worker. Messages must arrive in the order in which they were sent.
 #[derive(Debug, Clone)]
 pub enum ToCompute {
-    /// A run begins: the frame of its [`protocol::message::Welcome`]. Everything older is void.
+    /// A run begins: the frame of its [`protocol::message::Welcome`]. All earlier state is void.
     Setup(Bytes),
-    /// A round begins. Sums of older rounds are void.
+    /// A round begins. The sums of earlier rounds are void.
     Round(Arc<SharedRound>),
-    /// A shard that coming jobs need.
+    /// A shard that the next jobs need.
     Shard {
         /// The set it belongs to.
         set: Set,
@@ -40,15 +39,15 @@ pub enum ToCompute {
         /// Its index in the set's plan.
         shard: u32,
     },
-    /// Evaluate units and add them to the assignment's sums. Answered by [`FromCompute::Done`],
+    /// Evaluate units and add them to the assignment's sums. The answer is [`FromCompute::Done`],
     /// [`FromCompute::Unfit`] or [`FromCompute::Failed`].
     Run(Job),
-    /// Hand over an assignment's sums. Answered by [`FromCompute::Sums`].
+    /// Hand over an assignment's sums. The answer is [`FromCompute::Sums`].
     Collect {
         /// The assignment.
         assignment: u64,
     },
-    /// Forget an assignment's sums. Not answered.
+    /// Forget an assignment's sums. There is no answer.
     Discard {
         /// The assignment.
         assignment: u64,
@@ -58,15 +57,15 @@ pub enum ToCompute {
 /// Some units of an assignment, for one compute worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Counts a hub's jobs.
+    /// The job's number, by the hub's own count.
     pub job: u64,
-    /// The assignment whose sums the units are added to, by the hub's own count.
+    /// The assignment to whose sums the units are added, by the hub's own count.
     pub assignment: u64,
     /// Ranges of the round's units.
     pub units: Vec<Range<u32>>,
 }
 
-/// From a compute worker to its hub.
+/// A message from a compute worker to its hub.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromCompute {
     /// All units of a job are in the assignment's sums.
@@ -85,7 +84,7 @@ pub enum FromCompute {
     Failed {
         /// The job, which ends here.
         job: u64,
-        /// Why, in words for the coordinator's log.
+        /// The reason, for the coordinator's log.
         reason: String,
     },
     /// An assignment's sums over the jobs done since they were last collected.
@@ -100,27 +99,27 @@ pub enum FromCompute {
 /// A message cut for `postMessage`.
 #[derive(Debug, Clone)]
 pub struct MessageParts<P> {
-    /// What it is, in a few bytes.
+    /// The message without its bulk, in a few bytes.
     pub header: Vec<u8>,
-    /// The bulk; empty when there is none.
+    /// The bulk; empty if there is none.
     pub payload: P,
 }
 
-/// Parts that do not make a message.
+/// Why parts make no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum MessagePartsError {
     /// Hub and compute worker come from different builds.
     #[error("a message between hub and compute worker is malformed")]
     Malformed,
-    /// The bulk finds no room.
+    /// There is no room for the bulk.
     #[error("there is too little memory for a message between hub and compute worker")]
     Memory,
 }
 
-/// Bulk on its way to a compute worker, shared with the hub.
+/// The bulk of a message to a compute worker, shared with the hub.
 #[derive(Debug, Clone)]
 pub enum Payload {
-    /// There is none.
+    /// There is no bulk.
     None,
     /// A frame, or a round's vectors.
     Bytes(Bytes),
@@ -128,13 +127,13 @@ pub enum Payload {
     Shard(Arc<SharedShard>),
 }
 
-/// Bulk that has arrived, to be read as what its header says it is: once, so that it is there once.
+/// Bulk that has arrived. It is read once, as the type that its header names, so that no second copy is held.
 pub trait Bulk {
-    /// As it is.
+    /// The bytes themselves.
     fn bytes(self) -> Result<Vec<u8>, MessagePartsError>;
-    /// As little-endian `f32`.
+    /// The bytes as little-endian `f32`.
     fn floats(self) -> Result<Vec<f32>, MessagePartsError>;
-    /// As little-endian `i64`.
+    /// The bytes as little-endian `i64`.
     fn integers(self) -> Result<Vec<i64>, MessagePartsError>;
 }
 
@@ -202,7 +201,7 @@ impl Bulk for Vec<i64> {
 }
 
 impl ToCompute {
-    /// The message as header and payload; nothing large is copied.
+    /// Splits the message into header and payload. Nothing large is copied.
     pub fn into_parts(self) -> MessageParts<Payload> {
         let (header, payload) = match self {
             ToCompute::Setup(frame) => (ToHeader::Setup, Payload::Bytes(frame)),
@@ -220,7 +219,7 @@ impl ToCompute {
         MessageParts { header: encode(&header), payload }
     }
 
-    /// The message whose parts these are.
+    /// Puts a message together again.
     pub fn from_parts(header: &[u8], payload: impl Bulk) -> Result<ToCompute, MessagePartsError> {
         Ok(match postcard::from_bytes(header).map_err(|_| MessagePartsError::Malformed)? {
             ToHeader::Setup => ToCompute::Setup(payload.bytes()?.into()),
@@ -239,7 +238,8 @@ impl ToCompute {
 }
 
 impl FromCompute {
-    /// The message as header and payload: the vector, to travel as little-endian `i64`.
+    /// Splits the message into header and payload. The payload is the vector, which travels as little-endian
+    /// `i64`.
     pub fn into_parts(self) -> MessageParts<Vec<i64>> {
         let mut payload = Vec::new();
         let header = match self {
@@ -256,7 +256,7 @@ impl FromCompute {
         MessageParts { header: encode(&header), payload }
     }
 
-    /// The message whose parts these are.
+    /// Puts a message together again.
     pub fn from_parts(header: &[u8], payload: impl Bulk) -> Result<FromCompute, MessagePartsError> {
         Ok(match postcard::from_bytes(header).map_err(|_| MessagePartsError::Malformed)? {
             FromHeader::Done { job } => FromCompute::Done { job },

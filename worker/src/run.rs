@@ -1,4 +1,4 @@
-//! What hub and compute workers derive from a welcome, and which rounds suit it.
+//! A run as hub and compute workers derive it from a welcome, and the rounds that suit it.
 
 use model::{Network, NetworkSpec, SpecError};
 use protocol::limits::LOCAL_EXAMPLES_MAX;
@@ -8,7 +8,7 @@ use protocol::plan::{Part, RoundPlan, Set, SetPlan, UnitLayout, Work};
 use crate::footprint::{Footprint, decoded_bytes};
 use crate::settings::Settings;
 
-/// A run as far as a volunteer must know it.
+/// A run as a volunteer knows it.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) welcome: Welcome,
@@ -27,17 +27,17 @@ impl Run {
         self.welcome.sets.of(set)
     }
 
-    /// What it takes to help with it.
+    /// The memory that a volunteer needs for it.
     pub(crate) fn footprint(&self, settings: &Settings) -> Footprint {
         Footprint::of_run(&self.network, &self.welcome, settings)
     }
 
-    /// Bytes of a shard as a compute worker keeps it, at most.
+    /// The most bytes of a shard in a compute worker.
     pub(crate) fn decoded_bytes(&self, set: Set, shard: u32) -> u64 {
         decoded_bytes(&self.network, self.set(set), shard)
     }
 
-    /// Whether a round's units and exponents are ones that this run can have.
+    /// Whether this run can have a round with these units and scales.
     pub(crate) fn suits(&self, plan: &RoundPlan) -> bool {
         let local_fits = |part: &Part| match part.work {
             Work::Local { steps, .. } => {
@@ -54,7 +54,7 @@ impl Run {
             && plan.parts.iter().all(|part| part.suits(self.set(part.set)) && local_fits(part))
     }
 
-    /// Which examples each unit of the plan's parts covers.
+    /// The examples of each unit, part by part.
     pub(crate) fn lay_out(&self, plan: &RoundPlan) -> Vec<UnitLayout> {
         plan.parts.iter().map(|part| part.lay_out(self.set(part.set), self.welcome.seed)).collect()
     }

@@ -1,4 +1,4 @@
-//! What a volunteer is told before anything happens: what it is, and how much it may take.
+//! A volunteer's settings: its machine, and how much of it the training may use.
 
 use model::Arithmetic;
 
@@ -7,35 +7,35 @@ pub const SHARD_CACHE_BYTES: usize = 512 << 20;
 /// Bytes of shards one compute worker keeps by default.
 pub const COMPUTE_SHARD_BYTES: usize = 128 << 20;
 
-/// What a hub is told when it is made.
+/// The settings of a [`Hub`](crate::Hub).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Which arithmetic this build computes.
+    /// The arithmetic of this build.
     pub arithmetic: Arithmetic,
     /// [`model::known_answer::digest`] as computed on this machine.
     pub known_answer: [u8; 32],
     /// Whether this machine could run the fused arithmetic.
     pub fused_capable: bool,
-    /// Cores lent at first; see [`HubInput::Cores`].
+    /// Cores lent at first. [`HubInput::Cores`](crate::HubInput::Cores) changes it.
     pub cores: u16,
-    /// What kind of client this is (a browser's or program's name); cut when too long.
+    /// The name of the browser or program. It is cut if it is too long for a message.
     pub agent: String,
-    /// Spreads volunteers' reconnections; any number that differs between volunteers.
+    /// Spreads volunteers' reconnections: any number that differs between volunteers.
     pub seed: u64,
-    /// Bytes of shards to keep ([`SHARD_CACHE_BYTES`]). Those in use are kept beyond it.
+    /// Bytes of shards to keep, by default [`SHARD_CACHE_BYTES`]. Shards in use are kept beyond it.
     pub shard_cache_bytes: usize,
-    /// Bytes of shards each compute worker keeps ([`COMPUTE_SHARD_BYTES`]).
+    /// Bytes of shards that each compute worker keeps, by default [`COMPUTE_SHARD_BYTES`].
     pub compute_shard_bytes: usize,
-    /// Bytes of memory that this machine can spare. As many of the cores are used as fit into it by their
-    /// [`Footprint`]; no limit by default.
+    /// Bytes of memory that this machine can spare; no limit by default. The hub uses as many of the cores as
+    /// fit, by their [`Footprint`](crate::Footprint).
     pub memory_bytes: u64,
-    /// Bytes that one program can address, the hub or a compute worker: 4 GiB for WebAssembly of 32 bits, which no device
-    /// can help. By default what this build can.
+    /// Bytes that one program (the hub, or a compute worker) can address; by default those of this build. For
+    /// 32-bit WebAssembly it is 4 GiB on any device.
     pub address_space_bytes: u64,
 }
 
 impl Settings {
-    /// The usual settings; `known_answer` is taken by computing it here.
+    /// The usual settings. Computes the known answer, which takes a moment.
     pub fn new(arithmetic: Arithmetic, cores: u16, agent: impl Into<String>, seed: u64) -> Settings {
         Settings {
             arithmetic,

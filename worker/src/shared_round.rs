@@ -1,7 +1,7 @@
 //! A round as the hub passes it to compute workers.
 //!
-//! Threads of one process share the decoded vectors; across a Web Worker's boundary the vectors travel as the bytes
-//! they are and each side has them once.
+//! Threads of one process share the decoded vectors. Between Web Workers the vectors travel as bytes, and
+//! each side holds them once.
 
 use std::sync::OnceLock;
 
@@ -9,11 +9,11 @@ use bytes::Bytes;
 use protocol::frame::floats;
 use protocol::plan::RoundPlan;
 
-/// A round's plan and, decoded once somebody needs them, its vectors.
+/// A round's plan and its vectors, which are decoded on first use.
 #[derive(Debug)]
 pub struct SharedRound {
     plan: RoundPlan,
-    /// Little-endian `f32`; empty where they arrived decoded.
+    /// Little-endian `f32`; empty if the vectors arrived decoded.
     bytes: Bytes,
     values: OnceLock<Vec<f32>>,
 }
@@ -34,17 +34,17 @@ impl SharedRound {
         &self.plan
     }
 
-    /// The vectors, as they travel.
+    /// The vectors as little-endian `f32`, one after the other.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The vectors' numbers, one vector after the other.
+    /// The elements of the vectors, one vector after the other.
     pub(crate) fn values(&self) -> &[f32] {
         self.values.get_or_init(|| floats(&self.bytes).collect())
     }
 
-    /// Vector number `index` of those with `parameters` elements; empty when there is none.
+    /// Vector number `index`, of `parameters` elements; empty if there is none.
     pub(crate) fn vector(&self, index: usize, parameters: usize) -> &[f32] {
         self.values().get(index * parameters..(index + 1) * parameters).unwrap_or_default()
     }

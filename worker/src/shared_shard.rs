@@ -1,7 +1,7 @@
 //! A shard as the hub passes it to compute workers.
 //!
-//! Threads of one process share the decoded rows; across a Web Worker's boundary only the bytes
-//! travel and each side decodes for itself.
+//! Threads of one process share the decoded rows. Between Web Workers only the bytes travel, and each side
+//! decodes them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,7 +9,7 @@ use model::{Network, Preprocessing};
 use protocol::DecodeError;
 use protocol::shard::Shard;
 
-/// The bytes of a verified shard and, once somebody needed it, what they mean.
+/// The bytes of a verified shard, and the decoded shard after its first use.
 #[derive(Debug)]
 pub struct SharedShard {
     bytes: Vec<u8>,
@@ -27,7 +27,8 @@ impl SharedShard {
         &self.bytes
     }
 
-    /// The decoded shard, which knows its zeros if the network can leave them out. Its one owner gives the bytes up, sharers decode once for all.
+    /// The decoded shard, with lists of its nonzero inputs if the network uses them. A single owner gives up
+    /// the bytes; several owners share one decoded shard.
     pub(crate) fn decode(
         self: Arc<Self>,
         network: &Network,

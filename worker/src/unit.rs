@@ -1,5 +1,5 @@
-//! What a work unit is: the one pure function that compute workers evaluate and the coordinator
-//! recomputes when it doubts an answer.
+//! A work unit: the pure function that compute workers evaluate, and that the coordinator recomputes when it
+//! doubts an answer.
 //!
 //! A unit's result is integers: each example's loss and each element of the vector is rounded
 //! once to the round's fixed point, so that units may be added in any order and grouping.
@@ -11,7 +11,7 @@ use model::{
 use protocol::measure::Measure;
 use protocol::plan::{RoundPlan, Work, local_order};
 
-/// One unit and all that its result depends on.
+/// A unit, with everything that its result depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Unit<'a> {
     /// The network.
@@ -22,30 +22,31 @@ pub struct Unit<'a> {
     pub seed: u64,
     /// Examples of one gradient step.
     pub minibatch: u32,
-    /// The round, for its scales, which must be in range ([`Scales::are_in_range`](protocol::scales::Scales)), and its masks.
+    /// The round, for its scales, which must be in range
+    /// ([`Scales::are_in_range`](protocol::scales::Scales)), and its masks.
     pub plan: &'a RoundPlan,
-    /// What is computed: the work of the unit's part.
+    /// The work of the unit's part.
     pub work: &'a Work,
     /// The unit's number within its part.
     pub number: u32,
-    /// The unit's examples, all of them and in order. They may come in several slices for [`Work::Local`] only.
+    /// All examples of the unit, in order: one slice, or for [`Work::Local`] possibly several.
     pub examples: &'a [Examples<'a>],
-    /// The number of the first of them in their set.
+    /// The first example's index in its set.
     pub first_example: u32,
-    /// The round's first vector.
+    /// The round's first vector: one element for each parameter.
     pub weights: &'a [f32],
-    /// The round's second vector; used by [`Work::Losses`] only.
+    /// The round's second vector, which only [`Work::Losses`] uses.
     pub direction: &'a [f32],
 }
 
 impl<'a> Unit<'a> {
-    /// The examples of work that has them in one piece.
+    /// The examples of work whose examples are one slice.
     fn slice(&self) -> &'a Examples<'a> {
         let [examples] = self.examples else { panic!("a unit's examples lie in one shard") };
         examples
     }
 
-    /// How the examples go through the network in training.
+    /// The training pass of the examples.
     fn pass(&self) -> Pass {
         Pass {
             minibatch: self.minibatch as usize,
@@ -59,29 +60,28 @@ impl<'a> Unit<'a> {
 /// Exact sums over units of one part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitSums {
-    /// Summed losses: one, or one for each step length.
+    /// Summed losses: one, or one for each step length of [`Work::Losses`].
     pub losses: Vec<i64>,
-    /// Bit i is set when the loss at step length i did not fit for some unit, which then added
-    /// nothing to that loss.
+    /// Bit i is set if the loss at step length i did not fit for some unit. Such a unit adds nothing to that
+    /// loss.
     pub unfit_steps: u32,
     /// Correct predictions ([`Work::Evaluation`] only).
     pub correct: u64,
-    /// Summed gradient or displacement, with the summed batch statistics as its tail ([`Work::Gradient`] and
-    /// [`Work::Local`] only).
+    /// Summed gradient ([`Work::Gradient`]) or displacement ([`Work::Local`]), with the summed batch
+    /// statistics as its tail: one element for each parameter.
     pub vector: Option<Vec<i64>>,
 }
 
-/// What came of a unit.
+/// The outcome of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnitOutcome {
-    /// It was added to the sums.
+    /// The unit was added to the sums.
     Added,
     /// A value is too large for the round's fixed point; nothing was added.
     Overflow,
     /// A value is infinite or not a number; nothing was added.
     NonFinite,
-    /// The sums themselves would leave the range of an `i64`, which no round within its limits
-    /// does; nothing was added.
+    /// The sums would leave the range of an `i64`; nothing was added. No round within its limits gets there.
     SumsFull,
 }
 
@@ -89,13 +89,13 @@ pub enum UnitOutcome {
 #[derive(Debug, Default)]
 pub struct Buffers {
     scratch: Scratch,
-    /// A unit's gradient, or where its steps lead and then their displacement, or a trial point.
+    /// A unit's gradient, or a trial point, or the end of its steps and then their displacement.
     vector: Vec<f32>,
     losses: Vec<f32>,
 }
 
 impl UnitSums {
-    /// Nothing yet, in the shape that `work` on a network of `parameters` needs.
+    /// Sums of no unit, in the shape of `work` on a network of `parameters` parameters.
     pub fn zero(work: &Work, parameters: usize) -> UnitSums {
         UnitSums {
             losses: vec![0; work.losses()],
@@ -105,8 +105,8 @@ impl UnitSums {
         }
     }
 
-    /// Adds sums of other units of the same part. Answers whether that was possible: it is not
-    /// when shapes differ or a sum leaves the range of its integers; then the sums are void.
+    /// Adds the sums of other units of the same part. Returns false if the shapes differ or a sum leaves the
+    /// range of its integers; the sums are void then.
     #[must_use]
     pub fn merge(&mut self, other: &UnitSums) -> bool {
         let vectors = match (&mut self.vector, &other.vector) {
@@ -123,10 +123,10 @@ impl UnitSums {
     }
 }
 
-/// Evaluates a unit and adds it to `sums` (of [`UnitSums::zero`]'s shape), whole or not at all.
+/// Evaluates a unit and adds it to `sums`, which have the shape of [`UnitSums::zero`]: all of it, or nothing.
 ///
 /// # Panics
-/// When the vectors or the sums do not suit the network and the work.
+/// If the vectors or the sums do not suit the network and the work.
 pub fn evaluate_unit(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
     match unit.work {
         Work::Gradient | Work::Local { .. } => add_vector(unit, buffers, sums),
@@ -135,10 +135,10 @@ pub fn evaluate_unit(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums
     }
 }
 
-/// Evaluates a unit and tells how large its values are and whether it would fit.
+/// Evaluates a unit and measures how large its values are and whether they fit.
 ///
 /// # Panics
-/// When the vectors do not suit the network and the work.
+/// If the vectors do not suit the network and the work.
 pub fn measure_unit(unit: &Unit<'_>, buffers: &mut Buffers) -> Measure {
     let mut measure = Measure::fitting();
     match unit.work {
@@ -181,7 +181,8 @@ fn add_vector(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> Un
     vector(unit, buffers);
     let fits = fits(unit, &buffers.vector);
     let loss = loss_sum(unit, buffers);
-    // Non-finite goes before too large, wherever it is: that verdict is final, the other is not.
+    // A value that is not finite decides before one that is too large, because only the first verdict is
+    // final.
     if fits.contains(&Fit::NonFinite) || loss == Err(Fit::NonFinite) {
         return UnitOutcome::NonFinite;
     }
@@ -197,7 +198,7 @@ fn add_vector(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> Un
     UnitOutcome::Added
 }
 
-/// Whether a vector fits its round: without its tail, and the tail.
+/// Whether a vector fits its round: first the vector without its tail, then the tail.
 fn fits(unit: &Unit<'_>, vector: &[f32]) -> [Fit; 2] {
     let (learned, statistics) = vector.split_at(unit.network.trainable());
     [
@@ -222,8 +223,8 @@ fn add_evaluation(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -
     }
 }
 
-/// A step length that leads out of range is an ordinary event of a line search, so it does not
-/// spoil the unit: it is marked.
+/// A step length that leads out of range is an ordinary event of a line search. So it is marked, and the
+/// unit's other losses count.
 fn add_losses(unit: &Unit<'_>, steps: &[f32], buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
     assert_eq!(sums.losses.len(), steps.len(), "one loss for each step length");
     let mut totals = sums.losses.clone();
@@ -293,7 +294,8 @@ fn displacement(unit: &Unit<'_>, steps: u32, learning_rate: f32, draw: u64, buff
     sums.copy_from_slice(statistics);
 }
 
-/// Leaves the examples' losses at the round's weights in the buffers; answers how many predictions are correct.
+/// Leaves the examples' losses at the round's weights in the buffers and returns the number of correct
+/// predictions.
 fn evaluate(unit: &Unit<'_>, buffers: &mut Buffers) -> u32 {
     let Buffers { scratch, losses, .. } = buffers;
     let examples = unit.slice();
@@ -311,10 +313,10 @@ fn losses_at(unit: &Unit<'_>, buffers: &mut Buffers, step: f32) {
     unit.network.training_losses(unit.arithmetic, scratch, vector, &pass, examples, losses);
 }
 
-/// Losses that are turned into integers before they are summed.
+/// The number of losses that become integers at a time.
 const LOSSES_AT_ONCE: usize = 256;
 
-/// The sum of the losses in the buffers as an integer below [`exact::UNIT_LIMIT`], or why not.
+/// The sum of the losses in the buffers as an integer below [`exact::UNIT_LIMIT`], or why there is none.
 fn loss_sum(unit: &Unit<'_>, buffers: &mut Buffers) -> Result<i64, Fit> {
     let exponent = unit.plan.scales.loss_exponent_of(unit.work);
     match exact::fit(&buffers.losses, exponent) {

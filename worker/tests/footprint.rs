@@ -141,7 +141,8 @@ impl World {
         jobs
     }
 
-    /// A compute worker's part in the rounds, as it is in a Web Worker of its own, with no more shards than it needs.
+    /// A compute worker's part in the rounds, as it is in a Web Worker of its own, with no more shards than
+    /// it needs.
     fn compute(&self) {
         let mut compute = Compute::new();
         compute.handle(ToCompute::Setup(self.welcome_frame().into()));

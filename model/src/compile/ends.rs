@@ -1,11 +1,11 @@
-//! What of a specification belongs to no layer: the data's shape, the task, the loss.
+//! The parts of a specification that belong to no layer: the data's shape, the task, the loss.
 
 use crate::loss::Loss;
 use crate::shape::Shape;
 use crate::spec::{FEATURES_MAX, LAYERS_MAX, LayerSpec, LossSpec, NetworkSpec, SpecError, Task, UNITS_MAX};
 
-/// The shape of an example: as the specification says; otherwise without an arrangement, or, if a layer sees an image, a
-/// square if there is one.
+/// The shape of an example: as the specification says; otherwise without an arrangement, or, if a layer sees
+/// an image, a square if there is one.
 pub(super) fn input_shape(spec: &NetworkSpec, features: usize) -> Result<Shape, SpecError> {
     let Some(shape) = spec.input else {
         let sees_images = spec.layers.iter().any(LayerSpec::sees_an_image);

@@ -1,5 +1,5 @@
-//! From a specification to the steps of a network: every shape is followed from layer to layer, every parameter gets its
-//! place, and whatever does not fit is found.
+//! From a specification to the steps of a network: follows the shapes from layer to layer, gives every
+//! parameter its place, and finds whatever does not fit.
 
 mod ends;
 mod layers;
@@ -15,25 +15,26 @@ use crate::shape::Shape;
 use crate::spec::{Activation, DenseSpec, Initializer, LayerSpec, NetworkSpec, Position, SpecError, Task};
 use crate::summary::LayerSummary;
 
-/// What a layer's blocks are called, and what they are.
+/// The name of a layer's block, and its kind.
 type NamedKind = (&'static str, ParameterKind);
 const WEIGHT: NamedKind = ("weight", ParameterKind::Weight);
 const BIAS: NamedKind = ("bias", ParameterKind::Bias);
 const GAIN: NamedKind = ("gain", ParameterKind::Gain);
 
-/// What [`Network`](crate::Network) is made of.
+/// The content of a [`Network`](crate::Network).
 pub(crate) struct Compiled {
     /// The shape of an example, then of each layer's answer.
     pub(crate) shapes: Vec<Shape>,
     pub(crate) steps: Vec<Step>,
     /// What each layer costs, those inside residual blocks after the block itself.
     pub(crate) layers: Vec<LayerSummary>,
-    /// To which of them steps and parameters count.
+    /// The index of the layer to which steps and parameters count.
     layer: usize,
     pub(crate) layout: Vec<ParameterBlock>,
     /// How each block of the layout starts.
     pub(crate) starts: Vec<Start>,
-    /// The blocks of statistics and how they start, until all layers are known. Their ranges count from the first.
+    /// The blocks of statistics and how they start, until all layers are known. Their ranges count from the
+    /// first.
     statistics: Vec<(ParameterBlock, Start)>,
     pub(crate) loss: Loss,
     /// Multiplications that its orthogonal matrices take.
@@ -76,18 +77,18 @@ pub(crate) fn compile(spec: &NetworkSpec, features: usize, task: Task) -> Result
     Ok(compiled)
 }
 
-/// Where a layer stands.
+/// A layer's place in the network.
 struct Place {
     position: Position,
-    /// What the names of its parameters begin with.
+    /// The beginning of its parameters' names.
     name: String,
     input: Shape,
-    /// What its weights start with unless it says so itself.
+    /// The network's initializer.
     initializer: Option<Initializer>,
 }
 
 impl Place {
-    /// Channels, height and width of what the layer sees, which must be an image.
+    /// Channels, height and width of the layer's inputs, which must be an image.
     fn image(&self, kind: &'static str) -> Result<(usize, usize, usize), SpecError> {
         match self.input {
             Shape::Image { channels, height, width } => Ok((channels, height, width)),
@@ -97,8 +98,8 @@ impl Place {
 }
 
 impl Compiled {
-    /// What weights of `rows` by `columns` start with: the layer's own choice, the network's, or what suits the
-    /// activation.
+    /// The initializer of weights of `rows` by `columns`: the layer's own, the network's, or the one that
+    /// suits the activation.
     fn initializer(
         &mut self,
         place: &Place,
@@ -117,14 +118,14 @@ impl Compiled {
         Ok(initializer)
     }
 
-    /// Appends a layer's steps and parameters; answers with the shape of its answer.
+    /// Appends a layer's steps and parameters. Returns the shape of its outputs.
     fn push_layer(&mut self, place: &Place, layer: &LayerSpec) -> Result<Shape, SpecError> {
         self.summarized(place, (place.position.to_string(), layer.to_string()), |compiled| {
             compiled.push_steps(place, layer)
         })
     }
 
-    /// Has what `push` appends counted to a layer of its own.
+    /// Counts everything that `push` appends to a layer of its own.
     fn summarized(
         &mut self,
         place: &Place,

@@ -1,14 +1,14 @@
-//! The two products of a convolution, with an image in the place of the matrix that unfolding it would give: that matrix
-//! holds every value once for each tap, and laying it out takes longer than computing with it.
+//! The two products of a convolution, with an image in the place of the matrix that unfolding it would give:
+//! that matrix holds every value once for each tap, and laying it out takes longer than computing with it.
 
 use super::simd::{Computation, Simd};
 
-/// C = b + A B, where row p of B is the image from `offsets[p]` on: C is row-major of shape `[m, n]`, its row i starting
-/// from `starts[i]`, A row-major of shape `[m, offsets.len()]`.
+/// C = b + A B, where row p of B is the image from `offsets[p]` on: C is row-major of shape `[m, n]`, its row
+/// i starting from `starts[i]`, A row-major of shape `[m, offsets.len()]`.
 ///
 /// # Safety
-/// Whoever computes with it relies on this: A and C have that many elements, there are `m` starts, `n` is a multiple of
-/// [`COLUMNS`], and the image has at least `n` elements from every offset on.
+/// Whoever computes with it relies on this: A and C have that many elements, there are `m` starts, `n` is a
+/// multiple of [`COLUMNS`], and the image has at least `n` elements from every offset on.
 pub(super) struct Correlation<'a> {
     pub(super) m: usize,
     pub(super) n: usize,
@@ -22,12 +22,12 @@ pub(super) struct Correlation<'a> {
 /// A whole number of so many columns fills two vectors of every processor.
 pub(crate) const COLUMNS: usize = if cfg!(target_arch = "wasm32") { 8 } else { 32 };
 
-/// C += A B, where row i of A is the image from `offsets[i]` on, one element for each window: B and C are row-major of
-/// shapes `[windows, n]` and `[offsets.len(), n]`.
+/// C += A B, where row i of A is the image from `offsets[i]` on, one element for each window: B and C are
+/// row-major of shapes `[windows, n]` and `[offsets.len(), n]`.
 ///
 /// # Safety
-/// Whoever computes with it relies on this: B and C have that many elements, `n` is a multiple of [`CHANNELS`], and the
-/// image has an element for every window from every offset on.
+/// Whoever computes with it relies on this: B and C have that many elements, `n` is a multiple of
+/// [`CHANNELS`], and the image has an element for every window from every offset on.
 pub(super) struct WindowProduct<'a> {
     pub(super) n: usize,
     pub(super) offsets: &'a [usize],

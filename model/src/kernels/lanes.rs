@@ -1,4 +1,5 @@
-//! The path for processors without one of their own: arrays that the compiler may turn into whatever vectors it knows.
+//! The path for processors without one of their own: arrays that the compiler may turn into whatever vectors
+//! it knows.
 
 use super::product::{Operands, product};
 use super::simd::{Computation, Simd};
@@ -52,7 +53,8 @@ impl<const FUSED: bool> Simd for Lanes<FUSED> {
     #[inline(always)]
     unsafe fn multiply_add(a: Self::Vector, b: Self::Vector, mut sum: Self::Vector) -> Self::Vector {
         for i in 0..LANES {
-            // `mul_add` rounds once wherever it is compiled to: an instruction, or a routine that computes it.
+            // `mul_add` rounds once wherever it is compiled to: an instruction, or a routine that computes
+            // it.
             sum[i] = if FUSED { a[i].mul_add(b[i], sum[i]) } else { sum[i] + a[i] * b[i] };
         }
         sum

@@ -1,16 +1,18 @@
 //! Matrix products, behind one small interface. This is the only module with `unsafe` code.
 //!
-//! The definition, which every path below meets bit for bit: each element of C starts from what it holds and takes its
-//! products over increasing k, one at a time, either as `sum = round(sum + round(a * b))` (portable) or as
-//! `sum = round(sum + a * b)` (fused); at the end +0.0 is added, so that no result is -0. Tile shapes, vector widths and
-//! the blocking of k only change which elements are computed side by side, never the steps of one element. (The +0.0
-//! after a block of k is invisible: only a sum's being zero, not the sign of that zero, matters to its next step.)
+//! The definition, which every path below meets bit for bit: each element of C starts from what it holds and
+//! takes its products over increasing k, one at a time, either as `sum = round(sum + round(a * b))`
+//! (portable) or as `sum = round(sum + a * b)` (fused); at the end +0.0 is added, so that no result is -0.
+//! Tile shapes, vector widths and the blocking of k only change which elements are computed side by side,
+//! never the steps of one element. (The +0.0 after a block of k is invisible: only a sum's being zero, not
+//! the sign of that zero, matters to its next step.)
 //!
-//! Three endings: C += A B; C = A B, which starts from zeros; and in place C += factor (A B), where the sums start from zeros
-//! and are complete, +0.0 included, before one more step of the same kind adds the product with the factor.
+//! Three endings: C += A B; C = A B, which starts from zeros; and in place C += factor (A B), where the sums
+//! start from zeros and are complete, +0.0 included, before one more step of the same kind adds the product
+//! with the factor.
 //!
-//! Vectors lie along the columns of C. The last columns, which fill no vector, are computed on a copy, together with as many
-//! before them as fill one, and only they are written back.
+//! Vectors lie along the columns of C. The last columns, which fill no vector, are computed on a copy,
+//! together with as many before them as fill one, and only they are written back.
 
 #![allow(
     unsafe_code,
@@ -150,7 +152,8 @@ impl Kernel {
         paths.into_iter().map(|path| Kernel { arithmetic, path }).collect()
     }
 
-    /// C += A B, C = A B or C += factor (A B), with C row-major of shape `[a.rows, b.columns]`, by the definition above.
+    /// C += A B, C = A B or C += factor (A B), with C row-major of shape `[a.rows, b.columns]`, by the
+    /// definition above.
     ///
     /// # Panics
     /// If the shapes do not fit.
@@ -218,8 +221,9 @@ impl Kernel {
         unsafe { self.run(Product { operands, in_place, packed }) }
     }
 
-    /// As [`Kernel::product`], with the rows of A as lists. [`Ending::Replace`] is not for this. Where an element of B is
-    /// infinite or not a number, or C is -0 and its list empty, the bits may be others than those of the whole product.
+    /// As [`Kernel::product`], with the rows of A as lists. [`Ending::Replace`] is not for this. Where an
+    /// element of B is infinite or not a number, or C is -0 and its list empty, the bits may be others than
+    /// those of the whole product.
     ///
     /// # Panics
     /// If the shapes do not fit.
@@ -237,9 +241,9 @@ impl Kernel {
         unsafe { self.run(SparseProduct { a, n: b.columns, b: b_data, c, factor, in_place }) }
     }
 
-    /// C = b + A B, where row p of B is `image` from `offsets[p]` on. C is row-major with as many rows as there are
-    /// `starts`, which are b, and its number of columns is a multiple of [`COLUMNS`]; A is row-major. The steps of an
-    /// element are those of a product.
+    /// C = b + A B, where row p of B is `image` from `offsets[p]` on. C is row-major with as many rows as
+    /// there are `starts`, which are b, and its number of columns is a multiple of [`COLUMNS`]; A is
+    /// row-major. The steps of an element are those of a product.
     ///
     /// # Panics
     /// If the shapes do not fit, or the image ends too early.
@@ -265,8 +269,8 @@ impl Kernel {
         unsafe { self.run(Correlation { m, n, a, offsets, image, starts, c }) }
     }
 
-    /// C += A B, where row i of A is `image` from `offsets[i]` on, an element for each window. B and C are row-major of
-    /// `n` columns, a multiple of [`CHANNELS`].
+    /// C += A B, where row i of A is `image` from `offsets[i]` on, an element for each window. B and C are
+    /// row-major of `n` columns, a multiple of [`CHANNELS`].
     ///
     /// # Panics
     /// If the shapes do not fit, or the image ends too early.
@@ -318,16 +322,16 @@ impl Kernel {
     }
 }
 
-/// Keeps the fastest instructions of this machine busy with `steps` rounds of independent multiply-adds on registers, and
-/// answers how many floating-point operations that were: the roof that a benchmark compares with. `many` asks for twice as
-/// many chains, which suits some processors better and others worse.
+/// Keeps the fastest instructions of this machine busy with `steps` rounds of independent multiply-adds on
+/// registers, and answers how many floating-point operations that were: the roof that a benchmark compares
+/// with. `many` asks for twice as many chains, which suits some processors better and others worse.
 pub fn multiply_adds(arithmetic: Arithmetic, many: bool, steps: u32) -> u64 {
     // SAFETY: this task asks nothing.
     unsafe { Kernel::best(arithmetic).run(MultiplyAdds { many, steps }) }
 }
 
-/// The instructions that this machine's results come from, so that a test of their bits can tell what it tests: `avx512`,
-/// `avx2`, `wasm` or `plain`, which is Rust without any of its own.
+/// The instructions that this machine's results come from, so that a test of their bits can tell what it
+/// tests: `avx512`, `avx2`, `wasm` or `plain`, which is Rust without any of its own.
 pub fn instruction_set(arithmetic: Arithmetic) -> &'static str {
     match best_path(arithmetic) {
         Path::Lanes => "plain",
@@ -361,7 +365,8 @@ fn has_avx512() -> bool {
     is_x86_feature_detected!("avx512f") && has_avx2()
 }
 
-/// A build without relaxed SIMD has no fused instruction and must not contain one; it still gives the right bits, slowly.
+/// A build without relaxed SIMD has no fused instruction and must not contain one; it still gives the right
+/// bits, slowly.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 fn best_path(arithmetic: Arithmetic) -> Path {
     match arithmetic {
@@ -404,7 +409,8 @@ fn transpose(matrix: Matrix<'_>, width: usize, buffer: &mut Vec<f32>) {
 
 /// Writes the rows of `matrix` to the beginnings of rows of `width`.
 fn copy(matrix: Matrix<'_>, width: usize, rows: &mut [f32]) {
-    // Eight source columns at a time, so that each line of the cache that is read gives more than one element.
+    // Eight source columns at a time, so that each line of the cache that is read gives more than one
+    // element.
     const BLOCK: usize = 8;
     for first in (0..matrix.columns).step_by(BLOCK) {
         let end = matrix.columns.min(first + BLOCK);
@@ -454,7 +460,8 @@ mod tests {
         values.iter().map(|value| value.to_bits()).collect()
     }
 
-    /// Numbers of very different size, so that the order of a sum shows; zeros of both signs and subnormals too.
+    /// Numbers of very different size, so that the order of a sum shows; zeros of both signs and subnormals
+    /// too.
     fn number() -> impl Strategy<Value = f32> {
         prop_oneof![
             8 => -1.0f32..1.0,

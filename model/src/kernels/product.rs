@@ -5,8 +5,9 @@ use super::simd::{Computation, LANES_MAX, Simd};
 /// The operands of C += A B, or of C += factor (A B), in elements of `f32`.
 ///
 /// # Safety
-/// Whoever computes with it relies on this: for all i < m, j < n and p < k, the pointers `a + i * a_row + p * a_step` and
-/// `b + p * b_step + j` are valid for reads, `c + i * n + j` is valid for reads and writes, and C overlaps neither A nor B.
+/// Whoever computes with it relies on this: for all i < m, j < n and p < k, the pointers `a + i * a_row + p *
+/// a_step` and `b + p * b_step + j` are valid for reads, `c + i * n + j` is valid for reads and writes, and C
+/// overlaps neither A nor B.
 #[derive(Clone, Copy)]
 pub(super) struct Operands {
     pub(super) m: usize,
@@ -45,12 +46,12 @@ impl Computation for Product<'_> {
     }
 }
 
-/// How many steps of k are done before C is stored and taken up again: so many rows of B stay in the first-level cache
-/// while all rows of A pass.
+/// How many steps of k are done before C is stored and taken up again: so many rows of B stay in the
+/// first-level cache while all rows of A pass.
 const K_BLOCK: usize = 64;
 
-/// With so many rows, C is what is large, and it is gone through once, row after row; with fewer, B is, column after
-/// column.
+/// With so many rows, C is what is large, and it is gone through once, row after row; with fewer, B is,
+/// column after column.
 pub(super) const MANY_ROWS: usize = 64;
 
 /// With many rows and so many steps of k it pays to lay the columns of a tile side by side first.
@@ -109,7 +110,8 @@ pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECTORS: usize, c
     }
 }
 
-/// The columns `from..to`, a whole number of panels of `VECTORS` vectors. `panels` holds them packed, if they are.
+/// The columns `from..to`, a whole number of panels of `VECTORS` vectors. `panels` holds them packed, if they
+/// are.
 #[inline(always)]
 unsafe fn sweep<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(
     operands: &Operands,
@@ -138,8 +140,8 @@ unsafe fn sweep<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE
 
 /// The tiles of the rows that begin at row `i`.
 ///
-/// (Functions of their own, and no more than these, where the instructions are the same for the whole program: a
-/// WebAssembly engine is sooner done with them.)
+/// (Functions of their own, and no more than these, where the instructions are the same for the whole
+/// program: a WebAssembly engine is sooner done with them.)
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 unsafe fn row_of_tiles<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(
@@ -163,7 +165,8 @@ unsafe fn row_of_tiles<S: Simd, const ROWS: usize, const VECTORS: usize, const I
     }
 }
 
-/// All rows of the `VECTORS` vectors of columns that begin at column `j`; `whole` is the number of rows in whole tiles.
+/// All rows of the `VECTORS` vectors of columns that begin at column `j`; `whole` is the number of rows in
+/// whole tiles.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 unsafe fn column_of_tiles<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(
@@ -186,15 +189,17 @@ unsafe fn column_of_tiles<S: Simd, const ROWS: usize, const VECTORS: usize, cons
     }
 }
 
-/// The last columns, which fill no vector. They are computed on a copy of C: of the last columns that fill one, if there
-/// are so many, otherwise of all columns, padded with zeros. Only the columns in question are written back.
+/// The last columns, which fill no vector. They are computed on a copy of C: of the last columns that fill
+/// one, if there are so many, otherwise of all columns, padded with zeros. Only the columns in question are
+/// written back.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 unsafe fn tail<S: Simd, const IN_PLACE: bool>(operands: &Operands, packed: &mut Vec<f32>) {
     let Operands { m, n, a_row, .. } = *operands;
     let width = n.min(S::LANES);
     let (from, done) = (n - width, width - n % S::LANES);
-    // SAFETY: columns `from..n` of B and C exist; the copies have `width` of at most `S::LANES` elements a row.
+    // SAFETY: columns `from..n` of B and C exist; the copies have `width` of at most `S::LANES` elements a
+    // row.
     unsafe {
         let (b, b_step) = if width < S::LANES {
             pack_padded::<S>(operands, packed);
@@ -273,8 +278,8 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE:
     c_row: usize,
 ) {
     let Operands { k, a_row, a_step, .. } = *operands;
-    // SAFETY: the caller gives pointers to `ROWS` rows of A, `k` rows of B and `ROWS` rows of C, the latter two
-    // `VECTORS` vectors wide.
+    // SAFETY: the caller gives pointers to `ROWS` rows of A, `k` rows of B and `ROWS` rows of C, the latter
+    // two `VECTORS` vectors wide.
     unsafe {
         let at = |i: usize, j: usize| c.add(i * c_row + j * S::LANES);
         let zero = 0.0f32;

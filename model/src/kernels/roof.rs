@@ -2,8 +2,8 @@
 
 use super::simd::{Computation, LANES_MAX, Simd};
 
-/// `steps` multiply-adds on each of some vectors that stay in registers; answers how many floating-point operations that
-/// were. `many` takes more vectors.
+/// `steps` multiply-adds on each of some vectors that stay in registers; answers how many floating-point
+/// operations that were. `many` takes more vectors.
 pub(super) struct MultiplyAdds {
     pub(super) many: bool,
     pub(super) steps: u32,
@@ -21,7 +21,8 @@ impl Computation for MultiplyAdds {
     }
 }
 
-/// Written out, because compilers that only perhaps unroll a loop over the vectors perhaps keep them in memory.
+/// Written out, because compilers that only perhaps unroll a loop over the vectors perhaps keep them in
+/// memory.
 macro_rules! chains {
     ($name:ident, $count:literal: $($i:literal)*) => {
         #[inline(always)]
@@ -36,7 +37,8 @@ macro_rules! chains {
                 let factor = S::splat(&raw const factor);
                 let mut sums = [$(S::splat(&raw const starts[$i])),*];
                 for _ in 0..steps {
-                    // Each takes its neighbor as an operand, so that no product could be kept for the next time.
+                    // Each takes its neighbor as an operand, so that no product could be kept for the next
+                    // time.
                     $(sums[$i] = S::multiply_add(factor, sums[($i + 1) % $count], sums[$i]);)*
                 }
                 for sum in sums {

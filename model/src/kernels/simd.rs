@@ -5,8 +5,8 @@ use super::product::Operands;
 /// A vector of `f32` on some processor, in one arithmetic.
 ///
 /// # Safety
-/// Every method may be called only where the processor has the instructions of the implementing type. Pointers must be
-/// valid for `LANES` elements (one for `splat`); they need not be aligned.
+/// Every method may be called only where the processor has the instructions of the implementing type.
+/// Pointers must be valid for `LANES` elements (one for `splat`); they need not be aligned.
 pub(super) trait Simd {
     type Vector: Copy;
 
@@ -29,7 +29,7 @@ pub(super) trait Simd {
     unsafe fn product<const IN_PLACE: bool>(operands: &Operands, packed: &mut Vec<f32>);
 }
 
-/// The widest vectors there are.
+/// Elements of the widest vectors.
 pub(crate) const LANES_MAX: usize = 16;
 
 /// Something to compute that is written once for all vectors.

@@ -1,7 +1,7 @@
 //! Products with a matrix that is given by lists of its elements that are not zero.
 //!
-//! Leaving the zeros out changes no bit where the other matrix is finite: a product with a zero is a zero, which changes
-//! no sum but one that is -0, and to that +0.0 is added at the end.
+//! Leaving the zeros out changes no bit where the other matrix is finite: a product with a zero is a zero,
+//! which changes no sum but one that is -0, and to that +0.0 is added at the end.
 
 use super::simd::{Computation, LANES_MAX, Simd};
 
@@ -28,12 +28,13 @@ impl Lists<'_> {
     }
 }
 
-/// C += A B, or in place C += factor (A B), with A as lists, B and C row-major of width `n`. Rows of C that belong to an
-/// empty list are neither read nor written.
+/// C += A B, or in place C += factor (A B), with A as lists, B and C row-major of width `n`. Rows of C that
+/// belong to an empty list are neither read nor written.
 ///
 /// # Safety
-/// Whoever computes with it relies on this: the lists are well formed, row p of B is valid for reads for every place p in
-/// the lists, as many rows of C as there are lists are valid for reads and writes, and C does not overlap B.
+/// Whoever computes with it relies on this: the lists are well formed, row p of B is valid for reads for
+/// every place p in the lists, as many rows of C as there are lists are valid for reads and writes, and C
+/// does not overlap B.
 pub(super) struct SparseProduct<'a> {
     pub(super) a: Lists<'a>,
     pub(super) n: usize,
@@ -46,8 +47,8 @@ pub(super) struct SparseProduct<'a> {
 /// So many vectors of a row of C are computed side by side.
 const VECTORS: usize = 8;
 
-/// With more rows of C than this, C is what is large, and it is gone through once, row after row; with fewer, B is, column
-/// after column.
+/// With more rows of C than this, C is what is large, and it is gone through once, row after row; with fewer,
+/// B is, column after column.
 const MANY_ROWS: usize = 64;
 
 impl Computation for SparseProduct<'_> {

@@ -1,5 +1,5 @@
-//! WebAssembly SIMD: 4 lanes. The fused multiply-add exists only in builds with relaxed SIMD, because a browser without
-//! it rejects a module that contains even one such instruction.
+//! WebAssembly SIMD: 4 lanes. The fused multiply-add exists only in builds with relaxed SIMD, because a
+//! browser without it rejects a module that contains even one such instruction.
 
 use core::arch::wasm32::{f32x4_add, f32x4_mul, f32x4_splat, v128, v128_load, v128_load32_splat, v128_store};
 
@@ -28,8 +28,8 @@ struct Tile {
     vectors: usize,
 }
 
-/// Where C has few rows: a minibatch on the way forward. These two were measured (docs/experiments.md): to do so
-/// again, change them and run `shoal bench --browser chromium`. No bit depends on them.
+/// Where C has few rows: a minibatch on the way forward. These two were measured (docs/experiments.md): to do
+/// so again, change them and run `shoal bench --browser chromium`. No bit depends on them.
 const FEW: Tile = Tile { rows: 2, vectors: 4 };
 /// Where it has many: a gradient, local steps in place, a large minibatch.
 const MANY: Tile = Tile { rows: 3, vectors: 3 };

@@ -1,7 +1,7 @@
 //! What a unit applies to its sum, and the derivative of that.
 //!
-//! Some derivatives follow from the result alone; then a layer applies its activation in place. The others need the sum,
-//! so their activation is a step of its own, which has both.
+//! Some derivatives follow from the result alone; then a layer applies its activation in place. The others
+//! need the sum, so their activation is a step of its own, which has both.
 
 use crate::functions::{relu, sigmoid, tanh};
 use crate::smooth::{gelu, gelu_derivative, silu, silu_derivative, softplus};
@@ -42,8 +42,8 @@ impl Activation {
         }
     }
 
-    /// Turns the derivatives by the activations, `delta`, into derivatives by the sums. `values` are the sums if
-    /// [`Activation::needs_sums`], otherwise the results of [`Activation::forward`].
+    /// Turns the derivatives by the activations, `delta`, into derivatives by the sums. `values` are the sums
+    /// if [`Activation::needs_sums`], otherwise the results of [`Activation::forward`].
     pub(crate) fn backward(self, values: &[f32], delta: &mut [f32]) {
         match self {
             Activation::Relu => combine(values, delta, |a, d| if a <= 0.0 { 0.0 } else { d }),

@@ -1,12 +1,13 @@
-//! Batch normalization, `y = g (x - mean) / sqrt(variance + e) + b`, with statistics over a minibatch in training and
-//! running statistics in inference.
+//! Batch normalization, `y = g (x - mean) / sqrt(variance + e) + b`, with statistics over a minibatch in
+//! training and running statistics in inference.
 //!
-//! Ioffe and Szegedy (2015), "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
-//! Shift", algorithms 1 and 2. Shapes, row-major: x and y `[examples, channels, places]`, with one place where the layer
-//! sees vectors; g and b `[channels]`. A channel's statistics go over all examples and places.
+//! Ioffe and Szegedy (2015), "Batch Normalization: Accelerating Deep Network Training by Reducing Internal
+//! Covariate Shift", algorithms 1 and 2. Shapes, row-major: x and y `[examples, channels, places]`, with one
+//! place where the layer sees vectors; g and b `[channels]`. A channel's statistics go over all examples and
+//! places.
 //!
-//! A channel's sums go, within an example, into eight running sums in turn, which are then added in order; the examples'
-//! sums are added in order in 64 bits.
+//! A channel's sums go, within an example, into eight running sums in turn, which are then added in order;
+//! the examples' sums are added in order in 64 bits.
 
 use std::ops::Range;
 
@@ -70,12 +71,13 @@ impl BatchNorm {
         }
     }
 
-    /// The derivatives by g, b and x, as [`Step::backward`](super::Step::backward) asks, and the minibatch's statistics,
-    /// added to the tail of `gradient`: the mean, and the unbiased variance, which is what inference goes by (the source's
-    /// algorithm 2, step 10).
+    /// The derivatives by g, b and x, as [`Step::backward`](super::Step::backward) asks, and the minibatch's
+    /// statistics, added to the tail of `gradient`: the mean, and the unbiased variance, which is what
+    /// inference goes by (the source's algorithm 2, step 10).
     ///
-    /// With m values in a channel, n = (x - mean) / sqrt(variance + e) and D the derivatives by y: dg is the sum of D n and
-    /// db that of D over the minibatch, and dx = g / sqrt(variance + e) (D - db / m - n dg / m).
+    /// With m values in a channel, n = (x - mean) / sqrt(variance + e) and D the derivatives by y: dg is the
+    /// sum of D n and db that of D over the minibatch, and dx = g / sqrt(variance + e) (D - db / m - n dg /
+    /// m).
     pub(crate) fn backward(
         &self,
         means: &mut Means<'_>,
@@ -156,7 +158,8 @@ impl BatchNorm {
         self.sums(inputs.len(), square, |c, sum| variance[c] = (sum / count) as f32);
     }
 
-    /// Calls `total` with each channel and the sum of `term` (called with the channel and the index) over its values.
+    /// Calls `total` with each channel and the sum of `term` (called with the channel and the index) over its
+    /// values.
     #[inline(always)]
     fn sums(&self, values: usize, term: impl Fn(usize, usize) -> f32, mut total: impl FnMut(usize, f64)) {
         let example = self.channels * self.places;

@@ -1,14 +1,15 @@
 //! Convolution of images, `y = activation(conv(x, W) + b)`.
 //!
-//! Shapes, all row-major: x `[examples, channels_in, height, width]`, W `[channels, channels_in / groups, size, size]`,
-//! b `[channels]`, y `[examples, channels, rows of windows, columns of windows]`. With groups, the channels of x and of y
-//! fall into that many equal parts in order, and each part of y sees only its part of x.
+//! Shapes, all row-major: x `[examples, channels_in, height, width]`, W `[channels, channels_in / groups,
+//! size, size]`, b `[channels]`, y `[examples, channels, rows of windows, columns of windows]`. With groups,
+//! the channels of x and of y fall into that many equal parts in order, and each part of y sees only its part
+//! of x.
 //!
-//! With X the matrix `[taps, windows]` that unfolding an example's x would give, where a tap is a place within a window
-//! (channel, row, column, in this order) and padding is 0: Y = W X + b and dW = dY X^T. The derivative by x is itself a
-//! convolution, of dY (with padding, and zeros between windows that are further apart than one place) with W turned by
-//! half a turn. The kernels take the padded image in the place of X; only windows that are not side by side are unfolded
-//! on the way forward.
+//! With X the matrix `[taps, windows]` that unfolding an example's x would give, where a tap is a place
+//! within a window (channel, row, column, in this order) and padding is 0: Y = W X + b and dW = dY X^T. The
+//! derivative by x is itself a convolution, of dY (with padding, and zeros between windows that are further
+//! apart than one place) with W turned by half a turn. The kernels take the padded image in the place of X;
+//! only windows that are not side by side are unfolded on the way forward.
 
 use std::ops::Range;
 
@@ -96,9 +97,10 @@ impl Conv2d {
         }
     }
 
-    /// The derivatives by W, b and x, as [`Step::backward`](super::Step::backward) asks. Within an example, a weight's
-    /// derivative goes over increasing windows; a bias's goes into eight running sums in turn, which are then added in
-    /// order; an input's goes over increasing channels of y, and in each over increasing windows.
+    /// The derivatives by W, b and x, as [`Step::backward`](super::Step::backward) asks. Within an example, a
+    /// weight's derivative goes over increasing windows; a bias's goes into eight running sums in turn, which
+    /// are then added in order; an input's goes over increasing channels of y, and in each over increasing
+    /// windows.
     pub(crate) fn backward(
         &self,
         means: &mut Means<'_>,
@@ -282,8 +284,8 @@ const COLUMNS_MAX: u128 = 32;
 const CHANNELS_MAX: u128 = 16;
 const _: () = assert!(COLUMNS as u128 <= COLUMNS_MAX && CHANNELS as u128 <= CHANNELS_MAX);
 
-/// The most values that a convolution asks of its buffer, by channels in and out of a group. Wide enough for any
-/// specification, to judge it.
+/// The most values that a convolution asks of its buffer, by channels in and out of a group. Wide enough for
+/// any specification, to judge it.
 pub(crate) fn buffered((channels_in, channels): (usize, usize), groups: usize, windows: Windows) -> u128 {
     let wide = |count: usize| count as u128;
     // A padded image, and a line of results for each channel out.
@@ -329,7 +331,8 @@ impl Padded {
         Padded { width, channel, values: channels * channel + more }
     }
 
-    /// How many elements in a row, the padding at the ends of lines among them, are computed for windows side by side.
+    /// How many elements in a row, the padding at the ends of lines among them, are computed for windows side
+    /// by side.
     fn columns_of_windows(&self, rows: usize, columns: usize) -> usize {
         ((rows - 1) * self.width + columns).next_multiple_of(COLUMNS)
     }
@@ -359,8 +362,8 @@ impl Padded {
         }
     }
 
-    /// Writes the derivatives by the windows' values to where those windows are that cover a place with their last tap,
-    /// seen from that place. All else is left as it is.
+    /// Writes the derivatives by the windows' values to where those windows are that cover a place with their
+    /// last tap, seen from that place. All else is left as it is.
     fn spread(&self, windows: Windows, delta: &[f32], padded: &mut [f32]) {
         let Windows { rows, columns } = windows;
         let channels = delta.chunks_exact(windows.count()).zip(padded.chunks_exact_mut(self.channel));

@@ -1,6 +1,7 @@
 //! The dense layer, `y = activation(x W + b)`: every unit sees every input.
 //!
-//! Shapes, all row-major: x `[examples, inputs]`, W `[inputs, outputs]`, b `[outputs]`, y `[examples, outputs]`.
+//! Shapes, all row-major: x `[examples, inputs]`, W `[inputs, outputs]`, b `[outputs]`, y `[examples,
+//! outputs]`.
 
 use std::ops::Range;
 
@@ -52,8 +53,8 @@ impl Dense {
         self.activation.forward(outputs);
     }
 
-    /// The derivatives by W, b and the inputs, as [`Step::backward`](super::Step::backward) asks. On return `delta`
-    /// holds the derivatives by the sums before the activation.
+    /// The derivatives by W, b and the inputs, as [`Step::backward`](super::Step::backward) asks. On return
+    /// `delta` holds the derivatives by the sums before the activation.
     ///
     /// With D the derivatives by the sums: dW = x^T D, db = the column sums of D, dx = D W^T.
     pub(crate) fn backward(
@@ -74,8 +75,8 @@ impl Dense {
         self.add_bias_gradient(delta, &mut gradient[self.bias.clone()]);
     }
 
-    /// As [`Dense::backward`], but adds `factor` times the gradient to the weights themselves, after the derivatives by
-    /// the inputs have been computed with them.
+    /// As [`Dense::backward`], but adds `factor` times the gradient to the weights themselves, after the
+    /// derivatives by the inputs have been computed with them.
     #[expect(clippy::too_many_arguments, reason = "what goes in and what comes out")]
     pub(crate) fn descend(
         &self,

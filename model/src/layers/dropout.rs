@@ -1,9 +1,11 @@
-//! Dropout, `y = x m`: in training each m is 0 with probability `rate` and `1 / (1 - rate)` otherwise, in inference 1.
+//! Dropout, `y = x m`: in training each m is 0 with probability `rate` and `1 / (1 - rate)` otherwise, in
+//! inference 1.
 //!
-//! Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: A Simple Way to Prevent Neural Networks
-//! from Overfitting", with the factor moved from inference to training. Whether a value is dropped is a pure function of the
-//! run's seed, the mask epoch, the step, the example's number in the training set, which dropout of the network this is,
-//! and the value's place: whoever computes, with whichever other examples, draws the same masks.
+//! Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: A Simple Way to Prevent
+//! Neural Networks from Overfitting", with the factor moved from inference to training. Whether a value is
+//! dropped is a pure function of the run's seed, the mask epoch, the step, the example's number in the
+//! training set, which dropout of the network this is, and the value's place: whoever computes, with
+//! whichever other examples, draws the same masks.
 
 use super::Means;
 use crate::pass::{Masks, Mode};
@@ -39,7 +41,8 @@ impl Dropout {
 
     /// Writes y to `outputs`; given the derivatives by y, those by x.
     ///
-    /// A dropped value is multiplied by 0 rather than replaced by it, so that a run that has diverged is seen to have.
+    /// A dropped value is multiplied by 0 rather than replaced by it, so that a run that has diverged is seen
+    /// to have.
     pub(crate) fn apply(&self, means: &Means<'_>, inputs: &[f32], outputs: &mut [f32]) {
         let Mode::Training(masks) = means.mode else { return outputs.copy_from_slice(inputs) };
         let key = key(&masks);

@@ -1,8 +1,9 @@
-//! The embedding: each column of an example is an integer, and is replaced by the learned vector that belongs to it.
+//! The embedding: each column of an example is an integer, and is replaced by the learned vector that belongs
+//! to it.
 //!
-//! Shapes, row-major: x `[examples, columns]`, W `[vocabulary, width]`, y `[examples, columns, width]`. That the data hold
-//! nothing but integers below the vocabulary is checked where they are read. Here a value is cut to an integer and to what
-//! there is, and NaN counts as 0, so that no data can do harm.
+//! Shapes, row-major: x `[examples, columns]`, W `[vocabulary, width]`, y `[examples, columns, width]`. That
+//! the data hold nothing but integers below the vocabulary is checked where they are read. Here a value is
+//! cut to an integer and to what there is, and NaN counts as 0, so that no data can do harm.
 
 use std::ops::Range;
 
@@ -26,7 +27,8 @@ impl Embedding {
         }
     }
 
-    /// Adds the derivatives by W: each vector's goes over increasing examples and columns. There are none by x.
+    /// Adds the derivatives by W: each vector's goes over increasing examples and columns. There are none by
+    /// x.
     pub(crate) fn backward(&self, inputs: &[f32], delta: &[f32], gradient: &mut [f32]) {
         let gradient = &mut gradient[self.weight.clone()];
         for (&input, delta) in inputs.iter().zip(delta.chunks_exact(self.width)) {

@@ -1,7 +1,8 @@
 //! Layer normalization, `y = g (x - mean) / sqrt(variance + e) + b`, over all values of an example.
 //!
-//! Ba, Kiros and Hinton (2016), "Layer Normalization", equation 4. Shapes, row-major: x and y `[examples, values]`, g and b
-//! `[values]`. Sums over an example go into eight running sums in turn, which are then added in order.
+//! Ba, Kiros and Hinton (2016), "Layer Normalization", equation 4. Shapes, row-major: x and y `[examples,
+//! values]`, g and b `[values]`. Sums over an example go into eight running sums in turn, which are then
+//! added in order.
 
 use std::ops::Range;
 
@@ -34,8 +35,8 @@ impl LayerNorm {
 
     /// The derivatives by g, b and x, as [`Step::backward`](super::Step::backward) asks.
     ///
-    /// With n = (x - mean) scale, D the derivatives by y and G = D g: dg = D n and db = D, summed over examples, and
-    /// dx = scale (G - mean of G - n times the mean of G n).
+    /// With n = (x - mean) scale, D the derivatives by y and G = D g: dg = D n and db = D, summed over
+    /// examples, and dx = scale (G - mean of G - n times the mean of G n).
     pub(crate) fn backward(
         &self,
         means: &mut Means<'_>,

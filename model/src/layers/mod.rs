@@ -136,9 +136,9 @@ impl Step {
         }
     }
 
-    /// Adds the derivatives by the step's parameters to `gradient` (the whole flat vector), each element going over
-    /// increasing examples, and writes the derivatives by the inputs to `deltas`, if wanted. On entry `delta` holds the
-    /// derivatives by the outputs; on return it is used up.
+    /// Adds the derivatives by the step's parameters to `gradient` (the whole flat vector), each element
+    /// going over increasing examples, and writes the derivatives by the inputs to `deltas`, if wanted. On
+    /// entry `delta` holds the derivatives by the outputs; on return it is used up.
     pub(crate) fn backward(
         &self,
         means: &mut Means<'_>,

@@ -1,7 +1,7 @@
 //! Pooling of images: each window of a channel becomes one value, its largest or its mean.
 //!
-//! Shapes, row-major: x `[examples, channels, height, width]`, y `[examples, channels, rows of windows, columns of
-//! windows]`. There is no padding; places that no whole window covers are left out.
+//! Shapes, row-major: x `[examples, channels, height, width]`, y `[examples, channels, rows of windows,
+//! columns of windows]`. There is no padding; places that no whole window covers are left out.
 
 use super::Seen;
 use super::window::{Axis, Windows};
@@ -37,8 +37,8 @@ impl Pool {
         });
     }
 
-    /// Writes the derivatives by x: a largest value's goes to the place it came from (the first of equals), a mean's is
-    /// divided evenly. Where windows overlap, it is the sum over increasing windows.
+    /// Writes the derivatives by x: a largest value's goes to the place it came from (the first of equals), a
+    /// mean's is divided evenly. Where windows overlap, it is the sum over increasing windows.
     pub(crate) fn backward(&self, seen: Seen<'_>, delta: &[f32], input_delta: &mut [f32]) {
         input_delta.fill(0.0);
         if self.is_largest_of_four() {

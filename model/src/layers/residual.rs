@@ -1,8 +1,9 @@
-//! The end of a residual block, `y = F(x) + S(x)`: what its layers answered, plus a shortcut from what the block saw.
+//! The end of a residual block, `y = F(x) + S(x)`: what its layers answered, plus a shortcut from what the
+//! block saw.
 //!
-//! He, Zhang, Ren and Sun (2015), "Deep Residual Learning for Image Recognition", equation 1, where S is the identity, and
-//! equation 2, where it is a learned projection. A block's layers F are steps of the network like any others; this is the
-//! step after them.
+//! He, Zhang, Ren and Sun (2015), "Deep Residual Learning for Image Recognition", equation 1, where S is the
+//! identity, and equation 2, where it is a learned projection. A block's layers F are steps of the network
+//! like any others; this is the step after them.
 
 use super::{Deltas, Means, Seen, Step};
 
@@ -33,8 +34,8 @@ impl Sum {
         }
     }
 
-    /// Adds the derivatives by S's parameters to `gradient` and writes those by x, as far as they come through S, to
-    /// `shortcut_delta`. Those by F(x) are those by y.
+    /// Adds the derivatives by S's parameters to `gradient` and writes those by x, as far as they come
+    /// through S, to `shortcut_delta`. Those by F(x) are those by y.
     pub(crate) fn backward(
         &self,
         means: &mut Means<'_>,

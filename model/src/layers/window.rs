@@ -7,8 +7,8 @@ pub(crate) struct Windows {
     pub(crate) columns: Axis,
 }
 
-/// Windows along one axis of an image. Window i covers the places `i * stride - before .. i * stride - before + size`, of
-/// which those in `0..length` are real and the rest padding.
+/// Windows along one axis of an image. Window i covers `size` places from `i * stride - before` on. Places in
+/// `0..length` are real, the others padding.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Axis {
     /// Places of the image.

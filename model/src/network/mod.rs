@@ -1,5 +1,4 @@
-//! A validated network: where its parameters lie, and what it is made of. [`penalty`], [`passes`] and [`walk`] hold
-//! what is computed with it.
+//! A validated network: its steps and its parameters. [`penalty`], [`passes`] and [`walk`] compute with it.
 
 mod passes;
 mod penalty;
@@ -22,9 +21,10 @@ pub(crate) use walk::Target;
 
 /// A validated network with a flat parameter vector.
 ///
-/// The vector holds each layer's parameters after the last's, in row-major order without padding, for example a dense
-/// layer's weights `[inputs, outputs]` and then its biases `[outputs]`; [`Network::layout`] tells where. After all that is
-/// learned, its first [`Network::trainable`] elements, comes a tail with the statistics of batch normalizations.
+/// The vector holds one layer's parameters after another's, in row-major order without padding: for example a
+/// dense layer's weights `[inputs, outputs]` and then its biases `[outputs]`. [`Network::layout`] names the
+/// blocks. The first [`Network::trainable`] elements are learned. The tail holds the statistics of batch
+/// normalizations.
 #[derive(Debug, Clone)]
 pub struct Network {
     spec: NetworkSpec,
@@ -38,13 +38,16 @@ pub struct Network {
     starts: Vec<Start>,
     loss: Loss,
     parameters: usize,
-    /// How many of them are learned.
+    /// The number of parameters that are learned.
     trainable: usize,
 }
 
 impl Network {
-    /// Checks `spec` against the data's number of features and the task, and appends the output layer: dense, without
-    /// an activation, as wide as the task asks.
+    /// Checks `spec` against the data's number of features and the task, and appends the output layer: dense,
+    /// without an activation, as wide as the task asks.
+    ///
+    /// # Errors
+    /// The first problem of the specification, with the place and the remedy.
     pub fn new(spec: &NetworkSpec, features: usize, task: Task) -> Result<Network, SpecError> {
         let Compiled { shapes, steps, layers, layout, starts, loss, .. } =
             compile::compile(spec, features, task)?;
@@ -65,22 +68,22 @@ impl Network {
         })
     }
 
-    /// The specification this network was made from.
+    /// The specification of this network.
     pub fn spec(&self) -> &NetworkSpec {
         &self.spec
     }
 
-    /// What is learned.
+    /// The task: classes or numbers.
     pub fn task(&self) -> Task {
         self.task
     }
 
-    /// How many features an example has.
+    /// The number of features of an example.
     pub fn features(&self) -> usize {
         self.shapes[0].len()
     }
 
-    /// The shape of an example, then of what each layer of the specification and at last the output layer makes of it.
+    /// The shape of an example, then of the outputs of each layer; the output layer is the last.
     pub fn shapes(&self) -> &[Shape] {
         &self.shapes
     }
@@ -95,8 +98,8 @@ impl Network {
         answers.fold(self.shapes[0].to_string(), |outline, (_, shape)| format!("{outline}-{shape}"))
     }
 
-    /// What each layer costs, first to last, those inside a residual block after the block itself; the output layer is the
-    /// last.
+    /// The costs of each layer, first to last. Layers inside a residual block follow the block itself; the
+    /// output layer is the last.
     pub fn layers(&self) -> &[LayerSummary] {
         &self.layers
     }
@@ -111,7 +114,7 @@ impl Network {
         self.parameters
     }
 
-    /// How many parameters are learned: the first of the parameter vector, before the statistics.
+    /// The number of learned parameters. They come first in the parameter vector, before the statistics.
     pub fn trainable(&self) -> usize {
         self.trainable
     }
@@ -121,9 +124,9 @@ impl Network {
         &self.layout
     }
 
-    /// The weights a run with this seed starts from: as each layer's initializer says, by default uniform He before a relu
-    /// and those like it, uniform Glorot otherwise; biases 0, gains 1. Each weight block has a random stream of its own (ChaCha8,
-    /// keyed by the seed and the block's name).
+    /// The initial weights of a run with this seed, as each layer's initializer says. By default they are
+    /// uniform He before relu and similar activations, and uniform Glorot otherwise. Biases start at 0, gains
+    /// at 1. Each weight block has its own random stream (ChaCha8, keyed by the seed and the block's name).
     pub fn initialize(&self, seed: u64) -> Vec<f32> {
         let mut weights = vec![0.0; self.parameters];
         for (block, start) in self.layout.iter().zip(&self.starts) {
@@ -137,18 +140,19 @@ impl Network {
         self.spec.l2
     }
 
-    /// Whether anything in the network is observed and not learned, namely by batch normalization.
+    /// Whether the network has statistics, which batch normalization observes and does not learn.
     pub fn has_statistics(&self) -> bool {
         self.trainable < self.parameters
     }
 
-    /// Whether training and inference compute the same of an example: without dropout and batch normalization.
+    /// Whether training and inference compute the same function: true without dropout and batch
+    /// normalization.
     pub fn infers_as_it_trains(&self) -> bool {
         !self.has_statistics() && !self.steps.iter().any(|step| matches!(step.layer, Layer::Dropout(_)))
     }
 
-    /// Checks that a training with minibatches of this size can learn: a single example less its own mean is zero,
-    /// whatever it is.
+    /// Checks that a training with minibatches of this size can learn: a single example less its own mean is
+    /// zero, whatever it is.
     ///
     /// # Errors
     /// [`SpecError::MinibatchOfOne`] for batch normalization of one example at a time.
@@ -156,12 +160,12 @@ impl Network {
         if self.has_statistics() && minibatch == 1 { Err(SpecError::MinibatchOfOne) } else { Ok(()) }
     }
 
-    /// Whether leaving the zeros of the inputs out is of use: knowing where they are makes a difference.
+    /// Whether the network can leave out zeros of its inputs, so that lists of nonzero inputs are of use.
     pub fn skips_zeros(&self) -> bool {
         self.first_dense().is_some()
     }
 
-    /// The first layer, if it is one that can leave zeros out and nothing else sees the inputs.
+    /// The first layer, if it is dense and no shortcut takes the inputs, so that zeros can be left out.
     pub(crate) fn first_dense(&self) -> Option<&Dense> {
         match &self.steps.first()?.layer {
             Layer::Dense(dense) => {
@@ -172,7 +176,7 @@ impl Network {
         }
     }
 
-    /// What the network consists of.
+    /// The steps, first to last.
     pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }

@@ -12,14 +12,15 @@ use crate::spec::Activation;
 
 use super::{Network, Scratch, Target};
 
-/// The most examples that go through the network at a time, so that activations stay in the cache. No result depends
-/// on it, because gradients accumulate in the order of the examples.
+/// The most examples of a sub-batch, so that activations stay in the cache. No result depends on it, because
+/// gradients accumulate in the order of the examples.
 const SUB_BATCH_MAX: usize = 256;
 
-/// The most `f32` that one layer's activations may take in a sub-batch: very wide layers get fewer examples at a time.
+/// The most `f32` of one layer's activations in a sub-batch: very wide layers get fewer examples at a time.
 const SUB_BATCH_VALUES_MAX: usize = 1 << 20;
 
-/// The most `f32` that all layers' activations may take in a sub-batch, 64 MiB: very deep networks likewise.
+/// The most `f32` of all layers' activations in a sub-batch, 64 MiB: very deep networks get fewer examples,
+/// too.
 const ALL_VALUES_MAX: usize = 1 << 24;
 
 /// Where [`Network::gradient`] puts what it computes.
@@ -32,14 +33,15 @@ pub struct GradientResults<'a> {
 }
 
 impl Network {
-    /// Adds the gradient of the summed loss (without the penalties) of `examples` to `gradient`, writes each example's
-    /// loss to `losses`, and returns how many predictions were correct (0 for numbers).
+    /// Adds the gradient of the summed loss of `examples`, without the penalties, to the results' `gradient`
+    /// and writes each example's loss to their `losses`. Returns the number of correct predictions (0 for
+    /// numbers).
     ///
-    /// Every element of the gradient accumulates over the examples in increasing order, starting from what it holds, so
-    /// that two calls with consecutive examples (and [`Pass::first_example`] moved on) give the bits of one call with all
-    /// of them; with batch normalization, if the first has whole minibatches. It is never left at -0 and must hold none. The tail, where the
-    /// parameters are statistics, accumulates the statistics of the minibatches: the sum of their means and of their
-    /// unbiased variances.
+    /// Every element of the gradient accumulates over the examples in increasing order. So two calls with
+    /// consecutive examples (the second with a larger [`Pass::first_example`]) give the bits of one call;
+    /// with batch normalization only if the first call has whole minibatches. No element of the gradient may
+    /// be -0, and none becomes it. The tail accumulates the minibatches' statistics: the sum of their means
+    /// and of their unbiased variances.
     ///
     /// # Panics
     /// If a length does not fit the network, or a class is not smaller than the number of classes.
@@ -80,8 +82,8 @@ impl Network {
         correct
     }
 
-    /// Writes each example's loss (without the penalties) as [`Network::gradient`] would to `losses`: in training, with
-    /// dropout and the statistics of the minibatches.
+    /// Writes each example's loss, without the penalties, to `losses`: as [`Network::gradient`] does, with
+    /// dropout and the minibatches' statistics.
     ///
     /// # Panics
     /// If a length does not fit the network, or a class is not smaller than the number of classes.
@@ -99,8 +101,8 @@ impl Network {
         self.losses(Kernel::best(arithmetic), scratch, weights, (batch, mode), examples, losses);
     }
 
-    /// Writes each example's loss (without the penalties) to `losses` and returns how many predictions were correct
-    /// (0 for numbers): in inference, without dropout and with running statistics.
+    /// Writes each example's loss in inference, without the penalties, to `losses`: without dropout and with
+    /// running statistics. Returns the number of correct predictions (0 for numbers).
     ///
     /// # Panics
     /// If a length does not fit the network, or a class is not smaller than the number of classes.
@@ -116,8 +118,8 @@ impl Network {
         self.losses(Kernel::best(arithmetic), scratch, weights, mode, examples, losses)
     }
 
-    /// Writes the network's answers to `outputs`, row-major `[examples, outputs]`: probabilities of the classes,
-    /// probabilities of each column under binary cross-entropy, or numbers.
+    /// Writes the network's predictions to `outputs`, row-major `[examples, outputs]`: probabilities of the
+    /// classes, or of each column under binary cross-entropy, or numbers.
     ///
     /// # Panics
     /// If a length does not fit the network.
@@ -145,7 +147,7 @@ impl Network {
         }
     }
 
-    /// With the number of examples in a sub-batch and, given the index of its first example, how it goes through.
+    /// The losses, in sub-batches of `batch` examples. `mode` gets the index of a sub-batch's first example.
     fn losses(
         &self,
         kernel: Kernel,
@@ -165,13 +167,13 @@ impl Network {
         correct
     }
 
-    /// How many examples go through the network at a time.
+    /// The number of examples that go through the network at a time.
     pub(crate) fn sub_batch(&self) -> usize {
         let all: usize = self.steps.iter().map(|step| step.outputs).sum();
         (SUB_BATCH_VALUES_MAX / self.widest()).min(ALL_VALUES_MAX / all).clamp(1, SUB_BATCH_MAX)
     }
 
-    /// The same in training: a minibatch where there is batch normalization, which needs all of it at once.
+    /// The same in training. Batch normalization needs all of a minibatch at once.
     pub(crate) fn training_batch(&self, minibatch: usize) -> usize {
         if self.has_statistics() {
             assert!(minibatch > 0, "a minibatch has an example");
@@ -181,13 +183,13 @@ impl Network {
         }
     }
 
-    /// The most values that a step sees or answers with.
+    /// The most inputs or outputs of a step.
     fn widest(&self) -> usize {
         self.steps.iter().map(|step| step.inputs.max(step.outputs)).max().unwrap_or(1)
     }
 
-    /// `features` without knowledge of its zeros if that is of no use, or would keep a zero from meeting a weight that is
-    /// infinite or not a number: their product is NaN.
+    /// `features` without their list of nonzero inputs if the list is of no use, or if a weight is infinite
+    /// or not a number: its product with a zero is NaN.
     fn with_usable_nonzeros<'a>(&self, features: &Features<'a>, weights: &[f32]) -> Features<'a> {
         let is_usable = |dense: &Dense| all_finite(&weights[dense.weight.clone()]);
         let nonzeros = features.nonzeros.filter(|_| self.first_dense().is_some_and(is_usable));
@@ -244,7 +246,8 @@ mod tests {
         ),
     ];
 
-    /// On ordinary numbers, subnormal and huge ones, and with infinities among them; which NaN it is may differ.
+    /// On ordinary numbers, subnormal and huge ones, and with infinities among them; which NaN it is may
+    /// differ.
     #[test]
     fn every_path_gives_the_same_bits() {
         let bits = |values: &[f32]| -> Vec<u32> {

@@ -6,13 +6,14 @@ use crate::spec::NetworkSpec;
 use super::Network;
 
 impl Network {
-    /// `l2 / 2` times the sum of the squared weights (not biases) and `l1` times the sum of their sizes, to be added to the
-    /// mean loss.
+    /// The penalty, to be added to the mean loss: `l2 / 2` times the sum of the squared weights (not biases)
+    /// plus `l1` times the sum of their magnitudes.
     ///
-    /// The terms go into eight running sums in turn, which are then added in order: one fixed order, eight at a time.
+    /// The terms go into eight running sums in turn, which are then added in order, so that the order is
+    /// fixed.
     ///
     /// # Panics
-    /// If `weights` are neither all the parameters nor those that are learned.
+    /// If `weights` has neither as many elements as parameters nor as many as learned parameters.
     pub fn penalty(&self, weights: &[f32]) -> f64 {
         self.assert_trainable(weights.len());
         let mut penalty = 0.0;
@@ -40,11 +41,11 @@ impl Network {
         total
     }
 
-    /// Adds the gradient of [`Network::penalty`], `l2` times each weight (not bias) and `l1` times its sign (0 for 0), to
-    /// `gradient`, in the precision of `gradient`: `f32` or `f64`.
+    /// Adds the gradient of [`Network::penalty`], `l2` times each weight (not bias) and `l1` times its sign
+    /// (0 for 0), to `gradient`, in the precision of `gradient`: `f32` or `f64`.
     ///
     /// # Panics
-    /// If one of the two has elements neither for all the parameters nor for those that are learned.
+    /// If either slice has neither as many elements as parameters nor as many as learned parameters.
     pub fn add_penalty_gradient<T>(&self, weights: &[f32], gradient: &mut [T])
     where
         T: Copy + From<f32> + std::ops::Add<Output = T> + std::ops::Mul<Output = T>,
@@ -64,7 +65,7 @@ impl Network {
         }
     }
 
-    /// Whether with the statistics or without does not matter.
+    /// Checks a length, with the statistics or without.
     fn assert_trainable(&self, length: usize) {
         let fits = [self.trainable, self.parameters].contains(&length);
         assert!(fits, "{length} elements for a network of {} parameters", self.parameters);

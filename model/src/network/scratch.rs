@@ -1,4 +1,4 @@
-//! The buffers that computations reuse.
+//! Buffers that computations reuse.
 
 use crate::kernels::Workspace;
 use crate::nonzeros::InputLists;
@@ -6,7 +6,8 @@ use crate::spec::DEPTH_MAX;
 
 use super::Network;
 
-/// The buffers of a computation. They grow to what the network needs at the first call and are reused after that.
+/// The buffers of a computation. They grow to what the network needs at the first call and are reused after
+/// that.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// The inputs of a sub-batch, then each step's outputs, row-major.
@@ -18,9 +19,9 @@ pub struct Scratch {
     /// The statistics of a minibatch, where there is batch normalization.
     pub(super) observed: Vec<f32>,
     pub(super) workspace: Workspace,
-    /// What a single step needs for itself.
+    /// A step's own buffer.
     pub(super) buffer: Vec<f32>,
-    /// The inputs of a sub-batch without the zeros, if it takes them so; then the first activations are not filled.
+    /// The nonzero inputs of a sub-batch, if `takes_lists`. The first activations are not filled then.
     pub(crate) lists: InputLists,
     pub(crate) takes_lists: bool,
     /// The gradient of one local step, and the targets of its examples.
@@ -35,7 +36,7 @@ impl Scratch {
         Scratch::default()
     }
 
-    /// Makes room for so many examples at a time.
+    /// Makes room for `examples` examples at a time.
     pub(crate) fn make_room(&mut self, network: &Network, examples: usize) {
         if self.activations.len() < network.steps.len() + 1 {
             self.activations.resize_with(network.steps.len() + 1, Vec::new);
@@ -50,7 +51,8 @@ impl Scratch {
         }
         for step in &network.steps {
             let Some(from) = step.layer.shortcut_from() else { continue };
-            // Which depth it will have is seen on the way back; all the same, no shortcut is larger than the largest.
+            // Which depth it will have is seen on the way back; all the same, no shortcut is larger than the
+            // largest.
             self.shortcut_deltas.iter_mut().for_each(|delta| grow(delta, examples * network.inputs_of(from)));
         }
         grow(&mut self.observed, network.parameters - network.trainable);

@@ -162,13 +162,13 @@ impl Network {
         }
     }
 
-    /// What a step takes a shortcut from, if it does.
+    /// The inputs of a step's shortcut; empty without one.
     fn shortcut<'a>(&self, step: &Step, activations: &'a [Vec<f32>], count: usize) -> &'a [f32] {
         let from = step.layer.shortcut_from();
         from.map_or(&[], |from| &activations[from][..count * self.inputs_of(from)])
     }
 
-    /// The first step with parameters: below it no derivative is needed.
+    /// The first step with parameters. No derivative is needed below it.
     fn lowest_step(&self) -> usize {
         self.steps.iter().position(|step| step.layer.has_parameters()).unwrap_or(0)
     }
@@ -178,11 +178,12 @@ impl Network {
     }
 }
 
-/// Where a gradient goes. All the derivatives in it are at the weights before.
+/// Where a gradient goes. All its derivatives are at the weights before.
 pub(crate) enum Target<'a> {
-    /// It is added to `gradient`.
+    /// The gradient is added to `gradient`.
     Gradient { weights: &'a [f32], gradient: &'a mut [f32] },
-    /// That of a dense step is added to the weights themselves, times `factor`; all else to `gradient`.
+    /// A dense step's gradient, times `factor`, is added to the weights themselves. All others are added to
+    /// `gradient`.
     InPlace { weights: &'a mut [f32], factor: f32, gradient: &'a mut [f32] },
 }
 

@@ -1,4 +1,4 @@
-//! Everything that can be wrong with what a person writes to describe a network.
+//! The possible errors of a specification.
 
 use crate::shape::Shape;
 use crate::spec::{
@@ -6,26 +6,26 @@ use crate::spec::{
     VALUES_MAX,
 };
 
-/// What is wrong with a specification, where, and what to do.
+/// An error in a specification: its place, and what to do about it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SpecError {
-    /// Not one of the shorthands.
+    /// A shorthand that does not exist.
     #[error(
         "unknown model \"{shorthand}\": write mlp:128,64 (or mlp:128,64:tanh), cnn:8,16, lenet, linear, or name a .toml \
          or .json file"
     )]
     Shorthand {
-        /// What was written.
+        /// The value found in the specification.
         shorthand: String,
     },
     /// A width in the shorthand that is not a number.
     #[error("layer {layer}: \"{text}\" is not a number of {unit}")]
     NotAWidth {
-        /// Where it stands.
+        /// Its position.
         layer: Position,
-        /// What was written.
+        /// The value found in the specification.
         text: String,
-        /// What is counted, and an example.
+        /// The counted things, and an example.
         unit: &'static str,
     },
     /// An activation in the shorthand that does not exist.
@@ -33,7 +33,7 @@ pub enum SpecError {
         "unknown activation \"{name}\": use relu, leaky-relu, tanh, sigmoid, gelu, silu, softplus or none"
     )]
     UnknownActivation {
-        /// What was written.
+        /// The value found in the specification.
         name: String,
     },
     /// Text that is not the JSON form of a specification.
@@ -45,15 +45,15 @@ pub enum SpecError {
     /// More hidden layers than [`LAYERS_MAX`].
     #[error("{layers} hidden layers are too many: use at most {LAYERS_MAX}")]
     TooManyLayers {
-        /// How many there are.
+        /// Their number.
         layers: usize,
     },
     /// A layer without units or with more than [`UNITS_MAX`].
     #[error("layer {layer}: {units} units do not work; use 1 to {UNITS_MAX}")]
     Units {
-        /// Where it stands.
+        /// Its position.
         layer: Position,
-        /// How many it asks for.
+        /// The number it asks for.
         units: u32,
     },
     /// More parameters than [`PARAMETERS_MAX`].
@@ -62,7 +62,7 @@ pub enum SpecError {
          {PARAMETERS_MAX}; use fewer units"
     )]
     TooManyParameters {
-        /// Where the layer stands that goes over the limit.
+        /// The position of the layer that exceeds the limit.
         layer: Position,
         /// Its inputs.
         inputs: usize,
@@ -74,7 +74,7 @@ pub enum SpecError {
     /// No feature at all, or more than [`FEATURES_MAX`].
     #[error("the data has {features} features; a network needs 1 to {FEATURES_MAX}")]
     Features {
-        /// How many the data has.
+        /// The number in the data.
         features: usize,
     },
     /// An input shape that does not hold the data's features.
@@ -83,39 +83,39 @@ pub enum SpecError {
          that product"
     )]
     Input {
-        /// What was written: channels, height, width.
+        /// The shape in the specification: channels, height, width.
         shape: [u32; 3],
-        /// How many features the data has.
+        /// The number of features in the data.
         features: usize,
     },
-    /// A number of classes that is no choice, or does not fit a label.
+    /// Fewer than two classes, or more than a label can number.
     #[error("the data has {classes} classes; classification needs 2 to 65536 (is the label column right?)")]
     Classes {
-        /// How many the data has.
+        /// The number in the data.
         classes: u32,
     },
     /// No target column, or more than [`UNITS_MAX`].
     #[error("the data has {columns} target columns; a network needs 1 to {UNITS_MAX}")]
     TargetColumns {
-        /// How many the data has.
+        /// The number in the data.
         columns: u32,
     },
     /// A weight decay that is negative or not finite.
     #[error("l2 = {l2} does not work; use 0 or a small positive number such as 0.0001")]
     L2 {
-        /// What was written.
+        /// The value found in the specification.
         l2: f32,
     },
     /// An L1 penalty that is negative or not finite.
     #[error("l1 = {l1} does not work; use 0 or a small positive number such as 0.0001")]
     L1 {
-        /// What was written.
+        /// The value found in the specification.
         l1: f32,
     },
     /// A label smoothing outside its range.
     #[error("label_smoothing = {smoothing} does not work; use 0 or a number below 1 such as 0.1")]
     LabelSmoothing {
-        /// What was written.
+        /// The value found in the specification.
         smoothing: f32,
     },
     /// Class weights that do not fit the classes.
@@ -123,13 +123,13 @@ pub enum SpecError {
         "class_weights must be one positive number (or 0, but not all of them) for each of the {classes} classes"
     )]
     ClassWeights {
-        /// How many classes there are.
+        /// The number of classes.
         classes: u32,
     },
     /// A Huber delta that is not positive.
     #[error("huber_delta = {delta} does not work; use a positive number such as 1")]
     HuberDelta {
-        /// What was written.
+        /// The value found in the specification.
         delta: f32,
     },
     /// A setting that another loss has.
@@ -145,7 +145,7 @@ pub enum SpecError {
         "layer {layer}: orthogonal weights for {inputs} inputs and {units} units take too long; use another initializer"
     )]
     Orthogonal {
-        /// Where it stands.
+        /// Its position.
         layer: Position,
         /// Its inputs.
         inputs: usize,
@@ -158,25 +158,25 @@ pub enum SpecError {
          height, width], and put dense, global and flatten layers after it"
     )]
     NoImage {
-        /// Where it stands.
+        /// Its position.
         layer: Position,
-        /// What the layer is.
+        /// The layer's kind.
         kind: &'static str,
-        /// How many values it gets.
+        /// The number of values it gets.
         values: usize,
     },
     /// A setting of a layer out of its range.
     #[error("layer {layer}: {setting} = {value} does not work; use {least} to {most}")]
     Setting {
-        /// Where it stands.
+        /// Its position.
         layer: Position,
         /// Its name.
         setting: &'static str,
-        /// What was written.
+        /// The value found in the specification.
         value: u32,
-        /// The least that works.
+        /// The least possible value.
         least: u32,
-        /// The most that works.
+        /// The largest possible value.
         most: u32,
     },
     /// Windows larger than the image.
@@ -184,21 +184,21 @@ pub enum SpecError {
         "layer {layer}: a window of {size}x{size} does not fit into the image of {shape}; use a smaller one"
     )]
     Window {
-        /// Where it stands.
+        /// Its position.
         layer: Position,
         /// Height and width of the window.
         size: u32,
         /// The image.
         shape: Shape,
     },
-    /// Groups into which the channels do not fall.
+    /// A number of groups that does not divide the channels.
     #[error(
         "layer {layer}: {inputs} channels in and {channels} out do not fall into {groups} equal groups; choose a number that divides both"
     )]
     Groups {
-        /// Where it stands.
+        /// Its position.
         layer: Position,
-        /// What was written.
+        /// The value found in the specification.
         groups: usize,
         /// Channels in.
         inputs: usize,
@@ -211,9 +211,9 @@ pub enum SpecError {
          window or a larger stride"
     )]
     TooManyValues {
-        /// Where it stands.
+        /// Its position.
         layer: Position,
-        /// How many there would be.
+        /// Their number.
         values: u128,
     },
     /// A residual block inside too many others.
@@ -221,33 +221,33 @@ pub enum SpecError {
         "layer {layer}: residual blocks go at most {DEPTH_MAX} deep into each other; put some of them side by side"
     )]
     TooDeep {
-        /// Where it stands.
+        /// Its position.
         layer: Position,
     },
     /// A residual block without layers.
     #[error("layer {layer}: a residual block needs at least one layer")]
     EmptyBlock {
-        /// Where it stands.
+        /// Its position.
         layer: Position,
     },
     /// A shortcut between shapes that do not fit.
     #[error("layer {layer}: the block makes {output} of {input}, which {shortcut}")]
     Shortcut {
-        /// Where the residual block stands.
+        /// The position of the residual block.
         layer: Position,
-        /// What the block sees.
+        /// The shape of the block's inputs.
         input: Shape,
-        /// What its last layer answers.
+        /// The shape of its last layer's outputs.
         output: Shape,
-        /// Which shortcut does not fit, and what to do.
+        /// The shortcut that does not fit, and what to do.
         shortcut: &'static str,
     },
     /// A dropout rate outside its range.
     #[error("layer {layer}: rate = {rate} does not work; use 0 to 0.9999, for example 0.5")]
     Rate {
-        /// Where it stands.
+        /// Its position.
         layer: Position,
-        /// What was written.
+        /// The value found in the specification.
         rate: f32,
     },
     /// An embedding that does not see the columns of the data.
@@ -256,7 +256,7 @@ pub enum SpecError {
          it there"
     )]
     EmbeddingNotFirst {
-        /// Where it stands.
+        /// Its position.
         layer: Position,
     },
     /// A minibatch whose activations and derivatives take more than [`MINIBATCH_VALUES_MAX`].
@@ -265,7 +265,7 @@ pub enum SpecError {
          {MINIBATCH_VALUES_MAX} values; use a smaller minibatch"
     )]
     Minibatch {
-        /// How many examples.
+        /// Its number of examples.
         minibatch: usize,
         /// The values of an example, over all layers.
         values: u64,
@@ -279,9 +279,9 @@ pub enum SpecError {
     /// A loss that the task cannot have.
     #[error("loss {written} does not suit these targets; leave it out or write {suitable}", written = loss_name(*.written), suitable = loss_name(*.suitable))]
     Loss {
-        /// What was written.
+        /// The value found in the specification.
         written: LossSpec,
-        /// What the task needs.
+        /// The loss that suits the task.
         suitable: LossSpec,
     },
 }

@@ -1,4 +1,4 @@
-//! What a person writes to describe one layer.
+//! The specification of a layer, as a person writes it.
 
 use std::fmt;
 
@@ -22,27 +22,29 @@ pub enum LayerSpec {
     /// The mean of each channel, a vector.
     #[serde(deserialize_with = "plain::global_average_pool")]
     GlobalAveragePool,
-    /// The values of each example shifted and scaled to mean 0 and variance 1, then by a learned gain and bias a value.
+    /// Layer normalization: shifts and scales the values of each example to mean 0 and variance 1, then
+    /// applies a learned gain and bias to each value.
     #[serde(deserialize_with = "plain::layer_norm")]
     LayerNorm,
-    /// The values of each feature, or each channel of images, shifted and scaled to mean 0 and variance 1 over the
-    /// minibatch, then by a learned gain and bias a feature or channel.
+    /// Batch normalization: shifts and scales the values of each feature, or of each channel of images, to
+    /// mean 0 and variance 1 over the minibatch, then applies a learned gain and bias to each feature or
+    /// channel.
     #[serde(deserialize_with = "plain::batch_norm")]
     BatchNorm,
-    /// In training some values of each example become 0.
+    /// Dropout: in training some values of each example become 0.
     Dropout(DropoutSpec),
     /// An image as a vector, in row-major order. Dense layers do so on their own.
     #[serde(deserialize_with = "plain::flatten")]
     Flatten,
     /// One function for every value.
     Activation(ActivationSpec),
-    /// Layers whose answer is added to what they see.
+    /// A residual block: layers whose outputs are added to their inputs.
     Residual(ResidualSpec),
     /// A learned vector for each integer.
     Embedding(EmbeddingSpec),
 }
 
-/// Readers of layers without settings: what else is written is refused, as it is for others, and not ignored.
+/// Readers of layers without settings, which refuse unknown settings as other layers do.
 mod plain {
     use std::fmt;
 
@@ -84,7 +86,7 @@ mod plain {
 }
 
 impl LayerSpec {
-    /// The layers inside, first to last: only a residual block has any.
+    /// The layers inside a residual block, first to last; none for other layers.
     pub fn body(&self) -> &[LayerSpec] {
         match self {
             LayerSpec::Residual(residual) => &residual.layers,
@@ -92,7 +94,7 @@ impl LayerSpec {
         }
     }
 
-    /// Whether it needs an image, or a layer inside it does.
+    /// Whether the layer, or a layer inside it, needs an image.
     pub(crate) fn sees_an_image(&self) -> bool {
         match self {
             LayerSpec::Conv2d(_)
@@ -112,7 +114,7 @@ impl LayerSpec {
     }
 }
 
-/// Its kind and what tells it from others of that kind, without its width: `conv2d 5x5, relu`.
+/// Its kind and settings, without its width: `conv2d 5x5, relu`.
 impl fmt::Display for LayerSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let square = |name, size| format!("{name} {size}x{size}");
@@ -151,52 +153,55 @@ impl fmt::Display for LayerSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DenseSpec {
-    /// How many units, that is outputs.
+    /// The number of units, that is of outputs.
     pub units: u32,
-    /// What each unit applies to its sum.
+    /// The function that each unit applies to its sum.
     #[serde(default)]
     pub activation: Activation,
-    /// How the weights start, if not as [`NetworkSpec::initializer`](super::NetworkSpec::initializer) says.
+    /// The initial weights; by default those of
+    /// [`NetworkSpec::initializer`](super::NetworkSpec::initializer).
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "initialiser")]
     pub initializer: Option<Initializer>,
 }
 
-/// A convolution of an image `[channels in, height, width]`: `activation(conv(x, W) + b)`, an image with `channels`.
+/// A convolution of an image `[channels in, height, width]`: `activation(conv(x, W) + b)`, an image with
+/// `channels`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conv2dSpec {
-    /// How many channels it answers with.
+    /// The number of output channels.
     pub channels: u32,
     /// Height and width of a window.
     pub kernel: u32,
-    /// Places from one window to the next, along both axes.
+    /// The distance from one window to the next, along both axes.
     #[serde(default = "one")]
     pub stride: u32,
-    /// What is added around the image.
+    /// The zeros added around the image.
     #[serde(default)]
     pub padding: Padding,
-    /// Into how many parts the channels fall that do not see each other.
+    /// The number of groups of channels. An output channel sees the input channels of its group only.
     #[serde(default = "one")]
     pub groups: u32,
-    /// What is applied to each sum.
+    /// The function applied to each sum.
     #[serde(default)]
     pub activation: Activation,
-    /// How the weights start, if not as [`NetworkSpec::initializer`](super::NetworkSpec::initializer) says.
+    /// The initial weights; by default those of
+    /// [`NetworkSpec::initializer`](super::NetworkSpec::initializer).
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "initialiser")]
     pub initializer: Option<Initializer>,
 }
 
-/// How many zeros are added around an image.
+/// The number of zeros added around an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", expecting = "expected \"same\", \"valid\" or a whole number")]
 pub enum Padding {
     /// None.
     #[default]
     Valid,
-    /// As many as make the number of windows along an axis the image's length divided by the stride, rounded up. If it is
-    /// odd, the end gets one more than the beginning.
+    /// As many as make the number of windows along an axis the image's length divided by the stride, rounded
+    /// up. If it is odd, the end gets one more than the beginning.
     Same,
-    /// So many on each side.
+    /// This many on each side.
     #[serde(untagged)]
     Number(u32),
 }
@@ -207,7 +212,7 @@ pub enum Padding {
 pub struct PoolSpec {
     /// Height and width of a window.
     pub size: u32,
-    /// Places from one window to the next; by default as many as a window has.
+    /// The distance from one window to the next; by default the size of a window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stride: Option<u32>,
 }
@@ -216,13 +221,13 @@ pub struct PoolSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ActivationSpec {
-    /// What is applied.
+    /// The function.
     pub function: Activation,
 }
 
-/// Dropout: in training each value becomes 0 with probability `rate`, and the others are divided by `1 - rate`, so that
-/// inference needs no change. Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: A Simple Way
-/// to Prevent Neural Networks from Overfitting".
+/// Dropout: in training each value becomes 0 with probability `rate`, and the others are divided by `1 -
+/// rate`, so that inference needs no change. Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov
+/// (2014), "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DropoutSpec {
@@ -230,8 +235,8 @@ pub struct DropoutSpec {
     pub rate: f32,
 }
 
-/// A residual block, `activation(F(x) + S(x))` with F the layers: He, Zhang, Ren and Sun (2015), "Deep Residual Learning
-/// for Image Recognition", equations 1 and 2.
+/// A residual block, `activation(F(x) + S(x))` with F the layers: He, Zhang, Ren and Sun (2015), "Deep
+/// Residual Learning for Image Recognition", equations 1 and 2.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResidualSpec {
@@ -240,33 +245,34 @@ pub struct ResidualSpec {
     /// S.
     #[serde(default)]
     pub shortcut: Shortcut,
-    /// What is applied to each sum; by default nothing.
+    /// The function applied to each sum; by default none.
     #[serde(default = "none")]
     pub activation: Activation,
 }
 
-/// What a residual block adds to the answer of its layers.
+/// The term that a residual block adds to the outputs of its layers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shortcut {
-    /// What the block sees, which must have the shape of the layers' answer.
+    /// The block's inputs, which must have the shape of the layers' outputs.
     #[default]
     Identity,
-    /// A learned function of it, linear but for a bias, of that shape: from image to image a convolution with windows of one
-    /// place and the smallest stride that fits, to a vector a dense layer.
+    /// A learned function of it, linear but for a bias, of that shape: from image to image a convolution with
+    /// windows of one place and the smallest stride that fits, to a vector a dense layer.
     Projection,
 }
 
-/// An embedding: each column of the data is an integer from 0 to below `vocabulary`, and is replaced by the learned vector
-/// of `width` numbers that belongs to it. All columns share the vectors.
+/// An embedding: each column of the data is an integer from 0 to below `vocabulary`, and is replaced by the
+/// learned vector of `width` numbers that belongs to it. All columns share the vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingSpec {
-    /// How many integers there are.
+    /// The number of integers.
     pub vocabulary: u32,
-    /// How many numbers stand for each.
+    /// The number of elements of each vector.
     pub width: u32,
-    /// How the vectors start, if not as [`NetworkSpec::initializer`](super::NetworkSpec::initializer) says.
+    /// The initial vectors; by default those of
+    /// [`NetworkSpec::initializer`](super::NetworkSpec::initializer).
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "initialiser")]
     pub initializer: Option<Initializer>,
 }
@@ -279,7 +285,7 @@ fn one() -> u32 {
     1
 }
 
-/// The function a unit applies to its weighted sum.
+/// The function that a unit applies to its sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
@@ -314,7 +320,7 @@ impl Activation {
         Activation::None,
     ];
 
-    /// What it is called in a specification.
+    /// Its name in a specification.
     pub fn name(self) -> &'static str {
         match self {
             Activation::Relu => "relu",
@@ -333,7 +339,7 @@ impl Activation {
     }
 }
 
-/// How the weights of a layer start. Biases always start at 0.
+/// The initial weights of a layer. Biases always start at 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Initializer {
@@ -343,8 +349,10 @@ pub enum Initializer {
     Glorot,
     /// Uniform, with variance `1 / fan_in`.
     LeCun,
-    /// The columns of the matrix, or its rows if these are fewer, are orthogonal to each other and of length 1.
+    /// The columns of the matrix, or its rows if these are fewer, are orthogonal to each other and of length
+    /// 1.
     Orthogonal,
-    /// 0 everywhere. The units of a layer that starts so stay alike unless they are told apart from the other side.
+    /// 0 everywhere. The units of a layer that starts so stay alike unless they are told apart from the other
+    /// side.
     Zero,
 }

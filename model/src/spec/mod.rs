@@ -1,4 +1,4 @@
-//! What a person writes to describe a network, and everything that can be wrong with it.
+//! The specification of a network, as a person writes it, and its possible errors.
 
 mod error;
 mod layer;
@@ -14,38 +14,38 @@ pub use layer::{
 };
 pub use position::Position;
 
-/// The most hidden layers a network may have, those inside residual blocks included.
+/// The most hidden layers of a network, including layers inside residual blocks.
 pub const LAYERS_MAX: usize = 256;
 
-/// How many residual blocks may lie inside each other.
+/// The most residual blocks inside each other.
 pub const DEPTH_MAX: usize = 4;
 
-/// The most units a layer may have.
+/// The most units of a layer.
 pub const UNITS_MAX: u32 = 1 << 20;
 
-/// The most input features a network may have.
+/// The most input features of a network.
 pub const FEATURES_MAX: usize = 1 << 24;
 
-/// The most parameters a network may have: 1 GiB of `f32`.
+/// The most parameters of a network: 1 GiB of `f32`.
 pub const PARAMETERS_MAX: usize = 1 << 28;
 
 /// The largest side of a window, and the largest step from one window to the next.
 pub const WINDOW_MAX: u32 = 1024;
 
-/// The most values that a convolution may make of one example, padding, unfolded windows and copies of its weights
-/// included: 256 MiB of `f32`.
+/// The most values of a convolution for one example, including padding, unfolded windows and copies of its
+/// weights: 256 MiB of `f32`.
 pub const VALUES_MAX: u64 = 1 << 26;
 
-/// The most values that a minibatch may have over all layers where it must go through them at once, with its derivatives:
-/// 1 GiB of `f32`.
+/// The most values of a minibatch over all layers, with its derivatives, where it must go through them at
+/// once: 1 GiB of `f32`.
 pub const MINIBATCH_VALUES_MAX: u64 = 1 << 28;
 
 /// A network as described in a configuration, without the output layer, which follows from the [`Task`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSpec {
-    /// The shape of an example, `[channels, height, width]`, for layers that see images; its values lie in row-major
-    /// order. By default the features have no arrangement.
+    /// The shape of an example, `[channels, height, width]`, for layers that see images; its values lie in
+    /// row-major order. By default the features have no arrangement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<[u32; 3]>,
     /// The hidden layers, first to last.
@@ -60,18 +60,19 @@ pub struct NetworkSpec {
     /// The loss; by default the one that suits the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<LossSpec>,
-    /// For softmax cross-entropy: how much of the target, from 0 to below 1, is spread evenly over all classes.
+    /// For softmax cross-entropy: the share of the target, from 0 to below 1, that is spread evenly over all
+    /// classes.
     #[serde(default, skip_serializing_if = "is_zero", alias = "label-smoothing")]
     pub label_smoothing: f32,
-    /// For softmax cross-entropy: what an example's loss is multiplied by, one number a class; empty for 1. The mean is
-    /// still over the number of examples.
+    /// For softmax cross-entropy: the factor of an example's loss, one number for each class; empty if all
+    /// are 1. The mean still divides by the number of examples.
     #[serde(default, skip_serializing_if = "Vec::is_empty", alias = "class-weights")]
     pub class_weights: Vec<f32>,
     /// For the Huber loss: the difference up to which it is quadratic, by default 1.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "huber-delta")]
     pub huber_delta: Option<f32>,
-    /// How the weights of layers start that do not say it themselves, the output layer among them; by default as suits
-    /// each layer's activation: He before relu and those like it, Glorot otherwise.
+    /// The initializer of layers without one of their own, and of the output layer. By default it suits each
+    /// layer's activation: He before relu and similar ones, Glorot otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "initialiser")]
     pub initializer: Option<Initializer>,
 }
@@ -80,7 +81,7 @@ fn is_zero(value: &f32) -> bool {
     *value == 0.0
 }
 
-/// How an answer is compared with its target.
+/// How an output is compared with its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LossSpec {
@@ -96,7 +97,7 @@ pub enum LossSpec {
     Huber,
 }
 
-/// What is learned, which decides the output layer and the loss.
+/// The kind of targets, which decides the output layer and the default loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
@@ -115,7 +116,7 @@ impl Task {
         }
     }
 
-    /// The loss a network for this task has.
+    /// The default loss.
     pub fn loss(self) -> LossSpec {
         match self {
             Task::Classes(_) => LossSpec::SoftmaxCrossEntropy,
@@ -125,12 +126,15 @@ impl Task {
 }
 
 impl NetworkSpec {
-    /// Reads the JSON form. Whether the layers make sense is checked by [`Network::new`](crate::Network::new).
+    /// Reads the JSON form. [`Network::new`](crate::Network::new) checks whether the layers make sense.
+    ///
+    /// # Errors
+    /// The parser's message, with line and column.
     pub fn from_json(json: &str) -> Result<NetworkSpec, SpecError> {
         serde_json::from_str(json).map_err(|error| SpecError::Json { message: error.to_string() })
     }
 
-    /// How many integers an embedding in front looks up; none where the columns of the data are quantities.
+    /// The vocabulary of a first embedding; `None` if the columns of the data are quantities.
     pub fn vocabulary(&self) -> Option<u32> {
         match self.layers.first() {
             Some(LayerSpec::Embedding(embedding)) => Some(embedding.vocabulary),
@@ -138,7 +142,7 @@ impl NetworkSpec {
         }
     }
 
-    /// How many hidden layers there are, those inside residual blocks included.
+    /// The number of hidden layers, including layers inside residual blocks.
     pub fn count_layers(&self) -> usize {
         fn count(layers: &[LayerSpec]) -> usize {
             layers.iter().map(|layer| 1 + count(layer.body())).sum()

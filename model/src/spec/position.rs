@@ -1,11 +1,11 @@
-//! Where a layer stands, in words.
+//! The position of a layer in a network.
 
 use std::fmt;
 
 use super::DEPTH_MAX;
 
-/// Where a layer stands, counted from 1: `3`, or `3.2` for the second layer of the residual block that is the third
-/// layer. The output layer comes after the last hidden one.
+/// A layer's position, counted from 1: `3`, or `3.2` for the second layer of the residual block that is the
+/// third layer. The output layer comes after the last hidden one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The first `depth` count.
@@ -14,13 +14,13 @@ pub struct Position {
 }
 
 impl Position {
-    /// Of a layer that is in no residual block.
+    /// The position of a layer outside residual blocks.
     pub fn top(number: usize) -> Position {
         let nowhere = Position { numbers: [0; DEPTH_MAX + 1], depth: 0 };
         nowhere.inside(number).expect("the first number always fits")
     }
 
-    /// Of a layer of the residual block at this position; none where that is too deep.
+    /// The position of a layer of the residual block at this position; `None` if that is too deep.
     pub(crate) fn inside(mut self, number: usize) -> Option<Position> {
         // A network has far fewer layers than would not fit.
         *self.numbers.get_mut(usize::from(self.depth))? = u16::try_from(number).unwrap_or(u16::MAX);
@@ -28,7 +28,7 @@ impl Position {
         Some(self)
     }
 
-    /// In how many residual blocks the layer is.
+    /// The number of residual blocks around the layer.
     pub fn depth(&self) -> usize {
         usize::from(self.depth) - 1
     }

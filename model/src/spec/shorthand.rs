@@ -1,4 +1,4 @@
-//! Networks in a few letters.
+//! Shorthands for common networks.
 
 use super::{
     Activation, Conv2dSpec, DenseSpec, LAYERS_MAX, LayerSpec, NetworkSpec, Padding, PoolSpec, Position,
@@ -6,10 +6,11 @@ use super::{
 };
 
 impl NetworkSpec {
-    /// Reads the shorthand: `mlp:128,64` for two dense layers with relu, `linear` (or `mlp:`) for no hidden layer,
-    /// `cnn:8,16` for two convolutions (5 x 5 windows, padding `same`, relu) of 8 and 16 channels, each followed by
-    /// max-pooling by 2, and `lenet`, after LeCun, Bottou, Bengio and Haffner (1998), "Gradient-Based Learning Applied to
-    /// Document Recognition", with relu and max-pooling. `mlp:128,64:tanh` and `cnn:8:tanh` have another activation.
+    /// Reads the shorthand: `mlp:128,64` for two dense layers with relu, `linear` (or `mlp:`) for no hidden
+    /// layer, `cnn:8,16` for two convolutions (5 x 5 windows, padding `same`, relu) of 8 and 16 channels,
+    /// each followed by max-pooling by 2, and `lenet`, after LeCun, Bottou, Bengio and Haffner (1998),
+    /// "Gradient-Based Learning Applied to Document Recognition", with relu and max-pooling.
+    /// `mlp:128,64:tanh` and `cnn:8:tanh` have another activation.
     pub fn from_shorthand(shorthand: &str) -> Result<NetworkSpec, SpecError> {
         let layers = match shorthand.split_once(':') {
             None if shorthand == "linear" => Vec::new(),

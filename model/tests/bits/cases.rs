@@ -1,8 +1,9 @@
-//! What must come out the same to the last bit on every machine: a list of cases, each with the digest of its results.
+//! What must come out the same to the last bit on every machine: a list of cases, each with the digest of its
+//! results.
 //!
-//! Every layer and loss (the networks compared with JAX, and some whose sizes meet the edges of tiles) on ordinary, mostly
-//! zero, subnormal, huge and non-finite numbers: gradient, losses, predictions, local steps and exact sums. Which NaN a
-//! result is may differ, that it is one may not.
+//! Every layer and loss (the networks compared with JAX, and some whose sizes meet the edges of tiles) on
+//! ordinary, mostly zero, subnormal, huge and non-finite numbers: gradient, losses, predictions, local steps
+//! and exact sums. Which NaN a result is may differ, that it is one may not.
 
 #[path = "numbers.rs"]
 mod numbers;
@@ -97,7 +98,8 @@ impl Numbers {
     }
 }
 
-/// `arithmetic; case; digest` in each line. After a change of definition the failing check prints what it should be.
+/// `arithmetic; case; digest` in each line. After a change of definition the failing check prints what it
+/// should be.
 const EXPECTED: &str = include_str!("digests.txt");
 
 /// Panics unless this machine gives every case's digest.
@@ -247,8 +249,8 @@ impl Results {
         }
     }
 
-    /// A vector of which a unit reports nothing more if an element is not finite; otherwise with its exact sum. Answers
-    /// whether it is finite.
+    /// A vector of which a unit reports nothing more if an element is not finite; otherwise with its exact
+    /// sum. Answers whether it is finite.
     fn add_vector(&mut self, values: &[f32]) -> bool {
         let exponent = exact::exponent_for(exact::largest(values).into(), 24);
         let is_finite = exact::fit(values, exponent) != Fit::NonFinite;

@@ -1,5 +1,5 @@
-//! The same bits on every machine: this test runs natively, under emulators of other processors (`tests/run` does that),
-//! and, from `worker-wasm/tests/bits.rs`, in browsers; always against the same digests.
+//! The same bits on every machine: this test runs natively, under emulators of other processors (`tests/run`
+//! does that), and, from `worker-wasm/tests/bits.rs`, in browsers; always against the same digests.
 
 mod cases;
 

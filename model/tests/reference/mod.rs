@@ -11,12 +11,13 @@ pub(crate) struct Outputs {
     pub(crate) rows: Vec<Vec<f64>>,
     /// The means and unbiased variances that batch normalizations saw, in the order of the parameters.
     pub(crate) statistics: Vec<f64>,
-    /// The smallest standard deviation that a normalization divided by: where that is tiny, so is the precision of `f32`.
+    /// The smallest standard deviation that a normalization divided by: where that is tiny, so is the
+    /// precision of `f32`.
     pub(crate) smallest_deviation: f64,
 }
 
-/// The outputs for preprocessed `rows`: in training they are one minibatch, whose first example has the number that the
-/// pass says; otherwise in inference. `weights` is the flat vector.
+/// The outputs for preprocessed `rows`: in training they are one minibatch, whose first example has the
+/// number that the pass says; otherwise in inference. `weights` is the flat vector.
 pub(crate) fn outputs(
     network: &Network,
     weights: &[f64],

@@ -1,4 +1,4 @@
-//! Rounds and assignments: what is taken on, given back and answered.
+//! Rounds and assignments: the hub takes them on, gives them back and answers them.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::run::Run;
 use crate::shared_round::SharedRound;
 use crate::unit::UnitSums;
 
-/// Assignments a hub holds at once: one under way, one to go on with, and slack for a coordinator
-/// that is ahead. More are declined.
+/// Assignments that a hub holds at once: one under way, one to continue with, and some slack. It declines any
+/// more.
 pub const ASSIGNMENTS_MAX: usize = 4;
 
 impl Hub {
@@ -34,7 +34,7 @@ impl Hub {
         });
     }
 
-    /// Drops the round and its assignments. Compute workers drop their sums when the next begins.
+    /// Drops the round and its assignments. Compute workers drop their sums when the next round begins.
     pub(super) fn forget_round(&mut self) {
         self.round = None;
         self.queue.clear();
@@ -57,7 +57,7 @@ impl Hub {
         let CurrentRound { shared, layouts, .. } = round;
         match Underway::new(key, assignment, shared.plan(), layouts, |set| run.set(set)) {
             Some(underway) => self.queue.push_back(underway),
-            None => self.decline(number, "its units are not units of one part of the round"),
+            None => self.decline(number, "its units do not all belong to one part of the round"),
         }
     }
 

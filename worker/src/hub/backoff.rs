@@ -1,12 +1,12 @@
-//! When to try again to connect.
+//! Delays before the hub connects again.
 
-/// Before the first repetition, at most.
+/// Milliseconds before the second attempt, at most.
 const FIRST_DELAY_MS_MAX: u64 = 500;
-/// Before any repetition, at most.
+/// Milliseconds before any attempt, at most.
 const DELAY_MS_MAX: u64 = 30_000;
 
-/// Delays that double from attempt to attempt, each shortened by up to a half so that volunteers
-/// that lost the same coordinator do not return all at once.
+/// Delays that double from attempt to attempt. Each is shortened by up to a half, so that volunteers that
+/// lost the same coordinator do not all return at once.
 #[derive(Debug)]
 pub(super) struct Backoff {
     seed: u64,
@@ -26,7 +26,7 @@ impl Backoff {
         longest / 2 + mix(self.seed.wrapping_add(u64::from(self.attempts))) % (longest / 2 + 1)
     }
 
-    /// The connection is good: the next loss is met without patience.
+    /// The connection is good: the next delay is short again.
     pub(super) fn reset(&mut self) {
         self.attempts = 0;
     }

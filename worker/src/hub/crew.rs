@@ -1,4 +1,4 @@
-//! The compute workers as their hub sees them: what each has been told and whether it is busy.
+//! The compute workers as their hub sees them: what each has been sent, and whether it is busy.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::message::ToCompute;
 use crate::shared_round::SharedRound;
 use crate::shared_shard::SharedShard;
 
-/// All compute workers. Each runs at most one job at a time, so that at most one job's messages
-/// wait for it.
+/// All compute workers. Each runs at most one job at a time, so that the messages of at most one job wait for
+/// it.
 #[derive(Debug, Default)]
 pub(super) struct Crew {
     members: BTreeMap<u32, Member>,
@@ -23,7 +23,7 @@ pub(super) struct Crew {
 #[derive(Debug, Default)]
 struct Member {
     set_up: bool,
-    /// The hub's number of the round it was shown last.
+    /// The hub's number of the last round that it was sent.
     round: Option<u64>,
     running: Option<Running>,
     shards: BTreeMap<Key, HeldShard>,
@@ -31,12 +31,12 @@ struct Member {
 
 #[derive(Debug)]
 struct HeldShard {
-    /// Decoded, at most.
+    /// Its size when decoded, at most.
     bytes: u64,
     used: u64,
 }
 
-/// What a compute worker is doing, by the hub's own numbers.
+/// A compute worker's job, by the hub's own numbers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Running {
     pub(super) job: u64,
@@ -56,33 +56,33 @@ impl Crew {
         self.members.iter().filter(|(_, member)| member.running.is_none()).map(|(compute, _)| *compute)
     }
 
-    /// Adds one and answers with its number.
+    /// Adds a compute worker and returns its number.
     pub(super) fn hire(&mut self) -> u32 {
         self.hired += 1;
         self.members.insert(self.hired, Member::default());
         self.hired
     }
 
-    /// Removes one, an idle one if there is any, and answers with its number.
+    /// Removes a compute worker, an idle one if there is any, and returns its number.
     pub(super) fn dismiss(&mut self) -> Option<u32> {
         let compute = self.idle().last().or_else(|| self.members.keys().next_back().copied())?;
         self.members.remove(&compute);
         Some(compute)
     }
 
-    /// Removes one; false when it is not one of these.
+    /// Removes a compute worker; false if there is none of this number.
     pub(super) fn remove(&mut self, compute: u32) -> bool {
         self.members.remove(&compute).is_some()
     }
 
-    /// Another run begins: all must be set up anew, which empties them.
+    /// Another run begins: every compute worker must be set up again, which empties it.
     pub(super) fn forget_run(&mut self) {
         for member in self.members.values_mut() {
             *member = Member { running: member.running, ..Member::default() };
         }
     }
 
-    /// A compute worker says that it has ended a job; what it was, if that is what it was doing.
+    /// A compute worker has ended a job. Returns the job, if the compute worker was running it.
     pub(super) fn ended(&mut self, compute: u32, job: u64) -> Option<Running> {
         self.members.get_mut(&compute)?.running.take_if(|running| running.job == job)
     }
@@ -95,7 +95,7 @@ impl Crew {
         self.members.values().any(|member| member.shards.contains_key(&key))
     }
 
-    /// The hub no longer keeps a shard, so nobody does.
+    /// The hub drops a shard, so every compute worker drops it too.
     pub(super) fn drop_shard(&mut self, key: Key, outputs: &mut VecDeque<HubOutput>) {
         for (&compute, member) in &mut self.members {
             if member.shards.remove(&key).is_some() {
@@ -105,7 +105,7 @@ impl Crew {
         }
     }
 
-    /// Tells a compute worker of the run unless it knows.
+    /// Sets a compute worker up for the run, unless it is set up.
     pub(super) fn set_up(&mut self, compute: u32, frame: &Bytes, outputs: &mut VecDeque<HubOutput>) {
         let Some(member) = self.members.get_mut(&compute) else { return };
         if !std::mem::replace(&mut member.set_up, true) {
@@ -113,7 +113,7 @@ impl Crew {
         }
     }
 
-    /// Shows a compute worker the round unless it has seen it.
+    /// Sends a compute worker the round, unless it has it.
     pub(super) fn show_round(
         &mut self,
         compute: u32,
@@ -127,8 +127,8 @@ impl Crew {
         }
     }
 
-    /// Gives a compute worker the shards it lacks, and takes others away, least recently used
-    /// first, while it has more than `limit` bytes. `content` also tells how many bytes a shard is there.
+    /// Sends a compute worker the shards it lacks. While it holds more than `limit` bytes it drops others,
+    /// the least recently used first. `content` returns a shard and its size when decoded.
     pub(super) fn supply(
         &mut self,
         compute: u32,

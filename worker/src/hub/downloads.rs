@@ -1,4 +1,4 @@
-//! Which shards are needed, and their downloads. [`super::shards`] keeps the books.
+//! The shards that assignments need, and their downloads. [`super::shards`] keeps account of them.
 
 use std::collections::BTreeSet;
 
@@ -31,11 +31,11 @@ impl Hub {
             underway.part.set == set && underway.pending_shards().any(|index| index == shard)
         };
         while let Some(index) = self.queue.iter().position(needs) {
-            self.decline_at(index, "a shard could not be downloaded, or is not what its name says");
+            self.decline_at(index, "a shard could not be downloaded, or its hash differs from its name");
         }
     }
 
-    /// What the units not yet given out need and the hub does not have, most urgent first.
+    /// The shards that pending units need and the hub does not hold, the most urgent first.
     pub(super) fn wanted_shards(&self) -> Vec<(Key, ShardRef)> {
         let Some(CurrentRun { run, .. }) = &self.run else { return Vec::new() };
         let mut missing = self.needed_shards(run);

@@ -1,4 +1,4 @@
-//! A hub's inputs and outputs: what happens to it, and what it wants done.
+//! A hub's inputs and outputs.
 
 use bytes::Bytes;
 use protocol::frame::VectorChunks;
@@ -6,89 +6,89 @@ use protocol::plan::ShardRef;
 
 use crate::message::{FromCompute, ToCompute};
 
-/// What happens to a hub.
+/// An event that a hub must learn of.
 #[derive(Debug)]
 pub enum HubInput {
     /// The connection asked for with [`HubOutput::Connect`] is open.
     Connected,
-    /// It could not be opened (in time), or is closed.
+    /// The connection could not be opened (in time), or it is closed.
     Disconnected,
     /// A message from the coordinator.
     Frame(Bytes),
     /// A shard has been downloaded and decompressed.
     ShardArrived {
-        /// As given in [`HubOutput::Fetch`].
+        /// The number given in [`HubOutput::Fetch`].
         fetch: u64,
         /// The encoded shard; the hub checks its hash.
         bytes: Vec<u8>,
     },
     /// A shard could not be downloaded (in time).
     ShardFailed {
-        /// As given in [`HubOutput::Fetch`].
+        /// The number given in [`HubOutput::Fetch`].
         fetch: u64,
     },
-    /// A compute worker says something.
+    /// A message from a compute worker.
     Compute {
-        /// Which.
+        /// The compute worker's number.
         compute: u32,
-        /// What.
+        /// Its message.
         message: FromCompute,
     },
-    /// A compute worker could not be started or has died. It is not replaced: too little memory
-    /// is the likely reason.
+    /// A compute worker could not be started or has died. It is not replaced, because the likely reason is
+    /// too little memory.
     ComputeFailed {
-        /// Which.
+        /// The compute worker's number.
         compute: u32,
     },
-    /// Lend this many cores from now on; zero pauses.
+    /// Lend this many cores from now on. Zero pauses.
     Cores(u16),
-    /// Time has passed; due whenever [`HubOutput::Wake`] says so, harmless at any other time.
+    /// Time has passed. It is due whenever [`HubOutput::Wake`] says so and harmless at any other time.
     Tick,
 }
 
-/// What a hub wants done.
+/// An action that a hub asks for.
 #[derive(Debug)]
 pub enum HubOutput {
-    /// Open the connection; answer with `Connected` or `Disconnected`.
+    /// Open the connection. Answer with [`HubInput::Connected`] or [`HubInput::Disconnected`].
     Connect,
-    /// Close the connection, after everything sent before has gone out. `Disconnected` may follow
+    /// Close the connection once all earlier messages have gone out. [`HubInput::Disconnected`] may follow
     /// and changes nothing.
     Close,
     /// Send this message.
     Send(Vec<u8>),
-    /// Send these messages, one after the other.
+    /// Send these messages, in this order.
     SendVector(VectorChunks),
-    /// Download a shard; answer with `ShardArrived` or `ShardFailed`.
+    /// Download a shard. Answer with [`HubInput::ShardArrived`] or [`HubInput::ShardFailed`].
     Fetch {
-        /// Counts downloads.
+        /// The download's number.
         fetch: u64,
-        /// What is wanted.
+        /// The shard.
         shard: ShardRef,
-        /// Where it is: "/shards/" and the hash in hexadecimal.
+        /// The path of its URL: "/shards/" and the hash in hexadecimal.
         path: String,
-        /// Do not answer from a cache: an earlier answer was damaged.
+        /// Whether to bypass caches, because an earlier answer was damaged.
         fresh: bool,
     },
-    /// Start a compute worker; numbers are never used again.
+    /// Start a compute worker. No number is used twice.
     StartCompute {
         /// Its number.
         compute: u32,
     },
-    /// End a compute worker, at once if possible. What it still says is ignored.
+    /// End a compute worker, at once if possible. The hub ignores its later messages.
     StopCompute {
         /// Its number.
         compute: u32,
     },
-    /// Pass a message on, in order.
+    /// Pass a message on to a compute worker, in order.
     Compute {
-        /// To which compute worker.
+        /// The compute worker's number.
         compute: u32,
         /// The message.
         message: ToCompute,
     },
-    /// Send [`HubInput::Tick`] at this time (on the clock of the inputs). Replaces earlier wishes.
+    /// Send [`HubInput::Tick`] at this time. It replaces an earlier wish.
     Wake {
-        /// When.
+        /// Milliseconds on the clock of the inputs.
         at_ms: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! Compute workers and their jobs: how many cores work, and on what.
+//! Compute workers and their jobs: how many cores work, and which units each gets.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::message::{FromCompute, Job, ToCompute};
 use crate::run::Run;
 
 impl Hub {
-    /// Cores that can be given work.
+    /// Cores that can get work.
     pub(super) fn lent(&self) -> u16 {
         self.settings.cores.min(self.cores_max()).saturating_sub(self.failed_cores)
     }
@@ -37,13 +37,13 @@ impl Hub {
         if !self.crew.remove(compute) {
             return;
         }
-        // One that failed for want of memory still holds what it had.
+        // A compute worker that failed for want of memory still holds its memory.
         self.outputs.push_back(HubOutput::StopCompute { compute });
         self.compute_lost(compute);
         self.failed_cores += 1;
         self.cores_changed();
         if self.lent() == 0 {
-            let text = "The compute workers failed to start or to go on; there may be too little memory.";
+            let text = "The compute workers failed to start or to continue. There may be too little memory.";
             self.end(HubPhase::Stopped, text.to_owned());
         }
     }
@@ -103,8 +103,8 @@ impl Hub {
         }
     }
 
-    /// Gives an idle compute worker its share of the first assignment that has units whose shards
-    /// are here: half of what each would get if all went equally fast, so that the last pieces are small.
+    /// Gives an idle compute worker a job from the first assignment with pending units whose shards are here.
+    /// A job is half of an equal share, so that the last pieces are small.
     pub(super) fn give_job(&mut self, compute: u32) {
         let (Some(current), Some(round)) = (&self.run, &self.round) else { return };
         let crew_size = self.crew.len() as u32;
@@ -143,7 +143,7 @@ impl Hub {
         }
     }
 
-    /// Asks for the sums of assignments that have been given out, and sends what is complete.
+    /// Asks for the sums of assignments without pending units, and sends the results that are complete.
     pub(super) fn collect(&mut self) {
         for underway in &mut self.queue {
             for compute in underway.collect() {
@@ -159,9 +159,9 @@ impl Hub {
     }
 }
 
-/// Takes about `share` units whose shards are here for a compute worker: first those whose shards it already has,
-/// then those whose shards no other has, then any. New shards for it stay below `limit` bytes, but for those that one
-/// segment needs.
+/// Chooses about `share` pending units whose shards are here: first units whose shards this compute worker
+/// holds, then units whose shards no compute worker holds, then any. Its new shards stay below `limit` bytes,
+/// except for the shards of its first segment.
 fn choose(
     underway: &mut Underway,
     compute: u32,
@@ -201,7 +201,7 @@ fn choose(
     segments
 }
 
-/// Which shards a compute worker's next units should need.
+/// The order in which units are preferred, by the shards that they need.
 #[derive(Debug, Clone, Copy)]
 enum Preference {
     /// Shards that it holds.

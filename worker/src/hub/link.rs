@@ -11,30 +11,30 @@ use super::status::HubPhase;
 use super::{CurrentRun, Hub, HubOutput, texts};
 use crate::run::Run;
 
-/// How long a coordinator may take to answer a hello before the hub tries again, in milliseconds.
+/// Milliseconds that a coordinator may take to answer a hello. Then the hub tries again.
 pub const GREETING_MS_MAX: u64 = 30_000;
-/// How long a coordinator may be silent, in milliseconds, before the hub takes the connection for
-/// lost, which a browser may never notice by itself. A coordinator says something every ten
-/// seconds, but for those in which a round is on its way: see [`ROUND_MS_MAX`].
+/// Milliseconds of silence after which the hub takes the connection for lost. A browser may never notice a
+/// lost connection by itself. A coordinator says something every ten seconds, except while a round is on its
+/// way: see [`ROUND_MS_MAX`].
 pub const SILENCE_MS_MAX: u64 = 60_000;
-/// What a round's arrival may add to that, in milliseconds: a message is not seen before it is here
-/// whole. As long as a coordinator tries to send one.
+/// Milliseconds that a round on its way may add to [`SILENCE_MS_MAX`], because a message is seen only once it
+/// has arrived whole. A coordinator tries for as long to send one.
 pub const ROUND_MS_MAX: u64 = 120_000;
-/// The slowest link to allow for, up to [`ROUND_MS_MAX`], in bytes of a round per millisecond.
+/// The slowest link to wait for, up to [`ROUND_MS_MAX`], in bytes of a round per millisecond.
 pub const LINK_BYTES_PER_MS: u64 = 64;
 
-/// Where the connection stands.
+/// The state of the connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Link {
-    /// To be opened again at that time; why it is not open.
+    /// Closed because of `why`, to be opened again at `until_ms`.
     Waiting { until_ms: u64, why: String },
-    /// Asked for.
+    /// The connection has been asked for.
     Connecting,
-    /// Hello is said; an answer must come by then.
+    /// The hello is sent; an answer must come by `until_ms`.
     Greeting { until_ms: u64 },
     /// Work may come.
     Open,
-    /// Nothing more will happen; why.
+    /// Nothing more will happen, for the reason in `text`.
     Ended { phase: HubPhase, text: String },
 }
 
@@ -79,7 +79,7 @@ impl Hub {
             }
             _ => {}
         }
-        // Whatever is still awaited is wished for again, in case this came too early.
+        // In case this tick came too early, the hub asks for its next one again.
         self.wake_ms = None;
     }
 
@@ -100,18 +100,18 @@ impl Hub {
             }
             Ok(DownwardFrame::Message(FromCoordinator::Heartbeat)) => {}
             Ok(DownwardFrame::Round(round)) if open => self.begin_round(now_ms, round, bytes),
-            Ok(_) => self.hang_up(now_ms, "the coordinator sent a message out of its order"),
+            Ok(_) => self.hang_up(now_ms, "the coordinator sent a message out of order"),
             Err(error) => self.hang_up(now_ms, &format!("a message cannot be read: {error}")),
         }
     }
 
-    /// Closes from this side, to try again later.
+    /// Closes the connection, to try again later.
     pub(super) fn hang_up(&mut self, now_ms: u64, why: &str) {
         self.outputs.push_back(HubOutput::Close);
         self.disconnected(now_ms, why);
     }
 
-    /// Closes for good.
+    /// Closes the connection for good.
     pub(super) fn end(&mut self, phase: HubPhase, text: String) {
         self.forget_round();
         self.shards.clear();
@@ -120,7 +120,7 @@ impl Hub {
         self.link = Link::Ended { phase, text };
     }
 
-    /// When the coordinator has been silent for too long.
+    /// The time at which the coordinator will have been silent for too long.
     pub(super) fn silent_until_ms(&self) -> u64 {
         let parameters = self.run.as_ref().map_or(0, |current| current.run.network.parameters() as u64);
         // The largest rounds carry two vectors of f32.
@@ -129,7 +129,7 @@ impl Hub {
     }
 
     fn welcome(&mut self, mut welcome: Welcome, frame: &Bytes) {
-        // A session's number is all in which two welcomes of one run may differ.
+        // Two welcomes of one run differ in nothing but the session's number.
         welcome.session = 0;
         if self.run.as_ref().is_none_or(|current| current.run.welcome != welcome) {
             if welcome.arithmetic != self.settings.arithmetic {

@@ -1,8 +1,8 @@
 //! One volunteer's connection to the coordinator, without I/O.
 //!
-//! A hub says hello, keeps shards and the open round, cuts assignments into jobs for its compute workers, merges
-//! their integer sums and sends one result for each assignment. It reconnects by itself and keeps its shards
-//! meanwhile.
+//! A hub says hello, keeps shards and the open round, cuts assignments into jobs for its compute workers,
+//! merges their integer sums and sends one result for each assignment. It reconnects by itself and keeps its
+//! shards meanwhile.
 
 mod assignments;
 mod backoff;
@@ -38,14 +38,16 @@ pub use events::{HubInput, HubOutput};
 pub use link::{GREETING_MS_MAX, LINK_BYTES_PER_MS, ROUND_MS_MAX, SILENCE_MS_MAX};
 pub use shards::{FETCH_ATTEMPTS_MAX, FETCHES_MAX};
 
-/// One volunteer.
+/// A volunteer's connection, its shards, its open round and its assignments.
+///
+/// Feed it with [`Hub::handle`], then drain [`Hub::poll_output`].
 #[derive(Debug)]
 pub struct Hub {
     settings: Settings,
     link: Link,
-    /// When the coordinator was last heard.
+    /// When the last message from the coordinator arrived.
     heard_ms: u64,
-    /// Cores that the hello spoke of.
+    /// The number of cores in the hello.
     greeted_cores: u16,
     backoff: Backoff,
     run: Option<CurrentRun>,
@@ -53,7 +55,7 @@ pub struct Hub {
     shards: Shards,
     crew: Crew,
     queue: VecDeque<Underway>,
-    /// Cores lent that have no compute worker because it failed.
+    /// Cores whose compute worker has failed.
     failed_cores: u16,
     counters: Counters,
     outputs: VecDeque<HubOutput>,
@@ -61,7 +63,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub that wants to connect: drain its outputs.
+    /// A hub whose first output asks for a connection.
     pub fn new(mut settings: Settings) -> Hub {
         settings.cores = settings.cores.min(CORES_MAX);
         texts::cut(&mut settings.agent);
@@ -83,7 +85,7 @@ impl Hub {
         }
     }
 
-    /// Takes note of an event. Time never goes backward.
+    /// Handles an event at `now_ms`, in milliseconds on any clock that never goes backward.
     pub fn handle(&mut self, now_ms: u64, input: HubInput) {
         if matches!(self.link, Link::Ended { .. }) {
             return;
@@ -118,7 +120,7 @@ impl Hub {
         self.advance(now_ms);
     }
 
-    /// What to do next; `None` until something else happens.
+    /// The next thing to do; `None` until another event.
     pub fn poll_output(&mut self) -> Option<HubOutput> {
         self.outputs.pop_front()
     }
@@ -151,8 +153,8 @@ impl Hub {
             }
             Link::Connecting | Link::Ended { .. } => None,
         };
-        // With every frame the coordinator may be silent for longer; the wish for the earlier time
-        // stands then, and is renewed when it is due.
+        // Each frame moves the time at which the coordinator counts as silent. The earlier wish stands and is
+        // renewed when it is due.
         let stands = self.link == Link::Open && self.wake_ms.is_some_and(|wish| Some(wish) <= at_ms);
         if let Some(at_ms) = at_ms.filter(|_| !stands && at_ms != self.wake_ms) {
             self.outputs.push_back(HubOutput::Wake { at_ms });
@@ -173,12 +175,12 @@ struct CurrentRound {
     /// The hub's own number for it.
     number: u64,
     shared: Arc<SharedRound>,
-    /// Of each part.
+    /// One for each part of the round.
     layouts: Vec<UnitLayout>,
 }
 
-/// The hub's own numbers. The coordinator's do not serve: one that is killed and resumed may
-/// count again, while something of before is still on its way here.
+/// The hub's own numbers. It cannot use the coordinator's: a coordinator that is killed and resumed counts
+/// from its checkpoint again, while earlier messages are still on their way here.
 #[derive(Debug, Default)]
 struct Counters {
     round: u64,

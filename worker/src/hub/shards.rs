@@ -1,4 +1,4 @@
-//! The hub's shards: what is held, what is being downloaded, what to try again and what to evict.
+//! The hub's shards: which it holds, downloads, tries again and evicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use crate::shared_shard::SharedShard;
 
 /// Shards downloaded at once.
 pub const FETCHES_MAX: usize = 2;
-/// Times a shard is asked for before the assignments that need it are declined.
+/// Attempts to download a shard. After these the hub declines the assignments that need it.
 pub const FETCH_ATTEMPTS_MAX: u32 = 3;
-/// Wait before a shard that could not be downloaded is asked for again, times the failures so far.
+/// Milliseconds before the next attempt to download a shard, times the failures so far.
 const RETRY_MS: u64 = 500;
 
-/// Set and index in the set's plan.
+/// A shard's set and its index in the set's plan.
 pub(super) type Key = (Set, u32);
 
 /// The shards of one run.
@@ -23,7 +23,7 @@ pub(super) struct Shards {
     held: BTreeMap<Key, Held>,
     held_bytes: usize,
     underway: BTreeMap<u64, (Key, ShardRef)>,
-    /// Of shards that were asked for in vain.
+    /// The failed attempts to download a shard.
     failures: BTreeMap<Key, Failures>,
     fetches: u64,
     uses: u64,
@@ -50,17 +50,17 @@ pub(super) struct Fetch {
     pub(super) fresh: bool,
 }
 
-/// How a download ended.
+/// The end of a download.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The shard is held; or the download was not one of ours; or it will be tried again.
+    /// The shard is held, or will be tried again, or the download is unknown.
     Settled,
-    /// It failed too often: whoever needs the shard must give up.
+    /// It failed too often: assignments that need the shard must be declined.
     GivenUp(Key),
 }
 
 impl Shards {
-    /// Forgets everything, for another run. Downloads under way become unknown.
+    /// Forgets everything when another run begins. Downloads under way become unknown.
     pub(super) fn clear(&mut self) {
         *self = Shards { fetches: self.fetches, ..Shards::default() };
     }
@@ -77,7 +77,7 @@ impl Shards {
         self.held_bytes
     }
 
-    /// A shard to use now.
+    /// The content of a shard, which counts as used now.
     pub(super) fn content(&mut self, key: Key) -> Option<Arc<SharedShard>> {
         self.uses += 1;
         let held = self.held.get_mut(&key)?;
@@ -85,10 +85,10 @@ impl Shards {
         Some(held.content.clone())
     }
 
-    /// Chooses downloads to begin for `wanted` (in order of urgency) and evicts, least recently
-    /// used first, what is in their way; never a wanted shard, unless one of the first `urgent` needs the
-    /// room. When the wanted shards alone exceed `limit` bytes they are had one after the other, except for
-    /// those `urgent` ones, which one unit needs together.
+    /// Chooses downloads to begin for `wanted`, which is in order of urgency, and evicts shards to make room,
+    /// the least recently used first. It evicts a wanted shard only if one of the first `urgent` needs the
+    /// room. If the wanted shards alone exceed `limit` bytes, they are downloaded one after the other, except
+    /// for the first `urgent`, which one unit needs together.
     pub(super) fn begin_fetches(
         &mut self,
         now_ms: u64,
@@ -126,7 +126,7 @@ impl Shards {
         (begun, evicted)
     }
 
-    /// Takes a downloaded shard if it is what its name says.
+    /// Takes a downloaded shard, if its bytes have the hash that names it.
     pub(super) fn arrived(&mut self, now_ms: u64, fetch: u64, bytes: Vec<u8>) -> Ended {
         let Some((key, shard)) = self.underway.remove(&fetch) else { return Ended::Settled };
         if bytes.len() != shard.bytes as usize || *blake3::hash(&bytes).as_bytes() != shard.hash {
@@ -139,7 +139,7 @@ impl Shards {
         Ended::Settled
     }
 
-    /// A download brought nothing.
+    /// A download failed.
     pub(super) fn failed(&mut self, now_ms: u64, fetch: u64) -> Ended {
         match self.underway.remove(&fetch) {
             Some((key, _)) => self.count_failure(now_ms, key, false),
@@ -147,7 +147,7 @@ impl Shards {
         }
     }
 
-    /// The earliest time after `now_ms` at which a wanted shard may be asked for again.
+    /// The earliest time after `now_ms` at which a wanted shard may be tried again.
     pub(super) fn again_ms(&self, now_ms: u64, wanted: &[(Key, ShardRef)]) -> Option<u64> {
         let failures = wanted.iter().filter_map(|(key, _)| self.failures.get(key));
         failures.map(|failures| failures.again_ms).filter(|again| *again > now_ms).min()
@@ -161,7 +161,7 @@ impl Shards {
         if failures.count < FETCH_ATTEMPTS_MAX {
             return Ended::Settled;
         }
-        // A later assignment may try afresh.
+        // A later assignment may try again.
         self.failures.remove(&key);
         Ended::GivenUp(key)
     }

@@ -1,55 +1,55 @@
-//! What a volunteer's page or terminal shows of its hub.
+//! The status of a hub, for a volunteer's page or terminal.
 
 use serde::Serialize;
 
-/// A picture of the hub.
+/// The state of a hub at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HubStatus {
-    /// What it is about.
+    /// What it is doing.
     pub phase: HubPhase,
     /// The same in one plain sentence, with the reason where there is one.
     pub sentence: String,
     /// Cores lent.
     pub cores: u16,
-    /// Why these are fewer than were chosen, in words, when memory is what there is too little of.
+    /// A sentence that says why fewer cores are lent than were chosen, if there is too little memory.
     pub limit: Option<String>,
-    /// Compute workers at work at this moment.
+    /// Compute workers that are busy.
     pub busy: u16,
     /// Results sent since the hub was made.
     pub assignments_done: u64,
-    /// Work units they covered.
+    /// Work units in these results.
     pub units_done: u64,
-    /// Examples they covered; an example counts each time it is used.
+    /// Examples in these results. An example counts each time it is used.
     pub examples_done: u64,
     /// Shards held.
     pub shards_held: u32,
     /// Bytes of the shards held.
     pub shard_bytes: u64,
-    /// Shards being downloaded or waiting for it.
+    /// Shards that are being downloaded or wait for it.
     pub shards_awaited: u32,
     /// Bytes of messages sent.
     pub bytes_sent: u64,
-    /// Bytes of messages and shards received (shards before compression).
+    /// Bytes of messages and shards received. Shards count before compression.
     pub bytes_received: u64,
 }
 
-/// What a hub is about. The JSON names are in lower case.
+/// What a hub is doing. The names in JSON are in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HubPhase {
-    /// No connection: trying, or waiting before the next try.
+    /// There is no connection. The hub tries to connect, or waits before the next attempt.
     Connecting,
-    /// Connected, and nothing to do.
+    /// Connected, with nothing to do.
     Waiting,
-    /// Nothing to compute until a shard has arrived.
+    /// It waits for shards.
     Downloading,
     /// At least one compute worker is busy.
     Computing,
     /// Connected, but no core is lent.
     Paused,
-    /// Turned away, or unable to help; it does not come back by itself. The last phase.
+    /// It was turned away or cannot help. It does not come back by itself: this is a last phase.
     Stopped,
-    /// The training has ended. The last phase.
+    /// The training has ended: this is a last phase.
     Finished,
 }
 

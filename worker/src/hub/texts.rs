@@ -1,4 +1,4 @@
-//! What a hub says to people: its status, and why it cannot help.
+//! The texts for people: the hub's status, and why it cannot help.
 
 use protocol::limits::TEXT_BYTES_MAX;
 
@@ -9,7 +9,7 @@ use crate::footprint::Footprint;
 use crate::settings::Settings;
 
 impl Hub {
-    /// What to show.
+    /// The status to show.
     pub fn status(&self) -> HubStatus {
         let busy = self.crew.busy();
         let awaited = self.wanted_shards().len();
@@ -60,30 +60,31 @@ impl Hub {
     }
 }
 
-/// Why not even one core can help.
+/// The reason why not even one core can help.
 pub(super) fn too_large(footprint: Footprint, settings: &Settings) -> String {
     let one = footprint.hub_bytes.max(footprint.core_bytes);
     if one > settings.address_space_bytes {
         return format!(
-            "This training is too large for this kind of worker: it needs {} in one piece, and can have no more \
-             than {}, on any device.",
+            "This training is too large for this kind of worker: it needs {} in one piece, \
+             and a worker can address at most {} on any device.",
             megabytes(one),
             megabytes(settings.address_space_bytes),
         );
     }
     format!(
-        "This training is too large for this device: with one core it needs {}, and {} can be spared.",
+        "This training is too large for this device: it needs {} with one core, and the device can \
+         spare {}.",
         megabytes(footprint.hub_bytes.saturating_add(footprint.core_bytes)),
         megabytes(settings.memory_bytes),
     )
 }
 
-/// Cuts a text to what a message may carry.
+/// Cuts a text to the length that a message may carry.
 pub(super) fn cut(text: &mut String) {
     text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
 }
 
-/// A size as people read it, rounded up.
+/// A size in MB or GB, rounded up.
 fn megabytes(bytes: u64) -> String {
     const MEGA: u64 = 1_000_000;
     if bytes < 1000 * MEGA {

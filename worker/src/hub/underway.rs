@@ -7,30 +7,29 @@ use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, UnitLayout};
 
 use crate::unit::UnitSums;
 
-/// Units of the round, next to each other, whose examples lie in the same shards.
+/// Consecutive units of the round whose examples lie in the same shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Segment {
     pub(super) shards: Range<u32>,
     pub(super) units: Range<u32>,
 }
 
-/// An assignment with what is still to be given out, what compute workers have of it, and the
-/// sums they have handed over.
+/// An assignment: its pending units, the units that compute workers have, and the sums they have handed over.
 #[derive(Debug)]
 pub(super) struct Underway {
     /// The hub's own number for it.
     pub(super) key: u64,
     pub(super) assignment: Assignment,
     pub(super) part: Part,
-    /// What compute workers have handed over; the first sums become those that others are added to.
+    /// The sums that compute workers have handed over, added up.
     sums: Option<UnitSums>,
-    /// Examples its units cover.
+    /// The number of examples in its units.
     pub(super) examples: u64,
     pending: Vec<Segment>,
     shares: BTreeMap<u32, Share>,
 }
 
-/// What one compute worker has of an assignment. If it dies, all of this must be done again.
+/// The units of an assignment that one compute worker has. If it dies, all of them must be done again.
 #[derive(Debug, Default)]
 struct Share {
     running: Vec<Segment>,
@@ -39,7 +38,7 @@ struct Share {
 }
 
 impl Underway {
-    /// Lays an assignment out; `None` when its units are not units of one part of the round.
+    /// Lays an assignment out; `None` if its units do not all belong to one part of the round.
     pub(super) fn new<'a>(
         key: u64,
         assignment: Assignment,
@@ -70,22 +69,22 @@ impl Underway {
         Some(Underway { key, assignment, part, sums: None, examples, pending, shares: BTreeMap::new() })
     }
 
-    /// Units not given out.
+    /// The number of pending units.
     pub(super) fn pending_units(&self) -> u32 {
         self.pending.iter().map(|segment| segment.units.len() as u32).sum()
     }
 
-    /// Shards that the next unit to give out needs, all of them at once.
+    /// The shards that the next pending unit needs, all at once.
     pub(super) fn next_shards(&self) -> Option<Range<u32>> {
         self.pending.first().map(|segment| segment.shards.clone())
     }
 
-    /// Shards of the units not given out, in their order.
+    /// The shards of the pending units, in their order.
     pub(super) fn pending_shards(&self) -> impl Iterator<Item = u32> {
         self.pending.iter().flat_map(|segment| segment.shards.clone())
     }
 
-    /// Gives up to `count` units whose shards are `usable` to a compute worker.
+    /// Gives a compute worker up to `count` pending units whose shards are `usable`.
     pub(super) fn give(
         &mut self,
         compute: u32,
@@ -110,14 +109,14 @@ impl Underway {
         given
     }
 
-    /// A compute worker has done what it was running.
+    /// A compute worker has done its job.
     pub(super) fn done(&mut self, compute: u32) {
         if let Some(share) = self.shares.get_mut(&compute) {
             share.done.append(&mut share.running);
         }
     }
 
-    /// Compute workers whose sums should now be asked for; notes that they are.
+    /// The compute workers to ask for their sums now. Marks them as asked.
     pub(super) fn collect(&mut self) -> Vec<u32> {
         if !self.pending.is_empty() {
             return Vec::new();
@@ -126,7 +125,7 @@ impl Underway {
         sharers.into_iter().filter(|compute| self.collect_from(*compute)).collect()
     }
 
-    /// Whether a compute worker that turns to something else should be asked for its sums first; notes that it is.
+    /// Whether to ask a compute worker for its sums before it turns to another assignment. Marks it as asked.
     pub(super) fn collect_from(&mut self, compute: u32) -> bool {
         let Some(share) = self.shares.get_mut(&compute) else { return false };
         let ready = share.running.is_empty() && share.collecting.is_empty() && !share.done.is_empty();
@@ -136,7 +135,7 @@ impl Underway {
         ready
     }
 
-    /// Adds what a compute worker handed over; false when it does not add up.
+    /// Adds the sums that a compute worker handed over; false if they do not fit the others.
     #[must_use]
     pub(super) fn collected(&mut self, compute: u32, sums: UnitSums) -> bool {
         let Some(share) = self.shares.get_mut(&compute).filter(|share| !share.collecting.is_empty()) else {
@@ -164,7 +163,7 @@ impl Underway {
         self.sums.take().expect("an assignment has units, and somebody has handed their sums over")
     }
 
-    /// A compute worker is gone, and its share with it.
+    /// A compute worker is gone: its units are pending again.
     pub(super) fn lost(&mut self, compute: u32) {
         if let Some(share) = self.shares.remove(&compute) {
             for mut part in [share.running, share.done, share.collecting] {
@@ -174,12 +173,12 @@ impl Underway {
         }
     }
 
-    /// Compute workers that have something of it.
+    /// The compute workers that have units of it.
     pub(super) fn sharers(&self) -> impl Iterator<Item = u32> {
         self.shares.keys().copied()
     }
 
-    /// Whether the sums cover all units.
+    /// Whether the sums cover all its units.
     pub(super) fn is_complete(&self) -> bool {
         self.pending.is_empty() && self.shares.is_empty()
     }
