@@ -10,6 +10,122 @@
 //! there; the scheduler hands out units; the validator judges what comes back; the
 //! [aggregator] sums it exactly; the optimizer is told. Between two rounds the state is a
 //! [`Snapshot`].
+//!
+//! This program is coordinator, referee and volunteer in one. Linear regression on four examples:
+//!
+//! ```
+//! use std::collections::VecDeque;
+//! use std::sync::Arc;
+//!
+//! use engine::decoder::Message;
+//! use engine::optimizers::{Lbfgs, LbfgsSettings, Optimizer};
+//! use engine::{
+//!     Counters, Course, Engine, Input, KnownScales, LocalHelp, Output, Settings, Snapshot, Statistics, StopRules,
+//! };
+//! use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Preprocessing, Rows, Targets, Task};
+//! use ndarray::array;
+//! use protocol::message::ResultHeader;
+//! use protocol::plan::{RoundPlan, SetPlan, SetPlans, ShardRef};
+//! use worker::unit::{Buffers, Unit, UnitSums, evaluate_unit, measure_unit};
+//!
+//! let network = Network::new(&NetworkSpec::from_shorthand("linear")?, 1, Task::Numbers(1))?;
+//! let (rows, targets) = (array![[-1.0], [0.0], [1.0], [2.0]], array![[-1.0], [1.0], [3.0], [5.0]]);
+//! let preprocessing = Preprocessing::identity(1);
+//! let features = Features::new(Rows::F32(rows.view()), &preprocessing);
+//! let examples = [Examples { features, targets: Targets::Numbers(targets.view()) }];
+//!
+//! // One unit of all four examples, in one shard. There is no validation or test set.
+//! let shards = vec![ShardRef { hash: [0; 32], bytes: 0 }];
+//! let training = SetPlan { examples: 4, examples_per_unit: 4, units_per_shard: 1, shards };
+//! let none = SetPlan { examples: 0, shards: Vec::new(), ..training.clone() };
+//! let settings = Settings {
+//!     run: 1,
+//!     network: network.clone(),
+//!     sets: SetPlans { training, validation: none.clone(), test: none },
+//!     seed: 1,
+//!     minibatch: 4,
+//!     stop: StopRules::iterations(20),
+//!     evaluate_every: None,
+//!     evaluate_training: false,
+//!     local_help: LocalHelp::Never,
+//! };
+//! let lbfgs = LbfgsSettings { memory: 5, gradient_tolerance: Some(1e-6) };
+//! let no_statistics: Arc<[f32]> = Arc::new([]);
+//! let start = Snapshot {
+//!     optimizer: Optimizer::Lbfgs(Lbfgs::new(network.initialize(1), lbfgs)),
+//!     scales: KnownScales::default(),
+//!     statistics: Statistics { accepted: no_statistics.clone(), running: no_statistics },
+//!     counters: Counters::default(),
+//!     accepted: None,
+//!     course: Course::default(),
+//! };
+//!
+//! let unit_of = |plan: &RoundPlan, unit: u32, vectors: &[Arc<[f32]>], sums: &mut Option<UnitSums>| {
+//!     let (part, number) = plan.locate(unit).expect("a unit of the plan");
+//!     let unit = Unit {
+//!         network: &network,
+//!         arithmetic: Arithmetic::Portable,
+//!         seed: 1,
+//!         minibatch: 4,
+//!         plan,
+//!         work: &plan.parts[part].work,
+//!         number,
+//!         examples: &examples,
+//!         first_example: 0,
+//!         weights: &vectors[0],
+//!         direction: vectors.get(1).map_or(&[], |direction| direction),
+//!     };
+//!     let zero = UnitSums::zero(unit.work, network.parameters());
+//!     evaluate_unit(&unit, &mut Buffers::default(), sums.get_or_insert(zero));
+//!     measure_unit(&unit, &mut Buffers::default())
+//! };
+//!
+//! let mut engine = Engine::new(settings, start);
+//! let joined = Input::Joined { session: 1, cores: 1, local: false, training_shards: Vec::new() };
+//! let mut inputs = VecDeque::from([Input::Begin, joined]);
+//! let mut open_round = None;
+//! let mut now_ms = 0;
+//! while let Some(input) = inputs.pop_front() {
+//!     now_ms += 1;
+//!     engine.handle(now_ms, input);
+//!     while let Some(output) = engine.poll_output() {
+//!         match output {
+//!             Output::OpenRound { plan, vectors } => open_round = Some((plan, vectors)),
+//!             Output::Measure { plan, unit, vectors } => {
+//!                 let measure = unit_of(&plan, unit, &vectors, &mut None);
+//!                 inputs.push_back(Input::Measured { round: plan.round, measure });
+//!             }
+//!             Output::Assign { session, assignment } => {
+//!                 let (plan, vectors) = open_round.as_ref().expect("a round is opened first");
+//!                 let mut sums = None;
+//!                 for unit in assignment.units.into_iter().flatten() {
+//!                     unit_of(plan, unit, vectors, &mut sums);
+//!                 }
+//!                 let UnitSums { losses, unfit_steps, correct, vector } = sums.expect("a unit");
+//!                 let header = ResultHeader {
+//!                     run: 1,
+//!                     round: plan.round,
+//!                     version: plan.version,
+//!                     assignment: assignment.assignment,
+//!                     losses,
+//!                     unfit_steps,
+//!                     correct,
+//!                     vector_bytes: 0,
+//!                 };
+//!                 inputs.push_back(Input::Message { session, message: Message::Result { header, vector } });
+//!             }
+//!             // A program also saves checkpoints, dismisses volunteers and prints figures.
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//! // The targets are 2 x + 1.
+//! assert!(engine.stop_reason().is_some());
+//! for (weight, target) in engine.weights().iter().zip([2.0, 1.0]) {
+//!     assert!((weight - target).abs() < 1e-3, "{weight} for {target}");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
