@@ -14,7 +14,8 @@ use crate::{
 /// Stands for a missing text.
 pub(crate) const MISSING_CODE: u32 = u32::MAX;
 
-/// Examples as they were read: columns of values, or pixels, and what is to be predicted. Every part has as many rows.
+/// Examples as they were read: columns of values, or pixels, and what is to be predicted. Every part has as
+/// many rows.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The first file, for messages.
@@ -100,7 +101,8 @@ pub struct Column {
 pub enum Values {
     /// Nobody wants them.
     Unread,
-    /// Numbers; 0 or 1 for a boolean; seconds since 1970 (or midnight) for a date. NaN where the cell is missing.
+    /// Numbers; 0 or 1 for a boolean; seconds since 1970 (or midnight) for a date. NaN where the cell is
+    /// missing.
     Numbers(Vec<f64>),
     /// Texts as they are written.
     Texts(Texts),
@@ -115,7 +117,8 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// `codes` are indices into `texts`, or [`MISSING_CODE`]; `first_lines` tell where each text was first seen.
+    /// `codes` are indices into `texts`, or [`MISSING_CODE`]; `first_lines` tell where each text was first
+    /// seen.
     pub(crate) fn new(codes: Vec<u32>, texts: Vec<String>, first_lines: Vec<u64>) -> Self {
         Self { codes, texts, first_lines }
     }

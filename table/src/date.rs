@@ -1,7 +1,7 @@
 //! Dates and times as people write them, in seconds.
 //!
-//! A column has the formats that every one of its cells fits. Days and months that could be either way round in every cell
-//! are told from no other column: such a column is no date until the user says so.
+//! A column has the formats that every one of its cells fits. Days and months that could be either way round
+//! in every cell are told from no other column: such a column is no date until the user says so.
 
 use jiff::{
     Timestamp,
@@ -150,7 +150,8 @@ fn plausible(cell: &[u8]) -> Option<&str> {
     if digits && marks { std::str::from_utf8(cell).ok() } else { None }
 }
 
-/// Seconds since the beginning of 1970, or since midnight for the time of a day. A time zone that is given is taken off.
+/// Seconds since the beginning of 1970, or since midnight for the time of a day. A time zone that is given is
+/// taken off.
 pub(crate) fn seconds(cell: &[u8], format: DateFormat) -> Option<f64> {
     seconds_of(plausible(cell)?, format)
 }
@@ -265,7 +266,8 @@ pub(crate) struct Parts {
     pub(crate) day: f64,
 }
 
-/// The parts of a number of seconds since 1970 (or midnight). `None` outside the years that a calendar has here.
+/// The parts of a number of seconds since 1970 (or midnight). `None` outside the years that a calendar has
+/// here.
 pub(crate) fn parts(seconds: f64) -> Option<Parts> {
     let whole_days = (seconds / SECONDS_IN_DAY).floor();
     // Monday is the day 4 after the first of 1970, a Thursday.

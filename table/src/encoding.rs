@@ -1,7 +1,8 @@
 //! Text in any encoding, read as UTF-8.
 //!
-//! A byte-order mark decides; without one, bytes that are UTF-8 are UTF-8; zeros at every other place are UTF-16; the rest
-//! is an older encoding of one region, guessed by `chardetng`, which answers Windows-1252 where nothing speaks against it.
+//! A byte-order mark decides; without one, bytes that are UTF-8 are UTF-8; zeros at every other place are
+//! UTF-16; the rest is an older encoding of one region, guessed by `chardetng`, which answers Windows-1252
+//! where nothing speaks against it.
 
 use std::io::{self, Read};
 
@@ -47,8 +48,8 @@ pub(crate) fn of_head(head: &[u8]) -> &'static Encoding {
     UTF_8
 }
 
-/// The encoding of text that is not all UTF-8, and whether it is to be UTF-8 with damaged characters. `sample` has some of
-/// the bytes that are not.
+/// The encoding of text that is not all UTF-8, and whether it is to be UTF-8 with damaged characters.
+/// `sample` has some of the bytes that are not.
 pub(crate) fn of_other(sample: &[u8]) -> &'static Encoding {
     let mut invalid = 0;
     let mut valid = 0;

@@ -1,5 +1,5 @@
-//! What can be wrong with data, each in one sentence that names the file, the line and the column where there is one,
-//! and says what to do. Lines and columns count from 1.
+//! What can be wrong with data, each in one sentence that names the file, the line and the column where there
+//! is one, and says what to do. Lines and columns count from 1.
 
 use std::{
     fmt, io,

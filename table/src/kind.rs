@@ -1,6 +1,7 @@
 //! What a column holds, told from all of its cells.
 //!
-//! [`Facts`] are gathered cell by cell, in parts that are joined in order, in bounded memory; [`Facts::kind`] judges them.
+//! [`Facts`] are gathered cell by cell, in parts that are joined in order, in bounded memory; [`Facts::kind`]
+//! judges them.
 
 use std::{
     collections::HashSet, fmt, hash::BuildHasherDefault, hash::DefaultHasher, hash::Hasher as _, str::FromStr,
@@ -315,7 +316,8 @@ impl Facts {
         if self.too_many_texts {
             self.distinct_texts = Hashes::default();
         } else {
-            // A text of both parts is counted twice in bytes, which only makes prose of a column a little sooner.
+            // A text of both parts is counted twice in bytes, which only makes prose of a column a little
+            // sooner.
             self.text_bytes += next.text_bytes;
             self.distinct_texts.extend(next.distinct_texts);
             self.give_up_texts();
@@ -324,7 +326,8 @@ impl Facts {
         self.first_number = self.first_number.or(first_number);
     }
 
-    /// Facts of a further part of a column. Where there are too many different numbers already, nobody counts any more.
+    /// Facts of a further part of a column. Where there are too many different numbers already, nobody counts
+    /// any more.
     pub(crate) fn after(many_numbers: bool) -> Self {
         let mut facts = Self::default();
         if many_numbers {
@@ -381,8 +384,8 @@ impl Facts {
         whole && self.run.is_some_and(|(first, last)| last >= first) && self.numbers >= ROWS_TOLD_MIN
     }
 
-    /// The kind of the column, and how its cells are written where that is needed to read them. `decimal_comma` says
-    /// whether other columns write one.
+    /// The kind of the column, and how its cells are written where that is needed to read them.
+    /// `decimal_comma` says whether other columns write one.
     pub(crate) fn kind(&self, decimal_comma: Option<bool>) -> (Kind, Style, Option<DateFormat>) {
         let plain = |kind| (kind, Style::Plain, None);
         if let Some(known) = self.known {
@@ -407,13 +410,15 @@ impl Facts {
         plain(if self.too_many_texts { Kind::Text } else { Kind::Category })
     }
 
-    /// Whether the column is one of numbers with a few wrong cells in it, rather than of categories some of which are
-    /// numbers.
+    /// Whether the column is one of numbers with a few wrong cells in it, rather than of categories some of
+    /// which are numbers.
     pub(crate) fn mostly_numbers(&self) -> bool {
         const WRONG_ONE_IN: usize = 20;
         const DIFFERENT_MIN: usize = 20;
         let different = self.distinct_numbers.len().is_none_or(|count| count > DIFFERENT_MIN);
-        different && self.texts * WRONG_ONE_IN <= self.present()
+        // Several texts among integers are codes, as of stations or parts.
+        let codes = self.integers && self.distinct_texts.len() > 1;
+        different && !codes && self.texts * WRONG_ONE_IN <= self.present()
     }
 
     /// The dates' format where days and months may be either way round.
@@ -490,7 +495,8 @@ fn is_row_name(name: &str) -> bool {
     NAMES.contains(&name.trim().to_ascii_lowercase().as_str())
 }
 
-/// Different numbers, up to a bound; a table of a fixed size, so that a column of many costs nothing once it is full.
+/// Different numbers, up to a bound; a table of a fixed size, so that a column of many costs nothing once it
+/// is full.
 #[derive(Clone, Debug, Default)]
 struct SmallSet {
     /// Bits of the values, plus one; 0 is an empty place. Empty until the first value.

@@ -1,12 +1,13 @@
 //! From files as people have them to a network's inputs.
 //!
-//! The walk of the data: [`files`](source::files) opens what the user names; [`read`] tells the format, infers what each
-//! column holds and reads it into a [`Table`] of typed columns with its [`Targets`]; [`Preparation::fit`] learns from the
-//! training rows what each column becomes, and is saved with the model; [`read_matching`] reads another file by a
-//! preparation. Every inference can be shown, and overridden by [`ReadOptions`].
+//! The walk of the data: [`files`](source::files) opens what the user names; [`read`] tells the format,
+//! infers what each column holds and reads it into a [`Table`] of typed columns with its [`Targets`];
+//! [`Preparation::fit`] learns from the training rows what each column becomes, and is saved with the model;
+//! [`read_matching`] reads another file by a preparation. Every inference can be shown, and overridden by
+//! [`ReadOptions`].
 //!
-//! Everything here is a function of the files and the options alone. Nothing depends on the machine, the number of its
-//! cores or the order of a hash table.
+//! Everything here is a function of the files and the options alone. Nothing depends on the machine, the
+//! number of its cores or the order of a hash table.
 
 mod column;
 mod csv;

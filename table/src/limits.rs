@@ -1,5 +1,5 @@
-//! How much data a run may have. Every reader checks these before it allocates, so that a wrong or hostile file ends in
-//! a sentence and not in an exhausted machine.
+//! How much data a run may have. Every reader checks these before it allocates, so that a wrong or hostile
+//! file ends in a sentence and not in an exhausted machine.
 
 /// Bytes of one file after decompression: 16 GiB.
 pub const FILE_BYTES_MAX: u64 = 16 << 30;
@@ -15,7 +15,8 @@ pub const VALUES_MAX: usize = 1 << 31;
 pub const CLASSES_MAX: usize = 65_535;
 /// Columns that can be predicted at once.
 pub const TARGETS_MAX: usize = 4_096;
-/// A column of integers with more different values than this is taken for numbers unless the user says otherwise.
+/// A column of integers with more different values than this is taken for numbers unless the user says
+/// otherwise.
 pub const INFERRED_CLASSES_MAX: usize = 100;
 /// Bytes of one row of text: what a quote that is never closed may swallow before it is noticed.
 pub const ROW_BYTES_MAX: usize = 16 << 20;

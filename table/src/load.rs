@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use crate::{
     Column, Kind, LabelColumn, LeftOut, ReadOptions, Separator, Style, Table, TableError, TargetSchema,
     TaskKind, Values,
@@ -124,7 +126,7 @@ impl Opened {
         Self {
             path: table.path.clone(),
             names: table.names.clone(),
-            facts: table.columns.iter().map(|column| column.facts(&missing)).collect(),
+            facts: table.columns.par_iter().map(|column| column.facts(&missing)).collect(),
             notices: Vec::new(),
             counts: None,
             semicolons: false,
@@ -450,6 +452,11 @@ impl Column {
             kind: self.kind,
             date_format: self.date_format,
         }
+    }
+
+    /// The column without its cells.
+    pub fn without_values(&self) -> Self {
+        Self { values: Values::Unread, name: self.name.clone(), ..*self }
     }
 
     /// The name, or for a column without one its number.

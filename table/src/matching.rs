@@ -1,4 +1,5 @@
-//! Reading further files as the training data was read: a test part, or one to evaluate or predict with a trained model.
+//! Reading further files as the training data was read: a test part, or one to evaluate or predict with a
+//! trained model.
 
 use std::path::PathBuf;
 
@@ -19,17 +20,17 @@ use crate::{
 /// What to do about labels in a file for a trained model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Labels {
-    /// Testing needs them: a file without is an error, and so is a label that the training data does not have.
+    /// Testing needs them: a file without is an error, and so is a label that the training data does not
+    /// have.
     Required,
     /// Predicting does not: a label column may be there and hold anything, it is not looked at.
     Ignored,
 }
 
-/// Reads further files for a model trained on data of this preparation. Where both have names, columns are found by name,
-/// in any order, and others are ignored; otherwise by position.
+/// Reads further files for a model trained on data of this preparation. Where both have names, columns are
+/// found by name, in any order, and others are ignored; otherwise by position.
 ///
-/// # Errors
-/// A [`TableError`] that names the place and the remedy.
+/// # Errors A [`TableError`] that names the place and the remedy.
 pub fn read_matching(
     paths: &[PathBuf],
     preparation: &Preparation,

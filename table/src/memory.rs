@@ -1,4 +1,5 @@
-//! Columns that a format gives with their types, such as Parquet's: the same questions are asked of them as of text.
+//! Columns that a format gives with their types, such as Parquet's: the same questions are asked of them as
+//! of text.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -51,7 +52,8 @@ impl Raw {
         }
     }
 
-    /// Appends the rows of a further file. Nothing is done about another type: the names say which column that is.
+    /// Appends the rows of a further file. Nothing is done about another type: the names say which column
+    /// that is.
     pub(crate) fn append(&mut self, other: Self) -> Result<(), &'static str> {
         match (self, other) {
             (Self::Numbers(values), Self::Numbers(more))

@@ -9,13 +9,13 @@ use crate::{Kind, Separator, TaskKind, TextEncoding};
 /// How to read a data set, as far as it does not say so itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadOptions {
-    /// The columns to predict, each by its name in the header or by its index: from 0, or from the end with -1 for the
-    /// last. A name wins over an index. Several columns are numbers. None: the one column that is called label, class or
-    /// target, else the last one.
+    /// The columns to predict, each by its name in the header or by its index: from 0, or from the end with
+    /// -1 for the last. A name wins over an index. Several columns are numbers. None: the one column that is
+    /// called label, class or target, else the last one.
     pub labels: Vec<String>,
-    /// Whether the label is a class or a number. None: a class when it is text, or when all labels are integers with at
-    /// most [`INFERRED_CLASSES_MAX`](crate::limits::INFERRED_CLASSES_MAX) different values that occur twice or more on
-    /// average.
+    /// Whether the label is a class or a number. None: a class when it is text, or when all labels are
+    /// integers with at most [`INFERRED_CLASSES_MAX`](crate::limits::INFERRED_CLASSES_MAX) different values
+    /// that occur twice or more on average.
     pub task: Option<TaskKind>,
     /// Whether a text file starts with a header.
     pub header: Option<bool>,
@@ -33,8 +33,8 @@ pub struct ReadOptions {
     pub drop: Vec<String>,
     /// Columns that are kept although they would be left out.
     pub keep: Vec<String>,
-    /// Whether no column is left out unless the user says so: the network says itself what its inputs are, an image or
-    /// integers to be looked up.
+    /// Whether no column is left out unless the user says so: the network says itself what its inputs are, an
+    /// image or integers to be looked up.
     pub keep_all: bool,
     /// Height and width that images are brought to.
     pub image_size: Option<ImageSize>,

@@ -1,5 +1,5 @@
-//! Opening data: files, patterns and standard input; plain, gzip or Zstandard (told by the first bytes, not by the name),
-//! and never more than a bounded number of bytes after decompression.
+//! Opening data: files, patterns and standard input; plain, gzip or Zstandard (told by the first bytes, not
+//! by the name), and never more than a bounded number of bytes after decompression.
 
 use std::{
     fs::File,
@@ -33,11 +33,10 @@ enum Content {
     InMemory(Arc<[u8]>),
 }
 
-/// The files that some paths name: each a file, a pattern such as `part-*.csv`, or `-` for standard input. A pattern's
-/// files come in the order of their names.
+/// The files that some paths name: each a file, a pattern such as `part-*.csv`, or `-` for standard input. A
+/// pattern's files come in the order of their names.
 ///
-/// # Errors
-/// When a path does not exist or a pattern fits nothing.
+/// # Errors When a path does not exist or a pattern fits nothing.
 pub fn files(paths: &[PathBuf]) -> Result<Vec<DataFile>, TableError> {
     let mut files = Vec::new();
     for path in paths {
@@ -146,7 +145,8 @@ impl DataFile {
         Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, file)))
     }
 
-    /// A file that can be sought in; compressed content is decompressed first, into memory of `bytes_max` at most.
+    /// A file that can be sought in; compressed content is decompressed first, into memory of `bytes_max` at
+    /// most.
     pub(crate) fn whole(&self, bytes_max: u64) -> Result<Vec<u8>, TableError> {
         let mut bytes = Vec::new();
         self.open_sized(bytes_max)?.read_to_end(&mut bytes).map_err(|source| self.error(source))?;

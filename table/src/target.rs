@@ -1,4 +1,5 @@
-//! What is to be predicted: which columns it stands in, whether it is classes or numbers, and the classes' names.
+//! What is to be predicted: which columns it stands in, whether it is classes or numbers, and the classes'
+//! names.
 
 use std::{collections::BTreeMap, path::Path, str::FromStr};
 
@@ -145,7 +146,8 @@ impl Names<'_> {
     }
 }
 
-/// How a label column is read: as text for classes, or as numbers. `several`: it is one of more, which are numbers.
+/// How a label column is read: as text for classes, or as numbers. `several`: it is one of more, which are
+/// numbers.
 pub(crate) fn reading(
     path: &Path,
     place: &ColumnPlace,
@@ -209,9 +211,9 @@ pub(crate) fn reading(
     })
 }
 
-/// The classes that occur among some labels, in id order: as the file's first line names them; else by value where all are
-/// integers; else by text. Where it was told from their values that integers are classes, each value is one class, however
-/// it is written; where the user said so, each text is.
+/// The classes that occur among some labels, in id order: as the file's first line names them; else by value
+/// where all are integers; else by text. Where it was told from their values that integers are classes, each
+/// value is one class, however it is written; where the user said so, each text is.
 pub(crate) fn classes(path: &Path, labels: &Texts, merge: bool) -> Result<Vec<String>, TableError> {
     let counts = labels.counts(0..labels.len());
     let occurring: Vec<&String> =

@@ -71,6 +71,11 @@ fn line_ends() {
     }
     check("x,y,k\r1.5,2,b\n3,-4,a\r\n5,6,b", READ);
     check(&format!("\n\n  \n{PLAIN}  \n\n"), READ);
+    // DOS's mark for the end of a file.
+    for end in ["\u{1a}", "\u{1a}\n"] {
+        check(&format!("{PLAIN}{end}"), READ);
+        check(&format!("{}{end}", PLAIN.trim_end()), READ);
+    }
 }
 
 #[test]
@@ -163,6 +168,10 @@ fn booleans_and_categories() {
         "a,b,c,d,k\nTRUE,yes,t,m,1.5\nfalse,No,f,f,2\n,NA,f,m,3\n",
         "a:boolean[1 0 NA] b:boolean[1 0 NA] c:boolean[1 0 0] d:category[\"m\" \"f\" \"m\"] -> [1.5, 2.0, 3.0]",
     );
+    let stations: String = (0..60).map(|row| format!("{},{row}.5\n", row % 30)).collect();
+    let table = read_with(format!("s,k\n{stations}c168,1.5\nc204,2.5\n").as_bytes(), &ReadOptions::default())
+        .unwrap();
+    assert_eq!(table.columns[0].kind, Kind::Category);
     check("d,k\n1,a\n3+,b\n1,a\n", "d:category[\"1\" \"3+\" \"1\"] -> a b a of a|b");
 }
 

@@ -108,8 +108,8 @@ proptest! {
 
 #[test]
 fn a_table_of_many_blocks_is_read_as_one_of_few() {
-    // More than one batch of blocks on any machine would need gigabytes: the cut into blocks is tested where it is made;
-    // here each thread pool has its own batches.
+    // More than one batch of blocks on any machine would need gigabytes: the cut into blocks is tested where
+    // it is made; here each thread pool has its own batches.
     let rows: String = (0..200_000).map(|row| format!("{row}.25,\"c, {}\",{}\n", row % 7, row % 3)).collect();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.csv");

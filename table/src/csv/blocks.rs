@@ -39,6 +39,10 @@ impl Blocks {
                 self.ended = count < wanted;
             }
             if self.ended {
+                // DOS ended text with a control-Z, and some programs still do.
+                if let Some(text) = block.trim_ascii_end().strip_suffix(b"\x1a") {
+                    block.truncate(text.len());
+                }
                 return Ok((!block.is_empty()).then_some(block));
             }
             if let Some(end) = last_row_end(&block, self.separator) {
@@ -67,8 +71,8 @@ impl Blocks {
     }
 }
 
-/// `work` on every block, on all cores; `join` gets the results of some blocks at a time, in order. `work` is also told
-/// which block it is.
+/// `work` on every block, on all cores; `join` gets the results of some blocks at a time, in order. `work` is
+/// also told which block it is.
 pub(super) fn each<T: Send>(
     file: &DataFile,
     mut blocks: Blocks,

@@ -1,7 +1,7 @@
 //! From bytes to rows and cells: separators, quotes and line ends of every kind.
 //!
-//! A row ends with LF, CRLF or CR, whichever comes. Blank lines are skipped, spaces around cells ignored. A quote counts
-//! only at the beginning of a cell; inside, two stand for one.
+//! A row ends with LF, CRLF or CR, whichever comes. Blank lines are skipped, spaces around cells ignored. A
+//! quote counts only at the beginning of a cell; inside, two stand for one.
 
 use memchr::{memchr, memchr3};
 use serde::{Deserialize, Serialize};
@@ -214,8 +214,8 @@ fn lines_in(content: &[u8]) -> u64 {
     lines
 }
 
-/// Where the last whole row of `bytes` ends, so that what comes before can be read without what follows. `None`: the
-/// first row is not at its end yet.
+/// Where the last whole row of `bytes` ends, so that what comes before can be read without what follows.
+/// `None`: the first row is not at its end yet.
 pub(super) fn last_row_end(bytes: &[u8], separator: Separator) -> Option<usize> {
     if memchr(b'"', bytes).is_none() {
         // A CR at the very end may be half of a CRLF.

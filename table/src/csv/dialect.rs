@@ -1,5 +1,5 @@
-//! How a file of text is laid out, told from its first rows as wholes: what separates cells, whether the first row is a
-//! header, a line of counts or an example, and whether separators trail.
+//! How a file of text is laid out, told from its first rows as wholes: what separates cells, whether the
+//! first row is a header, a line of counts or an example, and whether separators trail.
 
 use std::collections::BTreeMap;
 
@@ -30,8 +30,8 @@ pub(crate) struct Layout {
     pub(crate) names: Option<Vec<String>>,
     /// Columns.
     pub(crate) width: usize,
-    /// A first line such as `569,30,malignant,benign`, as scikit-learn's bundled files have it: the number of examples,
-    /// of features, then the classes that the labels 0, 1, ... in the last column stand for.
+    /// A first line such as `569,30,malignant,benign`, as scikit-learn's bundled files have it: the number of
+    /// examples, of features, then the classes that the labels 0, 1, ... in the last column stand for.
     pub(crate) counts: Option<(usize, Vec<String>)>,
     /// Whether it was told, not said, that names of whole numbers are a header.
     pub(crate) numbers_as_names: bool,
@@ -273,6 +273,14 @@ fn first_row(rows: &[Row], known: &[String], missing: &MissingTexts) -> FirstRow
             return header;
         }
     }
+    // Row names have no name of their own: no cell below the first is empty.
+    const ROW_NAMES_MIN: usize = 3;
+    let named_rows = below.len() >= ROW_NAMES_MIN
+        && below.iter().all(|row| row.first().is_some_and(|cell| !missing.has(cell)));
+    if first[0].is_empty() && first.len() > 1 && named_rows && first[1..].iter().all(|cell| !cell.is_empty())
+    {
+        return FirstRow::Header { numbers: first[1..].iter().any(|cell| is_number(cell)) };
+    }
     let absent = |index: usize| !column(index).any(|cell| cell == &first[index]);
     let texts: Vec<usize> =
         (0..first.len()).filter(|&index| !first[index].is_empty() && !is_number(&first[index])).collect();
@@ -366,6 +374,8 @@ mod tests {
             ("red,1,a\nblue,2,b\n", None),
             ("x,y\n2024-01-01,TRUE\n2024-01-02,FALSE\n", some(&["x", "y"])),
             ("a,b\n", some(&["a", "b"])),
+            (",1940,1945\na,22.2,44.5\nb,10.5,15.5\nc,3,5\n", some(&["", "1940", "1945"])),
+            (",1,2\n1,50,19\n2,16,40\n3,12,35\n", some(&["", "1", "2"])),
             ("#a,b\n1,2\n3,4\n", some(&["a", "b"])),
             ("# made by hand, in 2024, twice\na,b\n1,2\n3,4\n", some(&["a", "b"])),
         ];

@@ -1,5 +1,6 @@
-//! Tables of text: CSV and its relatives, in two passes. [`survey`] tells encoding, layout and the kinds of columns;
-//! [`read`] reads the columns that are wanted. Both work on blocks of rows in parallel, in bounded memory.
+//! Tables of text: CSV and its relatives, in two passes. [`survey`] tells encoding, layout and the kinds of
+//! columns; [`read`] reads the columns that are wanted. Both work on blocks of rows in parallel, in bounded
+//! memory.
 
 mod blocks;
 pub(crate) mod cells;

@@ -1,7 +1,7 @@
 //! Numbers as people write them, read to the nearest f64.
 //!
-//! [`scan`] is the fast way for plain numbers; [`styled`] reads the other ways to write one: grouped digits and the
-//! decimal comma. A style is a property of a column, because `1,234` alone says nothing.
+//! [`scan`] is the fast way for plain numbers; [`styled`] reads the other ways to write one: grouped digits
+//! and the decimal comma. A style is a property of a column, because `1,234` alone says nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -108,8 +108,9 @@ pub(crate) fn scan(bytes: &[u8], start: usize) -> Option<Scanned> {
     Some(Scanned { value, end: at, point })
 }
 
-/// Counts the digits from `at` on and appends them to `mantissa` (modulo 2^64). Eight at a time, without a branch on how
-/// many there are: their number changes from cell to cell, so that a processor guesses it wrong.
+/// Counts the digits from `at` on and appends them to `mantissa` (modulo 2^64). Eight at a time, without a
+/// branch on how many there are: their number changes from cell to cell, so that a processor guesses it
+/// wrong.
 #[inline(always)]
 fn digits_at(bytes: &[u8], at: usize, mantissa: &mut u64) -> usize {
     const POWERS: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];

@@ -1,8 +1,8 @@
-//! A directory of IDX files, the format of MNIST and its relatives: images of any trailing shape as bytes, labels as
-//! bytes, each file plain or gzip.
+//! A directory of IDX files, the format of MNIST and its relatives: images of any trailing shape as bytes,
+//! labels as bytes, each file plain or gzip.
 //!
-//! An IDX file is `0 0 type dimensions`, one big-endian u32 for each dimension, then the values, last index fastest.
-//! Only type 8 (unsigned byte) is read.
+//! An IDX file is `0 0 type dimensions`, one big-endian u32 for each dimension, then the values, last index
+//! fastest. Only type 8 (unsigned byte) is read.
 
 use std::{
     fs,
@@ -30,8 +30,8 @@ pub(super) fn is_directory(directory: &Path) -> bool {
     })
 }
 
-/// Reads a directory's training part, and its test part if there is one. A directory with a test part only is one for a
-/// trained model.
+/// Reads a directory's training part, and its test part if there is one. A directory with a test part only is
+/// one for a trained model.
 pub(super) fn read(directory: &Path, labels: bool) -> Result<Found, TableError> {
     let files = Files::list(directory)?;
     let train = files.part(TRAIN_IMAGES, TRAIN_LABELS, labels)?;
@@ -204,7 +204,8 @@ impl Files {
         }
     }
 
-    /// The one file whose name starts with one of `prefixes`. Where a file is there both plain and as .gz, the plain one.
+    /// The one file whose name starts with one of `prefixes`. Where a file is there both plain and as .gz,
+    /// the plain one.
     fn find(&self, prefixes: &[&str]) -> Result<Option<DataFile>, TableError> {
         let candidates: Vec<&String> =
             self.names.iter().filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect();

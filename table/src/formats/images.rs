@@ -1,5 +1,6 @@
-//! A directory of images: each folder is a class and has its name; folders `train` and `test` (or `valid`, `val`,
-//! `validation` in the place of the latter) are the parts. Pixels become bytes, channels first, grey where all files are.
+//! A directory of images: each folder is a class and has its name; folders `train` and `test` (or `valid`,
+//! `val`, `validation` in the place of the latter) are the parts. Pixels become bytes, channels first, grey
+//! where all files are.
 
 use std::{
     fs,
@@ -343,7 +344,8 @@ impl Decoded {
         }
     }
 
-    /// A channel of a pixel; transparency shows black behind it no more than the file's own colors do: it is left out.
+    /// A channel of a pixel; transparency shows black behind it no more than the file's own colors do: it is
+    /// left out.
     fn channel(&self, row: usize, column: usize, channel: usize, channels: usize) -> u32 {
         let pixel = &self.values[(row * self.width + column) * self.channels..][..self.channels];
         match (self.channels, channels) {
@@ -357,8 +359,8 @@ impl Decoded {
         }
     }
 
-    /// The image with so many channels, channels first, brought to a size: each new pixel is the mean of the area that it
-    /// covers, in whole numbers, so that every machine computes the same.
+    /// The image with so many channels, channels first, brought to a size: each new pixel is the mean of the
+    /// area that it covers, in whole numbers, so that every machine computes the same.
     fn write(&self, channels: usize, (height, width): (usize, usize), pixels: &mut [u8]) {
         if (height, width) == (self.height, self.width) {
             for (at, value) in pixels.iter_mut().enumerate() {
@@ -377,7 +379,8 @@ impl Decoded {
         }
     }
 
-    /// The mean over the area of one of `height` x `width` pixels. Lengths are in units of 1/height and 1/width of a pixel.
+    /// The mean over the area of one of `height` x `width` pixels. Lengths are in units of 1/height and
+    /// 1/width of a pixel.
     fn mean(
         &self,
         channel: usize,

@@ -1,5 +1,5 @@
-//! Every format that is read, told by content rather than by name: of a directory by the names in it, of a file by its
-//! first bytes.
+//! Every format that is read, told by content rather than by name: of a directory by the names in it, of a
+//! file by its first bytes.
 
 pub(crate) mod idx;
 mod images;
@@ -38,8 +38,8 @@ pub(crate) struct Examples {
     pub(crate) notices: Vec<String>,
 }
 
-/// Reads what is no text, and says which files are. `shape`: that of a trained model's examples. `labels`: whether they are
-/// needed.
+/// Reads what is no text, and says which files are. `shape`: that of a trained model's examples. `labels`:
+/// whether they are needed.
 pub(crate) fn open(
     paths: &[PathBuf],
     options: &ReadOptions,

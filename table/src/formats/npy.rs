@@ -1,5 +1,5 @@
-//! NPY and NPZ, NumPy's formats: a header in Python's notation, then the values. Arrays of objects, which are pickled
-//! programs, are refused.
+//! NPY and NPZ, NumPy's formats: a header in Python's notation, then the values. Arrays of objects, which are
+//! pickled programs, are refused.
 
 use std::{
     io::{Cursor, Read as _},

@@ -164,8 +164,8 @@ impl Raw {
 #[derive(Clone, Copy)]
 enum Meaning {
     Number,
-    /// Of as many digits behind the point.
-    Decimal(i32),
+    /// To be divided by this power of ten.
+    Decimal(f64),
     /// Times of so many seconds.
     Time(f64),
     Unsigned,
@@ -346,11 +346,16 @@ fn each_batch<T: DataType>(
 impl Meaning {
     fn of(self, value: f64) -> f64 {
         match self {
-            Self::Decimal(scale) => value / 10_f64.powi(scale),
+            Self::Decimal(scale) => value / scale,
             Self::Time(seconds) => value * seconds,
             _ => value,
         }
     }
+}
+
+/// The nearest f64, on every machine: the platform's powers differ in their last bits.
+fn power_of_ten(exponent: i32) -> f64 {
+    format!("1e{exponent}").parse().unwrap_or(f64::NAN)
 }
 
 fn meaning(descriptor: &ColumnDescriptor) -> Meaning {
@@ -363,7 +368,7 @@ fn meaning(descriptor: &ColumnDescriptor) -> Meaning {
         Some(LogicalType::Date) => return Meaning::Time(DAY),
         Some(LogicalType::Timestamp(kind)) => return Meaning::Time(unit(&kind.unit)),
         Some(LogicalType::Time(kind)) => return Meaning::Time(unit(&kind.unit)),
-        Some(LogicalType::Decimal(kind)) => return Meaning::Decimal(kind.scale),
+        Some(LogicalType::Decimal(kind)) => return Meaning::Decimal(power_of_ten(kind.scale)),
         Some(LogicalType::Integer(kind)) if !kind.is_signed => return Meaning::Unsigned,
         Some(LogicalType::Float16) => return Meaning::Number,
         _ => {}
@@ -372,7 +377,7 @@ fn meaning(descriptor: &ColumnDescriptor) -> Meaning {
         ConvertedType::DATE => return Meaning::Time(DAY),
         ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIME_MILLIS => return Meaning::Time(1e-3),
         ConvertedType::TIMESTAMP_MICROS | ConvertedType::TIME_MICROS => return Meaning::Time(1e-6),
-        ConvertedType::DECIMAL => return Meaning::Decimal(descriptor.type_scale()),
+        ConvertedType::DECIMAL => return Meaning::Decimal(power_of_ten(descriptor.type_scale())),
         ConvertedType::UINT_32 | ConvertedType::UINT_64 => return Meaning::Unsigned,
         _ => {}
     }

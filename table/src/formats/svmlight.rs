@@ -1,5 +1,5 @@
-//! svmlight, which libsvm's data sets are in: `label index:value index:value ...`, zeros left out. It is read sparse and
-//! becomes rows whose zeros stay zeros, so that they compress to nothing and volunteers skip them.
+//! svmlight, which libsvm's data sets are in: `label index:value index:value ...`, zeros left out. It is read
+//! sparse and becomes rows whose zeros stay zeros, so that they compress to nothing and volunteers skip them.
 
 use super::{Examples, Found};
 use crate::{

@@ -51,8 +51,9 @@ pub enum InputValues {
 }
 
 impl Preparation {
-    /// Takes the values out of a table that has this preparation's columns in its order ([`Table::columns`] that are not
-    /// learned from aside), as [`Preparation::fit`] saw it or [`read_matching`](crate::read_matching) gives it.
+    /// Takes the values out of a table that has this preparation's columns in its order ([`Table::columns`]
+    /// that are not learned from aside), as [`Preparation::fit`] saw it or
+    /// [`read_matching`](crate::read_matching) gives it.
     pub fn store(&self, table: Table) -> Stored {
         let mut notices = Vec::new();
         let mut by_position: BTreeMap<usize, Values> =
@@ -147,8 +148,8 @@ impl Stored {
         })
     }
 
-    /// The rows named by `order`, in that order. `as_bytes` only where [`Stored::fits_bytes`]. Panics on a row that is not
-    /// there.
+    /// The rows named by `order`, in that order. `as_bytes` only where [`Stored::fits_bytes`]. Panics on a
+    /// row that is not there.
     pub fn inputs(&self, preparation: &Preparation, order: &[usize], as_bytes: bool) -> Inputs {
         let width = preparation.inputs();
         if let Some((_, values)) = &self.pixels {
@@ -245,7 +246,8 @@ fn or_median(value: f32, number: &Standardized) -> f32 {
     if value.is_nan() { number.median as f32 } else { value }
 }
 
-/// Sine and cosine of a turn from 0 to 1. `libm`'s, not the platform's, whose last bits differ from machine to machine.
+/// Sine and cosine of a turn from 0 to 1. `libm`'s, not the platform's, whose last bits differ from machine
+/// to machine.
 fn circle(part: f64) -> (f32, f32) {
     let angle = part * std::f64::consts::TAU;
     (libm::sin(angle) as f32, libm::cos(angle) as f32)

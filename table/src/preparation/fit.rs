@@ -11,8 +11,8 @@ use crate::{
 
 /// Below this a standard deviation is taken for zero, because its inverse would not be a useful f32.
 const SMALLEST_DEVIATION: f64 = 1e-30;
-/// A column whose values are larger than so many of its deviations is stored as its distance from its mean: 32 bits hold
-/// any other to a ten-thousandth of a deviation.
+/// A column whose values are larger than so many of its deviations is stored as its distance from its mean:
+/// 32 bits hold any other to a ten-thousandth of a deviation.
 const FAR_FROM_ZERO: f64 = 1024.0;
 /// A deviation outside of this range is brought to 1 before 32 bits have to hold it.
 const ORDINARY_DEVIATION: std::ops::Range<f64> = 1e-15..1e15;
@@ -27,11 +27,10 @@ const CATEGORY_COUNT_MIN: usize = 2;
 const DAY: f64 = 86_400.0;
 
 impl Preparation {
-    /// Learns from these rows of a table, in this order: the sums' last bits depend on it. Returns sentences that the user
-    /// should know of as well.
+    /// Learns from these rows of a table, in this order: the sums' last bits depend on it. Returns sentences
+    /// that the user should know of as well.
     ///
-    /// # Errors
-    /// When there is no column left to learn from.
+    /// # Errors When there is no column left to learn from.
     pub fn fit(table: &Table, rows: &[usize], missing: &[String]) -> Result<(Self, Vec<String>), TableError> {
         let fitted: Vec<Option<(Becomes, Option<String>)>> = table
             .columns
@@ -307,8 +306,8 @@ pub(crate) struct Moments {
     pub(crate) deviation: Option<f64>,
 }
 
-/// Mean and deviation (of the population: divided by n) in two passes, in 64 bits and in order, so that the bits are the
-/// same everywhere.
+/// Mean and deviation (of the population: divided by n) in two passes, in 64 bits and in order, so that the
+/// bits are the same everywhere.
 pub(crate) fn moments(values: impl Iterator<Item = f64> + Clone) -> Moments {
     let (mut sum, mut count, mut same) = (0.0, 0.0, true);
     let first = values.clone().next().unwrap_or(0.0);

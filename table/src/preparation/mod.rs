@@ -1,10 +1,11 @@
-//! What each column becomes: learned from the training rows alone, saved with the model, and applied to any table with
-//! the same columns.
+//! What each column becomes: learned from the training rows alone, saved with the model, and applied to any
+//! table with the same columns.
 //!
-//! A column of numbers is one input, standardized, with the training rows' median where the cell is missing and, if any
-//! was missing in training, a second input that says so. A category is an input for each of its values, one for the rare
-//! ones together and one for missing cells, as far as each occurred in training: an input whose weights never learned
-//! would decide at random. A date is its days since 1970 and the turns of year, week and day as points on a circle.
+//! A column of numbers is one input, standardized, with the training rows' median where the cell is missing
+//! and, if any was missing in training, a second input that says so. A category is an input for each of its
+//! values, one for the rare ones together and one for missing cells, as far as each occurred in training: an
+//! input whose weights never learned would decide at random. A date is its days since 1970 and the turns of
+//! year, week and day as points on a circle.
 
 mod apply;
 mod fit;
@@ -65,7 +66,8 @@ pub struct PreparedColumn {
 pub enum Becomes {
     /// One input, and one for missing cells.
     Number {
-        /// The number itself; `None` where it is the same in all training rows, so that only its absence tells.
+        /// The number itself; `None` where it is the same in all training rows, so that only its absence
+        /// tells.
         number: Option<Standardized>,
         /// Whether an input says that the cell was missing.
         missing: bool,
@@ -94,8 +96,8 @@ pub enum Becomes {
     },
 }
 
-/// A number on its way to an input: cut off at `low` and `high`, then `(x - shift) / unit` in 64 bits, which is stored in
-/// 32 bits; volunteers subtract `offset` and multiply by `scale` in 32 bits.
+/// A number on its way to an input: cut off at `low` and `high`, then `(x - shift) / unit` in 64 bits, which
+/// is stored in 32 bits; volunteers subtract `offset` and multiply by `scale` in 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Standardized {
@@ -111,7 +113,8 @@ pub struct Standardized {
     pub high: Option<f64>,
     /// Mean of the stored values over the training rows (an f32).
     pub offset: f64,
-    /// One by their deviation (an f32); 0 for a column that is the same in all training rows and was kept all the same.
+    /// One by their deviation (an f32); 0 for a column that is the same in all training rows and was kept all
+    /// the same.
     pub scale: f64,
 }
 
@@ -183,8 +186,8 @@ impl Preparation {
         }
     }
 
-    /// What is predicted as a person would call it, such as `price` or `column 5`; `None` for images, whose labels have no
-    /// name.
+    /// What is predicted as a person would call it, such as `price` or `column 5`; `None` for images, whose
+    /// labels have no name.
     pub fn label_in_words(&self) -> Option<String> {
         const NAMED_MAX: usize = 3;
         let shown = |label: &LabelColumn| {
@@ -216,7 +219,8 @@ impl Preparation {
         self.columns.iter().flat_map(PreparedColumn::input_names).collect()
     }
 
-    /// Offset and scale of each input, as volunteers apply them to stored values: `(stored - offset) * scale`.
+    /// Offset and scale of each input, as volunteers apply them to stored values: `(stored - offset) *
+    /// scale`.
     pub fn standardization(&self) -> (Vec<f32>, Vec<f32>) {
         let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
         if let Some(PreparedPixels { offset, scale, .. }) = &self.pixels {
