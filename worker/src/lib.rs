@@ -41,7 +41,7 @@
 //! assert_eq!(hub.status().phase, HubPhase::Connecting);
 //! ```
 //!
-//! [`unit`] holds the one pure function behind it all, which evaluates a work unit.
+//! [`mod@unit`] holds the one pure function behind it all, which evaluates a work unit.
 
 #![forbid(unsafe_code)]
 
