@@ -31,8 +31,6 @@
 //! let network = Network::new(&NetworkSpec::from_shorthand("linear")?, 1, Task::Numbers(1))?;
 //! let (rows, targets) = (array![[-1.0], [0.0], [1.0], [2.0]], array![[-1.0], [1.0], [3.0], [5.0]]);
 //! let preprocessing = Preprocessing::identity(1);
-//! let features = Features::new(Rows::F32(rows.view()), &preprocessing);
-//! let examples = [Examples { features, targets: Targets::Numbers(targets.view()) }];
 //!
 //! // One unit of all four examples, in one shard. There is no validation or test set.
 //! let shards = vec![ShardRef { hash: [0; 32], bytes: 0 }];
@@ -60,8 +58,11 @@
 //!     course: Course::default(),
 //! };
 //!
-//! let unit_of = |plan: &RoundPlan, unit: u32, vectors: &[Arc<[f32]>], sums: &mut Option<UnitSums>| {
+//! // Adds a unit to the sums, if they are wanted, and measures it.
+//! let compute = |plan: &RoundPlan, unit: u32, vectors: &[Arc<[f32]>], sums: &mut Option<UnitSums>| {
 //!     let (part, number) = plan.locate(unit).expect("a unit of the plan");
+//!     let features = Features::new(Rows::F32(rows.view()), &preprocessing);
+//!     let examples = [Examples { features, targets: Targets::Numbers(targets.view()) }];
 //!     let unit = Unit {
 //!         network: &network,
 //!         arithmetic: Arithmetic::Portable,
@@ -92,14 +93,14 @@
 //!         match output {
 //!             Output::OpenRound { plan, vectors } => open_round = Some((plan, vectors)),
 //!             Output::Measure { plan, unit, vectors } => {
-//!                 let measure = unit_of(&plan, unit, &vectors, &mut None);
+//!                 let measure = compute(&plan, unit, &vectors, &mut None);
 //!                 inputs.push_back(Input::Measured { round: plan.round, measure });
 //!             }
 //!             Output::Assign { session, assignment } => {
 //!                 let (plan, vectors) = open_round.as_ref().expect("a round is opened first");
 //!                 let mut sums = None;
 //!                 for unit in assignment.units.into_iter().flatten() {
-//!                     unit_of(plan, unit, vectors, &mut sums);
+//!                     compute(plan, unit, vectors, &mut sums);
 //!                 }
 //!                 let UnitSums { losses, unfit_steps, correct, vector } = sums.expect("a unit");
 //!                 let header = ResultHeader {
