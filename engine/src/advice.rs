@@ -97,7 +97,7 @@ mod tests {
         assert!(told(5000.0, 1.0)[0].contains("--local-steps 800"));
         // However short: no time is told of as none.
         let quick = &told(4.0, 0.4)[0];
-        assert!(quick.contains("takes 4.0 ms") && quick.contains("for 0.4 ms"), "{quick}");
+        assert!(quick.contains("takes 4.0 ms") && quick.contains("for only 0.4 ms"), "{quick}");
         // A long pause in one of the rounds is no overhead.
         let mut advice = Advice::default();
         let pauses =
