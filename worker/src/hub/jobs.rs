@@ -43,7 +43,8 @@ impl Hub {
         self.failed_cores += 1;
         self.cores_changed();
         if self.lent() == 0 {
-            let text = "The compute workers failed to start or to continue. There may be too little memory.";
+            let text = "The compute workers failed to start or to continue. There may be too little memory: close \
+                    other programs and try again.";
             self.end(HubPhase::Stopped, text.to_owned());
         }
     }

@@ -75,7 +75,7 @@ impl Hub {
                 self.hang_up(now_ms, "the coordinator did not answer");
             }
             Link::Open if now_ms >= self.silent_until_ms() => {
-                self.hang_up(now_ms, "nothing was heard from the coordinator for too long");
+                self.hang_up(now_ms, "the coordinator was silent for too long");
             }
             _ => {}
         }
@@ -101,7 +101,9 @@ impl Hub {
             Ok(DownwardFrame::Message(FromCoordinator::Heartbeat)) => {}
             Ok(DownwardFrame::Round(round)) if open => self.begin_round(now_ms, round, bytes),
             Ok(_) => self.hang_up(now_ms, "the coordinator sent a message out of order"),
-            Err(error) => self.hang_up(now_ms, &format!("a message cannot be read: {error}")),
+            Err(error) => {
+                self.hang_up(now_ms, &format!("the coordinator sent an unreadable message: {error}"))
+            }
         }
     }
 
@@ -134,7 +136,7 @@ impl Hub {
         if self.run.as_ref().is_none_or(|current| current.run.welcome != welcome) {
             if welcome.arithmetic != self.settings.arithmetic {
                 let text = format!(
-                    "This run uses {} arithmetic and this worker computes {}.",
+                    "This run uses {} arithmetic, but this worker computes {}. Reload the page.",
                     welcome.arithmetic, self.settings.arithmetic
                 );
                 return self.end(HubPhase::Stopped, text);
@@ -142,7 +144,10 @@ impl Hub {
             let run = match Run::new(welcome) {
                 Ok(run) => run,
                 Err(error) => {
-                    let text = format!("This worker cannot set up the coordinator's network: {error}");
+                    let text = format!(
+                        "This worker cannot set up the coordinator's network ({error}). Use the \
+                         same release of Shoal on both sides."
+                    );
                     return self.end(HubPhase::Stopped, text);
                 }
             };
