@@ -68,7 +68,7 @@ fn a_file_can_say_everything() {
     assert_eq!((config.sample, config.overlap, config.memory), (Some(500), Fraction::new(0.2), Some(7)));
     assert_eq!(config.arithmetic, Arithmetic::Fused);
     assert_eq!(config.listen.0, "0.0.0.0:9000".parse().unwrap());
-    assert_eq!(config.allow_host, ["shoal.example.org"]);
+    assert_eq!(config.allow_host, ["shoal.example.org".parse().unwrap()]);
     assert_eq!(config.local_workers, LocalWorkers::Count(2));
     assert_eq!((config.wait_for, config.wait_seconds), (3, Some(30)));
 }
@@ -78,12 +78,15 @@ fn what_run_toml_says_is_read_back_the_same() {
     let folder = Folder::new();
     let averaged = "data = \"a.csv\"\noptimizer = \"averaged\"\nreplicas = 9\nlocal-steps = 70\n\
                     learning-rate = 0.1\nschedule = \"linear\"\nschedule-iterations = 50";
+    let smoothed =
+        "data = \"a.csv\"\n[model]\nlayers = []\nlabel-smoothing = 0.1\nclass-weights = [1.0, 2.5]";
     let stochastic = "data = \"a.csv\"\noptimizer = \"adamw\"\nlearning-rate = \"auto\"\n\
                       minibatches-per-round = 3\nweight-decay = 0.1";
     for text in [
         EVERYTHING,
         averaged,
         stochastic,
+        smoothed,
         "data = \"embedded:mnist\"",
         "data = \"a b's.csv\"\nlocal-workers = \"auto\"",
     ] {
@@ -149,4 +152,17 @@ fn an_address_may_be_given_in_part() {
         let listen: coordinator::config::Listen = given.parse().unwrap();
         assert_eq!(listen.to_string(), meant, "{given}");
     }
+}
+
+#[test]
+fn keys_have_hyphens_and_may_be_given_with_underscores() {
+    let folder = Folder::new();
+    let text = "data = \"a.csv\"\ntest_fraction = 0.3\n[model]\nlayers = []\nlabel_smoothing = 0.1";
+    let config = read(&folder, text).resolve().unwrap();
+    assert_eq!((config.test_fraction, config.model.label_smoothing), (Fraction::new(0.3), 0.1));
+    let written = config.to_toml();
+    assert!(
+        written.contains("test-fraction = 0.3") && written.contains("label-smoothing = 0.1"),
+        "{written}"
+    );
 }

@@ -18,6 +18,12 @@ const FILES: &[(&str, &str)] = &[
         "unknown-layer-key.toml",
         "data = \"classes.csv\"\n[model]\nlayers = [{ kind = \"dense\", width = 3 }]\n",
     ),
+    (
+        "wrong-layer.toml",
+        "data = \"classes.csv\"\n[model]\n[[model.layers]]\nkind = \"dense\"\nunits = \"many\"\n",
+    ),
+    ("twice.toml", "data = \"classes.csv\"\ntest-fraction = 0.1\ntest_fraction = 0.2\n"),
+    ("list.toml", "data = \"classes.csv\"\nminibatch = [5, 10]\n"),
     ("out-of-range.toml", "data = \"classes.csv\"\nminibatch = -5\n"),
     ("unknown-name.toml", "data = \"classes.csv\"\noptimizer = \"adamant\"\n"),
     ("unlike-any-key.toml", "data = \"classes.csv\"\ncolor = 1\n"),
@@ -226,11 +232,18 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ),
     ("train --config out-of-range.toml", 2, &["line 2", "minibatch: give a whole number from 0", "-5"]),
     ("train --config unknown-name.toml", 2, &["line 2", "optimizer", "no \"adamant\"", "give auto"]),
-    ("train --config url-as-host.toml", 2, &["allow-host", "\"http://x.y/\"", "shoal.example.org"]),
+    ("train --config url-as-host.toml", 2, &["line 2", "allow-host", "\"http://x.y/\"", "shoal.example.org"]),
     ("train --config no-layers.toml", 2, &["no-layers.toml", "layers", "linear"]),
     ("train --config percent.toml", 2, &["percent.toml", "line 2", "target-accuracy", "0.97"]),
     ("train --config not-toml.toml", 2, &["not-toml.toml", "line 1"]),
     ("train --config two-tests.toml", 2, &["test-fraction", "not both"]),
+    (
+        "train --config wrong-layer.toml",
+        2,
+        &["wrong-layer.toml", "line 5", "units: give a whole number", "many"],
+    ),
+    ("train --config twice.toml", 2, &["twice.toml", "line 3", "test-fraction is given twice"]),
+    ("train --config list.toml", 2, &["list.toml", "line 2", "minibatch: give a whole number, not a list"]),
     ("train --config unknown-layer-key.toml", 2, &["unknown-layer-key.toml", "line 3", "width"]),
     // Files and folders that are not what they should be.
     ("train --data classes.csv --validation missing.csv", 1, &["missing.csv"]),
@@ -292,7 +305,7 @@ fn help_states_every_default() {
     let help = folder.run("train --help").succeeded().stdout;
     let words: Vec<&str> = help.split_whitespace().collect();
     let help = words.join(" ");
-    for default in ["mlp:128]", "10]", "60]", "1]", "portable]", "127.0.0.1:8080]", "auto]", "0.2,"] {
+    for default in ["mlp:128]", "10]", "60,", "1]", "portable]", "127.0.0.1:8080]", "auto]", "0.2,"] {
         assert!(help.contains(&format!("[default: {default}")), "{default} is missing in: {help}");
     }
 }

@@ -14,7 +14,7 @@ use protocol::scales::Scales;
 use worker::unit::UnitSums;
 use worker::{Compute, FromCompute, Job, SharedRound, SharedShard, ToCompute};
 
-use crate::config::defaults;
+use crate::config::default_minibatch;
 use crate::data;
 use crate::data::ShardStore;
 use crate::training::examples_per_unit;
@@ -46,7 +46,7 @@ impl FullPass {
         let spec = NetworkSpec::from_shorthand(MODEL).expect("the network is valid");
         let network = Network::new(&spec, data.schema.features, data.task()).expect("and suits the data");
         let preprocessing = data.preprocessing.clone();
-        let unit = examples_per_unit(data.train.len(), defaults::MINIBATCH);
+        let unit = examples_per_unit(data.train.len(), default_minibatch());
         let (store, sets) = ShardStore::cut(Arc::new(data), unit);
         let encoded = |hash| store.encoded(hash).expect("the store has the shards it names");
         let shards =
@@ -63,7 +63,7 @@ impl FullPass {
                 task: network.task(),
                 preprocessing,
                 seed: SEED,
-                minibatch: defaults::MINIBATCH,
+                minibatch: default_minibatch(),
                 local: None,
                 sets,
             },

@@ -1,7 +1,7 @@
 //! What can be typed. This is the manual too: the comments on the fields are the text of `--help`.
 //!
-//! Nothing is decided here. The settings of a run become a [`ConfigFile`], which
-//! [`crate::config`] completes and checks; so a flag and the key of the same name in a
+//! Nothing is decided here. The settings of a run are flags because the table of settings says so ([`Flags`]). They
+//! become a [`ConfigFile`], which [`crate::config`] completes and checks; so a flag and the key of the same name in a
 //! configuration file mean the same and fail with the same sentence.
 
 use std::path::PathBuf;
@@ -9,12 +9,11 @@ use std::str::FromStr;
 
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use model::Arithmetic;
 
 use crate::config::{
-    ConfigFile, DataSource, Decay, Fraction, LOCAL_WORKERS_MAX, Listen, LocalWorkers, MINIBATCH_MAX,
-    ModelChoice, OptimizerKind, Rate, TaskKind, defaults, host_name,
+    self, ConfigFile, DataSource, LOCAL_WORKERS_MAX, MINIBATCH_MAX, SETTINGS, Section, default_minibatch,
 };
 use crate::sweep::{Over, Seeds, Targets};
 
@@ -32,6 +31,9 @@ pub struct Cli {
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
 }
+
+/// The heading over what is said of results.
+const RESULTS: &str = Section::Results.heading();
 
 const FIRST_STEPS: &str = "First steps:
   shoal demo                                     train on handwritten digits, open the page it names
@@ -77,21 +79,12 @@ pub struct DemoArgs {
     /// Let phones and other machines on the network help, and show a QR code of the address
     #[arg(long)]
     pub lan: bool,
-    /// The training.
+    /// The settings.
     #[command(flatten)]
-    pub training: TrainingArgs,
-    /// The judging.
-    #[command(flatten)]
-    pub judging: JudgingArgs,
-    /// The stopping.
-    #[command(flatten)]
-    pub stopping: StoppingArgs,
-    /// The serving.
-    #[command(flatten)]
-    pub serving: ServingArgs,
-    /// The output.
-    #[command(flatten)]
-    pub output: OutputArgs,
+    pub settings: Flags<DEMO>,
+    /// Print the result as one JSON object, the last line of standard output
+    #[arg(long, help_heading = RESULTS)]
+    pub json: bool,
 }
 
 /// `shoal train`
@@ -100,24 +93,12 @@ pub struct TrainArgs {
     /// Take settings from a TOML file with keys named like these flags; flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The data.
+    /// The settings.
     #[command(flatten)]
-    pub data: DataArgs,
-    /// The training.
-    #[command(flatten)]
-    pub training: TrainingArgs,
-    /// The judging.
-    #[command(flatten)]
-    pub judging: JudgingArgs,
-    /// The stopping.
-    #[command(flatten)]
-    pub stopping: StoppingArgs,
-    /// The serving.
-    #[command(flatten)]
-    pub serving: ServingArgs,
-    /// The output.
-    #[command(flatten)]
-    pub output: OutputArgs,
+    pub settings: Flags<TRAIN>,
+    /// Print the result as one JSON object, the last line of standard output
+    #[arg(long, help_heading = RESULTS)]
+    pub json: bool,
 }
 
 /// `shoal resume`
@@ -125,34 +106,16 @@ pub struct TrainArgs {
 pub struct ResumeArgs {
     /// The run directory
     pub run: PathBuf,
-    /// Where the training data are now, if they have moved; they must be the same
-    #[arg(long, value_name = "PATH")]
-    pub data: Option<DataSource>,
-    /// Raise the limit on iterations
-    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
-    pub iterations: Option<u64>,
-    /// Stop at another test accuracy, a share such as 0.97
-    #[arg(long, value_name = "A", allow_negative_numbers = true)]
-    pub target_accuracy: Option<Fraction>,
-    /// The stopping.
+    /// The settings.
     #[command(flatten)]
-    pub stopping: StoppingArgs,
-    /// The serving.
-    #[command(flatten)]
-    pub serving: ServingArgs,
+    pub settings: Flags<RESUME>,
     /// Print the result as one JSON object, the last line of standard output
-    #[arg(long)]
+    #[arg(long, help_heading = RESULTS)]
     pub json: bool,
 }
 
 /// `shoal sweep`
 #[derive(Debug, Args)]
-#[command(
-    mut_arg("seed", |arg| arg.help("The only seed, short for --seeds S,")),
-    mut_arg("listen", |arg| arg.help(
-        "Address to serve the page on, or just a port, for volunteers to help [default: any free port of this machine]"
-    )),
-)]
 pub struct SweepArgs {
     /// A setting and the values to try, such as minibatch=5,10,32 or optimizer=lbfgs,adam: any key of
     /// a configuration file. Quote a value that has a comma: 'model="mlp:64,32",linear'. May be
@@ -173,27 +136,11 @@ pub struct SweepArgs {
     /// Take settings from a TOML file with keys named like these flags; flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The data.
+    /// The settings.
     #[command(flatten)]
-    pub data: DataArgs,
-    /// The training.
-    #[command(flatten)]
-    pub training: TrainingArgs,
-    /// The judging.
-    #[command(flatten)]
-    pub judging: JudgingArgs,
-    /// The stopping.
-    #[command(flatten)]
-    pub stopping: StoppingArgs,
-    /// The serving.
-    #[command(flatten)]
-    pub serving: ServingArgs,
-    /// The directory of the sweep; what is finished there is kept [default: one in runs/, named after
-    /// the data]
-    #[arg(long, value_name = "DIR", help_heading = "Results")]
-    pub out: Option<PathBuf>,
+    pub settings: Flags<SWEEP>,
     /// Print the medians as one JSON object, the last line of standard output
-    #[arg(long, help_heading = "Results")]
+    #[arg(long, help_heading = RESULTS)]
     pub json: bool,
 }
 
@@ -283,7 +230,7 @@ pub struct InspectArgs {
     #[arg(long, value_name = "COLUMN", allow_negative_numbers = true, requires = "data")]
     pub label: Vec<String>,
     #[arg(
-        long, value_name = "N", allow_negative_numbers = true, default_value_t = defaults::MINIBATCH,
+        long, value_name = "N", allow_negative_numbers = true, default_value_t = default_minibatch(),
         value_parser = minibatch,
         help = "Examples in a minibatch, which batch normalization keeps in memory at once"
     )]
@@ -321,283 +268,35 @@ pub struct ReadingArgs {
     pub header: Option<bool>,
 }
 
-/// What to train on.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Data")]
-pub struct DataArgs {
-    /// A CSV file or a directory of IDX files, plain or .gz, or embedded:mnist
-    #[arg(long, value_name = "PATH")]
-    pub data: Option<DataSource>,
-    /// The column to predict, by name or index from 0 (-1 is the last); repeat it to predict
-    /// several numbers [default: the column called label, class or target, else the last]
-    #[arg(long, value_name = "COLUMN", allow_negative_numbers = true)]
-    pub label: Vec<String>,
-    /// What the label is: classes or numbers [default: told from its values]
-    #[arg(long, value_name = "KIND", value_parser = task_kind())]
-    pub task: Option<TaskKind>,
-    /// Whether a CSV file starts with a header [default: told from its first rows]
-    #[arg(long, value_name = "BOOL")]
-    pub header: Option<bool>,
-    /// Examples to test with, read like the data
-    #[arg(long, value_name = "PATH", conflicts_with = "test_fraction")]
-    pub test: Option<PathBuf>,
-    #[arg(
-        long, value_name = "F", allow_negative_numbers = true,
-        help = format!("Share of the data to set aside for testing, 0 for none [default: {}, unless the data has a \
-                        test part]", defaults::TEST_FRACTION)
-    )]
-    #[allow(missing_docs)]
-    pub test_fraction: Option<Fraction>,
-}
+/// The settings of a run that a command takes as flags, as the table of settings says
+/// ([`SETTINGS`](crate::config::SETTINGS)).
+#[derive(Debug, Clone)]
+pub struct Flags<const COMMAND: usize>(pub ConfigFile);
 
-/// How to train.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Training")]
-#[allow(missing_docs)]
-pub struct TrainingArgs {
-    #[arg(
-        long, value_name = "SPEC|FILE",
-        help = format!("The network: layer widths such as mlp:128,64 or mlp:32:tanh, linear, or a .toml or .json file \
-                        [default: {}]", defaults::MODEL)
-    )]
-    pub model: Option<String>,
-    /// Weight of the L2 penalty on large weights [default: 0]
-    #[arg(long, value_name = "X", value_parser = number, allow_negative_numbers = true)]
-    pub l2: Option<f32>,
-    #[arg(long, value_name = "N", value_parser = whole::<u32>, allow_negative_numbers = true, help = format!("Examples in a minibatch [default: {}]", defaults::MINIBATCH))]
-    pub minibatch: Option<u32>,
-    /// How the weights are improved [default: auto]
-    #[arg(long, value_name = "NAME")]
-    pub optimizer: Option<OptimizerKind>,
-    /// The optimizer.
-    #[command(flatten)]
-    pub method: MethodArgs,
-    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true, help = format!("Most iterations to take [default: {}]", defaults::ITERATIONS))]
-    pub iterations: Option<u64>,
-    /// Stop early at this test accuracy, a share such as 0.97
-    #[arg(long, value_name = "A", allow_negative_numbers = true)]
-    pub target_accuracy: Option<Fraction>,
-    #[arg(
-        long, value_name = "S", value_parser = whole::<u64>, allow_negative_numbers = true,
-        help = format!("Decides the start weights, the split and the shuffle [default: {}]", defaults::SEED)
-    )]
-    pub seed: Option<u64>,
-    /// How products are added up: portable runs in every browser, fused is faster where it runs
-    /// [default: portable]
-    #[arg(long, value_name = "NAME", value_parser = arithmetic())]
-    pub arithmetic: Option<Arithmetic>,
-}
+/// Positions in [`config::Command::ALL`], for [`Flags`].
+const TRAIN: usize = 0;
+const DEMO: usize = 1;
+const SWEEP: usize = 2;
+const RESUME: usize = 3;
 
-/// Settings of some optimizers.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Optimizers")]
-pub struct MethodArgs {
-    /// auto, averaged, average: replicas that take local steps from the same point [default: 1 to 32, by the
-    /// examples]
-    #[arg(long, value_name = "R", value_parser = whole::<u32>, allow_negative_numbers = true)]
-    pub replicas: Option<u32>,
-    /// auto, averaged, average: minibatch steps of each replica in a round [default: 200 or one pass over its
-    /// examples, fewer for large networks]
-    #[arg(long, value_name = "K", value_parser = whole::<u32>, allow_negative_numbers = true)]
-    pub local_steps: Option<u32>,
-    /// Length of a step, as a multiple of the mean gradient; not for lbfgs [default: auto, which tries a few
-    /// for replicas and else is 0.1 for sgd, 0.05 for momentum, 0.001 for adam and adamw]
-    #[arg(long, value_name = "auto|X", allow_negative_numbers = true)]
-    pub learning_rate: Option<Rate>,
-    /// How the learning rate changes until the limit on iterations; not for lbfgs [default: constant]
-    #[arg(long, value_name = "NAME")]
-    pub schedule: Option<Decay>,
-    /// sgd, momentum, adam, adamw: minibatches whose gradients are averaged for a step [default: those of
-    /// 1024 examples]
-    #[arg(long, value_name = "N", value_parser = whole::<u32>, allow_negative_numbers = true)]
-    pub minibatches_per_round: Option<u32>,
-    /// lbfgs: take gradients on so many examples, not on all
-    #[arg(long, value_name = "EXAMPLES", value_parser = whole::<u32>, allow_negative_numbers = true)]
-    pub sample: Option<u32>,
-    #[arg(long, value_name = "F", allow_negative_numbers = true, help = format!("lbfgs: share of the sample that the next one has in common with it [default: {}]", defaults::OVERLAP))]
-    #[allow(missing_docs)]
-    pub overlap: Option<Fraction>,
-    /// average: momentum on the averaged steps of the replicas, such as 0.9 [default: 0]
-    #[arg(long, value_name = "X", value_parser = number, allow_negative_numbers = true)]
-    pub outer_momentum: Option<f32>,
-    #[arg(long, value_name = "X", value_parser = number, allow_negative_numbers = true, help = format!("adamw: decay of all weights, as a multiple of the learning rate [default: {}]", defaults::WEIGHT_DECAY))]
-    #[allow(missing_docs)]
-    pub weight_decay: Option<f32>,
-    #[arg(long, value_name = "M", value_parser = whole::<u32>, allow_negative_numbers = true, help = format!("auto, averaged, lbfgs: steps whose curvature is remembered [default: {}]", defaults::MEMORY))]
-    #[allow(missing_docs)]
-    pub memory: Option<u32>,
-}
+impl<const COMMAND: usize> FromArgMatches for Flags<COMMAND> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self(ConfigFile::from_flags(matches, config::Command::ALL[COMMAND])))
+    }
 
-/// How to tell how good the weights are.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Judging")]
-pub struct JudgingArgs {
-    /// Share of the training examples to set aside for validation: the model saved is then the one with the lowest
-    /// loss on them, and not the last [default: 0]
-    #[arg(long, value_name = "F", allow_negative_numbers = true)]
-    pub validation_fraction: Option<Fraction>,
-    /// Validation examples in a file of their own, read like the data
-    #[arg(long, value_name = "PATH", conflicts_with = "validation_fraction")]
-    pub validation: Option<PathBuf>,
-    /// Look at validation and test examples every N rounds [default: in every round through a tenth of the training
-    /// examples or more, else about every tenth of an epoch]
-    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
-    pub evaluate_every: Option<u64>,
-    /// Look at all training examples then too, where the rounds do not do so anyway
-    #[arg(long)]
-    pub evaluate_training: bool,
-}
-
-/// When to stop. The number of iterations is a limit besides.
-#[derive(Debug, Clone, Copy, Args)]
-#[command(next_help_heading = "Stopping")]
-pub struct StoppingArgs {
-    /// Most rounds over the volunteers [default: no limit]
-    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
-    pub rounds: Option<u64>,
-    /// Most passes over the training examples [default: no limit]
-    #[arg(long, value_name = "X", value_parser = precise, allow_negative_numbers = true)]
-    pub epochs: Option<f64>,
-    /// Stop after so many seconds of training, wherever it is [default: no limit]
-    #[arg(long, value_name = "SECONDS", value_parser = whole::<u64>, allow_negative_numbers = true)]
-    pub max_seconds: Option<u64>,
-    /// Stop at this mean loss over all training examples; switches --evaluate-training on
-    #[arg(long, value_name = "X", value_parser = precise, allow_negative_numbers = true)]
-    pub target_loss: Option<f64>,
-    /// Stop when the gradient's Euclidean norm is no larger
-    #[arg(long, value_name = "X", value_parser = precise, allow_negative_numbers = true)]
-    pub gradient_tolerance: Option<f64>,
-    /// Stop when the loss of five iterations is lower than that of the five before by no more than this share
-    #[arg(long, value_name = "X", value_parser = precise, allow_negative_numbers = true)]
-    pub relative_decrease: Option<f64>,
-    /// Stop when N evaluations in a row have found no lower validation loss
-    #[arg(long, value_name = "N", value_parser = whole::<u64>, allow_negative_numbers = true)]
-    pub patience: Option<u64>,
-}
-
-/// Whom to let in and wait for. Nothing here changes the trained weights.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Volunteers")]
-pub struct ServingArgs {
-    /// Address to serve the page on, or just a port; 0.0.0.0:8080 lets the network in
-    /// [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR")]
-    pub listen: Option<Listen>,
-    /// Another name under which the page may be opened, such as shoal.example.org; may be repeated
-    #[arg(long, value_name = "NAME", value_parser = host_name)]
-    pub allow_host: Vec<String>,
-    /// Own help: auto (until the volunteers together are faster), or a number of cores; with 0 it
-    /// only steps in for a stuck unit [default: auto]
-    #[arg(long, value_name = "auto|N", allow_negative_numbers = true)]
-    pub local_workers: Option<LocalWorkers>,
-    /// Wait for so many volunteers before beginning [default: 0; in the demo 1]
-    #[arg(long, value_name = "VOLUNTEERS", value_parser = whole::<u32>, allow_negative_numbers = true)]
-    pub wait_for: Option<u32>,
-    /// Begin without them after this time [default: never; in the demo 15]
-    #[arg(long, value_name = "SECONDS", value_parser = whole::<u32>, allow_negative_numbers = true)]
-    pub wait_seconds: Option<u32>,
-}
-
-/// Where the results go.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Results")]
-pub struct OutputArgs {
-    /// The run directory to make [default: one in runs/, named after the data]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Print the result as one JSON object, the last line of standard output
-    #[arg(long)]
-    pub json: bool,
-}
-
-impl DataArgs {
-    /// The same as configuration.
-    pub fn config(self) -> ConfigFile {
-        let Self { data, label, task, header, test, test_fraction } = self;
-        let label = (!label.is_empty()).then_some(label);
-        ConfigFile { data, label, task, header, test, test_fraction, ..ConfigFile::default() }
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
-impl TrainingArgs {
-    /// The same as configuration.
-    pub fn config(self) -> ConfigFile {
-        let Self { model, l2, minibatch, optimizer, method, iterations, target_accuracy, seed, arithmetic } =
-            self;
-        let model = model.map(ModelChoice::Text);
-        ConfigFile {
-            model,
-            l2,
-            minibatch,
-            optimizer,
-            iterations,
-            target_accuracy,
-            seed,
-            arithmetic,
-            ..method.config()
-        }
+impl<const COMMAND: usize> Args for Flags<COMMAND> {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.args(SETTINGS.iter().filter_map(|setting| setting.flag(config::Command::ALL[COMMAND])))
     }
-}
 
-impl MethodArgs {
-    fn config(self) -> ConfigFile {
-        let Self { replicas, local_steps, learning_rate, schedule, minibatches_per_round, .. } = self;
-        let Self { sample, overlap, outer_momentum, weight_decay, memory, .. } = self;
-        ConfigFile {
-            replicas,
-            local_steps,
-            learning_rate,
-            schedule,
-            minibatches_per_round,
-            sample,
-            overlap,
-            outer_momentum,
-            weight_decay,
-            memory,
-            ..ConfigFile::default()
-        }
-    }
-}
-
-impl JudgingArgs {
-    /// The same as configuration.
-    pub fn config(self) -> ConfigFile {
-        let Self { validation_fraction, validation, evaluate_every, evaluate_training } = self;
-        let evaluate_training = evaluate_training.then_some(true);
-        ConfigFile {
-            validation_fraction,
-            validation,
-            evaluate_every,
-            evaluate_training,
-            ..ConfigFile::default()
-        }
-    }
-}
-
-impl StoppingArgs {
-    /// The same as configuration.
-    pub fn config(self) -> ConfigFile {
-        let Self { rounds, epochs, max_seconds, target_loss, .. } = self;
-        let Self { gradient_tolerance, relative_decrease, patience, .. } = self;
-        ConfigFile {
-            rounds,
-            epochs,
-            max_seconds,
-            target_loss,
-            gradient_tolerance,
-            relative_decrease,
-            patience,
-            ..ConfigFile::default()
-        }
-    }
-}
-
-impl ServingArgs {
-    /// The same as configuration.
-    pub fn config(self) -> ConfigFile {
-        let Self { listen, allow_host, local_workers, wait_for, wait_seconds } = self;
-        let allow_host = (!allow_host.is_empty()).then_some(allow_host);
-        ConfigFile { listen, allow_host, local_workers, wait_for, wait_seconds, ..ConfigFile::default() }
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
     }
 }
 
@@ -627,18 +326,6 @@ fn cores(text: &str) -> Result<u16, String> {
         Ok(cores) if (1..=LOCAL_WORKERS_MAX).contains(&cores) => Ok(cores),
         _ => Err(format!("give a whole number from 1 to {LOCAL_WORKERS_MAX}")),
     }
-}
-
-fn precise(text: &str) -> Result<f64, &'static str> {
-    text.parse().map_err(|_| "give a number such as 0.001")
-}
-
-fn number(text: &str) -> Result<f32, &'static str> {
-    text.parse().map_err(|_| "give a number such as 0.0001")
-}
-
-fn task_kind() -> impl clap::builder::TypedValueParser<Value = TaskKind> {
-    PossibleValuesParser::new(["classes", "numbers"]).try_map(|name| name.parse::<TaskKind>())
 }
 
 fn arithmetic() -> impl clap::builder::TypedValueParser<Value = Arithmetic> {

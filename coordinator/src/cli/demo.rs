@@ -13,21 +13,22 @@ use crate::config::{ConfigFile, DataSource, Listen};
 const WAIT_SECONDS: u32 = 15;
 
 pub(super) fn run(args: DemoArgs, bars: MultiProgress) -> anyhow::Result<()> {
-    let DemoArgs { lan, training, judging, stopping, serving, output } = args;
+    let DemoArgs { lan, settings, json } = args;
     let demo = ConfigFile {
         data: Some(DataSource::EmbeddedMnist),
         wait_for: Some(1),
         wait_seconds: Some(WAIT_SECONDS),
         ..ConfigFile::default()
     };
-    let judging = judging.config().or(stopping.config());
-    let mut config = training.config().or(judging).or(serving.config()).or(demo).resolve()?;
+    let mut settings = settings.0.or(demo);
+    let out = settings.out.take();
+    let mut config = settings.resolve()?;
     if lan {
         // All addresses, on the given port.
         config.listen = Listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen.0.port())));
     }
-    let place = output.out.map_or_else(|| Place::Numbered("demo".to_owned()), Place::Exactly);
+    let place = out.map_or_else(|| Place::Numbered("demo".to_owned()), Place::Exactly);
     let keep_serving = io::stdout().is_terminal() && io::stderr().is_terminal();
-    let show = Show { bars, json: output.json, invite_phones: lan, keep_serving };
+    let show = Show { bars, json, invite_phones: lan, keep_serving };
     launch::begin(config, place, show)
 }

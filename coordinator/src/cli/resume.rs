@@ -4,11 +4,11 @@ use std::path::Path;
 
 use indicatif::MultiProgress;
 
-use super::args::{ResumeArgs, StoppingArgs};
+use super::args::{Flags, ResumeArgs};
 use super::launch::{self, Door, Show, Work};
 use super::misuse;
 use super::output::say;
-use crate::config::{DataSource, RunConfig};
+use crate::config::RunConfig;
 use crate::driver::Checkpoint;
 use crate::room;
 use crate::run_directory::{self, RunDirectory};
@@ -19,8 +19,12 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     let file = args.run.join("run.toml");
     let text = run_directory::load_config(&args.run)?;
     let mut config = RunConfig::from_toml(&file, &text)?;
-    let json = args.json;
-    overrule(&mut config, args);
+    let ResumeArgs { settings: Flags(settings), json, .. } = args;
+    if settings.wait_for.is_some() {
+        // The time to wait goes with the number of volunteers to wait for.
+        config.wait_seconds = None;
+    }
+    config.overrule(settings)?;
     config.check()?;
     let checkpoint = launch::load_checkpoint(&directory)?;
     if let Some(checkpoint) = &checkpoint {
@@ -85,48 +89,4 @@ fn require_same_settings(
          shoal train --config",
         file.display()
     )))
-}
-
-/// Replaces the run's settings by the flags that are given.
-fn overrule(config: &mut RunConfig, args: ResumeArgs) {
-    let ResumeArgs { data, iterations, target_accuracy, stopping, serving, .. } = args;
-    match data {
-        Some(DataSource::Path(path)) => {
-            config.data = DataSource::Path(std::path::absolute(&path).unwrap_or(path));
-        }
-        Some(embedded @ DataSource::EmbeddedMnist) => config.data = embedded,
-        None => {}
-    }
-    if let Some(iterations) = iterations {
-        config.iterations = iterations;
-    }
-    if target_accuracy.is_some() {
-        config.target_accuracy = target_accuracy;
-    }
-    let StoppingArgs { rounds, epochs, max_seconds, target_loss, .. } = stopping;
-    let StoppingArgs { gradient_tolerance, relative_decrease, patience, .. } = stopping;
-    config.rounds = rounds.or(config.rounds);
-    config.epochs = epochs.or(config.epochs);
-    config.max_seconds = max_seconds.or(config.max_seconds);
-    config.target_loss = target_loss.or(config.target_loss);
-    config.gradient_tolerance = gradient_tolerance.or(config.gradient_tolerance);
-    config.relative_decrease = relative_decrease.or(config.relative_decrease);
-    config.patience = patience.or(config.patience);
-    if let Some(listen) = serving.listen {
-        config.listen = listen;
-    }
-    if !serving.allow_host.is_empty() {
-        config.allow_host = serving.allow_host;
-    }
-    if let Some(local_workers) = serving.local_workers {
-        config.local_workers = local_workers;
-    }
-    if let Some(wait_for) = serving.wait_for {
-        config.wait_for = wait_for;
-        // The time to wait goes with the number of volunteers to wait for.
-        config.wait_seconds = None;
-    }
-    if serving.wait_seconds.is_some() {
-        config.wait_seconds = serving.wait_seconds;
-    }
 }

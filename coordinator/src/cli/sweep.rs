@@ -13,13 +13,13 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use super::args::SweepArgs;
+use super::args::{Flags, SweepArgs};
 use super::launch::{self, Place};
 use super::lines::Lines;
 use super::output::{self, say};
 use super::terminal::Terminal;
 use super::{Interrupted, sentence, stop};
-use crate::config::{ConfigFile, Listen, RunConfig};
+use crate::config::{ConfigFile, Listen, RunConfig, SETTINGS, Section};
 use crate::report::Summary;
 use crate::report::progress::{Event, Observer};
 use crate::report::words::{counted, duration, loss, percent};
@@ -107,15 +107,12 @@ struct Plan {
 
 /// Finds every mistake in the arguments before anything is written.
 fn plan(args: SweepArgs) -> anyhow::Result<Plan> {
-    let SweepArgs { over, cases, seeds, targets, config, data, training, judging, stopping, .. } = args;
-    let (serving, out) = (args.serving, args.out);
+    let SweepArgs { over, cases, seeds, targets, config, settings: Flags(flags), json: _ } = args;
     let file = cases.as_deref().map(CaseFile::read).transpose()?.unwrap_or_default();
     let config = config.as_deref().map(ConfigFile::read).transpose()?.unwrap_or_default();
-    let seed_flag = training.seed;
-    let judging = judging.config().or(stopping.config());
-    let flags = data.config().or(training.config()).or(judging).or(serving.config());
+    let seed_flag = flags.seed;
     let mut shared = flags.or(file.shared).or(config);
-    let out = out.or(shared.out.take());
+    let out = shared.out.take();
     let seeds = seeds
         .or(seed_flag.map(Seeds::one))
         .or(file.seeds)
@@ -176,34 +173,15 @@ fn require_sweep(directory: &Path) -> anyhow::Result<()> {
     Err(RunError::NotEmpty { path: directory.to_owned() }.into())
 }
 
-/// Keys that do not change the result, and so may differ when a sweep continues.
-const OF_NO_CONSEQUENCE: [&str; 5] = ["listen", "allow-host", "local-workers", "wait-for", "wait-seconds"];
-
-/// Keys whose value follows from the data and the network if none is given ([`RunConfig::settle`]).
-const SETTLED_BY_DATA: [&str; 12] = [
-    "test-fraction",
-    "data-fingerprint",
-    "replicas",
-    "local-steps",
-    "learning-rate",
-    "schedule",
-    "schedule-iterations",
-    "minibatches-per-round",
-    "overlap",
-    "outer-momentum",
-    "weight-decay",
-    "memory",
-];
-
 /// Refuses an existing run that this sweep would not make.
 fn require_same_settings(run: &Path, config: &RunConfig) -> anyhow::Result<()> {
     if !run.join("run.toml").exists() {
         return Ok(());
     }
     let differences = match run_directory::load_request(run)? {
-        Some(text) => differences(&RunConfig::from_toml(&run.join("request.toml"), &text)?, config, &[]),
+        Some(text) => differences(&RunConfig::from_toml(&run.join("request.toml"), &text)?, config, false),
         // The run has no request. A setting that is not given now may have followed from the data then.
-        None => differences(&load_config(run)?, config, &SETTLED_BY_DATA),
+        None => differences(&load_config(run)?, config, true),
     };
     if differences.is_empty() {
         return Ok(());
@@ -216,16 +194,18 @@ fn load_config(run: &Path) -> anyhow::Result<RunConfig> {
     Ok(RunConfig::from_toml(&run.join("run.toml"), &text)?)
 }
 
-/// `iterations = 60, now 80`, for every setting in which the two differ. A key in `open` counts only if it is
-/// given now.
-fn differences(before: &RunConfig, now: &RunConfig, open: &[&str]) -> Vec<String> {
+/// `iterations = 60, now 80`, for every setting in which the two differ. With `settled`, a setting that data and
+/// network settle counts only if it is given now.
+fn differences(before: &RunConfig, now: &RunConfig, settled: bool) -> Vec<String> {
     let table = |config: &RunConfig| toml::Table::try_from(config).expect("a configuration is a table");
     let (before, now) = (table(before), table(now));
     let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let difference = |key: &String| {
         let (before, now) = (before.get(key), now.get(key));
-        let is_open = now.is_none() && open.contains(&key.as_str());
-        if before == now || is_open || OF_NO_CONSEQUENCE.contains(&key.as_str()) {
+        let setting = SETTINGS.iter().find(|setting| setting.key == key)?;
+        let is_open = settled && setting.settles && now.is_none();
+        // The settings for volunteers do not change the result.
+        if before == now || is_open || setting.section == Section::Volunteers {
             return None;
         }
         Some(match (before, now) {
@@ -295,9 +275,8 @@ impl Trainer {
     ) -> anyhow::Result<Summary> {
         let begun = path.join("run.toml").exists();
         if begun {
-            let RunConfig { listen, allow_host, local_workers, wait_for, wait_seconds, .. } = config;
-            let saved = load_config(path)?;
-            config = RunConfig { listen, allow_host, local_workers, wait_for, wait_seconds, ..saved };
+            let asked_for = std::mem::replace(&mut config, load_config(path)?);
+            config.take(Section::Volunteers, &asked_for);
         }
         let request = config.to_toml();
         let material = training::prepare(config)?;

@@ -2,7 +2,9 @@
 //! or the setting, and says what to do.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::tree::Problem;
 
 /// A configuration that cannot be used. All of these are the user's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -52,4 +54,11 @@ pub enum ConfigError {
         /// What is wrong and what to do.
         problem: model::SpecError,
     },
+}
+
+impl ConfigError {
+    /// What is wrong in the file at `path`.
+    pub(super) fn at(path: &Path, problem: Problem) -> Self {
+        Self::Parse { path: path.to_owned(), line: problem.line.unwrap_or(1), problem: problem.text }
+    }
 }

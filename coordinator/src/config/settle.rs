@@ -5,8 +5,8 @@ use model::Network;
 use protocol::limits::LOCAL_EXAMPLES_MAX;
 
 use super::error::ConfigError;
-use super::values::{Decay, Fraction, OptimizerKind, Rate};
-use super::{RunConfig, defaults};
+use super::table::{RunConfig, STOCHASTIC_EXAMPLES};
+use super::values::Decay;
 
 /// Steps a replica takes in a round at least, where the network allows: rounds follow the number of steps far
 /// more than that of replicas.
@@ -27,8 +27,6 @@ const ROUND_OPERATIONS: f64 = 1e11;
 /// Operations on an example for each parameter: a multiplication and an addition forward, and twice
 /// that backward.
 const OPERATIONS_PER_PARAMETER: f64 = 6.0;
-/// Examples that a round of a stochastic method aims at: enough to share among volunteers.
-const STOCHASTIC_EXAMPLES: u32 = 1024;
 
 impl RunConfig {
     /// Fills in what only data and network can tell. What is given stays.
@@ -58,27 +56,15 @@ impl RunConfig {
                 return Err(ConfigError::Setting { setting: "local-steps", problem });
             }
         }
-        if optimizer.is_local() || optimizer.is_stochastic() {
-            self.learning_rate.get_or_insert(Rate::Auto);
-            if *self.schedule.get_or_insert(Decay::Constant) != Decay::Constant {
-                self.schedule_iterations.get_or_insert(self.iterations);
-            }
+        self.settle_each();
+        if self.schedule.is_some_and(|schedule| schedule != Decay::Constant) {
+            self.schedule_iterations.get_or_insert(self.iterations);
         }
         if optimizer.is_stochastic() {
             self.minibatches_per_round.get_or_insert((STOCHASTIC_EXAMPLES / self.minibatch).max(1));
         }
-        if optimizer.has_memory() {
-            self.memory.get_or_insert(defaults::MEMORY);
-        }
-        if optimizer == OptimizerKind::Average {
-            self.outer_momentum.get_or_insert(0.0);
-        }
-        if optimizer == OptimizerKind::AdamW {
-            self.weight_decay.get_or_insert(defaults::WEIGHT_DECAY);
-        }
-        if self.sample.is_some() {
-            let overlap = Fraction::new(defaults::OVERLAP).expect("the default is a share");
-            self.overlap.get_or_insert(overlap);
+        if self.sample.is_none() {
+            self.overlap = None;
         }
         Ok(())
     }

@@ -6,8 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use model::Arithmetic;
+use serde::{Serialize, Serializer};
+
+use super::value::Named;
+use crate::data::TaskKind;
 
 /// The port used where an address names none.
 pub const DEFAULT_PORT: u16 = 8080;
@@ -63,28 +66,64 @@ impl FromStr for DataSource {
 }
 
 /// How the weights are improved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OptimizerKind {
-    /// Averaged, then full-batch L-BFGS once that has stalled
+    /// `auto`
     #[default]
     Auto,
-    /// Local minibatch steps on replicas, and L-BFGS on what they did on average
+    /// `averaged`
     Averaged,
-    /// L-BFGS on the gradient of all examples, or of a sample
+    /// `lbfgs`
     Lbfgs,
-    /// Stochastic gradient descent
+    /// `sgd`
     Sgd,
-    /// The same with Nesterov's momentum
+    /// `momentum`
     Momentum,
-    /// Adam
+    /// `adam`
     Adam,
-    /// Adam with decoupled weight decay
-    #[serde(rename = "adamw")]
-    #[value(name = "adamw")]
+    /// `adamw`
     AdamW,
-    /// Local minibatch steps on replicas, averaged, and nothing more
+    /// `average`
     Average,
+}
+
+impl Named for OptimizerKind {
+    const ALL: &'static [Self] = &[
+        Self::Auto,
+        Self::Averaged,
+        Self::Lbfgs,
+        Self::Sgd,
+        Self::Momentum,
+        Self::Adam,
+        Self::AdamW,
+        Self::Average,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Averaged => "averaged",
+            Self::Lbfgs => "lbfgs",
+            Self::Sgd => "sgd",
+            Self::Momentum => "momentum",
+            Self::Adam => "adam",
+            Self::AdamW => "adamw",
+            Self::Average => "average",
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::Auto => "Averaged, then full-batch L-BFGS once that has stalled",
+            Self::Averaged => "Local minibatch steps on replicas, and L-BFGS on what they did on average",
+            Self::Lbfgs => "L-BFGS on the gradient of all examples, or of a sample",
+            Self::Sgd => "Stochastic gradient descent",
+            Self::Momentum => "The same with Nesterov's momentum",
+            Self::Adam => "Adam",
+            Self::AdamW => "Adam with decoupled weight decay",
+            Self::Average => "Local minibatch steps on replicas, averaged, and nothing more",
+        }
+    }
 }
 
 impl OptimizerKind {
@@ -138,17 +177,68 @@ impl FromStr for Rate {
 }
 
 /// The course of the learning rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Decay {
-    /// It stays as it is
+    /// `constant`
     #[default]
     Constant,
-    /// It falls in a straight line to a fiftieth
+    /// `linear`
     Linear,
-    /// It falls to a fiftieth along half a cosine
+    /// `cosine`
     Cosine,
 }
+
+impl Named for Decay {
+    const ALL: &'static [Self] = &[Self::Constant, Self::Linear, Self::Cosine];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Constant => "constant",
+            Self::Linear => "linear",
+            Self::Cosine => "cosine",
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::Constant => "It stays as it is",
+            Self::Linear => "It falls in a straight line to a fiftieth",
+            Self::Cosine => "It falls to a fiftieth along half a cosine",
+        }
+    }
+}
+
+impl Named for TaskKind {
+    const ALL: &'static [Self] = &[Self::Classes, Self::Numbers];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Classes => "classes",
+            Self::Numbers => "numbers",
+        }
+    }
+}
+
+impl Named for Arithmetic {
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn name(self) -> &'static str {
+        self.name()
+    }
+}
+
+/// Names are shown as they are written.
+macro_rules! shown_by_name {
+    ($($type:ty),*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.pad(self.name())
+            }
+        }
+    )*};
+}
+
+shown_by_name!(OptimizerKind, Decay);
 
 /// Help by the coordinator itself, written `auto` or as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -221,20 +311,37 @@ impl FromStr for Listen {
     }
 }
 
-/// Checks a name under which the page may be opened.
-///
-/// # Errors
-/// When it is not a host name and nothing but that: no request could ever have it.
-pub fn host_name(text: &str) -> Result<String, String> {
-    const BYTES_MAX: usize = 253;
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    if text.len() <= BYTES_MAX && text.split('.').all(is_label) {
-        return Ok(text.to_owned());
+/// A name under which the page may be opened: a host name and nothing but that, as no request could ever have another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
-    Err("give a host name such as shoal.example.org, without http://, port or path".to_owned())
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl FromStr for HostName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const BYTES_MAX: usize = 253;
+        let is_label = |label: &str| {
+            !label.is_empty()
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        };
+        if text.len() <= BYTES_MAX && text.split('.').all(is_label) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("give a host name such as shoal.example.org, without http://, port or path".to_owned())
+    }
 }
 
 /// A share, from 0 to 1.
@@ -244,6 +351,8 @@ pub struct Fraction(f64);
 impl Fraction {
     /// No share at all.
     pub const ZERO: Self = Self(0.0);
+    /// The whole.
+    pub const ONE: Self = Self(1.0);
 
     /// The share, if `value` is one.
     pub const fn new(value: f64) -> Option<Self> {
@@ -283,36 +392,12 @@ impl Serialize for Fraction {
     }
 }
 
-impl<'de> Deserialize<'de> for Fraction {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // By way of its text, so that a file gets the same sentence as a flag.
-        f64::deserialize(deserializer)?.to_string().parse().map_err(D::Error::custom)
-    }
-}
-
 impl Serialize for Rate {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Auto => serializer.serialize_str("auto"),
             Self::Given(rate) => serializer.serialize_f32(*rate),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Rate {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(f64),
-            Text(String),
-        }
-        let text = match Written::deserialize(deserializer) {
-            Ok(Written::Number(rate)) => (rate as f32).to_string(),
-            Ok(Written::Text(text)) => text,
-            Err(_) => String::new(),
-        };
-        text.parse().map_err(D::Error::custom)
     }
 }
 
@@ -325,40 +410,15 @@ impl Serialize for LocalWorkers {
     }
 }
 
-impl<'de> Deserialize<'de> for LocalWorkers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(i64),
-            Text(String),
-        }
-        let text = match Written::deserialize(deserializer) {
-            Ok(Written::Number(count)) => count.to_string(),
-            Ok(Written::Text(text)) => text,
-            // Anything else; its own sentence would speak of this enum.
-            Err(_) => String::new(),
-        };
-        text.parse().map_err(D::Error::custom)
-    }
-}
-
 /// Values that a file holds as the text a flag takes.
 macro_rules! as_text {
-    ($type:ty) => {
+    ($($type:ty),*) => {$(
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
             }
         }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-            }
-        }
-    };
+    )*};
 }
 
-as_text!(DataSource);
-as_text!(Listen);
+as_text!(DataSource, Listen, HostName, OptimizerKind, Decay);

@@ -7,19 +7,12 @@ use std::str::FromStr;
 use toml::{Table, Value};
 
 use super::SweepError;
-use crate::config::{ConfigError, ConfigFile};
+use crate::config::{ConfigError, ConfigFile, Node, SETTINGS};
 
 /// Most cases of a sweep.
 pub const CASES_MAX: usize = 256;
 /// Bytes of the longest name. The case's folder is named after it, and systems allow 255 bytes.
 const NAME_BYTES_MAX: usize = 120;
-/// Keys that a case cannot set, and what to do instead.
-const NOT_TO_BE_SET: [(&str, &str); 3] = [
-    ("seed", "every case runs with the same seeds; give them with --seeds"),
-    ("out", "all runs go into the sweep's own directory; name it with --out"),
-    ("data-fingerprint", "it is not a setting; leave it out"),
-];
-
 /// One setting of a case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
@@ -203,12 +196,14 @@ fn require_names(cases: &[Case]) -> Result<(), SweepError> {
 fn understood(file: &Path, settings: &[Setting]) -> Result<ConfigFile, ConfigError> {
     for setting in settings {
         let name = setting.key.replace('_', "-");
-        if let Some((key, problem)) = NOT_TO_BE_SET.iter().find(|(key, _)| *key == name) {
-            return Err(ConfigError::Setting { setting: key, problem: (*problem).to_owned() });
+        if let Some(known) = SETTINGS.iter().find(|known| known.key == name)
+            && let Some(problem) = known.not_in_cases
+        {
+            return Err(ConfigError::Setting { setting: known.key, problem: problem.to_owned() });
         }
     }
-    let table: Table = settings.iter().map(|setting| (setting.key.clone(), setting.value.clone())).collect();
-    ConfigFile::from_toml(file, &table.to_string())
+    let values: Vec<Node> = settings.iter().map(|setting| Node::from_value(&setting.value)).collect();
+    ConfigFile::from_entries(file, settings.iter().map(|setting| setting.key.as_str()).zip(&values))
 }
 
 /// The problem without its line number, because the user has not seen the text.

@@ -9,7 +9,7 @@ use super::SweepError;
 use super::case::{CASES_MAX, Case, Setting};
 use super::seeds::Seeds;
 use super::targets::{Target, Targets};
-use crate::config::{self, ConfigFile};
+use crate::config::{self, ConfigFile, Node};
 
 /// Keys of the sweep itself, besides the keys of a configuration.
 const CASES: &str = "case";
@@ -57,7 +57,8 @@ impl CaseFile {
             _ => Err(refuse("a case is a table; write [[case]] above its settings")),
         };
         let cases = cases.into_iter().map(case).collect::<Result<_, _>>()?;
-        let shared = ConfigFile::from_toml(path, &table.to_string())
+        let values: Vec<Node> = table.values().map(Node::from_value).collect();
+        let shared = ConfigFile::from_entries(path, table.keys().map(String::as_str).zip(&values))
             .map_err(|error| refuse(&super::case::without_place(&error)))?;
         Ok(Self { shared, cases, seeds, targets })
     }

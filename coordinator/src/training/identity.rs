@@ -12,28 +12,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::config::RunConfig;
-
-/// The settings that the weights depend on, as `run.toml` names them. The settings for reading and splitting the
-/// data are left out, because the data's fingerprint covers their effect.
-const SETTINGS: [&str; 16] = [
-    "arithmetic",
-    "learning-rate",
-    "local-steps",
-    "memory",
-    "minibatch",
-    "minibatches-per-round",
-    "model",
-    "optimizer",
-    "outer-momentum",
-    "overlap",
-    "replicas",
-    "sample",
-    "schedule",
-    "schedule-iterations",
-    "seed",
-    "weight-decay",
-];
+use crate::config::{RunConfig, SETTINGS};
 
 /// Names a run by everything that its weights depend on. `data_fingerprint` is
 /// [`Prepared::fingerprint`](crate::data::Prepared::fingerprint).
@@ -47,10 +26,14 @@ fn text(config: &RunConfig, data_fingerprint: &[u8; 32]) -> String {
     let mut lines = BTreeMap::new();
     lines.insert("data".to_owned(), blake3::Hash::from_bytes(*data_fingerprint).to_hex().to_string());
     lines.insert("protocol".to_owned(), protocol::PROTOCOL_VERSION.to_string());
-    let settings = serde_json::to_value(config).expect("every setting has a form in JSON");
-    for setting in SETTINGS {
-        if let Some(value) = settings.get(setting) {
-            collect(setting, value, &mut lines);
+    let mut settings = serde_json::to_value(config).expect("every setting has a form in JSON");
+    // The network's keys as the network itself spells them: run.toml has hyphens in them.
+    settings["model"] = serde_json::to_value(&config.model).expect("every network has a form in JSON");
+    // The table does not mark the settings for reading and splitting the data: the data's fingerprint covers their
+    // effect.
+    for setting in SETTINGS.iter().filter(|setting| setting.identity) {
+        if let Some(value) = settings.get(setting.key) {
+            collect(setting.key, value, &mut lines);
         }
     }
     lines.into_iter().fold(String::new(), |mut text, (name, value)| {
@@ -85,33 +68,24 @@ mod tests {
 
     use super::*;
 
-    /// The settings that leave the weights alone, or whose effect the data's fingerprint covers.
-    const OTHER_SETTINGS: [&str; 25] = [
-        "allow-host",
-        "data",
-        "data-fingerprint",
-        "epochs",
-        "evaluate-every",
-        "evaluate-training",
-        "gradient-tolerance",
-        "header",
-        "iterations",
-        "label",
-        "listen",
-        "local-workers",
-        "max-seconds",
-        "patience",
-        "relative-decrease",
-        "rounds",
-        "target-accuracy",
-        "target-loss",
-        "task",
-        "test",
-        "test-fraction",
-        "validation",
-        "validation-fraction",
-        "wait-for",
-        "wait-seconds",
+    /// Settings that a run's number was made from when runs first had numbers of this kind.
+    const FIRST: [&str; 16] = [
+        "arithmetic",
+        "learning-rate",
+        "local-steps",
+        "memory",
+        "minibatch",
+        "minibatches-per-round",
+        "model",
+        "optimizer",
+        "outer-momentum",
+        "overlap",
+        "replicas",
+        "sample",
+        "schedule",
+        "schedule-iterations",
+        "seed",
+        "weight-decay",
     ];
 
     const FILE: &str = r#"
@@ -190,12 +164,17 @@ weight-decay=0.009999999776482582
     }
 
     #[test]
-    fn every_setting_is_part_of_it_or_is_not() {
-        let settings = serde_json::to_value(config(FILE)).unwrap();
-        let mut found: Vec<&str> = settings.as_object().unwrap().keys().map(String::as_str).collect();
-        found.sort_unstable();
-        let mut known = [SETTINGS.as_slice(), &OTHER_SETTINGS].concat();
-        known.sort_unstable();
-        assert_eq!(found, known);
+    fn no_setting_leaves_the_identity() {
+        for key in FIRST {
+            let setting = SETTINGS.iter().find(|setting| setting.key == key);
+            assert!(setting.is_some_and(|setting| setting.identity), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_network_keeps_its_own_spelling() {
+        let smoothed = FILE.replace("l2 = 0.0", "l2 = 0.0\n        label-smoothing = 0.5");
+        let lines = text(&config(&smoothed), &[0; 32]);
+        assert!(lines.contains("\nmodel.label_smoothing=0.5\n"), "{lines}");
     }
 }

@@ -183,8 +183,9 @@ fn site(
     driver: DriverHandle,
 ) -> Site {
     let config = &material.config;
+    let allowed_hosts = config.allow_host.iter().map(|name| name.as_str().to_owned());
     Site {
-        config: ServerConfig { allowed_hosts: config.allow_host.clone(), ..ServerConfig::default() },
+        config: ServerConfig { allowed_hosts: allowed_hosts.collect(), ..ServerConfig::default() },
         welcome,
         parameters: material.network.parameters(),
         known_answer: model::known_answer::digest(config.arithmetic),

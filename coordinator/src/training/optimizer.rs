@@ -5,7 +5,7 @@ use std::sync::Arc;
 use protocol::message::LocalBounds;
 use protocol::plan::SetPlan;
 
-use crate::config::{Decay, Fraction, OptimizerKind, Rate, RunConfig, defaults};
+use crate::config::{Decay, Fraction, OptimizerKind, Rate, RunConfig, customary_rate};
 use engine::optimizers::{
     Auto, Averaged, AveragedSettings, Lbfgs, LbfgsSettings, LearningRate, Optimizer, Outer, Rule, Sample,
     Schedule, Stochastic, StochasticSettings,
@@ -33,12 +33,12 @@ pub(super) fn optimizer(config: &RunConfig, start: Arc<[f32]>, training: &SetPla
             Some(sample) => Lbfgs::sampled(start, lbfgs, sample),
             None => Lbfgs::new(start, lbfgs),
         }),
-        OptimizerKind::Sgd => stochastic(config, start, training, Rule::Sgd, 0.1),
-        OptimizerKind::Momentum => stochastic(config, start, training, Rule::Momentum, 0.05),
-        OptimizerKind::Adam => stochastic(config, start, training, Rule::Adam, 1e-3),
+        OptimizerKind::Sgd => stochastic(config, start, training, Rule::Sgd),
+        OptimizerKind::Momentum => stochastic(config, start, training, Rule::Momentum),
+        OptimizerKind::Adam => stochastic(config, start, training, Rule::Adam),
         OptimizerKind::AdamW => {
             let rule = Rule::AdamW { weight_decay: config.weight_decay.unwrap_or(0.0) };
-            stochastic(config, start, training, rule, 1e-3)
+            stochastic(config, start, training, rule)
         }
     }
 }
@@ -64,16 +64,13 @@ fn local_steps(config: &RunConfig, outer: Outer) -> AveragedSettings {
     AveragedSettings { replicas, steps, learning_rate, schedule: schedule(config), outer }
 }
 
-fn stochastic(
-    config: &RunConfig,
-    start: Arc<[f32]>,
-    training: &SetPlan,
-    rule: Rule,
-    customary_rate: f32,
-) -> Optimizer {
+fn stochastic(config: &RunConfig, start: Arc<[f32]>, training: &SetPlan, rule: Rule) -> Optimizer {
     let (learning_rate, may_lower) = match config.learning_rate {
         Some(Rate::Given(rate)) => (rate, false),
-        Some(Rate::Auto) | None => (customary_rate, true),
+        Some(Rate::Auto) | None => {
+            let rate = customary_rate(config.optimizer);
+            (rate.expect("each stochastic optimizer has a customary rate"), true)
+        }
     };
     let examples = config.minibatch.saturating_mul(config.minibatches_per_round.unwrap_or(1));
     let all_units = training.units();
@@ -86,7 +83,7 @@ fn stochastic(
 /// The sample asked for in whole units; `None` where that is all of them.
 fn sample(config: &RunConfig, training: &SetPlan) -> Option<Sample> {
     let units = config.sample?.div_ceil(training.examples_per_unit).max(2);
-    let share = config.overlap.map_or(defaults::OVERLAP, Fraction::get);
+    let share = config.overlap.map_or(0.0, Fraction::get);
     let overlap = ((f64::from(units) * share).round() as u32).clamp(1, units / 2);
     (units < training.units()).then_some(Sample { units, overlap })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use model::{LossSpec, Network};
 
-use crate::config::{ConfigError, DataSource, Fraction, RunConfig, defaults};
+use crate::config::{ConfigError, DataSource, Fraction, RunConfig, declared};
 use crate::data::{self, Dataset, HeldBack, LoadOptions, Loaded, Prepared};
 
 /// What a run trains, and with which settings.
@@ -51,10 +51,10 @@ fn read(config: &mut RunConfig) -> Result<Prepared> {
         None => (train, validation, test),
     };
     let by_default = || match test {
-        Some(_) => Fraction::ZERO,
-        None => Fraction::new(defaults::TEST_FRACTION).expect("the default is a share"),
+        Some(_) => None,
+        None => declared::test_fraction.default_for(config.optimizer),
     };
-    let test_fraction = config.test_fraction.unwrap_or_else(by_default);
+    let test_fraction = config.test_fraction.or_else(by_default).unwrap_or(Fraction::ZERO);
     config.test_fraction = Some(test_fraction);
     let validation_fraction = config.validation_fraction.map_or(0.0, Fraction::get);
     // Answers of this loss are shares already.

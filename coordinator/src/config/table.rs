@@ -1,0 +1,380 @@
+//! The table of settings: each is declared here, once. Flags, keys of files, checks, `run.toml` and
+//! `docs/settings.md` follow from it.
+//!
+//! A declaration is the help text, the name, whether a run always has a value (or it is `optional`), the type, and what
+//! differs from [`Setting::NEW`]. To add a setting, declare it here and use the field of [`RunConfig`] that this makes.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use model::{Arithmetic, NetworkSpec};
+use serde::Serialize;
+
+use super::error::ConfigError;
+use super::network::{self, ModelChoice};
+use super::range::Range;
+use super::setting::{Command, Description, Section, Setting};
+use super::tree::{Node, Problem};
+use super::value::Value;
+use super::values::{DataSource, Decay, Fraction, HostName, Listen, LocalWorkers, OptimizerKind, Rate};
+use crate::data::TaskKind;
+
+/// Examples in the largest minibatch, and minibatches in the largest round of a stochastic method.
+pub const MINIBATCH_MAX: u32 = 1 << 20;
+/// Replicas of a round.
+const REPLICAS_MAX: u32 = 1 << 16;
+/// Minibatch steps of a replica in a round.
+const LOCAL_STEPS_MAX: u32 = 1 << 20;
+/// Curvature pairs; more than a few dozen have no use and cost memory.
+const MEMORY_MAX: u32 = 100;
+/// Share of the examples set aside for testing where the data has no test examples of its own.
+const TEST_FRACTION: Fraction = share(0.2);
+/// Share of the sample that sampled L-BFGS has in common with the next.
+const OVERLAP: Fraction = share(0.25);
+const HALF: Fraction = share(0.5);
+/// Examples that a round of a stochastic method aims at: enough to share among volunteers.
+pub(super) const STOCHASTIC_EXAMPLES: u32 = 1024;
+/// TOML's own limit.
+const COUNT_MAX: u64 = i64::MAX as u64;
+
+use OptimizerKind::{Adam, AdamW, Auto, Average, Averaged, Lbfgs, Momentum, Sgd};
+
+/// The optimizers whose replicas take local steps.
+const LOCAL: &[OptimizerKind] = &[Auto, Averaged, Average];
+/// The ones that step along the gradient of a few minibatches each round.
+const STOCHASTIC: &[OptimizerKind] = &[Sgd, Momentum, Adam, AdamW];
+/// The ones that have a learning rate.
+const WITH_RATE: &[OptimizerKind] = &[Auto, Averaged, Average, Sgd, Momentum, Adam, AdamW];
+/// The ones that keep curvature pairs.
+const WITH_MEMORY: &[OptimizerKind] = &[Auto, Averaged, Lbfgs];
+
+const NO_RATE: &str = "L-BFGS finds its own step lengths";
+
+const fn share(value: f64) -> Fraction {
+    match Fraction::new(value) {
+        Some(share) => share,
+        None => panic!("not a share"),
+    }
+}
+
+/// Examples in a minibatch where nobody says otherwise. Small ones learn more from the same examples.
+pub const fn default_minibatch() -> u32 {
+    10
+}
+
+/// The learning rate that is customary for an optimizer, where there is one.
+pub fn customary_rate(optimizer: OptimizerKind) -> Option<f32> {
+    match optimizer {
+        Sgd => Some(0.1),
+        Momentum => Some(0.05),
+        Adam | AdamW => Some(1e-3),
+        Auto | Averaged | Lbfgs | Average => None,
+    }
+}
+
+fn rates_in_words() -> String {
+    let customary = STOCHASTIC.iter().filter_map(|&optimizer| Some((optimizer, customary_rate(optimizer)?)));
+    let customary: Vec<String> =
+        customary.map(|(optimizer, rate)| format!("{rate} for {optimizer}")).collect();
+    format!("auto, which tries a few for replicas and else is {}", customary.join(", "))
+}
+
+settings! {
+    of_run {
+        /// A CSV file or a directory of IDX files, plain or .gz, or embedded:mnist
+        data: always DataSource {
+            section: Section::Data, commands: &[Command::Train, Command::Sweep, Command::Resume], placeholder: "PATH",
+            example: "digits.csv",
+            help_of: &[(Command::Resume, "Where the training data are now, if they have moved; they must be the same")],
+        }
+
+        /// The column to predict, by name or index from 0 (-1 is the last); repeat it to predict several numbers
+        label: always Vec<String> {
+            section: Section::Data, commands: &Command::WITH_DATA, placeholder: "COLUMN",
+            default: Some(|_| Vec::new()),
+            rule: Some(|| "the column called label, class or target, else the last".to_owned()),
+        }
+
+        /// What the label is: classes or numbers
+        task: optional TaskKind {
+            section: Section::Data, commands: &Command::WITH_DATA, placeholder: "KIND",
+            rule: Some(|| "told from its values".to_owned()),
+        }
+
+        /// Whether a CSV file starts with a header
+        header: optional bool {
+            section: Section::Data, commands: &Command::WITH_DATA, placeholder: "BOOL",
+            rule: Some(|| "told from its first rows".to_owned()),
+        }
+
+        /// Examples to test with, read like the data
+        test: optional PathBuf {
+            section: Section::Data, commands: &Command::WITH_DATA, placeholder: "PATH",
+        }
+
+        /// Share of the data to set aside for testing, 0 for none
+        test_fraction: optional Fraction {
+            section: Section::Data, commands: &Command::WITH_DATA, placeholder: "F", unit: "share",
+            default: Some(|_| TEST_FRACTION), settles: true,
+            rule: Some(|| format!("{TEST_FRACTION}, unless the data has a test part")),
+            range: Some(|| Range::to_below(Fraction::ZERO, Fraction::ONE, "0.2")),
+            excludes: Some("test"),
+        }
+    }
+    elsewhere {
+        /// The network: layer widths such as mlp:128,64 or mlp:32:tanh, linear, or a .toml or .json file
+        model: ModelChoice {
+            placeholder: "SPEC|FILE", default: Some(|_| ModelChoice::Text("mlp:128".to_owned())), identity: true,
+        }
+
+        /// Weight of the L2 penalty on large weights, instead of the network's own
+        l2: f32 {
+            placeholder: "X",
+            rule: Some(|| "0".to_owned()),
+            range: Some(|| Range::not_negative(0.0, f32::INFINITY)),
+        }
+    }
+    of_run {
+        /// Examples in a minibatch
+        minibatch: always u32 {
+            placeholder: "N", unit: "examples", identity: true,
+            default: Some(|_| default_minibatch()), range: Some(|| Range::between(1, MINIBATCH_MAX)),
+        }
+
+        /// How the weights are improved
+        optimizer: always OptimizerKind {
+            placeholder: "NAME", identity: true, default: Some(|_| Auto),
+        }
+
+        /// Most iterations to take
+        iterations: always u64 {
+            commands: &Command::ALL, placeholder: "N",
+            default: Some(|method| if method.is_stochastic() { 1000 } else { 60 }),
+            range: Some(|| Range::between(1, COUNT_MAX)),
+            help_of: &[(Command::Resume, "Raise the limit on iterations")],
+        }
+
+        /// Stop early at this test accuracy, a share such as 0.97
+        target_accuracy: optional Fraction {
+            commands: &Command::ALL, placeholder: "A", unit: "share",
+            range: Some(|| Range::above(Fraction::ZERO, Fraction::ONE, "0.97")),
+            help_of: &[(Command::Resume, "Stop at another test accuracy, a share such as 0.97")],
+        }
+
+        /// Decides the start weights, the split and the shuffle
+        seed: always u64 {
+            placeholder: "S", identity: true, default: Some(|_| 1), range: Some(|| Range::between(0, COUNT_MAX)),
+            not_in_cases: Some("every case runs with the same seeds; give them with --seeds"),
+            help_of: &[(Command::Sweep, "The only seed, short for --seeds S,")],
+        }
+
+        /// How products are added up: portable runs in every browser, fused is faster where it runs
+        arithmetic: always Arithmetic {
+            placeholder: "NAME", identity: true, default: Some(|_| Arithmetic::Portable),
+        }
+
+        /// Replicas that take local steps from the same point
+        replicas: optional u32 {
+            section: Section::Optimizers, placeholder: "R", identity: true, settles: true,
+            optimizers: Some(LOCAL), range: Some(|| Range::between(1, REPLICAS_MAX)),
+            rule: Some(|| "1 to 32, by the examples".to_owned()),
+        }
+
+        /// Minibatch steps of each replica in a round
+        local_steps: optional u32 {
+            section: Section::Optimizers, placeholder: "K", identity: true, settles: true,
+            optimizers: Some(LOCAL), range: Some(|| Range::between(1, LOCAL_STEPS_MAX)),
+            rule: Some(|| "200 or one pass over its examples, fewer for large networks".to_owned()),
+        }
+
+        /// Length of a step, as a multiple of the mean gradient
+        learning_rate: optional Rate {
+            section: Section::Optimizers, placeholder: "auto|X", identity: true, settles: true,
+            optimizers: Some(WITH_RATE), because: NO_RATE,
+            default: Some(|_| Rate::Auto), rule: Some(rates_in_words),
+        }
+
+        /// How the learning rate changes until the limit on iterations
+        schedule: optional Decay {
+            section: Section::Optimizers, placeholder: "NAME", identity: true, settles: true,
+            optimizers: Some(WITH_RATE), because: NO_RATE, default: Some(|_| Decay::Constant),
+        }
+
+        /// Iterations over which the learning rate changes: fixed when the run begins, so that a limit raised later does
+        /// not change what was planned
+        schedule_iterations: optional u64 {
+            section: Section::Optimizers, commands: &[], placeholder: "N", identity: true, settles: true,
+            optimizers: Some(WITH_RATE), because: NO_RATE, range: Some(|| Range::between(1, COUNT_MAX)),
+            rule: Some(|| "the limit on iterations".to_owned()),
+        }
+
+        /// Minibatches whose gradients are averaged for a step
+        minibatches_per_round: optional u32 {
+            section: Section::Optimizers, placeholder: "N", identity: true, settles: true,
+            optimizers: Some(STOCHASTIC), range: Some(|| Range::between(1, MINIBATCH_MAX)),
+            rule: Some(|| format!("as many as have {STOCHASTIC_EXAMPLES} examples")),
+        }
+
+        /// Take gradients on so many examples, not on all
+        sample: optional u32 {
+            section: Section::Optimizers, placeholder: "EXAMPLES", unit: "examples", identity: true,
+            optimizers: Some(&[Lbfgs]), range: Some(|| Range::between(1, u32::MAX)),
+        }
+
+        /// Share of the sample that the next one has in common with it
+        overlap: optional Fraction {
+            section: Section::Optimizers, placeholder: "F", unit: "share", identity: true, settles: true,
+            optimizers: Some(&[Lbfgs]), because: "it goes with --optimizer lbfgs and --sample",
+            default: Some(|_| OVERLAP), range: Some(|| Range::above(Fraction::ZERO, HALF, "0.25")),
+        }
+
+        /// Momentum on the averaged steps of the replicas, such as 0.9
+        outer_momentum: optional f32 {
+            section: Section::Optimizers, placeholder: "X", identity: true, settles: true,
+            optimizers: Some(&[Average]), default: Some(|_| 0.0), range: Some(|| Range::to_below(0.0, 1.0, "0.9")),
+        }
+
+        /// Decay of all weights, as a multiple of the learning rate
+        weight_decay: optional f32 {
+            section: Section::Optimizers, placeholder: "X", identity: true, settles: true,
+            optimizers: Some(&[AdamW]), because: "only the optimizer adamw has it, and l2 is for the others",
+            default: Some(|_| 0.01), range: Some(|| Range::not_negative(0.0, f32::INFINITY)),
+        }
+
+        /// Steps whose curvature is remembered
+        memory: optional u32 {
+            section: Section::Optimizers, placeholder: "M", identity: true, settles: true,
+            optimizers: Some(WITH_MEMORY), because: "only the optimizers auto, averaged and lbfgs remember curvature",
+            default: Some(|_| 10), range: Some(|| Range::between(1, MEMORY_MAX)),
+        }
+
+        /// Share of the training examples to set aside for validation: the model saved is then the one with the lowest
+        /// loss on them, and not the last
+        validation_fraction: optional Fraction {
+            section: Section::Judging, placeholder: "F", unit: "share",
+            rule: Some(|| "0".to_owned()),
+            range: Some(|| Range::to_below(Fraction::ZERO, Fraction::ONE, "0.1")),
+            excludes: Some("validation"),
+        }
+
+        /// Validation examples in a file of their own, read like the data
+        validation: optional PathBuf {
+            section: Section::Judging, placeholder: "PATH",
+        }
+
+        /// Look at validation and test examples every N rounds
+        evaluate_every: optional u64 {
+            section: Section::Judging, placeholder: "N", unit: "rounds",
+            range: Some(|| Range::between(1, COUNT_MAX)),
+            rule: Some(|| {
+                "in every round through a tenth of the training examples or more, else about every tenth of an epoch"
+                    .to_owned()
+            }),
+        }
+
+        /// Look at all training examples then too, where the rounds do not do so anyway
+        evaluate_training: always bool {
+            section: Section::Judging, switch: true, default: Some(|_| false),
+        }
+
+        /// Most rounds over the volunteers
+        rounds: optional u64 {
+            section: Section::Stopping, commands: &Command::ALL, placeholder: "N",
+            rule: Some(|| "no limit".to_owned()), range: Some(|| Range::between(1, COUNT_MAX)),
+        }
+
+        /// Most passes over the training examples
+        epochs: optional f64 {
+            section: Section::Stopping, commands: &Command::ALL, placeholder: "X",
+            rule: Some(|| "no limit".to_owned()), range: Some(|| Range::positive(0.0, f64::INFINITY, "10")),
+        }
+
+        /// Stop after so many seconds of training, wherever it is
+        max_seconds: optional u64 {
+            section: Section::Stopping, commands: &Command::ALL, placeholder: "SECONDS", unit: "seconds",
+            rule: Some(|| "no limit".to_owned()), range: Some(|| Range::between(1, COUNT_MAX)),
+        }
+
+        /// Stop at this mean loss over all training examples; switches --evaluate-training on
+        target_loss: optional f64 {
+            section: Section::Stopping, commands: &Command::ALL, placeholder: "X",
+            range: Some(|| Range::positive(0.0, f64::INFINITY, "0.01")),
+        }
+
+        /// Stop when the gradient's Euclidean norm is no larger
+        gradient_tolerance: optional f64 {
+            section: Section::Stopping, commands: &Command::ALL, placeholder: "X",
+            range: Some(|| Range::positive(0.0, f64::INFINITY, "0.0001")),
+        }
+
+        /// Stop when the loss of five iterations is lower than that of the five before by no more than this share
+        relative_decrease: optional f64 {
+            section: Section::Stopping, commands: &Command::ALL, placeholder: "X", unit: "share",
+            range: Some(|| Range::to_below(0.0, 1.0, "0.001")),
+        }
+
+        /// Stop when N evaluations in a row have found no lower validation loss
+        patience: optional u64 {
+            section: Section::Stopping, commands: &Command::ALL, placeholder: "N", unit: "evaluations",
+            range: Some(|| Range::between(1, COUNT_MAX)),
+        }
+
+        /// Address to serve the page on, or just a port; 0.0.0.0:8080 lets the network in
+        listen: always Listen {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "ADDR",
+            default: Some(|_| Listen::default()),
+            help_of: &[(
+                Command::Sweep,
+                "Address to serve the page on, or just a port, for volunteers to help [default: any free port of this \
+                 machine]",
+            )],
+        }
+
+        /// Another name under which the page may be opened, such as shoal.example.org; may be repeated
+        allow_host: always Vec<HostName> {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "NAME",
+            default: Some(|_| Vec::new()), rule: Some(|| "none".to_owned()),
+        }
+
+        /// Own help: auto (until the volunteers together are faster), or a number of cores; with 0 it only steps in for a
+        /// stuck unit
+        local_workers: always LocalWorkers {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "auto|N", unit: "cores",
+            default: Some(|_| LocalWorkers::Auto),
+        }
+
+        /// Wait for so many volunteers before beginning
+        wait_for: always u32 {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "VOLUNTEERS", unit: "volunteers",
+            default: Some(|_| 0), rule: Some(|| "0; in the demo 1".to_owned()),
+        }
+
+        /// Begin without them after this time
+        wait_seconds: optional u32 {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "SECONDS", unit: "seconds",
+            rule: Some(|| "never; in the demo 15".to_owned()),
+        }
+    }
+    elsewhere {
+        /// The run directory to make
+        out: PathBuf {
+            section: Section::Results, placeholder: "DIR",
+            rule: Some(|| "one in runs/, named after the data".to_owned()),
+            not_in_cases: Some("all runs go into the sweep's own directory; name it with --out"),
+            help_of: &[(
+                Command::Sweep,
+                "The directory of the sweep; what is finished there is kept [default: one in runs/, named after the data]",
+            )],
+        }
+    }
+    of_run {
+        /// BLAKE3 of the data as prepared, in hexadecimal: a run is only resumed on the same data. A configuration file
+        /// may have it, so that the run.toml of one run can be given to another, which makes its own
+        data_fingerprint: optional String {
+            section: Section::Record, commands: &[], settles: true, not_in_cases: Some("it is not a setting; leave it out"),
+        }
+    }
+    elsewhere {}
+}
