@@ -1,8 +1,8 @@
 //! What can be typed. This is the manual too: the comments on the fields are the text of `--help`.
 //!
-//! Nothing is decided here. The settings of a run are flags because the table of settings says so ([`Flags`]). They
-//! become a [`ConfigFile`], which [`crate::config`] completes and checks; so a flag and the key of the same name in a
-//! configuration file mean the same and fail with the same sentence.
+//! Nothing is decided here. The settings of a run are flags because the table of settings says so
+//! ([`Flags`]). They become a [`ConfigFile`], which [`crate::config`] completes and checks; so a flag and the
+//! key of the same name in a configuration file mean the same and fail with the same sentence.
 
 use std::path::PathBuf;
 use std::str::FromStr;

@@ -50,8 +50,8 @@ macro_rules! settle {
     };
 }
 
-/// The table. Settings `of_run` are fields of both structs; those `elsewhere` are read and then become part of
-/// something else: of the network, or the place of the run.
+/// The table. Settings `of_run` are fields of both structs; those `elsewhere` are read and then become part
+/// of something else: of the network, or the place of the run.
 macro_rules! settings {
     ($(
         of_run {$(

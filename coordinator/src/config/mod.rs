@@ -1,9 +1,9 @@
 //! What a run is told to do, with every default filled in.
 //!
-//! Each setting is declared once, in the table ([`SETTINGS`]). [`RunConfig`] is what the training works from and what
-//! `run.toml` holds. A user's own file ([`ConfigFile`]) has the same keys, all of them optional, and the command line
-//! gives the same type again; [`ConfigFile::or`] lays one over the other and [`ConfigFile::resolve`] fills in the
-//! defaults. Keys are named like the flags.
+//! Each setting is declared once, in the table ([`SETTINGS`]). [`RunConfig`] is what the training works from
+//! and what `run.toml` holds. A user's own file ([`ConfigFile`]) has the same keys, all of them optional, and
+//! the command line gives the same type again; [`ConfigFile::or`] lays one over the other and
+//! [`ConfigFile::resolve`] fills in the defaults. Keys are named like the flags.
 
 #[macro_use]
 mod declare;

@@ -98,8 +98,8 @@ pub(super) fn write<S: Serializer>(network: &NetworkSpec, serializer: S) -> Resu
         .serialize(serializer)
 }
 
-/// What serde finds wrong, told in words of the user. serde reads a layer into memory before it looks at it, so what is
-/// wrong in a layer comes without its place, which is then looked for.
+/// What serde finds wrong, told in words of the user. serde reads a layer into memory before it looks at it,
+/// so what is wrong in a layer comes without its place, which is then looked for.
 #[derive(Debug)]
 struct Misfit {
     problem: Problem,

@@ -11,13 +11,13 @@ use super::words;
 const INTRODUCTION: &str = "\
 # Settings
 
-Every setting is a key of a configuration file (`shoal train --config FILE`), of the `run.toml` that each run keeps, and
-of `shoal sweep --over KEY=V1,V2`. Most are flags of the same name too: `minibatch = 10` is `--minibatch 10`. Flags win
-over the file. Keys may be written with `_` instead of `-`.
+Every setting is a key of a configuration file (`shoal train --config FILE`) and of the `run.toml` that each run
+keeps. `shoal sweep --over KEY=V1,V2` compares values of a key. Most keys are flags too: `minibatch = 10` means
+`--minibatch 10`. Flags win over the file. Keys may be written with `_` instead of `-`.
 
-A setting marked *identity* is part of what makes a run the run it is: the weights depend on it, so a resumed run must
-have it unchanged. Settings under *Data* are part of the identity by what they make of the data. A setting that is
-*settled* and not given follows from data and network when the run begins, and `run.toml` then keeps its value.
+The weights depend on a setting marked *identity*, so a resumed run must keep it. The settings under *Data* count
+through the data they give. A setting marked *settled* follows from data and network if it is not given; `run.toml`
+then keeps its value.
 
 This page is generated from the table of settings in `coordinator/src/config/table.rs`.
 ";

@@ -1,5 +1,5 @@
-//! How a setting is declared, and what follows from its declaration alone. The settings themselves are in the table
-//! ([`super::table`]).
+//! How a setting is declared, and what follows from its declaration alone. The settings themselves are in the
+//! table ([`super::table`]).
 
 use clap::Arg;
 use clap::builder::PossibleValue;
@@ -40,7 +40,8 @@ pub struct Setting<T: 'static> {
     pub because: &'static str,
     /// Whether the weights depend on it other than by the data: it is then part of the run's identity.
     pub identity: bool,
-    /// Whether data and network decide where nobody gives it, see [`RunConfig::settle`](super::RunConfig::settle).
+    /// Whether data and network decide where nobody gives it, see
+    /// [`RunConfig::settle`](super::RunConfig::settle).
     pub settles: bool,
     /// The key of a setting that says the same in another way, so that only one of the two can be given.
     pub excludes: Option<&'static str>,

@@ -1,8 +1,9 @@
 //! The table of settings: each is declared here, once. Flags, keys of files, checks, `run.toml` and
 //! `docs/settings.md` follow from it.
 //!
-//! A declaration is the help text, the name, whether a run always has a value (or it is `optional`), the type, and what
-//! differs from [`Setting::NEW`]. To add a setting, declare it here and use the field of [`RunConfig`] that this makes.
+//! A declaration is the help text, the name, whether a run always has a value (or it is `optional`), the
+//! type, and what differs from [`Setting::NEW`]. To add a setting, declare it here and use the field of
+//! [`RunConfig`] that this makes.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -85,12 +86,16 @@ settings! {
     of_run {
         /// A CSV file or a directory of IDX files, plain or .gz, or embedded:mnist
         data: always DataSource {
-            section: Section::Data, commands: &[Command::Train, Command::Sweep, Command::Resume], placeholder: "PATH",
-            example: "digits.csv",
-            help_of: &[(Command::Resume, "Where the training data are now, if they have moved; they must be the same")],
+            section: Section::Data, commands: &[Command::Train, Command::Sweep, Command::Resume],
+            placeholder: "PATH", example: "digits.csv",
+            help_of: &[(
+                Command::Resume,
+                "Where the training data are now, if they have moved; they must be the same",
+            )],
         }
 
-        /// The column to predict, by name or index from 0 (-1 is the last); repeat it to predict several numbers
+        /// The column to predict, by name or index from 0 (-1 is the last); repeat it to predict several
+        /// numbers
         label: always Vec<String> {
             section: Section::Data, commands: &Command::WITH_DATA, placeholder: "COLUMN",
             default: Some(|_| Vec::new()),
@@ -126,7 +131,8 @@ settings! {
     elsewhere {
         /// The network: layer widths such as mlp:128,64 or mlp:32:tanh, linear, or a .toml or .json file
         model: ModelChoice {
-            placeholder: "SPEC|FILE", default: Some(|_| ModelChoice::Text("mlp:128".to_owned())), identity: true,
+            placeholder: "SPEC|FILE", identity: true,
+            default: Some(|_| ModelChoice::Text("mlp:128".to_owned())),
         }
 
         /// Weight of the L2 penalty on large weights, instead of the network's own
@@ -165,7 +171,8 @@ settings! {
 
         /// Decides the start weights, the split and the shuffle
         seed: always u64 {
-            placeholder: "S", identity: true, default: Some(|_| 1), range: Some(|| Range::between(0, COUNT_MAX)),
+            placeholder: "S", identity: true,
+            default: Some(|_| 1), range: Some(|| Range::between(0, COUNT_MAX)),
             not_in_cases: Some("every case runs with the same seeds; give them with --seeds"),
             help_of: &[(Command::Sweep, "The only seed, short for --seeds S,")],
         }
@@ -202,8 +209,8 @@ settings! {
             optimizers: Some(WITH_RATE), because: NO_RATE, default: Some(|_| Decay::Constant),
         }
 
-        /// Iterations over which the learning rate changes: fixed when the run begins, so that a limit raised later does
-        /// not change what was planned
+        /// Iterations over which the learning rate changes: fixed when the run begins, so that a limit raised
+        /// later does not change what was planned
         schedule_iterations: optional u64 {
             section: Section::Optimizers, commands: &[], placeholder: "N", identity: true, settles: true,
             optimizers: Some(WITH_RATE), because: NO_RATE, range: Some(|| Range::between(1, COUNT_MAX)),
@@ -233,7 +240,8 @@ settings! {
         /// Momentum on the averaged steps of the replicas, such as 0.9
         outer_momentum: optional f32 {
             section: Section::Optimizers, placeholder: "X", identity: true, settles: true,
-            optimizers: Some(&[Average]), default: Some(|_| 0.0), range: Some(|| Range::to_below(0.0, 1.0, "0.9")),
+            optimizers: Some(&[Average]), default: Some(|_| 0.0),
+            range: Some(|| Range::to_below(0.0, 1.0, "0.9")),
         }
 
         /// Decay of all weights, as a multiple of the learning rate
@@ -246,12 +254,13 @@ settings! {
         /// Steps whose curvature is remembered
         memory: optional u32 {
             section: Section::Optimizers, placeholder: "M", identity: true, settles: true,
-            optimizers: Some(WITH_MEMORY), because: "only the optimizers auto, averaged and lbfgs remember curvature",
+            optimizers: Some(WITH_MEMORY),
+            because: "only the optimizers auto, averaged and lbfgs remember curvature",
             default: Some(|_| 10), range: Some(|| Range::between(1, MEMORY_MAX)),
         }
 
-        /// Share of the training examples to set aside for validation: the model saved is then the one with the lowest
-        /// loss on them, and not the last
+        /// Share of the training examples to set aside for validation: the model saved is then the one with
+        /// the lowest loss on them, and not the last
         validation_fraction: optional Fraction {
             section: Section::Judging, placeholder: "F", unit: "share",
             rule: Some(|| "0".to_owned()),
@@ -309,7 +318,8 @@ settings! {
             range: Some(|| Range::positive(0.0, f64::INFINITY, "0.0001")),
         }
 
-        /// Stop when the loss of five iterations is lower than that of the five before by no more than this share
+        /// Stop when the loss of five iterations is lower than that of the five before by no more than this
+        /// share
         relative_decrease: optional f64 {
             section: Section::Stopping, commands: &Command::ALL, placeholder: "X", unit: "share",
             range: Some(|| Range::to_below(0.0, 1.0, "0.001")),
@@ -338,8 +348,8 @@ settings! {
             default: Some(|_| Vec::new()), rule: Some(|| "none".to_owned()),
         }
 
-        /// Own help: auto (until the volunteers together are faster), or a number of cores; with 0 it only steps in for a
-        /// stuck unit
+        /// Own help: auto (until the volunteers together are faster), or a number of cores; with 0 it only
+        /// steps in for a stuck unit
         local_workers: always LocalWorkers {
             section: Section::Volunteers, commands: &Command::ALL, placeholder: "auto|N", unit: "cores",
             default: Some(|_| LocalWorkers::Auto),
@@ -347,7 +357,8 @@ settings! {
 
         /// Wait for so many volunteers before beginning
         wait_for: always u32 {
-            section: Section::Volunteers, commands: &Command::ALL, placeholder: "VOLUNTEERS", unit: "volunteers",
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "VOLUNTEERS",
+            unit: "volunteers",
             default: Some(|_| 0), rule: Some(|| "0; in the demo 1".to_owned()),
         }
 
@@ -370,10 +381,12 @@ settings! {
         }
     }
     of_run {
-        /// BLAKE3 of the data as prepared, in hexadecimal: a run is only resumed on the same data. A configuration file
-        /// may have it, so that the run.toml of one run can be given to another, which makes its own
+        /// BLAKE3 of the data as prepared, in hexadecimal: a run is only resumed on the same data. A
+        /// configuration file may have it, so that the run.toml of one run can be given to another, which
+        /// makes its own
         data_fingerprint: optional String {
-            section: Section::Record, commands: &[], settles: true, not_in_cases: Some("it is not a setting; leave it out"),
+            section: Section::Record, commands: &[], settles: true,
+            not_in_cases: Some("it is not a setting; leave it out"),
         }
     }
     elsewhere {}

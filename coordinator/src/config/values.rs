@@ -311,7 +311,8 @@ impl FromStr for Listen {
     }
 }
 
-/// A name under which the page may be opened: a host name and nothing but that, as no request could ever have another.
+/// A name under which the page may be opened: a host name and nothing but that, as no request could ever have
+/// another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostName(String);
 

@@ -1,8 +1,9 @@
 //! The identity of a run: the settings and the data that its weights depend on.
 //!
-//! A run's number is a hash of a text that has a line for each of them: `minibatch=10`. Names and values are the
-//! ones in `run.toml`, which users keep in files of their own; they stay when a type or a variant is renamed. A
-//! setting that is not given has no line, so a new optional setting leaves the numbers of older runs alone.
+//! A run's number is a hash of a text that has a line for each of them: `minibatch=10`. Names and values are
+//! the ones in `run.toml`, which users keep in files of their own; they stay when a type or a variant is
+//! renamed. A setting that is not given has no line, so a new optional setting leaves the numbers of older
+//! runs alone.
 //!
 //! A change of the text for a given run makes its checkpoints useless. Raise
 //! [`Checkpoint::VERSION`](crate::driver::Checkpoint::VERSION) then, so that the user learns why.
@@ -29,8 +30,8 @@ fn text(config: &RunConfig, data_fingerprint: &[u8; 32]) -> String {
     let mut settings = serde_json::to_value(config).expect("every setting has a form in JSON");
     // The network's keys as the network itself spells them: run.toml has hyphens in them.
     settings["model"] = serde_json::to_value(&config.model).expect("every network has a form in JSON");
-    // The table does not mark the settings for reading and splitting the data: the data's fingerprint covers their
-    // effect.
+    // The table does not mark the settings for reading and splitting the data: the data's fingerprint covers
+    // their effect.
     for setting in SETTINGS.iter().filter(|setting| setting.identity) {
         if let Some(value) = settings.get(setting.key) {
             collect(setting.key, value, &mut lines);

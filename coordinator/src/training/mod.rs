@@ -1,7 +1,7 @@
 //! Puts a training together and runs it to its end.
 //!
-//! [`prepare`] reads the data and makes the network. [`run`] cuts the data into shards, starts the engine on its
-//! thread, the server and the coordinator's own worker, waits for the end and saves the model.
+//! [`prepare`] reads the data and makes the network. [`run`] cuts the data into shards, starts the engine on
+//! its thread, the server and the coordinator's own worker, waits for the end and saves the model.
 
 mod closing;
 mod cut;
@@ -217,7 +217,8 @@ async fn train_and_save(
     let data = Arc::clone(&material.data);
     let save = move || {
         let saved = directory.save_trained_model(&model);
-        // Whatever became of the model: without this checkpoint the run goes on from the one before, to the same bits.
+        // Whatever became of the model: without this checkpoint the run goes on from the one before, to the
+        // same bits.
         if let Err(error) = directory.save_checkpoint(Checkpoint::VERSION, &outcome.checkpoint.to_bytes()) {
             tracing::warn!("the last checkpoint cannot be written: {error}");
         }
@@ -243,7 +244,8 @@ fn saved_model(material: &Material, weights: Arc<[f32]>) -> SavedModel {
     }
 }
 
-/// The state at the beginning of a run: a function of its settings, the network and the cut of the data alone.
+/// The state at the beginning of a run: a function of its settings, the network and the cut of the data
+/// alone.
 fn first_snapshot(config: &RunConfig, network: &Network, training: &SetPlan) -> Snapshot {
     let start = network.initialize(config.seed);
     let (start, statistics) = start.split_at(network.trainable());

@@ -20,8 +20,8 @@ pub struct Material {
 
 /// Reads the data that `config` names, makes the network for it, and settles what only the two can tell.
 ///
-/// # Errors
-/// When the data cannot be read or are not the ones the run was started with, or when a setting does not fit them.
+/// # Errors When the data cannot be read or are not the ones the run was started with, or when a setting does
+/// not fit them.
 pub fn prepare(mut config: RunConfig) -> Result<Material> {
     let data = read(&mut config)?;
     let network = network(&mut config, &data)?;
