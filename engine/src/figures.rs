@@ -154,6 +154,38 @@ mod tests {
         assert_eq!((read.test_loss, read.test_accuracy), (Some(2.5), None));
     }
 
+    /// A checkpoint contains these bytes: whoever changes them raises the checkpoint's version.
+    #[test]
+    fn an_accepted_point_has_the_bytes_that_checkpoints_have() {
+        let point = Accepted {
+            iteration: 3,
+            rounds: 4,
+            epochs: 1.5,
+            figures: FIGURES,
+            gradient_norm: 2.0,
+            step: 1.0,
+        };
+        let (none, some) = (&[0u8][..], &[1u8][..]);
+        let [epochs, train_loss, objective, training_set_loss, accuracy, norm, step] =
+            [1.5, 0.5, f64::INFINITY, 0.25, 0.9, 2.0, 1.0].map(f64::to_le_bytes);
+        let expected: [&[u8]; 13] = [
+            &[3, 4],
+            &epochs,
+            &train_loss,
+            &objective,
+            some,
+            &training_set_loss,
+            none,
+            some,
+            &accuracy,
+            none,
+            none,
+            &norm,
+            &step,
+        ];
+        assert_eq!(postcard::to_allocvec(&point).unwrap(), expected.concat());
+    }
+
     #[test]
     fn a_checkpoint_keeps_numbers_that_are_not_finite() {
         let bytes = postcard::to_allocvec(&FIGURES).unwrap();
