@@ -5,8 +5,8 @@
 
 use std::num::NonZero;
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::thread;
 
 use model::{Arithmetic, Examples, Features, Network, Preprocessing, Scratch};
@@ -87,28 +87,23 @@ pub(crate) fn batches(examples: usize) -> impl Iterator<Item = Range<usize>> {
 fn in_chunks<T: Send>(range: Range<usize>, work: impl Fn(&mut Scratch, Range<usize>) -> T + Sync) -> Vec<T> {
     let chunks = range.len().div_ceil(CHUNK);
     let next = AtomicUsize::new(0);
-    let (sender, receiver) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..threads().min(chunks) {
-            let (sender, next, work, range) = (sender.clone(), &next, &work, &range);
-            scope.spawn(move || {
-                let mut scratch = Scratch::new();
-                loop {
-                    let chunk = next.fetch_add(1, Ordering::Relaxed);
-                    if chunk >= chunks {
-                        return;
-                    }
-                    let first = range.start + chunk * CHUNK;
-                    let result = work(&mut scratch, first..range.end.min(first + CHUNK));
-                    if sender.send((chunk, result)).is_err() {
-                        return;
-                    }
-                }
-            });
+    let take_chunks = || {
+        let (mut scratch, mut done) = (Scratch::new(), Vec::new());
+        loop {
+            let chunk = next.fetch_add(1, Ordering::Relaxed);
+            if chunk >= chunks {
+                return done;
+            }
+            let first = range.start + chunk * CHUNK;
+            done.push((chunk, work(&mut scratch, first..range.end.min(first + CHUNK))));
         }
+    };
+    let mut results: Vec<(usize, T)> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads().min(chunks)).map(|_| scope.spawn(take_chunks)).collect();
+        let done =
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        done.flatten().collect()
     });
-    drop(sender);
-    let mut results: Vec<(usize, T)> = receiver.into_iter().collect();
     results.sort_by_key(|&(chunk, _)| chunk);
     results.into_iter().map(|(_, result)| result).collect()
 }
