@@ -43,9 +43,9 @@ const COUNT_MAX: u64 = i64::MAX as u64;
 use OptimizerKind::{Adam, AdamW, Auto, Average, Averaged, Lbfgs, Momentum, Sgd};
 
 /// The optimizers whose replicas take local steps.
-const LOCAL: &[OptimizerKind] = &[Auto, Averaged, Average];
+pub(super) const LOCAL: &[OptimizerKind] = &[Auto, Averaged, Average];
 /// The ones that step along the gradient of a few minibatches each round.
-const STOCHASTIC: &[OptimizerKind] = &[Sgd, Momentum, Adam, AdamW];
+pub(super) const STOCHASTIC: &[OptimizerKind] = &[Sgd, Momentum, Adam, AdamW];
 /// The ones that have a learning rate.
 const WITH_RATE: &[OptimizerKind] = &[Auto, Averaged, Average, Sgd, Momentum, Adam, AdamW];
 /// The ones that keep curvature pairs.

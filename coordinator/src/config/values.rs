@@ -9,6 +9,7 @@ use std::str::FromStr;
 use model::Arithmetic;
 use serde::{Serialize, Serializer};
 
+use super::table::{LOCAL, STOCHASTIC};
 use super::value::Named;
 use crate::data::TaskKind;
 
@@ -129,17 +130,12 @@ impl Named for OptimizerKind {
 impl OptimizerKind {
     /// Whether replicas take local steps.
     pub fn is_local(self) -> bool {
-        matches!(self, Self::Auto | Self::Averaged | Self::Average)
+        LOCAL.contains(&self)
     }
 
     /// Whether each round takes the gradient of a few minibatches and steps along it.
     pub fn is_stochastic(self) -> bool {
-        matches!(self, Self::Sgd | Self::Momentum | Self::Adam | Self::AdamW)
-    }
-
-    /// Whether curvature pairs are kept.
-    pub fn has_memory(self) -> bool {
-        matches!(self, Self::Auto | Self::Averaged | Self::Lbfgs)
+        STOCHASTIC.contains(&self)
     }
 }
 
