@@ -35,6 +35,8 @@ pub(crate) struct Host<'a> {
     wake_ms: Option<u64>,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) counts: Counts,
+    /// Every round with its vectors, as it was opened.
+    pub(crate) opened: Vec<(RoundPlan, Vec<Arc<[f32]>>)>,
 }
 
 /// How the training ended.
@@ -99,6 +101,7 @@ impl<'a> Host<'a> {
             wake_ms: None,
             outcome: None,
             counts: Counts::default(),
+            opened: Vec::new(),
         }
     }
 
@@ -281,6 +284,7 @@ impl<'a> Host<'a> {
                 self.counts.units += u64::from(plan.units());
                 let slices: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..]).collect();
                 self.round = Some((plan.clone(), Arc::new(encode_round(&plan, &slices))));
+                self.opened.push((plan, vectors));
                 if self.scenario.eager_rounds {
                     let open = self.sessions.iter().filter(|(_, one)| matches!(one.stage, Greeting::Open(_)));
                     for connection in open.map(|(connection, _)| *connection).collect::<Vec<u64>>() {

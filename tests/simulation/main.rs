@@ -3,6 +3,7 @@
 //!
 //! - `scenario`: what a run is made from, as data.
 //! - `problem`: the data set and the network; `reference`: the same training as one plain loop.
+//! - `oracle`: trainings by the textbook, which share nothing with the engine.
 //! - `stage`: time, events and connections; `world`: the run.
 //! - `host`: the coordinator; `guest`: a volunteer; `mouth`: what it sends instead of the truth.
 //! - `watch`: what must be true of the engine at every moment.
@@ -16,6 +17,7 @@ mod efficiency;
 mod guest;
 mod host;
 mod mouth;
+mod oracle;
 mod problem;
 mod random;
 mod reference;

@@ -66,6 +66,10 @@ pub(crate) enum Method {
     Wild,
     /// Adam.
     Adam,
+    /// Plain descent along the gradient of some units, at a learning rate that stays.
+    Sgd {
+        learning_rate: f32,
+    },
 }
 
 impl Method {
@@ -77,6 +81,17 @@ impl Method {
             learning_rate,
             schedule: Schedule::Constant,
             outer,
+        };
+        let stochastic = |rule, learning_rate, schedule, drawn| {
+            let settings = StochasticSettings {
+                rule,
+                learning_rate,
+                may_lower: rule != Rule::Sgd,
+                schedule,
+                units: drawn,
+                all_units: units,
+            };
+            Optimizer::Stochastic(Stochastic::new(start, settings))
         };
         match self {
             Self::Lbfgs => Optimizer::Lbfgs(Lbfgs::new(start, settings)),
@@ -102,18 +117,8 @@ impl Method {
                 let first = local(LearningRate::Given(3e4), Outer::Lbfgs { memory: plan.memory });
                 Optimizer::Auto(Auto::new(start, first, settings))
             }
-            Self::Adam => {
-                let schedule = Schedule::Cosine { iterations: 10 };
-                let settings = StochasticSettings {
-                    rule: Rule::Adam,
-                    learning_rate: 0.01,
-                    may_lower: true,
-                    schedule,
-                    units: 2,
-                    all_units: units,
-                };
-                Optimizer::Stochastic(Stochastic::new(start, settings))
-            }
+            Self::Adam => stochastic(Rule::Adam, 0.01, Schedule::Cosine { iterations: 10 }, 2),
+            Self::Sgd { learning_rate } => stochastic(Rule::Sgd, learning_rate, Schedule::Constant, 5),
         }
     }
 }

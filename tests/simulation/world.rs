@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use engine::{Input, LAST_RESORT_MS};
+use protocol::plan::RoundPlan;
 
 use crate::guest::Guest;
 use crate::host::{Counts, Host};
@@ -21,6 +23,8 @@ pub(crate) struct Report {
     pub(crate) faults: BTreeMap<&'static str, u64>,
     /// What the engine did.
     pub(crate) counts: Counts,
+    /// Every round with its vectors, as it was opened.
+    pub(crate) opened: Vec<(RoundPlan, Vec<Arc<[f32]>>)>,
     /// What training without an engine came across.
     pub(crate) reference: Events,
     /// Points accepted.
@@ -77,6 +81,7 @@ pub(crate) fn run(scenario: &Scenario) -> Report {
         Ok(events) => Report {
             faults: world.stage.faults,
             counts: world.host.counts,
+            opened: world.host.opened,
             reference: reference.events,
             points: reference.points.len(),
             lowest_loss: reference
