@@ -1,9 +1,10 @@
 //! Runs the binary in a temporary folder with a few files in it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
+use support::program::{Ran, Running, shoal};
 use tempfile::TempDir;
 
 /// Examples in [`Folder::CLASSES`] and [`Folder::NUMBERS`].
@@ -50,14 +51,18 @@ impl Folder {
 
     /// The binary, about to be run here with arguments separated by spaces.
     pub(crate) fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shoal"));
-        command.args(arguments.split_whitespace()).current_dir(self.folder.path()).env_remove("SHOAL_LOG");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = shoal(arguments.split_whitespace());
+        command.current_dir(self.folder.path());
         command
     }
 
     pub(crate) fn run(&self, arguments: &str) -> Ran {
-        Ran::of(arguments, self.command(arguments).output().unwrap())
+        Ran::of(&mut self.command(arguments))
+    }
+
+    /// Like [`Folder::run`], but watched while it runs.
+    pub(crate) fn start(&self, arguments: &str) -> Running {
+        Running::start(self.command(arguments))
     }
 
     /// Trains with this machine alone, on any free port. Gives the object that `--json` prints.
@@ -68,43 +73,3 @@ impl Folder {
 
 /// Flags of a training without volunteers that can run beside others.
 pub(crate) const ALONE: &str = "--local-workers 1 --listen 127.0.0.1:0";
-
-/// What a run of the binary left behind.
-pub(crate) struct Ran {
-    arguments: String,
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-impl Ran {
-    pub(crate) fn of(arguments: &str, output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Self {
-            arguments: arguments.to_owned(),
-            code: output.status.code(),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
-    }
-
-    pub(crate) fn succeeded(self) -> Self {
-        assert_eq!(self.code, Some(0), "shoal {}: {}", self.arguments, self.stderr);
-        self
-    }
-
-    /// It failed with this code, nothing on standard output, and all of `fragments` in what it said.
-    pub(crate) fn failed(&self, code: i32, fragments: &[&str]) {
-        let Self { arguments, stdout, stderr, .. } = self;
-        assert_eq!(self.code, Some(code), "shoal {arguments}: {stderr}");
-        assert_eq!(stdout, "", "shoal {arguments}");
-        for fragment in fragments {
-            assert!(stderr.contains(fragment), "shoal {arguments}: {fragment:?} is missing in: {stderr}");
-        }
-    }
-
-    pub(crate) fn last_json(&self) -> Value {
-        let line = self.stdout.lines().last().unwrap_or_default();
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
-    }
-}

@@ -1,12 +1,10 @@
 //! `sweep`: a series of trainings, its tables and charts, and what is kept of it.
 
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::Command;
 
 use coordinator::sweep::{self, CaseFile};
 
-use crate::shoal::{Folder, Ran};
+use crate::shoal::Folder;
 
 /// Small enough for a moment; with a worker of its own.
 const SMALL: &str = "--data classes.csv --model mlp:4 --iterations 5 --local-workers 1";
@@ -217,18 +215,12 @@ fn ctrl_c_keeps_what_is_done_and_the_sweep_goes_on_to_the_same_bits() {
     // The second case waits for a volunteer that never comes, so that it is interrupted at a known point.
     folder.write("waits.toml", &cases("wait-for = 1"));
     let arguments = "sweep --cases waits.toml --out s --json";
-    let mut child = folder.command(arguments).spawn().unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    while !said.contains("Waiting") {
-        assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended too early: {said}");
-    }
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    stderr.read_to_string(&mut said).unwrap();
-    let ran = Ran::of(arguments, child.wait_with_output().unwrap());
-    assert_eq!(ran.code, Some(130), "{said}");
-    assert!(said.contains("with --out s"), "{said}");
+    let mut running = folder.start(arguments);
+    running.says("Waiting");
+    running.signal("INT");
+    let ran = running.ended();
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert!(ran.stderr.contains("with --out s"), "{}", ran.stderr);
     assert_eq!(ran.last_json()["finished"], 1);
     let ended = |records: &[Record]| -> Vec<String> {
         records.iter().map(|record| record["ended"].clone()).collect()

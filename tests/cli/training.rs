@@ -1,9 +1,10 @@
 //! `train`, `resume`, Ctrl-C and `demo`.
 
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Command;
 
-use crate::shoal::{ALONE, Folder, Ran};
+use support::program::Ran;
+
+use crate::shoal::{ALONE, Folder};
 
 const SMALL: &str = "--model mlp:4 --minibatch 8 --iterations 6";
 
@@ -159,18 +160,12 @@ fn ctrl_c_saves_and_the_run_can_be_resumed_to_the_same_bits() {
     let whole = folder.train(&format!("--data classes.csv {SMALL} --out whole"));
     // It waits for a volunteer that never comes, so that it is interrupted at a known point.
     let arguments = format!("train --data classes.csv {SMALL} {ALONE} --wait-for 1 --out part --json");
-    let mut child = folder.command(&arguments).spawn().unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    while !said.contains("Waiting") {
-        assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended too early: {said}");
-    }
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    stderr.read_to_string(&mut said).unwrap();
-    let ran = Ran::of(&arguments, child.wait_with_output().unwrap());
-    assert_eq!(ran.code, Some(130), "{said}");
-    assert!(said.contains("press Ctrl-C again"), "{said}");
+    let mut running = folder.start(&arguments);
+    running.says("Waiting");
+    running.signal("INT");
+    let ran = running.ended();
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert!(ran.stderr.contains("press Ctrl-C again"), "{}", ran.stderr);
     let result = ran.last_json();
     assert_eq!(result["stop_reason"], "interrupted");
     assert_eq!(result["run"], "part");
@@ -222,14 +217,9 @@ fn it_says_what_is_predicted_and_how_to_have_it_otherwise() {
 #[test]
 fn a_volunteer_is_not_mute_while_nobody_answers() {
     let folder = Folder::new();
-    let mut child = folder.command("volunteer 127.0.0.1:1 --cores 1").spawn().unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    while !said.contains("No answer from http://127.0.0.1:1: the host refuses the connection") {
-        assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended too early: {said}");
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let mut running = folder.start("volunteer 127.0.0.1:1 --cores 1");
+    running.says("No answer from http://127.0.0.1:1: the host refuses the connection");
+    let said = running.said();
     assert!(said.contains("Lending 1 core to http://127.0.0.1:1;"), "{said}");
 }
 
@@ -249,17 +239,12 @@ fn a_training_that_is_asked_to_end_saves_and_exits_as_the_signal_has_it() {
         let run = format!("asked-by-{signal}");
         let train =
             format!("train --data classes.csv --model mlp:4 --iterations 1000000000 {ALONE} --out {run}");
-        let mut child = folder.command(&train).spawn().unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("iteration 3/") {
-            assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended too early: {said}");
-        }
-        let kill = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
-        assert!(kill.success());
-        stderr.read_to_string(&mut said).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(code), "{signal}: {said}");
-        assert!(said.contains("Stopping and saving"), "{signal}: {said}");
+        let mut running = folder.start(&train);
+        running.says("iteration 3/");
+        running.signal(signal);
+        let ran = running.ended();
+        assert_eq!(ran.code, Some(code), "{signal}: {}", ran.stderr);
+        assert!(ran.stderr.contains("Stopping and saving"), "{signal}: {}", ran.stderr);
         assert!(folder.path(&run).join("model.safetensors").exists(), "{signal}");
     }
 }
@@ -274,7 +259,7 @@ fn a_full_disk_is_told_of_once_and_leaves_no_torn_files() {
     let script = format!("trap '' XFSZ; ulimit -f 4; exec {shoal} {train}");
     let mut command = Command::new("sh");
     command.args(["-c", &script]).current_dir(folder.path("")).env("TMPDIR", folder.path(""));
-    let ran = Ran::of(&train, command.output().unwrap());
+    let ran = Ran::of(&mut command);
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     for (what, most) in [("checkpoints cannot be written", 1), ("the metrics cannot be written", 1)] {
         let told = ran.stderr.lines().filter(|line| line.contains(what)).count();

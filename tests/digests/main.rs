@@ -9,9 +9,9 @@
 mod data;
 
 use std::fmt::Write as _;
-use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use support::coordinator::Outcome;
+use support::program::{Ran, shoal};
 use tempfile::TempDir;
 
 /// A training, and the digest that its weights have.
@@ -170,8 +170,7 @@ fn the_weights_of_every_pinned_training_are_the_same_bits() {
     let mut changed = String::new();
     for (number, training) in TRAININGS.iter().enumerate() {
         let Training { name, flags, digest } = training;
-        let result = train(&folder, flags, number);
-        let found = result["weights_digest"].as_str().unwrap();
+        let found = train(&folder, flags, number);
         if found != *digest {
             writeln!(changed, "{name}\n  train {flags}\n  pinned {digest}\n  found  {found}").unwrap();
         }
@@ -183,14 +182,10 @@ fn the_weights_of_every_pinned_training_are_the_same_bits() {
     );
 }
 
-/// Gives the object that `--json` prints.
-fn train(folder: &TempDir, flags: &str, number: usize) -> Value {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shoal"));
-    command.arg("train").args(flags.split_whitespace());
-    command.args(["--local-workers", "2", "--listen", "127.0.0.1:0", "--json", "--out"]);
-    command.arg(format!("run-{number}")).current_dir(folder.path()).env_remove("SHOAL_LOG");
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "train {flags}: {}", String::from_utf8_lossy(&output.stderr));
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+/// Gives the digest of the weights.
+fn train(folder: &TempDir, flags: &str, number: usize) -> String {
+    let alone = ["--local-workers", "2", "--listen", "127.0.0.1:0", "--json", "--out"];
+    let mut command = shoal(["train"].into_iter().chain(flags.split_whitespace()).chain(alone));
+    command.arg(format!("run-{number}")).current_dir(folder.path());
+    Outcome::of(&Ran::of(&mut command).succeeded()).weights_digest
 }

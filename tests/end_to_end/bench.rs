@@ -1,13 +1,11 @@
 //! The benchmark in a real Chromium: that it measures everything it says, not how fast.
 
-use std::process::{Command, Stdio};
-
 use coordinator::bench::report::{MachineKind, Report};
 use model::Arithmetic;
+use support::browser::Tab;
+use support::program::{Ran, shoal};
 
-use crate::browser::Tab;
-use crate::coordinator::{Coordinator, Options};
-use crate::problem::Problem;
+use crate::problem::{Options, Problem};
 
 /// Every case on each number of cores in each arithmetic, and a roof for each group.
 fn is_whole(report: &Report, cases: &[&str]) {
@@ -37,13 +35,9 @@ fn is_whole(report: &Report, cases: &[&str]) {
 
 #[test]
 fn the_program_measures_in_a_browser_without_a_window() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shoal"));
-    command.args(["bench", "--browser", "chromium", "--quick", "--json"]);
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let printed = String::from_utf8(output.stdout).unwrap();
-    let report = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    let arguments = ["bench", "--browser", "chromium", "--quick", "--json"];
+    let ran = Ran::of(&mut shoal(arguments)).succeeded();
+    let report = serde_json::from_value(ran.last_json()).unwrap();
     let cases = [
         "mlp-784-256-128-10/10",
         "mlp-784-256-128-10/32",
@@ -61,7 +55,7 @@ fn the_page_leaves_its_result_for_scripts() {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let problem = Problem::dense();
         let options = Options { wait_for: 1, ..Options::default() };
-        let coordinator = Coordinator::train(&problem, &options);
+        let coordinator = problem.train(&options);
         let tab = Tab::open(&coordinator).await;
         tab.visit(&coordinator, "/bench?quick&case=local", "#again:enabled").await;
         let result = tab.evaluate("return window.result", vec![]).await;
@@ -79,7 +73,7 @@ fn the_page_says_that_its_result_was_refused() {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let problem = Problem::dense();
         let options = Options { wait_for: 1, ..Options::default() };
-        let coordinator = Coordinator::train(&problem, &options);
+        let coordinator = problem.train(&options);
         let tab = Tab::open(&coordinator).await;
         tab.visit(&coordinator, "/bench?report&quick&case=local&arithmetic=portable", "#again:enabled").await;
         let result = tab.evaluate("return window.result", vec![]).await;

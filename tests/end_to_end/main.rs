@@ -4,25 +4,21 @@
 //! same weights, bit for bit, whoever helps and whatever happens to them; and the same bits as a
 //! plain loop over the model and L-BFGS ([`reference`]).
 //!
-//! - [`coordinator`]: starts the binary, reads its status and result
 //! - [`bench`]: the benchmark's page
-//! - [`browser`]: Chromium tabs that lend themselves
 //! - [`problem`]: the data set that is trained on
 //! - [`reference`]: the plain loop
 //!
 //! The browser tests need `chromium` and `chromedriver`; `tests/run` installs them.
 
 mod bench;
-mod browser;
-mod coordinator;
 mod problem;
 mod reference;
 
 use model::Arithmetic::{self, Fused, Portable};
+use support::browser::Tab;
+use support::coordinator::{Coordinator, Volunteer};
 
-use browser::Tab;
-use coordinator::{Coordinator, Options, Volunteer};
-use problem::Problem;
+use problem::{Options, Problem};
 
 /// Runs `scenario` in both arithmetics and asserts the weights it arrives at.
 fn gives_the_reference(scenario: impl AsyncFn(&Problem, Arithmetic) -> String) {
@@ -42,7 +38,7 @@ fn gives_the_reference_of(problem: &Problem, scenario: impl AsyncFn(&Problem, Ar
 fn the_coordinators_own_worker_alone() {
     gives_the_reference(async |problem, arithmetic| {
         let options = Options { arithmetic, local_workers: "2", ..Options::default() };
-        Coordinator::train(problem, &options).result().weights_digest
+        problem.train(&options).result().weights_digest
     });
 }
 
@@ -50,7 +46,7 @@ fn the_coordinators_own_worker_alone() {
 fn one_native_volunteer() {
     gives_the_reference(async |problem, arithmetic| {
         let options = Options { arithmetic, wait_for: 1, ..Options::default() };
-        let coordinator = Coordinator::train(problem, &options);
+        let coordinator = problem.train(&options);
         let _volunteer = Volunteer::join(&coordinator, 2);
         let result = coordinator.result();
         assert_eq!(result.volunteers, 1);
@@ -62,7 +58,7 @@ fn one_native_volunteer() {
 fn three_native_volunteers() {
     gives_the_reference(async |problem, arithmetic| {
         let options = Options { arithmetic, wait_for: 3, ..Options::default() };
-        let coordinator = Coordinator::train(problem, &options);
+        let coordinator = problem.train(&options);
         let _volunteers = [1, 1, 2].map(|cores| Volunteer::join(&coordinator, cores));
         let result = coordinator.result();
         assert_eq!(result.volunteers, 3);
@@ -74,7 +70,7 @@ fn three_native_volunteers() {
 fn one_tab() {
     gives_the_reference(async |problem, arithmetic| {
         let options = Options { arithmetic, wait_for: 1, ..Options::default() };
-        let coordinator = Coordinator::train(problem, &options);
+        let coordinator = problem.train(&options);
         let tab = Tab::lend(&coordinator, 1).await;
         let result = coordinator.result();
         tab.close().await;
@@ -87,7 +83,7 @@ fn one_tab() {
 fn convolutions_in_a_tab_and_a_native_volunteer() {
     gives_the_reference_of(&Problem::convolutions(), async |problem, arithmetic| {
         let options = Options { arithmetic, wait_for: 2, ..Options::default() };
-        let coordinator = Coordinator::train(problem, &options);
+        let coordinator = problem.train(&options);
         let tab = Tab::lend(&coordinator, 1).await;
         let _volunteer = Volunteer::join(&coordinator, 1);
         let result = coordinator.result();
@@ -110,7 +106,7 @@ fn local_steps_in_a_tab_and_natively() {
             let arguments =
                 ["--data", &data, "--model", &network, "--arithmetic", &name, "--iterations", "8"];
             let who = ["--local-workers", local_workers, "--wait-for", wait_for];
-            Coordinator::serve(&problem, &[&arguments[..], &who].concat())
+            Coordinator::train(problem.new_run(), &[&arguments[..], &who].concat())
         };
         let native = run("2", "0").result();
         let coordinator = run("0", "2");
@@ -135,7 +131,7 @@ fn twenty_million_parameters_in_a_tab() {
     let run = |local_workers, wait_for| {
         let arguments = ["--data", &data, "--model", &network, "--minibatch", "100", "--iterations", "1"];
         let who = ["--local-workers", local_workers, "--wait-for", wait_for];
-        Coordinator::serve(&problem, &[&arguments[..], &who].concat())
+        Coordinator::train(problem.new_run(), &[&arguments[..], &who].concat())
     };
     let native = run("1", "0").result();
     let coordinator = run("0", "1");
@@ -153,7 +149,7 @@ fn twenty_million_parameters_in_a_tab() {
 fn two_tabs_and_one_killed_in_the_middle() {
     gives_the_reference(async |problem, arithmetic| {
         let options = Options { arithmetic, wait_for: 2, ..Options::default() };
-        let coordinator = Coordinator::train(problem, &options);
+        let coordinator = problem.train(&options);
         let stays = Tab::lend(&coordinator, 1).await;
         let dies = Tab::lend(&coordinator, 2).await;
         coordinator.reaches_iteration(5).await;
@@ -169,7 +165,7 @@ fn two_tabs_and_one_killed_in_the_middle() {
 fn two_tabs_and_a_volunteer_that_joins_late() {
     gives_the_reference(async |problem, arithmetic| {
         let options = Options { arithmetic, wait_for: 2, ..Options::default() };
-        let coordinator = Coordinator::train(problem, &options);
+        let coordinator = problem.train(&options);
         let tabs = [Tab::lend(&coordinator, 1).await, Tab::lend(&coordinator, 1).await];
         coordinator.reaches_iteration(5).await;
         let _late = Volunteer::join(&coordinator, 1);
@@ -186,13 +182,16 @@ fn two_tabs_and_a_volunteer_that_joins_late() {
 fn the_coordinator_killed_and_resumed_under_a_tab() {
     gives_the_reference(async |problem, arithmetic| {
         let options = Options { arithmetic, wait_for: 1, ..Options::default() };
-        let coordinator = Coordinator::train(problem, &options);
+        let coordinator = problem.train(&options);
         let tab = Tab::lend(&coordinator, 1).await;
         coordinator.reaches_iteration(5).await;
         coordinator.has_checkpoint().await;
         // The tab stays open, reconnects by itself and goes on.
         let coordinator = coordinator.kill_and_resume();
-        assert!(coordinator.goes_on_after() > 0, "not from the start");
+        let greeting = coordinator.greeting();
+        let (_, after) =
+            greeting.split_once("Continuing after iteration ").expect("it says where it goes on");
+        assert!(!after.starts_with("0."), "not from the start: {greeting}");
         let result = coordinator.result();
         tab.close().await;
         assert_eq!(result.iterations, problem::ITERATIONS);

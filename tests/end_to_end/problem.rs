@@ -1,10 +1,12 @@
 //! A data set large enough that things can happen during its training, small enough for a test.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use model::Arithmetic;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
+use support::coordinator::Coordinator;
 use tempfile::TempDir;
 
 pub(crate) const ITERATIONS: u64 = 60;
@@ -95,6 +97,24 @@ impl Problem {
         Problem { directory }
     }
 
+    /// `shoal train` by L-BFGS on the full batch, in a new run.
+    pub(crate) fn train(&self, options: &Options) -> Coordinator {
+        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+        let arguments = [
+            ["--data", &text(self.csv())],
+            ["--model", &text(self.network())],
+            ["--test-fraction", "0.2"],
+            ["--minibatch", &MINIBATCH.to_string()],
+            ["--optimizer", "lbfgs"],
+            ["--iterations", &ITERATIONS.to_string()],
+            ["--seed", &SEED.to_string()],
+            ["--arithmetic", &options.arithmetic.to_string()],
+            ["--local-workers", options.local_workers],
+            ["--wait-for", &options.wait_for.to_string()],
+        ];
+        Coordinator::train(self.new_run(), &arguments.concat())
+    }
+
     pub(crate) fn csv(&self) -> PathBuf {
         self.directory.path().join("data.csv")
     }
@@ -109,11 +129,20 @@ impl Problem {
         self.run((0..).find(free).unwrap())
     }
 
-    pub(crate) fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
     fn run(&self, index: u32) -> PathBuf {
-        self.directory().join(format!("run-{index}"))
+        self.directory.path().join(format!("run-{index}"))
+    }
+}
+
+/// What tests vary. Nobody but volunteers computes unless `local_workers` says so.
+pub(crate) struct Options {
+    pub(crate) arithmetic: Arithmetic,
+    pub(crate) local_workers: &'static str,
+    pub(crate) wait_for: u32,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { arithmetic: Arithmetic::Portable, local_workers: "0", wait_for: 0 }
     }
 }

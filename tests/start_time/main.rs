@@ -12,19 +12,8 @@
 
 use std::time::Duration;
 
-use browser::Tab;
-use coordinator::Coordinator;
-use problem::Problem;
-
-#[path = "../end_to_end/browser.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod browser;
-#[path = "../end_to_end/coordinator.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod coordinator;
-#[path = "../end_to_end/problem.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod problem;
+use support::browser::Tab;
+use support::coordinator::Coordinator;
 
 const VISITS: usize = 7;
 /// Long enough for the page to have loaded whatever it loads.
@@ -41,10 +30,9 @@ const RUNS: [(&str, &[&str]); 2] = [
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let problem = Problem::dense();
     for (name, arguments) in RUNS {
         for (when, reading) in [("after reading the page", READING), ("at once", Duration::ZERO)] {
-            let visits = (0..VISITS).map(|_| runtime.block_on(visit(&problem, arguments, reading)));
+            let visits = (0..VISITS).map(|_| runtime.block_on(visit(arguments, reading)));
             let mut times: Vec<f64> = visits.collect();
             times.sort_by(f64::total_cmp);
             println!(
@@ -58,9 +46,11 @@ fn main() {
 }
 
 /// Milliseconds.
-async fn visit(problem: &Problem, arguments: &[&str], reading: Duration) -> f64 {
+async fn visit(arguments: &[&str], reading: Duration) -> f64 {
     let volunteers_only = ["--local-workers", "0", "--wait-for", "0"];
-    let coordinator = Coordinator::serve(problem, &[arguments, &volunteers_only].concat());
+    let directory = tempfile::tempdir().unwrap();
+    let run = directory.path().join("run");
+    let coordinator = Coordinator::train(run, &[arguments, &volunteers_only].concat());
     let tab = Tab::open(&coordinator).await;
     tokio::time::sleep(reading).await;
     tab.start(1).await;

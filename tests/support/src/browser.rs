@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::coordinator::Coordinator;
 
 /// A tab in a Chromium of its own. The browser is killed when this is dropped.
-pub(crate) struct Tab {
+pub struct Tab {
     client: Client,
     driver: Driver,
 }
@@ -21,14 +21,17 @@ struct Driver(Child);
 
 impl Tab {
     /// Opens the page, chooses the cores and presses Start.
-    pub(crate) async fn lend(coordinator: &Coordinator, cores: u32) -> Tab {
+    ///
+    /// # Panics
+    /// When chromedriver or the page does not do as told, as with all that follows.
+    pub async fn lend(coordinator: &Coordinator, cores: u32) -> Tab {
         let tab = Tab::open(coordinator).await;
         tab.start(cores).await;
         tab
     }
 
     /// Opens the page.
-    pub(crate) async fn open(coordinator: &Coordinator) -> Tab {
+    pub async fn open(coordinator: &Coordinator) -> Tab {
         let (driver, port) = Driver::start();
         let flags = [
             "--headless",
@@ -50,7 +53,7 @@ impl Tab {
     }
 
     /// Chooses the cores and presses Start.
-    pub(crate) async fn start(&self, cores: u32) {
+    pub async fn start(&self, cores: u32) {
         let start = self.client.wait().for_element(Locator::Css("#start:enabled")).await.unwrap();
         // The tab offers as many cores as the machine has; a test may lend fewer or pretend to more.
         let choose = "const cores = document.querySelector('#cores'); cores.max = Math.max(cores.max, arguments[0]); \
@@ -61,18 +64,18 @@ impl Tab {
     }
 
     /// Runs a script in the page and answers with what it returns.
-    pub(crate) async fn evaluate(&self, script: &str, arguments: Vec<Value>) -> Value {
+    pub async fn evaluate(&self, script: &str, arguments: Vec<Value>) -> Value {
         self.client.execute(script, arguments).await.unwrap()
     }
 
     /// Opens another page of the coordinator and waits for an element.
-    pub(crate) async fn visit(&self, coordinator: &Coordinator, path: &str, awaited: &str) {
+    pub async fn visit(&self, coordinator: &Coordinator, path: &str, awaited: &str) {
         self.client.goto(&format!("http://{}{path}", coordinator.address())).await.unwrap();
         self.client.wait().for_element(Locator::Css(awaited)).await.unwrap();
     }
 
     /// The most memory that its process has had so far.
-    pub(crate) fn peak_bytes(&self) -> u64 {
+    pub fn peak_bytes(&self) -> u64 {
         let group = self.driver.0.id().to_string();
         let peak = |process: DirEntry| {
             let read = |name| std::fs::read_to_string(process.path().join(name)).ok();
@@ -88,12 +91,12 @@ impl Tab {
     }
 
     /// Closes the tab as a person would.
-    pub(crate) async fn close(self) {
+    pub async fn close(self) {
         self.client.close().await.unwrap();
     }
 
     /// Ends the browser with no chance to say goodbye.
-    pub(crate) fn kill(self) {
+    pub fn kill(self) {
         drop(self.driver);
     }
 }

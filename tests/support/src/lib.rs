@@ -1,0 +1,14 @@
+//! What tests of several crates share, so that each thing is written down once.
+//!
+//! With the feature `program`, for the tests of the binary:
+//!
+//! - [`program`]: the binary, run to its end or watched while it runs
+//! - [`coordinator`]: a training under way: its address, its status, its result
+//! - [`browser`]: Chromium tabs
+
+#[cfg(feature = "program")]
+pub mod browser;
+#[cfg(feature = "program")]
+pub mod coordinator;
+#[cfg(feature = "program")]
+pub mod program;

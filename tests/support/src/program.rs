@@ -1,0 +1,157 @@
+//! The binary under test: run to its end, or watched while it runs.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+
+/// `shoal` with these arguments, about to be run without input, its output kept for the test.
+///
+/// # Panics
+/// Outside of `cargo test` and `cargo bench`, which name the binary to what they run.
+pub fn shoal<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
+    let binary =
+        std::env::var_os("CARGO_BIN_EXE_shoal").expect("run this with cargo, which names the binary");
+    let mut command = Command::new(binary);
+    command.args(arguments).env_remove("SHOAL_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// What a command left behind.
+pub struct Ran {
+    command: String,
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// All of its standard output.
+    pub stdout: String,
+    /// All of its standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    /// When it cannot be run, or prints bytes that are no text.
+    pub fn of(command: &mut Command) -> Ran {
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran::new(format!("{command:?}"), status, text(stdout), text(stderr))
+    }
+
+    fn new(command: String, status: ExitStatus, stdout: String, stderr: String) -> Ran {
+        Ran { command, code: status.code(), stdout, stderr }
+    }
+
+    /// Itself.
+    ///
+    /// # Panics
+    /// When it failed.
+    pub fn succeeded(self) -> Ran {
+        assert_eq!(self.code, Some(0), "{}: {}", self.command, self.stderr);
+        self
+    }
+
+    /// Checks that it failed with this code, nothing on standard output, and all of `fragments` on standard error.
+    ///
+    /// # Panics
+    /// When it did anything else.
+    pub fn failed(&self, code: i32, fragments: &[&str]) {
+        let Ran { command, stdout, stderr, .. } = self;
+        assert_eq!(self.code, Some(code), "{command}: {stderr}");
+        assert_eq!(stdout, "", "{command}");
+        for fragment in fragments {
+            assert!(stderr.contains(fragment), "{command}: {fragment:?} is missing in: {stderr}");
+        }
+    }
+
+    /// The object in the last line of standard output.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn last_json(&self) -> Value {
+        let line = self.stdout.lines().last().unwrap_or_default();
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?} {}", self.stderr))
+    }
+}
+
+/// A command under way. Killed when dropped.
+pub struct Running {
+    command: String,
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    said: String,
+    /// Reads standard output, so that the command never waits for a reader.
+    printed: Option<JoinHandle<String>>,
+}
+
+impl Running {
+    /// Starts a command that [`shoal`] made.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    pub fn start(mut command: Command) -> Running {
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let stdout = child.stdout.take().unwrap();
+        let printed = std::thread::spawn(move || std::io::read_to_string(stdout).unwrap());
+        Running {
+            command: format!("{command:?}"),
+            child,
+            stderr,
+            said: String::new(),
+            printed: Some(printed),
+        }
+    }
+
+    /// Waits for a line of standard error that contains `text`, and gives it.
+    ///
+    /// # Panics
+    /// When the command ends first.
+    pub fn says(&mut self, text: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let length = self.stderr.read_line(&mut line).unwrap();
+            assert!(length > 0, "{} ended before it said {text:?}: {}", self.command, self.said);
+            self.said += &line;
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// What was read of its standard error so far.
+    pub fn said(&self) -> &str {
+        &self.said
+    }
+
+    /// Sends a signal, such as `INT` for Ctrl-C.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[cfg(unix)]
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Panics
+    /// When it printed bytes that are no text.
+    pub fn ended(mut self) -> Ran {
+        self.stderr.read_to_string(&mut self.said).unwrap();
+        let stdout = self.printed.take().expect("taken only here").join().unwrap();
+        let status = self.child.wait().unwrap();
+        Ran::new(std::mem::take(&mut self.command), status, stdout, std::mem::take(&mut self.said))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
