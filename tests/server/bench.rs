@@ -7,7 +7,8 @@ use coordinator::server::{bind, serve_bench};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::harness::{TestServer, in_time};
+use crate::clock::in_time;
+use crate::harness::TestServer;
 use crate::http::{ask, send};
 
 /// A server for a benchmark; it ends when the sender is dropped.

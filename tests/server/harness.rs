@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use bytes::Bytes;
 use coordinator::data::ShardStore;
@@ -21,11 +20,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{Request, StatusCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::clock::in_time;
 
 /// Parameters of the network: enough that a result is far more than a stranger may send.
 pub(crate) const PARAMETERS: usize = 300_000;
@@ -33,8 +33,6 @@ pub(crate) const PARAMETERS: usize = 300_000;
 pub(crate) const RUN: u64 = 4711;
 /// What a machine that computes the run's bits answers.
 pub(crate) const KNOWN_ANSWER: [u8; 32] = [7; 32];
-/// No wait in these tests lasts nearly as long; it turns a hang into a failure.
-const HANG: Duration = Duration::from_secs(60);
 
 /// A server, and the driver's side of it.
 pub(crate) struct TestServer {
@@ -153,10 +151,6 @@ impl TestServer {
     pub(crate) async fn stopped(self) {
         in_time(self.served).await.unwrap();
     }
-}
-
-pub(crate) async fn in_time<T>(wait: impl Future<Output = T>) -> T {
-    timeout(HANG, wait).await.expect("this hangs")
 }
 
 pub(crate) fn hello() -> Hello {

@@ -8,7 +8,8 @@ use flate2::read::GzDecoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{TestServer, in_time, upgrade};
+use crate::clock::in_time;
+use crate::harness::{TestServer, upgrade};
 
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -10,9 +10,8 @@ use protocol::limits::FRAGMENT_BYTES;
 use protocol::message::{FromCoordinator, FromVolunteer, Hello, Ready, Refusal, ResultHeader};
 use protocol::pack::pack;
 
-use crate::harness::{
-    Heard, KNOWN_ANSWER, PARAMETERS, RUN, RawVolunteer, TestServer, assignment, hello, in_time,
-};
+use crate::clock::in_time;
+use crate::harness::{Heard, KNOWN_ANSWER, PARAMETERS, RUN, RawVolunteer, TestServer, assignment, hello};
 
 /// Weights of a round that is larger than all the operating system's buffers between the two together.
 const LARGE_ROUND: usize = 8_000_000;

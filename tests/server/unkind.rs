@@ -11,10 +11,13 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Heard, PING, RawVolunteer, TestServer, hello, in_time};
+use crate::clock::{Clock, in_time};
+use crate::harness::{Heard, PING, RawVolunteer, TestServer, hello};
 
-/// A deadline that is meant to pass.
-const SOON: Duration = Duration::from_millis(300);
+/// A deadline that passes when the test lets it.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// How often the server asks for a sign of life.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn rubbish_before_the_hello_is_refused() {
@@ -104,42 +107,46 @@ async fn a_flood_is_stopped() {
 
 #[tokio::test]
 async fn strangers_that_stay_silent_are_cut_off() {
-    let mut server = TestServer::start_with(|config| config.deadlines.handshake = SOON).await;
+    let clock = Clock::stop();
+    let mut server = TestServer::start_with(|config| config.deadlines.handshake = DEADLINE).await;
     // Not even a request.
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let mut rest = Vec::new();
-    in_time(stream.read_to_end(&mut rest)).await.unwrap();
+    clock.pass_until(DEADLINE, stream.read_to_end(&mut rest)).await.unwrap();
     // A channel without a hello.
     let mut volunteer = server.connect().await;
-    assert_eq!(volunteer.hear().await, Heard::Closed);
+    assert_eq!(clock.pass_until(DEADLINE, volunteer.hear()).await, Heard::Closed);
     // A hello without an answer to the welcome.
     let mut volunteer = server.connect().await;
     volunteer.say(FromVolunteer::Hello(hello())).await;
-    volunteer.hear().await;
-    assert_eq!(volunteer.hear().await, Heard::Closed);
+    assert!(matches!(volunteer.hear().await, Heard::Message(FromCoordinator::Welcome(_))));
+    assert_eq!(clock.pass_until(DEADLINE, volunteer.hear()).await, Heard::Closed);
     assert!(server.is_quiet(), "the driver never hears of them");
 }
 
 #[tokio::test]
 async fn a_volunteer_that_is_not_heard_from_has_left() {
-    let mut server = TestServer::start_with(|config| config.deadlines.silence = SOON).await;
+    let clock = Clock::stop();
+    let mut server = TestServer::start_with(|config| config.deadlines.silence = DEADLINE).await;
     let mut volunteer = RawVolunteer::connect(server.address).await;
     volunteer.introduce().await;
     let (session, _joined) = server.joined().await;
-    server.left(session).await;
+    clock.pass_until(DEADLINE, server.left(session)).await;
 }
 
 #[tokio::test]
 async fn a_quiet_volunteer_that_answers_pings_stays() {
+    let clock = Clock::stop();
     let mut server = TestServer::start_with(|config| {
-        config.deadlines.heartbeat = Duration::from_millis(20);
-        config.deadlines.silence = Duration::from_secs(1);
+        config.deadlines.heartbeat = HEARTBEAT;
+        config.deadlines.silence = DEADLINE;
     })
     .await;
     let (mut volunteer, session, _joined) = server.volunteer().await;
     let heartbeat = Message::Binary(FromCoordinator::Heartbeat.encode().into());
-    // As many pings as make twice the time after which a silent one has left.
-    for ping in 0..100 {
+    // As many pings as make several times what a silent one is allowed.
+    for ping in 0..50 {
+        clock.pass(HEARTBEAT).await;
         let heard = in_time(volunteer.socket.next()).await.unwrap().unwrap();
         assert!(matches!(heard, Message::Ping(_)), "{heard:?}");
         // What a page sees is a heartbeat; before the first, the welcome was sign of life enough.
@@ -155,26 +162,26 @@ async fn a_quiet_volunteer_that_answers_pings_stays() {
 
 #[tokio::test]
 async fn a_volunteer_that_takes_nothing_has_left() {
-    let mut server = TestServer::start_with(|config| config.deadlines.stall = SOON).await;
+    let clock = Clock::stop();
+    let mut server = TestServer::start_with(|config| config.deadlines.stall = DEADLINE).await;
     let mut volunteer = RawVolunteer::connect(server.address).await;
     volunteer.introduce().await;
     let (session, _joined) = server.joined().await;
     server.open_round(1, 8_000_000);
-    server.left(session).await;
+    clock.pass_until(DEADLINE, server.left(session)).await;
     server.volunteer().await;
 }
 
 #[tokio::test]
 async fn a_large_round_on_its_way_is_a_sign_of_life() {
     const BYTES_BETWEEN_PINGS: usize = 1 << 20;
+    let clock = Clock::stop();
     let mut server = TestServer::start_with(|config| {
-        config.deadlines.heartbeat = Duration::from_millis(50);
-        config.deadlines.silence = Duration::from_millis(500);
+        config.deadlines.heartbeat = HEARTBEAT;
+        config.deadlines.silence = DEADLINE;
     })
     .await;
-    // The pings of another volunteer are the clock by which this one reads slowly. It never answers a
-    // ping, and takes several times the silence that is allowed.
-    let (mut clock, _, _kept) = server.volunteer().await;
+    // It never answers a ping, and takes several times the silence that is allowed.
     let mut volunteer = RawVolunteer::connect(server.address).await;
     volunteer.introduce().await;
     let (_, _joined) = server.joined().await;
@@ -183,7 +190,7 @@ async fn a_large_round_on_its_way_is_a_sign_of_life() {
     let heartbeat = FromCoordinator::Heartbeat.encode();
     let (mut message, mut pings) = (Vec::new(), 0);
     while message.len() < frame.len() {
-        while !in_time(clock.socket.next()).await.expect("a clock").expect("that goes on").is_ping() {}
+        clock.pass(HEARTBEAT).await;
         let pause_at = message.len() + BYTES_BETWEEN_PINGS;
         while message.len() < pause_at.min(frame.len()) {
             let fragment = volunteer.frame().await;
