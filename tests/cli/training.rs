@@ -204,8 +204,8 @@ fn it_says_what_is_predicted_and_how_to_have_it_otherwise() {
     folder.write("few.csv", &format!("x,age\n{few}"));
     for (data, sentence) in [
         ("classes.csv", "predicting side: 2 classes, testing"),
-        ("numbers.csv", "predicting price: a number, told from its values (--task classes for classes)"),
-        ("few.csv", "predicting age: 4 classes, told from its values (--task numbers for numbers)"),
+        ("numbers.csv", "predicting price: a number, inferred from its values (--task classes for classes)"),
+        ("few.csv", "predicting age: 4 classes, inferred from its values (--task numbers for numbers)"),
         ("few.csv --task numbers", "predicting age: a number, testing"),
     ] {
         let ran =

@@ -263,7 +263,7 @@ impl FromStr for ImageShape {
 /// How to read a file for a trained model.
 #[derive(Debug, Args)]
 pub struct ReadingArgs {
-    /// Whether a CSV file starts with a header [default: told from its first rows]
+    /// Whether a CSV file starts with a header [default: inferred from its first rows]
     #[arg(long, value_name = "BOOL")]
     pub header: Option<bool>,
 }

@@ -210,7 +210,7 @@ fn how_told(material: &Material) -> String {
         TargetSchema::Classes(_) => return String::new(),
         TargetSchema::Numbers(_) => "classes",
     };
-    format!(", told from its values (--task {otherwise} for {otherwise})")
+    format!(", inferred from its values (--task {otherwise} for {otherwise})")
 }
 
 /// The result, printed once.

@@ -47,7 +47,7 @@ impl RunConfig {
             );
         }
         if self.overlap.is_some() && self.sample.is_none() {
-            return refuse("overlap", "it goes with --optimizer lbfgs and --sample");
+            return refuse("overlap", "it needs --optimizer lbfgs and --sample");
         }
         if !(self.model.l2 >= 0.0 && self.model.l2.is_finite()) {
             return refuse("l2", "the weight of the L2 penalty must be 0 or a positive number");

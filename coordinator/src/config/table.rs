@@ -79,7 +79,7 @@ fn rates_in_words() -> String {
     let customary = STOCHASTIC.iter().filter_map(|&optimizer| Some((optimizer, customary_rate(optimizer)?)));
     let customary: Vec<String> =
         customary.map(|(optimizer, rate)| format!("{rate} for {optimizer}")).collect();
-    format!("auto, which tries a few for replicas and else is {}", customary.join(", "))
+    format!("auto, which tries a few rates for replicas and otherwise is {}", customary.join(", "))
 }
 
 settings! {
@@ -99,22 +99,22 @@ settings! {
         label: always Vec<String> {
             section: Section::Data, commands: &Command::WITH_DATA, placeholder: "COLUMN",
             default: Some(|_| Vec::new()),
-            rule: Some(|| "the column called label, class or target, else the last".to_owned()),
+            rule: Some(|| "the column called label, class or target, or else the last".to_owned()),
         }
 
-        /// What the label is: classes or numbers
+        /// Kind of the label: classes or numbers
         task: optional TaskKind {
             section: Section::Data, commands: &Command::WITH_DATA, placeholder: "KIND",
-            rule: Some(|| "told from its values".to_owned()),
+            rule: Some(|| "inferred from its values".to_owned()),
         }
 
         /// Whether a CSV file starts with a header
         header: optional bool {
             section: Section::Data, commands: &Command::WITH_DATA, placeholder: "BOOL",
-            rule: Some(|| "told from its first rows".to_owned()),
+            rule: Some(|| "inferred from its first rows".to_owned()),
         }
 
-        /// Examples to test with, read like the data
+        /// A file with test examples, read like the data
         test: optional PathBuf {
             section: Section::Data, commands: &Command::WITH_DATA, placeholder: "PATH",
         }
@@ -149,7 +149,7 @@ settings! {
             default: Some(|_| default_minibatch()), range: Some(|| Range::between(1, MINIBATCH_MAX)),
         }
 
-        /// How the weights are improved
+        /// The method that improves the weights
         optimizer: always OptimizerKind {
             placeholder: "NAME", identity: true, default: Some(|_| Auto),
         }
@@ -169,7 +169,7 @@ settings! {
             help_of: &[(Command::Resume, "Stop at another test accuracy, a share such as 0.97")],
         }
 
-        /// Decides the start weights, the split and the shuffle
+        /// Number that decides the start weights, the split and the shuffle
         seed: always u64 {
             placeholder: "S", identity: true,
             default: Some(|_| 1), range: Some(|| Range::between(0, COUNT_MAX)),
@@ -177,63 +177,64 @@ settings! {
             help_of: &[(Command::Sweep, "The only seed, short for --seeds S,")],
         }
 
-        /// How products are added up: portable runs in every browser, fused is faster where it runs
+        /// How products are added: portable runs in every browser, fused is faster but needs a browser with
+        /// relaxed SIMD
         arithmetic: always Arithmetic {
             placeholder: "NAME", identity: true, default: Some(|_| Arithmetic::Portable),
         }
 
-        /// Replicas that take local steps from the same point
+        /// Number of replicas, which take local steps from the same point
         replicas: optional u32 {
             section: Section::Optimizers, placeholder: "R", identity: true, settles: true,
             optimizers: Some(LOCAL), range: Some(|| Range::between(1, REPLICAS_MAX)),
-            rule: Some(|| "1 to 32, by the examples".to_owned()),
+            rule: Some(|| "8 to 32, as many as leave each 400 steps per pass; fewer for small data".to_owned()),
         }
 
         /// Minibatch steps of each replica in a round
         local_steps: optional u32 {
             section: Section::Optimizers, placeholder: "K", identity: true, settles: true,
             optimizers: Some(LOCAL), range: Some(|| Range::between(1, LOCAL_STEPS_MAX)),
-            rule: Some(|| "200 or one pass over its examples, fewer for large networks".to_owned()),
+            rule: Some(|| "one pass over its examples, but at least 200; fewer for large networks".to_owned()),
         }
 
-        /// Length of a step, as a multiple of the mean gradient
+        /// Length of a step as a multiple of the mean gradient
         learning_rate: optional Rate {
             section: Section::Optimizers, placeholder: "auto|X", identity: true, settles: true,
             optimizers: Some(WITH_RATE), because: NO_RATE,
             default: Some(|_| Rate::Auto), rule: Some(rates_in_words),
         }
 
-        /// How the learning rate changes until the limit on iterations
+        /// Course of the learning rate until the limit on iterations
         schedule: optional Decay {
             section: Section::Optimizers, placeholder: "NAME", identity: true, settles: true,
             optimizers: Some(WITH_RATE), because: NO_RATE, default: Some(|_| Decay::Constant),
         }
 
-        /// Iterations over which the learning rate changes: fixed when the run begins, so that a limit raised
-        /// later does not change what was planned
+        /// Iterations over which the learning rate changes. Fixed when the run begins, so that a limit raised
+        /// later does not change the schedule
         schedule_iterations: optional u64 {
             section: Section::Optimizers, commands: &[], placeholder: "N", identity: true, settles: true,
             optimizers: Some(WITH_RATE), because: NO_RATE, range: Some(|| Range::between(1, COUNT_MAX)),
             rule: Some(|| "the limit on iterations".to_owned()),
         }
 
-        /// Minibatches whose gradients are averaged for a step
+        /// Number of minibatches whose gradients are averaged for a step
         minibatches_per_round: optional u32 {
             section: Section::Optimizers, placeholder: "N", identity: true, settles: true,
             optimizers: Some(STOCHASTIC), range: Some(|| Range::between(1, MINIBATCH_MAX)),
             rule: Some(|| format!("as many as have {STOCHASTIC_EXAMPLES} examples")),
         }
 
-        /// Take gradients on so many examples, not on all
+        /// Number of examples for a gradient, instead of all
         sample: optional u32 {
             section: Section::Optimizers, placeholder: "EXAMPLES", unit: "examples", identity: true,
             optimizers: Some(&[Lbfgs]), range: Some(|| Range::between(1, u32::MAX)),
         }
 
-        /// Share of the sample that the next one has in common with it
+        /// Share of a sample that the next sample repeats
         overlap: optional Fraction {
             section: Section::Optimizers, placeholder: "F", unit: "share", identity: true, settles: true,
-            optimizers: Some(&[Lbfgs]), because: "it goes with --optimizer lbfgs and --sample",
+            optimizers: Some(&[Lbfgs]), because: "it needs --optimizer lbfgs and --sample",
             default: Some(|_| OVERLAP), range: Some(|| Range::above(Fraction::ZERO, HALF, "0.25")),
         }
 
@@ -251,7 +252,7 @@ settings! {
             default: Some(|_| 0.01), range: Some(|| Range::not_negative(0.0, f32::INFINITY)),
         }
 
-        /// Steps whose curvature is remembered
+        /// Number of steps whose curvature is remembered
         memory: optional u32 {
             section: Section::Optimizers, placeholder: "M", identity: true, settles: true,
             optimizers: Some(WITH_MEMORY),
@@ -259,8 +260,8 @@ settings! {
             default: Some(|_| 10), range: Some(|| Range::between(1, MEMORY_MAX)),
         }
 
-        /// Share of the training examples to set aside for validation: the model saved is then the one with
-        /// the lowest loss on them, and not the last
+        /// Share of the training examples to set aside for validation. The saved model is then the one with
+        /// the lowest loss on them, not the last
         validation_fraction: optional Fraction {
             section: Section::Judging, placeholder: "F", unit: "share",
             rule: Some(|| "0".to_owned()),
@@ -268,22 +269,22 @@ settings! {
             excludes: Some("validation"),
         }
 
-        /// Validation examples in a file of their own, read like the data
+        /// A file with validation examples, read like the data
         validation: optional PathBuf {
             section: Section::Judging, placeholder: "PATH",
         }
 
-        /// Look at validation and test examples every N rounds
+        /// Evaluate validation and test examples every N rounds
         evaluate_every: optional u64 {
             section: Section::Judging, placeholder: "N", unit: "rounds",
             range: Some(|| Range::between(1, COUNT_MAX)),
             rule: Some(|| {
-                "in every round through a tenth of the training examples or more, else about every tenth of an epoch"
+                "with every round that covers a tenth of the training examples, otherwise about every tenth of an epoch"
                     .to_owned()
             }),
         }
 
-        /// Look at all training examples then too, where the rounds do not do so anyway
+        /// Also evaluate all training examples then, unless the rounds measure them anyway
         evaluate_training: always bool {
             section: Section::Judging, switch: true, default: Some(|_| false),
         }
@@ -300,32 +301,32 @@ settings! {
             rule: Some(|| "no limit".to_owned()), range: Some(|| Range::positive(0.0, f64::INFINITY, "10")),
         }
 
-        /// Stop after so many seconds of training, wherever it is
+        /// Stop after this many seconds of training
         max_seconds: optional u64 {
             section: Section::Stopping, commands: &Command::ALL, placeholder: "SECONDS", unit: "seconds",
             rule: Some(|| "no limit".to_owned()), range: Some(|| Range::between(1, COUNT_MAX)),
         }
 
-        /// Stop at this mean loss over all training examples; switches --evaluate-training on
+        /// Stop at this mean loss over all training examples; implies --evaluate-training
         target_loss: optional f64 {
             section: Section::Stopping, commands: &Command::ALL, placeholder: "X",
             range: Some(|| Range::positive(0.0, f64::INFINITY, "0.01")),
         }
 
-        /// Stop when the gradient's Euclidean norm is no larger
+        /// Stop when the gradient's Euclidean norm is at most this
         gradient_tolerance: optional f64 {
             section: Section::Stopping, commands: &Command::ALL, placeholder: "X",
             range: Some(|| Range::positive(0.0, f64::INFINITY, "0.0001")),
         }
 
-        /// Stop when the loss of five iterations is lower than that of the five before by no more than this
-        /// share
+        /// Stop when the mean loss of five iterations is at most this share lower than that of the five
+        /// before
         relative_decrease: optional f64 {
             section: Section::Stopping, commands: &Command::ALL, placeholder: "X", unit: "share",
             range: Some(|| Range::to_below(0.0, 1.0, "0.001")),
         }
 
-        /// Stop when N evaluations in a row have found no lower validation loss
+        /// Stop after N evaluations in a row without a lower validation loss
         patience: optional u64 {
             section: Section::Stopping, commands: &Command::ALL, placeholder: "N", unit: "evaluations",
             range: Some(|| Range::between(1, COUNT_MAX)),
@@ -337,53 +338,53 @@ settings! {
             default: Some(|_| Listen::default()),
             help_of: &[(
                 Command::Sweep,
-                "Address to serve the page on, or just a port, for volunteers to help [default: any free port of this \
+                "Address to serve the page on, or just a port, so that volunteers can help [default: any free port of this \
                  machine]",
             )],
         }
 
-        /// Another name under which the page may be opened, such as shoal.example.org; may be repeated
+        /// Another host name for the page, such as shoal.example.org; may be repeated
         allow_host: always Vec<HostName> {
             section: Section::Volunteers, commands: &Command::ALL, placeholder: "NAME",
             default: Some(|_| Vec::new()), rule: Some(|| "none".to_owned()),
         }
 
-        /// Own help: auto (until the volunteers together are faster), or a number of cores; with 0 it only
-        /// steps in for a stuck unit
+        /// Cores of the coordinator's own worker, or auto: all, until the volunteers together are faster.
+        /// With 0 it only takes stuck units
         local_workers: always LocalWorkers {
             section: Section::Volunteers, commands: &Command::ALL, placeholder: "auto|N", unit: "cores",
             default: Some(|_| LocalWorkers::Auto),
         }
 
-        /// Wait for so many volunteers before beginning
+        /// Number of volunteers to wait for before beginning
         wait_for: always u32 {
             section: Section::Volunteers, commands: &Command::ALL, placeholder: "VOLUNTEERS",
             unit: "volunteers",
             default: Some(|_| 0), rule: Some(|| "0; in the demo 1".to_owned()),
         }
 
-        /// Begin without them after this time
+        /// Begin without these volunteers after this time
         wait_seconds: optional u32 {
             section: Section::Volunteers, commands: &Command::ALL, placeholder: "SECONDS", unit: "seconds",
             rule: Some(|| "never; in the demo 15".to_owned()),
         }
     }
     elsewhere {
-        /// The run directory to make
+        /// The run directory to create
         out: PathBuf {
             section: Section::Results, placeholder: "DIR",
             rule: Some(|| "one in runs/, named after the data".to_owned()),
             not_in_cases: Some("all runs go into the sweep's own directory; name it with --out"),
             help_of: &[(
                 Command::Sweep,
-                "The directory of the sweep; what is finished there is kept [default: one in runs/, named after the data]",
+                "The directory of the sweep; its finished runs are kept [default: one in runs/, named after the data]",
             )],
         }
     }
     of_run {
-        /// BLAKE3 of the data as prepared, in hexadecimal: a run is only resumed on the same data. A
-        /// configuration file may have it, so that the run.toml of one run can be given to another, which
-        /// makes its own
+        /// BLAKE3 of the prepared data, in hexadecimal: a run is only resumed on the same data. A
+        /// configuration file may contain it, so that one run's run.toml can configure another run, which
+        /// computes its own
         data_fingerprint: optional String {
             section: Section::Record, commands: &[], settles: true,
             not_in_cases: Some("it is not a setting; leave it out"),

@@ -66,7 +66,7 @@ impl FromStr for DataSource {
     }
 }
 
-/// How the weights are improved.
+/// The method that improves the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OptimizerKind {
     /// `auto`
@@ -115,14 +115,14 @@ impl Named for OptimizerKind {
 
     fn meaning(self) -> &'static str {
         match self {
-            Self::Auto => "Averaged, then full-batch L-BFGS once that has stalled",
-            Self::Averaged => "Local minibatch steps on replicas, and L-BFGS on what they did on average",
+            Self::Auto => "Averaged, then full-batch L-BFGS when averaged stalls",
+            Self::Averaged => "Local minibatch steps on replicas, and L-BFGS on their mean movement",
             Self::Lbfgs => "L-BFGS on the gradient of all examples, or of a sample",
             Self::Sgd => "Stochastic gradient descent",
             Self::Momentum => "The same with Nesterov's momentum",
             Self::Adam => "Adam",
             Self::AdamW => "Adam with decoupled weight decay",
-            Self::Average => "Local minibatch steps on replicas, averaged, and nothing more",
+            Self::Average => "Local minibatch steps on replicas, averaged, without L-BFGS",
         }
     }
 }
@@ -197,8 +197,8 @@ impl Named for Decay {
 
     fn meaning(self) -> &'static str {
         match self {
-            Self::Constant => "It stays as it is",
-            Self::Linear => "It falls in a straight line to a fiftieth",
+            Self::Constant => "It stays constant",
+            Self::Linear => "It falls linearly to a fiftieth",
             Self::Cosine => "It falls to a fiftieth along half a cosine",
         }
     }
