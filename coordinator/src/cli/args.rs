@@ -269,7 +269,7 @@ pub struct ReadingArgs {
 }
 
 /// The settings of a run that a command takes as flags, as the table of settings says
-/// ([`SETTINGS`](crate::config::SETTINGS)).
+/// ([`SETTINGS`]).
 #[derive(Debug, Clone)]
 pub struct Flags<const COMMAND: usize>(pub ConfigFile);
 

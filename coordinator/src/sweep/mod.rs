@@ -3,7 +3,7 @@
 //!
 //! [`Case`]s come from the command line ([`Over`]) or a [`CaseFile`]. `cli/sweep.rs` runs every case with
 //! every seed as a training like any other, in a run directory of its own. Here the runs' metrics become
-//! [`Course`]s, the courses become medians over the seeds ([`Comparison`]), and [`write`] makes
+//! [`Course`]s, the courses become medians over the seeds ([`Comparison`]), and [`write`](fn@write) makes
 //! tables and charts of the medians:
 //!
 //! | file | content |
