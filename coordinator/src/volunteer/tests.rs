@@ -298,5 +298,6 @@ async fn a_native_volunteer_that_is_turned_away_says_why() {
     let (url, _shown) = stage.serve([0; 32]).await;
     let options = Options { cores: 1, give_up_after: HANG, report: None };
     let error = timeout(HANG, run(&url, options, std::future::pending())).await.expect("this hangs");
-    assert!(!error.unwrap_err().to_string().is_empty());
+    let reason = format!("{:#}", error.unwrap_err());
+    assert!(reason.contains("does not give the same bits"), "{reason}");
 }
