@@ -2,9 +2,9 @@
 //!
 //! With the feature `program`, for the tests of the binary:
 //!
-//! - [`program`]: the binary, run to its end or watched while it runs
-//! - [`coordinator`]: a training under way: its address, its status, its result
-//! - [`browser`]: Chromium tabs
+//! - `program`: the binary, run to its end or watched while it runs
+//! - `coordinator`: a training under way: its address, its status, its result
+//! - `browser`: Chromium tabs
 
 #[cfg(feature = "program")]
 pub mod browser;
