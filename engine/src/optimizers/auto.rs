@@ -1,11 +1,11 @@
-//! The default: L-BFGS on averaged displacements, and full-batch L-BFGS as a deterministic finisher
-//! once that has stalled.
+//! The default optimizer: L-BFGS on averaged displacements, then full-batch L-BFGS as a deterministic
+//! finisher once the first stage has stalled.
 //!
-//! The replicas' small minibatches are what makes progress fast, and never exact: at a constant
-//! learning rate their noise keeps the loss above its minimum. So the first stage goes on for as
-//! long as it lowers the loss, and only when [`STALLED_ROUNDS`] rounds in a row have not brought it
-//! below [`WORTH_A_ROUND`] times the lowest before does the second begin, from the last good weights.
-//! It does not begin earlier: where the first stage still moves, full-batch iterations are slower.
+//! The replicas' small minibatches make progress fast but never exact: at a constant learning rate, their
+//! noise keeps the loss above its minimum. So the first stage goes on for as long as it lowers the loss. The
+//! second stage begins from the last good weights once [`STALLED_ROUNDS`] rounds in a row have not brought
+//! the loss below [`WORTH_A_ROUND`] times its previous lowest. It begins no earlier, because full-batch
+//! iterations are slower while the first stage still moves.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::{Ask, Halt, Progress, Tell, TellError};
 
 /// Rounds in a row without progress that count as a stall.
 const STALLED_ROUNDS: u32 = 5;
-/// A round that leaves the loss above this multiple of the lowest so far is no progress.
+/// A round makes no progress if it leaves the loss above this multiple of the lowest so far.
 const WORTH_A_ROUND: f64 = 0.99;
 
 /// The complete state. Cloning is cheap: vectors are shared.
@@ -33,7 +33,7 @@ enum Stage {
         averaged: Averaged,
         /// The lowest loss of an accepted point.
         lowest: Option<f64>,
-        /// Rounds in a row that did not lower it enough.
+        /// Rounds in a row that did not lower it below [`WORTH_A_ROUND`] times that.
         stalled_rounds: u32,
     },
     Finisher {
@@ -129,7 +129,7 @@ impl Auto {
         }
     }
 
-    /// How many iterations (accepted steps) were taken.
+    /// Number of iterations (accepted steps) so far.
     pub fn iteration(&self) -> u64 {
         match &self.stage {
             Stage::Averaged { averaged, .. } => averaged.iteration(),

@@ -1,24 +1,24 @@
-//! Rounds of local steps: every replica walks from the same point through its own part of the
-//! training examples in small minibatches, and what they did on average decides the next point.
+//! Rounds of local steps. Every replica starts at the same point and walks through its own part of the
+//! training examples in small minibatches. The replicas' mean displacement decides the next point.
 //!
-//! The mean displacement d is an answer like a gradient: it vanishes where the replicas on average
-//! stay. With [`Outer::Lbfgs`] the next point is found by L-BFGS on the pseudo-gradient g = -d:
-//! from one accepted point to the next y = g_new - g_old, damped as L-BFGS damps, and the step
-//! -H g is cut to [`LONGEST_STEP`] times d. One round an iteration, and no messages besides.
+//! The mean displacement d plays the part of a gradient: it is zero where the replicas on average stay put.
+//! With [`Outer::Lbfgs`], L-BFGS on the pseudo-gradient g = -d finds the next point. A curvature pair has y =
+//! g_new - g_old between two accepted points, damped as in L-BFGS. The step -H g is cut to [`LONGEST_STEP`]
+//! times the length of d. An iteration takes one round and no other messages.
 //!
-//! The loss of the rounds' own minibatches guards the steps. A point whose loss has risen by more
-//! than [`TOLERATED_RISE`], or is not finite, is rejected: the optimizer goes back to the last good
-//! point and forgets all curvature. If the step was made of curvature, it takes the mean displacement
-//! itself instead; if it was that already, the learning rate is too high: it is halved and the last
-//! good point has another round. A learning rate that was given is on probation for the first
-//! [`PROBATION`] steps: unless each lowers the loss well, the optimizer goes back to the start and
-//! looks for a lower rate, or, if the loss has not risen, for a better one.
+//! The loss of the round's own minibatches guards the steps. The optimizer rejects a point whose loss is not
+//! finite or has risen by more than [`TOLERATED_RISE`]. It goes back to the last good point and forgets all
+//! curvature. If curvature shaped the rejected step, it takes the mean displacement itself instead. If the
+//! step already was the mean displacement, the learning rate is too high: the optimizer halves it and repeats
+//! the round at the last good point. A given learning rate is on probation for the first [`PROBATION`] steps,
+//! each of which must lower the loss well. Otherwise the optimizer goes back to the start and looks for a
+//! lower rate or, if the loss has not risen, for a better one.
 //!
-//! A given rate that is far too low is found out by the first step: where replicas get nowhere near
-//! what they make for, the round after it takes them in nearly the same direction once more. If the
-//! cosine of the angle between the two displacements is at least [`SAME_WAY`], higher rates are tried
-//! from the new point for as long as they lower the loss. (On MNIST, 784-128-10, it is 0.62 to 0.76
-//! with rates that suit, whatever replicas and steps, and 0.79 to 0.89 with a tenth of them.)
+//! The first step reveals a given rate that is far too low: replicas that stop far short of their goal move
+//! in nearly the same direction in the next round. If the cosine of the angle between the two displacements
+//! is at least [`SAME_WAY`], the optimizer tries higher rates from the new point for as long as they lower
+//! the loss. (On MNIST, 784-128-10, the cosine is 0.62 to 0.76 with suitable rates, whatever the replicas and
+//! steps, and 0.79 to 0.89 with a tenth of them.)
 
 use std::sync::Arc;
 
@@ -32,36 +32,36 @@ use super::pair::CurvaturePair;
 use super::vectors::{dot, fill, norm, zeros};
 use super::{Ask, Halt, Iteration, Progress, Tell, TellError, check_length};
 
-/// The longest step made of curvature, as a multiple of the mean displacement.
+/// The maximum length of a step shaped by curvature, as a multiple of the mean displacement's length.
 const LONGEST_STEP: f64 = 10.0;
 /// A point is rejected if its loss is above this multiple of the last good one's.
 const TOLERATED_RISE: f64 = 1.05;
-/// The first steps with a learning rate that was given: with one far too high a network can die
-/// without its loss ever rising.
+/// Number of first steps that test a given learning rate: a rate far too high can kill a network without its
+/// loss ever rising.
 const PROBATION: u64 = 2;
-/// Each of them must bring the loss below this multiple of the last.
+/// Each step on probation must bring the loss below this multiple of the last.
 const FALL_ON_PROBATION: f64 = 0.98;
-/// The cosine between the first two displacements from which on higher rates are tried.
+/// The optimizer tries higher rates if the cosine between the first two displacements is at least this.
 const SAME_WAY: f64 = 0.78;
-/// Points in a row that may be rejected before the optimizer stops.
+/// Maximum rejected points in a row before the optimizer stops.
 const REJECTIONS_MAX: u32 = 16;
-/// Iterations in a row that may leave the loss exactly as it was.
+/// Maximum iterations in a row with exactly the same loss before the optimizer stops.
 const FLAT_ITERATIONS_MAX: u32 = 10;
-/// How far outer momentum goes along its direction (Douillard et al., 2023).
+/// The step length of outer momentum along its direction (Douillard et al., 2023).
 const MOMENTUM_STEP: f64 = 0.7;
 
-/// What the user can choose.
+/// The user's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct AveragedSettings {
-    /// Replicas of a round (R), at least 1.
+    /// Replicas per round (R), at least 1.
     pub replicas: u32,
-    /// Minibatch steps of each (K), at least 1.
+    /// Minibatch steps per replica (K), at least 1.
     pub steps: u32,
     /// The replicas' learning rate.
     pub learning_rate: LearningRate,
-    /// How it changes.
+    /// How the learning rate changes during the run.
     pub schedule: Schedule,
-    /// What becomes of the mean displacement.
+    /// How the mean displacement becomes a step.
     pub outer: Outer,
 }
 
@@ -76,7 +76,7 @@ pub enum Outer {
     /// Nesterov's momentum: v = `momentum` v + d, step 0.7 (d + `momentum` v) (DiLoCo, Douillard et al.,
     /// 2023). With a momentum of 0 the step is d: plain parameter averaging.
     Momentum {
-        /// How much of the velocity lasts from one round to the next, below 1.
+        /// The part of the velocity that carries over to the next round, below 1.
         momentum: f32,
     },
 }
@@ -91,39 +91,40 @@ struct State {
     settings: AveragedSettings,
     /// The last accepted point.
     accepted: Arc<[f32]>,
-    /// Where it sets out from: the same, or the start point while other learning rates are looked for there.
+    /// Where the next round starts: the accepted point, or the start point while the optimizer tries learning
+    /// rates there.
     weights: Arc<[f32]>,
-    /// What the last good round found there; `None` until one was.
+    /// The result of the last good round at `weights`; `None` before the first.
     base: Option<Base>,
     iteration: u64,
-    /// Answers taken in: the next round's draw.
+    /// Answers received so far; the draw of the next round.
     rounds: u64,
-    /// Before the schedule.
+    /// The learning rate before the schedule's factor.
     learning_rate: f32,
-    /// Where to go back to while the learning rate is on probation.
+    /// The point to return to while the learning rate is on probation.
     start: Option<Start>,
     /// Points rejected since the last accepted one.
     rejections: u32,
     /// Iterations since the loss last changed.
     flat_iterations: u32,
     memory: Memory<f32>,
-    /// Momentum's v; empty until the first step.
+    /// The velocity v of momentum; empty until the first step.
     velocity: Arc<[f32]>,
     phase: Phase,
 }
 
-/// What a round at the accepted point found.
+/// The result of a round at the accepted point.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Base {
     loss: f64,
-    /// The mean displacement with its sign changed.
+    /// The negated mean displacement.
     gradient: Arc<[f32]>,
     gradient_norm: f64,
-    /// The learning rate it was found with, schedule included.
+    /// The learning rate of that round, schedule included.
     learning_rate: f32,
 }
 
-/// The start point, and what the round there found if it was finite.
+/// The start point, and the result of its round if that was finite.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Start {
     weights: Arc<[f32]>,
@@ -132,7 +133,7 @@ struct Start {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Phase {
-    /// Waiting for a round at the start point, or at the one reached, with the search's learning rate.
+    /// Waiting for a round with the search's learning rate, at the start point or at the point reached.
     Searching(Search),
     /// Waiting for a round at the accepted point.
     Here,
@@ -142,13 +143,13 @@ enum Phase {
     Stopped(Halt),
 }
 
-/// A step to a point that is not judged yet.
+/// A step to a point that has not been judged yet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Step {
     point: Arc<[f32]>,
-    /// Its length along the direction: less than 1 where it was cut.
+    /// Its length along the direction: less than 1 if it was cut.
     length: f32,
-    /// Whether it is more than the mean displacement.
+    /// Whether the step is more than the mean displacement itself.
     is_shaped: bool,
 }
 
@@ -212,29 +213,29 @@ impl Averaged {
         Ok(state.take_in(Found::new(loss, &displacement, state.asked_rate())))
     }
 
-    /// Whether it looks for a learning rate at present.
+    /// Whether the optimizer is looking for a learning rate.
     pub(super) fn is_searching(&self) -> bool {
         matches!(self.0.phase, Phase::Searching(_))
     }
 
-    /// Whether it does so before anything else, because none was given.
+    /// Whether it looks for a learning rate before anything else, because none was given.
     pub(super) fn is_searching_at_start(&self) -> bool {
         self.0.settings.learning_rate == LearningRate::Searched && self.is_searching()
     }
 
     /// The last accepted point (the start point until one is accepted).
-    #[expect(clippy::misnamed_getters, reason = "the point it sets out from may be another one")]
+    #[expect(clippy::misnamed_getters, reason = "a search may set out from another point")]
     pub fn weights(&self) -> &Arc<[f32]> {
         &self.0.accepted
     }
 
-    /// Loss of the last good round that set out from [`Averaged::weights`], which falls in the
-    /// course of the round; `None` until there was one.
+    /// Loss of the last good round that started at [`Averaged::weights`], whose loss falls during the round.
+    /// `None` before the first such round.
     pub fn loss(&self) -> Option<f64> {
         self.0.base.as_ref().map(|base| base.loss)
     }
 
-    /// How many iterations (accepted steps) were taken.
+    /// Number of iterations (accepted steps) so far.
     pub fn iteration(&self) -> u64 {
         self.0.iteration
     }
@@ -261,7 +262,7 @@ impl Found {
 }
 
 impl State {
-    /// That of the round asked for. Trials follow the schedule too, as the rate that is chosen will.
+    /// The learning rate of the round asked for. Trials follow the schedule too, as the chosen rate will.
     fn asked_rate(&self) -> f32 {
         let rate = match &self.phase {
             Phase::Searching(search) => search.rate(),
@@ -282,8 +283,8 @@ impl State {
         match std::mem::replace(&mut self.phase, Phase::Here) {
             Phase::Searching(search) => self.search(search, found),
             Phase::Here if found.is_finite => {
-                // The start point, or the last good one with another learning rate, which has a
-                // loss of its own.
+                // The point is the start point, or the last good one with another learning rate; that changes
+                // the round's loss.
                 if let Some(start) = &mut self.start {
                     start.base = Some(found.base.clone());
                 }
@@ -295,16 +296,16 @@ impl State {
             Phase::There(step) if self.goes_the_same_way(&found) => self.accept_and_search(step, found.base),
             Phase::There(step) if self.is_good(&found) => self.accept(step, found.base),
             Phase::There(step) => self.reject(Some(step), &found),
-            Phase::Stopped(_) => unreachable!("answers are refused before"),
+            Phase::Stopped(_) => unreachable!("a stopped optimizer refuses answers"),
         }
     }
 
-    /// Takes a trial of the search for the learning rate, and begins in earnest after the last one.
+    /// Takes a trial of the search for the learning rate. After the last trial, the first iteration begins.
     fn search(&mut self, mut search: Search, found: Found) -> Progress {
         let loss = if found.is_finite { found.base.loss } else { f64::INFINITY };
         if search.is_best(loss) {
             self.base = Some(found.base);
-            // What was found by trying is not on probation.
+            // A searched rate is not on probation.
             self.start = None;
         }
         let note = match search.tell(loss) {
@@ -315,7 +316,7 @@ impl State {
             Verdict::Chosen(rate) => {
                 self.learning_rate = rate;
                 self.set_out(None);
-                Some(format!("found the learning rate {rate:.3e} by a round with each of a few"))
+                Some(format!("found the learning rate {rate:.3e} by trying a few, a round each"))
             }
             Verdict::NoneFits => {
                 self.phase = Phase::Stopped(self.no_start(loss));
@@ -325,7 +326,7 @@ impl State {
         Progress { note, ..Progress::default() }
     }
 
-    /// Why there was no finite round at the start: a learning rate that was given may be far too high for anything.
+    /// Explains why no round at the start was finite. A given learning rate may be far too high for any step.
     fn no_start(&self, loss: f64) -> Halt {
         match self.settings.learning_rate {
             LearningRate::Given(rate) => Halt::Diverged { learning_rate: rate.into() },
@@ -338,7 +339,7 @@ impl State {
         found.is_finite && self.base.as_ref().is_none_or(|base| found.base.loss <= tolerated * base.loss)
     }
 
-    /// Whether the given learning rate shows in the first step that it is far too low.
+    /// Whether the first step shows that the given learning rate is far too low.
     fn goes_the_same_way(&self, found: &Found) -> bool {
         let (Some(old), true) = (&self.base, self.start.is_some() && self.iteration == 0) else {
             return false;
@@ -351,17 +352,17 @@ impl State {
     /// Moves to the new point and tries higher learning rates there.
     fn accept_and_search(&mut self, step: Step, new: Base) -> Progress {
         let (rate, loss) = (self.learning_rate, new.loss);
-        // The curvature pair would be of displacements with the rate so far: not worth keeping.
+        // The curvature pair would mix in displacements at the old rate, so it is not kept.
         let (accepted, _) = self.advance(step, new);
         self.phase = Phase::Searching(Search::above(rate, loss));
         let note = format!(
-            "the first two rounds went the same way, as they do with a learning rate that is too low: higher ones \
-             than {rate:.3e} are tried from here"
+            "the first two rounds went the same way, as happens when the learning rate is too low: \
+             trying rates above {rate:.3e} from here"
         );
         Progress { accepted: Some(accepted), note: Some(note), ..Progress::default() }
     }
 
-    /// Moves to the new point and leaves it for the next.
+    /// Moves to the new point and sets out from it.
     fn accept(&mut self, step: Step, new: Base) -> Progress {
         let (accepted, pair) = self.advance(step, new);
         self.set_out(pair);
@@ -372,7 +373,7 @@ impl State {
     /// Moves to the new point.
     fn advance(&mut self, step: Step, new: Base) -> (Iteration, Option<CurvaturePair<f32>>) {
         let old = self.base.replace(new);
-        let new = self.base.as_ref().expect("just put there");
+        let new = self.base.as_ref().expect("`advance` has just set it");
         let (loss, gradient_norm) = (new.loss, new.gradient_norm);
         let mut pair = None;
         let mut damped = false;
@@ -402,7 +403,7 @@ impl State {
         (accepted, pair)
     }
 
-    /// Goes back from a point, or from the accepted one if not even a round there was finite.
+    /// Goes back from a rejected point, or stays at the accepted one if not even its own round was finite.
     fn reject(&mut self, step: Option<Step>, found: &Found) -> Progress {
         self.memory.clear();
         self.velocity = Arc::from([]);
@@ -428,26 +429,26 @@ impl State {
             let known = start.base.as_ref().map_or(f64::INFINITY, |base| base.loss);
             let rate = self.learning_rate;
             let (search, which) = match has_risen || !found.is_finite {
-                true => (Search::below(rate, known), "lower"),
-                false => (Search::around(rate, known), "other"),
+                true => (Search::below(rate, known), "below"),
+                false => (Search::around(rate, known), "around"),
             };
             self.phase = Phase::Searching(search);
             (self.weights, self.base) = (start.weights, start.base.or(self.base.take()));
-            format!("{what}: back to the start, to try {which} learning rates than {rate:.3e}")
+            format!("{what}: going back to the start to try learning rates {which} {rate:.3e}")
         } else if step.is_some_and(|step| step.is_shaped) {
             self.set_out(None);
-            format!("{what}: back to the last good weights, without the curvature learned")
+            format!("{what}: going back to the last good weights and forgetting the curvature")
         } else {
             self.learning_rate *= 0.5;
             let rate = self.learning_rate;
-            format!("{what}: back to the last good weights, with a learning rate of {rate:.3e}")
+            format!("{what}: going back to the last good weights with a learning rate of {rate:.3e}")
         };
         Progress { note: Some(note), ..Progress::default() }
     }
 
-    /// Leaves the accepted point; `newest` led to it.
+    /// Sets out from the accepted point; `newest` is the curvature pair of the step that led there.
     fn set_out(&mut self, newest: Option<CurvaturePair<f32>>) {
-        let base = self.base.as_ref().expect("a round was told");
+        let base = self.base.as_ref().expect("a round at this point has been told");
         let gradient_norm = base.gradient_norm;
         let reason = if gradient_norm == 0.0 {
             Some(Halt::Converged { gradient_norm })
@@ -467,9 +468,9 @@ impl State {
         self.phase = Phase::There(step);
     }
 
-    /// -H g, cut to [`LONGEST_STEP`] times the mean displacement.
+    /// -H g, cut to [`LONGEST_STEP`] times the mean displacement's length.
     fn curved_step(&mut self, newest: Option<CurvaturePair<f32>>) -> Step {
-        let base = self.base.as_ref().expect("a round was told");
+        let base = self.base.as_ref().expect("a round at this point has been told");
         let mut direction = self.memory.direction(newest, &base.gradient);
         if !(direction.slope < 0.0 && direction.slope.is_finite()) {
             self.memory.clear();
@@ -482,9 +483,9 @@ impl State {
         Step { point, length, is_shaped: !self.memory.is_empty() }
     }
 
-    /// Nesterov's momentum on the mean displacement.
+    /// Nesterov momentum on the mean displacement.
     fn momentum_step(&mut self, momentum: f64) -> Step {
-        let base = self.base.as_ref().expect("a round was told");
+        let base = self.base.as_ref().expect("a round at this point has been told");
         if momentum == 0.0 {
             let point = self.weights.iter().zip(&*base.gradient).map(|(w, g)| w - g).collect();
             return Step { point, length: 1.0, is_shaped: false };
@@ -505,7 +506,7 @@ impl State {
 }
 
 /// The curvature pair of `step` from `weights`, written into `room`. A displacement is about proportional to
-/// its learning rate, so the old one is first brought to the new one's where they differ.
+/// its learning rate, so the old one is first scaled to the new one's rate if the rates differ.
 fn learn_from(room: CurvaturePair<f32>, weights: &[f32], old: &Base, step: &Step, new: &Base) -> Lesson<f32> {
     let there = Evaluated { weights: &step.point, gradient: &new.gradient };
     if old.learning_rate == new.learning_rate {
@@ -519,7 +520,7 @@ fn learn_from(room: CurvaturePair<f32>, weights: &[f32], old: &Base, step: &Step
 impl TryFrom<State> for Averaged {
     type Error = &'static str;
 
-    /// Refuses a state whose vectors do not fit together.
+    /// Rejects a state whose vectors differ in length.
     fn try_from(state: State) -> Result<Self, Self::Error> {
         let length = state.weights.len();
         let accepted_fits = state.accepted.len() == length;

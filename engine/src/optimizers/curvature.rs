@@ -1,4 +1,4 @@
-//! The curvature pair of one accepted step, damped where the step met too little curvature.
+//! The curvature pair of one accepted step, damped where the step found too little curvature.
 
 use model::{Vectorized, vectorize};
 
@@ -10,7 +10,7 @@ use super::vectors::{
 
 use super::pair::CurvaturePair;
 
-/// Least curvature a pair may have, as a part of what the current matrix B predicts along s.
+/// Minimum curvature of a pair, as a fraction of the curvature that the current matrix B predicts along s.
 const DAMPING: f64 = 0.2;
 
 /// A point with its gradient.
@@ -19,7 +19,7 @@ pub(super) struct Evaluated<'a, T> {
     pub(super) gradient: &'a [T],
 }
 
-/// What a step taught.
+/// The result of one step's curvature measurement.
 pub(super) struct Lesson<T: Scalar> {
     /// `None` when the pair is unusable: not finite, or without positive curvature.
     pub(super) pair: Option<CurvaturePair<T>>,
@@ -30,10 +30,9 @@ pub(super) struct Lesson<T: Scalar> {
 /// The curvature pair of the step from `old` to `new`, where `new` was tried at length `step`
 /// along d = -H g.
 ///
-/// s is the difference of the weights as they were rounded, not step * d. Damping is Powell's
-/// (1978; Nocedal and Wright, 2nd ed., Procedure 18.2) against the full current matrix: since
-/// d = -H g, B s = -step * g needs no product with B. Where s'y < 0.2 s'B s, y becomes the mixture
-/// of y and B s with s'y = 0.2 s'B s.
+/// s is the difference of the weights as rounded, not step * d. The damping is Powell's (1978; Nocedal and
+/// Wright, 2nd ed., Procedure 18.2) against the full current matrix. Since d = -H g, B s = -step * g needs no
+/// product with B. Where s'y < 0.2 s'B s, y becomes the mixture of y and B s with s'y = 0.2 s'B s.
 pub(super) fn learn_into<'a, T: Scalar>(
     mut pair: CurvaturePair<T>,
     old: Evaluated<'a, T>,
@@ -65,14 +64,14 @@ pub(super) fn learn_into<'a, T: Scalar>(
     Lesson { damped: damped && pair.is_some(), pair }
 }
 
-/// Whether rho = 1 / s'y and gamma = s'y / y'y are positive and finite; then so are all elements
-/// of y, and all of s that matter.
+/// Whether rho = 1 / s'y and gamma = s'y / y'y are positive and finite. If so, all elements of y are finite,
+/// and so are all elements of s that matter.
 fn is_usable(sy: f64, yy: f64) -> bool {
     let positive = |value: f64| value > 0.0 && value.is_finite();
     positive(sy) && positive(yy) && positive(1.0 / sy) && positive(sy / yy)
 }
 
-/// Each sum over all blocks.
+/// Adds up each of the N sums over all blocks.
 fn add_up<const N: usize>(blocks: Vec<[f64; N]>) -> [f64; N] {
     let mut totals = [0.0; N];
     for block in blocks {
@@ -81,7 +80,8 @@ fn add_up<const N: usize>(blocks: Vec<[f64; N]>) -> [f64; N] {
     totals
 }
 
-/// One block of s and y, and of the products s'y, y'y and s'g with the old gradient.
+/// Writes one block of s and y, and returns its share of the products s'y, y'y and s'g, with g the old
+/// gradient.
 struct Subtract<'a, T> {
     old: Evaluated<'a, T>,
     new: Evaluated<'a, T>,
@@ -118,7 +118,7 @@ fn subtract<T: Scalar>((a, b): (&[T; LANES], &[T; LANES])) -> [T; LANES] {
     std::array::from_fn(|lane| a[lane] - b[lane])
 }
 
-/// Adds one group to s'y, y'y and s'g.
+/// Adds one group's products to s'y, y'y and s'g.
 #[inline(always)]
 fn add_up_pair<T: Scalar, const FUSED: bool>(sums: &mut [Lanes; 3], pair: &Group<T>, g: &[T; LANES]) {
     let (s, y, g) = (widen(&pair.s), widen(&pair.y), widen(g));
@@ -127,7 +127,7 @@ fn add_up_pair<T: Scalar, const FUSED: bool>(sums: &mut [Lanes; 3], pair: &Group
     add_products::<T, FUSED>(&mut sums[2], &s, &g);
 }
 
-/// One block of the mixture theta y + (1 - theta) B s, written to y, and of s'y and y'y with it.
+/// Writes one block of the mixture theta y + (1 - theta) B s to y, and returns its share of s'y and y'y.
 struct Damp<'a, T> {
     theta: f64,
     step: f64,

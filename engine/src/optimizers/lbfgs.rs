@@ -1,14 +1,14 @@
-//! L-BFGS on the full batch or on samples, one network round an iteration when all goes well.
+//! L-BFGS on the full batch or on samples. An iteration takes one network round when all goes well.
 //!
-//! The first step length along a direction is 1 (min(1, 1/||g||) while there is no memory), and the
-//! trial point is accepted if its loss passes Armijo's test. If not, one scalars-only round fetches
-//! the losses at [`BACKTRACKS`] successively halved steps; of those that pass the test, the one
-//! with the lowest loss (the longest of equals) is evaluated and accepted. If none passes, the
-//! memory is cleared and the steepest descent is tried; if that fails too, the optimizer stops.
+//! The first step length along a direction is 1, or min(1, 1/||g||) while there is no memory. The trial point
+//! is accepted if its loss passes Armijo's test. Otherwise, one scalars-only round fetches the losses at
+//! [`BACKTRACKS`] successively halved steps. Of the steps that pass the test, the one with the lowest loss
+//! (the longest on a tie) is evaluated and accepted. If none passes, the optimizer clears the memory and
+//! tries the steepest descent; if that fails too, it stops.
 //!
-//! With a [`Sample`], each iteration k has a sample S_k = O_(k-1) + N_k + O_k of its own, which shares
-//! O_(k-1) with the one before. Gradients are only ever compared on the same examples: y is the difference of
-//! the gradients on O_k at either end of the step, and the trial point is accepted by the losses on O_k.
+//! With a [`Sample`], each iteration k has its own sample S_k = O_(k-1) + N_k + O_k, which shares O_(k-1)
+//! with the previous sample. Gradients are compared only on the same examples: y is the difference of the
+//! gradients on O_k at the two ends of the step, and the losses on O_k decide on the trial point.
 //! (Multi-batch L-BFGS, Berahas, Nocedal and Takac, 2016.)
 
 use std::sync::Arc;
@@ -22,45 +22,45 @@ use super::pair::CurvaturePair;
 use super::vectors::{BLOCK, Scalar, Spare, block, dot, each_block, fill, norm};
 use super::{Ask, Batch, Halt, Iteration, Progress, Segment, Tell, TellError, check_length};
 
-/// How many halvings of the step a scalars-only round covers: alpha/2 to alpha/256.
+/// Number of halvings of the step in a scalars-only round: alpha/2 to alpha/256.
 pub const BACKTRACKS: usize = 8;
 
-/// Part of the predicted decrease that a step must achieve (Armijo's constant).
+/// Fraction of the predicted decrease that a step must achieve (Armijo's constant).
 const SUFFICIENT_DECREASE: f64 = 1e-4;
 
-/// Line searches in a row that may fail before the optimizer stops.
+/// Maximum failed line searches in a row before the optimizer stops.
 const FAILURES_MAX: u32 = 2;
 
-/// Iterations in a row that may leave the loss exactly as it was. Armijo's test passes by rounding
-/// when the predicted decrease is far below the loss's precision; this ends such wandering.
+/// Maximum iterations in a row with exactly the same loss. When the predicted decrease is far below the
+/// loss's precision, Armijo's test passes by rounding; this limit ends such wandering.
 const FLAT_ITERATIONS_MAX: u32 = 10;
 
-/// Dropout masks are those of one epoch for the whole run: every loss is compared with, and every
-/// gradient subtracted from, one at another point under the same masks.
+/// The whole run uses one epoch's dropout masks: losses are compared, and gradients subtracted, between
+/// points under the same masks.
 const MASK_EPOCH: u64 = 0;
 
-/// What the user can choose.
+/// The user's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LbfgsSettings {
     /// Curvature pairs remembered (m); 0 counts as 1.
     pub memory: usize,
-    /// Stop when ||g|| / max(1, ||x||) is at most this. Without it only a gradient of zero counts
-    /// as converged.
+    /// Stop when ||g|| / max(1, ||x||) is at most this. Without a tolerance, only a zero gradient counts as
+    /// converged.
     pub gradient_tolerance: Option<f64>,
 }
 
-/// Which part of the training set the gradients are taken on, in its units.
+/// The part of the training set on which gradients are taken, in units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// Units of a sample, at least 2.
     pub units: u32,
-    /// Units that it shares with the next one: at least 1, at most half of it.
+    /// Units shared with the next sample: at least 1, at most half of the sample.
     pub overlap: u32,
 }
 
 impl Sample {
-    /// The sample of an iteration: what it shares with the one before, what is new (unless that is
-    /// nothing), and what it will share with the next.
+    /// The sample of an iteration, as segments: shared with the previous sample, new (if not empty), and
+    /// shared with the next sample.
     fn of(self, iteration: u64) -> Vec<Segment> {
         let Sample { units, overlap } = self;
         let first = iteration * u64::from(units - overlap);
@@ -82,9 +82,8 @@ impl Default for LbfgsSettings {
     }
 }
 
-/// The complete state. Cloning is cheap: vectors are shared. A clone, or a copy read back from a
-/// serialized one, asks the same and continues with the same bits, also in the middle of a line
-/// search.
+/// The complete state. Cloning is cheap: vectors are shared. A clone, or a deserialized copy, asks the same
+/// and continues with the same bits, even in the middle of a line search.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "", try_from = "State<T>")]
 pub struct Lbfgs<T: Scalar>(State<T>);
@@ -104,7 +103,7 @@ struct State<T: Scalar> {
     flat_iterations: u32,
     memory: Memory<T>,
     phase: Phase<T>,
-    /// The last trial points, to be written over once nobody needs them any more.
+    /// The last trial points, overwritten once nobody else holds them.
     #[serde(skip)]
     points: Spare<Arc<[T]>>,
 }
@@ -116,7 +115,7 @@ enum Phase<T: Scalar> {
     Start,
     /// Waiting for loss and gradient at the point `step` along the line.
     Trial { line: Line<T>, step: T, point: Arc<[T]> },
-    /// Waiting for the losses at steps shorter than the first.
+    /// Waiting for the losses at steps shorter than the first one.
     Shorten { line: Line<T> },
     /// Waiting for nothing.
     Stopped { reason: Halt, loss: f64 },
@@ -141,14 +140,14 @@ struct Base<T: Scalar> {
     loss: f64,
     gradient: Arc<[T]>,
     gradient_norm: f64,
-    /// The same on what the sample shares with the next one; `None` for the full batch.
+    /// Loss and gradient on the examples shared with the next sample; `None` for the full batch.
     shared: Option<(f64, Arc<[T]>)>,
 }
 
-/// An answer at a point.
+/// An answer at one point.
 struct Found<T: Scalar> {
     base: Base<T>,
-    /// Loss and gradient on what the sample shares with the one before; `None` for the full batch.
+    /// Loss and gradient on the examples shared with the previous sample; `None` for the full batch.
     shared_before: Option<(f64, Arc<[T]>)>,
 }
 
@@ -158,10 +157,10 @@ impl<T: Scalar> Lbfgs<T> {
         Self::begin(start.into(), settings, None)
     }
 
-    /// One that takes its gradients on samples.
+    /// An optimizer that takes its gradients on samples.
     ///
     /// # Panics
-    /// If the sample is not as [`Sample`] says.
+    /// If the sample breaks the limits that [`Sample`] states.
     pub fn sampled(start: impl Into<Arc<[T]>>, settings: LbfgsSettings, sample: Sample) -> Self {
         let Sample { units, overlap } = sample;
         assert!(overlap >= 1 && overlap <= units / 2, "an overlap from 1 to half of the sample");
@@ -245,7 +244,7 @@ impl<T: Scalar> Lbfgs<T> {
         }
     }
 
-    /// How many iterations (accepted steps) were taken.
+    /// Number of iterations (accepted steps) so far.
     pub fn iteration(&self) -> u64 {
         self.0.iteration
     }
@@ -260,7 +259,7 @@ impl<T: Scalar> State<T> {
         Ask::Gradient { point: Arc::clone(point), batch: self.batch(iteration), mask_epoch: MASK_EPOCH }
     }
 
-    /// The answer to a question for a gradient.
+    /// Converts the answer to a request for a gradient.
     fn found(&self, answer: Tell<T>) -> Result<Found<T>, TellError> {
         let length = self.weights.len();
         match (answer, self.sample) {
@@ -298,12 +297,13 @@ impl<T: Scalar> State<T> {
         }
     }
 
-    /// Accepts or rejects a trial point by the loss and gradient found there.
+    /// Accepts or rejects a trial point by its loss and gradient.
     fn judge(&mut self, line: Line<T>, step: T, point: Arc<[T]>, found: Found<T>) -> Option<Iteration> {
         let (loss, gradient_norm) = (found.base.loss, found.base.gradient_norm);
         let backtracked = step != line.first_step;
         let passes = match (&found.shared_before, &line.base.shared) {
-            // A shorter step was chosen by the losses of the whole sample, which this one is not.
+            // A shorter step was chosen by the losses on the whole sample; the loss on the shared part only
+            // has to be finite.
             (Some((new, _)), Some(_)) if backtracked => new.is_finite() && loss.is_finite(),
             (Some((new, _)), Some(old)) => loss.is_finite() && line.passes_on(old, step, *new),
             _ => line.passes(step, loss),
@@ -320,7 +320,7 @@ impl<T: Scalar> State<T> {
         let old = Evaluated { weights: &self.weights, gradient: &line.base.gradient };
         let lesson = match (&found.shared_before, &line.base.shared) {
             (Some((_, new)), Some((_, shared))) => {
-                // The step came from the whole sample's gradient, the curvature is that of the shared part.
+                // The step came from the whole sample's gradient; the curvature comes from the shared part.
                 let gradient = changed_as(&line.base.gradient, shared, new);
                 learn_into(room, old, Evaluated { weights: &point, gradient: &gradient }, step)
             }
@@ -342,8 +342,8 @@ impl<T: Scalar> State<T> {
         })
     }
 
-    /// Chooses among the shorter steps by their losses: the lowest that passes the test, and the
-    /// longest step of equally low ones.
+    /// Chooses among the shorter steps: of the steps that pass the test, the one with the lowest loss; on a
+    /// tie, the longest.
     fn shorten(&mut self, line: Line<T>, losses: &[f64]) {
         let mut best: Option<(T, f64)> = None;
         for (&step, &loss) in line.shorter_steps().iter().zip(losses) {
@@ -357,8 +357,8 @@ impl<T: Scalar> State<T> {
         }
     }
 
-    /// Sets out from the accepted point, which `base` describes and `newest` led to, unless this is
-    /// the end.
+    /// Sets out from the accepted point, unless the run ends here. `base` describes the point, and `newest`
+    /// is the curvature pair of the step that led there.
     fn leave(&mut self, base: Base<T>, newest: Option<CurvaturePair<T>>) {
         let (loss, gradient_norm) = (base.loss, base.gradient_norm);
         let reason = if self.has_converged(gradient_norm) {
@@ -394,8 +394,8 @@ impl<T: Scalar> State<T> {
         self.try_step(line, step);
     }
 
-    /// Asks for loss and gradient at `step` along the line, unless the step is too short to move
-    /// any weight: such a step can be neither progress nor a curvature pair.
+    /// Asks for loss and gradient at `step` along the line. A step too short to move any weight counts as
+    /// failed: it yields neither progress nor a curvature pair.
     fn try_step(&mut self, line: Line<T>, step: T) {
         let point = self.point_at(&line.direction, step);
         if point == self.weights {
@@ -416,14 +416,14 @@ impl<T: Scalar> State<T> {
         point
     }
 
-    /// No step along the line is good enough.
+    /// Handles a line on which no step is good enough.
     fn search_failed(&mut self, line: Line<T>) {
         self.failures += 1;
         if self.failures >= FAILURES_MAX {
             let reason = Halt::NoProgress { gradient_norm: line.base.gradient_norm };
             self.phase = Phase::Stopped { reason, loss: line.base.loss };
         } else if self.memory.is_empty() {
-            // It was the steepest descent already: go on where its step lengths ended.
+            // The line was the steepest descent already: continue below its shortest step.
             let [.., shortest] = line.shorter_steps();
             self.search(Line { first_step: shortest * T::HALF, ..line });
         } else {
@@ -431,7 +431,7 @@ impl<T: Scalar> State<T> {
         }
     }
 
-    /// 1, or less while there is no curvature to scale the gradient by.
+    /// The first step length: 1, or less while no curvature scales the gradient.
     fn first_step(&self, gradient_norm: f64) -> T {
         T::from_f64(if self.memory.is_empty() { (1.0 / gradient_norm).min(1.0) } else { 1.0 })
     }
@@ -452,13 +452,13 @@ impl<T: Scalar> Line<T> {
         loss.is_finite() && loss <= self.base.loss + expected
     }
 
-    /// The same on the shared part of the sample, whose own gradient may point elsewhere.
+    /// Armijo's test on the shared part of the sample, whose own gradient may point elsewhere.
     fn passes_on(&self, (old, gradient): &(f64, Arc<[T]>), step: T, new: f64) -> bool {
         let slope = dot(gradient, &self.direction).min(0.0);
         new.is_finite() && new <= old + SUFFICIENT_DECREASE * step.to_f64() * slope
     }
 
-    /// The first step length halved once, twice, and so on; exact while no step is subnormal.
+    /// The first step length halved once, twice, and so on. The halving is exact while no step is subnormal.
     fn shorter_steps(&self) -> [T; BACKTRACKS] {
         let mut step = self.first_step;
         std::array::from_fn(|_| {
@@ -479,8 +479,8 @@ impl<T: Scalar> Line<T> {
 impl<T: Scalar> TryFrom<State<T>> for Lbfgs<T> {
     type Error = &'static str;
 
-    /// Refuses a state whose vectors do not fit together, so that a damaged snapshot is an error
-    /// where it is read and not a panic later.
+    /// Rejects a state whose vectors differ in length, so that a damaged snapshot is an error where it is
+    /// read and not a panic later.
     fn try_from(state: State<T>) -> Result<Self, Self::Error> {
         let length = state.weights.len();
         let phase_is_sound = match &state.phase {
@@ -498,7 +498,7 @@ impl<T: Scalar> TryFrom<State<T>> for Lbfgs<T> {
     }
 }
 
-/// Mean loss and gradient of segments of so many units each.
+/// Mean loss and gradient of segments, weighted by their `units`.
 fn mean_of<T: Scalar>(segments: &[(f64, Arc<[T]>)], units: &[f64]) -> (f64, Arc<[T]>) {
     let all: f64 = units.iter().sum();
     let shares = || units.iter().map(|units| units / all);
@@ -510,7 +510,7 @@ fn mean_of<T: Scalar>(segments: &[(f64, Arc<[T]>)], units: &[f64]) -> (f64, Arc<
     (loss, (0..segments[0].1.len()).map(element).collect())
 }
 
-/// `gradient`, changed by what `old` became.
+/// `gradient` plus the change from `old` to `new`.
 fn changed_as<T: Scalar>(gradient: &[T], old: &[T], new: &[T]) -> Vec<T> {
     let change = new.iter().zip(old).map(|(new, old)| new.to_f64() - old.to_f64());
     gradient.iter().zip(change).map(|(gradient, change)| T::from_f64(gradient.to_f64() + change)).collect()

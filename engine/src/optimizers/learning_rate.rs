@@ -1,52 +1,51 @@
-//! Learning rates: the search for one, and how it changes in the course of a run.
+//! Learning rates: how a search finds one, and how it changes during a run.
 
 use serde::{Deserialize, Serialize};
 
-/// The first learning rate that a search tries.
+/// The first learning rate of a search.
 const FIRST: f32 = 0.1;
-/// What lies between two neighboring rates of a search.
+/// The ratio of two neighboring rates of a search.
 const FACTOR: f32 = 3.0;
-/// Rates that a search tries at most.
+/// Maximum trials of a search.
 const TRIALS_MAX: usize = 8;
-/// A rate whose loss is above this multiple of its lower neighbor's is far too high, so that rates
-/// below the neighbor are worth a trial.
+/// A rate whose loss is above this multiple of its lower neighbor's is far too high, so rates below the
+/// neighbor are worth a trial.
 const FAR_TOO_HIGH: f64 = 1.25;
-/// Where on the grid the valley is taken to lie between two rates with the same loss. (784-128-10 on MNIST:
-/// the round from the start point has nearly the same loss with 0.1 and with 0.3, but the rounds that follow
-/// do better with 0.15 than with 0.2.)
+/// The assumed position of the minimum on the grid between two rates with the same loss. (784-128-10 on
+/// MNIST: the first round has nearly the same loss with 0.1 and with 0.3, but later rounds do better with
+/// 0.15 than with 0.2.)
 const NEARER_BELOW: f64 = 0.35;
-/// A learning rate decays no further than to this part of its first value, so that a run that goes
-/// on past the end of its schedule still moves.
+/// The minimum factor of a schedule, so that a run that continues past the end of its schedule still moves.
 const LEAST: f64 = 0.02;
 
-/// A learning rate, or the wish to have one found.
+/// A learning rate, or a request to find one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum LearningRate {
-    /// This one, unless the loss speaks against it.
+    /// Uses this rate, unless the loss shows that it is wrong.
     Given(f32),
-    /// The best of a few on a geometric grid, each tried in an ordinary round.
+    /// Finds the best of a few rates on a geometric grid, each tried in an ordinary round.
     Searched,
 }
 
-/// The course of the learning rate.
+/// How the learning rate changes during the run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Schedule {
-    /// The same all the time.
+    /// Stays the same.
     Constant,
-    /// Falls in a straight line to a fiftieth.
+    /// Falls linearly to a fiftieth.
     Linear {
-        /// Over so many iterations.
+        /// Number of iterations until it reaches the fiftieth.
         iterations: u64,
     },
     /// Falls to a fiftieth along half a period of the cosine (Loshchilov and Hutter, 2017, eq. 5).
     Cosine {
-        /// Over so many iterations.
+        /// Number of iterations until it reaches the fiftieth.
         iterations: u64,
     },
 }
 
 impl Schedule {
-    /// What the learning rate is multiplied by in the step that follows `iteration` accepted ones.
+    /// The factor of the learning rate in the step after `iteration` accepted steps.
     pub(super) fn factor(self, iteration: u64) -> f64 {
         let passed = |iterations: u64| (iteration as f64 / iterations.max(1) as f64).min(1.0);
         match self {
@@ -66,15 +65,14 @@ fn half_cosine(x: f64) -> f64 {
     0.5 - 0.5 * angle * sine
 }
 
-/// The search for a learning rate on a geometric grid, by the loss of a round with each rate from the
-/// same point. It climbs from the first rate while the loss falls, and looks below it only if the
-/// next higher one is far too high; in the end it estimates where between the grid's rates the loss
-/// is lowest.
+/// The search for a learning rate on a geometric grid. It compares the losses of rounds from the same point,
+/// one round per rate. It climbs from the first rate while the loss falls, and looks below it only if the
+/// next higher rate is far too high. Finally, it estimates where between the grid's rates the loss is lowest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Search {
     first: f32,
     tried: Vec<Trial>,
-    /// The exponent of the rate that is on trial.
+    /// The exponent of the rate on trial.
     next: i32,
 }
 
@@ -82,18 +80,18 @@ pub(super) struct Search {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Trial {
     exponent: i32,
-    /// Infinite where it was not finite.
+    /// The loss of the rate's round; infinity if it was not finite.
     loss: f64,
 }
 
-/// What a trial led to.
+/// The result of a trial.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Verdict {
-    /// Another trial, with [`Search::rate`].
+    /// The search goes on with another trial at [`Search::rate`].
     GoOn,
-    /// The search is over with this rate.
+    /// The search is over and chose this rate.
     Chosen(f32),
-    /// The search is over, and no loss was finite.
+    /// The search is over; no loss was finite.
     NoneFits,
 }
 
@@ -102,19 +100,19 @@ impl Search {
         Self { first: FIRST, tried: Vec::new(), next: 0 }
     }
 
-    /// A search from `rate` downwards. `loss` is that of a round with `rate` itself, infinite if it
-    /// has proved too high.
+    /// A search downward from `rate`. `loss` is the loss of a round with `rate`, or infinity if the rate has
+    /// proved too high.
     pub(super) fn below(rate: f32, loss: f64) -> Self {
         let above = Trial { exponent: 1, loss: f64::INFINITY };
         Self { first: rate, tried: vec![above, Trial { exponent: 0, loss }], next: -1 }
     }
 
-    /// A search from `rate` to either side, downwards first. `loss` is that of a round with it.
+    /// A search around `rate`, downward first. `loss` is the loss of a round with `rate`.
     pub(super) fn around(rate: f32, loss: f64) -> Self {
         Self { first: rate, tried: vec![Trial { exponent: 0, loss }], next: -1 }
     }
 
-    /// A search from `rate`, which is too low, upwards. `loss` is that of a round with it.
+    /// A search upward from `rate`, which is too low. `loss` is the loss of a round with `rate`.
     pub(super) fn above(rate: f32, loss: f64) -> Self {
         let below = Trial { exponent: -1, loss: f64::INFINITY };
         Self { first: rate, tried: vec![below, Trial { exponent: 0, loss }], next: 1 }
@@ -136,7 +134,7 @@ impl Search {
         let loss = if loss.is_finite() { loss } else { f64::INFINITY };
         self.tried.push(Trial { exponent: self.next, loss });
         let best = self.tried.iter().fold(self.tried[0], |best, trial| {
-            // The lower rate of equally good ones.
+            // On a tie, the lower rate wins.
             if (trial.loss, trial.exponent) < (best.loss, best.exponent) { *trial } else { best }
         });
         let at = |exponent| self.tried.iter().find(|trial| trial.exponent == exponent);
@@ -161,12 +159,12 @@ impl Search {
     }
 }
 
-/// Where the loss is lowest near the best trial, as a distance on the grid: the vertex of the parabola
-/// through the three losses. Without one below, the valley lies between the best trial and the one above:
-/// nearer to the latter the better it is, but never beyond the middle, because beyond the valley the loss
-/// rises steeply.
+/// The position of the lowest loss near the best trial, as a distance on the grid: the vertex of the parabola
+/// through the three losses. If no lower rate was tried, the minimum lies between the best trial and the next
+/// higher one. The lower the loss of the higher rate, the nearer the minimum lies to that rate, but never
+/// beyond the middle, because the loss rises steeply past the minimum.
 fn lowest(below: Option<f64>, best: f64, above: Option<f64>) -> f64 {
-    // A loss that is infinite or enormous says no more than that it is higher.
+    // An infinite or enormous loss only says that it is higher.
     let rise = |loss: f64| (loss - best).min(best.abs()).max(0.0);
     let offset = match (below.map(rise), above.map(rise)) {
         (Some(below), Some(above)) if below + above > 0.0 => 0.5 * (below - above) / (below + above),
@@ -179,7 +177,7 @@ fn lowest(below: Option<f64>, best: f64, above: Option<f64>) -> f64 {
     offset.clamp(-0.5, 0.5)
 }
 
-/// [`FACTOR`] to the power of `offset`, roughly.
+/// [`FACTOR`] to the power of `offset`, approximately.
 fn between(offset: f64) -> f64 {
     let factor = 1.0 + 2.0 * offset.abs() * (f64::from(FACTOR).sqrt() - 1.0);
     if offset < 0.0 { 1.0 / factor } else { factor }
@@ -208,7 +206,7 @@ mod tests {
         }
     }
 
-    /// Rates tried, and the one chosen.
+    /// Returns the rates tried and the verdict.
     fn search(mut search: Search, loss: impl Fn(f64) -> f64) -> (Vec<f32>, Verdict) {
         let mut tried = Vec::new();
         loop {
@@ -220,7 +218,7 @@ mod tests {
         }
     }
 
-    /// A loss that is lowest at `best` and rises by 1 for each factor of ten, as logarithms do.
+    /// A loss that is lowest at `best` and rises by 1 for each factor of ten on either side.
     fn valley(best: f64) -> impl Fn(f64) -> f64 {
         move |rate| 0.5 + (rate / best).log10().powi(2)
     }
@@ -270,7 +268,7 @@ mod tests {
             let miss = (f64::from(rate) / best).log10().abs();
             assert!(miss < 0.25, "{rate} for {best}");
         }
-        // It was as high as possible already.
+        // The rate was already as high as possible.
         let (tried, verdict) = search(Search::above(0.05, valley(0.05)(0.05)), |_| f64::NAN);
         assert_eq!((tried.len(), verdict), (1, Verdict::Chosen(0.05)));
     }

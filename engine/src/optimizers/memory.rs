@@ -1,12 +1,11 @@
-//! L-BFGS's memory and the search direction made from it, in two streaming passes.
+//! The L-BFGS memory and its search direction, computed in two streaming passes.
 //!
-//! The direction is the textbook two-loop recursion (Nocedal and Wright, Numerical Optimization,
-//! 2nd ed., Algorithm 7.4) carried out on coefficients: every vector it meets is a combination of
-//! the gradient, the s_i and the y_i, and it only ever needs the products s_i'y_j with i <= j,
-//! y_i'y_j, s_i'g and y_i'g (the same products as in the compact form of Byrd, Nocedal and
-//! Schnabel, 1994). So one pass over the memory takes the products with the newest y and with g,
-//! and a second one adds up the direction. Between the passes there are only a few hundred f64
-//! operations; each element of the direction is summed in f64 and rounded once.
+//! The direction is the textbook two-loop recursion (Nocedal and Wright, Numerical Optimization, 2nd ed.,
+//! Algorithm 7.4), carried out on coefficients. Every vector of the recursion is a combination of the
+//! gradient, the s_i and the y_i, so it only needs the products s_i'y_j with i <= j, y_i'y_j, s_i'g and y_i'g
+//! (as does the compact form of Byrd, Nocedal and Schnabel, 1994). One pass over the memory computes the
+//! products with the newest y and with g; a second pass adds up the direction. Between them lie only a few
+//! hundred f64 operations. Each element of the direction is summed in f64 and rounded once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,35 +19,34 @@ use super::vectors::{
     multiply_add, sum_lanes, widen,
 };
 
-/// Groups of each pair that the first pass reads in a row: enough for the processor to fetch
-/// ahead, few enough for the newest y and the gradient to stay in its cache meanwhile. Like the
-/// other sizes below it was chosen by measurement and has no influence on the bits.
+/// Groups of each pair that the first pass reads in a row: enough for the processor to prefetch, few enough
+/// to keep the newest y and the gradient in its cache. Like the other sizes below, it was chosen by
+/// measurement and changes no bit.
 const PRODUCTS_CHUNK: usize = 2048;
 
-/// The same for the second pass, which keeps its sums in the cache if it cannot read all pairs side
-/// by side.
+/// Groups that the second pass reads in a row. If it cannot read all pairs side by side, it keeps its sums in
+/// the cache.
 const COMBINE_CHUNK: usize = 512;
 
 /// Pairs that the first pass reads side by side; more would need more sums than there are registers.
 const PRODUCTS_PAIRS: usize = 5;
 
-/// The same for the second pass: the default memory at once, or half of it.
+/// Pairs that the second pass reads side by side: the whole default memory, or half of it.
 const COMBINE_PAIRS: usize = 10;
 const COMBINE_FEW_PAIRS: usize = 5;
 
-/// The newest curvature pairs with the inner products the direction needs. Cloning shares the
-/// vectors.
+/// The newest curvature pairs with the inner products that the direction needs. Cloning shares the vectors.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Memory<T: Scalar> {
-    /// Most pairs kept, at least 1.
+    /// Maximum number of pairs, at least 1.
     limit: usize,
-    /// Oldest first.
+    /// The pairs, oldest first.
     remembered: Vec<Remembered<T>>,
-    /// The last directions, to be written over once nobody needs them any more.
+    /// The last directions, overwritten once nobody else holds them.
     #[serde(skip)]
     directions: Spare<Arc<[T]>>,
-    /// Likewise the pair that was forgotten last.
+    /// The last pair forgotten, overwritten likewise.
     #[serde(skip)]
     forgotten: Spare<CurvaturePair<T>>,
 }
@@ -59,7 +57,7 @@ struct Remembered<T: Scalar> {
     pair: CurvaturePair<T>,
     /// s_i'y for each remembered pair i, from the oldest to this one.
     sy: Vec<f64>,
-    /// y_i'y likewise.
+    /// y_i'y for the same pairs.
     yy: Vec<f64>,
 }
 
@@ -90,16 +88,16 @@ impl<T: Scalar> Memory<T> {
         self.remembered.clear();
     }
 
-    /// Room for a pair of `length` elements.
+    /// A pair of `length` elements to write to.
     pub(super) fn room(&mut self, length: usize) -> CurvaturePair<T> {
         self.forgotten.take(length).unwrap_or_else(|| CurvaturePair::zeros(length))
     }
 
-    /// Takes in the newest pair, if there is one, and returns -H `gradient`. With nothing to
-    /// remember, H is the identity.
+    /// Takes in the newest pair, if there is one, and returns -H `gradient`. H is the identity while the
+    /// memory is empty.
     ///
     /// # Panics
-    /// When the vectors differ in length.
+    /// If the vectors differ in length.
     pub fn direction(&mut self, newest: Option<CurvaturePair<T>>, gradient: &[T]) -> Direction<T> {
         let products = match newest {
             Some(pair) => self.push(pair, gradient),
@@ -109,8 +107,8 @@ impl<T: Scalar> Memory<T> {
         self.combine(&coefficients, gradient)
     }
 
-    /// Whether this is a memory of vectors of `length` with all its products: false only for
-    /// damaged snapshots.
+    /// Whether all vectors have `length` elements and all products are present. Only a damaged snapshot fails
+    /// this.
     pub(super) fn is_sound(&self, length: usize) -> bool {
         self.limit >= 1
             && self.remembered.len() <= self.limit
@@ -119,8 +117,8 @@ impl<T: Scalar> Memory<T> {
             })
     }
 
-    /// Remembers `pair`, forgetting the oldest when full, in one pass that also takes the products
-    /// with the gradient.
+    /// Remembers `pair`, forgetting the oldest one when full. The same pass computes the products with the
+    /// gradient.
     fn push(&mut self, pair: CurvaturePair<T>, gradient: &[T]) -> Vec<GradientProducts> {
         if self.remembered.len() == self.limit {
             self.forgotten.keep(&self.remembered.remove(0).pair);
@@ -142,8 +140,8 @@ impl<T: Scalar> Memory<T> {
         self.products::<1>(gradient).into_iter().map(|[[s], [y]]| GradientProducts { s, y }).collect()
     }
 
-    /// The products of each remembered s and y with `gradient` and, if B is 2, with the newest y.
-    /// Every vector is read once.
+    /// The products of each remembered s and y with `gradient` and, if B is 2, with the newest y. It reads
+    /// every vector once.
     fn products<const B: usize>(&self, gradient: &[T]) -> Vec<[[f64; B]; 2]> {
         let blocks = 0..gradient.len().div_ceil(BLOCK);
         let sums = each_block(blocks, |index| {
@@ -192,8 +190,8 @@ impl<T: Scalar> Memory<T> {
         Coefficients { gradient: T::factor(-gamma), pairs: pairs.collect() }
     }
 
-    /// The direction from its coefficients, and its slope, in one pass: backward, as the ends of the
-    /// vectors may still be in the processor's cache.
+    /// Computes the direction from its coefficients, and its slope, in one pass. The pass runs backward
+    /// because the ends of the vectors may still be in the processor's cache.
     fn combine(&mut self, coefficients: &Coefficients, gradient: &[T]) -> Direction<T> {
         let mut vector = self.directions.room(gradient.len());
         let blocks = fill(&mut vector).chunks_mut(BLOCK).enumerate().rev();
@@ -206,8 +204,8 @@ impl<T: Scalar> Memory<T> {
     }
 }
 
-/// The products of one block of each pair's s and y with one of the gradient and, if B is 2, of
-/// the last pair's y.
+/// The products of one block of each pair's s and y with a block of the gradient and, if B is 2, of the last
+/// pair's y.
 struct Products<'a, T, const B: usize> {
     pairs: &'a [&'a [Group<T>]],
     gradient: &'a [T],
@@ -253,17 +251,17 @@ fn add_chunk_products<T: Scalar, const B: usize, const FUSED: bool>(
     }
 }
 
-/// The same with so many pairs side by side.
+/// Adds the products of P pairs, side by side.
 #[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "see below")]
+#[allow(clippy::needless_range_loop, reason = "see the comment on the loop")]
 fn add_pair_products<T: Scalar, const P: usize, const B: usize, const FUSED: bool>(
     pairs: [&[Group<T>]; P],
     newest: &[Group<T>],
     gradient: &[[T; LANES]],
     sums: &mut [[[Lanes; B]; 2]; P],
 ) {
-    // Local, so that they stay in registers; sliced alike, so that no access needs a check. Plain
-    // indices: the compiler unrolls such loops over small arrays, but not iterators.
+    // The sums are local to stay in registers, and the slices have equal lengths to need no bounds check. The
+    // loops use plain indices: the compiler unrolls them over small arrays, but not iterators.
     let mut local = *sums;
     let count = gradient.len();
     let (pairs, newest) = (pairs.map(|pair| &pair[..count]), &newest[..count]);
@@ -283,7 +281,7 @@ fn add_pair_products<T: Scalar, const P: usize, const B: usize, const FUSED: boo
     *sums = local;
 }
 
-/// One block of the direction, written to `out`, and its part of the slope.
+/// Writes one block of the direction to `out` and returns its share of the slope.
 struct Combine<'a, T> {
     pairs: &'a [&'a [Group<T>]],
     gradient: &'a [T],
@@ -318,15 +316,15 @@ impl<T: Scalar> Vectorized for Combine<'_, T> {
     }
 }
 
-/// A few groups of a direction on its way.
+/// A few groups of a direction under construction.
 struct Piece<'a, T> {
-    /// Which of the block's groups, at most [`COMBINE_CHUNK`].
+    /// The groups' range in the block, at most [`COMBINE_CHUNK`] long.
     chunk: Range<usize>,
     gradient: &'a [[T; LANES]],
     out: &'a mut [[T; LANES]],
-    /// What gradient and pairs so far add up to, where there is more to come.
+    /// The sum of the gradient and the pairs so far, while more pairs follow.
     sums: &'a mut [Lanes],
-    /// The product of direction and gradient is added to this.
+    /// The running inner product of direction and gradient.
     slope: &'a mut Lanes,
 }
 
@@ -349,9 +347,9 @@ impl<T: Scalar> Piece<'_, T> {
         }
     }
 
-    /// Adds s and y of the first P of `pairs`, each times its factor, first pair first, to the sums, or to
-    /// the gradient times the factor to `begin` with. Gives back the other pairs; after the last the sums
-    /// become the direction.
+    /// Adds s and y of the first P of `pairs`, in order and each times its factor. The result goes to the
+    /// sums or, with `begin`, to the gradient times that factor. Returns the remaining pairs; after the last
+    /// pair, the sums become the direction.
     #[inline(always)]
     #[allow(clippy::needless_range_loop, reason = "as in add_pair_products")]
     fn add<'a, const P: usize, const FUSED: bool>(

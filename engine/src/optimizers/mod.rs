@@ -1,8 +1,8 @@
-//! Optimizers as ask/tell state machines: an optimizer says what it wants to know next and is told
-//! the answer, so that it can wait for a network in the middle of a step and be saved there.
+//! Optimizers as ask/tell state machines: an optimizer asks for what it needs next and is told the answer. It
+//! can therefore wait for a network in the middle of a step, and be saved there.
 //!
-//! Nothing here knows about rounds, volunteers or time. The weights an optimizer arrives at are a
-//! function of the start point, its settings and the answers it was told, and of nothing else.
+//! Optimizers know nothing about rounds, volunteers or time. The weights are a function of the start point,
+//! the settings and the answers alone.
 
 mod auto;
 mod averaged;
@@ -33,15 +33,15 @@ pub use vectors::Scalar;
 pub enum Optimizer {
     /// Averaged local steps, then full-batch L-BFGS: the default.
     Auto(Auto),
-    /// Averaged local steps, with what the outer step makes of them.
+    /// Averaged local steps, followed by an outer step.
     Averaged(Averaged),
     /// Limited-memory BFGS on the full batch or on samples.
     Lbfgs(Lbfgs<f32>),
-    /// SGD and what was made of it, one gradient a round.
+    /// SGD, Nesterov momentum, Adam and AdamW: one gradient per round.
     Stochastic(Stochastic),
 }
 
-/// Calls the same method of whichever optimizer it is.
+/// Calls the same method on the optimizer of any variant.
 macro_rules! delegate {
     ($self:expr, $optimizer:ident => $call:expr) => {
         match $self {
@@ -77,8 +77,8 @@ impl Optimizer {
         delegate!(self, optimizer => optimizer.loss())
     }
 
-    /// Whether it sets out from the start point with the loss that [`Optimizer::loss`] says, or has done so;
-    /// not as long as learning rates are tried there.
+    /// Whether the optimizer has set out, or sets out next, from the start point with the loss in
+    /// [`Optimizer::loss`]. It has not while it tries learning rates there.
     pub fn has_set_out(&self) -> bool {
         let is_searching = match self {
             Self::Auto(auto) => auto.is_searching_at_start(),
@@ -88,17 +88,16 @@ impl Optimizer {
         self.loss().is_some() && !is_searching
     }
 
-    /// How many iterations (accepted steps) were taken.
+    /// Number of iterations (accepted steps) so far.
     pub fn iteration(&self) -> u64 {
         delegate!(self, optimizer => optimizer.iteration())
     }
 }
 
-/// What an optimizer wants to know next. Vectors are shared, not copied; they hold trainable
-/// parameters only.
+/// An optimizer's next request. Vectors are shared, not copied; they hold trainable parameters only.
 ///
-/// `mask_epoch` (for local steps `draw`) is the optimizer's choice of the dropout masks: what it
-/// compares, or takes differences of, it asks for with the same one.
+/// `mask_epoch` (for local steps, `draw`) selects the dropout masks. An optimizer uses the same value for all
+/// requests whose answers it compares or subtracts.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ask<T> {
     /// Loss and gradient at one point: one round. Answer with [`Tell::Gradient`] for
@@ -108,7 +107,7 @@ pub enum Ask<T> {
         point: Arc<[T]>,
         /// The examples.
         batch: Batch,
-        /// Chooses the dropout masks.
+        /// Selects the dropout masks.
         mask_epoch: u64,
     },
     /// Losses alone at the points [`model::trial_point`]`(base, direction, step)`: one scalars-only round.
@@ -120,53 +119,54 @@ pub enum Ask<T> {
         direction: Arc<[T]>,
         /// The step lengths, positive.
         steps: Vec<T>,
-        /// The examples: those the gradient at `base` was asked for with.
+        /// The examples on which the gradient at `base` was asked for.
         batch: Batch,
-        /// Chooses the dropout masks.
+        /// Selects the dropout masks.
         mask_epoch: u64,
     },
-    /// Local minibatch steps: each of `replicas` replicas sets out from one point and walks through
-    /// its part of the training examples on its own. One round; answer with [`Tell::Local`].
+    /// Local minibatch steps: each of `replicas` replicas starts at the same point and walks through its own
+    /// part of the training examples. One round; answer with [`Tell::Local`].
     Local {
-        /// Where all replicas set out.
+        /// Where all replicas start.
         point: Arc<[T]>,
-        /// How many replicas there are (R); each is a work unit.
+        /// Number of replicas (R); each is a work unit.
         replicas: u32,
-        /// Minibatch steps that each replica takes (K).
+        /// Minibatch steps per replica (K).
         steps: u32,
-        /// Length of a step, as a multiple of the minibatch's mean gradient.
+        /// Step length, as a multiple of the minibatch's mean gradient.
         learning_rate: f32,
-        /// Chooses the order of the examples and the dropout masks. Counts the optimizer's own
-        /// rounds, so that it never depends on restarts.
+        /// Selects the order of the examples and the dropout masks. It counts the optimizer's own rounds, so
+        /// it never depends on restarts.
         draw: u64,
     },
     /// Nothing: the optimizer is done and its weights are final.
     Stopped(Halt),
 }
 
-/// Which training examples a gradient or losses are asked for on.
+/// The training examples for a gradient or for losses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Batch {
     /// All of them, once.
     Full,
-    /// Some of them. Each segment is answered by itself.
+    /// Some of them. Each segment has its own answer.
     Segments(Vec<Segment>),
 }
 
-/// Consecutive positions in the endless sequence of permutations of the training set's units:
-/// positions e*U .. (e+1)*U hold each of the set's U units once, in an order of epoch e's own.
+/// Consecutive positions in the endless sequence of permutations of the training set's units. Positions e*U
+/// .. (e+1)*U hold each of the set's U units once, in the order of epoch e.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// The first position.
     pub first: u64,
-    /// How many positions, at least 1.
+    /// Number of positions, at least 1.
     pub units: u32,
 }
 
 /// The answer to an [`Ask`].
 ///
-/// A loss or vector that is infinite or not a number is a valid answer (the point does not fit,
-/// or the network overflowed there): the trial point is then rejected like any that is too high.
+/// An infinite or NaN loss or vector is a valid answer: the network overflowed at the point, or the values do
+/// not fit the fixed point. The optimizer then rejects the trial point, as it rejects any point whose loss is
+/// too high.
 #[derive(Debug, Clone)]
 pub enum Tell<T> {
     /// Loss and gradient at the point asked for.
@@ -181,18 +181,18 @@ pub enum Tell<T> {
     Segments(Vec<(f64, Arc<[T]>)>),
     /// Losses at the steps asked for, in the same order; each the mean over the batch plus the penalty.
     Losses(Vec<f64>),
-    /// What the replicas did.
+    /// The result of the replicas' local steps.
     Local {
-        /// Mean loss over the examples of all minibatches of the round, each at its replica's
-        /// weights before the step, plus the penalty at the round's point.
+        /// Mean loss over the examples of all minibatches of the round, plus the penalty at the round's
+        /// point. Each minibatch counts at its replica's weights before the step.
         loss: f64,
-        /// Mean over the replicas of where each ended less where it set out.
+        /// Mean over the replicas of the last weights less the first.
         displacement: Arc<[T]>,
     },
 }
 
 impl<T> Tell<T> {
-    /// What this is, for [`TellError::WrongKind`].
+    /// Names the kind of answer for [`TellError::WrongKind`].
     fn kind(&self) -> &'static str {
         match self {
             Self::Gradient { .. } => "a gradient",
@@ -203,16 +203,16 @@ impl<T> Tell<T> {
     }
 }
 
-/// What an answer changed.
+/// The effect of an answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Progress {
     /// The iteration this answer completed. `None` for the start point, for a rejected trial point
     /// and for the losses of a line search.
     pub accepted: Option<Iteration>,
-    /// What a person who follows the training should know, in one sentence.
+    /// One sentence for whoever follows the training.
     pub note: Option<String>,
-    /// The answer says nothing of the size of the next one: its learning rate may have been far too
-    /// high, and a lower one is tried.
+    /// Whether this answer says nothing about the size of the next one: its learning rate may have been far
+    /// too high, and the optimizer tries a lower one.
     pub starts_afresh: bool,
 }
 
@@ -235,17 +235,17 @@ pub struct Iteration {
     pub memory: usize,
 }
 
-/// Why an optimizer asks for nothing more.
+/// Why an optimizer has stopped.
 #[derive(Debug, Clone, PartialEq, Error, Serialize, Deserialize)]
 pub enum Halt {
-    /// The gradient is zero, or smaller than the tolerance asks.
+    /// The gradient is zero or within the tolerance.
     #[error("converged: the gradient has vanished (norm {gradient_norm:.3e})")]
     Converged {
         /// Euclidean norm of the gradient at the final point.
         gradient_norm: f64,
     },
-    /// No step lowers the loss any further, not even along the steepest descent. At the precision
-    /// of the weights this is usually a minimum.
+    /// No step lowers the loss any further, not even along the steepest descent. At the precision of the
+    /// weights, this is usually a minimum.
     #[error(
         "no further progress: no step along the search direction or the steepest descent lowers \
          the loss (gradient norm {gradient_norm:.3e})"
@@ -254,18 +254,18 @@ pub enum Halt {
         /// Euclidean norm of the gradient at the final point.
         gradient_norm: f64,
     },
-    /// Steps are still accepted but the loss has not changed for several of them.
+    /// The optimizer still accepts steps, but the loss no longer changes.
     #[error(
         "no further progress: the loss did not change in {iterations} iterations \
          (gradient norm {gradient_norm:.3e})"
     )]
     Flat {
-        /// Iterations in a row that left the loss as it was.
+        /// Iterations in a row with the same loss.
         iterations: u32,
         /// Euclidean norm of the gradient at the final point.
         gradient_norm: f64,
     },
-    /// The loss has risen, or is no longer finite, whatever was tried against it.
+    /// The loss rises or is not finite, and no remedy helped.
     #[error(
         "diverged: the loss rises or is not a finite number with a learning rate of {learning_rate:.3e}; \
          give a lower one"
@@ -274,7 +274,7 @@ pub enum Halt {
         /// The learning rate of the last step.
         learning_rate: f64,
     },
-    /// The loss or the gradient is not finite where the run starts, so there is nothing to improve.
+    /// The loss or the gradient is not finite at the start point, so there is nothing to improve.
     #[error(
         "the loss or its gradient is not a finite number at the start point (loss {loss}); \
          check the data for huge or missing values, or start from other weights"
@@ -285,10 +285,10 @@ pub enum Halt {
     },
 }
 
-/// An answer that does not fit what was asked. The optimizer is as it was before.
+/// An answer that does not match the request. The optimizer is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TellError {
-    /// A gradient was told where losses were asked for, or the other way round.
+    /// The answer is of another kind than the request.
     #[error("the optimizer asked for {asked} and was told {told}")]
     WrongKind {
         /// What was asked for.
@@ -296,7 +296,7 @@ pub enum TellError {
         /// What was told.
         told: &'static str,
     },
-    /// The right kind of answer with the wrong number of values.
+    /// The answer is of the right kind but has the wrong number of values.
     #[error("the optimizer expects {expected} values and was told {told}")]
     WrongLength {
         /// Values asked for.

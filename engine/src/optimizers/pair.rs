@@ -1,4 +1,4 @@
-//! A curvature pair and how it lies in memory.
+//! A curvature pair and its layout in memory.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,27 +8,26 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::vectors::{GROUPS_IN_BLOCK, LANES, Reusable, Scalar, fill};
 
-/// Bytes of a page of memory, or of as much as a cache looks at.
+/// Bytes of a page of memory, which is also the span that a cache indexes by.
 const PAGE_BYTES: u64 = 4096;
 
-/// A pair begins up to 2^4 - 1 groups late.
+/// A pair is shifted by up to 2^4 - 1 groups.
 const SKIP_BITS: u32 = 4;
 
-/// A change of weights s and the change of gradient y that came with it; s'y > 0. Cloning shares
-/// the vectors.
+/// A change of weights s and the resulting change of gradient y, with s'y > 0. Cloning shares the vectors.
 ///
-/// The two lie interleaved, so that both passes over the memory read half as many streams: with
-/// twenty of them, ten pairs', a processor's caches and its fetching ahead no longer keep up.
+/// s and y lie interleaved, so that both passes over the memory read half as many streams. With twenty
+/// streams (ten pairs), a processor's caches and prefetching no longer keep up.
 #[derive(Debug, Clone)]
 pub struct CurvaturePair<T> {
     length: usize,
-    /// Groups before the first one, see [`CurvaturePair::zeros`].
+    /// Unused groups before the first one; see [`CurvaturePair::zeros`].
     skip: usize,
     groups: Arc<[Group<T>]>,
 }
 
-/// [`LANES`] elements of s and the same ones of y: of f32 one line of a cache. The last group is
-/// filled up with zeros, which add nothing to a sum.
+/// [`LANES`] elements of s and the same elements of y; with f32, one cache line. Zeros fill up the last group
+/// and add nothing to a sum.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 pub(super) struct Group<T> {
@@ -37,10 +36,10 @@ pub(super) struct Group<T> {
 }
 
 impl<T: Scalar> CurvaturePair<T> {
-    /// The pair of `s` and `y`, one value per parameter each.
+    /// The pair of `s` and `y`, each with one value per parameter.
     ///
     /// # Panics
-    /// When they differ in length.
+    /// If they differ in length.
     pub fn new(s: &[T], y: &[T]) -> Self {
         assert_eq!(s.len(), y.len(), "s and y differ in length");
         let mut pair = Self::zeros(s.len());
@@ -51,11 +50,11 @@ impl<T: Scalar> CurvaturePair<T> {
         pair
     }
 
-    /// A pair that its maker can still write to.
+    /// A pair of zeros that its maker can still write to.
     ///
-    /// Large vectors all begin at the same place within a page of memory. As a cache finds lines by
-    /// their place within a page, ten of them that are read side by side would drive each other out.
-    /// So each pair begins some lines later, by a number made of its page.
+    /// Large vectors all begin at the same offset within a page of memory. A cache finds lines by their
+    /// offset within a page, so ten vectors read side by side would evict each other. Each pair is therefore
+    /// shifted by an offset derived from its page number.
     pub(super) fn zeros(length: usize) -> Self {
         let group = Group { s: [T::ZERO; LANES], y: [T::ZERO; LANES] };
         let count = length.div_ceil(LANES) + (1 << SKIP_BITS) - 1;
@@ -104,7 +103,7 @@ impl<T: Scalar> Reusable for CurvaturePair<T> {
     }
 }
 
-/// How a pair is saved: one vector after the other.
+/// The saved form of a pair: one vector after the other.
 #[derive(Serialize, Deserialize)]
 #[serde(rename = "CurvaturePair")]
 struct Saved<S, Y> {
@@ -128,7 +127,7 @@ impl<'de, T: Scalar> Deserialize<'de> for CurvaturePair<T> {
     }
 }
 
-/// Elements as a sequence, without a copy of it.
+/// A sequence of elements, serialized without a copy.
 struct Elements<F>(F);
 
 impl<T: Scalar, I: Iterator<Item = T>, F: Fn() -> I> Serialize for Elements<F> {

@@ -1,5 +1,5 @@
-//! Synchronous stochastic descent: each round takes the mean gradient of a few minibatches at one
-//! point and steps along it. SGD, Nesterov's momentum, Adam and AdamW.
+//! Synchronous stochastic descent: SGD, Nesterov momentum, Adam and AdamW. Each round computes the mean
+//! gradient of a few minibatches at one point, and the optimizer steps along it.
 
 use std::sync::Arc;
 
@@ -9,50 +9,50 @@ use super::learning_rate::Schedule;
 use super::vectors::{fill, norm, zeros};
 use super::{Ask, Batch, Halt, Iteration, Progress, Segment, Tell, TellError, check_length, only_segment};
 
-/// How much of the velocity, and of Adam's mean gradient, lasts from one step to the next.
+/// The part of the velocity, and of Adam's mean gradient, that carries over to the next step.
 const MOMENTUM: f64 = 0.9;
-/// How much of Adam's mean squared gradient lasts from one step to the next.
+/// The part of Adam's mean squared gradient that carries over to the next step.
 const SQUARES: f64 = 0.999;
 /// Keeps Adam's steps finite where the gradient has always been 0.
 const EPSILON: f64 = 1e-8;
 
-/// A run has diverged once a round's loss is so many times that of the start (or 1, if that is less): a few examples that
-/// are far off the others make no such difference.
+/// A run has diverged once a round's loss exceeds this multiple of the loss at the start, or of 1 if that is
+/// lower. A few outliers among the examples raise it less.
 const DIVERGED: f64 = 1000.0;
-/// A point is one to come back to while its loss is at most so many times that of the start.
+/// A point is good enough to return to while its loss is at most this multiple of the loss at the start.
 const GOOD: f64 = 1.05;
-/// A learning rate that nobody has given and that turns out too high is multiplied by this ...
+/// A default learning rate that turns out too high is multiplied by this.
 const LOWER: f32 = 0.25;
-/// ... so many times at most.
+/// Maximum number of times the learning rate is lowered.
 const LOWERED_MAX: u32 = 6;
 
-/// What the user can choose.
+/// The user's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StochasticSettings {
     /// How a gradient becomes a step.
     pub rule: Rule,
-    /// The first learning rate.
+    /// The learning rate before the schedule's factor.
     pub learning_rate: f32,
-    /// Whether nobody has given that rate: it is then lowered where it makes the run diverge.
+    /// Whether the optimizer may lower the rate when the run diverges, because the user did not give it.
     pub may_lower: bool,
-    /// How it changes.
+    /// How the learning rate changes during the run.
     pub schedule: Schedule,
-    /// Units that a round's batch consists of, at least 1.
+    /// Units per batch, at least 1.
     pub units: u32,
-    /// Units of the whole training set: a batch of as many holds each of them once.
+    /// Units of the whole training set. A batch of this size holds each unit once.
     pub all_units: u32,
 }
 
-/// How a gradient g becomes a step from w, with the learning rate r.
+/// How a gradient g becomes a step from w with the learning rate r.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Rule {
     /// w - r g.
     Sgd,
-    /// Nesterov's momentum: v = 0.9 v + g, then w - r (g + 0.9 v) (Sutskever et al., 2013).
+    /// Nesterov momentum: v = 0.9 v + g, then w - r (g + 0.9 v) (Sutskever et al., 2013).
     Momentum,
-    /// Steps scaled by the root of the mean squared gradient (Kingma and Ba, 2015, Algorithm 1).
+    /// Steps divided by the root of the mean squared gradient (Kingma and Ba, 2015, Algorithm 1).
     Adam,
-    /// The same with all weights decaying on their own (Loshchilov and Hutter, 2019, Algorithm 2).
+    /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019, Algorithm 2).
     AdamW {
         /// A step multiplies the weights by 1 - r * `weight_decay`.
         weight_decay: f32,
@@ -67,24 +67,24 @@ pub struct Stochastic(State);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct State {
     settings: StochasticSettings,
-    /// The accepted point: the last whose loss is known.
+    /// The accepted point: the last point with a known loss.
     weights: Arc<[f32]>,
     loss: Option<f64>,
     iteration: u64,
     /// Where the next gradient is asked for.
     point: Arc<[f32]>,
-    /// Momentum's velocity, Adam's mean gradient; empty until the first step of a rule that has it.
+    /// Momentum's velocity or Adam's mean gradient; empty until the first step that needs it.
     first: Arc<[f32]>,
-    /// Adam's mean squared gradient; likewise.
+    /// Adam's mean squared gradient; empty until the first step that needs it.
     second: Arc<[f32]>,
     stopped: Option<Halt>,
     /// The loss at the start point.
     start_loss: Option<f64>,
-    /// The last point whose loss was about that of the start or lower, and its loss.
+    /// The last point whose loss was at most about the start's, with its loss.
     good: Option<(Arc<[f32]>, f64)>,
-    /// Times that the learning rate was lowered.
+    /// Number of times the learning rate was lowered.
     lowered: u32,
-    /// Answers taken in when it was for the last time, since when `first` and `second` add up.
+    /// Answers received when the rate was last lowered; `first` and `second` cover the later ones.
     lowered_at: u64,
 }
 
@@ -119,7 +119,7 @@ impl Stochastic {
         Ask::Gradient {
             point: Arc::clone(&state.point),
             batch: Batch::Segments(vec![Segment { first: rounds * u64::from(units), units }]),
-            // No two gradients are compared, so that every step can have masks of its own.
+            // No two gradients are compared, so every step can have its own masks.
             mask_epoch: rounds,
         }
     }
@@ -138,7 +138,7 @@ impl Stochastic {
         Ok(state.step(loss, &gradient))
     }
 
-    /// The last point whose loss is known.
+    /// The last point with a known loss.
     pub fn weights(&self) -> &Arc<[f32]> {
         &self.0.weights
     }
@@ -148,14 +148,14 @@ impl Stochastic {
         self.0.loss
     }
 
-    /// How many steps were taken to get to [`Stochastic::weights`].
+    /// Number of steps that led to [`Stochastic::weights`].
     pub fn iteration(&self) -> u64 {
         self.0.iteration
     }
 }
 
 impl State {
-    /// Answers taken in.
+    /// Answers received so far.
     fn rounds(&self) -> u64 {
         self.iteration + u64::from(self.loss.is_some())
     }
@@ -164,7 +164,7 @@ impl State {
         f64::from(self.settings.learning_rate) * self.settings.schedule.factor(iteration)
     }
 
-    /// Accepts the point and leaves it for the next, unless the run has diverged.
+    /// Accepts the point and sets out for the next, unless the run has diverged.
     fn step(&mut self, loss: f64, gradient: &[f32]) -> Progress {
         let gradient_norm = norm(gradient);
         let is_finite = loss.is_finite() && gradient_norm.is_finite();
@@ -187,7 +187,7 @@ impl State {
         if !is_start {
             self.iteration += 1;
         }
-        // The gradient of a few minibatches may well vanish where that of all examples does not.
+        // The gradient of a few minibatches can vanish where the gradient of all examples does not.
         let StochasticSettings { units, all_units, .. } = self.settings;
         if gradient_norm == 0.0 && units == all_units && self.first.is_empty() {
             self.stopped = Some(Halt::Converged { gradient_norm });
@@ -200,7 +200,7 @@ impl State {
         Progress { accepted: (!is_start).then_some(accepted), ..Progress::default() }
     }
 
-    /// Goes back to the last good point, from there to go on with a lower learning rate, or to stop.
+    /// Goes back to the last good point and lowers the learning rate, or stops.
     fn go_back(&mut self, loss: f64) -> Progress {
         let rate = self.learning_rate(self.iteration);
         if let Some((weights, loss)) = &self.good {
@@ -223,7 +223,8 @@ impl State {
         let lower = self.learning_rate(self.iteration);
         Progress {
             note: Some(format!(
-                "{what} with a learning rate of {rate:.3e}: back to the last good weights, with one of {lower:.3e}"
+                "{what} with a learning rate of {rate:.3e}: going back to the last good weights and lowering it \
+                 to {lower:.3e}"
             )),
             ..Progress::default()
         }
@@ -258,7 +259,7 @@ impl State {
             Rule::AdamW { weight_decay } => 1.0 - rate * f64::from(weight_decay),
             _ => 1.0,
         };
-        // What the means lack because they began at 0.
+        // Adam's bias correction: the means started at 0.
         let step = self.rounds() - self.lowered_at;
         let (first_share, second_share) = (1.0 - power(MOMENTUM, step), 1.0 - power(SQUARES, step));
         let mut second = zeros(length);
@@ -293,7 +294,7 @@ fn power(base: f64, mut exponent: u64) -> f64 {
 impl TryFrom<State> for Stochastic {
     type Error = &'static str;
 
-    /// Refuses a state whose vectors do not fit together.
+    /// Rejects a state whose vectors or counts do not fit together.
     fn try_from(state: State) -> Result<Self, Self::Error> {
         let length = state.weights.len();
         let fits = |vector: &[f32]| vector.is_empty() || vector.len() == length;

@@ -1,11 +1,10 @@
 //! The vector arithmetic of the optimizers, with one fixed order of operations.
 //!
-//! Products are summed in f64. A vector is cut into blocks of [`BLOCK`] elements; inside a block
-//! element i goes to lane i mod [`LANES`], each lane adds up its elements in order, then the lanes
-//! are added in order, then the blocks. That tree depends on the vectors' length alone. Blocks are
-//! computed by rayon's threads, each block by one of them, and their sums are put in the blocks'
-//! order before anybody adds them: how many threads there are and who takes which block cannot
-//! change one bit.
+//! Products are summed in f64. A vector is cut into blocks of [`BLOCK`] elements. Inside a block, element i
+//! belongs to lane i mod [`LANES`]. Each lane adds up its elements in order; then the lanes are added in
+//! order, then the blocks. This tree depends on the length of the vectors alone. Each block is computed by
+//! one of rayon's threads, and the blocks' sums are put in order before they are added. The number of threads
+//! and their share of the blocks therefore change no bit.
 
 use std::fmt::Debug;
 use std::ops::{Add, Mul, Neg, Sub};
@@ -35,18 +34,18 @@ pub trait Scalar:
     const ZERO: Self;
     /// One half.
     const HALF: Self;
-    /// The value, exactly.
+    /// The value as f64, exactly.
     fn to_f64(self) -> f64;
-    /// The nearest value to `value`, ties to even.
+    /// The element nearest to `value`, ties to even.
     fn from_f64(value: f64) -> Self;
-    /// Whether f64 holds the product of any two elements, and of any [`Scalar::factor`] and element,
-    /// exactly: then a fused multiply-add gives the same bits as a product and a sum.
+    /// Whether f64 holds the product of any two elements, and of any [`Scalar::factor`] and element, exactly.
+    /// If so, a fused multiply-add gives the same bits as a product and a sum.
     const PRODUCTS_ARE_EXACT: bool;
-    /// `value` as a factor of a whole vector: with no more digits than that takes.
+    /// `value` rounded for use as the factor of a whole vector, so that [`Scalar::PRODUCTS_ARE_EXACT`] holds.
     fn factor(value: f64) -> f64;
 }
 
-/// 2^-800: times the smallest f32, 2^-149, and with 53 digits, it is still a normal f64.
+/// 2^-800. Its product with the smallest f32, 2^-149, is still a normal f64 at 53 digits.
 const TINY: f64 = f64::from_bits((1023 - 800) << 52);
 
 impl Scalar for f32 {
@@ -61,9 +60,9 @@ impl Scalar for f32 {
         value as f32
     }
     const PRODUCTS_ARE_EXACT: bool = true;
-    /// Rounded to 29 digits, as an element has 24 and f64 53 (Dekker, 1971, splits a number so). One so small
-    /// that a product could lie below what f64 holds is 0; one beyond 2^998 has no product that f32 holds,
-    /// and is not a number.
+    /// Rounded to 29 binary digits, because an element has 24 and an f64 has 53 (the rounding is Dekker's
+    /// split, 1971). A factor so small that a product could underflow f64 becomes 0. A factor beyond 2^998
+    /// has no product within the range of f32 and becomes NaN.
     fn factor(value: f64) -> f64 {
         let shifted = value * f64::from((1 << 24) + 1);
         let rounded = shifted - (shifted - value);
@@ -88,14 +87,14 @@ impl Scalar for f64 {
     }
 }
 
-/// Elements that one thread takes at a time. A vector of one block never leaves its own thread:
-/// waking another one would take as long.
+/// Elements of one thread's task. A vector of a single block stays on its own thread, because waking another
+/// one would take as long as the work.
 pub(super) const BLOCK: usize = 65_536;
 
 /// Independent running sums inside a block; enough to fill the vector units.
 pub(super) const LANES: usize = 8;
 
-/// Groups of one element for each lane in a whole block.
+/// Groups in a whole block, each with one element per lane.
 pub(super) const GROUPS_IN_BLOCK: usize = BLOCK / LANES;
 
 /// One element for each lane.
@@ -111,7 +110,7 @@ pub(super) fn norm<T: Scalar>(a: &[T]) -> f64 {
     dot(a, a).sqrt()
 }
 
-/// What `work` makes of every block, in the blocks' order.
+/// Applies `work` to every block and returns the results in the blocks' order.
 pub(super) fn each_block<B: Send, R: Send>(
     blocks: impl Iterator<Item = B>,
     work: impl Fn(B) -> R + Send + Sync,
@@ -139,7 +138,7 @@ pub(super) fn fill<T>(vector: &mut Arc<[T]>) -> &mut [T] {
     Arc::get_mut(vector).expect("a vector is shared only once it is filled")
 }
 
-/// What may be written over once nobody else holds it.
+/// Something that may be overwritten once nobody else holds it.
 pub(super) trait Reusable: Clone {
     /// Elements of each vector.
     fn length(&self) -> usize;
@@ -157,8 +156,8 @@ impl<T> Reusable for Arc<[T]> {
     }
 }
 
-/// Vectors to be written over once nobody else holds them. Fresh memory costs a pass of its own:
-/// the operating system hands it out page by page, each filled with zeros.
+/// Vectors to overwrite once nobody else holds them. Fresh memory costs a pass of its own, because the
+/// operating system zeroes it page by page.
 #[derive(Debug)]
 pub(super) struct Spare<V>(Vec<V>);
 
@@ -169,24 +168,24 @@ impl<V> Default for Spare<V> {
 }
 
 impl<V> Clone for Spare<V> {
-    /// Without the vectors: what two hold, neither can write to.
+    /// A clone has no vectors: neither holder of a shared vector could write to it.
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
 impl<V: Reusable> Spare<V> {
-    /// Kept at most: when a direction or point is made, the last one may still be in use, but not
-    /// the one before.
+    /// Maximum number of vectors kept. When a direction or point is made, the last one may still be in use,
+    /// but not the one before it.
     const MAX: usize = 2;
 
-    /// Something of `length` with whatever it holds, if there is any that nobody else holds.
+    /// An unshared vector of `length` with arbitrary contents, if there is one.
     pub(super) fn take(&mut self, length: usize) -> Option<V> {
         let unused = |kept: &mut V| kept.length() == length && kept.is_unshared();
         self.0.iter_mut().position(unused).map(|index| self.0.remove(index))
     }
 
-    /// Keeps `used`, which others may hold too, for later.
+    /// Keeps `used` for later, though others may still hold it.
     pub(super) fn keep(&mut self, used: &V) {
         if self.0.len() == Self::MAX {
             self.0.remove(0);
@@ -196,19 +195,19 @@ impl<V: Reusable> Spare<V> {
 }
 
 impl<T: Scalar> Spare<Arc<[T]>> {
-    /// A vector of `length` with whatever it holds, for [`fill`].
+    /// A vector of `length` with arbitrary contents, for [`fill`].
     pub(super) fn room(&mut self, length: usize) -> Arc<[T]> {
         self.take(length).unwrap_or_else(|| zeros(length))
     }
 }
 
-/// The elements in groups of one for each lane, without those of the last group if it is not whole.
+/// The elements in whole groups of one per lane; an incomplete last group is left out.
 #[inline(always)]
 pub(super) fn groups<T>(values: &[T]) -> &[[T; LANES]] {
     values.as_chunks().0
 }
 
-/// The elements that [`groups`] leaves out, filled up with zeros, which add nothing to a sum.
+/// The elements that [`groups`] leaves out, padded with zeros, which add nothing to a sum.
 #[inline(always)]
 pub(super) fn last_group<T: Scalar>(values: &[T]) -> [T; LANES] {
     let rest = values.as_chunks::<LANES>().1;
@@ -222,8 +221,8 @@ pub(super) fn widen<T: Scalar>(group: &[T; LANES]) -> Lanes {
     std::array::from_fn(|lane| group[lane].to_f64())
 }
 
-/// a b + c for elements or factors a and b of vectors of `T`: fused where there is an instruction
-/// for it and it changes no bit.
+/// a b + c for elements or factors a and b of vectors of `T`: fused where the processor can and the fusing
+/// changes no bit.
 #[inline(always)]
 pub(super) fn multiply_add<T: Scalar, const FUSED: bool>(a: f64, b: f64, c: f64) -> f64 {
     if FUSED && T::PRODUCTS_ARE_EXACT { a.mul_add(b, c) } else { a * b + c }
@@ -236,7 +235,7 @@ pub(super) fn add_products<T: Scalar, const FUSED: bool>(sums: &mut Lanes, a: &L
     }
 }
 
-/// The sum of a block from its lanes.
+/// Adds up the lanes of a block.
 pub(super) fn sum_lanes(lanes: Lanes) -> f64 {
     lanes.into_iter().fold(0.0, |sum, lane| sum + lane)
 }
@@ -265,7 +264,7 @@ impl<T: Scalar> Vectorized for Dot<'_, T> {
 pub(super) mod tests {
     use super::*;
 
-    /// Numbers of many sizes, without a pattern.
+    /// Numbers of many magnitudes, without a pattern.
     pub(in crate::optimizers) fn noise(seed: u32) -> Vec<f64> {
         let number = |index: u32| {
             let mut bits = u64::from(index + seed) + 1;
