@@ -30,9 +30,9 @@ impl Engine {
         }
         let was_complete = round.is_complete();
         if let Some(group) = round.group_of(assignment) {
-            let (run, parameters) = (self.settings.run, self.settings.network.parameters());
+            let (run, network) = (self.settings.run, &self.settings.network);
             let examples = round.examples(self.settings.run_plan(), group.part, &group.units);
-            let question = Question { run, plan: &round.plan, group, examples, parameters };
+            let question = Question { run, plan: &round.plan, group, examples, network };
             if let Err(text) = validator::judge(question, header, vector) {
                 return self.dismiss(session, text);
             }

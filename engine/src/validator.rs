@@ -1,7 +1,9 @@
 //! Judges whether a result answers its assignment: it must belong to the open round and the assignment, have
-//! the right shape, and lie within the range that honest units cannot leave.
+//! the right shape, and lie within the range that honest units cannot leave. Whatever can be refused without
+//! computing it again is refused here.
 
-use model::exact::UNIT_LIMIT;
+use model::exact::{UNIT_LIMIT, to_f64};
+use model::{LossBounds, Network, Task};
 use protocol::message::ResultHeader;
 use protocol::plan::{RoundPlan, Work};
 
@@ -18,8 +20,8 @@ pub(super) struct Question<'a> {
     pub(super) group: &'a Group,
     /// How many examples they have.
     pub(super) examples: u64,
-    /// The network's number of parameters.
-    pub(super) parameters: usize,
+    /// The network.
+    pub(super) network: &'a Network,
 }
 
 /// Judges a result. The error says why no honest volunteer sends it.
@@ -28,7 +30,7 @@ pub(super) fn judge(
     header: &ResultHeader,
     vector: Option<&[i64]>,
 ) -> Result<(), &'static str> {
-    let Question { run, plan, group, examples, parameters } = question;
+    let Question { run, plan, group, examples, network } = question;
     if header.run != run {
         return Err("a result of another run");
     }
@@ -49,13 +51,21 @@ pub(super) fn judge(
     if u64::from(header.unfit_steps) >> steps != 0 {
         return Err("a result that marks step lengths it was not asked for");
     }
-    if header.correct > examples {
-        return Err("more correct predictions than examples");
+    let predicts = *work == Work::Evaluation && matches!(network.task(), Task::Classes(_));
+    if header.correct > if predicts { examples } else { 0 } {
+        return Err("more correct predictions than there can be");
+    }
+    let bounds = network.loss_bounds();
+    if bounds.never_negative && header.losses.iter().any(|loss| *loss < 0) {
+        return Err("a loss below zero, which the network's loss cannot be");
+    }
+    if predicts && !is_possible(bounds, plan, header, examples) {
+        return Err("a loss and a number of correct predictions that exclude each other");
     }
     match vector {
         None if work.has_vector() => Err("a result without its vector"),
         Some(_) if !work.has_vector() => Err("a vector that was not asked for"),
-        Some(vector) if vector.len() != parameters => Err("a vector of the wrong length"),
+        Some(vector) if vector.len() != network.parameters() => Err("a vector of the wrong length"),
         Some(vector) if vector.iter().any(|value| value.unsigned_abs() >= limit) => {
             Err("a vector with an element out of range")
         }
@@ -63,23 +73,59 @@ pub(super) fn judge(
     }
 }
 
+/// Whether an evaluation of classes may have both this loss and this number of correct predictions.
+fn is_possible(bounds: LossBounds, plan: &RoundPlan, header: &ResultHeader, examples: u64) -> bool {
+    let Some((least_of_wrong, most_of_correct)) = bounds.of_predictions else { return true };
+    let exponent = plan.scales.evaluation_exponent;
+    // Each example's loss is rounded to the fixed point by itself.
+    let rounding = examples as f64 * to_f64(1, exponent);
+    let loss = to_f64(header.losses[0], exponent);
+    let wrong = examples - header.correct;
+    let is_all_correct = wrong == 0;
+    loss >= wrong as f64 * least_of_wrong - rounding
+        && (!is_all_correct || loss <= examples as f64 * most_of_correct + rounding)
+}
+
 #[cfg(test)]
 mod tests {
+    use model::NetworkSpec;
     use protocol::plan::{Part, Set};
+    use protocol::scales::Scales;
 
     use super::*;
 
-    const PARAMETERS: usize = 3;
+    const PARAMETERS: usize = 6;
 
+    fn network(task: Task) -> Network {
+        let features = PARAMETERS / task.outputs() as usize - 1;
+        Network::new(&NetworkSpec::from_shorthand("linear").unwrap(), features, task).unwrap()
+    }
+
+    /// Of a result on 20 examples in units 0 and 2, where three classes are predicted.
     fn verdict(
         work: Work,
         change: impl FnOnce(&mut ResultHeader, &mut Option<Vec<i64>>),
     ) -> Result<(), &'static str> {
-        let (losses, vector) = (vec![5; work.losses()], work.has_vector().then(|| vec![-7; PARAMETERS]));
+        verdict_on(Task::Classes(3), work, change)
+    }
+
+    fn verdict_on(
+        task: Task,
+        work: Work,
+        change: impl FnOnce(&mut ResultHeader, &mut Option<Vec<i64>>),
+    ) -> Result<(), &'static str> {
+        let (losses, vector) = (vec![15; work.losses()], work.has_vector().then(|| vec![-7; PARAMETERS]));
         let part = Part::in_turn(work, Set::Training, 4);
-        let plan = RoundPlan { round: 9, version: 8, parts: vec![part], ..RoundPlan::default() };
+        let plan = RoundPlan {
+            round: 9,
+            version: 8,
+            parts: vec![part],
+            scales: Scales::uniform(0),
+            ..RoundPlan::default()
+        };
         let group = Group { part: 0, units: vec![0..1, 2..3], issued_ms: 0, copies: vec![1] };
-        let question = Question { run: 1, plan: &plan, group: &group, examples: 20, parameters: PARAMETERS };
+        let network = network(task);
+        let question = Question { run: 1, plan: &plan, group: &group, examples: 20, network: &network };
         let (run, round, version) = (1, 9, 8);
         let mut header = ResultHeader {
             run,
@@ -125,9 +171,35 @@ mod tests {
         assert!(verdict(Work::Gradient, |header, _| header.unfit_steps = 1).is_err());
         assert!(verdict(losses(8), |header, _| header.unfit_steps = 256).is_err());
         assert!(verdict(Work::Evaluation, |header, _| header.correct = 21).is_err());
+        assert!(verdict(Work::Gradient, |header, _| header.correct = 1).is_err());
+        assert!(verdict_on(Task::Numbers(1), Work::Evaluation, |header, _| header.correct = 1).is_err());
         assert!(verdict(Work::Gradient, |_, vector| *vector = None).is_err());
         assert!(verdict(Work::Gradient, |_, vector| *vector = Some(vec![0; PARAMETERS + 1])).is_err());
         assert!(verdict(Work::Evaluation, |_, vector| *vector = Some(vec![0; PARAMETERS])).is_err());
+    }
+
+    #[test]
+    fn a_loss_that_cannot_be_is_refused() {
+        for work in [Work::Gradient, Work::Evaluation, losses(2)] {
+            for task in [Task::Classes(3), Task::Numbers(1)] {
+                assert!(verdict_on(task, work.clone(), |header, _| header.losses[0] = -1).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_loss_below_what_the_wrong_predictions_have_is_refused() {
+        let part = Part::in_turn(Work::Evaluation, Set::Test, 4);
+        let plan = RoundPlan { parts: vec![part], scales: Scales::uniform(20), ..RoundPlan::default() };
+        let bounds = network(Task::Classes(3)).loss_bounds();
+        let is_possible = |loss: f64, correct| {
+            let losses = vec![(loss * f64::from(1 << 20)) as i64];
+            let header = ResultHeader { losses, correct, ..ResultHeader::default() };
+            is_possible(bounds, &plan, &header, 20)
+        };
+        assert!(is_possible(20.0 * 0.6932, 0) && !is_possible(20.0 * 0.69, 0));
+        assert!(is_possible(3.5, 15) && !is_possible(3.4, 15));
+        assert!(is_possible(20.0 * 1.0986, 20) && !is_possible(20.0 * 1.12, 20));
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub use examples::{Examples, Features, Preprocessing, Rows, Targets};
 pub use kernels::{Vectorized, instruction_set, multiply_adds, vectorize};
 pub use layout::{ParameterBlock, ParameterKind};
 pub use local::{DECAY_STEPS, LocalResults, LocalSteps};
+pub use loss::LossBounds;
 pub use network::{GradientResults, Network, Scratch};
 pub use nonzeros::{NonZeroRows, NonZeros};
 pub use pass::Pass;

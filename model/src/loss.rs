@@ -77,7 +77,44 @@ pub(crate) fn softmax(outputs: &mut [f32], width: usize) {
     }
 }
 
+/// What an example's loss, rounded to `f32`, can be at all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossBounds {
+    /// Whether it is never below zero.
+    pub never_negative: bool,
+    /// For classes: the least loss of an example whose class is not predicted, and the greatest of one whose class
+    /// is.
+    pub of_predictions: Option<(f64, f64)>,
+}
+
+/// The bounds hold for exact arithmetic; those of single precision are this share of themselves wider.
+const BOUNDS_SLACK: f64 = 1e-3;
+
 impl Loss {
+    /// The bounds of an example's loss with so many outputs.
+    ///
+    /// Of softmax cross-entropy without smoothing and weights: an example of class y is predicted if no output is
+    /// larger than z_y. Then all exponentials are at most 1 and that of y is 1, so that the loss is at most
+    /// ln(outputs). Otherwise another output is at least as large, so that p_y is at most 1/2 and the loss at
+    /// least ln 2.
+    pub(crate) fn bounds(&self, outputs: usize) -> LossBounds {
+        match self {
+            Loss::SoftmaxCrossEntropy { smoothing, weights } => {
+                let is_plain = *smoothing == 0.0 && weights.is_empty();
+                let bounds = (
+                    std::f64::consts::LN_2 * (1.0 - BOUNDS_SLACK),
+                    f64::from(ln(outputs as f32)) * (1.0 + BOUNDS_SLACK) + BOUNDS_SLACK,
+                );
+                LossBounds { never_negative: true, of_predictions: is_plain.then_some(bounds) }
+            }
+            Loss::MeanSquaredError | Loss::Huber { .. } => {
+                LossBounds { never_negative: true, of_predictions: None }
+            }
+            // With a target beyond 0 or 1 it is, and nobody checks the targets.
+            Loss::BinaryCrossEntropy => LossBounds { never_negative: false, of_predictions: None },
+        }
+    }
+
     /// A loss for numbers of each row of `outputs`, replaced by the derivative. `targets` has the same shape,
     /// and its rows from `first` on belong to `outputs`.
     ///

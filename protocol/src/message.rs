@@ -132,7 +132,7 @@ pub struct Ready {
 }
 
 /// A result, except for its vector.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultHeader {
     /// The run it belongs to.
     pub run: u64,

@@ -10,7 +10,7 @@ use crate::initialize::Start;
 use crate::layers::dense::Dense;
 use crate::layers::{Layer, Step};
 use crate::layout::{ParameterBlock, ParameterKind};
-use crate::loss::Loss;
+use crate::loss::{Loss, LossBounds};
 use crate::shape::Shape;
 use crate::spec::{LayerSpec, NetworkSpec, SpecError, Task};
 use crate::summary::LayerSummary;
@@ -133,6 +133,11 @@ impl Network {
             start.fill(&block.name, seed, &mut weights[block.range.clone()]);
         }
         weights
+    }
+
+    /// What an example's loss can be at all, without the penalty.
+    pub fn loss_bounds(&self) -> LossBounds {
+        self.loss.bounds(self.outputs())
     }
 
     /// The weight decay, as in [`NetworkSpec::l2`].
