@@ -46,6 +46,18 @@ impl Sums {
             exact::merge(&mut sums.vector, vector).expect(validated);
         }
     }
+
+    /// Adds the sums of other units of the same round: the validator and the bound on a round's units see to it
+    /// that nothing can leave the integers' range.
+    pub(super) fn merge(&mut self, other: &Sums) {
+        let in_range = "a round's units are few enough for their sum";
+        for (sums, other) in self.parts.iter_mut().zip(&other.parts) {
+            exact::merge(&mut sums.losses, &other.losses).expect(in_range);
+            exact::merge(&mut sums.vector, &other.vector).expect(in_range);
+            sums.unfit_steps |= other.unfit_steps;
+            sums.correct += other.correct;
+        }
+    }
 }
 
 /// The mean of vectors of which `count` summed to `sum`. Each element is computed in f64 and rounded to f32

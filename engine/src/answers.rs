@@ -3,8 +3,10 @@
 use protocol::message::ResultHeader;
 
 use super::decoder::Message;
+use super::ledger::Contributor;
 use super::scheduler::{LAST_RESORT_MS, Scheduler};
 use super::validator::{self, Question};
+use super::volunteers::Volunteer;
 use super::{Engine, Output, Stage};
 
 impl Engine {
@@ -34,10 +36,11 @@ impl Engine {
             let examples = round.examples(self.settings.run_plan(), group.part, &group.units);
             let question = Question { run, plan: &round.plan, group, examples, network };
             if let Err(text) = validator::judge(question, header, vector) {
-                return self.dismiss(session, text);
+                return self.convict(now_ms, session, text);
             }
-            round.sums.add(group.part, header, vector);
-            round.settle(assignment, session);
+            let is_newcomer = self.volunteers.get(session).is_none_or(Volunteer::is_newcomer);
+            round.settle(assignment, Contributor { session, is_newcomer }, (header, vector));
+            self.volunteers.accepted(session);
             if self.volunteers.get(session).is_some_and(|volunteer| !volunteer.local) {
                 self.heard_ms = now_ms;
                 self.left_alone = false;
@@ -66,15 +69,6 @@ impl Engine {
             if let Stage::Open { round, .. } = &mut self.stage {
                 round.take_back(assignment);
             }
-        }
-    }
-
-    /// Dismisses a volunteer that sent `what`, which no honest volunteer sends.
-    pub(super) fn dismiss(&mut self, session: u64, what: &str) {
-        if self.volunteers.get(session).is_some() {
-            self.remove(session);
-            let text = format!("The coordinator dismissed this volunteer: it sent {what}.");
-            self.outputs.push_back(Output::Dismiss { session, text });
         }
     }
 

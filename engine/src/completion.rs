@@ -26,8 +26,11 @@ impl Engine {
     /// All units are accounted for. What came out as zero because a scale was too wide is no result: the
     /// referee is asked for a better scale first.
     pub(super) fn complete(&mut self, now_ms: u64) {
-        let Stage::Open { round, .. } = std::mem::replace(&mut self.stage, Stage::Waiting) else { return };
+        let Stage::Open { mut round, .. } = std::mem::replace(&mut self.stage, Stage::Waiting) else {
+            return;
+        };
         self.time(now_ms, &round);
+        round.add_up();
         let is_new = !round.refined && round.plan.parts[0].work.has_vector();
         if is_new && Tally::new(&round, &self.settings).has_vanished() {
             let (plan, vectors) = (round.plan.clone(), round.vectors.clone());
@@ -88,7 +91,10 @@ impl Engine {
     /// other, which makes the optimizer try something else. The next round's scales are those that
     /// this one began with, so that they do not depend on which unit was reported first.
     pub(super) fn complete_without_value(&mut self, now_ms: u64) {
-        let Stage::Open { round, .. } = std::mem::replace(&mut self.stage, Stage::Waiting) else { return };
+        let Stage::Open { mut round, .. } = std::mem::replace(&mut self.stage, Stage::Waiting) else {
+            return;
+        };
+        round.add_up();
         let nothing: Arc<[f32]> = vec![f32::NAN; self.settings.network.trainable()].into();
         let part = &round.plan.parts[0];
         let segments = round.plan.parts.iter().filter(|part| part.work == Work::Gradient).count();

@@ -134,9 +134,11 @@ mod advice;
 pub mod aggregator;
 mod answers;
 mod completion;
+mod convictions;
 mod course;
 pub mod decoder;
 mod figures;
+mod ledger;
 mod misfits;
 pub mod optimizers;
 mod round;
@@ -151,13 +153,14 @@ mod validator;
 mod volunteers;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use protocol::plan::{Assignment, RoundPlan, Set};
 
 use advice::Advice;
 use decoder::Message;
-use misfits::Suspicion;
+use misfits::Suspicions;
 use optimizers::Optimizer;
 use round::Round;
 use snapshot::with_tail;
@@ -297,7 +300,7 @@ enum Stage {
     /// A round is under way, perhaps with wider scales than [`Engine::scales`].
     Open {
         round: Box<Round>,
-        referee: Option<Suspicion>,
+        suspicions: Suspicions,
     },
     /// All units of a round are accounted for, and something vanished at its scales: the referee measures one.
     Vanished {
@@ -375,6 +378,12 @@ impl Engine {
     pub fn round_progress(&self) -> Option<(u32, u32)> {
         let (Stage::Open { round, .. } | Stage::Vanished { round }) = &self.stage else { return None };
         Some((round.done(), round.plan.units()))
+    }
+
+    /// The units accounted for, while a round is open.
+    pub fn accounted_units(&self) -> Vec<Range<u32>> {
+        let (Stage::Open { round, .. } | Stage::Vanished { round }) = &self.stage else { return Vec::new() };
+        round.accounted().collect()
     }
 
     /// Why the training ended, once it has.

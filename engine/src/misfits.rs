@@ -1,24 +1,37 @@
 //! Units that do not fit the round's fixed point. The referee checks a report before the engine believes it.
 
+use std::collections::VecDeque;
+
 use protocol::measure::Measure;
 use protocol::message::Unfit;
 use protocol::plan::{Set, Work};
 
+use super::round::Group;
 use super::scales::{self, Misfit};
 use super::tally::Tally;
 use super::{Engine, Output, Stage};
 
-/// A report that the referee looks into.
-#[derive(Debug, Clone, Copy)]
+/// Reported units that wait for the referee. A report of a further unit is not looked into: its units go to
+/// somebody else, who will report them again if it was true.
+const SUSPICIONS_MAX: usize = 64;
+
+/// Reports of the open round, the one that the referee looks into first.
+pub(super) type Suspicions = VecDeque<Suspicion>;
+
+/// A unit that is reported not to fit.
+#[derive(Debug)]
 pub(super) struct Suspicion {
-    session: u64,
     unit: u32,
+    /// All who reported it.
+    sessions: Vec<u64>,
+    /// What nobody is given until the referee has answered.
+    withdrawn: Vec<Group>,
 }
 
 impl Engine {
     pub(super) fn unfit(&mut self, now_ms: u64, session: u64, unfit: Unfit) {
-        let (round, referee) = match &mut self.stage {
-            Stage::Open { round, referee } => (round, referee),
+        let (round, suspicions) = match &mut self.stage {
+            Stage::Open { round, suspicions } => (round, suspicions),
             // Somebody else was first with all there is.
             Stage::Vanished { .. } => return self.volunteers.gave_up(session, unfit.assignment),
             _ => return,
@@ -31,18 +44,43 @@ impl Engine {
             return self.volunteers.gave_up(session, unfit.assignment);
         };
         if unfit.round != round.plan.round || !group.units.iter().any(|range| range.contains(&unfit.unit)) {
-            return self.dismiss(session, "a report on a unit that it was not asked for");
+            return self.convict(now_ms, session, "a report on a unit that it was not asked for");
         }
         if matches!(round.plan.parts[group.part].work, Work::Losses { .. }) {
             // Such units always have a result: it marks the step lengths that do not fit.
-            return self.convict(now_ms, session);
+            return self.convict(now_ms, session, FALSE_REPORT);
         }
-        round.withdraw(unfit.assignment);
+        // A newcomer's report holds nothing up: strangers that follow one another would hold it up for ever.
+        let is_known = self.volunteers.get(session).is_some_and(|volunteer| !volunteer.is_newcomer());
+        let withdrawn = if is_known { round.withdraw(unfit.assignment) } else { None };
+        if !is_known {
+            round.take_back(unfit.assignment);
+        }
         self.volunteers.gave_up(session, unfit.assignment);
-        if referee.is_none() {
-            *referee = Some(Suspicion { session, unit: unfit.unit });
+        let known = suspicions.iter().position(|suspicion| suspicion.unit == unfit.unit);
+        match known {
+            Some(index) => {
+                let suspicion = &mut suspicions[index];
+                suspicion.sessions.push(session);
+                suspicion.withdrawn.extend(withdrawn);
+            }
+            None if suspicions.len() < SUSPICIONS_MAX => {
+                let (sessions, withdrawn) = (vec![session], withdrawn.into_iter().collect());
+                suspicions.push_back(Suspicion { unit: unfit.unit, sessions, withdrawn });
+                if suspicions.len() == 1 {
+                    self.look_into_next();
+                }
+            }
+            None => withdrawn.into_iter().for_each(|group| round.restore(group)),
+        }
+    }
+
+    /// Has the referee look into the report that is first.
+    fn look_into_next(&mut self) {
+        let Stage::Open { round, suspicions } = &self.stage else { return };
+        if let Some(Suspicion { unit, .. }) = suspicions.front() {
             let (plan, vectors) = (round.plan.clone(), round.vectors.clone());
-            self.outputs.push_back(Output::Measure { plan, unit: unfit.unit, vectors });
+            self.outputs.push_back(Output::Measure { plan, unit: *unit, vectors });
         }
     }
 
@@ -54,8 +92,8 @@ impl Engine {
                 *self.scales.of(&parts[0].work) = Some(scales);
                 self.open(now_ms, parts, vectors, mask_epoch, scales);
             }
-            Stage::Open { round, referee } if round.plan.round == number => {
-                if let Some(suspicion) = referee.take() {
+            Stage::Open { round, suspicions } if round.plan.round == number => {
+                if let Some(suspicion) = suspicions.pop_front() {
                     self.rule_on(now_ms, suspicion, measure);
                 }
             }
@@ -64,14 +102,23 @@ impl Engine {
         }
     }
 
-    /// Whatever the referee has found out about a unit, the round cannot go on as it is.
+    /// The referee has measured a unit that was reported not to fit.
     fn rule_on(&mut self, now_ms: u64, suspicion: Suspicion, measure: Measure) {
+        let Suspicion { unit, sessions, withdrawn } = suspicion;
         if measure.fits() {
-            return self.convict(now_ms, suspicion.session);
+            if let Stage::Open { round, .. } = &mut self.stage {
+                withdrawn.into_iter().for_each(|group| round.restore(group));
+            }
+            sessions.into_iter().for_each(|session| self.convict(now_ms, session, FALSE_REPORT));
+            return self.look_into_next();
+        }
+        let Stage::Open { round, .. } = &self.stage else { return };
+        if let Some(session) = round.who_did(unit) {
+            self.convict(now_ms, session, "a result for a unit that has none");
         }
         let Stage::Open { round, .. } = &self.stage else { return };
         let Some(first) = *self.scales.of(&round.plan.parts[0].work) else { return };
-        let (index, _) = round.plan.locate(suspicion.unit).expect("checked when it was reported");
+        let (index, _) = round.plan.locate(unit).expect("checked when it was reported");
         let mut parts = round.plan.parts.clone();
         let is_evaluation = round.plan.parts[index].work == Work::Evaluation;
         let misfit = Misfit {
@@ -116,21 +163,9 @@ impl Engine {
         }
     }
 
-    /// Dismisses the sender of a false report that a unit does not fit. Its other results cannot be trusted
-    /// either, so a round that has counted any begins again. Otherwise only the reported units are computed
-    /// after all, so that a volunteer that comes back again and again does not hold up the round.
-    fn convict(&mut self, now_ms: u64, session: u64) {
-        self.dismiss(session, "a false report that a unit does not fit");
-        let Stage::Open { round, .. } = &mut self.stage else { return };
-        if round.counts_results_of(session) {
-            let (parts, scales) = (round.plan.parts.clone(), round.plan.scales);
-            self.reopen(now_ms, parts, scales);
-        } else {
-            round.restore();
-        }
-    }
-
     fn note(&mut self, text: &str) {
         self.outputs.push_back(Output::Note(text.into()));
     }
 }
+
+const FALSE_REPORT: &str = "a false report that a unit does not fit";

@@ -2,15 +2,18 @@
 //!
 //! Units leave in groups, one for each first assignment; a backup task is a further copy of a whole
 //! group. The first valid result of any copy settles the group, all later ones are ignored: so no
-//! unit is ever counted twice.
+//! unit is ever counted twice. Who turns out to be a liar is [expelled](Round::expel): its results leave the
+//! sums, and their units are free again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use protocol::message::ResultHeader;
 use protocol::plan::{Part, RoundPlan, Set, SetPlan, SetPlans, UnitLayout, Work};
 
 use super::aggregator::Sums;
+use super::ledger::{Contributor, Ledger};
 
 /// How the examples of a run are cut and drawn.
 #[derive(Debug, Clone, Copy)]
@@ -51,15 +54,13 @@ pub(super) struct Round {
     pub(super) plan: RoundPlan,
     /// The weights, and for a scalars-only round the direction.
     pub(super) vectors: Vec<Arc<[f32]>>,
-    pub(super) sums: Sums,
+    ledger: Ledger,
     parts: Vec<PartState>,
     groups: BTreeMap<u64, Group>,
     /// Which group an assignment is a copy of.
     copies: BTreeMap<u64, u64>,
-    /// What nobody is given because it was reported not to fit.
-    withdrawn: Vec<Group>,
-    /// Sessions whose results are in the sums.
-    counted: BTreeSet<u64>,
+    /// Groups whose results are in the sums.
+    settled: BTreeMap<u64, Settled>,
     /// Units without an accepted result.
     open: u32,
     /// Whether it was opened again because something had vanished at the scales of before.
@@ -153,6 +154,18 @@ pub(super) struct Group {
     pub(super) copies: Vec<u64>,
 }
 
+/// A group whose result is in the sums.
+#[derive(Debug)]
+struct Settled {
+    part: usize,
+    units: Vec<Range<u32>>,
+    /// The session whose result it is.
+    session: u64,
+    /// Further copies that are still out, and when the newest went out.
+    copies: Vec<u64>,
+    issued_ms: u64,
+}
+
 impl Round {
     pub(super) fn new(
         plan: RoundPlan,
@@ -178,15 +191,14 @@ impl Round {
             begins += part.units;
         }
         Round {
-            sums: Sums::new(&plan, parameters),
+            ledger: Ledger::new(&plan, parameters),
             open: plan.units(),
             plan,
             vectors,
             parts,
             groups: BTreeMap::new(),
             copies: BTreeMap::new(),
-            withdrawn: Vec::new(),
-            counted: BTreeSet::new(),
+            settled: BTreeMap::new(),
             refined: false,
         }
     }
@@ -235,7 +247,7 @@ impl Round {
 
     /// The group that an assignment is a copy of; `None` once the group is settled or given up.
     pub(super) fn group_of(&self, assignment: u64) -> Option<&Group> {
-        self.copies.get(&assignment).map(|group| &self.groups[group])
+        self.groups.get(self.copies.get(&assignment)?)
     }
 
     /// Hands out units that are free, as assignment number `assignment`.
@@ -257,20 +269,62 @@ impl Round {
         group
     }
 
-    /// Counts the group of a copy as done by a session; it is thereby over with all its copies.
-    pub(super) fn settle(&mut self, assignment: u64, session: u64) {
-        self.counted.insert(session);
-        let group = self.copies.get(&assignment).and_then(|group| self.groups.remove(group));
-        let group = group.expect("only copies that are out are settled");
-        for copy in &group.copies {
-            self.copies.remove(copy);
-        }
-        self.open -= group.units.iter().map(|range| range.end - range.start).sum::<u32>();
+    /// Adds a copy's result, which the validator has passed, to the sums. The group is thereby
+    /// over: no other copy's result is counted.
+    pub(super) fn settle(
+        &mut self,
+        assignment: u64,
+        contributor: Contributor,
+        result: (&ResultHeader, Option<&[i64]>),
+    ) {
+        let id = self.copies.get(&assignment).copied();
+        let group = id.and_then(|id| Some((id, self.groups.remove(&id)?)));
+        let (id, group) = group.expect("only copies that are out are settled");
+        let Group { part, units, issued_ms, mut copies } = group;
+        self.copies.remove(&assignment);
+        copies.retain(|copy| *copy != assignment);
+        self.ledger.add(&self.plan, part, id, contributor, result);
+        self.open -= count(&units);
+        self.settled.insert(id, Settled { part, units, session: contributor.session, copies, issued_ms });
     }
 
-    /// Whether results of the session are in the sums.
-    pub(super) fn counts_results_of(&self, session: u64) -> bool {
-        self.counted.contains(&session)
+    /// Takes a session's results out of the sums; their units are free again, unless a copy is out. Where the session shares its sums
+    /// with others (see [`Ledger`]), so are theirs. Answers with how many units are to be done again.
+    pub(super) fn expel(&mut self, session: u64) -> u32 {
+        let mut again = 0;
+        for id in self.ledger.take_out(session) {
+            let settled = self.settled.remove(&id).expect("a group in the sums is settled");
+            let Settled { part, units, copies, issued_ms, .. } = settled;
+            again += count(&units);
+            if copies.is_empty() {
+                self.free_units(part, units);
+            } else {
+                self.groups.insert(id, Group { part, units, issued_ms, copies });
+            }
+        }
+        self.open += again;
+        again
+    }
+
+    /// The session whose result covers this unit, if that has come.
+    pub(super) fn who_did(&self, unit: u32) -> Option<u64> {
+        let covers = |settled: &&Settled| settled.units.iter().any(|range| range.contains(&unit));
+        self.settled.values().find(covers).map(|settled| settled.session)
+    }
+
+    /// Units with an accepted result, in ranges.
+    pub(super) fn accounted(&self) -> impl Iterator<Item = Range<u32>> {
+        self.settled.values().flat_map(|settled| settled.units.iter().cloned())
+    }
+
+    /// Adds up what all have contributed. Call this before [`Round::sums`].
+    pub(super) fn add_up(&mut self) {
+        self.ledger.add_up(&self.plan);
+    }
+
+    /// The sums of all accepted results.
+    pub(super) fn sums(&self) -> &Sums {
+        self.ledger.sums()
     }
 
     /// Takes an assignment back, if it is out. Its units are free again unless another copy is out.
@@ -281,29 +335,42 @@ impl Round {
     }
 
     /// Takes an assignment back and gives its units to nobody else, because the round will most likely
-    /// begin anew before that could be of use.
-    pub(super) fn withdraw(&mut self, assignment: u64) {
-        let group = self.remove_copy(assignment);
-        self.withdrawn.extend(group);
+    /// begin anew before that could be of use. Answers with the group, for [`Round::restore`], if no other copy
+    /// is out.
+    pub(super) fn withdraw(&mut self, assignment: u64) -> Option<Group> {
+        self.remove_copy(assignment)
     }
 
-    /// Frees all units that were withdrawn.
-    pub(super) fn restore(&mut self) {
-        std::mem::take(&mut self.withdrawn).into_iter().for_each(|group| self.free(group));
+    /// Frees the units of a group that was withdrawn.
+    pub(super) fn restore(&mut self, group: Group) {
+        self.free(group);
     }
 
     fn free(&mut self, group: Group) {
-        let free = &mut self.parts[group.part].free;
-        group.units.into_iter().flatten().for_each(|unit| free.insert(unit));
+        self.free_units(group.part, group.units);
+    }
+
+    fn free_units(&mut self, part: usize, units: Vec<Range<u32>>) {
+        let free = &mut self.parts[part].free;
+        units.into_iter().flatten().for_each(|unit| free.insert(unit));
     }
 
     /// Answers with the group if this was its last copy.
     fn remove_copy(&mut self, assignment: u64) -> Option<Group> {
         let id = self.copies.remove(&assignment)?;
-        let group = self.groups.get_mut(&id).expect("a copy's group is out");
+        if let Some(settled) = self.settled.get_mut(&id) {
+            settled.copies.retain(|copy| *copy != assignment);
+            return None;
+        }
+        let group = self.groups.get_mut(&id).expect("a copy's group is out or settled");
         group.copies.retain(|copy| *copy != assignment);
         if group.copies.is_empty() { self.groups.remove(&id) } else { None }
     }
+}
+
+/// How many units the ranges hold.
+pub(super) fn count(units: &[Range<u32>]) -> u32 {
+    units.iter().map(|range| range.end - range.start).sum()
 }
 
 #[cfg(test)]
@@ -336,16 +403,29 @@ pub(super) mod tests {
         round.parts().iter().flat_map(|state| -> Vec<u32> { free(state) }).collect()
     }
 
+    /// Settles a training group with a loss and an element of this size, or a test group with the loss alone.
+    fn settle(round: &mut Round, assignment: u64, session: u64, value: i64) {
+        let has_vector = round.plan.parts[round.group_of(assignment).unwrap().part].work.has_vector();
+        let header = ResultHeader { losses: vec![value], ..ResultHeader::default() };
+        let contributor = Contributor { session, is_newcomer: true };
+        let vector = [value];
+        round.settle(assignment, contributor, (&header, has_vector.then_some(&vector[..])));
+    }
+
     #[test]
     fn a_group_is_settled_once_whichever_copy_is_first() {
         let mut round = round();
         round.issue(1, 0, vec![0..2, 3..4], 0);
         assert_eq!(free(&round), [2, 4, 5]);
         round.back_up(1, 2, 10);
-        round.settle(2, 20);
-        assert!(round.counts_results_of(20) && !round.counts_results_of(10));
+        settle(&mut round, 2, 20, 1);
+        assert_eq!(round.who_did(3), Some(20));
+        assert_eq!(round.who_did(2), None);
         assert_eq!(round.done(), 3);
         assert!(round.group_of(1).is_none() && round.group_of(2).is_none());
+        assert_eq!(round.expel(20), 3);
+        assert_eq!(free(&round), [2, 4, 5], "the other copy is still out");
+        settle(&mut round, 1, 21, 1);
         round.take_back(1);
         assert_eq!(free(&round), [2, 4, 5]);
     }
@@ -360,21 +440,43 @@ pub(super) mod tests {
         round.take_back(2);
         assert_eq!(free(&round), [0, 1, 2, 3, 4, 5]);
         round.issue(3, 1, vec![4..6], 20);
-        round.settle(3, 10);
+        settle(&mut round, 3, 10, 1);
         round.issue(4, 0, vec![0..4], 20);
         assert!(!round.is_complete());
-        round.settle(4, 10);
+        settle(&mut round, 4, 10, 1);
         assert!(round.is_complete());
+    }
+
+    #[test]
+    fn only_the_units_of_whoever_is_expelled_are_done_again() {
+        let mut round = round();
+        round.issue(1, 0, vec![0..1], 0);
+        round.issue(2, 0, vec![1..4], 0);
+        round.issue(3, 1, vec![4..6], 0);
+        for (assignment, session) in [(1, 10), (2, 11), (3, 10)] {
+            settle(&mut round, assignment, session, 1 << assignment);
+        }
+        assert!(round.is_complete());
+        round.add_up();
+        assert_eq!(round.sums().parts[0].vector, [0b110]);
+        assert_eq!(round.expel(10), 3);
+        assert_eq!(free(&round), [0, 4, 5]);
+        assert_eq!((round.done(), round.expel(10)), (3, 0));
+        assert_eq!(round.accounted().collect::<Vec<_>>(), [1..4]);
+        round.issue(4, 0, vec![0..1], 0);
+        settle(&mut round, 4, 12, 1 << 4);
+        round.add_up();
+        assert_eq!(round.sums().parts[0].vector, [0b10100]);
     }
 
     #[test]
     fn withdrawn_units_go_to_nobody_else_until_they_are_restored() {
         let mut round = round();
         round.issue(1, 0, vec![0..4], 0);
-        round.withdraw(1);
+        let withdrawn = round.withdraw(1).unwrap();
         assert_eq!(free(&round), [4, 5]);
         assert_eq!(round.done(), 0);
-        round.restore();
+        round.restore(withdrawn);
         assert_eq!(free(&round), [0, 1, 2, 3, 4, 5]);
     }
 }

@@ -6,6 +6,7 @@ use protocol::plan::{Part, RoundPlan, Selection, Set, Work};
 use protocol::scales::Scales;
 
 use super::figures::Counters;
+use super::misfits::Suspicions;
 use super::optimizers::{Ask, Batch, Segment};
 use super::round::Round;
 use super::settings::Settings;
@@ -90,7 +91,7 @@ impl Engine {
         let plan = self.plan(parts, mask_epoch, scales);
         self.outputs.push_back(Output::OpenRound { plan: plan.clone(), vectors: vectors.clone() });
         let round = Round::new(plan, vectors, self.settings.network.parameters(), self.settings.run_plan());
-        self.stage = Stage::Open { round: Box::new(round), referee: None };
+        self.stage = Stage::Open { round: Box::new(round), suspicions: Suspicions::new() };
     }
 
     /// Opens the round once more under a new number, all of its results forgotten.

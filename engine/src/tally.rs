@@ -42,7 +42,7 @@ impl<'a> Tally<'a> {
     pub(super) fn new(round: &'a Round, settings: &'a Settings) -> Tally<'a> {
         let (plan, run) = (&round.plan, settings.run_plan());
         let (mut training, mut evaluations) = (Vec::new(), Vec::new());
-        for (state, (part, sums)) in round.parts().iter().zip(plan.parts.iter().zip(&round.sums.parts)) {
+        for (state, (part, sums)) in round.parts().iter().zip(plan.parts.iter().zip(&round.sums().parts)) {
             if part.work == Work::Evaluation {
                 evaluations.push((part, sums));
                 continue;

@@ -15,6 +15,8 @@ const GRACE_SHARE: f64 = 0.25;
 pub(super) const GRACE_MS_MIN: f64 = 25.0;
 /// A volunteer's speed is the mean over what it did of late: after so much work, earlier work counts half.
 const RECENT_MS: f64 = SLICE_MS;
+/// A volunteer is a newcomer until so many of its results are accepted.
+pub(super) const NEWCOMER_RESULTS: u64 = 10;
 /// A volunteer whose speed is not known is expected to take this long for anything.
 pub(super) const UNKNOWN_DURATION_MS: f64 = 1000.0;
 
@@ -49,6 +51,8 @@ pub(super) struct Volunteer {
     pub(super) core_speed_at_best: f64,
     recent: Recent,
     chain: Chain,
+    /// Its results that were accepted.
+    accepted: u64,
     /// A round ended while it was overdue, and nothing has been heard of it since: it sleeps, or has left without a
     /// word.
     pub(super) silent: bool,
@@ -151,6 +155,7 @@ impl Volunteers {
             core_speed_at_best: 0.0,
             recent: Recent::default(),
             chain: Chain::default(),
+            accepted: 0,
             silent: false,
             shards,
             refused: BTreeSet::new(),
@@ -217,6 +222,13 @@ impl Volunteers {
     pub(super) fn heard(&mut self, session: u64) {
         if let Some(volunteer) = self.members.get_mut(&session) {
             volunteer.silent = false;
+        }
+    }
+
+    /// Notes that a volunteer's result was accepted.
+    pub(super) fn accepted(&mut self, session: u64) {
+        if let Some(volunteer) = self.members.get_mut(&session) {
+            volunteer.accepted += 1;
         }
     }
 
@@ -287,6 +299,11 @@ impl Volunteers {
 }
 
 impl Volunteer {
+    /// Whether it has yet to prove itself.
+    pub(super) fn is_newcomer(&self) -> bool {
+        !self.local && self.accepted < NEWCOMER_RESULTS
+    }
+
     /// The number of its unanswered assignments.
     pub(super) fn outstanding(&self) -> usize {
         self.unanswered.len()

@@ -5,7 +5,7 @@ use engine::{LAST_RESORT_MS, LocalHelp, REST_MS};
 use model::Task;
 
 use crate::problem::{Method, Oddity, ProblemPlan};
-use crate::scenario::{Guest, Kill, Manners, Scenario};
+use crate::scenario::{Guest, Happening, Kill, Manners, Scenario};
 use crate::world::run;
 
 /// Rounds of an undisturbed training of [`ProblemPlan::plain`] problems: a start and four steps.
@@ -92,6 +92,33 @@ fn a_liar_is_sent_away_and_changes_nothing() {
         let planned = report.reference.rounds + report.reference.rescales + report.reference.without_test;
         assert_eq!(report.counts.rounds, planned);
     }
+}
+
+/// One client with a script: results that are counted, then a false report, then the same once more.
+#[test]
+fn a_liar_that_comes_back_again_and_again_holds_nothing_up() {
+    let honest = || (0..3).map(|_| Guest::steady(10)).collect::<Vec<Guest>>();
+    let without = run(&Scenario::calm(ProblemPlan::plain(60), honest()));
+    let mut liar = Guest { manners: Manners { lies: 50, ..Manners::default() }, ..Guest::steady(1) };
+    let visits = (0..100).map(|number| 80 * number);
+    liar.happenings =
+        visits.flat_map(|at_ms| [(at_ms, Happening::Leave(true)), (at_ms, Happening::Arrive)]).collect();
+    let guests = honest().into_iter().chain([liar]).collect();
+    let report = run(&Scenario { calm_ms: 600_000, ..Scenario::calm(ProblemPlan::plain(60), guests) });
+    assert!(report.counts.dismissed > 5, "{} times", report.counts.dismissed);
+    assert_eq!(report.counts.rounds, without.counts.rounds, "no round begins again");
+    assert!(report.ended_ms < without.ended_ms * 3 / 2, "{} ms, not {}", report.ended_ms, without.ended_ms);
+}
+
+#[test]
+fn of_several_false_reports_at_once_every_sender_is_dismissed() {
+    let liar = || Guest { manners: Manners { lies: 100, ..Manners::default() }, ..Guest::steady(10) };
+    let guests = vec![Guest::steady(10), liar(), liar(), liar(), liar()];
+    let scenario = Scenario { calm_ms: 600_000, ..Scenario::calm(ProblemPlan::plain(60), guests) };
+    // So slow that all have reported before the first report is judged.
+    let report = run(&Scenario { referee_ms: (200, 200), ..scenario });
+    assert_eq!(report.counts.dismissed, 4);
+    assert_eq!(report.counts.rounds, report.reference.rounds);
 }
 
 #[test]

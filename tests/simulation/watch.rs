@@ -6,6 +6,9 @@ use engine::decoder::Message;
 use engine::{Engine, Input, OUTSTANDING_MAX, Output, REST_MS};
 use protocol::plan::{Assignment, RoundPlan, Work};
 
+/// As long as no more volunteers contribute to a round, each has sums of its own.
+const FEW: usize = 8;
+
 /// Follows the engine's inputs and outputs. Its methods panic when something is wrong.
 #[derive(Default)]
 pub(crate) struct Watch {
@@ -13,8 +16,8 @@ pub(crate) struct Watch {
     crowded: bool,
     members: BTreeMap<u64, Member>,
     plan: Option<RoundPlan>,
-    /// Units of the open round whose result was counted.
-    counted: BTreeSet<u32>,
+    /// Units of the open round whose result was counted, and whose that was.
+    counted: BTreeMap<u32, u64>,
     last_round: u64,
     last_assignment: u64,
     /// The referee looks into the open round: some units are with nobody.
@@ -37,8 +40,8 @@ struct Member {
 
 /// What an input may change.
 pub(crate) struct Before {
-    /// The assignment's units, if the input is a result that was asked for.
-    answers: Option<Vec<u32>>,
+    /// The session and the assignment's units, if the input is a result that was asked for.
+    answers: Option<(u64, Vec<u32>)>,
     done: Option<u32>,
 }
 
@@ -60,7 +63,9 @@ impl Watch {
             Input::Left { session } => {
                 self.members.remove(session);
             }
-            Input::Message { session, message } => answers = self.message(now_ms, *session, message),
+            Input::Message { session, message } => {
+                answers = self.message(now_ms, *session, message).map(|units| (*session, units));
+            }
             _ => {}
         }
         Before { answers, done: engine.round_progress().map(|(done, _)| done) }
@@ -94,7 +99,7 @@ impl Watch {
     /// Checks what came of the input.
     pub(crate) fn after(&mut self, now_ms: u64, engine: &Engine, before: Before, outputs: &[Output]) {
         let mut completed = false;
-        let mut dismissed = false;
+        let mut dismissed = BTreeSet::new();
         for output in outputs {
             match output {
                 Output::OpenRound { plan, .. } => self.open(plan),
@@ -105,7 +110,9 @@ impl Watch {
                     assert!(!own || engine.local_helps(), "the coordinator computes and does not say so");
                 }
                 Output::Dismiss { session, .. } => {
-                    dismissed = true;
+                    dismissed.insert(*session);
+                    // Before these units are handed out again.
+                    self.retract(engine, &dismissed);
                     assert!(self.members.remove(session).is_some(), "only those present are dismissed");
                 }
                 Output::Measure { .. } => self.suspicion = true,
@@ -123,15 +130,16 @@ impl Watch {
                 Output::Note(_) => {}
             }
         }
-        if let (false, false, Some(answers), Some(done)) = (completed, dismissed, before.answers, before.done)
+        if let (true, false, Some((session, answers)), Some(done)) =
+            (dismissed.is_empty(), completed, before.answers, before.done)
         {
             let now_done = engine.round_progress().map_or(0, |(done, _)| done);
             if now_done == done {
-                let all_counted = answers.iter().all(|unit| self.counted.contains(unit));
+                let all_counted = answers.iter().all(|unit| self.counted.contains_key(unit));
                 assert!(all_counted, "a result is refused only if another was first");
                 self.overtaken += 1;
             } else {
-                self.count(&answers);
+                self.count(&(session, answers));
                 assert_eq!(now_done as usize, self.counted.len(), "progress counts units once");
             }
         } else if let (Some(_), Some((done, _))) = (&self.plan, engine.round_progress()) {
@@ -163,7 +171,7 @@ impl Watch {
         assert!(!units.is_empty() && units.is_sorted_by(|a, b| a < b));
         let parts: BTreeSet<usize> = units.iter().map(|unit| plan.locate(*unit).expect("a unit").0).collect();
         assert_eq!(parts.len(), 1, "an assignment keeps to one part");
-        assert!(units.iter().all(|unit| !self.counted.contains(unit)), "nobody is asked what is known");
+        assert!(units.iter().all(|unit| !self.counted.contains_key(unit)), "nobody is asked what is known");
         let held =
             |member: &Member| member.owes.values().any(|owed| owed.iter().any(|unit| units.contains(unit)));
         if self.members.values().any(held) {
@@ -187,10 +195,27 @@ impl Watch {
         self.members.get_mut(&session)?.owes.remove(&assignment)
     }
 
-    fn count(&mut self, units: &[u32]) {
+    fn count(&mut self, (session, units): &(u64, Vec<u32>)) {
         for unit in units {
-            assert!(self.counted.insert(*unit), "unit {unit} is counted twice");
+            assert!(self.counted.insert(*unit, *session).is_none(), "unit {unit} is counted twice");
         }
+    }
+
+    /// What a dismissed volunteer did leaves the sums. Others lose work only where they share sums with it.
+    fn retract(&mut self, engine: &Engine, dismissed: &BTreeSet<u64>) {
+        if self.plan.is_none() {
+            return;
+        }
+        let left: BTreeSet<u32> = engine.accounted_units().into_iter().flatten().collect();
+        for unit in &left {
+            let session = self.counted.get(unit).expect("nobody's work appears out of nothing");
+            assert!(!dismissed.contains(session), "what a liar did stays in the sums");
+        }
+        let retracted = self.counted.len() - left.len();
+        let own = self.counted.values().filter(|session| dismissed.contains(session)).count();
+        let contributors = self.counted.values().collect::<BTreeSet<_>>().len();
+        assert!(retracted == own || contributors > FEW, "the work of others is thrown away");
+        self.counted.retain(|unit, _| left.contains(unit));
     }
 
     /// While units are free, all who can work have as much as they may have.
@@ -198,7 +223,7 @@ impl Watch {
         let Some(plan) = self.plan.as_ref().filter(|_| !self.suspicion) else { return };
         let owed: BTreeSet<u32> =
             self.members.values().flat_map(|member| member.owes.values().flatten()).copied().collect();
-        let is_free = |unit: &u32| !self.counted.contains(unit) && !owed.contains(unit);
+        let is_free = |unit: &u32| !self.counted.contains_key(unit) && !owed.contains(unit);
         // Replicas that would take a volunteer too long wait for faster ones.
         let suits_all = |unit: u32| {
             let (part, _) = plan.locate(unit).expect("a unit of the round");
