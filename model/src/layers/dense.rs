@@ -30,6 +30,17 @@ pub(crate) enum Inputs<'a> {
     Lists(&'a mut InputLists, &'a mut [f32]),
 }
 
+/// What a gradient step in place works with.
+pub(crate) struct Descent<'a> {
+    pub(crate) kernel: Kernel,
+    /// What the gradient is multiplied with before it is added to the weights.
+    pub(crate) factor: f32,
+    pub(crate) workspace: &'a mut Workspace,
+    /// Holds the derivatives by the bias.
+    pub(crate) buffer: &'a mut Vec<f32>,
+    pub(crate) weights: &'a mut [f32],
+}
+
 impl Dense {
     /// Writes y to `outputs`: each sum starts from the bias and goes over increasing inputs.
     pub(crate) fn forward(&self, means: &mut Means<'_>, inputs: Inputs<'_>, outputs: &mut [f32]) {
@@ -75,19 +86,17 @@ impl Dense {
         self.add_bias_gradient(delta, &mut gradient[self.bias.clone()]);
     }
 
-    /// As [`Dense::backward`], but adds `factor` times the gradient to the weights themselves, after the
+    /// As [`Dense::backward`], but adds the step's factor times the gradient to the weights themselves, after the
     /// derivatives by the inputs have been computed with them.
-    #[expect(clippy::too_many_arguments, reason = "what goes in and what comes out")]
     pub(crate) fn descend(
         &self,
-        (kernel, factor): (Kernel, f32),
-        (workspace, buffer): (&mut Workspace, &mut Vec<f32>),
-        weights: &mut [f32],
+        step: Descent<'_>,
         inputs: Inputs<'_>,
         outputs: &[f32],
         delta: &mut [f32],
         input_delta: Option<&mut [f32]>,
     ) {
+        let Descent { kernel, factor, workspace, buffer, weights } = step;
         self.activation.backward(outputs, delta);
         if let Some(input_delta) = input_delta {
             self.input_delta(kernel, workspace, weights, delta, input_delta);

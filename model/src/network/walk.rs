@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::examples::{Features, Targets};
 use crate::kernels::Kernel;
-use crate::layers::dense::Inputs;
+use crate::layers::dense::{Descent, Inputs};
 use crate::layers::{Deltas, Layer, Means, Seen, Step};
 use crate::loss::{self, Loss};
 use crate::pass::Mode;
@@ -134,8 +134,9 @@ impl Network {
                     let inputs = &mut before[i][..count * step.inputs];
                     let of_lists = i == 0 && *takes_lists;
                     let inputs = if of_lists { Inputs::Lists(lists, inputs) } else { Inputs::Rows(inputs) };
-                    let buffers = (&mut *workspace, &mut *buffer);
-                    dense.descend((kernel, *factor), buffers, weights, inputs, outputs, delta, input_delta);
+                    let factor = *factor;
+                    let descent = Descent { kernel, factor, workspace, buffer, weights };
+                    dense.descend(descent, inputs, outputs, delta, input_delta);
                 }
                 (layer, target) => {
                     let (weights, gradient) = target.for_gradient();
