@@ -20,7 +20,7 @@ impl ConfigFile {
     /// # Errors
     /// When it cannot be read, or says what is not understood.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        Self::from_toml(path, &read_text(path)?)
+        Self::of_tree(path, &read_tree(path)?)
     }
 
     /// The settings that `text` gives. `path` is the file it comes from: errors name it, and paths in
@@ -29,9 +29,11 @@ impl ConfigFile {
     /// # Errors
     /// When the text says what is not understood.
     pub fn from_toml(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let root = Node::from_toml(text).map_err(|problem| ConfigError::at(path, problem))?;
-        let entries = root.entries().iter().map(|entry| (entry.key.as_str(), &entry.value));
-        Self::from_entries(path, entries)
+        Self::of_tree(path, &Node::from_toml(text).map_err(|problem| ConfigError::at(path, problem))?)
+    }
+
+    fn of_tree(path: &Path, root: &Node) -> Result<Self, ConfigError> {
+        Self::from_entries(path, root.entries().iter().map(|entry| (entry.key.as_str(), &entry.value)))
     }
 
     /// The settings that the values of keys give. For `path` see [`ConfigFile::from_toml`].
@@ -130,11 +132,8 @@ impl ConfigFile {
 ///
 /// # Errors
 /// When it cannot be read or is not TOML.
-pub fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
-    let text = read_text(path)?;
-    Node::from_toml(&text).map_err(|problem| ConfigError::at(path, problem))?;
-    let unlike = |error: toml::de::Error| Problem::from(words::one_line(error.message()));
-    toml::from_str(&text).map_err(|error| ConfigError::at(path, unlike(error)))
+pub fn read_tree(path: &Path) -> Result<Node, ConfigError> {
+    Node::from_toml(&read_text(path)?).map_err(|problem| ConfigError::at(path, problem))
 }
 
 /// A small text file, whole.

@@ -25,7 +25,7 @@ use std::path::Path;
 
 pub use crate::data::TaskKind;
 pub use error::ConfigError;
-pub use file::read_table;
+pub use file::read_tree;
 pub use network::ModelChoice;
 pub use range::Range;
 pub use reference::reference;

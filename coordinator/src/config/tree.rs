@@ -97,22 +97,9 @@ impl Node {
         })
     }
 
-    /// A value that stands in no file.
-    pub fn from_value(value: &toml::Value) -> Self {
-        let content = match value {
-            toml::Value::String(text) => Content::Text(text.clone()),
-            toml::Value::Integer(value) => Content::Integer(*value),
-            toml::Value::Float(value) => Content::Float(*value),
-            toml::Value::Boolean(value) => Content::Bool(*value),
-            toml::Value::Datetime(date) => Content::Text(date.to_string()),
-            toml::Value::Array(items) => Content::List(items.iter().map(Self::from_value).collect()),
-            toml::Value::Table(table) => {
-                let entry =
-                    |(key, value): (&String, _)| Entry { key: key.clone(), value: Self::from_value(value) };
-                Content::Table(table.iter().map(entry).collect())
-            }
-        };
-        Self { content, line: None }
+    /// A text that stands in no file.
+    pub fn text(text: &str) -> Self {
+        Self { content: Content::Text(text.to_owned()), line: None }
     }
 
     /// The value.
@@ -153,6 +140,40 @@ impl Node {
             Content::Text(text) => format!("{text:?}"),
             Content::List(_) => "a list".to_owned(),
             Content::Table(_) => "a table".to_owned(),
+        }
+    }
+}
+
+/// The value in TOML's notation, except that a text outside lists and tables has no quotes.
+impl fmt::Display for Node {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = |formatter: &mut fmt::Formatter<'_>, node: &Node| match &node.content {
+            Content::Text(text) => write!(formatter, "{text:?}"),
+            _ => node.fmt(formatter),
+        };
+        match &self.content {
+            Content::Text(text) => formatter.write_str(text),
+            Content::Float(value) => write!(formatter, "{value:?}"),
+            Content::List(items) => {
+                formatter.write_str("[")?;
+                for (index, item) in items.iter().enumerate() {
+                    formatter.write_str(if index == 0 { "" } else { ", " })?;
+                    inner(formatter, item)?;
+                }
+                formatter.write_str("]")
+            }
+            Content::Table(entries) => {
+                formatter.write_str("{")?;
+                for (index, entry) in entries.iter().enumerate() {
+                    formatter.write_str(if index == 0 { " " } else { ", " })?;
+                    write!(formatter, "{} = ", entry.key)?;
+                    inner(formatter, &entry.value)?;
+                }
+                formatter.write_str(" }")
+            }
+            Content::Nothing | Content::Bool(_) | Content::Integer(_) => {
+                formatter.write_str(&self.in_words())
+            }
         }
     }
 }

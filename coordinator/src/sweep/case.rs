@@ -4,15 +4,14 @@ use std::path::Path;
 use std::slice;
 use std::str::FromStr;
 
-use toml::{Table, Value};
-
 use super::SweepError;
-use crate::config::{ConfigError, ConfigFile, Node, SETTINGS};
+use crate::config::{ConfigError, ConfigFile, Content, Node, SETTINGS};
 
 /// Most cases of a sweep.
 pub const CASES_MAX: usize = 256;
 /// Bytes of the longest name. The case's folder is named after it, and systems allow 255 bytes.
 const NAME_BYTES_MAX: usize = 120;
+
 /// One setting of a case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
@@ -20,7 +19,7 @@ pub struct Setting {
     pub key: String,
     /// The value as it was typed, for tables.
     pub text: String,
-    value: Value,
+    value: Node,
 }
 
 /// A configuration to compare with others.
@@ -76,39 +75,44 @@ impl Setting {
     /// A value as typed in a shell: a TOML value (`10`, `1e-5`, `true`, `["a", "b"]`), otherwise a text
     /// without quotes.
     fn typed(key: &str, text: &str) -> Result<Self, String> {
-        let value = match toml::from_str::<Table>(&format!("value = {text}")) {
-            Ok(mut table) if table.len() == 1 => table.remove("value"),
+        let written = |value: &str| match Node::from_toml(&format!("value = {value}")) {
+            Ok(tree) if tree.entries().len() == 1 => tree.get("value").cloned(),
             _ => None,
         };
-        let value = match value {
+        let value = match written(text) {
             Some(value) => value,
             None if text.starts_with(['"', '\'', '[', '{']) => {
                 return Err(format!("{text} is not closed, or text follows its end"));
             }
-            None => Value::String(text.to_owned()),
+            None => Node::text(text),
         };
         let setting = Self::of(key, value);
-        Ok(match &setting.value {
-            Value::String(_) => setting,
+        Ok(match setting.value.content() {
+            Content::Text(_) => setting,
             // As it was written: 1e-5 and not 0.00001.
             _ => Self { text: text.to_owned(), ..setting },
         })
     }
 
-    pub(super) fn of(key: &str, value: Value) -> Self {
-        let text = match &value {
-            Value::String(text) => text.clone(),
-            value => value.to_string(),
-        };
-        Self { key: key.to_owned(), text, value }
+    pub(super) fn of(key: &str, value: Node) -> Self {
+        Self { key: key.to_owned(), text: value.to_string(), value }
     }
 }
 
 impl Case {
-    /// A case of a file; paths are relative to the file's folder.
-    pub(super) fn new(name: String, settings: Vec<Setting>, file: &Path) -> Result<Self, SweepError> {
-        let config = understood(file, &settings)
-            .map_err(|error| SweepError::Case { case: name.clone(), problem: without_place(&error) })?;
+    /// A case of a file; paths are relative to the file's folder. `line` is the case's own.
+    pub(super) fn new(
+        name: String,
+        line: Option<usize>,
+        settings: Vec<Setting>,
+        file: &Path,
+    ) -> Result<Self, SweepError> {
+        let refuse = |error: ConfigError| SweepError::CaseFile {
+            path: file.to_owned(),
+            line: line_of(&error).or(line),
+            problem: format!("case \"{name}\": {}", without_place(&error)),
+        };
+        let config = understood(file, &settings).map_err(refuse)?;
         Ok(Self { name, settings, config })
     }
 
@@ -194,23 +198,35 @@ fn require_names(cases: &[Case]) -> Result<(), SweepError> {
 
 /// The settings as a configuration, read like a configuration file.
 fn understood(file: &Path, settings: &[Setting]) -> Result<ConfigFile, ConfigError> {
-    for setting in settings {
-        let name = setting.key.replace('_', "-");
+    for Setting { key, value, .. } in settings {
+        let name = key.replace('_', "-");
         if let Some(known) = SETTINGS.iter().find(|known| known.key == name)
             && let Some(problem) = known.not_in_cases
         {
-            return Err(ConfigError::Setting { setting: known.key, problem: problem.to_owned() });
+            let problem = format!("{name}: {problem}");
+            return Err(ConfigError::Parse {
+                path: file.to_owned(),
+                line: value.line().unwrap_or(1),
+                problem,
+            });
         }
     }
-    let values: Vec<Node> = settings.iter().map(|setting| Node::from_value(&setting.value)).collect();
-    ConfigFile::from_entries(file, settings.iter().map(|setting| setting.key.as_str()).zip(&values))
+    ConfigFile::from_entries(file, settings.iter().map(|setting| (setting.key.as_str(), &setting.value)))
 }
 
-/// The problem without its line number, because the user has not seen the text.
+/// The problem without its line number.
 pub(super) fn without_place(error: &ConfigError) -> String {
     match error {
         ConfigError::Parse { problem, .. } => problem.clone(),
         error => error.to_string(),
+    }
+}
+
+/// The line of the problem.
+pub(super) fn line_of(error: &ConfigError) -> Option<usize> {
+    match error {
+        ConfigError::Parse { line, .. } => Some(*line),
+        _ => None,
     }
 }
 

@@ -3,13 +3,11 @@
 
 use std::path::Path;
 
-use toml::{Table, Value};
-
 use super::SweepError;
-use super::case::{CASES_MAX, Case, Setting};
+use super::case::{CASES_MAX, Case, Setting, line_of, without_place};
 use super::seeds::Seeds;
 use super::targets::{Target, Targets};
-use crate::config::{self, ConfigFile, Node};
+use crate::config::{self, ConfigFile, Content, Node};
 
 /// Keys of the sweep itself, besides the keys of a configuration.
 const CASES: &str = "case";
@@ -36,62 +34,74 @@ impl CaseFile {
     /// # Errors
     /// When the file cannot be read, has no cases, or has an unknown or invalid setting.
     pub fn read(path: &Path) -> Result<Self, SweepError> {
-        let refuse =
-            |problem: &str| SweepError::CaseFile { path: path.to_owned(), problem: problem.to_owned() };
-        let mut table = config::read_table(path)?;
+        let refuse = |line: Option<usize>, problem: String| SweepError::CaseFile {
+            path: path.to_owned(),
+            line,
+            problem,
+        };
+        let tree = config::read_tree(path)?;
         let seeds =
-            table.remove(SEEDS).map(|value| seeds(&value)).transpose().map_err(|problem| refuse(&problem))?;
-        let targets = table.remove(TARGETS).map(|value| targets(&value)).transpose();
-        let targets = targets.map_err(|problem| refuse(&problem))?.unwrap_or_default();
-        let cases = match table.remove(CASES) {
-            Some(Value::Array(cases)) if !cases.is_empty() && cases.len() <= CASES_MAX => cases,
-            Some(Value::Array(cases)) if cases.len() > CASES_MAX => return Err(SweepError::TooManyCases),
+            tree.get(SEEDS).map(|value| seeds(value).map_err(|problem| refuse(value.line(), problem)));
+        let targets =
+            tree.get(TARGETS).map(|value| targets(value).map_err(|problem| refuse(value.line(), problem)));
+        let cases = match tree.get(CASES).map(Node::content) {
+            Some(Content::List(cases)) if cases.len() > CASES_MAX => return Err(SweepError::TooManyCases),
+            Some(Content::List(cases)) if !cases.is_empty() => cases,
             _ => {
-                return Err(refuse(
-                    "it has no cases; write [[case]] above the settings of each, with a name",
-                ));
+                let problem = "it has no cases; write [[case]] above the settings of each, with a name";
+                return Err(refuse(None, problem.to_owned()));
             }
         };
-        let case = |value| match value {
-            Value::Table(table) => case(table, path),
-            _ => Err(refuse("a case is a table; write [[case]] above its settings")),
+        let case = |node: &Node| {
+            let (name, settings) = case(node).map_err(|problem| refuse(node.line(), problem))?;
+            Case::new(name, node.line(), settings, path)
         };
-        let cases = cases.into_iter().map(case).collect::<Result<_, _>>()?;
-        let values: Vec<Node> = table.values().map(Node::from_value).collect();
-        let shared = ConfigFile::from_entries(path, table.keys().map(String::as_str).zip(&values))
-            .map_err(|error| refuse(&super::case::without_place(&error)))?;
-        Ok(Self { shared, cases, seeds, targets })
+        let shared = tree.entries().iter().filter(|entry| ![SEEDS, TARGETS, CASES].contains(&&*entry.key));
+        let shared = ConfigFile::from_entries(path, shared.map(|entry| (entry.key.as_str(), &entry.value)))
+            .map_err(|error| refuse(line_of(&error), without_place(&error)))?;
+        Ok(Self {
+            shared,
+            cases: cases.iter().map(case).collect::<Result<_, _>>()?,
+            seeds: seeds.transpose()?,
+            targets: targets.transpose()?.unwrap_or_default(),
+        })
     }
 }
 
-fn case(mut table: Table, path: &Path) -> Result<Case, SweepError> {
-    let Some(Value::String(name)) = table.remove(NAME) else {
-        let problem = "every case needs a name, such as name = \"small steps\"".to_owned();
-        return Err(SweepError::CaseFile { path: path.to_owned(), problem });
+/// The name and the settings of a case.
+fn case(node: &Node) -> Result<(String, Vec<Setting>), String> {
+    let Content::Table(entries) = node.content() else {
+        return Err("a case is a table; write [[case]] above its settings".to_owned());
     };
-    let settings = table.into_iter().map(|(key, value)| Setting::of(&key, value)).collect();
-    Case::new(name, settings, path)
+    let Some(Content::Text(name)) = node.get(NAME).map(Node::content) else {
+        return Err("every case needs a name, such as name = \"small steps\"".to_owned());
+    };
+    let settings = entries.iter().filter(|entry| entry.key != NAME);
+    let settings = settings.map(|entry| Setting::of(&entry.key, entry.value.clone())).collect();
+    Ok((name.clone(), settings))
 }
 
 /// `3`, `"1,2"` or `[1, 2]`.
-fn seeds(value: &Value) -> Result<Seeds, String> {
-    let text = match value {
+fn seeds(value: &Node) -> Result<Seeds, String> {
+    let text = match value.content() {
         // A comma keeps a list of one seed from being read as a number of seeds.
-        Value::Array(list) => list.iter().map(|seed| format!("{seed},")).collect(),
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
+        Content::List(list) => list.iter().map(|seed| format!("{seed},")).collect(),
+        _ => value.to_string(),
     };
     text.parse().map_err(|problem| format!("{SEEDS}: {problem}"))
 }
 
 /// `"loss=0.05"` or a list of such texts.
-fn targets(value: &Value) -> Result<Vec<Target>, String> {
-    let one = |value: &Value| {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        text.parse().map(|Targets(targets)| targets).map_err(|problem| format!("{TARGETS}: {problem}"))
+fn targets(value: &Node) -> Result<Vec<Target>, String> {
+    let one = |value: &Node| {
+        value
+            .to_string()
+            .parse()
+            .map(|Targets(targets)| targets)
+            .map_err(|problem| format!("{TARGETS}: {problem}"))
     };
-    match value {
-        Value::Array(list) => Ok(list.iter().map(one).collect::<Result<Vec<_>, _>>()?.concat()),
-        value => one(value),
+    match value.content() {
+        Content::List(list) => Ok(list.iter().map(one).collect::<Result<Vec<_>, _>>()?.concat()),
+        _ => one(value),
     }
 }

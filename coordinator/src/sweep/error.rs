@@ -32,11 +32,13 @@ pub enum SweepError {
         problem: String,
     },
     /// A file of cases is malformed.
-    #[error("{}: {problem}", path.display())]
+    #[error("{}{}: {problem}", path.display(), line.map_or_else(String::new, |line| format!(" line {line}")))]
     CaseFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The line, from 1; `None` where the whole file lacks something.
+        line: Option<usize>,
+        /// What is wrong and what to do.
         problem: String,
     },
     /// A shared setting is wrong, or the file cannot be read.
