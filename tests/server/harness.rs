@@ -8,14 +8,15 @@ use bytes::Bytes;
 use coordinator::data::ShardStore;
 use coordinator::data::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn, prepare};
 use coordinator::driver::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound};
-use coordinator::report::status::{RunPhase, Status};
+use coordinator::report::status::Status;
 use coordinator::server::{ServerConfig, Site, bind, serve};
 use futures_util::{SinkExt, StreamExt};
-use model::{Arithmetic, Preprocessing, Task};
+use model::{Arithmetic, Network, NetworkSpec, Task};
 use protocol::PROTOCOL_VERSION;
 use protocol::frame::{DownwardFrame, decode_downward, encode_round};
 use protocol::message::{FromCoordinator, FromVolunteer, Hello, Ready, Refusal, Welcome};
 use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, SetPlans, Work};
+use support::world;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -57,22 +58,13 @@ impl TestServer {
         let training = sets.training.clone();
         let (round, round_receiver) = watch::channel(None);
         let (driver, inbox) = DriverHandle::new(round_receiver);
-        let (status_sender, status) = watch::channel(Arc::new(status()));
+        let (status_sender, status) = watch::channel(Arc::new(Status {
+            sentence: "Waiting for volunteers.".into(),
+            ..Status::default()
+        }));
         let site = Site {
             config,
-            welcome: Welcome {
-                run: RUN,
-                session: 0,
-                arithmetic: Arithmetic::Portable,
-                network: "{}".into(),
-                features: 4,
-                task: Task::Classes(3),
-                preprocessing: Preprocessing::identity(4),
-                seed: 1,
-                minibatch: 10,
-                local: None,
-                sets,
-            },
+            welcome: Welcome { run: RUN, session: 0, ..world::welcome(&network(), sets) },
             parameters: PARAMETERS,
             known_answer: KNOWN_ANSWER,
             shards: Arc::new(shards),
@@ -343,27 +335,6 @@ fn shards() -> (ShardStore, SetPlans) {
     ShardStore::cut(Arc::new(prepare(dataset, None, 0.25, 1).unwrap()), 8)
 }
 
-fn status() -> Status {
-    Status {
-        title: "a test".into(),
-        run: "run".into(),
-        arithmetic: Arithmetic::Portable,
-        phase: RunPhase::Waiting,
-        sentence: "Waiting for volunteers.".into(),
-        network: "none".into(),
-        parameters: PARAMETERS,
-        examples: 48,
-        iteration: 0,
-        iterations_max: 10,
-        rounds: 0,
-        epochs: 0.0,
-        figures: None,
-        history: Vec::new(),
-        volunteers: 0,
-        cores: 0,
-        fused_capable: 0,
-        local_worker: false,
-        examples_per_second: 0.0,
-        seconds: 0.0,
-    }
+fn network() -> Network {
+    Network::new(&NetworkSpec::default(), 4, Task::Classes(3)).unwrap()
 }

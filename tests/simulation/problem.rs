@@ -13,8 +13,9 @@ use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Preprocessing,
 use ndarray::{Array2, s};
 use protocol::limits::LOCAL_EXAMPLES_MAX;
 use protocol::message::{LocalBounds, Welcome};
-use protocol::plan::{Set, SetPlan, SetPlans, ShardRef};
+use protocol::plan::{Set, SetPlan, SetPlans};
 use protocol::shard;
+use support::world;
 
 use crate::random::Draw;
 
@@ -321,14 +322,11 @@ impl Problem {
             run: RUN,
             session,
             arithmetic: self.arithmetic,
-            network: self.network.spec().to_json(),
-            features: self.network.features() as u32,
-            task: self.network.task(),
             preprocessing: self.preprocessing.clone(),
             seed: SEED,
             minibatch: self.minibatch,
             local: Some(LocalBounds { replicas: 1, steps: LOCAL_EXAMPLES_MAX }),
-            sets: self.sets.clone(),
+            ..world::welcome(&self.network, self.sets.clone())
         }
     }
 }
@@ -340,16 +338,12 @@ fn cut(
     shards: &mut BTreeMap<[u8; 32], Vec<u8>>,
 ) -> SetPlan {
     let ProblemPlan { examples_per_unit, units_per_shard, features, .. } = *plan;
-    let mut cut = SetPlan { examples, examples_per_unit, units_per_shard, shards: Vec::new() };
     let preprocessing = Preprocessing::identity(features);
-    for index in 0..cut.units().div_ceil(units_per_shard) {
-        let range = cut.examples_in_shard(index);
-        let examples = table.examples(range.start as usize..range.end as usize, &preprocessing);
-        let encoded = shard::encode(&examples.features.rows, &examples.targets);
-        let hash = *blake3::hash(&encoded).as_bytes();
-        cut.shards.push(ShardRef { hash, bytes: encoded.len() as u32 });
-        shards.insert(hash, encoded);
-    }
+    let (cut, encoded) = world::cut(examples, examples_per_unit, units_per_shard, |range| {
+        let examples = table.examples(range, &preprocessing);
+        shard::encode(&examples.features.rows, &examples.targets)
+    });
+    shards.extend(cut.shards.iter().map(|shard| shard.hash).zip(encoded));
     cut
 }
 

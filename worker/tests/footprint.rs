@@ -8,9 +8,10 @@ use model::{Arithmetic, Network, NetworkSpec, Preprocessing, Rows, Targets, Task
 use ndarray::Array2;
 use protocol::frame::encode_round;
 use protocol::message::{FromCoordinator, LocalBounds, Welcome};
-use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, SetPlans, ShardRef, Work};
+use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, SetPlans, Work};
 use protocol::scales::Scales;
 use protocol::shard;
+use support::world;
 use worker::unit::UnitSums;
 use worker::{
     BASE_BYTES, Compute, Footprint, FromCompute, Hub, HubInput, HubOutput, Job, Settings, ToCompute,
@@ -58,48 +59,33 @@ fn peak(run: impl FnOnce()) -> u64 {
 impl World {
     /// Far more parameters than activations, and little data.
     fn of_parameters() -> World {
-        let cut = SetPlan { examples: 1200, examples_per_unit: 300, units_per_shard: 4, shards: Vec::new() };
-        World::new("mlp:3000", cut, 2, settings())
+        World::new("mlp:3000", [1200, 300, 4], 2, settings())
     }
 
     /// Little else than data: pools of many shards, beyond what is kept of them otherwise, and many steps.
     fn of_data() -> World {
-        let cut =
-            SetPlan { examples: 40_000, examples_per_unit: 100, units_per_shard: 25, shards: Vec::new() };
         let settings = Settings { shard_cache_bytes: 1 << 20, compute_shard_bytes: 1 << 20, ..settings() };
-        World::new("mlp:4", cut, 10_000, settings)
+        World::new("mlp:4", [40_000, 100, 25], 10_000, settings)
     }
 
-    fn new(model: &str, mut training: SetPlan, steps: u32, settings: Settings) -> World {
+    /// With so many training examples, examples in a unit, and units in a shard.
+    fn new(model: &str, [examples, in_unit, in_shard]: [u32; 3], steps: u32, settings: Settings) -> World {
         let spec = NetworkSpec::from_shorthand(model).unwrap();
-        let task = Task::Classes(10);
-        let network = Network::new(&spec, FEATURES, task).unwrap();
-        let mut shards = Vec::new();
-        for index in 0..training.units().div_ceil(training.units_per_shard) {
-            let examples = training.examples_in_shard(index).len();
+        let network = Network::new(&spec, FEATURES, Task::Classes(10)).unwrap();
+        let (training, shards) = world::cut(examples, in_unit, in_shard, |range| {
             // Half of it is zeros, so that the lists of what is not are as long as they get.
-            let rows = Array2::from_shape_fn((examples, FEATURES), |(i, j)| {
-                ((i + j) % 2 * (1 + (i * 31 + j * 57 + index as usize) % 255)) as u8
+            let rows = Array2::from_shape_fn((range.len(), FEATURES), |(i, j)| {
+                ((i + j) % 2 * (1 + (i * 31 + j * 57 + range.start) % 255)) as u8
             });
-            let classes: Vec<u16> = (0..examples).map(|i| (i % 10) as u16).collect();
-            shards.push(shard::encode(&Rows::U8(rows.view()), &Targets::Classes(&classes)));
-        }
-        let reference =
-            |shard: &Vec<u8>| ShardRef { hash: *blake3::hash(shard).as_bytes(), bytes: shard.len() as u32 };
-        training.shards = shards.iter().map(reference).collect();
+            let classes: Vec<u16> = range.map(|i| (i % 10) as u16).collect();
+            shard::encode(&Rows::U8(rows.view()), &Targets::Classes(&classes))
+        });
         let test = SetPlan { examples: 0, shards: Vec::new(), ..training.clone() };
         let welcome = Welcome {
-            run: 1,
-            session: 1,
-            arithmetic: Arithmetic::Portable,
-            seed: 1,
             minibatch: MINIBATCH,
             local: Some(LocalBounds { replicas: REPLICAS, steps }),
-            network: spec.to_json(),
-            features: FEATURES as u32,
-            task,
             preprocessing: Preprocessing::uniform(FEATURES, 0.0, 1.0 / 255.0),
-            sets: SetPlans { training, validation: test.clone(), test },
+            ..world::welcome(&network, SetPlans { training, validation: test.clone(), test })
         };
         let all = welcome.sets.training.units();
         let works = [

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub const HISTORY_MAX: usize = 400;
 
 /// The run as seen from outside. Field names are those of the JSON.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Status {
     /// The trained network in words ("a network that reads handwritten digits (MNIST)").
     pub title: String,
@@ -54,10 +54,11 @@ pub struct Status {
 }
 
 /// The phase of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunPhase {
     /// No round has begun: the run waits for volunteers.
+    #[default]
     Waiting,
     /// Rounds are under way.
     Training,

@@ -13,6 +13,7 @@ use protocol::message::Welcome;
 use protocol::plan::{Assignment, Part, RoundPlan, Set, Work};
 use protocol::scales::Scales;
 use protocol::shard::Shard;
+use support::world;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
@@ -21,7 +22,7 @@ use super::{Options, RESTARTS_MAX, run, spawn_local};
 use crate::data::ShardStore;
 use crate::data::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn, prepare};
 use crate::driver::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound, ToSession};
-use crate::report::status::{RunPhase, Status};
+use crate::report::status::Status;
 use crate::server::{ServerConfig, Site, bind, serve};
 use engine::decoder::Message;
 
@@ -62,15 +63,10 @@ impl Stage {
         let welcome = Welcome {
             run: RUN,
             session: 0,
-            arithmetic: Arithmetic::Portable,
-            network: spec.to_json(),
-            features: width as u32,
-            task: data.task(),
             preprocessing: data.preprocessing.clone(),
             seed: SEED,
             minibatch: MINIBATCH,
-            local: None,
-            sets,
+            ..world::welcome(&network, sets)
         };
         let (round, seen) = watch::channel(None);
         let (handle, inbox) = DriverHandle::new(seen);
@@ -160,7 +156,7 @@ impl Stage {
 
     /// Serves the run and answers with its address and what must be kept for it to go on.
     async fn serve(&self, known_answer: [u8; 32]) -> (String, watch::Sender<Arc<Status>>) {
-        let (shown, status) = watch::channel(Arc::new(status()));
+        let (shown, status) = watch::channel(Arc::new(Status::default()));
         let site = Site {
             config: ServerConfig::default(),
             welcome: self.welcome.clone(),
@@ -175,31 +171,6 @@ impl Stage {
         let address = listener.local_addr().unwrap();
         tokio::spawn(serve(listener, Arc::new(site), std::future::pending()));
         (format!("http://{address}"), shown)
-    }
-}
-
-fn status() -> Status {
-    Status {
-        title: String::new(),
-        run: String::new(),
-        arithmetic: Arithmetic::Portable,
-        phase: RunPhase::Waiting,
-        sentence: String::new(),
-        network: String::new(),
-        parameters: 0,
-        examples: 0,
-        iteration: 0,
-        iterations_max: 0,
-        rounds: 0,
-        epochs: 0.0,
-        figures: None,
-        history: Vec::new(),
-        volunteers: 0,
-        cores: 0,
-        fused_capable: 0,
-        local_worker: false,
-        examples_per_second: 0.0,
-        seconds: 0.0,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What tests of several crates share, so that each thing is written down once.
 //!
+//! - `world`: a run as volunteers learn of it
+//!
 //! With the feature `program`, for the tests of the binary:
 //!
 //! - `program`: the binary, run to its end or watched while it runs
@@ -12,3 +14,4 @@ pub mod browser;
 pub mod coordinator;
 #[cfg(feature = "program")]
 pub mod program;
+pub mod world;

@@ -11,6 +11,7 @@ use protocol::pack::unpack;
 use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, SetPlans, ShardRef, Work};
 use protocol::scales::Scales;
 use protocol::shard::{self, Shard};
+use support::world;
 use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
 use worker::{Compute, Footprint, Hub, HubInput, HubOutput, Settings, ToCompute};
 
@@ -30,24 +31,19 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new() -> World {
         let mut shards = BTreeMap::new();
-        let training = cut(&mut shards, 203, 1);
-        let validation = cut(&mut shards, 17, 3);
-        let test = cut(&mut shards, 31, 2);
+        let sets = SetPlans {
+            training: cut(&mut shards, 203, 1),
+            validation: cut(&mut shards, 17, 3),
+            test: cut(&mut shards, 31, 2),
+        };
         let spec = NetworkSpec::from_shorthand("mlp:5:tanh").unwrap();
-        let task = Task::Classes(3);
-        let network = Network::new(&spec, FEATURES, task).unwrap();
+        let network = Network::new(&spec, FEATURES, Task::Classes(3)).unwrap();
         let welcome = Welcome {
             run: RUN,
-            session: 1,
-            arithmetic: Arithmetic::Portable,
-            network: spec.to_json(),
-            features: FEATURES as u32,
-            task,
             preprocessing: Preprocessing::uniform(FEATURES, 0.0, 1.0 / 255.0),
             seed: SEED,
             minibatch: MINIBATCH,
-            local: None,
-            sets: SetPlans { training, validation, test },
+            ..world::welcome(&network, sets)
         };
         World { network, welcome, shards }
     }
@@ -153,17 +149,11 @@ fn cut(shards: &mut BTreeMap<String, Vec<u8>>, examples: usize, seed: usize) -> 
         (((row * 31 + column * 57 + seed * 13) * 40_503) >> 7) as u8
     });
     let classes: Vec<u16> = (0..examples).map(|row| (rows[(row, 0)] % 3).into()).collect();
-    let mut plan =
-        SetPlan { examples: examples as u32, examples_per_unit: 7, units_per_shard: 4, shards: Vec::new() };
-    for index in 0..plan.units().div_ceil(4) {
-        let range = plan.examples_in_shard(index);
-        let range = range.start as usize..range.end as usize;
+    let (plan, bytes) = world::cut(examples as u32, 7, 4, |range| {
         let view = rows.slice(s![range.clone(), ..]);
-        let bytes = shard::encode(&Rows::U8(view), &Targets::Classes(&classes[range]));
-        let shard = ShardRef { hash: *blake3::hash(&bytes).as_bytes(), bytes: bytes.len() as u32 };
-        shards.insert(shard.name(), bytes);
-        plan.shards.push(shard);
-    }
+        shard::encode(&Rows::U8(view), &Targets::Classes(&classes[range]))
+    });
+    shards.extend(plan.shards.iter().map(ShardRef::name).zip(bytes));
     plan
 }
 
