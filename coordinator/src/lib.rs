@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod driver;
+pub mod export;
 mod inference;
 pub mod report;
 pub mod room;

@@ -2,6 +2,7 @@
 //!
 //! - `misuse`: what is said, and with which exit code, when something typed is wrong.
 //! - `configuration`: files and flags together, and `run.toml` as a file like any other.
+//! - `exporting`: `export`, and its files in other programs.
 //! - `optimizers`: all of them, on sound and on odd data.
 //! - `figures`: the figures at the end of a training.
 //! - `inspecting`: `inspect`, and networks that look integers up.
@@ -13,6 +14,7 @@
 //! - `shoal`: the helper that runs the binary in a folder of its own.
 
 mod configuration;
+mod exporting;
 mod figures;
 mod inspecting;
 mod judging;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use mentions::mentions;
 
 /// Crates in which nothing may reach the outside world.
-const PURE: [&str; 5] = ["model", "protocol", "worker", "bench", "engine"];
+const PURE: [&str; 6] = ["model", "protocol", "worker", "bench", "engine", "onnx"];
 
 /// What reaches it: the runtime, files, sockets, threads, clocks, randomness from the operating system, and
 /// the ways to one of these under another name. Threads of rayon are allowed: they change no bit.

@@ -15,6 +15,7 @@ use model::Arithmetic;
 use crate::config::{
     self, ConfigFile, DataSource, LOCAL_WORKERS_MAX, MINIBATCH_MAX, SETTINGS, Section, default_minibatch,
 };
+use crate::export::Format;
 use crate::sweep::{Over, Seeds, Targets};
 
 /// Trains neural networks on borrowed browser tabs.
@@ -39,7 +40,8 @@ const FIRST_STEPS: &str = "First steps:
   shoal demo                                     train on handwritten digits, open the page it names
   shoal train --data table.csv --label price     train on your own data
   shoal evaluate runs/table --data more.csv      see how good it is
-  shoal predict runs/table --data new.csv        use it";
+  shoal predict runs/table --data new.csv        use it
+  shoal export runs/table --output table.onnx    take it to another program";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -64,6 +66,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Apply a trained model: CSV on standard output, one line an example
     Predict(PredictArgs),
+    /// Write a trained model as a file for other programs: ONNX, or weights for PyTorch or NumPy
+    Export(ExportArgs),
     /// Measure how fast this machine trains, natively or in a browser
     ///
     /// The same as the page /bench that every coordinator serves. Each case is set against the roof:
@@ -184,6 +188,25 @@ pub struct PredictArgs {
     /// How to read it.
     #[command(flatten)]
     pub reading: ReadingArgs,
+}
+
+/// `shoal export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The run directory
+    pub run: PathBuf,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The format [default: what the file's ending names]
+    #[arg(long, value_name = "NAME")]
+    pub format: Option<Format>,
+    /// Leave the preparation of the data out of an ONNX graph, which then takes the network's own inputs
+    #[arg(long)]
+    pub without_preparation: bool,
+    /// The terms under which others may use the model, such as MIT, for the file's metadata
+    #[arg(long, value_name = "TEXT")]
+    pub license: Option<String>,
 }
 
 /// `shoal bench`

@@ -9,6 +9,7 @@ pub mod args;
 mod bench;
 mod demo;
 mod evaluate;
+mod export;
 mod inspect;
 mod launch;
 mod lines;
@@ -68,6 +69,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(args, bars),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Export(args) => export::run(args),
         Command::Inspect(args) => inspect::run(args),
     }
 }

@@ -45,7 +45,11 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
 
 /// Makes a rename in the file's directory durable.
 pub(super) fn sync_parent(path: &Path) -> Result<(), RunError> {
-    path.parent().map_or(Ok(()), sync_directory)
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_directory(Path::new(".")),
+        Some(parent) => sync_directory(parent),
+        None => Ok(()),
+    }
 }
 
 /// Makes the entries of a directory durable, if the operating system can.

@@ -182,7 +182,12 @@ pub fn load_request(run: &Path) -> Result<Option<String>, RunError> {
 
 /// Replaces a file atomically, inside or outside a run directory.
 pub(crate) fn replace_file(path: &Path, content: &str) -> Result<(), RunError> {
-    atomic::replace(path, &[content.as_bytes()])
+    replace_bytes(path, content.as_bytes())
+}
+
+/// The same for content that is no text.
+pub(crate) fn replace_bytes(path: &Path, content: &[u8]) -> Result<(), RunError> {
+    atomic::replace(path, &[content])
 }
 
 /// A run's outcome; `None` if none is saved because the run has not ended or is not part of a sweep.

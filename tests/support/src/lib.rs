@@ -1,6 +1,7 @@
 //! What tests of several crates share, so that each thing is written down once.
 //!
 //! - `world`: a run as volunteers learn of it
+//! - `python`: Python with the packages that read what Shoal writes
 //!
 //! With the feature `program`, for the tests of the binary:
 //!
@@ -14,4 +15,5 @@ pub mod browser;
 pub mod coordinator;
 #[cfg(feature = "program")]
 pub mod program;
+pub mod python;
 pub mod world;
