@@ -12,6 +12,7 @@ use std::thread;
 use model::{Arithmetic, Examples, Features, Network, Preprocessing, Scratch};
 
 use crate::data::{ExampleTable, FeatureRows};
+use crate::run_directory::SavedModel;
 
 /// Examples that a thread takes at a time.
 const CHUNK: usize = 1024;
@@ -19,7 +20,7 @@ const CHUNK: usize = 1024;
 const THREADS_MAX: usize = 256;
 
 /// A network with its weights.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Trained<'a> {
     pub(crate) network: &'a Network,
     pub(crate) arithmetic: Arithmetic,
@@ -36,7 +37,17 @@ pub(crate) struct Measured {
     pub(crate) correct: u64,
 }
 
-impl Trained<'_> {
+impl<'a> Trained<'a> {
+    /// The network of a saved model.
+    pub(crate) fn of(model: &'a SavedModel) -> Self {
+        Self {
+            network: &model.network,
+            arithmetic: model.arithmetic,
+            weights: &model.weights,
+            preprocessing: &model.preprocessing,
+        }
+    }
+
     /// Loss and correct predictions over all examples.
     pub(crate) fn measure(&self, table: &ExampleTable) -> Measured {
         let parts = in_chunks(0..table.len(), |scratch, range| {
@@ -85,26 +96,32 @@ pub(crate) fn batches(examples: usize) -> impl Iterator<Item = Range<usize>> {
 
 /// Calls `work` for all chunks of `range` on all cores. Results are in the order of the chunks.
 fn in_chunks<T: Send>(range: Range<usize>, work: impl Fn(&mut Scratch, Range<usize>) -> T + Sync) -> Vec<T> {
-    let chunks = range.len().div_ceil(CHUNK);
+    in_order(range.len().div_ceil(CHUNK), |scratch, chunk| {
+        let first = range.start + chunk * CHUNK;
+        work(scratch, first..range.end.min(first + CHUNK))
+    })
+}
+
+/// Calls `work` for 0, 1, ... `jobs` - 1 on all cores. Results are in this order.
+pub(crate) fn in_order<T: Send>(jobs: usize, work: impl Fn(&mut Scratch, usize) -> T + Sync) -> Vec<T> {
     let next = AtomicUsize::new(0);
-    let take_chunks = || {
+    let take_jobs = || {
         let (mut scratch, mut done) = (Scratch::new(), Vec::new());
         loop {
-            let chunk = next.fetch_add(1, Ordering::Relaxed);
-            if chunk >= chunks {
+            let job = next.fetch_add(1, Ordering::Relaxed);
+            if job >= jobs {
                 return done;
             }
-            let first = range.start + chunk * CHUNK;
-            done.push((chunk, work(&mut scratch, first..range.end.min(first + CHUNK))));
+            done.push((job, work(&mut scratch, job)));
         }
     };
     let mut results: Vec<(usize, T)> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads().min(chunks)).map(|_| scope.spawn(take_chunks)).collect();
+        let workers: Vec<_> = (0..threads().min(jobs)).map(|_| scope.spawn(take_jobs)).collect();
         let done =
             workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
         done.flatten().collect()
     });
-    results.sort_by_key(|&(chunk, _)| chunk);
+    results.sort_by_key(|&(job, _)| job);
     results.into_iter().map(|(_, result)| result).collect()
 }
 

@@ -10,6 +10,7 @@ pub mod data;
 pub mod driver;
 pub mod export;
 mod inference;
+pub mod quality;
 pub mod report;
 pub mod room;
 pub mod run_directory;

@@ -67,6 +67,33 @@ fn an_evaluation_agrees_with_the_predictions() {
 }
 
 #[test]
+fn the_log_loss_is_of_the_probabilities_alone_whatever_the_network_minimizes() {
+    let folder = Folder::new();
+    folder.write(
+        "weighs.toml",
+        "label_smoothing = 0.1\nclass_weights = [1.0, 3.0]\nlayers = [{ kind = \"dense\", units = 4 }]",
+    );
+    folder.train("--data classes.csv --model weighs.toml --minibatch 8 --iterations 3 --out run");
+    let predicted = folder.run("predict run --data classes.csv").succeeded().stdout;
+    let truth = folder.read(Folder::CLASSES);
+    let surprise = |(given, truth): (&Vec<&str>, Vec<&str>)| {
+        -given[1 + usize::from(truth[2] == "right")].parse::<f64>().unwrap().ln()
+    };
+    let rows_of = rows(&predicted);
+    let expected = rows_of.iter().zip(rows(&truth)).skip(1).map(surprise).sum::<f64>() / EXAMPLES as f64;
+    let result = folder.run("evaluate run --data classes.csv --json").succeeded().last_json();
+    let (log_loss, loss) = (result["log_loss"].as_f64().unwrap(), result["loss"].as_f64().unwrap());
+    assert!((log_loss - expected).abs() < 1e-4 * expected, "{log_loss} for {expected}");
+    assert!((loss - log_loss).abs() > 0.1 * log_loss, "{loss} is the weighted loss");
+    let text = folder.run("evaluate run --data classes.csv").succeeded().stdout;
+    for figure in
+        ["log-loss", "balanced accuracy", "ROC AUC", "calibration error", "to beat", "precision", "weighted"]
+    {
+        assert!(text.contains(figure), "{figure}: {text}");
+    }
+}
+
+#[test]
 fn an_evaluation_on_the_test_examples_gives_the_figures_of_the_training() {
     let folder = Folder::new();
     let truth = folder.read(Folder::CLASSES);

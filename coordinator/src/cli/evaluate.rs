@@ -8,26 +8,26 @@ use serde::Serialize;
 use super::args::EvaluateArgs;
 use super::output::{printable, results};
 use super::trained::TrainedRun;
-use crate::data::{ExampleTable, FeatureRows, Labels, TargetColumn};
-use crate::inference::{Measured, batches, likeliest};
+use crate::data::{ExampleTable, Labels};
+use crate::quality::{self, ClassQuality, ColumnQuality, Quality};
+use crate::report::quality::score;
 use crate::report::words::{count, loss, percent};
 
-/// Most classes for which the whole confusion matrix is shown, because it fits a screen.
+/// Most classes for which the figures of each and the whole confusion matrix are shown, because they fit a
+/// screen.
 const SHOWN_CLASSES_MAX: usize = 20;
-/// Most classes for which the JSON has the whole confusion matrix.
-const JSON_CLASSES_MAX: usize = 1000;
 /// Number of confusions listed if the matrix is not shown.
 const SHOWN_CONFUSIONS: usize = 10;
+/// Columns of text for a name.
+const NAME_CHARS_MAX: usize = 12;
 
 pub(super) fn run(args: EvaluateArgs) -> anyhow::Result<()> {
     let run = TrainedRun::open(&args.run)?;
     let matched = run.read(&args.data, args.reading.header, Labels::Required)?;
-    let Some(truth) = matched.targets.clone() else { unreachable!("labels were required") };
     let Some(table) = ExampleTable::of_matched(matched, run.target_scaling()) else {
         unreachable!("labels were required")
     };
-    let measured = run.trained().measure(&table);
-    let report = Report::new(&run, measured, &truth, table.features());
+    let report = Report::new(&run, &table);
     results(|output| if args.json { report.write_json(output) } else { report.write_text(output) })
 }
 
@@ -35,60 +35,16 @@ pub(super) fn run(args: EvaluateArgs) -> anyhow::Result<()> {
 #[derive(Debug, Serialize)]
 struct Report {
     examples: usize,
-    /// Mean loss, without the L2 penalty.
+    /// Mean of the network's own loss, without the L2 penalty.
     loss: f64,
     #[serde(flatten)]
     quality: Quality,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Quality {
-    Classes {
-        accuracy: f64,
-        classes: Vec<String>,
-        /// Rows are the true class, columns the predicted one; left out for very many classes.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        confusion: Option<Vec<Vec<u64>>>,
-        /// The same as counts by (true, predicted).
-        #[serde(skip)]
-        pairs: BTreeMap<(usize, usize), u64>,
-    },
-    Numbers {
-        columns: Vec<ColumnError>,
-    },
-}
-
-/// The error of one column of numbers, in the user's units.
-#[derive(Debug, Serialize)]
-struct ColumnError {
-    name: String,
-    /// Root of the mean squared error.
-    rmse: f64,
-    /// Mean absolute error.
-    mae: f64,
-    /// Share of the variance explained (R squared); `None` if the truth is constant.
-    r2: Option<f64>,
-}
-
 impl Report {
-    fn new(run: &TrainedRun, measured: Measured, truth: &TargetColumn, features: &FeatureRows) -> Self {
-        let examples = truth.len();
-        let quality = match truth {
-            TargetColumn::Classes { ids, names } => {
-                let pairs = confusion_pairs(run, ids, features);
-                Quality::Classes {
-                    accuracy: measured.correct as f64 / examples as f64,
-                    classes: names.clone(),
-                    confusion: (names.len() <= JSON_CLASSES_MAX).then(|| matrix(&pairs, names.len())),
-                    pairs,
-                }
-            }
-            TargetColumn::Numbers { values, names } => {
-                Quality::Numbers { columns: column_errors(run, values, names, features) }
-            }
-        };
-        Self { examples, loss: measured.loss_sum / examples as f64, quality }
+    fn new(run: &TrainedRun, table: &ExampleTable) -> Self {
+        let loss = run.trained().measure(table).loss_sum / table.len() as f64;
+        Self { examples: table.len(), loss, quality: quality::of(run.model(), table, loss) }
     }
 
     fn write_json(&self, output: &mut dyn Write) -> anyhow::Result<()> {
@@ -96,58 +52,102 @@ impl Report {
     }
 
     fn write_text(&self, output: &mut dyn Write) -> anyhow::Result<()> {
-        writeln!(output, "{:<12}{}", "examples", count(self.examples))?;
-        writeln!(output, "{:<12}{}", "loss", loss(self.loss))?;
+        writeln!(output, "{:<20}{}", "examples", count(self.examples))?;
+        writeln!(output, "{:<20}{}", "loss", loss(self.loss))?;
         match &self.quality {
-            Quality::Classes { accuracy, classes, confusion, pairs } => {
-                writeln!(output, "{:<12}{}", "accuracy", percent(*accuracy))?;
-                match confusion {
-                    Some(matrix) if classes.len() <= SHOWN_CLASSES_MAX => {
-                        write_matrix(output, classes, matrix)?
-                    }
-                    _ => write_confusions(output, classes, pairs)?,
-                }
-            }
+            Quality::Classes(quality) => self.write_classes(output, quality),
             Quality::Numbers { columns } => {
-                for column in columns {
-                    writeln!(output, "\n{}", printable(&column.name))?;
-                    writeln!(output, "  root mean square error  {}", loss(column.rmse))?;
-                    writeln!(output, "  mean absolute error     {}", loss(column.mae))?;
-                    if let Some(r2) = column.r2 {
-                        writeln!(output, "  variance explained      {}", percent(r2))?;
-                    }
-                }
+                columns.iter().try_for_each(|column| write_column(output, column))
             }
         }
-        Ok(())
     }
-}
 
-fn confusion_pairs(run: &TrainedRun, ids: &[u16], features: &FeatureRows) -> BTreeMap<(usize, usize), u64> {
-    let mut pairs = BTreeMap::new();
-    let trained = run.trained();
-    for range in batches(ids.len()) {
-        let answers = trained.answers(features, range.clone());
-        let rows = answers.chunks_exact(trained.network.outputs());
-        for (&id, probabilities) in ids[range].iter().zip(rows) {
-            *pairs.entry((usize::from(id), likeliest(probabilities))).or_default() += 1;
+    fn write_classes(&self, output: &mut dyn Write, quality: &ClassQuality) -> anyhow::Result<()> {
+        let mut row = |name: &str, value: String| writeln!(output, "{name:<20}{value}");
+        if quality.log_loss != self.loss {
+            row("log-loss", format!("{}, without class weights and smoothing", loss(quality.log_loss)))?;
+        }
+        row("accuracy", percent(quality.accuracy))?;
+        row("balanced accuracy", percent(quality.balanced_accuracy))?;
+        if let Some(area) = quality.roc_auc {
+            row("ROC AUC", score(area))?;
+        }
+        let error = percent(quality.expected_calibration_error);
+        row("calibration error", format!("{error} of the probabilities, expected"))?;
+        let trivial = &quality.most_frequent;
+        row(
+            "to beat",
+            format!(
+                "accuracy {} by always naming {}, loss {} with the classes' shares",
+                percent(trivial.accuracy),
+                printable(&trivial.class),
+                loss(trivial.log_loss)
+            ),
+        )?;
+        let is_small = quality.classes.len() <= SHOWN_CLASSES_MAX;
+        if is_small {
+            write_by_class(output, quality)?;
+        }
+        match &quality.confusion {
+            Some(matrix) if is_small => write_matrix(output, &quality.classes, matrix),
+            _ => write_confusions(output, &quality.classes, &quality.pairs),
         }
     }
-    pairs
 }
 
-fn matrix(pairs: &BTreeMap<(usize, usize), u64>, classes: usize) -> Vec<Vec<u64>> {
-    let mut matrix = vec![vec![0; classes]; classes];
-    for (&(truth, predicted), &examples) in pairs {
-        matrix[truth][predicted] = examples;
+fn write_by_class(output: &mut dyn Write, quality: &ClassQuality) -> anyhow::Result<()> {
+    writeln!(
+        output,
+        "\n{:NAME_CHARS_MAX$}{:>10}{:>11}{:>9}{:>9}{:>9}",
+        "", "examples", "precision", "recall", "F1", "ROC AUC"
+    )?;
+    for class in &quality.by_class {
+        writeln!(
+            output,
+            "{:NAME_CHARS_MAX$}{:>10}{:>11}{:>9}{:>9}{:>9}",
+            short(&class.class),
+            count(class.examples as usize),
+            score(class.precision),
+            score(class.recall),
+            score(class.f1),
+            class.roc_auc.map_or_else(String::new, score)
+        )?;
     }
-    matrix
+    let area_of_means = [("mean", &quality.macro_mean, quality.roc_auc)];
+    for (name, means, area) in
+        area_of_means.into_iter().chain([("weighted", &quality.weighted_mean, quality.roc_auc_weighted)])
+    {
+        writeln!(
+            output,
+            "{name:NAME_CHARS_MAX$}{:>10}{:>11}{:>9}{:>9}{:>9}",
+            "",
+            score(means.precision),
+            score(means.recall),
+            score(means.f1),
+            area.map_or_else(String::new, score)
+        )?;
+    }
+    Ok(())
+}
+
+fn write_column(output: &mut dyn Write, column: &ColumnQuality) -> anyhow::Result<()> {
+    writeln!(output, "\n{}", printable(&column.name))?;
+    let error = |found: f64, mean: f64| format!("{} ({} by always naming the mean)", loss(found), loss(mean));
+    writeln!(output, "  root mean square error  {}", error(column.rmse, column.mean.rmse))?;
+    writeln!(output, "  mean absolute error     {}", error(column.mae, column.mean.mae))?;
+    if let Some(r2) = column.r2 {
+        writeln!(output, "  variance explained, R²  {}", score(r2))?;
+    }
+    Ok(())
+}
+
+/// A name cut to the columns there are for it.
+fn short(name: &str) -> String {
+    printable(name).chars().take(NAME_CHARS_MAX).collect()
 }
 
 fn write_matrix(output: &mut dyn Write, classes: &[String], matrix: &[Vec<u64>]) -> anyhow::Result<()> {
-    const NAME_CHARS_MAX: usize = 12;
-    let names: Vec<String> =
-        classes.iter().map(|name| printable(name).chars().take(NAME_CHARS_MAX).collect()).collect();
+    let names: Vec<String> = classes.iter().map(|name| short(name)).collect();
     let largest = matrix.iter().flatten().max().map_or(1, |count| count.to_string().len());
     let widest = names.iter().map(|name| name.chars().count()).max().unwrap_or(1);
     let cell = largest.max(widest) + 2;
@@ -194,86 +194,15 @@ fn write_confusions(
     Ok(())
 }
 
-fn column_errors(
-    run: &TrainedRun,
-    values: &[f32],
-    names: &[String],
-    features: &FeatureRows,
-) -> Vec<ColumnError> {
-    let columns = names.len();
-    let examples = values.len() / columns;
-    let mut sums = vec![Sums::default(); columns];
-    for range in batches(examples) {
-        let mut answers = run.trained().answers(features, range.clone());
-        run.restore_units(&mut answers);
-        let truth = &values[range.start * columns..range.end * columns];
-        for (index, (&truth, &answer)) in truth.iter().zip(&answers).enumerate() {
-            sums[index % columns].add(f64::from(truth), f64::from(answer));
-        }
-    }
-    names.iter().zip(sums).map(|(name, sums)| sums.column_error(name.clone())).collect()
-}
-
-#[derive(Debug, Clone, Default)]
-struct Sums {
-    examples: f64,
-    /// Running mean of the truth and sum of squares around it (Welford).
-    mean: f64,
-    around_mean: f64,
-    squared: f64,
-    absolute: f64,
-}
-
-impl Sums {
-    fn add(&mut self, truth: f64, answer: f64) {
-        self.examples += 1.0;
-        let before = truth - self.mean;
-        self.mean += before / self.examples;
-        self.around_mean += before * (truth - self.mean);
-        self.squared += (answer - truth).powi(2);
-        self.absolute += (answer - truth).abs();
-    }
-
-    fn column_error(&self, name: String) -> ColumnError {
-        ColumnError {
-            name,
-            rmse: (self.squared / self.examples).sqrt(),
-            mae: self.absolute / self.examples,
-            r2: (self.around_mean > 0.0).then(|| 1.0 - self.squared / self.around_mean),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_numbers_are_the_textbook_ones() {
-        let mut sums = Sums::default();
-        for (truth, answer) in [(1.0, 2.0), (2.0, 2.0), (3.0, 1.0)] {
-            sums.add(truth, answer);
-        }
-        let error = sums.column_error("price".to_owned());
-        assert_eq!(error.rmse, (5.0_f64 / 3.0).sqrt());
-        assert_eq!(error.mae, 1.0);
-        // Residual sum of squares 5, total sum of squares 2.
-        assert!((error.r2.unwrap() - (1.0 - 5.0 / 2.0)).abs() < 1e-12);
-    }
-
-    #[test]
-    fn a_constant_truth_has_no_share_of_variance() {
-        let mut sums = Sums::default();
-        sums.add(4.0, 5.0);
-        sums.add(4.0, 3.0);
-        assert_eq!(sums.column_error(String::new()).r2, None);
-    }
-
-    #[test]
     fn a_confusion_matrix_lines_up_and_says_which_side_is_which() {
-        let pairs = BTreeMap::from([((0, 0), 12), ((0, 1), 3), ((1, 1), 100)]);
         let mut text = Vec::new();
-        write_matrix(&mut text, &["no".to_owned(), "yes".to_owned()], &matrix(&pairs, 2)).unwrap();
+        let matrix = [vec![12, 3], vec![0, 100]];
+        write_matrix(&mut text, &["no".to_owned(), "yes".to_owned()], &matrix).unwrap();
         let text = String::from_utf8(text).unwrap();
         let rows: Vec<&str> = text.lines().skip(2).collect();
         assert_eq!(rows, ["      no  yes", " no   12    3", "yes    0  100"]);

@@ -49,13 +49,12 @@ impl TrainedRun {
         Ok(matched)
     }
 
+    pub(super) fn model(&self) -> &SavedModel {
+        &self.model
+    }
+
     pub(super) fn trained(&self) -> Trained<'_> {
-        Trained {
-            network: &self.model.network,
-            arithmetic: self.model.arithmetic,
-            weights: &self.model.weights,
-            preprocessing: &self.model.preprocessing,
-        }
+        Trained::of(&self.model)
     }
 
     pub(super) fn targets(&self) -> &TargetSchema {

@@ -2,15 +2,15 @@
 //! holds the events of a training, [`status`] the state that the pages show.
 
 pub mod progress;
-mod quality;
+pub(crate) mod quality;
 pub mod status;
 pub(crate) mod words;
 
 use engine::{Figures, StopReason};
 use serde::Serialize;
 
-pub use self::quality::TestQuality;
 use self::words::{count, counted, duration, loss, percent};
+use crate::quality::Quality;
 
 /// The outcome of a training. Field names are those of the JSON. Unknown values are `null` there.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,9 +31,9 @@ pub struct Summary {
     /// The figures of the saved model; `None` if no point was accepted.
     #[serde(flatten, serialize_with = "Figures::serialize_known")]
     pub figures: Option<Figures>,
-    /// What stands beside accuracy and loss on the test examples; `None` without them.
-    #[serde(flatten)]
-    pub quality: Option<TestQuality>,
+    /// All other figures on the test examples, as `shoal evaluate` gives them; `None` without test examples,
+    /// or if they are too many to go through once more.
+    pub test_quality: Option<Quality>,
     /// BLAKE3 of the saved model's little-endian f32 weights, in hexadecimal.
     pub weights_digest: String,
     /// Volunteers that helped at some time, without the coordinator's own worker.
@@ -87,7 +87,14 @@ impl Summary {
         ));
         rows.extend(known("test loss", figures.test_loss.map(loss)));
         rows.extend(known("test accuracy", figures.test_accuracy.map(percent)));
-        rows.extend(self.quality.iter().flat_map(TestQuality::rows));
+        match &self.test_quality {
+            Some(quality) => rows.extend(quality::rows(quality)),
+            None if figures.test_loss.is_some() => rows.push((
+                "  and more",
+                "not measured with so many test examples; shoal evaluate does it".to_owned(),
+            )),
+            None => {}
+        }
         rows.push((
             "weights",
             format!("{} parameters, digest {}", count(self.parameters), self.weights_digest),
@@ -140,6 +147,14 @@ fn shell_word(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quality::{ClassQuality, ClassTally};
+
+    /// Nine examples of one class are recognized, one of another is not.
+    fn test_quality() -> ClassQuality {
+        let mut tally = ClassTally::new(2, 10);
+        tally.add(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 1], &[0.75, 0.25].repeat(10));
+        tally.finish(&["no".to_owned(), "yes".to_owned()], 0.4)
+    }
 
     fn summary() -> Summary {
         Summary {
@@ -158,7 +173,7 @@ mod tests {
             }),
             weights_digest: "ab".repeat(32),
             volunteers: 3,
-            quality: Some(TestQuality::of_classes(&[9, 0], &[9, 1])),
+            test_quality: Some(Quality::Classes(Box::new(test_quality()))),
             stop_reason: StopReason::TargetAccuracy(0.96),
             run: "runs/it's mine".to_owned(),
         }
@@ -184,12 +199,14 @@ mod tests {
             ("test_accuracy", serde_json::json!(0.9676)),
             ("weights_digest", serde_json::json!("ab".repeat(32))),
             ("volunteers", serde_json::json!(3)),
-            ("test_majority", serde_json::json!(0.9)),
-            ("test_balanced_accuracy", serde_json::json!(0.5)),
             ("stop_reason", serde_json::json!("target-accuracy")),
         ] {
             assert_eq!(value[field], expected, "{field}");
         }
+        let quality = &value["test_quality"];
+        assert_eq!(quality["most_frequent"]["accuracy"], 0.9, "{quality}");
+        assert_eq!(quality["balanced_accuracy"], 0.5, "{quality}");
+        assert_eq!(quality["confusion"], serde_json::json!([[9, 0], [1, 0]]), "{quality}");
     }
 
     #[test]
@@ -202,6 +219,17 @@ mod tests {
     fn commands_in_the_text_can_be_pasted_into_a_shell() {
         let text = summary().to_text();
         assert!(text.contains(r"shoal predict 'runs/it'\''s mine' --data PATH"), "{text}");
+    }
+
+    #[test]
+    fn an_accuracy_stands_beside_what_it_has_to_beat() {
+        let text = summary().to_text();
+        for expected in ["50.00 % of each class", "90.00 % by always naming the most frequent class"] {
+            assert!(text.contains(expected), "{text}");
+        }
+        let figures = Some(Figures { test_loss: Some(0.5), ..Figures::UNKNOWN });
+        let text = Summary { figures, test_quality: None, ..summary() }.to_text();
+        assert!(text.contains("not measured with so many test examples"), "{text}");
     }
 
     #[test]
