@@ -1,14 +1,14 @@
-//! The two products of a convolution, with an image in the place of the matrix that unfolding it would give:
-//! that matrix holds every value once for each tap, and laying it out takes longer than computing with it.
+//! The two products of a convolution, reading the image itself instead of an unfolded matrix. The unfolded
+//! matrix would hold every value once per tap, and writing it out takes longer than the products.
 
 use super::simd::{Computation, Simd};
 
-/// C = b + A B, where row p of B is the image from `offsets[p]` on: C is row-major of shape `[m, n]`, its row
-/// i starting from `starts[i]`, A row-major of shape `[m, offsets.len()]`.
+/// C = b + A B, where row p of B is the image from `offsets[p]` on. C is row-major of shape `[m, n]`, and row
+/// i starts from `starts[i]`. A is row-major of shape `[m, offsets.len()]`.
 ///
 /// # Safety
-/// Whoever computes with it relies on this: A and C have that many elements, there are `m` starts, `n` is a
-/// multiple of [`COLUMNS`], and the image has at least `n` elements from every offset on.
+/// The computation relies on these conditions: A and C have that many elements, there are `m` starts, `n` is
+/// a multiple of [`COLUMNS`], and the image has at least `n` elements from every offset on.
 pub(super) struct Correlation<'a> {
     pub(super) m: usize,
     pub(super) n: usize,
@@ -19,14 +19,14 @@ pub(super) struct Correlation<'a> {
     pub(super) c: *mut f32,
 }
 
-/// A whole number of so many columns fills two vectors of every processor.
+/// A multiple of this many columns fills two vectors on every processor.
 pub(crate) const COLUMNS: usize = if cfg!(target_arch = "wasm32") { 8 } else { 32 };
 
-/// C += A B, where row i of A is the image from `offsets[i]` on, one element for each window: B and C are
+/// C += A B, where row i of A is the image from `offsets[i]` on, with one element per window. B and C are
 /// row-major of shapes `[windows, n]` and `[offsets.len(), n]`.
 ///
 /// # Safety
-/// Whoever computes with it relies on this: B and C have that many elements, `n` is a multiple of
+/// The computation relies on these conditions: B and C have that many elements, `n` is a multiple of
 /// [`CHANNELS`], and the image has an element for every window from every offset on.
 pub(super) struct WindowProduct<'a> {
     pub(super) n: usize,
@@ -37,10 +37,10 @@ pub(super) struct WindowProduct<'a> {
     pub(super) c: *mut f32,
 }
 
-/// A whole number of so many channels fills the vectors of every processor.
+/// A multiple of this many channels fills whole vectors on every processor.
 pub(crate) const CHANNELS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 16 };
 
-/// Where windows begin in an image.
+/// The positions where windows begin in an image.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Grid {
     pub(crate) rows: usize,
@@ -56,7 +56,7 @@ impl Grid {
         self.rows * self.columns
     }
 
-    /// The element that the last window begins with.
+    /// The element at which the last window begins.
     pub(super) fn last(&self) -> usize {
         self.rows.saturating_sub(1) * self.row_step + self.columns.saturating_sub(1) * self.column_step
     }
@@ -89,7 +89,7 @@ impl Computation for Correlation<'_> {
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 unsafe fn correlation_rows<S: Simd, const ROWS: usize>(task: &Correlation<'_>, i: usize) {
     for j in (0..task.n).step_by(2 * S::LANES) {
-        // SAFETY: the columns are below n, and the caller vouches for the rows.
+        // SAFETY: the columns are below n, and the caller guarantees the rows.
         unsafe { correlation_tile::<S, ROWS>(task, i, j) };
     }
 }
@@ -98,7 +98,7 @@ unsafe fn correlation_rows<S: Simd, const ROWS: usize>(task: &Correlation<'_>, i
 #[inline(always)]
 unsafe fn correlation_tile<S: Simd, const ROWS: usize>(task: &Correlation<'_>, i: usize, j: usize) {
     let steps = task.offsets.len();
-    // SAFETY: the caller vouches for rows and columns.
+    // SAFETY: the caller guarantees the rows and columns.
     unsafe {
         let mut sums: [[S::Vector; 2]; ROWS] =
             std::array::from_fn(|row| [S::splat(task.starts.add(i + row)); 2]);
@@ -169,7 +169,7 @@ unsafe fn window_tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
     j: usize,
 ) {
     let Grid { rows, columns, row_step, column_step } = task.windows;
-    // SAFETY: the caller vouches for rows and columns.
+    // SAFETY: the caller guarantees the rows and columns.
     unsafe {
         let at = |row: usize, vector: usize| task.c.add((i + row) * task.n + j + vector * S::LANES);
         let mut sums: [[S::Vector; VECTORS]; ROWS] =

@@ -1,18 +1,18 @@
-//! Matrix products, behind one small interface. This is the only module with `unsafe` code.
+//! Matrix products behind one small interface. This is the only module with `unsafe` code.
 //!
-//! The definition, which every path below meets bit for bit: each element of C starts from what it holds and
-//! takes its products over increasing k, one at a time, either as `sum = round(sum + round(a * b))`
-//! (portable) or as `sum = round(sum + a * b)` (fused); at the end +0.0 is added, so that no result is -0.
-//! Tile shapes, vector widths and the blocking of k only change which elements are computed side by side,
-//! never the steps of one element. (The +0.0 after a block of k is invisible: only a sum's being zero, not
-//! the sign of that zero, matters to its next step.)
+//! Every path below meets this definition bit for bit. Each element of C starts from its present value and
+//! adds its products over increasing k, one at a time, either as `sum = round(sum + round(a * b))` (portable)
+//! or as `sum = round(sum + a * b)` (fused). At the end, +0.0 is added, so that no result is -0. Tile shapes,
+//! vector widths and the blocking of k only change which elements are computed side by side, never the steps
+//! of one element. (The +0.0 after each block of k changes nothing: it only affects a sum that is -0, and the
+//! next step gives the same result from either zero.)
 //!
-//! Three endings: C += A B; C = A B, which starts from zeros; and in place C += factor (A B), where the sums
-//! start from zeros and are complete, +0.0 included, before one more step of the same kind adds the product
-//! with the factor.
+//! A product ends in one of three ways: C += A B; C = A B, which starts from zeros; and C += factor (A B) in
+//! place. In place, the sums start from zeros and are completed, +0.0 included, before one more step of the
+//! same arithmetic adds their product with the factor.
 //!
-//! Vectors lie along the columns of C. The last columns, which fill no vector, are computed on a copy,
-//! together with as many before them as fill one, and only they are written back.
+//! Vectors lie along the columns of C. The last columns may not fill a vector. They are computed on a copy,
+//! together with enough preceding columns to fill one, and only they are written back.
 
 #![allow(
     unsafe_code,
@@ -44,14 +44,14 @@ pub(crate) use sparse::Lists;
 use sparse::SparseProduct;
 pub use vectorize::{Vectorized, vectorize};
 
-/// How to compute a product: an arithmetic and a set of instructions that this machine is known to have.
+/// How to compute a product: an arithmetic, and an instruction set that this machine is known to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kernel {
     arithmetic: Arithmetic,
     path: Path,
 }
 
-/// A set of instructions. A value other than `Lanes` exists only where the machine has them.
+/// An instruction set. A value other than `Lanes` exists only on a machine that has the instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Path {
     /// Plain Rust.
@@ -67,20 +67,20 @@ enum Path {
 /// Buffers for repacked operands; they grow as needed and are reused.
 #[derive(Debug, Default)]
 pub(crate) struct Workspace {
-    /// An operand, where it has to be transposed first.
+    /// An operand that had to be transposed first.
     transposed: Vec<f32>,
-    /// The transpose of C, where that is computed.
+    /// The transpose of C, if it is computed instead of C.
     result: Vec<f32>,
-    /// Columns of B, where they are laid side by side first.
+    /// Columns of B, packed side by side.
     packed: Vec<f32>,
-    /// Where taps begin in an image.
+    /// The positions where taps begin in an image.
     pub(crate) offsets: Vec<usize>,
 }
 
-/// What becomes of the sums of a product.
+/// What happens to the sums of a product.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Ending {
-    /// C += A B: the sums continue what C holds.
+    /// C += A B: the sums start from the values in C.
     Add,
     /// C = A B.
     Replace,
@@ -108,7 +108,7 @@ impl<'a> Matrix<'a> {
         Matrix { data, rows, columns, row_step: columns, column_step: 1 }
     }
 
-    /// The transpose, without moving anything.
+    /// The transpose, without moving any data.
     pub(crate) fn transposed(self) -> Matrix<'a> {
         Matrix {
             data: self.data,
@@ -128,12 +128,12 @@ impl<'a> Matrix<'a> {
 }
 
 impl Kernel {
-    /// The fastest way this machine has.
+    /// The fastest kernel on this machine.
     pub(crate) fn best(arithmetic: Arithmetic) -> Kernel {
         Kernel { arithmetic, path: best_path(arithmetic) }
     }
 
-    /// Every way this machine has, slowest first.
+    /// All kernels of this machine, slowest first.
     #[cfg(test)]
     pub(crate) fn all(arithmetic: Arithmetic) -> Vec<Kernel> {
         let mut paths = vec![Path::Lanes];
@@ -152,11 +152,11 @@ impl Kernel {
         paths.into_iter().map(|path| Kernel { arithmetic, path }).collect()
     }
 
-    /// C += A B, C = A B or C += factor (A B), with C row-major of shape `[a.rows, b.columns]`, by the
-    /// definition above.
+    /// C += A B, C = A B or C += factor (A B), as the module's definition says. C is row-major of shape
+    /// `[a.rows, b.columns]`.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not match.
     pub(crate) fn product(
         self,
         workspace: &mut Workspace,
@@ -175,7 +175,7 @@ impl Kernel {
         if b.column_step == 1 {
             return self.run_product(a, b, ending, packed, c);
         }
-        // Either B is transposed, or everything else is: C^T = B^T A^T.
+        // The columns of B must be contiguous. Either B is transposed, or the whole product is: C^T = B^T A^T.
         let (m, n, k) = (a.rows, b.columns, a.columns);
         if m * (n + k) >= n * k || matches!(ending, Ending::InPlace(_)) || b.row_step != 1 {
             transpose(b, b.columns, transposed);
@@ -198,7 +198,7 @@ impl Kernel {
         copy(of_c, n, c);
     }
 
-    /// The columns of B are contiguous.
+    /// Computes a product with a B whose columns are contiguous.
     fn run_product(self, a: Matrix<'_>, b: Matrix<'_>, ending: Ending, packed: &mut Vec<f32>, c: &mut [f32]) {
         let (factor, in_place) = match ending {
             Ending::InPlace(factor) => (factor, true),
@@ -217,16 +217,16 @@ impl Kernel {
             c: c.as_mut_ptr(),
             factor,
         };
-        // SAFETY: `product` has asserted the bounds that `Operands` asks for, or made the matrices itself.
+        // `product` asserts the bounds that `Operands` requires, or made the matrices itself.
         unsafe { self.run(Product { operands, in_place, packed }) }
     }
 
-    /// As [`Kernel::product`], with the rows of A as lists. [`Ending::Replace`] is not for this. Where an
-    /// element of B is infinite or not a number, or C is -0 and its list empty, the bits may be others than
-    /// those of the whole product.
+    /// As [`Kernel::product`], with the rows of A as lists. [`Ending::Replace`] is not supported. If an
+    /// element of B is infinite or NaN, or C is -0 where its list is empty, the bits may differ from those of
+    /// the full product.
     ///
     /// # Panics
-    /// If the shapes do not fit.
+    /// If the shapes do not match.
     pub(crate) fn sparse_product(self, a: Lists<'_>, b: Matrix<'_>, ending: Ending, c: &mut [f32]) {
         assert!(b.column_step == 1 && b.row_step == b.columns && b.is_within_data(), "B is row-major");
         assert!(a.are_within(b.rows), "the places of a list");
@@ -241,12 +241,12 @@ impl Kernel {
         unsafe { self.run(SparseProduct { a, n: b.columns, b: b_data, c, factor, in_place }) }
     }
 
-    /// C = b + A B, where row p of B is `image` from `offsets[p]` on. C is row-major with as many rows as
-    /// there are `starts`, which are b, and its number of columns is a multiple of [`COLUMNS`]; A is
-    /// row-major. The steps of an element are those of a product.
+    /// C = b + A B, where row p of B is `image` from `offsets[p]` on. C is row-major with one row per element
+    /// of `starts`, which holds b; its number of columns is a multiple of [`COLUMNS`]. A is row-major. Each
+    /// element takes the same steps as in a product.
     ///
     /// # Panics
-    /// If the shapes do not fit, or the image ends too early.
+    /// If the shapes do not match, or the image is too short.
     pub(crate) fn correlation(
         self,
         a: &[f32],
@@ -269,11 +269,11 @@ impl Kernel {
         unsafe { self.run(Correlation { m, n, a, offsets, image, starts, c }) }
     }
 
-    /// C += A B, where row i of A is `image` from `offsets[i]` on, an element for each window. B and C are
-    /// row-major of `n` columns, a multiple of [`CHANNELS`].
+    /// C += A B, where row i of A is `image` from `offsets[i]` on, with one element per window. B and C are
+    /// row-major with `n` columns, a multiple of [`CHANNELS`].
     ///
     /// # Panics
-    /// If the shapes do not fit, or the image ends too early.
+    /// If the shapes do not match, or the image is too short.
     pub(crate) fn window_product(
         self,
         offsets: &[usize],
@@ -304,7 +304,7 @@ impl Kernel {
     /// Runs a task on this kernel's vectors.
     ///
     /// # Safety
-    /// The task must be what its type asks.
+    /// The task must meet its type's requirements.
     unsafe fn run<T: Computation>(self, task: T) -> T::Output {
         let fused = self.arithmetic == Arithmetic::Fused;
         // SAFETY: a path exists only where the machine has its instructions.
@@ -323,15 +323,15 @@ impl Kernel {
 }
 
 /// Keeps the fastest instructions of this machine busy with `steps` rounds of independent multiply-adds on
-/// registers, and answers how many floating-point operations that were: the roof that a benchmark compares
-/// with. `many` asks for twice as many chains, which suits some processors better and others worse.
+/// registers, and returns the number of floating-point operations. Benchmarks compare with this peak. `many`
+/// runs twice as many chains, which suits some processors better and others worse.
 pub fn multiply_adds(arithmetic: Arithmetic, many: bool, steps: u32) -> u64 {
-    // SAFETY: this task asks nothing.
+    // this task has no requirements.
     unsafe { Kernel::best(arithmetic).run(MultiplyAdds { many, steps }) }
 }
 
-/// The instructions that this machine's results come from, so that a test of their bits can tell what it
-/// tests: `avx512`, `avx2`, `wasm` or `plain`, which is Rust without any of its own.
+/// The instruction set behind this machine's results: `avx512`, `avx2`, `wasm` or `plain` (Rust without
+/// explicit vector instructions). A test of the bits reports it.
 pub fn instruction_set(arithmetic: Arithmetic) -> &'static str {
     match best_path(arithmetic) {
         Path::Lanes => "plain",
@@ -365,7 +365,7 @@ fn has_avx512() -> bool {
     is_x86_feature_detected!("avx512f") && has_avx2()
 }
 
-/// A build without relaxed SIMD has no fused instruction and must not contain one; it still gives the right
+/// A build without relaxed SIMD has no fused instruction and must not contain one. It still gives the right
 /// bits, slowly.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 fn best_path(arithmetic: Arithmetic) -> Path {
@@ -381,12 +381,12 @@ fn best_path(_: Arithmetic) -> Path {
     Path::Lanes
 }
 
-/// Where C is computed as its transpose, its rows get a whole number of so many columns.
+/// The transpose of C is padded to a multiple of this many columns.
 const RESULT_COLUMNS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 8 };
 
-/// Whether no element is infinite or not a number.
+/// Whether every element is finite.
 pub(crate) fn all_finite(values: &[f32]) -> bool {
-    // 0 times such a number is NaN, and so is every sum with that.
+    // 0 times an infinity or NaN is NaN, and so is every sum that contains it.
     let mut sums = [0.0f32; 16];
     let (chunks, rest) = values.as_chunks();
     for chunk in chunks {
@@ -401,16 +401,16 @@ pub(crate) fn all_finite(values: &[f32]) -> bool {
 /// Fills `buffer` with the rows of `matrix`, each padded with zeros to `width`.
 fn transpose(matrix: Matrix<'_>, width: usize, buffer: &mut Vec<f32>) {
     buffer.clear();
-    // It may be as large as all the weights: no more than is needed, as `footprint` says.
+    // The buffer may be as large as all the weights, so it reserves no more than needed, as `footprint`
+    // assumes.
     buffer.reserve_exact(matrix.rows * width);
     buffer.resize(matrix.rows * width, 0.0);
     copy(matrix, width, buffer);
 }
 
-/// Writes the rows of `matrix` to the beginnings of rows of `width`.
+/// Writes each row of `matrix` to the start of a row of `width`.
 fn copy(matrix: Matrix<'_>, width: usize, rows: &mut [f32]) {
-    // Eight source columns at a time, so that each line of the cache that is read gives more than one
-    // element.
+    // Reads eight source columns at a time, so that each cache line read yields more than one element.
     const BLOCK: usize = 8;
     for first in (0..matrix.columns).step_by(BLOCK) {
         let end = matrix.columns.min(first + BLOCK);
@@ -429,7 +429,7 @@ mod tests {
 
     use super::*;
 
-    /// The definition, written out.
+    /// The definition as a plain loop.
     fn reference(
         arithmetic: Arithmetic,
         (a, b): (&[f32], &[f32]),
@@ -460,8 +460,8 @@ mod tests {
         values.iter().map(|value| value.to_bits()).collect()
     }
 
-    /// Numbers of very different size, so that the order of a sum shows; zeros of both signs and subnormals
-    /// too.
+    /// Numbers of very different magnitudes, so that the order of a sum shows, with zeros of both signs and
+    /// subnormals.
     fn number() -> impl Strategy<Value = f32> {
         prop_oneof![
             8 => -1.0f32..1.0,
@@ -507,7 +507,7 @@ mod tests {
 
         #[test]
         fn leaving_zeros_out_changes_no_bit((m, n, k, a, b, start) in operands()) {
-            // Most elements become zeros of either sign; what C holds is no -0, as a gradient is none.
+            // Most elements become zeros of either sign. C holds no -0, as a gradient holds none.
             let a: Vec<f32> = a.iter().enumerate().map(|(i, a)| if i % 5 < 4 { a * 0.0 } else { *a }).collect();
             let start: Vec<f32> = start.iter().map(|start| start + 0.0).collect();
             let (mut starts, mut places, mut values) = (vec![0], vec![], vec![]);
@@ -549,7 +549,7 @@ mod tests {
         }
     }
 
-    /// The padding of the last columns must not turn an infinity of A into a NaN that is seen.
+    /// The padding of the last columns must not turn an infinity of A into a visible NaN.
     #[test]
     fn infinities_stay_in_their_rows_and_columns() {
         for arithmetic in Arithmetic::ALL {

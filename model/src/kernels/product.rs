@@ -1,13 +1,13 @@
-//! Matrix products in register tiles, generic over the vectors.
+//! Matrix products in register tiles, generic over the vector type.
 
 use super::simd::{Computation, LANES_MAX, Simd};
 
 /// The operands of C += A B, or of C += factor (A B), in elements of `f32`.
 ///
 /// # Safety
-/// Whoever computes with it relies on this: for all i < m, j < n and p < k, the pointers `a + i * a_row + p *
-/// a_step` and `b + p * b_step + j` are valid for reads, `c + i * n + j` is valid for reads and writes, and C
-/// overlaps neither A nor B.
+/// The computation relies on these conditions: for all i < m, j < n and p < k, the pointers `a + i * a_row +
+/// p * a_step` and `b + p * b_step + j` are valid for reads, `c + i * n + j` is valid for reads and writes,
+/// and C overlaps neither A nor B.
 #[derive(Clone, Copy)]
 pub(super) struct Operands {
     pub(super) m: usize,
@@ -35,7 +35,7 @@ impl Computation for Product<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: passed on.
+        // SAFETY: the caller meets the same requirements.
         unsafe {
             if self.in_place {
                 S::product::<true>(&self.operands, self.packed);
@@ -46,24 +46,25 @@ impl Computation for Product<'_> {
     }
 }
 
-/// How many steps of k are done before C is stored and taken up again: so many rows of B stay in the
-/// first-level cache while all rows of A pass.
+/// Number of steps of k before C is stored and reloaded. This many rows of B stay in the first-level cache
+/// while all rows of A pass.
 const K_BLOCK: usize = 64;
 
-/// With so many rows, C is what is large, and it is gone through once, row after row; with fewer, B is,
-/// column after column.
+/// From this many rows on, C is the large operand and is traversed once, row by row. With fewer rows, B is
+/// the large operand and is traversed column by column.
 pub(super) const MANY_ROWS: usize = 64;
 
-/// With many rows and so many steps of k it pays to lay the columns of a tile side by side first.
+/// With many rows, packing the columns of a tile side by side pays from this many steps of k on.
 const PACKED_STEPS: usize = 48;
 
-/// The most rows of a tile.
+/// Maximum rows of a tile.
 const ROWS_MAX: usize = 8;
 
-/// C += A B, or in place C += factor (A B), mainly in tiles of `ROWS` rows and `VECTORS` vectors of columns.
+/// C += A B, or C += factor (A B) in place, mainly in tiles of `ROWS` rows and `VECTORS` vectors of columns.
 ///
 /// # Safety
-/// `operands` must be as [`Operands`] asks, and the processor must have the instructions of `S`.
+/// `operands` must meet the requirements of [`Operands`], and the processor must have the instructions of
+/// `S`.
 #[inline(always)]
 pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(
     operands: &Operands,
@@ -73,7 +74,7 @@ pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECTORS: usize, c
     let Operands { m, n, k, .. } = *operands;
     let main = n - n % (VECTORS * S::LANES);
     let full = n - n % S::LANES;
-    // In place a sum must be complete before it is used.
+    // In place, a sum must be complete before it is used.
     let k_block = if IN_PLACE { k.max(1) } else { K_BLOCK };
     // SAFETY: all indices below stay within m, n and k.
     unsafe {
@@ -110,8 +111,8 @@ pub(super) unsafe fn product<S: Simd, const ROWS: usize, const VECTORS: usize, c
     }
 }
 
-/// The columns `from..to`, a whole number of panels of `VECTORS` vectors. `panels` holds them packed, if they
-/// are.
+/// Computes the columns `from..to`, a whole number of panels of `VECTORS` vectors. `panels` holds them if
+/// they are packed.
 #[inline(always)]
 unsafe fn sweep<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(
     operands: &Operands,
@@ -138,10 +139,10 @@ unsafe fn sweep<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE
     }
 }
 
-/// The tiles of the rows that begin at row `i`.
+/// Computes the tiles of the rows that begin at row `i`.
 ///
-/// (Functions of their own, and no more than these, where the instructions are the same for the whole
-/// program: a WebAssembly engine is sooner done with them.)
+/// On WebAssembly, where the whole program has one instruction set, this and the other functions so marked are
+/// not inlined: an engine compiles separate functions sooner.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 unsafe fn row_of_tiles<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(
@@ -153,7 +154,7 @@ unsafe fn row_of_tiles<S: Simd, const ROWS: usize, const VECTORS: usize, const I
 ) {
     let Operands { n, k, a_row, .. } = *operands;
     let width = VECTORS * S::LANES;
-    // SAFETY: the caller vouches for rows and columns.
+    // SAFETY: the caller guarantees the rows and columns.
     unsafe {
         let (a, c) = (operands.a.add(i * a_row), operands.c.add(i * n));
         let mut b = panels.unwrap_or(operands.b.add(from));
@@ -165,8 +166,8 @@ unsafe fn row_of_tiles<S: Simd, const ROWS: usize, const VECTORS: usize, const I
     }
 }
 
-/// All rows of the `VECTORS` vectors of columns that begin at column `j`; `whole` is the number of rows in
-/// whole tiles.
+/// Computes all rows of the `VECTORS` vectors of columns that begin at column `j`. `whole` is the number of
+/// rows in whole tiles.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 unsafe fn column_of_tiles<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(
@@ -175,7 +176,7 @@ unsafe fn column_of_tiles<S: Simd, const ROWS: usize, const VECTORS: usize, cons
     whole: usize,
 ) {
     let Operands { m, n, a_row, b_step, .. } = *operands;
-    // SAFETY: the caller vouches for the columns; rows stay below m.
+    // SAFETY: the caller guarantees the columns; rows stay below m.
     unsafe {
         let (b, c) = (operands.b.add(j), operands.c.add(j));
         for i in (0..whole).step_by(ROWS) {
@@ -189,17 +190,17 @@ unsafe fn column_of_tiles<S: Simd, const ROWS: usize, const VECTORS: usize, cons
     }
 }
 
-/// The last columns, which fill no vector. They are computed on a copy of C: of the last columns that fill
-/// one, if there are so many, otherwise of all columns, padded with zeros. Only the columns in question are
-/// written back.
+/// Computes the last columns, which do not fill a vector, on a copy of C. The copy holds the last columns
+/// that fill one vector if C is wide enough, otherwise all columns, padded with zeros. Only the remaining
+/// columns are written back.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 unsafe fn tail<S: Simd, const IN_PLACE: bool>(operands: &Operands, packed: &mut Vec<f32>) {
     let Operands { m, n, a_row, .. } = *operands;
     let width = n.min(S::LANES);
     let (from, done) = (n - width, width - n % S::LANES);
-    // SAFETY: columns `from..n` of B and C exist; the copies have `width` of at most `S::LANES` elements a
-    // row.
+    // SAFETY: columns `from..n` of B and C exist; the copies have rows of `width` elements, at most
+    // `S::LANES`.
     unsafe {
         let (b, b_step) = if width < S::LANES {
             pack_padded::<S>(operands, packed);
@@ -233,7 +234,8 @@ unsafe fn tail<S: Simd, const IN_PLACE: bool>(operands: &Operands, packed: &mut 
     }
 }
 
-/// Copies all columns of B, fewer than a vector has, to `packed`, each row padded with zeros to a vector.
+/// Copies all columns of B to `packed`, padding each row with zeros to a whole vector. B has fewer columns
+/// than a vector has lanes.
 #[inline(always)]
 unsafe fn pack_padded<S: Simd>(operands: &Operands, packed: &mut Vec<f32>) {
     packed.clear();
@@ -244,7 +246,7 @@ unsafe fn pack_padded<S: Simd>(operands: &Operands, packed: &mut Vec<f32>) {
     }
 }
 
-/// Copies the columns `0..main` of B to `packed`, panel after panel of `VECTORS` vectors.
+/// Copies the columns `0..main` of B to `packed`, panel by panel of `VECTORS` vectors.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 unsafe fn pack<S: Simd, const VECTORS: usize>(operands: &Operands, main: usize, packed: &mut Vec<f32>) {
@@ -257,7 +259,7 @@ unsafe fn pack<S: Simd, const VECTORS: usize>(operands: &Operands, main: usize, 
     for j in (0..main).step_by(VECTORS * S::LANES) {
         for p in 0..k {
             for vector in 0..VECTORS {
-                // SAFETY: columns `j..` of row p of B, and as much room as the columns have elements.
+                // SAFETY: columns `j..` of row p of B exist, and `to` has room for them.
                 unsafe {
                     S::store(to, S::load(b.add(p * b_step + j + vector * S::LANES)));
                     to = to.add(S::LANES);
@@ -267,7 +269,7 @@ unsafe fn pack<S: Simd, const VECTORS: usize>(operands: &Operands, main: usize, 
     }
 }
 
-/// One tile of C, its sums held in registers while k passes.
+/// Computes one tile of C, keeping its sums in registers over all steps of k.
 #[inline(always)]
 unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(
     operands: &Operands,
@@ -278,8 +280,8 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE:
     c_row: usize,
 ) {
     let Operands { k, a_row, a_step, .. } = *operands;
-    // SAFETY: the caller gives pointers to `ROWS` rows of A, `k` rows of B and `ROWS` rows of C, the latter
-    // two `VECTORS` vectors wide.
+    // SAFETY: the caller gives pointers to `ROWS` rows of A, `k` rows of B and `ROWS` rows of C. The rows of
+    // B and C are `VECTORS` vectors wide.
     unsafe {
         let at = |i: usize, j: usize| c.add(i * c_row + j * S::LANES);
         let zero = 0.0f32;

@@ -1,8 +1,8 @@
-//! What is done to whole vectors element by element.
+//! Element-wise operations on whole vectors.
 
 use super::simd::{Computation, LANES_MAX, Simd};
 
-/// `sum += factor * vector`, element by element. The two have the same length.
+/// `sum += factor * vector`, element by element. Both have the same length.
 pub(super) struct AddScaled<'a> {
     pub(super) factor: f32,
     pub(super) vector: &'a [f32],

@@ -1,7 +1,7 @@
-//! Products with a matrix that is given by lists of its elements that are not zero.
+//! Products with a sparse matrix, given as lists of its nonzero elements.
 //!
-//! Leaving the zeros out changes no bit where the other matrix is finite: a product with a zero is a zero,
-//! which changes no sum but one that is -0, and to that +0.0 is added at the end.
+//! Leaving out the zeros changes no bit if the other matrix is finite. A product with a zero is a zero, which
+//! only changes a sum that is -0, and such a sum ends as +0.0 anyway.
 
 use super::simd::{Computation, LANES_MAX, Simd};
 
@@ -14,7 +14,7 @@ pub(crate) struct Lists<'a> {
 }
 
 impl Lists<'_> {
-    /// How many rows there are.
+    /// Number of rows.
     pub(super) fn rows(&self) -> usize {
         self.starts.len() - 1
     }
@@ -28,13 +28,13 @@ impl Lists<'_> {
     }
 }
 
-/// C += A B, or in place C += factor (A B), with A as lists, B and C row-major of width `n`. Rows of C that
-/// belong to an empty list are neither read nor written.
+/// C += A B, or C += factor (A B) in place, with A as lists, B and C row-major of width `n`. Rows of C whose
+/// list is empty are neither read nor written.
 ///
 /// # Safety
-/// Whoever computes with it relies on this: the lists are well formed, row p of B is valid for reads for
-/// every place p in the lists, as many rows of C as there are lists are valid for reads and writes, and C
-/// does not overlap B.
+/// The computation relies on these conditions: the lists are well formed, row p of B is valid for reads for
+/// every place p in the lists, C has one row per list that is valid for reads and writes, and C does not
+/// overlap B.
 pub(super) struct SparseProduct<'a> {
     pub(super) a: Lists<'a>,
     pub(super) n: usize,
@@ -44,11 +44,11 @@ pub(super) struct SparseProduct<'a> {
     pub(super) in_place: bool,
 }
 
-/// So many vectors of a row of C are computed side by side.
+/// Maximum vectors of a row of C that are computed side by side.
 const VECTORS: usize = 8;
 
-/// With more rows of C than this, C is what is large, and it is gone through once, row after row; with fewer,
-/// B is, column after column.
+/// With more rows than this, C is the large operand and is traversed once, row by row. With fewer rows, B is
+/// the large operand and is traversed column by column.
 const MANY_ROWS: usize = 64;
 
 impl Computation for SparseProduct<'_> {
@@ -56,7 +56,7 @@ impl Computation for SparseProduct<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: passed on.
+        // SAFETY: the caller meets the same requirements.
         unsafe {
             if self.in_place {
                 product::<S, true>(&self);
@@ -69,7 +69,7 @@ impl Computation for SparseProduct<'_> {
 
 #[inline(always)]
 unsafe fn product<S: Simd, const IN_PLACE: bool>(task: &SparseProduct<'_>) {
-    // SAFETY: passed on; rows and columns exist.
+    // SAFETY: the caller meets the same requirements; rows and columns exist.
     unsafe {
         if task.a.rows() > MANY_ROWS {
             for i in 0..task.a.rows() {
@@ -90,7 +90,7 @@ unsafe fn product<S: Simd, const IN_PLACE: bool>(task: &SparseProduct<'_>) {
     }
 }
 
-/// The columns `from..to` of row i.
+/// Computes the columns `from..to` of row i.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 unsafe fn columns<S: Simd, const IN_PLACE: bool>(task: &SparseProduct<'_>, i: usize, from: usize, to: usize) {
@@ -116,7 +116,7 @@ unsafe fn columns<S: Simd, const IN_PLACE: bool>(task: &SparseProduct<'_>, i: us
     }
 }
 
-/// Columns that fill no vector, on copies.
+/// Computes the columns that do not fill a vector, on copies.
 #[inline(always)]
 unsafe fn remainder<S: Simd, const IN_PLACE: bool>(
     task: &SparseProduct<'_>,
@@ -150,7 +150,7 @@ unsafe fn remainder<S: Simd, const IN_PLACE: bool>(
     }
 }
 
-/// `VECTORS` vectors of row i, `b` and `c` being at their first column.
+/// Computes `VECTORS` vectors of row i. `b` and `c` point to the first column of the strip.
 #[inline(always)]
 unsafe fn strip<S: Simd, const VECTORS: usize, const IN_PLACE: bool>(
     task: &SparseProduct<'_>,
@@ -159,7 +159,7 @@ unsafe fn strip<S: Simd, const VECTORS: usize, const IN_PLACE: bool>(
     n: usize,
     c: *mut f32,
 ) {
-    // SAFETY: the caller vouches for the columns, the lists for the rows.
+    // SAFETY: the caller guarantees the columns, the lists guarantee the rows.
     unsafe {
         let zero = 0.0f32;
         let mut sums: [S::Vector; VECTORS] = std::array::from_fn(|j| {

@@ -1,17 +1,17 @@
 //! Plain loops compiled for the machine's vector instructions.
 //!
-//! The compiler may use wider vectors but never another order of operations, nor a fused multiply-add where
-//! the source has none: so the bits are the same in every version, unless a loop makes use of `FUSED` where a
-//! product is rounded.
+//! The compiler may use wider vectors, but it never changes the order of operations and never fuses a
+//! multiply-add that the source does not fuse. The bits are therefore the same in every version, unless a
+//! loop uses `FUSED` where a product is rounded.
 
-/// A loop to be compiled once for each set of instructions.
+/// A loop that is compiled once for each instruction set.
 pub trait Vectorized {
-    /// What it computes.
+    /// The result of the loop.
     type Output;
 
-    /// Runs the loop. Must be `#[inline(always)]`, as must what it calls in its loop: only what is inlined
-    /// into [`vectorize`] is compiled for its instructions. `FUSED` says whether `mul_add` is an instruction;
-    /// elsewhere it calls a slow function.
+    /// Runs the loop. This method must be `#[inline(always)]`, and so must the functions that its loop calls:
+    /// only code inlined into [`vectorize`] is compiled for its instructions. `FUSED` says whether `mul_add`
+    /// is an instruction; otherwise it calls a slow function.
     fn run<const FUSED: bool>(self) -> Self::Output;
 }
 

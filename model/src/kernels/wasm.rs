@@ -9,9 +9,10 @@ use super::simd::{Computation, Simd};
 /// Runs `task` on 4 lanes. `fused` may be true only in a build with relaxed SIMD.
 ///
 /// # Safety
-/// The task must be what its type asks.
+/// The task must meet its type's requirements.
 pub(super) unsafe fn run<T: Computation>(fused: bool, task: T) -> T::Output {
-    // SAFETY: passed on; a module with instructions that the engine lacks would not have been loaded.
+    // SAFETY: the caller meets the same requirements, and an engine without the instructions would not have
+    // loaded this module.
     unsafe {
         #[cfg(target_feature = "relaxed-simd")]
         if fused {
@@ -28,10 +29,11 @@ struct Tile {
     vectors: usize,
 }
 
-/// Where C has few rows: a minibatch on the way forward. These two were measured (docs/experiments.md): to do
-/// so again, change them and run `shoal bench --browser chromium`. No bit depends on them.
+/// The tile for a C with few rows: the forward pass of a minibatch. Both tiles were chosen by measurement
+/// (docs/experiments.md). To measure again, change them and run `shoal bench --browser chromium`. No bit
+/// depends on them.
 const FEW: Tile = Tile { rows: 2, vectors: 4 };
-/// Where it has many: a gradient, local steps in place, a large minibatch.
+/// The tile for a C with many rows: a gradient, local steps in place, a large minibatch.
 const MANY: Tile = Tile { rows: 3, vectors: 3 };
 
 struct Wasm<const FUSED: bool>;
@@ -43,19 +45,19 @@ impl<const FUSED: bool> Simd for Wasm<FUSED> {
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> v128 {
-        // SAFETY: the caller vouches for four elements at `from`.
+        // SAFETY: the caller guarantees four elements at `from`.
         unsafe { v128_load(from.cast()) }
     }
 
     #[inline(always)]
     unsafe fn store(to: *mut f32, vector: v128) {
-        // SAFETY: the caller vouches for four elements at `to`.
+        // SAFETY: the caller guarantees four elements at `to`.
         unsafe { v128_store(to.cast(), vector) }
     }
 
     #[inline(always)]
     unsafe fn splat(from: *const f32) -> v128 {
-        // SAFETY: the caller vouches for the element at `from`.
+        // SAFETY: the caller guarantees the element at `from`.
         unsafe { v128_load32_splat(from.cast()) }
     }
 
@@ -63,7 +65,8 @@ impl<const FUSED: bool> Simd for Wasm<FUSED> {
     unsafe fn multiply_add(a: v128, b: v128, sum: v128) -> v128 {
         #[cfg(target_feature = "relaxed-simd")]
         if FUSED {
-            // The specification lets an engine round twice here; the known-answer test finds those that do.
+            // The specification lets an engine round twice here; the known-answer test detects such an
+            // engine.
             return core::arch::wasm32::f32x4_relaxed_madd(a, b, sum);
         }
         f32x4_add(sum, f32x4_mul(a, b))
@@ -76,7 +79,7 @@ impl<const FUSED: bool> Simd for Wasm<FUSED> {
 
     #[inline(always)]
     unsafe fn product<const IN_PLACE: bool>(operands: &Operands, packed: &mut Vec<f32>) {
-        // SAFETY: passed on.
+        // SAFETY: the caller meets the same requirements.
         unsafe {
             if operands.m < MANY_ROWS {
                 product::<Self, { FEW.rows }, { FEW.vectors }, IN_PLACE>(operands, packed);

@@ -12,20 +12,20 @@ use super::simd::{Computation, Simd};
 /// Runs `task` on 8 lanes.
 ///
 /// # Safety
-/// The processor must have AVX2 and FMA, and the task must be what its type asks.
+/// The processor must have AVX2 and FMA, and the task must meet its type's requirements.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn run_avx2<T: Computation>(fused: bool, task: T) -> T::Output {
-    // SAFETY: the instructions are enabled here, and the caller vouches for the task.
+    // SAFETY: the instructions are enabled here, and the caller guarantees the task's requirements.
     unsafe { if fused { task.run::<Avx2<true>>() } else { task.run::<Avx2<false>>() } }
 }
 
 /// Runs `task` on 16 lanes.
 ///
 /// # Safety
-/// The processor must have AVX-512 F, AVX2 and FMA, and the task must be what its type asks.
+/// The processor must have AVX-512 F, AVX2 and FMA, and the task must meet its type's requirements.
 #[target_feature(enable = "avx512f,avx2,fma")]
 pub(super) unsafe fn run_avx512<T: Computation>(fused: bool, task: T) -> T::Output {
-    // SAFETY: the instructions are enabled here, and the caller vouches for the task.
+    // SAFETY: the instructions are enabled here, and the caller guarantees the task's requirements.
     unsafe { if fused { task.run::<Avx512<true>>() } else { task.run::<Avx512<false>>() } }
 }
 
@@ -40,31 +40,31 @@ macro_rules! implement_simd {
 
             #[inline(always)]
             unsafe fn load(from: *const f32) -> $vector {
-                // SAFETY: the caller vouches for the instructions and for `LANES` elements at `from`.
+                // SAFETY: the caller guarantees the instructions and `LANES` elements at `from`.
                 unsafe { $load(from) }
             }
 
             #[inline(always)]
             unsafe fn store(to: *mut f32, vector: $vector) {
-                // SAFETY: the caller vouches for the instructions and for `LANES` elements at `to`.
+                // SAFETY: the caller guarantees the instructions and `LANES` elements at `to`.
                 unsafe { $store(to, vector) }
             }
 
             #[inline(always)]
             unsafe fn splat(from: *const f32) -> $vector {
-                // SAFETY: the caller vouches for the instructions and for the element at `from`.
+                // SAFETY: the caller guarantees the instructions and the element at `from`.
                 unsafe { $set1(*from) }
             }
 
             #[inline(always)]
             unsafe fn multiply_add(a: $vector, b: $vector, sum: $vector) -> $vector {
-                // SAFETY: the caller vouches for the instructions.
+                // SAFETY: the caller guarantees the instructions.
                 unsafe { if FUSED { $fma(a, b, sum) } else { $add(sum, $mul(a, b)) } }
             }
 
             #[inline(always)]
             unsafe fn add_zero(vector: $vector) -> $vector {
-                // SAFETY: the caller vouches for the instructions.
+                // SAFETY: the caller guarantees the instructions.
                 unsafe { $add(vector, $zero()) }
             }
 
@@ -87,7 +87,7 @@ implement_simd!(
     _mm256_fmadd_ps,
     {
         unsafe fn product<const IN_PLACE: bool>(operands: &Operands, packed: &mut Vec<f32>) {
-            // SAFETY: passed on.
+            // SAFETY: the caller meets the same requirements.
             unsafe { product::<Self, 5, 2, IN_PLACE>(operands, packed) }
         }
     }
@@ -105,7 +105,7 @@ implement_simd!(
     _mm512_fmadd_ps,
     {
         unsafe fn product<const IN_PLACE: bool>(operands: &Operands, packed: &mut Vec<f32>) {
-            // SAFETY: passed on; AVX-512 comes with AVX2.
+            // SAFETY: the caller meets the same requirements; AVX-512 comes with AVX2.
             unsafe {
                 if operands.n < Self::LANES {
                     Avx2::<FUSED>::product::<IN_PLACE>(operands, packed);
