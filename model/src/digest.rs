@@ -7,7 +7,7 @@ pub fn weights_digest(weights: &[f32]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// Feeds `values` to `hasher` as little-endian bytes, a buffer at a time.
+/// Feeds `values` to `hasher` as little-endian bytes, one buffer at a time.
 pub(crate) fn update(hasher: &mut blake3::Hasher, values: &[f32]) {
     let mut bytes = [0u8; 4096];
     for chunk in values.chunks(bytes.len() / 4) {

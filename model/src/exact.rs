@@ -1,8 +1,8 @@
-//! Exact, order-free sums: a unit's vector is converted to integers once, and integers add the same in any
-//! order.
+//! Exact sums that do not depend on order: a unit's vector is converted to integers once, and integers add up
+//! the same in any order.
 //!
-//! At an `exponent` a value `v` becomes the integer nearest to `v * 2^exponent`, ties to even. The whole
-//! round shares the exponent, so the sum of the units is the sum of their integers and means `sum *
+//! At an `exponent`, a value `v` becomes the integer nearest to `v * 2^exponent`, ties to even. The whole
+//! round shares the exponent, so the round's sum is the sum of the units' integers, and its value is `sum *
 //! 2^-exponent`. The bounds below make every sum of a round's units fit an `i64`.
 
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 /// Every integer of a unit is smaller than this in magnitude.
 pub const UNIT_LIMIT: i64 = 1 << 44;
 
-/// The most units of a round: their sum stays below 2^62.
+/// Maximum units of a round: their sum stays below 2^62.
 pub const UNITS_MAX: usize = 1 << 18;
 
 /// The permitted exponents. The smallest still fits the largest finite `f32` (2^128); the largest gives the
@@ -44,10 +44,10 @@ pub fn fit(vector: &[f32], exponent: i32) -> Fit {
     }
 }
 
-/// The largest magnitude in `vector`, for [`exponent_for`]: 0 if it is empty, infinite or NaN if any element
-/// is.
+/// The largest magnitude in `vector`, for [`exponent_for`]: 0 if the vector is empty, infinity or NaN if any
+/// element is.
 pub fn largest(vector: &[f32]) -> f32 {
-    // Without its sign bit a float's bits order as its magnitude does, with infinity and then NaN on top.
+    // Without the sign bit, the bits of floats order by magnitude, with infinity and then NaN on top.
     let bits = vector.iter().fold(0, |largest: u32, value| largest.max(value.to_bits() & 0x7fff_ffff));
     f32::from_bits(bits)
 }
@@ -82,7 +82,7 @@ pub fn merge(sum: &mut [i64], other: &[i64]) -> Result<(), OutOfRange> {
     let mut overflows = 0i64;
     for (a, b) in sum.iter().zip(other) {
         let result = a.wrapping_add(*b);
-        // The sign bit of this is set exactly if both operands have the sign that the result has not.
+        // The sign bit is set exactly if both operands have the same sign and the result has the other.
         overflows |= (a ^ result) & (b ^ result);
     }
     if overflows < 0 {
@@ -105,7 +105,7 @@ pub fn to_f64(sum: i64, exponent: i32) -> f64 {
 /// The exponent at which the magnitude of `largest` lies in `2^(bits - 1) .. 2^bits`, clamped to
 /// [`EXPONENTS`].
 ///
-/// Zero and NaN say nothing about a size and count as 1. An infinity counts as the largest finite `f32`.
+/// Zero and NaN say nothing about the magnitude and count as 1. Infinity counts as the largest finite `f32`.
 pub fn exponent_for(largest: f64, bits: u32) -> i32 {
     let magnitude = match largest.abs() {
         size if size.is_nan() || size == 0.0 => 1.0,

@@ -1,16 +1,16 @@
-//! A network's input: raw rows as they lie in a shard, their preprocessing, and the targets.
+//! A network's input: raw rows as stored in a shard, their preprocessing, and the targets.
 
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 use crate::nonzeros::NonZeroRows;
 
-/// Some examples: features and targets of equal length.
+/// Some examples, with as many rows of features as targets.
 #[derive(Debug, Clone, Copy)]
 pub struct Examples<'a> {
-    /// The inputs, one row an example.
+    /// The inputs, one row per example.
     pub features: Features<'a>,
-    /// The answers that the network should give, one for each example.
+    /// The targets, one per example.
     pub targets: Targets<'a>,
 }
 
@@ -18,13 +18,13 @@ impl Examples<'_> {
     /// The number of examples.
     ///
     /// # Panics
-    /// If there are not as many targets as rows.
+    /// If the numbers of targets and rows differ.
     pub fn len(&self) -> usize {
         let targets = match &self.targets {
             Targets::Classes(classes) => classes.len(),
             Targets::Numbers(numbers) => numbers.nrows(),
         };
-        assert_eq!(self.features.len(), targets, "as many targets as rows");
+        assert_eq!(self.features.len(), targets, "one target per row");
         targets
     }
 
@@ -34,15 +34,15 @@ impl Examples<'_> {
     }
 }
 
-/// Raw rows, with the preprocessing that makes them a network's input.
+/// Raw rows, with the preprocessing that turns them into a network's input.
 #[derive(Debug, Clone, Copy)]
 pub struct Features<'a> {
     /// The values as stored, shape `[examples, features]`.
     pub rows: Rows<'a>,
     /// One offset and scale per feature.
     pub preprocessing: &'a Preprocessing,
-    /// The places where these rows are not zero after this preprocessing, if they are listed. Computations
-    /// are faster with such a list and have the same results.
+    /// The places that are not zero after this preprocessing, if they are listed. The list makes computations
+    /// faster and changes no result.
     pub nonzeros: Option<NonZeroRows<'a>>,
 }
 
@@ -82,7 +82,7 @@ pub enum Rows<'a> {
     F32(ArrayView2<'a, f32>),
 }
 
-/// The answers that the network should give.
+/// The targets that the network learns to predict.
 #[derive(Debug, Clone, Copy)]
 pub enum Targets<'a> {
     /// The class of each example, smaller than the task's number of classes.
@@ -116,9 +116,9 @@ impl Preprocessing {
     /// The number of features.
     ///
     /// # Panics
-    /// If there are not as many offsets as scales.
+    /// If the numbers of offsets and scales differ.
     pub fn len(&self) -> usize {
-        assert_eq!(self.offset.len(), self.scale.len(), "as many offsets as scales");
+        assert_eq!(self.offset.len(), self.scale.len(), "one scale per offset");
         self.offset.len()
     }
 

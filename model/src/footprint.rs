@@ -1,4 +1,4 @@
-//! The memory that a computation takes beside its weights and gradient, known before anything is computed.
+//! The memory that a computation takes besides its weights and gradient, known before anything is computed.
 
 use crate::kernels::LANES_MAX;
 use crate::layers::{Layer, Step};
@@ -8,19 +8,19 @@ use crate::spec::{DEPTH_MAX, MINIBATCH_VALUES_MAX, SpecError};
 const BYTES: usize = size_of::<f32>();
 
 impl Network {
-    /// The most bytes that a [`Scratch`](crate::Scratch) takes in training with minibatches of `minibatch`
-    /// examples, whatever the number of examples: the activations of one sub-batch (a whole minibatch where
-    /// there is batch normalization), derivatives as wide as its widest layer, its inputs without their
-    /// zeros, one gradient for local steps, and what the products repack.
+    /// Maximum bytes of a [`Scratch`](crate::Scratch) in training with minibatches of `minibatch` examples,
+    /// whatever the number of examples. It covers the activations of one sub-batch (a whole minibatch with
+    /// batch normalization), derivatives as wide as its widest layer, its inputs without their zeros, one
+    /// gradient for local steps, and the repacked operands of products.
     pub fn scratch_bytes(&self, minibatch: usize) -> u64 {
         let examples = self.sub_batch().max(self.training_batch(minibatch.max(1)));
         let steps = || self.steps().iter();
-        // Places and values, by example and by place, in buffers that grow by doubling.
+        // Places and values, ordered by example and by place, in buffers that grow by doubling.
         let lists = if self.first_dense().is_some() { 8 * self.features() } else { 0 };
         let repacked: u64 =
             steps().map(|step| Repacked::by(step, examples)).fold(Repacked::default(), Repacked::max).total();
         let gradient_and_statistics = 2 * self.parameters() - self.trainable();
-        // In 64 bits and saturating, because this decides on a 32-bit machine whether there is room.
+        // In 64 bits and saturating, because the result decides on a 32-bit machine whether there is room.
         let of_examples =
             self.values_of_example().saturating_add(lists as u64).saturating_mul(examples as u64);
         of_examples
@@ -29,11 +29,11 @@ impl Network {
             .saturating_mul(BYTES as u64)
     }
 
-    /// Checks that minibatches of this size do not take too much memory. Only batch normalization needs a
-    /// whole minibatch at once.
+    /// Checks that minibatches of this size fit the memory limit. Only batch normalization needs a whole
+    /// minibatch at once.
     ///
     /// # Errors
-    /// [`SpecError::Minibatch`] if they do.
+    /// [`SpecError::Minibatch`] if they do not.
     pub fn check_minibatch(&self, minibatch: usize) -> Result<(), SpecError> {
         let values = self.values_of_example();
         if self.has_statistics() && values.saturating_mul(minibatch as u64) > MINIBATCH_VALUES_MAX {
@@ -54,7 +54,7 @@ impl Network {
     }
 }
 
-/// The number of values in each of the buffers that steps share for their copies.
+/// The number of values in each of the buffers that all steps share for repacked operands.
 #[derive(Debug, Clone, Copy, Default)]
 struct Repacked {
     unfolded: u64,
@@ -67,7 +67,7 @@ impl Repacked {
     fn by(step: &Step, examples: usize) -> Repacked {
         let padded = |count: usize| (count + LANES_MAX) as u64;
         match &step.layer {
-            // Of W, of the derivatives by the outputs or of the inputs: whatever is the largest.
+            // The largest of W, the derivatives by the outputs, and the inputs.
             Layer::Dense(dense) => {
                 let rows = padded(examples).saturating_mul(padded(dense.inputs.max(dense.outputs)));
                 let any =
@@ -77,7 +77,7 @@ impl Repacked {
             Layer::Conv2d(conv2d) => {
                 let (taps, windows) = (padded(conv2d.taps()), padded(conv2d.windows.count()));
                 let packed = windows.saturating_mul(taps.max(padded(conv2d.channels)));
-                // And where the taps are: each takes the place of two values.
+                // The buffer also holds the taps' positions, each in the space of two values.
                 Repacked {
                     unfolded: u64::try_from(conv2d.buffered()).unwrap_or(u64::MAX).saturating_add(2 * taps),
                     packed,

@@ -1,18 +1,18 @@
 //! exp, ln, tanh and sigmoid in plain multiplications, additions and divisions.
 //!
-//! The platform's own differ from machine to machine. These use only operations that IEEE 754 defines to the
-//! last bit, never a fused multiply-add, in both arithmetics, so they give the same bits everywhere. They are
-//! total: NaN in, NaN out; infinities and subnormals are handled. They have no branches that stop a compiler
-//! from vectorizing a loop (except `ln`, which is needed once an example).
+//! The platform's own functions differ from machine to machine. These use only operations that IEEE 754
+//! defines to the last bit and never a fused multiply-add, in either arithmetic, so they give the same bits
+//! everywhere. They are total: NaN in, NaN out; infinities and subnormals are handled. They have no branches
+//! that stop a compiler from vectorizing a loop (except `ln`, which is needed once per example).
 //!
-//! Largest errors against 64-bit results, over a dense sweep of all sizes, in units in the last place: `exp`
-//! 1.0, `ln` 0.51, `sigmoid` 2.2, `tanh` 2.3.
+//! Largest errors against 64-bit results, over a dense sweep of all magnitudes, in units in the last place:
+//! `exp` 1.0, `ln` 0.51, `sigmoid` 2.2, `tanh` 2.3.
 
 /// 1.5 * 2^23: adding it to a number of magnitude below 2^22 rounds that number to an integer, ties to even,
 /// and leaves the integer in the lowest bits.
 const SHIFT: f32 = 12_582_912.0;
 
-/// ln 2 = LN2_HIGH + LN2_LOW. The first has 15 significant bits, so that its products with |n| < 512 are
+/// ln 2 = LN2_HIGH + LN2_LOW. LN2_HIGH has 15 significant bits, so that its products with |n| < 512 are
 /// exact.
 const LN2_HIGH: f32 = 22_713.0 / 32_768.0;
 const LN2_LOW: f32 = (std::f64::consts::LN_2 - 22_713.0 / 32_768.0) as f32;
@@ -20,9 +20,9 @@ const LN2_LOW: f32 = (std::f64::consts::LN_2 - 22_713.0 / 32_768.0) as f32;
 /// e^x.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    // Beyond 105 the result is infinity, or 0, anyway.
+    // Beyond 105, the result is infinity or 0 anyway.
     let (n, r) = reduce(at_most(x.abs(), 105.0).copysign(x));
-    // The scale is applied in two steps because 2^n may be subnormal or too large where the result is not.
+    // The scale is applied in two steps, because 2^n may be subnormal or too large where the result is not.
     let half = n >> 1;
     (1.0 + expm1_reduced(r)) * power_of_two(half) * power_of_two(n.wrapping_sub(half))
 }
@@ -30,7 +30,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 /// 1 / (1 + e^-x).
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
-    // In terms of e^-|x|, which cannot overflow and keeps the precision of small results.
+    // Uses e^-|x|, which cannot overflow and keeps the precision of small results.
     let e = exp(-x.abs());
     let numerator = if x < 0.0 { e } else { 1.0 };
     numerator / (1.0 + e)
@@ -39,7 +39,7 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
 /// The hyperbolic tangent, (e^2x - 1) / (e^2x + 1).
 #[inline(always)]
 pub(crate) fn tanh(x: f32) -> f32 {
-    // At 10 the result has long been 1.
+    // At 10, the result has long been 1.
     let (n, r) = reduce(2.0 * at_most(x.abs(), 10.0));
     // e^y - 1 = 2^n (e^r - 1) + (2^n - 1), which keeps all its precision near 0.
     let scale = power_of_two(n);
@@ -76,8 +76,8 @@ pub(crate) fn ln(x: f32) -> f32 {
 
 /// The smaller of two numbers that are not negative; NaN if the first is.
 ///
-/// Such numbers order as their bits do. Comparing those is also what keeps a compiler from making a relaxed
-/// minimum of this where relaxed SIMD is enabled, which may lose a NaN.
+/// Such numbers order as their bits do. Comparing the bits also keeps a compiler with relaxed SIMD from using
+/// a relaxed minimum, which may lose a NaN.
 #[inline(always)]
 fn at_most(x: f32, limit: f32) -> f32 {
     const INFINITY: u32 = f32::INFINITY.to_bits();
@@ -88,7 +88,7 @@ fn at_most(x: f32, limit: f32) -> f32 {
 /// `max(x, 0)`, but NaN for NaN.
 #[inline(always)]
 pub(crate) fn relu(x: f32) -> f32 {
-    // The bits of all that is negative and not NaN, from -0 to minus infinity. Why bits: see `at_most`.
+    // The bits of every negative number, from -0 to minus infinity. See `at_most` for why bits.
     const NEGATIVE: std::ops::RangeInclusive<u32> = (-0.0f32).to_bits()..=f32::NEG_INFINITY.to_bits();
     f32::from_bits(if NEGATIVE.contains(&x.to_bits()) { 0 } else { x.to_bits() })
 }
@@ -111,7 +111,7 @@ fn expm1_reduced(r: f32) -> f32 {
     r + r * r * tail
 }
 
-/// 2^n for n in -126 ..= 127. Any other n gives some number; it does not matter which.
+/// 2^n for n in -126 ..= 127. Any other n gives an arbitrary number, which is then not used.
 #[inline(always)]
 fn power_of_two(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) as u32) << 23)
@@ -121,14 +121,14 @@ fn power_of_two(n: i32) -> f32 {
 mod tests {
     use super::*;
 
-    /// Every 509th `f32` of both signs, and the special ones: sizes from subnormal to infinite.
+    /// Every 509th `f32` of both signs, and the special values: magnitudes from subnormal to infinite.
     fn sweep() -> impl Iterator<Item = f32> {
         let special = [0.0, 1.0, f32::MIN_POSITIVE, f32::from_bits(1), f32::MAX, f32::INFINITY];
         (0..0x7f80_0000u32).step_by(509).map(f32::from_bits).chain(special).flat_map(|x| [x, -x])
     }
 
     /// The largest error of `function` over the sweep, in units in the last place of the exact result, which
-    /// `exact` gives to 64 bits. A result must be infinite exactly where the rounded exact one is.
+    /// `exact` gives in 64 bits. A result must be infinite exactly where the rounded exact result is.
     fn largest_error(function: fn(f32) -> f32, exact: fn(f64) -> f64) -> f64 {
         let mut largest = 0.0f64;
         for x in sweep() {
@@ -136,14 +136,14 @@ mod tests {
             if want.is_nan() || (want as f32).is_infinite() {
                 assert!(
                     got == want as f32 || (got.is_nan() && want.is_nan()),
-                    "{got} and not {want} at {x:e}"
+                    "{got} instead of {want} at {x:e}"
                 );
                 continue;
             }
             let exponent = (want.abs().to_bits() >> 52) as i32 - 1023;
             let unit = f64::from(exponent.max(-126) - 23).exp2();
             let error = (f64::from(got) - want).abs() / unit;
-            assert!(error < 100.0, "{got:e} and not {want:e} at {x:e}");
+            assert!(error < 100.0, "{got:e} instead of {want:e} at {x:e}");
             largest = largest.max(error);
         }
         largest

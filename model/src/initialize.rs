@@ -1,4 +1,4 @@
-//! The initial weights: a function of the seed and of each block's name and shape alone.
+//! The initial weights: a function of only the seed and of each block's name and shape.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -7,28 +7,28 @@ use crate::functions::ln;
 use crate::spec::Initializer;
 
 /// Separates these streams from other uses of the run's seed.
-// Spelled as it was when the first weights were drawn: another spelling draws other weights.
+// The spelling is part of the seed: respelling it would draw other weights.
 const CONTEXT: &str = "shoal network initialisation, version 1";
 
-/// How a block of parameters starts.
+/// How a block of parameters is initialized.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Start {
-    /// With this number everywhere.
+    /// The same number everywhere.
     Constant(f32),
-    /// As the weights of a layer.
+    /// Random weights of a layer.
     Weights {
         initializer: Initializer,
-        /// How many inputs each output sums.
+        /// Inputs that each output sums.
         fan_in: usize,
-        /// How many outputs each input reaches.
+        /// Outputs that each input reaches.
         fan_out: usize,
-        /// How many columns the block has as a matrix.
+        /// Columns of the block as a matrix.
         columns: usize,
     },
 }
 
 impl Start {
-    /// Fills a block of this name, in row-major order, with its first values.
+    /// Fills a block of this name, in row-major order, with its initial values.
     ///
     /// He, Zhang, Ren and Sun (2015), "Delving Deep into Rectifiers", equation 10: variance `2 / fan_in`.
     /// Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks",
@@ -57,7 +57,7 @@ impl Start {
     }
 }
 
-/// The most multiplications that all of a network's [`orthogonal`] matrices may take, a few seconds' worth.
+/// Maximum multiplications of all of a network's [`orthogonal`] matrices, which take a few seconds.
 pub(crate) const ORTHOGONAL_WORK_MAX: u128 = 1 << 33;
 
 /// The number of multiplications that an orthogonal matrix of this many rows and columns takes.
@@ -67,8 +67,8 @@ pub(crate) fn orthogonal_work(rows: usize, columns: usize) -> u128 {
 }
 
 /// Fills a row-major matrix so that its columns, or its rows if these are fewer, are orthogonal and of length
-/// 1: normally distributed vectors, each made orthogonal to those before it (twice, because once leaves
-/// rounding errors).
+/// 1. The vectors are drawn from the normal distribution, and each is made orthogonal to the vectors before
+/// it (twice, because once leaves rounding errors).
 fn orthogonal(random: &mut ChaCha8Rng, matrix: &mut [f32], columns: usize) {
     let rows = matrix.len() / columns;
     let (short, long) = (rows.min(columns), rows.max(columns));
@@ -94,7 +94,7 @@ fn orthogonal(random: &mut ChaCha8Rng, matrix: &mut [f32], columns: usize) {
     }
 }
 
-/// Products go into eight running sums in turn, which are then added in order.
+/// The inner product. Products are added to eight running sums in turn, which are then added in order.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 8];
     for (a, b) in a.chunks(8).zip(b.chunks(8)) {
@@ -105,12 +105,12 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     sums.iter().sum()
 }
 
-/// A number of the standard normal distribution, by the polar method of Marsaglia and Bray (1964).
+/// A sample of the standard normal distribution, by the polar method of Marsaglia and Bray (1964).
 fn normal(random: &mut ChaCha8Rng) -> f64 {
     loop {
         let (u, v) = (symmetric(random.next_u32()), symmetric(random.next_u32()));
         let s = u * u + v * v;
-        // Of all pairs, 78 in 100 end the loop. None has s = 0.
+        // 78 of 100 pairs end the loop. No pair has s = 0.
         if s < 1.0 {
             return u * (-2.0 * f64::from(ln(s as f32)) / s).sqrt();
         }

@@ -1,9 +1,10 @@
-//! A small computation whose exact outcome is known. By it a machine proves that it computes a run's bits.
+//! A small computation with a known exact result. A machine that reproduces it proves that it computes a
+//! run's bits.
 //!
 //! It covers the steps of a work unit: matrix products, the functions, gradients of networks, inputs without
 //! their zeros, local steps, exact sums. Its numbers reveal the usual differences: subnormals flushed to
-//! zero, a fused multiply-add rounded twice or a portable one once, another order of a sum, a different
-//! exponential. Every layer and every loss occurs in one of the networks.
+//! zero, a fused multiply-add rounded twice or a portable one rounded once, another order of a sum, a
+//! different exponential. Every layer and every loss occurs in one of the networks.
 
 use ndarray::ArrayView2;
 
@@ -34,8 +35,8 @@ fn digest_with(kernel: Kernel, arithmetic: Arithmetic) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// Products of all shapes that the tiles and their remainders distinguish, in the three orientations a layer
-/// needs.
+/// Products of all shapes that the tiles and their remainders distinguish, in the three orientations that a
+/// layer needs.
 fn products(kernel: Kernel, hasher: &mut blake3::Hasher) {
     let mut numbers = Numbers::new(1);
     let mut workspace = Workspace::default();
@@ -74,12 +75,12 @@ fn rounding_cases(kernel: Kernel, hasher: &mut blake3::Hasher) {
     let tiny = f32::from_bits(1);
     let step = 1.0 + f32::EPSILON;
     let cases: [(f32, &[f32], &[f32]); 8] = [
-        // (1 + e)^2 - (1 + 2 e) is e^2 fused, and 0 with the product rounded first.
+        // (1 + e)^2 - (1 + 2 e) is e^2 when fused, and 0 when the product is rounded first.
         (-(1.0 + 2.0 * f32::EPSILON), &[step], &[step]),
         (0.0, &[tiny, tiny], &[0.5, 0.75]),
         (tiny, &[f32::MIN_POSITIVE, -f32::MIN_POSITIVE], &[0.5, 0.25]),
         (0.0, &[1.0e-20, 1.0e-23], &[1.0e-20, 1.0e-21]),
-        // An underflow below zero leaves -0 in a fused sum unless +0 is added.
+        // A negative underflow leaves -0 in a fused sum unless +0 is added.
         (0.0, &[-1.0e-30], &[1.0e-30]),
         (-0.0, &[-0.0], &[0.0]),
         (f32::MAX, &[f32::MAX, -f32::MAX], &[1.0e-8, 0.5]),
@@ -87,7 +88,7 @@ fn rounding_cases(kernel: Kernel, hasher: &mut blake3::Hasher) {
     ];
     let mut workspace = Workspace::default();
     for (start, left, right) in cases {
-        // Wide enough for every vector: the same sum in each column.
+        // Wide enough for every vector width, with the same sum in each column.
         let width = 21;
         let right: Vec<f32> = right.iter().flat_map(|&value| vec![value; width]).collect();
         let mut c = vec![start; width];
@@ -102,13 +103,13 @@ fn rounding_cases(kernel: Kernel, hasher: &mut blake3::Hasher) {
     }
 }
 
-/// The functions over a sweep of all sizes and signs, infinities and NaN among them.
+/// The functions over a sweep of all magnitudes and signs, with infinities and NaN.
 fn functions(hasher: &mut blake3::Hasher) {
     let sweep: Vec<f32> = (0..=0x7f9)
         .flat_map(|i| [1.0, -1.0].map(|sign: f32| f32::from_bits(i << 20 | i).copysign(sign)))
         .collect();
     let mut update = |results: &[f32]| {
-        // Which NaN it is may differ; that it is one may not.
+        // The bits of a NaN may differ between machines; its being a NaN may not.
         let results: Vec<f32> = results.iter().map(|&x| if x.is_nan() { f32::NAN } else { x }).collect();
         digest::update(hasher, &results);
     };
@@ -137,7 +138,7 @@ fn networks(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher)
     };
     let pixels: Vec<u8> = numbers.take(examples * features).iter().map(|x| (x.abs() * 255.0) as u8).collect();
     let classes: Vec<u16> = (0..examples as u16).map(|i| i * 7 % 5).collect();
-    let pixels = ArrayView2::from_shape((examples, features), &pixels).expect("as many pixels as asked for");
+    let pixels = ArrayView2::from_shape((examples, features), &pixels).expect("one pixel per feature");
     network(
         kernel,
         arithmetic,
@@ -155,8 +156,8 @@ fn networks(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher)
     };
     let rows = numbers.take(examples * features);
     let targets = numbers.take(examples * 2);
-    let rows = ArrayView2::from_shape((examples, features), &rows).expect("as many numbers as asked for");
-    let targets = ArrayView2::from_shape((examples, 2), &targets).expect("as many numbers as asked for");
+    let rows = ArrayView2::from_shape((examples, features), &rows).expect("one number per feature");
+    let targets = ArrayView2::from_shape((examples, 2), &targets).expect("two numbers per example");
     network(
         kernel,
         arithmetic,
@@ -169,8 +170,8 @@ fn networks(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher)
     );
 }
 
-/// Gradients and local steps, on inputs that are mostly zeros: of dense layers, which leave the zeros out and
-/// whose weights are changed in place, and of a network with most other layers.
+/// Gradients and local steps on inputs that are mostly zeros, for two networks. The dense one leaves out the
+/// zeros and changes its weights in place; the other has most of the other layers.
 fn training(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher) {
     const SPECIFICATIONS: [&str; 2] = [
         r#"{"l1": 0.001, "l2": 0.01, "layers": [{"kind": "dense", "units": 37, "activation": "relu"},
@@ -186,12 +187,12 @@ fn training(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher)
     const FEATURES: usize = 84;
     const EXAMPLES: usize = 12;
     const MINIBATCH: usize = 5;
-    // So many that the penalties are applied twice.
+    // Enough steps for the penalties to be applied twice.
     const STEPS: usize = DECAY_STEPS + 3;
     let mut numbers = Numbers::new(3);
     let keep_few = |(i, x): (usize, f32)| if i % 5 < 2 { x } else { x * 0.0 };
     let rows: Vec<f32> = numbers.take(EXAMPLES * FEATURES).into_iter().enumerate().map(keep_few).collect();
-    let rows = ArrayView2::from_shape((EXAMPLES, FEATURES), &rows).expect("as many numbers as asked for");
+    let rows = ArrayView2::from_shape((EXAMPLES, FEATURES), &rows).expect("one number per feature");
     let rows = Rows::F32(rows);
     let classes: Vec<u16> = (0..EXAMPLES as u16).map(|i| i * 5 % 3).collect();
     let preprocessing = Preprocessing::uniform(FEATURES, 0.0, 0.75);
@@ -224,11 +225,11 @@ fn training(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher)
     }
 }
 
-/// Three minibatches, the last with fewer examples, and all of what masks are drawn from beyond 32 bits.
+/// Three minibatches, the last one shorter, and mask parameters beyond 32 bits.
 const PASS: Pass =
     Pass { minibatch: 3, mask_seed: u64::MAX / 3, mask_epoch: u64::MAX / 5, first_example: (1 << 40) + 5 };
 
-/// Small networks in which every kind of layer occurs, with the number of their features and what they learn.
+/// Small networks that together have every kind of layer, with their number of features and their task.
 const LAYERS: [(&str, usize, Task); 6] = [
     (
         r#"{"input": [2, 9, 7], "label_smoothing": 0.1, "class_weights": [1, 0.5, 2], "layers": [
@@ -273,7 +274,7 @@ const LAYERS: [(&str, usize, Task); 6] = [
     ),
 ];
 
-/// A training pass, local steps and an inference through each of [`LAYERS`].
+/// A training pass, local steps and inference through each of [`LAYERS`].
 fn layers(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher) {
     let mut numbers = Numbers::new(4);
     let examples = 8;
@@ -284,7 +285,7 @@ fn layers(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher) {
         if let Some(vocabulary) = spec.vocabulary() {
             rows.iter_mut().for_each(|value| *value = (value.abs() * vocabulary as f32).floor());
         }
-        let rows = ArrayView2::from_shape((examples, features), &rows).expect("as many numbers as asked for");
+        let rows = ArrayView2::from_shape((examples, features), &rows).expect("one number per feature");
         let preprocessing = Preprocessing::identity(features);
         let outputs = found.outputs();
         let classes: Vec<u16> = (0..examples).map(|i| (i * 7 % outputs) as u16).collect();
@@ -292,7 +293,7 @@ fn layers(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher) {
         let targets = match task {
             Task::Classes(_) => Targets::Classes(&classes),
             Task::Numbers(_) => Targets::Numbers(
-                ArrayView2::from_shape((examples, outputs), &targets).expect("as many numbers as asked for"),
+                ArrayView2::from_shape((examples, outputs), &targets).expect("one number per output"),
             ),
         };
         let examples = Examples { features: Features::new(Rows::F32(rows), &preprocessing), targets };
@@ -388,7 +389,7 @@ mod tests {
     use super::*;
 
     /// Every platform, native or WebAssembly, must match these. They change only with the definition itself,
-    /// and then no older volunteer or checkpoint fits.
+    /// and then no older volunteer or checkpoint is compatible.
     #[test]
     fn digests_are_pinned() {
         let hex =

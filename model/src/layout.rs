@@ -9,7 +9,7 @@ pub struct ParameterBlock {
     pub name: String,
     /// `[inputs, outputs]` of a weight, `[outputs]` of a bias.
     pub shape: Vec<usize>,
-    /// The place of its elements, which are in row-major order.
+    /// The range of its elements, which are in row-major order.
     pub range: Range<usize>,
     /// The kind of its elements.
     pub kind: ParameterKind,
@@ -24,6 +24,6 @@ pub enum ParameterKind {
     Bias,
     /// Multiplies a normalized value.
     Gain,
-    /// A running mean or variance, which is observed and not learned.
+    /// A running mean or variance, which is observed rather than learned.
     Statistic,
 }

@@ -1,11 +1,12 @@
-//! Networks, their loss and gradient, and the exact sums that make a round order-free.
+//! Networks, their loss and gradient, and the exact sums that make a round independent of order.
 //!
-//! Everything here is a pure function of its arguments with one fixed order of floating-point operations, so
-//! that the same weights and examples give the same bits on every machine: native or WebAssembly, whatever
-//! the vector width. The walk of the data: a [`NetworkSpec`] is compiled into a [`Network`].
-//! [`Network::gradient`] takes [`Examples`] through [preprocessing](Preprocessing), the layers and the loss,
-//! and back. [`exact`] adds the resulting vector to a round's sum. By [`known_answer`] a machine proves that
-//! it computes the right bits.
+//! Everything here is a pure function of its arguments with one fixed order of floating-point operations. The
+//! same weights and examples therefore give the same bits on every machine: native or WebAssembly, whatever
+//! the vector width.
+//!
+//! A [`NetworkSpec`] is compiled into a [`Network`]. [`Network::gradient`] takes [`Examples`] through
+//! [preprocessing](Preprocessing), the layers and the loss, and back. [`exact`] adds the resulting vector to
+//! a round's sum. With [`known_answer`], a machine proves that it computes the right bits.
 //!
 //! The promise excludes the payload and sign of a NaN, which the hardware may choose.
 

@@ -13,53 +13,52 @@ use crate::network::{Network, Scratch, Target};
 use crate::pass::{Masks, Mode, Numbers, Pass};
 use crate::spec::NetworkSpec;
 
-/// The penalties shrink the weights once every this many steps, so that steps on inputs that are mostly zeros
+/// The penalties shrink the weights once per this many steps, so that steps on inputs that are mostly zeros
 /// need not touch every weight.
 pub const DECAY_STEPS: usize = 64;
 
 /// The order of the examples of local steps, and the length of the steps.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalSteps<'a> {
-    /// Indices of the pool's examples: a minibatch for each step.
+    /// Indices of the pool's examples, one minibatch per step.
     pub order: &'a [u32],
     /// Examples in a step, at least 1.
     pub minibatch: usize,
     /// The factor of the gradient of a minibatch's mean loss; finite.
     pub learning_rate: f32,
-    /// Everything else that the passes depend on. Its first example is the pool's first. Its minibatch does
-    /// not matter.
+    /// Everything else that the passes depend on. Its first example is the pool's first. Its minibatch size
+    /// is ignored.
     pub pass: Pass,
 }
 
-/// Where [`Network::local_steps`] puts what it computes besides the weights.
+/// The outputs of [`Network::local_steps`] besides the weights.
 #[derive(Debug)]
 pub struct LocalResults<'a> {
-    /// One loss for each entry of the order is written here, at the weights before its step.
+    /// One loss for each entry of the order, at the weights before its step. Overwritten.
     pub losses: &'a mut [f32],
-    /// The sum over the steps of the minibatches' statistics is added here: as long as the tail of the
-    /// weights.
+    /// The sum over the steps of the minibatches' statistics, as long as the tail of the weights. Added to.
     pub statistics: &'a mut [f32],
 }
 
 impl Network {
-    /// Takes the steps, one after the other, and leaves the weights at their end. `pool` are consecutive
+    /// Takes the steps one after the other and leaves the final weights in place. `pool` holds consecutive
     /// slices of a set of examples. Each loss is computed at the weights before its step.
     ///
-    /// With g the gradient of the minibatch's summed loss, each element accumulated over the minibatch in
-    /// order from 0 and ended by adding +0.0, and c = -(learning rate / minibatch), rounded once, a step is
+    /// Let g be the gradient of the minibatch's summed loss, each element accumulated over the minibatch in
+    /// order from 0 and ended by adding +0.0, and c = -(learning rate / minibatch), rounded once. A step is
     /// `w + c g`: rounded after the product and after the sum, or fused. All derivatives are at the weights
     /// before the step. After every [`DECAY_STEPS`] steps, and after the last, the penalties of these n steps
     /// at learning rate r follow: weights (not biases) are multiplied by `1 - n r l2`, at least 0, and then
-    /// moved toward 0 by `n r l1`, at most to it. Each factor is computed in 64 bits and rounded once. The tail of
-    /// `weights` stays as it is. The minibatches' statistics are added to the results' `statistics`, as
-    /// [`Network::gradient`] adds them to its tail.
+    /// moved toward 0 by `n r l1`, at most to 0. Each factor is computed in 64 bits and rounded once. The
+    /// tail of `weights` does not change. The minibatches' statistics are added to the results' `statistics`,
+    /// as [`Network::gradient`] adds them to its tail.
     ///
-    /// A weight that is infinite or not a number stays so. If there is such a weight at the end, the rest of
-    /// the result has no meaning.
+    /// An infinite or NaN weight stays so. If there is such a weight at the end, the rest of the result has
+    /// no meaning.
     ///
     /// # Panics
-    /// If a length does not fit the network, the order is not a whole number of minibatches, an index is not
-    /// in the pool, or a class is not smaller than the number of classes.
+    /// If a length does not match the network, the order is not a whole number of minibatches, an index is
+    /// not in the pool, or a class is not smaller than the number of classes.
     pub fn local_steps(
         &self,
         arithmetic: Arithmetic,
@@ -96,7 +95,7 @@ impl Network {
             let mut gradient = std::mem::take(&mut scratch.gradient);
             gradient.resize(self.parameters(), 0.0);
             let batch = self.training_batch(minibatch);
-            // Nothing may go into the weights before all of the minibatch has been through them.
+            // No weight may change before the whole minibatch has passed through it.
             let in_place = minibatch <= batch;
             if in_place {
                 rest.iter().for_each(|range| gradient[range.clone()].fill(0.0));
@@ -139,7 +138,7 @@ impl Network {
         self.shrink(weights, learning_rate, order.len() / minibatch % DECAY_STEPS);
     }
 
-    /// What is learned apart from the parameters of the dense steps.
+    /// The learned parameters outside the dense steps.
     fn all_but_dense(&self) -> Vec<Range<usize>> {
         let mut rest = Vec::new();
         let mut end = 0;
@@ -153,7 +152,7 @@ impl Network {
         rest
     }
 
-    /// Puts the preprocessed inputs and the targets of some of the pool's examples into the scratch.
+    /// Puts the preprocessed inputs and the targets of the picked examples into the scratch.
     fn pick(&self, scratch: &mut Scratch, pool: &[Examples<'_>], order: &[u32], takes_lists: bool) {
         scratch.make_room(self, order.len());
         scratch.takes_lists = takes_lists;
@@ -182,7 +181,7 @@ impl Network {
         }
     }
 
-    /// [`Network::loss`] of what [`Network::pick`] has put into the scratch.
+    /// [`Network::loss`] of the examples that [`Network::pick`] has put into the scratch.
     fn loss_of_picked(&self, scratch: &mut Scratch, pool: &[Examples<'_>], count: usize, losses: &mut [f32]) {
         let (classes, numbers) =
             (std::mem::take(&mut scratch.picked_classes), std::mem::take(&mut scratch.picked_numbers));
@@ -197,7 +196,7 @@ impl Network {
         (scratch.picked_classes, scratch.picked_numbers) = (classes, numbers);
     }
 
-    /// Lets the penalties shrink the weights for so many steps.
+    /// Shrinks the weights by the penalties of this many steps.
     fn shrink(&self, weights: &mut [f32], learning_rate: f32, steps: usize) {
         let NetworkSpec { l1, l2, .. } = *self.spec();
         let pull = |penalty: f32| steps as f64 * f64::from(learning_rate) * f64::from(penalty);
@@ -210,7 +209,7 @@ impl Network {
             }
             if l1 != 0.0 {
                 for weight in weights {
-                    // Written so that what is infinite or not a number stays so.
+                    // Written so that an infinite or NaN weight stays so.
                     let vanishes = weight.abs() <= threshold && weight.is_finite();
                     *weight = if vanishes { 0.0 } else { *weight - threshold.copysign(*weight) };
                 }
@@ -284,7 +283,7 @@ mod tests {
         (0..steps * MINIBATCH).map(|i| (i * 7 % POOL) as u32).collect()
     }
 
-    /// The definition, written out: one gradient call an example.
+    /// The definition as a plain loop: one gradient call per example.
     fn reference(
         arithmetic: Arithmetic,
         network: &Network,

@@ -8,14 +8,14 @@ use crate::smooth::softplus;
 /// A loss with its settings.
 #[derive(Debug, Clone)]
 pub(crate) enum Loss {
-    /// For classes.
+    /// For class targets.
     SoftmaxCrossEntropy {
         /// The share of the target that is spread evenly over all classes.
         smoothing: f32,
         /// One factor for each class; empty if all are 1.
         weights: Vec<f32>,
     },
-    /// For numbers, as are the losses below.
+    /// For numeric targets, like the losses below.
     MeanSquaredError,
     BinaryCrossEntropy,
     Huber {
@@ -23,14 +23,14 @@ pub(crate) enum Loss {
     },
 }
 
-/// Softmax cross-entropy of each row of `outputs`, shape `[classes.len(), width]`, replaced by the
+/// Softmax cross-entropy of each row of `outputs`, shape `[classes.len(), width]`, which is replaced by the
 /// derivative.
 ///
 /// loss = w_y (ln(sum_j exp(z_j - m)) - sum_j q_j (z_j - m)) with m = max_j z_j, w_y the weight of class y
 /// and q_j = (1 - s) [j = y] + s / width under smoothing s (Szegedy and others (2015), "Rethinking the
 /// Inception Architecture", section 7); d loss / d z_j = w_y (p_j - q_j) with p_j = exp(z_j - m) / sum. Sums
-/// go over increasing j. Returns how many rows have their largest output at their class (the first of equals
-/// counts; a row with a NaN at its class has none).
+/// go over increasing j. Returns the number of rows whose largest output is at their class (on a tie, the
+/// first counts; a row with a NaN at its class never counts).
 pub(crate) fn softmax_cross_entropy(
     outputs: &mut [f32],
     width: usize,
@@ -42,7 +42,7 @@ pub(crate) fn softmax_cross_entropy(
     let spread = smoothing / width as f32;
     for ((row, &class), loss) in outputs.chunks_exact_mut(width).zip(classes).zip(losses) {
         let class = usize::from(class);
-        assert!(class < width, "class {class} where there are {width}");
+        assert!(class < width, "class {class}, but there are only {width} classes");
         correct += u32::from(is_largest(row, class));
         let (largest, target) = (largest(row), row[class]);
         let mut expected = target - largest;
@@ -67,7 +67,7 @@ pub(crate) fn softmax_cross_entropy(
     correct
 }
 
-/// Replaces each row of `outputs`, shape `[_, width]`, by its softmax: numbers of 0 to 1 that sum to 1.
+/// Replaces each row of `outputs`, shape `[_, width]`, by its softmax: numbers from 0 to 1 that sum to 1.
 pub(crate) fn softmax(outputs: &mut [f32], width: usize) {
     for row in outputs.chunks_exact_mut(width) {
         let sum = exponentials(row, largest(row));
@@ -77,26 +77,26 @@ pub(crate) fn softmax(outputs: &mut [f32], width: usize) {
     }
 }
 
-/// What an example's loss, rounded to `f32`, can be at all.
+/// The possible values of an example's loss, rounded to `f32`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossBounds {
     /// Whether it is never below zero.
     pub never_negative: bool,
-    /// For classes: the least loss of an example whose class is not predicted, and the greatest of one whose class
-    /// is.
+    /// For classes: the least loss of a wrongly predicted example, and the greatest loss of a correctly
+    /// predicted one.
     pub of_predictions: Option<(f64, f64)>,
 }
 
-/// The bounds hold for exact arithmetic; those of single precision are this share of themselves wider.
+/// The bounds hold for exact arithmetic; in single precision, they are wider by this fraction.
 const BOUNDS_SLACK: f64 = 1e-3;
 
 impl Loss {
-    /// The bounds of an example's loss with so many outputs.
+    /// The bounds of an example's loss with this many outputs.
     ///
-    /// Of softmax cross-entropy without smoothing and weights: an example of class y is predicted if no output is
-    /// larger than z_y. Then all exponentials are at most 1 and that of y is 1, so that the loss is at most
-    /// ln(outputs). Otherwise another output is at least as large, so that p_y is at most 1/2 and the loss at
-    /// least ln 2.
+    /// For softmax cross-entropy without smoothing and weights: an example of class y is correctly predicted
+    /// if no output is larger than z_y. All exponentials are then at most 1, and the exponential of y is 1,
+    /// so the loss is at most ln(outputs). Otherwise another output is at least as large as z_y, so p_y is at
+    /// most 1/2 and the loss is at least ln 2.
     pub(crate) fn bounds(&self, outputs: usize) -> LossBounds {
         match self {
             Loss::SoftmaxCrossEntropy { smoothing, weights } => {
@@ -110,13 +110,13 @@ impl Loss {
             Loss::MeanSquaredError | Loss::Huber { .. } => {
                 LossBounds { never_negative: true, of_predictions: None }
             }
-            // With a target beyond 0 or 1 it is, and nobody checks the targets.
+            // A target outside 0 to 1 makes the loss negative, and nothing checks the targets.
             Loss::BinaryCrossEntropy => LossBounds { never_negative: false, of_predictions: None },
         }
     }
 
-    /// A loss for numbers of each row of `outputs`, replaced by the derivative. `targets` has the same shape,
-    /// and its rows from `first` on belong to `outputs`.
+    /// Computes a loss on numeric targets for each row of `outputs`, which is replaced by the derivative.
+    /// `targets` has the same shape, and its rows from `first` on belong to `outputs`.
     ///
     /// The loss is the sum over increasing columns j of a term for the output o_j and the target t_j, divided
     /// by the number of columns, with d_j = o_j - t_j:
@@ -149,12 +149,12 @@ impl Loss {
                     (0.5 * difference * difference, difference)
                 }
             }),
-            Loss::SoftmaxCrossEntropy { .. } => panic!("a loss for classes with targets that are numbers"),
+            Loss::SoftmaxCrossEntropy { .. } => panic!("a loss for classes on numeric targets"),
         }
     }
 }
 
-/// The mean over the columns of `term`, which answers with a loss and its derivative.
+/// The mean over the columns of `term`, which returns a loss and its derivative.
 #[inline(always)]
 fn columns(
     outputs: &mut [f32],

@@ -1,15 +1,15 @@
-//! Lists of the inputs that are not zero, so that a first dense layer can leave out the zeros.
+//! Lists of the nonzero inputs, so that a first dense layer can leave out the zeros.
 //!
-//! No result depends on them: `kernels` says why the bits stay the same, and `Network::with_usable_nonzeros`
-//! in which cases zeros are not left out.
+//! No result depends on the lists: `kernels` says why the bits stay the same, and
+//! `Network::with_usable_nonzeros` says when the zeros stay in.
 
 use std::ops::Range;
 
 use crate::examples::{Preprocessing, Rows};
 use crate::kernels::Lists;
 
-/// The places of the inputs of a table of examples that are not zero after preprocessing. Each shard has one
-/// list.
+/// The places that are not zero after preprocessing, for each row of a table of examples. Each shard has one
+/// such list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NonZeros {
     /// Row i has the places `starts[i]..starts[i + 1]`.
@@ -17,23 +17,23 @@ pub struct NonZeros {
     places: Vec<u16>,
 }
 
-/// The most features that are numbered.
+/// Maximum number of features that a list can number.
 const FEATURES_MAX: u64 = 1 << 16;
 
 /// The [`NonZeros`] of some consecutive rows.
 #[derive(Debug, Clone, Copy)]
 pub struct NonZeroRows<'a> {
-    /// One more than there are rows.
+    /// One more entry than there are rows.
     starts: &'a [u32],
     places: &'a [u16],
 }
 
 impl NonZeros {
-    /// Lists the nonzero inputs. `None` if leaving out the zeros would not pay, because more than half of the
-    /// inputs are not zero or there are too many features.
+    /// Lists the nonzero inputs. Returns `None` if leaving out the zeros would not pay, because more than
+    /// half of the inputs are not zero or there are too many features.
     ///
     /// # Panics
-    /// If `preprocessing` is for another number of features.
+    /// If `preprocessing` has another number of features.
     pub fn of(rows: &Rows<'_>, preprocessing: &Preprocessing) -> Option<NonZeros> {
         let (examples, features) = match rows {
             Rows::U8(rows) => rows.dim(),
@@ -45,7 +45,7 @@ impl NonZeros {
         }
         let mut inputs = vec![0.0; features];
         let mut starts = Vec::with_capacity(examples + 1);
-        // As large as it gets, because a vector that grows is there twice for a while.
+        // Reserved at full size, because a growing vector exists twice for a while.
         let mut places = Vec::with_capacity(examples * features / 2 + features);
         starts.push(0);
         for row in 0..examples {
@@ -68,12 +68,12 @@ impl NonZeros {
         NonZeroRows { starts: &self.starts[range.start..=range.end], places: &self.places }
     }
 
-    /// The most bytes that the lists of this many examples take, also while they are made.
+    /// Maximum bytes of the lists of this many examples, also during their construction.
     pub fn bytes_max(examples: u64, features: u64) -> u64 {
         if features > FEATURES_MAX {
             return 0;
         }
-        // Two bytes for half of the inputs and those of one example more, four for each example.
+        // Two bytes for each of half of the inputs and of one more example's, and four bytes per example.
         let places = examples.saturating_mul(features).saturating_add(2 * features);
         places.saturating_add(examples.saturating_add(1).saturating_mul(4))
     }
@@ -84,12 +84,12 @@ impl NonZeros {
     }
 }
 
-/// The inputs of a sub-batch that are not zero. The buffers grow as needed and are reused.
+/// The nonzero inputs of a sub-batch. The buffers grow as needed and are reused.
 #[derive(Debug, Default)]
 pub(crate) struct InputLists {
-    /// By example: places and values.
+    /// Places and values, grouped by example.
     by_example: OwnedLists,
-    /// By place: examples and values.
+    /// Examples and values, grouped by place.
     by_place: OwnedLists,
 }
 
@@ -101,7 +101,7 @@ struct OwnedLists {
 }
 
 impl InputLists {
-    /// Forgets all examples.
+    /// Removes all examples.
     pub(crate) fn clear(&mut self) {
         let OwnedLists { starts, places, values } = &mut self.by_example;
         starts.clear();
@@ -110,7 +110,7 @@ impl InputLists {
         values.clear();
     }
 
-    /// Adds row `row` of `rows`, to which `nonzeros` belong.
+    /// Adds row `row` of `rows`, whose nonzero places are `nonzeros`.
     pub(crate) fn push(
         &mut self,
         rows: &Rows<'_>,
@@ -146,8 +146,7 @@ impl InputLists {
     pub(crate) fn by_place(&mut self, features: usize) -> Lists<'_> {
         let OwnedLists { starts, places: examples, values } = &mut self.by_place;
         let elements = self.by_example.places.len();
-        // Counted one place further on, so that the starts move up to their own places while the lists are
-        // filled.
+        // Each count is stored one place later, so that filling the lists moves every start to its own place.
         starts.clear();
         starts.resize(features + 2, 0);
         for &place in &self.by_example.places {
@@ -172,7 +171,7 @@ impl InputLists {
         Lists { starts, places: &examples[..elements], values: &values[..elements] }
     }
 
-    /// Writes the inputs, zeros and all, to rows of `features` values.
+    /// Writes the inputs, including zeros, to rows of `features` values.
     pub(crate) fn expand(&self, features: usize, inputs: &mut [f32]) {
         inputs.fill(0.0);
         let OwnedLists { starts, places, values } = &self.by_example;

@@ -1,15 +1,15 @@
-//! A training pass: everything it depends on besides weights and examples.
+//! A training pass: everything that it depends on besides weights and examples.
 
 /// The conditions of a training pass. They matter only to networks with dropout or batch normalization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pass {
-    /// The number of consecutive examples that share the statistics of a batch normalization, counted from
-    /// the first example of the call; at least 1. The last minibatch has the rest.
+    /// The number of consecutive examples, counted from the first example of the call, that share the
+    /// statistics of a batch normalization; at least 1. The last minibatch has the rest.
     pub minibatch: usize,
     /// The seed of all dropout masks of the run.
     pub mask_seed: u64,
-    /// The number of the masks. An optimizer keeps it while it compares points, because the loss is a smooth
-    /// function of the weights if the masks are fixed.
+    /// Selects the masks. An optimizer keeps the same value while it compares points, because the loss is a
+    /// smooth function of the weights only under fixed masks.
     pub mask_epoch: u64,
     /// The index of the call's first example in the training set; the others follow. An example's masks
     /// depend on its index, and not on the examples with which it shares a call.
@@ -26,26 +26,26 @@ impl Pass {
 /// How a sub-batch goes through the layers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Mode<'a> {
-    /// Without dropout, batch normalization by its running statistics.
+    /// Without dropout, and with the running statistics of batch normalization.
     Inference,
     /// As in a training pass.
     Training(Masks<'a>),
 }
 
-/// What the masks of a sub-batch are drawn from.
+/// The values from which the masks of a sub-batch are drawn.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Masks<'a> {
     pub(crate) seed: u64,
     pub(crate) epoch: u64,
-    /// Counts the steps of local training, which never see the same masks twice; 0 in any other pass.
+    /// Counts the steps of local training, so that no two steps have the same masks; 0 in any other pass.
     pub(crate) step: u64,
     pub(crate) examples: Numbers<'a>,
 }
 
-/// The numbers, in the training set, of the examples of a sub-batch.
+/// The numbers of a sub-batch's examples in the training set.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Numbers<'a> {
-    /// The first, then those that follow.
+    /// Consecutive numbers from this one on.
     From(u64),
     /// Picked from a pool whose first example has number `first`.
     Picked { first: u64, indices: &'a [u32] },
@@ -60,7 +60,7 @@ impl Masks<'_> {
         }
     }
 
-    /// Of the sub-batch of a pass that begins `skipped` examples after the pass itself.
+    /// The masks of the sub-batch that begins `skipped` examples after the start of the pass.
     pub(crate) fn of(pass: &Pass, skipped: usize) -> Masks<'static> {
         let examples = Numbers::From(pass.first_example.wrapping_add(skipped as u64));
         Masks { seed: pass.mask_seed, epoch: pass.mask_epoch, step: 0, examples }

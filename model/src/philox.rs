@@ -1,14 +1,13 @@
-//! Random numbers by counting: Philox4x32-10 of Salmon, Moraes, Dror and Shaw (2011), "Parallel Random
-//! Numbers: As Easy as 1, 2, 3". Any number of the stream can be had without those before it, in any order
-//! and on any machine.
+//! Counter-based random numbers: Philox4x32-10 of Salmon, Moraes, Dror and Shaw (2011), "Parallel Random
+//! Numbers: As Easy as 1, 2, 3". Any number of the stream can be computed without the numbers before it, in
+//! any order and on any machine.
 
 const ROUNDS: u32 = 10;
 const MULTIPLIERS: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
-/// What is added to the key before every round but the first: the golden ratio, and the square root of 3
-/// minus 1.
+/// The key's increment before every round but the first: the golden ratio, and the square root of 3 minus 1.
 const WEYL: [u32; 2] = [0x9e37_79b9, 0xbb67_ae85];
 
-/// The four words that belong to `counter` under `key`.
+/// The four random words for `counter` under `key`.
 #[inline(always)]
 pub(crate) fn philox(mut key: [u32; 2], counter: [u32; 4]) -> [u32; 4] {
     let [mut a, mut b, mut c, mut d] = counter;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// The shape of one example's values, which lie in row-major order.
+/// The shape of one example's values, in row-major order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
-    /// This many values without an arrangement.
+    /// This many values without spatial structure.
     Vector(usize),
     /// `[channels, height, width]`.
     Image {

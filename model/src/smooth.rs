@@ -1,18 +1,18 @@
 //! gelu, silu and softplus and their derivatives, computed in 64 bits and rounded to 32 once.
 //!
-//! Far below zero the results are products of something tiny and something not, and near their zeros the
-//! derivatives are small differences: 64 bits make both harmless. As in [`functions`](crate::functions), only
+//! Far below zero, the results are products of a tiny number and an ordinary one; near their zeros, the
+//! derivatives are small differences. 64 bits make both harmless. As in [`functions`](crate::functions), only
 //! operations that IEEE 754 defines to the last bit are used, so the bits are the same everywhere, and NaN
 //! gives NaN.
 //!
-//! Largest errors against the exact results, over a dense sweep of all sizes, in units in the last place:
-//! 0.51 for each of the three functions. The derivatives are within 1e-7 of the exact ones.
+//! Largest errors against the exact results, over a dense sweep of all magnitudes, in units in the last
+//! place: 0.51 for each of the three functions. The derivatives are within 1e-7 of the exact ones.
 
 /// x Phi(x) with Phi the normal distribution function, as in Hendrycks and Gimpel (2016), "Gaussian Error
 /// Linear Units".
 pub(crate) fn gelu(x: f32) -> f32 {
     let x = f64::from(x);
-    // Below -15 the result is smaller than any `f32`.
+    // Below -15, the result is too small for an `f32`.
     (if x < -15.0 { -15.0 } else { x } * normal(x)) as f32
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn gelu_derivative(x: f32) -> f32 {
 /// x s(x) with s(x) = 1 / (1 + e^-x), as in Elfwing, Uchibe and Doya (2017), "Sigmoid-Weighted Linear Units".
 pub(crate) fn silu(x: f32) -> f32 {
     let x = f64::from(x);
-    // Below -200 the result is smaller than any `f32`.
+    // Below -200, the result is too small for an `f32`.
     (if x < -200.0 { -200.0 } else { x } * sigmoid(x)) as f32
 }
 
@@ -56,8 +56,8 @@ pub(crate) fn softplus(x: f32) -> f32 {
 
 const INVERSE_ROOT_PI: f64 = 0.5 * std::f64::consts::FRAC_2_SQRT_PI;
 
-/// The coefficients, constant first, of the polynomial in u = (t - 2) / (t + 2) that interpolates
-/// erfc(t) e^(t^2) (1 + 2 t) at 14 Chebyshev nodes of t = 0 ..= 10.7. It is within 8e-11 of the whole there.
+/// The coefficients, constant first, of the polynomial in u = (t - 2) / (t + 2) that interpolates erfc(t)
+/// e^(t^2) (1 + 2 t) at 14 Chebyshev nodes of t = 0 ..= 10.7. Its relative error there is below 8e-11.
 const SCALED_ERFC: [f64; 14] = [
     1.2769783816321483,
     -0.09276382582921636,
@@ -75,7 +75,7 @@ const SCALED_ERFC: [f64; 14] = [
     -1.0885029654852736e-05,
 ];
 
-/// Phi(x) = erfc(-x / sqrt(2)) / 2, for x beyond 15 in size its value at 15.
+/// Phi(x) = erfc(-x / sqrt(2)) / 2, with x clamped to -15 ..= 15.
 fn normal(x: f64) -> f64 {
     let t = at_most(x.abs(), 15.0) * std::f64::consts::FRAC_1_SQRT_2;
     let u = (t - 2.0) / (t + 2.0);
@@ -84,13 +84,13 @@ fn normal(x: f64) -> f64 {
     if x > 0.0 { 1.0 - tail } else { tail }
 }
 
-/// 1 / (1 + e^-x), for x beyond 700 in size its value at 700.
+/// 1 / (1 + e^-x), with x clamped to -700 ..= 700.
 fn sigmoid(x: f64) -> f64 {
     let e = exp(-x.abs());
     (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
 }
 
-/// e^x for x up to 0; below -700, which no `f32` result can tell from minus infinity, e^-700.
+/// e^x for x up to 0. Below -700, where no `f32` result shows the difference, it is e^-700.
 fn exp(x: f64) -> f64 {
     // 1.5 * 2^52: adding it rounds to an integer and leaves that in the lowest bits.
     const SHIFT: f64 = 6_755_399_441_055_744.0;
@@ -106,8 +106,8 @@ fn exp(x: f64) -> f64 {
     series * f64::from_bits(n.wrapping_add(1023) << 52)
 }
 
-/// The smaller of two numbers that are not negative; NaN if the first is. By their bits, for the reason given
-/// in [`functions`](crate::functions).
+/// The smaller of two numbers that are not negative; NaN if the first is. It compares the bits for the reason
+/// given in [`functions`](crate::functions).
 fn at_most(x: f64, limit: f64) -> f64 {
     const INFINITY: u64 = f64::INFINITY.to_bits();
     // -0 counts as 0.
@@ -119,7 +119,7 @@ fn at_most(x: f64, limit: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Every 4093rd `f32` of both signs, many of ordinary size, and the special ones.
+    /// Every 4093rd `f32` of both signs, many of ordinary magnitude, and the special values.
     fn sweep() -> impl Iterator<Item = f32> {
         let special = [0.0, 1.0, f32::MIN_POSITIVE, f32::from_bits(1), f32::MAX, f32::INFINITY];
         let sizes = (0..0x7f80_0000u32).step_by(4093).map(f32::from_bits);
@@ -154,7 +154,10 @@ mod tests {
                 let exponent = (want.abs().to_bits() >> 52) as i32 - 1023;
                 let unit = f64::from(exponent.max(-126) - 23).exp2();
                 let error = (f64::from(got) - want).abs() / unit;
-                assert!(error <= 0.51, "function {i}: {got:e} and not {want:e} at {x:e}, {error} units off");
+                assert!(
+                    error <= 0.51,
+                    "function {i}: {got:e} instead of {want:e} at {x:e}, {error} units off"
+                );
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The costs of a network's layers, one by one.
+//! The cost of each of a network's layers.
 
 use crate::layers::{Layer, Step};
 use crate::shape::Shape;
@@ -16,16 +16,16 @@ pub struct LayerSummary {
     pub description: String,
     /// The shape of its outputs.
     pub shape: Shape,
-    /// The number of its learned parameters, without those of layers inside it.
+    /// The number of its learned parameters, excluding the layers inside it.
     pub trainable: usize,
-    /// The number of its statistics, likewise.
+    /// The number of its statistics, excluding the layers inside it.
     pub statistics: usize,
-    /// Floating-point operations of the forward pass over one example, likewise: a multiplication and an
-    /// addition for each weight that a sum takes, and for other layers an operation for each that a value
-    /// needs. A training pass counts as three times as many, which is what dense and convolutional layers
-    /// need: one such product for the weights' derivatives, and one for the inputs'.
+    /// Floating-point operations of the forward pass over one example, excluding the layers inside it. A
+    /// dense or convolutional layer counts a multiplication and an addition for each weight in a sum; other
+    /// layers count each operation on a value. A training pass takes about three times as many: dense and
+    /// convolutional layers need one more such product for the weights' derivatives, and one for the inputs'.
     pub flops: u64,
-    /// The number of values that a pass keeps for each example, likewise: 4 bytes each.
+    /// The number of values that a pass keeps for each example, excluding the layers inside it: 4 bytes each.
     pub values: usize,
 }
 
@@ -37,7 +37,7 @@ impl Step {
             Layer::Dense(dense) => 2 * dense.inputs as u64 * outputs,
             Layer::Conv2d(conv2d) => 2 * conv2d.taps() as u64 * outputs,
             Layer::Pool(pool) => pool.windows.size() as u64 * outputs,
-            // Both statistics, then a difference, two factors and a sum.
+            // Two for the statistics, then a difference, two factors and a sum.
             Layer::LayerNorm(_) | Layer::BatchNorm(_) => 8 * outputs,
             Layer::Embedding(_) => 0,
             Layer::Sum(_) | Layer::Dropout(_) | Layer::Activation(_) => outputs,

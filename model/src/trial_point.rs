@@ -1,9 +1,9 @@
-//! The points of a line search, which coordinator and workers compute alike.
+//! The points of a line search, computed alike by coordinator and workers.
 
 use std::ops::{Add, Mul};
 
 /// The trial point `base + step * direction`. Each element is rounded twice, after the product and after the
-/// sum, in either arithmetic, so that everybody gets the same bits.
+/// sum, in either arithmetic, so that all machines get the same bits.
 ///
 /// # Panics
 /// If `base` and `direction` differ in length.
@@ -12,6 +12,6 @@ pub fn trial_point<T: Copy + Add<Output = T> + Mul<Output = T>>(
     direction: &[T],
     step: T,
 ) -> impl Iterator<Item = T> {
-    assert_eq!(base.len(), direction.len(), "one element of the direction for each parameter");
+    assert_eq!(base.len(), direction.len(), "one direction element per parameter");
     base.iter().zip(direction).map(move |(&base, &direction)| base + step * direction)
 }

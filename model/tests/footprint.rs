@@ -1,4 +1,4 @@
-//! What is said of a computation's memory, compared with what it allocates.
+//! The predicted memory of a computation, compared with its allocations.
 
 use dhat::{Alloc, HeapStats, Profiler};
 use model::{
@@ -30,7 +30,7 @@ const NETWORKS: [(&str, usize); 4] = [
     ),
 ];
 
-/// One test, because the allocator counts for the whole process.
+/// A single test, because the allocator counts for the whole process.
 #[test]
 fn scratch_is_bounded_whatever_the_number_of_examples() {
     for (json, features) in NETWORKS {
@@ -40,14 +40,14 @@ fn scratch_is_bounded_whatever_the_number_of_examples() {
         for examples in [2 * MINIBATCH, 300, 600] {
             let measured = measure(&network, examples);
             assert!(measured <= stated, "{json}: {measured} bytes of at most {stated}");
-            // No tighter than this: some of it is for products that only some shapes need.
+            // The bound is not tight, because some of it is for products that only some shapes need.
             let full = examples >= 300;
             assert!(!full || stated <= 4 * measured, "{json}: {measured} bytes are far from {stated}");
         }
     }
 }
 
-/// The most bytes that are allocated at a time while a gradient is computed and local steps are taken.
+/// The peak of the allocated bytes during a gradient and local steps.
 fn measure(network: &Network, examples: usize) -> u64 {
     let features = network.features();
     let rows: Vec<u8> =
@@ -55,7 +55,7 @@ fn measure(network: &Network, examples: usize) -> u64 {
     let classes: Vec<u16> = (0..examples).map(|i| (i % 10) as u16).collect();
     let preprocessing = Preprocessing::uniform(features, 0.0, 1.0 / 255.0);
     let rows = Rows::U8(ArrayView2::from_shape((examples, features), &rows).unwrap());
-    let nonzeros = NonZeros::of(&rows, &preprocessing).expect("half of it is zeros");
+    let nonzeros = NonZeros::of(&rows, &preprocessing).expect("half of the inputs are zero");
     let data = Examples {
         features: Features {
             nonzeros: Some(nonzeros.rows(0..examples)),

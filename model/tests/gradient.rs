@@ -1,4 +1,4 @@
-//! Loss and gradient of random small networks, against a network written out in `f64` and its finite
+//! Loss and gradient of random small networks, compared with a plain `f64` implementation and its finite
 //! differences.
 
 mod reference;
@@ -70,7 +70,7 @@ impl Case {
         self.weights.iter().map(|&weight| f64::from(weight)).collect()
     }
 
-    /// The outputs of each minibatch, computed in `f64` straight from the definitions.
+    /// The outputs of each minibatch, computed in `f64` directly from the definitions.
     fn reference(&self, weights: &[f64], training: bool) -> Vec<reference::Outputs> {
         let preprocessed = |i: usize| {
             let raw = self.rows.row(i);
@@ -85,7 +85,7 @@ impl Case {
         (0..self.len()).step_by(self.pass.minibatch).map(minibatch).collect()
     }
 
-    /// The same, one row an example.
+    /// The same outputs, one row per example.
     fn reference_rows(&self, weights: &[f64], training: bool) -> Vec<Vec<f64>> {
         self.reference(weights, training).into_iter().flat_map(|outputs| outputs.rows).collect()
     }
@@ -111,7 +111,7 @@ impl Case {
     }
 }
 
-/// What is to be learned, and a specification without layers that says how the loss is taken.
+/// A task, and a specification without layers that determines the loss.
 fn objective() -> impl Strategy<Value = (Task, NetworkSpec)> {
     let classes = (2u32..6).prop_flat_map(|classes| {
         let weights = prop_oneof![Just(vec![]), prop::collection::vec(0.0f32..3.0, classes as usize)];
@@ -162,8 +162,8 @@ fn anywhere() -> impl Strategy<Value = LayerSpec> {
     ]
 }
 
-/// Such a layer, or a residual block of some, perhaps with blocks of its own. Not every block fits what it
-/// sees.
+/// A layer that keeps any shape, or a residual block of such layers, perhaps nested. Not every block fits its
+/// inputs.
 fn perhaps_residual(layer: impl Strategy<Value = LayerSpec> + 'static) -> impl Strategy<Value = LayerSpec> {
     layer.prop_recursive(2, 8, 3, |inner| {
         let shortcut = prop::sample::select(vec![Shortcut::Identity, Shortcut::Projection]);
@@ -206,7 +206,7 @@ fn image_layer() -> impl Strategy<Value = LayerSpec> {
     perhaps_residual(simple_image_layer())
 }
 
-/// A layer that makes a vector of an image, if any does before a dense layer.
+/// A layer that turns an image into a vector, if any does so before a dense layer.
 fn vector_layer() -> impl Strategy<Value = Option<LayerSpec>> {
     prop::option::of(prop::sample::select(vec![
         LayerSpec::Flatten,
@@ -285,10 +285,11 @@ fn case(max_examples: usize) -> impl Strategy<Value = Case> {
                         weights,
                         pass,
                         preprocessing,
-                        rows: Array2::from_shape_vec((examples, features), rows).expect("a row an example"),
+                        rows: Array2::from_shape_vec((examples, features), rows)
+                            .expect("one row per example"),
                         classes,
                         numbers: Array2::from_shape_vec((examples, columns), targets)
-                            .expect("a row an example"),
+                            .expect("one row per example"),
                     }
                 })
         },
@@ -312,7 +313,7 @@ proptest! {
             let mut gradient = vec![0.0; case.weights.len()];
             let (losses, _) = case.add_gradient(arithmetic, 0, case.len(), &mut gradient);
             for (loss, wanted) in losses.iter().zip(&wanted) {
-                prop_assert!((f64::from(*loss) - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()), "{loss} and not {wanted}");
+                prop_assert!((f64::from(*loss) - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()), "{loss} instead of {wanted}");
             }
             let middle: f64 = wanted.iter().sum();
             for (i, &got) in gradient[..trainable].iter().enumerate() {
@@ -321,7 +322,8 @@ proptest! {
                     moved[i] += step;
                     case.reference_losses(&moved, true).iter().sum()
                 };
-                // At the kink of a relu the derivatives from the two sides differ; any between them will do.
+                // At the kink of a relu, the derivatives from the two sides differ; any value between them is
+                // right.
                 let step = 1e-6;
                 let (left, right) = ((middle - at(-step)) / step, (at(step) - middle) / step);
                 let tolerance = 1e-3 * (1.0 + left.abs().max(right.abs()));
@@ -333,7 +335,7 @@ proptest! {
                 wanted.iter_mut().zip(minibatch.statistics).for_each(|(sum, statistic)| *sum += statistic);
             }
             for (got, wanted) in gradient[trainable..].iter().zip(wanted) {
-                prop_assert!((f64::from(*got) - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()), "{got} and not {wanted}");
+                prop_assert!((f64::from(*got) - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()), "{got} instead of {wanted}");
             }
         }
     }
@@ -341,7 +343,7 @@ proptest! {
     #[test]
     fn parts_of_the_examples_add_up_to_the_same_bits(case in case(12), cut in 0usize..12) {
         let cut = cut.min(case.len());
-        // Batch normalization needs its minibatches whole.
+        // Batch normalization needs whole minibatches.
         let cut = if case.network.has_statistics() { cut - cut % case.pass.minibatch } else { cut };
         for arithmetic in Arithmetic::ALL {
             let mut whole = vec![0.0; case.weights.len()];
@@ -401,7 +403,7 @@ proptest! {
             let mut losses = vec![0.0; case.len()];
             case.network.evaluate(arithmetic, scratch, &case.weights, &examples, &mut losses);
             for (loss, wanted) in losses.iter().zip(&wanted_losses) {
-                prop_assert!((f64::from(*loss) - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()), "{loss} and not {wanted}");
+                prop_assert!((f64::from(*loss) - wanted).abs() <= 1e-4 * (1.0 + wanted.abs()), "{loss} instead of {wanted}");
             }
 
             let width = case.network.outputs();
@@ -424,7 +426,7 @@ proptest! {
         let weights = network.initialize(1);
         let preprocessing = Preprocessing::uniform(7, 33.3, 1.0 / 255.0);
         let numbers: Vec<f32> = pixels.iter().map(|&pixel| f32::from(pixel)).collect();
-        // The second form has its columns far apart in memory, as a transposed array has.
+        // The second form has its columns far apart in memory, like a transposed array.
         let columns: Vec<u8> = (0..21).map(|i| pixels[i % 3 * 7 + i / 3]).collect();
         let forms = [
             Rows::F32(ArrayView2::from_shape((3, 7), &numbers).unwrap()),
@@ -444,8 +446,7 @@ proptest! {
     }
 }
 
-/// More examples than go through the network at a time, and a scratch that has served a larger network
-/// before.
+/// Covers more examples than one sub-batch holds, and a scratch that served a larger network before.
 #[test]
 fn sub_batches_and_reused_buffers_change_no_bit() {
     let large =
@@ -522,8 +523,7 @@ fn both_penalties_and_their_gradient_agree() {
     assert_eq!(gradient, [1.25, -0.75, 0.0, 0.0]);
 }
 
-/// A run that has diverged must be seen to have: nothing on the way turns NaN or infinity into an ordinary
-/// number.
+/// A diverged run must be recognized: no step may turn NaN or infinity into an ordinary number.
 #[test]
 fn non_finite_weights_flow_through() {
     for name in ["relu", "leaky-relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "none"] {

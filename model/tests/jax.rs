@@ -1,5 +1,5 @@
-//! Losses, gradients and ten training steps against reference numbers from JAX, computed in 64 bits.
-//! `jax/generate.py` made them; it writes every layer down anew.
+//! Losses, gradients and ten training steps, compared with reference numbers that JAX computed in 64 bits.
+//! `jax/generate.py` made them with its own implementation of every layer.
 
 #[path = "bits/numbers.rs"]
 mod numbers;
@@ -13,10 +13,10 @@ use serde::Deserialize;
 
 use numbers::numbers;
 
-/// Differences allowed, as a share of the largest number of its kind. A sum in 32 bits is off by a few times
+/// The allowed difference, relative to the largest number of its kind. A sum in 32 bits is off by a few times
 /// 2^-24.
 const TOLERANCE: f64 = 4e-6;
-/// The same after ten steps, each of which adds its own.
+/// The allowed difference after ten steps, each of which adds its own.
 const TOLERANCE_OF_STEPS: f64 = 8e-6;
 
 #[derive(Deserialize)]
@@ -126,7 +126,7 @@ fn assert_close(what: &str, got: &[f32], wanted: &[f64], tolerance: f64) {
     let largest = wanted.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
     for (index, (got, wanted)) in got.iter().zip(wanted).enumerate() {
         let error = (f64::from(*got) - wanted).abs();
-        assert!(error <= tolerance * largest, "{what}: element {index} is {got} and not {wanted}");
+        assert!(error <= tolerance * largest, "{what}: element {index} is {got} instead of {wanted}");
     }
 }
 

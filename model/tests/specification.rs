@@ -1,4 +1,4 @@
-//! What people write to describe networks: what is accepted, and what the answer is where it is not.
+//! Descriptions of networks as people write them: the valid ones, and the messages for the others.
 
 use model::{
     Activation, DEPTH_MAX, DenseSpec, Initializer, LAYERS_MAX, LayerSpec, LossSpec, Network, NetworkSpec,
@@ -33,7 +33,7 @@ fn json_there_and_back() {
     assert_eq!(NetworkSpec::from_json("{}"), Ok(NetworkSpec::default()));
 }
 
-/// Each mistake is answered by one sentence that says where it is and what to do.
+/// The message for each mistake is one sentence that gives the place and the remedy.
 #[test]
 fn mistakes_are_named() {
     let shorthand = |text: &str| NetworkSpec::from_shorthand(text).unwrap_err().to_string();
@@ -83,10 +83,10 @@ fn mistakes_are_named() {
     let network = |text: &str, features, task| {
         Network::new(&NetworkSpec::from_shorthand(text).unwrap(), features, task).unwrap_err().to_string()
     };
-    assert_eq!(network("mlp:8,0", 4, Task::Classes(2)), "layer 2: 0 units do not work; use 1 to 1048576");
+    assert_eq!(network("mlp:8,0", 4, Task::Classes(2)), "layer 2: 0 units are not allowed; use 1 to 1048576");
     assert_eq!(
         network("mlp:8,2000000", 4, Task::Classes(2)),
-        "layer 2: 2000000 units do not work; use 1 to 1048576"
+        "layer 2: 2000000 units are not allowed; use 1 to 1048576"
     );
     assert_eq!(
         network("mlp:100000,100000", 784, Task::Classes(10)),
@@ -123,7 +123,7 @@ fn mistakes_are_named() {
     for l2 in [-1.0, f32::NAN, f32::INFINITY] {
         assert_eq!(
             with(l2, None),
-            format!("l2 = {l2} does not work; use 0 or a small positive number such as 0.0001")
+            format!("l2 = {l2} is not allowed; use 0 or a small positive number such as 0.0001")
         );
     }
     assert_eq!(
@@ -140,11 +140,11 @@ fn wrong_settings_are_named() {
     };
     let (classes, numbers) = (Task::Classes(3), Task::Numbers(2));
     for (json, task, wanted) in [
-        (r#"{"l1": -1}"#, classes, "l1 = -1 does not work; use 0 or a small positive number such as 0.0001"),
+        (r#"{"l1": -1}"#, classes, "l1 = -1 is not allowed; use 0 or a small positive number such as 0.0001"),
         (
             r#"{"label_smoothing": 1}"#,
             classes,
-            "label_smoothing = 1 does not work; use 0 or a number below 1 such as 0.1",
+            "label_smoothing = 1 is not allowed; use 0 or a number below 1 such as 0.1",
         ),
         (
             r#"{"class_weights": [1, 2]}"#,
@@ -164,22 +164,22 @@ fn wrong_settings_are_named() {
         (
             r#"{"loss": "huber", "huber_delta": 0}"#,
             numbers,
-            "huber_delta = 0 does not work; use a positive number such as 1",
+            "huber_delta = 0 is not allowed; use a positive number such as 1",
         ),
         (
             r#"{"huber_delta": 1}"#,
             numbers,
-            "huber_delta belongs to another loss than mean-squared-error; leave it out",
+            "huber_delta does not apply to the loss mean-squared-error; leave it out",
         ),
         (
             r#"{"label_smoothing": 0.1}"#,
             numbers,
-            "label_smoothing belongs to another loss than mean-squared-error; leave it out",
+            "label_smoothing does not apply to the loss mean-squared-error; leave it out",
         ),
         (
             r#"{"class_weights": [1, 1], "loss": "binary-cross-entropy"}"#,
             numbers,
-            "class_weights belongs to another loss than binary-cross-entropy; leave it out",
+            "class_weights does not apply to the loss binary-cross-entropy; leave it out",
         ),
         (
             r#"{"loss": "huber"}"#,
@@ -191,7 +191,7 @@ fn wrong_settings_are_named() {
             classes,
             "layer 2: orthogonal weights for 9000 inputs and 9000 units take too long; use another initializer",
         ),
-        // Each of them alone would do: the time is the network's.
+        // Each layer alone would be allowed: the limit is on the whole network.
         (
             r#"{"layers": [{"kind": "dense", "units": 1600}, {"kind": "dense", "units": 1600, "initializer": "orthogonal"},
                 {"kind": "dense", "units": 1600, "initializer": "orthogonal"}]}"#,
@@ -203,7 +203,7 @@ fn wrong_settings_are_named() {
     }
 }
 
-/// Layers that do not fit the shape they get, and settings that no layer can have.
+/// Layers that do not fit their input shape, and settings out of range.
 #[test]
 fn layers_that_do_not_fit_are_named_with_their_shapes() {
     let answer = |input: Option<[u32; 3]>, layers: &str| {
@@ -217,40 +217,40 @@ fn layers_that_do_not_fit_are_named_with_their_shapes() {
         (
             None,
             conv2d(r#""channels": 2, "kernel": 3"#),
-            "layer 1: conv2d needs an image but gets 60 values without an arrangement; write input = [channels, \
+            "layer 1: conv2d needs an image but gets 60 values without a shape; write input = [channels, \
              height, width], and put dense, global and flatten layers after it",
         ),
         (
             image,
             r#"{"kind": "flatten"}, {"kind": "max-pool", "size": 2}"#.to_owned(),
-            "layer 2: pooling needs an image but gets 60 values without an arrangement; write input = [channels, \
+            "layer 2: pooling needs an image but gets 60 values without a shape; write input = [channels, \
              height, width], and put dense, global and flatten layers after it",
         ),
         (
             image,
             conv2d(r#""channels": 2, "kernel": 5"#),
-            "layer 1: a window of 5x5 does not fit into the image of 3x4x5; use a smaller one",
+            "layer 1: a window of 5x5 does not fit the image of 3x4x5; use a smaller one",
         ),
         (
             image,
             r#"{"kind": "max-pool", "size": 2}, {"kind": "average-pool", "size": 3}"#.to_owned(),
-            "layer 2: a window of 3x3 does not fit into the image of 3x2x2; use a smaller one",
+            "layer 2: a window of 3x3 does not fit the image of 3x2x2; use a smaller one",
         ),
         (
             image,
             conv2d(r#""channels": 4, "kernel": 3, "groups": 3"#),
-            "layer 1: 3 channels in and 4 out do not fall into 3 equal groups; choose a number that divides both",
+            "layer 1: 3 channels in and 4 out cannot be split into 3 equal groups; choose a number that divides both",
         ),
         (
             image,
             conv2d(r#""channels": 4, "kernel": 3, "groups": 0"#),
-            "layer 1: 3 channels in and 4 out do not fall into 0 equal groups; choose a number that divides both",
+            "layer 1: 3 channels in and 4 out cannot be split into 0 equal groups; choose a number that divides both",
         ),
-        (image, conv2d(r#""channels": 4, "kernel": 0"#), "layer 1: kernel = 0 does not work; use 1 to 1024"),
+        (image, conv2d(r#""channels": 4, "kernel": 0"#), "layer 1: kernel = 0 is not allowed; use 1 to 1024"),
         (
             image,
             conv2d(r#""channels": 4, "kernel": 3, "padding": 3"#),
-            "layer 1: padding = 3 does not work; use 0 to 2",
+            "layer 1: padding = 3 is not allowed; use 0 to 2",
         ),
         (
             image,
@@ -258,7 +258,7 @@ fn layers_that_do_not_fit_are_named_with_their_shapes() {
             "layer 1: 4405587900466 values for each example are more than 67108864; use fewer channels, a smaller \
              window or a larger stride",
         ),
-        // Four windows over little, but padded to millions of places, and as many weights to turn.
+        // Four windows over a small image, but padded to millions of places, and as many weights to rotate.
         (
             image,
             conv2d(r#""channels": 17, "kernel": 1024, "padding": 1023, "stride": 1024"#),
@@ -268,21 +268,21 @@ fn layers_that_do_not_fit_are_named_with_their_shapes() {
         (
             image,
             r#"{"kind": "residual", "layers": [{"kind": "conv2d", "channels": 3, "kernel": 3}]}"#.to_owned(),
-            "layer 1: the block makes 3x2x3 of 3x4x5, which cannot be added to each other; write shortcut = \
+            "layer 1: the block turns 3x4x5 into 3x2x3, and the two cannot be added; write shortcut = \
              \"projection\"",
         ),
         (
             image,
             r#"{"kind": "residual", "shortcut": "projection", "layers": [
                 {"kind": "conv2d", "channels": 3, "kernel": 2}]}"#.to_owned(),
-            "layer 1: the block makes 3x3x4 of 3x4x5, which no stride of the shortcut does, too; give its convolutions \
+            "layer 1: the block turns 3x4x5 into 3x3x4, and no stride of the shortcut does the same; give its convolutions \
              padding = \"same\"",
         ),
         (
             image,
             r#"{"kind": "layer-norm"}, {"kind": "residual", "layers": [{"kind": "flatten"}, {"kind": "max-pool", "size": 2}]}"#
                 .to_owned(),
-            "layer 2.2: pooling needs an image but gets 60 values without an arrangement; write input = [channels, \
+            "layer 2.2: pooling needs an image but gets 60 values without a shape; write input = [channels, \
              height, width], and put dense, global and flatten layers after it",
         ),
         (
@@ -293,22 +293,22 @@ fn layers_that_do_not_fit_are_named_with_their_shapes() {
         (
             None,
             r#"{"kind": "dropout", "rate": 1}"#.to_owned(),
-            "layer 1: rate = 1 does not work; use 0 to 0.9999, for example 0.5",
+            "layer 1: rate = 1 is not allowed; use 0 to 0.9999, for example 0.5",
         ),
         (
             None,
             r#"{"kind": "dropout", "rate": -0.1}"#.to_owned(),
-            "layer 1: rate = -0.1 does not work; use 0 to 0.9999, for example 0.5",
+            "layer 1: rate = -0.1 is not allowed; use 0 to 0.9999, for example 0.5",
         ),
         (
             None,
             r#"{"kind": "dropout", "rate": 0.5}, {"kind": "embedding", "vocabulary": 5, "width": 2}"#.to_owned(),
-            "layer 2: an embedding can only be the first layer, because it looks the columns of the data up; move it there",
+            "layer 2: an embedding can only be the first layer, because it looks up the columns of the data; move it there",
         ),
         (
             None,
             r#"{"kind": "embedding", "vocabulary": 0, "width": 2}"#.to_owned(),
-            "layer 1: vocabulary = 0 does not work; use 1 to 1048576",
+            "layer 1: vocabulary = 0 is not allowed; use 1 to 1048576",
         ),
     ] {
         assert_eq!(answer(input, &layers), wanted);
@@ -394,15 +394,14 @@ fn residual_blocks_go_only_so_deep() {
     assert_eq!(nested(DEPTH_MAX).unwrap(), "layers.0.body.0.body.0.body.0.body.0.weight");
     assert_eq!(
         nested(DEPTH_MAX + 1).unwrap_err().to_string(),
-        "layer 1.1.1.1.1: residual blocks go at most 4 deep into each other; put some of them side by side"
+        "layer 1.1.1.1.1: residual blocks can be nested at most 4 deep; put some of them side by side"
     );
-    // The parser has a limit of its own, before the stack ends.
+    // The parser has its own limit, well before the stack overflows.
     let deep = format!(r#"{{"layers":[{}"#, r#"{"kind":"residual","layers":["#.repeat(5000));
     assert!(NetworkSpec::from_json(&deep).is_err());
 }
 
-/// The names, shapes and places of a residual network's parameters: what is learned first, then what is
-/// observed.
+/// The names, shapes and ranges of a residual network's parameters: learned ones first, then observed ones.
 #[test]
 fn statistics_lie_behind_all_that_is_learned() {
     use ParameterKind::{Bias, Gain, Statistic, Weight};
@@ -441,7 +440,7 @@ fn statistics_lie_behind_all_that_is_learned() {
     assert_eq!(network.shapes().last(), Some(&Shape::Vector(1)));
 }
 
-/// A minibatch goes through batch normalization at once, so its size is a matter of memory.
+/// A minibatch passes through batch normalization as a whole, so its size is limited by memory.
 #[test]
 fn minibatches_of_batch_normalization_have_a_limit() {
     let network = |layers: &str| {
@@ -449,19 +448,19 @@ fn minibatches_of_batch_normalization_have_a_limit() {
         Network::new(&spec, 1024, Task::Classes(2)).unwrap()
     };
     assert_eq!(network("").check_minibatch(usize::MAX), Ok(()));
-    // Inputs, normalized, two answers; and derivatives twice as wide as the widest.
+    // Inputs, normalized values, and two outputs; and derivatives twice as wide as the widest layer.
     let normalized = network(r#"{"kind": "batch-norm"}"#);
     assert_eq!(normalized.check_minibatch(65_504), Ok(()));
     assert_eq!(
         normalized.check_minibatch(65_505).unwrap_err().to_string(),
-        "batch normalization needs a minibatch at once: 65505 examples of 4098 values are more than 268435456 values; \
+        "batch normalization needs the whole minibatch at once: 65505 examples of 4098 values are more than 268435456 values; \
          use a smaller minibatch"
     );
     assert_eq!(network("").check_normalization(1), Ok(()));
     assert_eq!(normalized.check_normalization(2), Ok(()));
     let one = normalized.check_normalization(1).unwrap_err().to_string();
     assert!(one.contains("one example") && one.contains("larger minibatch"), "{one}");
-    // However wide its widest layer is, a network may have many.
+    // Even without a wide layer, a network may have many layers.
     let deep = network(&[r#"{"kind": "batch-norm"}"#; 200].join(","));
     assert!(deep.check_minibatch(65_504 / 40).is_err());
 }
@@ -501,7 +500,7 @@ fn shapes_follow_the_layers() {
     assert_eq!(network.outline(), "3x4x5-128-64-64-10");
 }
 
-/// Saved runs are resumed and compared by these: a change here is a change of what a seed means.
+/// Saved runs are resumed and compared with these weights: a change here changes the meaning of a seed.
 #[test]
 fn initial_weights_are_pinned() {
     let network =
@@ -511,7 +510,7 @@ fn initial_weights_are_pinned() {
     assert_eq!(digest, "eff2b5111ec17b91ca47c0b00067013ce40bdbfb5b26d5b826bd8554e98fb52a");
 }
 
-/// He before a relu, Glorot elsewhere; no bias; no two layers and no two seeds alike.
+/// He before a relu, Glorot elsewhere; zero biases; different values for every layer and seed.
 #[test]
 fn initial_weights_have_the_right_spread() {
     let spec = NetworkSpec {
@@ -525,7 +524,7 @@ fn initial_weights_have_the_right_spread() {
     for (i, variance) in [(0, 2.0 / 50.0), (2, 2.0 / 100.0), (4, 2.0 / 100.0)] {
         let squares: f32 = block(i).iter().map(|w| w * w).sum();
         let measured = squares / block(i).len() as f32;
-        assert!((measured / variance - 1.0).abs() < 0.1, "{i}: {measured} and not {variance}");
+        assert!((measured / variance - 1.0).abs() < 0.1, "{i}: {measured} instead of {variance}");
         let limit = (3.0 * variance).sqrt();
         assert!(block(i).iter().all(|w| w.abs() <= limit));
         assert!(block(i + 1).iter().all(|&b| b == 0.0));
@@ -535,7 +534,7 @@ fn initial_weights_have_the_right_spread() {
     assert_eq!(weights, network.initialize(7));
 }
 
-/// A layer's own initializer comes before the network's, which holds for the output layer too.
+/// A layer's own initializer takes precedence over the network's, which also applies to the output layer.
 #[test]
 fn initializers_can_be_chosen() {
     let spec = NetworkSpec::from_json(
@@ -554,7 +553,7 @@ fn initializers_can_be_chosen() {
     // Uniform with variance 1 / fan_in.
     let measured = block(0).iter().map(|w| w * w).sum::<f32>() / block(0).len() as f32;
     assert!((measured * 50.0 - 1.0).abs() < 0.1, "{measured}");
-    // 40 rows of 70, then 30 columns of 70.
+    // 40 rows of length 70, then 30 columns of length 70.
     let rows: Vec<Vec<f32>> = block(1).chunks(70).map(<[f32]>::to_vec).collect();
     let columns = (0..30).map(|j| block(2).iter().skip(j).step_by(30).copied().collect()).collect();
     for vectors in [rows, columns] {
@@ -569,7 +568,7 @@ fn initializers_can_be_chosen() {
     assert_eq!(NetworkSpec::from_json(&spec.to_json()), Ok(spec));
 }
 
-/// What older versions wrote and hashed must stay as it is.
+/// Text that older versions wrote and hashed must stay the same.
 #[test]
 fn settings_that_are_not_used_are_not_written() {
     assert_eq!(

@@ -1,11 +1,11 @@
-//! The parts of a specification that belong to no layer: the data's shape, the task, the loss.
+//! The parts of a specification outside the layers: the data's shape, the task, the loss.
 
 use crate::loss::Loss;
 use crate::shape::Shape;
 use crate::spec::{FEATURES_MAX, LAYERS_MAX, LayerSpec, LossSpec, NetworkSpec, SpecError, Task, UNITS_MAX};
 
-/// The shape of an example: as the specification says; otherwise without an arrangement, or, if a layer sees
-/// an image, a square if there is one.
+/// The shape of an example. If the specification gives none and a layer sees an image, it is the square image
+/// of this size, if there is one; otherwise it is a vector.
 pub(super) fn input_shape(spec: &NetworkSpec, features: usize) -> Result<Shape, SpecError> {
     let Some(shape) = spec.input else {
         let sees_images = spec.layers.iter().any(LayerSpec::sees_an_image);
@@ -72,7 +72,7 @@ pub(super) fn compile_loss(spec: &NetworkSpec, task: Task) -> Result<Loss, SpecE
                 return Err(SpecError::LabelSmoothing { smoothing });
             }
             let right = |weight: &f32| weight.is_finite() && *weight >= 0.0;
-            // With all of them 0 there is nothing to learn, and every loss is 0.
+            // If all are 0, every loss is 0 and there is nothing to learn.
             let any = weights.iter().any(|weight| *weight > 0.0);
             let fits = weights.len() == task.outputs() as usize && weights.iter().all(right) && any;
             if !(weights.is_empty() || fits) {
@@ -92,7 +92,7 @@ pub(super) fn compile_loss(spec: &NetworkSpec, task: Task) -> Result<Loss, SpecE
     })
 }
 
-/// The square image, gray or of three colors, that has this many values.
+/// The square image, gray or with three colors, that has this many values.
 fn square(values: usize) -> Option<Shape> {
     [1, 3].into_iter().find_map(|channels| {
         let side = (values / channels).isqrt();

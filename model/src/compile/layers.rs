@@ -69,7 +69,7 @@ impl Compiled {
             return Err(SpecError::TooManyValues { layer, values });
         }
         let parameters = self.all_parameters() as u128 + (taps + 1) * channels as u128;
-        // Now it is known to fit.
+        // The check above ensures that it fits.
         let taps = taps as usize;
         if parameters > PARAMETERS_MAX as u128 {
             let parameters = u64::try_from(parameters).unwrap_or(u64::MAX);
@@ -132,7 +132,7 @@ impl Compiled {
         Ok(self.push_step(Layer::Pool(pool), place.input, Shape::Vector(channels)))
     }
 
-    /// Sees channels of images, or the features of vectors.
+    /// Normalizes the channels of images, or the features of vectors.
     pub(super) fn push_batch_norm(&mut self, place: &Place) -> Result<Shape, SpecError> {
         let (channels, places) = match place.input {
             Shape::Vector(values) => (values, 1),
@@ -168,7 +168,7 @@ impl Compiled {
         if values > u128::from(VALUES_MAX) {
             return Err(SpecError::TooManyValues { layer, values });
         }
-        // A vector is what one input, 1 at its integer and 0 elsewhere, reaches: one term in each sum.
+        // One input, 1 at its integer and 0 elsewhere, reaches a vector, so each sum has one term.
         let start = Start::Weights {
             initializer: self.initializer(place, spec.initializer, Activation::None, (vocabulary, width))?,
             fan_in: 1,
@@ -195,7 +195,7 @@ impl Compiled {
         let projection = match spec.shortcut {
             Shortcut::Identity if place.input == shape => None,
             Shortcut::Identity => {
-                let shortcut = "cannot be added to each other; write shortcut = \"projection\"";
+                let shortcut = "the two cannot be added; write shortcut = \"projection\"";
                 return Err(SpecError::Shortcut { layer, input: place.input, output: shape, shortcut });
             }
             Shortcut::Projection => Some(Box::new(self.projection(place, shape)?)),
@@ -207,17 +207,17 @@ impl Compiled {
         Ok(shape)
     }
 
-    /// The step that makes `output` of what a residual block sees.
+    /// The step that turns the inputs of a residual block into `output`.
     fn projection(&mut self, place: &Place, output: Shape) -> Result<Step, SpecError> {
         let name = format!("{}.shortcut", place.name);
         let place = Place { name, ..*place };
         let (number, description) = (format!("{}.shortcut", place.position), "projection".to_owned());
         self.summarized(&place, (number, description), |compiled| compiled.push_projection(&place, output))?;
-        let summary = self.layers.last_mut().expect("just pushed");
+        let summary = self.layers.last_mut().expect("the projection was just summarized");
         summary.depth += 1;
-        // It writes straight into the sum.
+        // The projection writes straight into the sum, so it keeps no values.
         summary.values = 0;
-        Ok(self.steps.pop().expect("just pushed"))
+        Ok(self.steps.pop().expect("the projection was just pushed"))
     }
 
     fn push_projection(&mut self, place: &Place, output: Shape) -> Result<Shape, SpecError> {
@@ -228,7 +228,7 @@ impl Compiled {
                     |stride: &usize| height.div_ceil(*stride) == rows && width.div_ceil(*stride) == columns;
                 let Some(stride) = (1..=WINDOW_MAX as usize).find(fits) else {
                     let shortcut =
-                        "no stride of the shortcut does, too; give its convolutions padding = \"same\"";
+                        "no stride of the shortcut does the same; give its convolutions padding = \"same\"";
                     let layer = place.position;
                     return Err(SpecError::Shortcut { layer, input: place.input, output, shortcut });
                 };
@@ -244,7 +244,7 @@ impl Compiled {
         }
     }
 
-    /// Checks that `inputs` times `units` more parameters are not too many.
+    /// Checks that `inputs` times `units` more parameters stay within the limit.
     fn check_room(&self, place: &Place, inputs: usize, units: usize) -> Result<(), SpecError> {
         // At most 2^28 + 2^24 * 2^24: far from overflowing.
         let parameters = self.all_parameters() as u64 + inputs as u64 * units as u64;
@@ -256,7 +256,7 @@ impl Compiled {
     }
 }
 
-/// The windows of this size over `length` places; none if not one fits.
+/// The windows of this size over `length` places; `None` if not even one fits.
 fn axis(length: usize, size: usize, stride: usize, padding: Padding) -> Option<Axis> {
     let (before, both) = match padding {
         Padding::Valid => (0, 0),

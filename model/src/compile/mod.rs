@@ -1,5 +1,5 @@
-//! From a specification to the steps of a network: follows the shapes from layer to layer, gives every
-//! parameter its place, and finds whatever does not fit.
+//! Compiles a specification into the steps of a network: follows the shapes from layer to layer, gives every
+//! parameter its range, and rejects whatever does not fit.
 
 mod ends;
 mod layers;
@@ -23,25 +23,26 @@ const GAIN: NamedKind = ("gain", ParameterKind::Gain);
 
 /// The content of a [`Network`](crate::Network).
 pub(crate) struct Compiled {
-    /// The shape of an example, then of each layer's answer.
+    /// The shape of an example, then of each layer's outputs.
     pub(crate) shapes: Vec<Shape>,
     pub(crate) steps: Vec<Step>,
-    /// What each layer costs, those inside residual blocks after the block itself.
+    /// The costs of each layer; layers inside a residual block follow the block itself.
     pub(crate) layers: Vec<LayerSummary>,
-    /// The index of the layer to which steps and parameters count.
+    /// The index of the layer to which new steps and parameters are charged.
     layer: usize,
     pub(crate) layout: Vec<ParameterBlock>,
-    /// How each block of the layout starts.
+    /// The initialization of each block of the layout.
     pub(crate) starts: Vec<Start>,
-    /// The blocks of statistics and how they start, until all layers are known. Their ranges count from the
-    /// first.
+    /// The blocks of statistics and their initialization, kept apart until all layers are known. Their ranges
+    /// count from the first statistic.
     statistics: Vec<(ParameterBlock, Start)>,
     pub(crate) loss: Loss,
-    /// Multiplications that its orthogonal matrices take.
+    /// Multiplications for the orthogonal matrices so far.
     orthogonal_work: u128,
 }
 
-/// Follows the layers of `spec` and the output layer: dense, without an activation, as wide as the task asks.
+/// Follows the layers of `spec` and the output layer, which is dense, without an activation, and as wide as
+/// the task requires.
 pub(crate) fn compile(spec: &NetworkSpec, features: usize, task: Task) -> Result<Compiled, SpecError> {
     ends::check_ends(spec, features, task)?;
     let loss = ends::compile_loss(spec, task)?;
@@ -80,7 +81,7 @@ pub(crate) fn compile(spec: &NetworkSpec, features: usize, task: Task) -> Result
 /// A layer's place in the network.
 struct Place {
     position: Position,
-    /// The beginning of its parameters' names.
+    /// The prefix of its parameters' names.
     name: String,
     input: Shape,
     /// The network's initializer.
@@ -125,7 +126,7 @@ impl Compiled {
         })
     }
 
-    /// Counts everything that `push` appends to a layer of its own.
+    /// Charges everything that `push` appends to a new layer summary.
     fn summarized(
         &mut self,
         place: &Place,
@@ -171,7 +172,7 @@ impl Compiled {
         }
     }
 
-    /// A step of its own for an activation that cannot be applied in place.
+    /// Appends a separate step for an activation that cannot be applied in place.
     fn push_activation_apart(&mut self, activation: Activation, shape: Shape) {
         if activation.needs_sums() {
             self.push_step(Layer::Activation(activation), shape, shape);
@@ -187,7 +188,7 @@ impl Compiled {
         output
     }
 
-    /// Gives a block of parameters the next place in the flat vector.
+    /// Gives a block of parameters the next range in the flat vector.
     fn push_block(
         &mut self,
         place: &Place,
@@ -208,7 +209,7 @@ impl Compiled {
         range
     }
 
-    /// Gives a block of statistics the next place in the tail. The range counts from the tail's beginning.
+    /// Gives a block of statistics the next range in the tail. The range counts from the start of the tail.
     fn push_statistic(&mut self, place: &Place, part: &str, length: usize, value: f32) -> Range<usize> {
         let first = self.statistics.last().map_or(0, |(block, _)| block.range.end);
         let range = first..first + length;
@@ -223,7 +224,7 @@ impl Compiled {
         range
     }
 
-    /// Puts the statistics after all that is learned.
+    /// Appends the statistics after all learned parameters.
     fn append_statistics(&mut self) {
         let first = self.parameters();
         for (mut block, start) in self.statistics.drain(..) {

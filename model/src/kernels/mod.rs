@@ -175,7 +175,8 @@ impl Kernel {
         if b.column_step == 1 {
             return self.run_product(a, b, ending, packed, c);
         }
-        // The columns of B must be contiguous. Either B is transposed, or the whole product is: C^T = B^T A^T.
+        // The columns of B must be contiguous: either B is transposed, or the whole product is, as
+        // C^T = B^T A^T.
         let (m, n, k) = (a.rows, b.columns, a.columns);
         if m * (n + k) >= n * k || matches!(ending, Ending::InPlace(_)) || b.row_step != 1 {
             transpose(b, b.columns, transposed);

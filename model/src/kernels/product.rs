@@ -141,8 +141,8 @@ unsafe fn sweep<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE
 
 /// Computes the tiles of the rows that begin at row `i`.
 ///
-/// On WebAssembly, where the whole program has one instruction set, this and the other functions so marked are
-/// not inlined: an engine compiles separate functions sooner.
+/// On WebAssembly, where the whole program has one instruction set, this and the other marked functions stay
+/// separate, because an engine compiles separate functions sooner.
 #[cfg_attr(target_arch = "wasm32", inline(never))]
 #[cfg_attr(not(target_arch = "wasm32"), inline(always))]
 unsafe fn row_of_tiles<S: Simd, const ROWS: usize, const VECTORS: usize, const IN_PLACE: bool>(

@@ -1,17 +1,17 @@
-//! What a unit applies to its sum, and the derivative of that.
+//! The function that a unit applies to its sum, and the function's derivative.
 //!
-//! Some derivatives follow from the result alone; then a layer applies its activation in place. The others
-//! need the sum, so their activation is a step of its own, which has both.
+//! If the derivative follows from the result alone, a layer applies its activation in place. Otherwise the
+//! derivative needs the sum, and the activation is a separate step that keeps both.
 
 use crate::functions::{relu, sigmoid, tanh};
 use crate::smooth::{gelu, gelu_derivative, silu, silu_derivative, softplus};
 use crate::spec::Activation;
 
-/// What a leaky relu multiplies negative sums by.
+/// The factor of negative sums in a leaky relu.
 const LEAK: f32 = 0.01;
 
 impl Activation {
-    /// Replaces each sum by its activation. NaN stays NaN, so that a diverged run is seen to have diverged.
+    /// Replaces each sum by its activation. NaN stays NaN, so that a diverged run is recognized.
     pub(crate) fn forward(self, values: &mut [f32]) {
         match self {
             Activation::Relu => apply(values, relu),
@@ -25,12 +25,12 @@ impl Activation {
         }
     }
 
-    /// Whether [`Activation::backward`] needs the sums and not the results.
+    /// Whether [`Activation::backward`] needs the sums rather than the results.
     pub(crate) fn needs_sums(self) -> bool {
         matches!(self, Activation::Gelu | Activation::Silu | Activation::Softplus)
     }
 
-    /// Whether it lets through what is above 0 and holds back what is below.
+    /// Whether the activation passes positive sums through and holds back negative ones.
     pub(crate) fn is_like_relu(self) -> bool {
         match self {
             Activation::Relu

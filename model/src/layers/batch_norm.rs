@@ -3,24 +3,24 @@
 //!
 //! Ioffe and Szegedy (2015), "Batch Normalization: Accelerating Deep Network Training by Reducing Internal
 //! Covariate Shift", algorithms 1 and 2. Shapes, row-major: x and y `[examples, channels, places]`, with one
-//! place where the layer sees vectors; g and b `[channels]`. A channel's statistics go over all examples and
+//! place if the layer sees vectors; g and b `[channels]`. A channel's statistics cover all examples and
 //! places.
 //!
-//! A channel's sums go, within an example, into eight running sums in turn, which are then added in order;
-//! the examples' sums are added in order in 64 bits.
+//! Within an example, a channel's values are added to eight running sums in turn, which are then added in
+//! order. The examples' sums are added in order in 64 bits.
 
 use std::ops::Range;
 
 use super::{Means, Seen};
 use crate::pass::Mode;
 
-/// e: keeps the quotient finite where all values are alike.
+/// e: keeps the quotient finite if all values are equal.
 const EPSILON: f32 = 1e-5;
 
-/// How many running sums there are.
+/// Number of running sums.
 const LANES: usize = 8;
 
-/// A batch normalization and where its parameters lie in the flat vector.
+/// A batch normalization, with the ranges of its parameters in the flat vector.
 #[derive(Debug, Clone)]
 pub(crate) struct BatchNorm {
     pub(crate) channels: usize,
@@ -29,14 +29,14 @@ pub(crate) struct BatchNorm {
     pub(crate) gain: Range<usize>,
     /// b, which starts at 0.
     pub(crate) bias: Range<usize>,
-    /// The running means, which start at 0, counted from the first statistic of the network.
+    /// The running means, which start at 0. The range counts from the first statistic of the network.
     pub(crate) mean: Range<usize>,
-    /// The running variances, which start at 1, counted likewise.
+    /// The running variances, which start at 1. The range counts likewise.
     pub(crate) variance: Range<usize>,
 }
 
 impl BatchNorm {
-    /// Writes y to `outputs`. In training all of `inputs` is one minibatch, whose statistics are left in
+    /// Writes y to `outputs`. In training, all of `inputs` is one minibatch, and its statistics are left in
     /// `means.observed`: the mean, and the variance divided by the number of values.
     pub(crate) fn forward(&self, means: &mut Means<'_>, inputs: &[f32], outputs: &mut [f32]) {
         let statistics = match means.mode {
@@ -71,13 +71,13 @@ impl BatchNorm {
         }
     }
 
-    /// The derivatives by g, b and x, as [`Step::backward`](super::Step::backward) asks, and the minibatch's
-    /// statistics, added to the tail of `gradient`: the mean, and the unbiased variance, which is what
-    /// inference goes by (the source's algorithm 2, step 10).
+    /// Adds the derivatives by g and b and writes those by x, as [`Step::backward`](super::Step::backward)
+    /// describes. Also adds the minibatch's statistics to the tail of `gradient`: the mean, and the unbiased
+    /// variance, which inference uses (algorithm 2, step 10).
     ///
     /// With m values in a channel, n = (x - mean) / sqrt(variance + e) and D the derivatives by y: dg is the
-    /// sum of D n and db that of D over the minibatch, and dx = g / sqrt(variance + e) (D - db / m - n dg /
-    /// m).
+    /// sum of D n and db the sum of D over the minibatch, and dx = g / sqrt(variance + e) (D - db / m - n dg
+    /// / m).
     pub(crate) fn backward(
         &self,
         means: &mut Means<'_>,
@@ -89,13 +89,13 @@ impl BatchNorm {
         let inputs = seen.inputs;
         let count = (inputs.len() / self.channels) as f64;
         let (mean, variance) = (&means.observed[self.mean.clone()], &means.observed[self.variance.clone()]);
-        // One example at one place has no variance to correct.
+        // A single value has no variance to correct.
         let unbiased = (count / (count - 1.0).max(1.0)) as f32;
         let (learned, tail) = gradient.split_at_mut(gradient.len() - means.running.len());
         add(&mut tail[self.mean.clone()], mean.iter().copied());
         add(&mut tail[self.variance.clone()], variance.iter().map(|variance| variance * unbiased));
 
-        // By channel: db / m, then dg / m times the scale of n.
+        // For each channel: db / m, then dg / m times the scale of n.
         means.buffer.clear();
         means.buffer.resize(2 * self.channels, 0.0);
         let (shifts, slopes) = means.buffer.split_at_mut(self.channels);
@@ -142,7 +142,7 @@ impl BatchNorm {
         }
     }
 
-    /// Leaves the statistics of a minibatch in their places.
+    /// Writes the statistics of a minibatch to `observed`.
     fn observe(&self, inputs: &[f32], observed: &mut [f32]) {
         let count = (inputs.len() / self.channels) as f64;
         self.sums(
@@ -158,8 +158,8 @@ impl BatchNorm {
         self.sums(inputs.len(), square, |c, sum| variance[c] = (sum / count) as f32);
     }
 
-    /// Calls `total` with each channel and the sum of `term` (called with the channel and the index) over its
-    /// values.
+    /// Calls `total` with each channel and the sum of `term` over its values. `term` gets the channel and the
+    /// index of a value.
     #[inline(always)]
     fn sums(&self, values: usize, term: impl Fn(usize, usize) -> f32, mut total: impl FnMut(usize, f64)) {
         let example = self.channels * self.places;

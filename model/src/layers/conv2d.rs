@@ -2,14 +2,14 @@
 //!
 //! Shapes, all row-major: x `[examples, channels_in, height, width]`, W `[channels, channels_in / groups,
 //! size, size]`, b `[channels]`, y `[examples, channels, rows of windows, columns of windows]`. With groups,
-//! the channels of x and of y fall into that many equal parts in order, and each part of y sees only its part
-//! of x.
+//! the channels of x and of y are each split into that many equal parts in order, and each part of y sees
+//! only its part of x.
 //!
-//! With X the matrix `[taps, windows]` that unfolding an example's x would give, where a tap is a place
-//! within a window (channel, row, column, in this order) and padding is 0: Y = W X + b and dW = dY X^T. The
-//! derivative by x is itself a convolution, of dY (with padding, and zeros between windows that are further
-//! apart than one place) with W turned by half a turn. The kernels take the padded image in the place of X;
-//! only windows that are not side by side are unfolded on the way forward.
+//! Let X be the matrix `[taps, windows]` of an example's unfolded x, where a tap is a place within a window
+//! (ordered by channel, row, column) and padding is 0. Then Y = W X + b and dW = dY X^T. The derivative by x
+//! is itself a convolution of dY (padded, with zeros between windows whose stride is above 1) with W rotated
+//! by half a turn. The kernels take the padded image instead of X; the forward pass unfolds only windows with
+//! a stride above 1.
 
 use std::ops::Range;
 
@@ -18,14 +18,14 @@ use super::{Means, Seen, sum};
 use crate::kernels::{CHANNELS, COLUMNS, Ending, Grid, Matrix};
 use crate::spec::Activation;
 
-/// A convolution and where its parameters lie in the flat vector.
+/// A convolution, with the ranges of its parameters in the flat vector.
 #[derive(Debug, Clone)]
 pub(crate) struct Conv2d {
     pub(crate) channels_in: usize,
     pub(crate) channels: usize,
     pub(crate) groups: usize,
     pub(crate) windows: Windows,
-    /// Applied in place, so not one that needs its sums.
+    /// Applied in place, so never one that needs its sums.
     pub(crate) activation: Activation,
     /// W, row-major.
     pub(crate) weight: Range<usize>,
@@ -97,10 +97,10 @@ impl Conv2d {
         }
     }
 
-    /// The derivatives by W, b and x, as [`Step::backward`](super::Step::backward) asks. Within an example, a
-    /// weight's derivative goes over increasing windows; a bias's goes into eight running sums in turn, which
-    /// are then added in order; an input's goes over increasing channels of y, and in each over increasing
-    /// windows.
+    /// Adds the derivatives by W and b and writes those by x, as [`Step::backward`](super::Step::backward)
+    /// describes. Within an example, a weight's derivative goes over increasing windows. A bias's derivative
+    /// goes into eight running sums in turn, which are then added in order. An input's derivative goes over
+    /// increasing channels of y, and in each channel over increasing windows.
     pub(crate) fn backward(
         &self,
         means: &mut Means<'_>,
@@ -120,7 +120,7 @@ impl Conv2d {
         }
     }
 
-    /// dW is computed as its transpose, so that vectors lie along the channels of y.
+    /// Adds dW, computed as its transpose, so that vectors lie along the channels of y.
     fn add_weight_gradient(
         &self,
         means: &mut Means<'_>,
@@ -173,7 +173,7 @@ impl Conv2d {
     fn input_delta(&self, means: &mut Means<'_>, delta: &[f32], input_delta: &mut [f32]) {
         let Windows { rows, columns } = self.windows;
         let (channels, channels_in) = (self.channels / self.groups, self.channels_in / self.groups);
-        // The windows are the image now, and every place of the image is a window over them.
+        // The windows become the image, and every place of the image becomes a window over them.
         let turned = Windows { rows: rows.turned(), columns: columns.turned() };
         let padded = Padded::new(turned, channels, COLUMNS);
         let n = padded.columns_of_windows(rows.length, columns.length);
@@ -212,28 +212,28 @@ impl Conv2d {
         means.workspace.offsets = offsets;
     }
 
-    /// The most values that the functions above ask of their buffer.
+    /// Maximum values that the functions above need in their buffer.
     pub(crate) fn buffered(&self) -> u128 {
         let channels = (self.channels_in / self.groups, self.channels / self.groups);
         buffered(channels, self.groups, self.windows)
     }
 
-    /// How an example of one group lies with its padding, and so many elements more.
+    /// The layout of one group's part of an example with its padding, plus `more` elements.
     fn padded(&self, more: usize) -> Padded {
         Padded::new(self.windows, self.channels_in / self.groups, more)
     }
 
-    /// How many inputs each sum has.
+    /// Number of inputs of each sum.
     pub(crate) fn taps(&self) -> usize {
         self.channels_in / self.groups * self.windows.size()
     }
 
-    /// How many values one group's part of an example has.
+    /// Number of values in one group's part of an example.
     fn image_of_group(&self) -> usize {
         self.channels_in / self.groups * self.windows.places()
     }
 
-    /// The part of W that belongs to a group.
+    /// The group's part of W.
     fn of_group<'a>(&self, weights: &'a [f32], group: usize) -> &'a [f32] {
         let size = weights.len() / self.groups;
         &weights[group * size..(group + 1) * size]
@@ -278,17 +278,17 @@ impl Conv2d {
     }
 }
 
-/// What elements in a row are filled up to, whatever the vectors.
+/// Rows of elements are padded to a multiple of at most this, whatever the vector width.
 const COLUMNS_MAX: u128 = 32;
-/// What channels are filled up to.
+/// Channels are padded to a multiple of at most this.
 const CHANNELS_MAX: u128 = 16;
 const _: () = assert!(COLUMNS as u128 <= COLUMNS_MAX && CHANNELS as u128 <= CHANNELS_MAX);
 
-/// The most values that a convolution asks of its buffer, by channels in and out of a group. Wide enough for
-/// any specification, to judge it.
+/// Maximum values that a convolution needs in its buffer, by channels in and out of a group. The result is
+/// wide enough for any specification, so that the specification can be checked with it.
 pub(crate) fn buffered((channels_in, channels): (usize, usize), groups: usize, windows: Windows) -> u128 {
     let wide = |count: usize| count as u128;
-    // A padded image, and a line of results for each channel out.
+    // A padded image, and a line of results for each output channel.
     let image = |channels: usize, Windows { rows, columns }: Windows| {
         wide(channels) * wide(rows.covered()) * wide(columns.covered()) + COLUMNS_MAX
     };
@@ -305,7 +305,7 @@ pub(crate) fn buffered((channels_in, channels): (usize, usize), groups: usize, w
     forward.max(gradient).max(input_delta).max(taps * count)
 }
 
-/// The rows of the weights' gradient: group, channel within it, and where the row lies.
+/// The rows of the weights' gradient: group, channel within the group, and the row's range.
 fn gradient_rows(
     groups: usize,
     channels: usize,
@@ -314,13 +314,13 @@ fn gradient_rows(
     (0..groups * channels).map(move |row| (row / channels, row % channels, row * taps..(row + 1) * taps))
 }
 
-/// An image with its padding: only what windows cover.
+/// The layout of an image with its padding, limited to the places that windows cover.
 #[derive(Debug, Clone, Copy)]
 struct Padded {
     width: usize,
     /// Values of a channel.
     channel: usize,
-    /// Values of all channels, and some more, so that whole vectors can be read at the end.
+    /// Values of all channels, plus enough that whole vectors can be read at the end.
     values: usize,
 }
 
@@ -331,13 +331,13 @@ impl Padded {
         Padded { width, channel, values: channels * channel + more }
     }
 
-    /// How many elements in a row, the padding at the ends of lines among them, are computed for windows side
-    /// by side.
+    /// Number of elements in a row that are computed for windows with stride 1, including the padding at the
+    /// ends of lines.
     fn columns_of_windows(&self, rows: usize, columns: usize) -> usize {
         ((rows - 1) * self.width + columns).next_multiple_of(COLUMNS)
     }
 
-    /// Where the first window has its taps.
+    /// The positions of the first window's taps.
     fn offsets(&self, channels: usize, windows: Windows, offsets: &mut Vec<usize>) {
         offsets.clear();
         for channel in 0..channels {
@@ -348,7 +348,7 @@ impl Padded {
         }
     }
 
-    /// Writes an image's values to their places. The padding is left as it is.
+    /// Writes an image's values to their places. The padding stays as it is.
     fn fill(&self, windows: Windows, image: &[f32], padded: &mut [f32]) {
         let Windows { rows, columns } = windows;
         let lines = rows.length.min(rows.covered().saturating_sub(rows.before));
@@ -362,14 +362,14 @@ impl Padded {
         }
     }
 
-    /// Writes the derivatives by the windows' values to where those windows are that cover a place with their
-    /// last tap, seen from that place. All else is left as it is.
+    /// Writes each window's derivatives to the place that the window covers with its last tap. Everything
+    /// else stays as it is.
     fn spread(&self, windows: Windows, delta: &[f32], padded: &mut [f32]) {
         let Windows { rows, columns } = windows;
         let channels = delta.chunks_exact(windows.count()).zip(padded.chunks_exact_mut(self.channel));
         for (delta, padded) in channels {
             for (i, line) in delta.chunks_exact(columns.count).enumerate() {
-                // Padding is less than a window, or some windows would cover nothing else.
+                // Padding is smaller than a window; otherwise some windows would cover only padding.
                 let row = i * rows.stride + rows.size - 1 - rows.before;
                 let start = columns.size - 1 - columns.before;
                 let Some(padded) = padded.get_mut(row * self.width + start..(row + 1) * self.width) else {
@@ -387,12 +387,13 @@ impl Padded {
 }
 
 impl Axis {
-    /// How many places the windows cover, padding included.
+    /// Number of places that the windows cover, padding included.
     fn covered(&self) -> usize {
         (self.count - 1) * self.stride + self.size
     }
 
-    /// The axis on which the windows are places and the places are windows over them.
+    /// The axis with the roles exchanged: the windows are the places, and the places are the windows over
+    /// them.
     fn turned(&self) -> Axis {
         Axis { length: self.count, size: self.size, stride: 1, before: 0, count: self.length }
     }

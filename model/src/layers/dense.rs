@@ -10,30 +10,30 @@ use crate::kernels::{Ending, Kernel, Matrix, Workspace, all_finite};
 use crate::nonzeros::InputLists;
 use crate::spec::Activation;
 
-/// A dense layer and where its parameters lie in the flat vector.
+/// A dense layer, with the ranges of its parameters in the flat vector.
 #[derive(Debug, Clone)]
 pub(crate) struct Dense {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// Applied in place, so not one that needs its sums.
+    /// Applied in place, so never one that needs its sums.
     pub(crate) activation: Activation,
     /// W, row-major.
     pub(crate) weight: Range<usize>,
     pub(crate) bias: Range<usize>,
 }
 
-/// Where a dense layer's inputs are.
+/// The inputs of a dense layer.
 pub(crate) enum Inputs<'a> {
-    /// Row-major, one row an example.
+    /// Row-major, one row per example.
     Rows(&'a [f32]),
-    /// As lists without the zeros, with a buffer for the rows.
+    /// As lists without the zeros, with a buffer for the full rows.
     Lists(&'a mut InputLists, &'a mut [f32]),
 }
 
-/// What a gradient step in place works with.
+/// The resources of a gradient step in place.
 pub(crate) struct Descent<'a> {
     pub(crate) kernel: Kernel,
-    /// What the gradient is multiplied with before it is added to the weights.
+    /// The factor of the gradient in its sum with the weights.
     pub(crate) factor: f32,
     pub(crate) workspace: &'a mut Workspace,
     /// Holds the derivatives by the bias.
@@ -42,12 +42,12 @@ pub(crate) struct Descent<'a> {
 }
 
 impl Dense {
-    /// Writes y to `outputs`: each sum starts from the bias and goes over increasing inputs.
+    /// Writes y to `outputs`. Each sum starts from the bias and goes over increasing inputs.
     pub(crate) fn forward(&self, means: &mut Means<'_>, inputs: Inputs<'_>, outputs: &mut [f32]) {
         let bias = &means.weights[self.bias.clone()];
         for row in outputs.chunks_exact_mut(self.outputs) {
             for (output, bias) in row.iter_mut().zip(bias) {
-                // Without -0, which a row without inputs would keep.
+                // A row without inputs would keep a bias of -0, so it becomes +0.
                 *output = bias + 0.0;
             }
         }
@@ -64,8 +64,9 @@ impl Dense {
         self.activation.forward(outputs);
     }
 
-    /// The derivatives by W, b and the inputs, as [`Step::backward`](super::Step::backward) asks. On return
-    /// `delta` holds the derivatives by the sums before the activation.
+    /// Adds the derivatives by W and b and writes those by the inputs, as
+    /// [`Step::backward`](super::Step::backward) describes. On return, `delta` holds the derivatives by the
+    /// sums before the activation.
     ///
     /// With D the derivatives by the sums: dW = x^T D, db = the column sums of D, dx = D W^T.
     pub(crate) fn backward(
@@ -86,8 +87,8 @@ impl Dense {
         self.add_bias_gradient(delta, &mut gradient[self.bias.clone()]);
     }
 
-    /// As [`Dense::backward`], but adds the step's factor times the gradient to the weights themselves, after the
-    /// derivatives by the inputs have been computed with them.
+    /// Like [`Dense::backward`], but adds the step's factor times the gradient to the weights themselves,
+    /// after computing the derivatives by the inputs.
     pub(crate) fn descend(
         &self,
         step: Descent<'_>,
@@ -136,7 +137,7 @@ impl Dense {
         let delta_rows = Matrix::new(delta, examples, self.outputs);
         let inputs = match inputs {
             Inputs::Rows(rows) => rows,
-            // Where zeros meet something infinite, the result is NaN and must be.
+            // A zero times an infinity or NaN is NaN, so the zeros must take part.
             Inputs::Lists(lists, rows) if !all_finite(delta) => {
                 lists.expand(self.inputs, rows);
                 rows

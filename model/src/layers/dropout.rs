@@ -1,10 +1,11 @@
-//! Dropout, `y = x m`: in training each m is 0 with probability `rate` and `1 / (1 - rate)` otherwise, in
-//! inference 1.
+//! Dropout, `y = x m`. In training, each m is 0 with probability `rate` and `1 / (1 - rate)` otherwise; in
+//! inference, it is 1.
 //!
 //! Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov (2014), "Dropout: A Simple Way to Prevent
 //! Neural Networks from Overfitting", with the factor moved from inference to training. Whether a value is
 //! dropped is a pure function of the run's seed, the mask epoch, the step, the example's number in the
-//! training set, which dropout of the network this is, and the value's place: whoever computes, with
+//! training set, the dropout layer's number in the network, and the value's place. Every machine therefore
+//! draws the same masks, whatever other examples it computes.
 //! whichever other examples, draws the same masks.
 
 use super::Means;
@@ -14,21 +15,21 @@ use crate::philox::{philox, words};
 /// A dropout layer.
 #[derive(Debug, Clone)]
 pub(crate) struct Dropout {
-    /// Of one example.
+    /// Values per example.
     values: usize,
-    /// Of 2^16 equally likely numbers, those below this one drop a value.
+    /// A value is dropped if its random number, one of 2^16 equally likely ones, is below this.
     threshold: u16,
-    /// What the others are multiplied by.
+    /// The factor of the values that are kept.
     scale: f32,
-    /// Which dropout of the network it is, from 0.
+    /// The number of this dropout layer in the network, from 0.
     number: u32,
 }
 
-/// How many masks one call of the generator decides: one for each half of its words.
+/// Number of masks from one call of the generator: one for each half of its words.
 const MASKS_AT_ONCE: usize = 8;
 
 impl Dropout {
-    /// None unless `rate`, to the nearest multiple of 2^-16, is in 0 .. 1.
+    /// A dropout layer; `None` unless `rate`, to the nearest multiple of 2^-16, is in 0 .. 1.
     pub(crate) fn new(rate: f32, values: usize, number: u32) -> Option<Dropout> {
         const CHANCES: f64 = 65_536.0;
         let threshold = (f64::from(rate) * CHANCES).round();
@@ -39,10 +40,9 @@ impl Dropout {
         Some(Dropout { values, threshold: threshold as u16, scale, number })
     }
 
-    /// Writes y to `outputs`; given the derivatives by y, those by x.
+    /// Writes y to `outputs`. Given the derivatives by y, it writes the derivatives by x.
     ///
-    /// A dropped value is multiplied by 0 rather than replaced by it, so that a run that has diverged is seen
-    /// to have.
+    /// A dropped value is multiplied by 0 rather than replaced by it, so that a diverged run is recognized.
     pub(crate) fn apply(&self, means: &Means<'_>, inputs: &[f32], outputs: &mut [f32]) {
         let Mode::Training(masks) = means.mode else { return outputs.copy_from_slice(inputs) };
         let key = key(&masks);
@@ -99,7 +99,7 @@ mod tests {
             let outputs = masked(&dropout, Mode::Training(MASKS), 100_003);
             let dropped = outputs.iter().filter(|&&output| output == 0.0).count() as f64 / 100_003.0;
             // Six standard deviations of a binomial share.
-            assert!((dropped - f64::from(rate)).abs() < 0.01, "{dropped} and not {rate}");
+            assert!((dropped - f64::from(rate)).abs() < 0.01, "{dropped} instead of {rate}");
             let scaled = outputs.iter().filter(|&&output| output != 0.0);
             assert!(scaled.into_iter().all(|output| (output - 3.0 / (1.0 - rate)).abs() < 1e-4));
             assert_eq!(masked(&dropout, Mode::Inference, 100_003), vec![3.0; 100_003]);
@@ -122,7 +122,7 @@ mod tests {
         .chain([masked(&dropout(1), Mode::Training(MASKS), 64)])
         .collect();
         for (i, mask) in all.iter().enumerate() {
-            assert!(!all[..i].contains(mask), "{i} is as one before");
+            assert!(!all[..i].contains(mask), "mask {i} repeats an earlier one");
         }
         let picked = Masks { examples: Numbers::Picked { first: 1, indices: &[3] }, ..MASKS };
         assert_eq!(masked(&dropout(0), Mode::Training(picked), 64), all[0]);

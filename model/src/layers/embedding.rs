@@ -1,15 +1,14 @@
-//! The embedding: each column of an example is an integer, and is replaced by the learned vector that belongs
-//! to it.
+//! The embedding: each column of an example is an integer, and is replaced by that integer's learned vector.
 //!
-//! Shapes, row-major: x `[examples, columns]`, W `[vocabulary, width]`, y `[examples, columns, width]`. That
-//! the data hold nothing but integers below the vocabulary is checked where they are read. Here a value is
-//! cut to an integer and to what there is, and NaN counts as 0, so that no data can do harm.
+//! Shapes, row-major: x `[examples, columns]`, W `[vocabulary, width]`, y `[examples, columns, width]`. The
+//! reader of the data checks that it holds only integers below the vocabulary. Here, a value is truncated to
+//! an integer and clamped to the vocabulary, and NaN counts as 0, so that no data can do harm.
 
 use std::ops::Range;
 
 use super::Means;
 
-/// An embedding and where its parameters lie in the flat vector.
+/// An embedding, with the range of its parameters in the flat vector.
 #[derive(Debug, Clone)]
 pub(crate) struct Embedding {
     pub(crate) vocabulary: usize,
@@ -27,8 +26,8 @@ impl Embedding {
         }
     }
 
-    /// Adds the derivatives by W: each vector's goes over increasing examples and columns. There are none by
-    /// x.
+    /// Adds the derivatives by W. Each vector's derivative goes over increasing examples and columns. There
+    /// are no derivatives by x.
     pub(crate) fn backward(&self, inputs: &[f32], delta: &[f32], gradient: &mut [f32]) {
         let gradient = &mut gradient[self.weight.clone()];
         for (&input, delta) in inputs.iter().zip(delta.chunks_exact(self.width)) {
@@ -38,9 +37,9 @@ impl Embedding {
         }
     }
 
-    /// Where the vector of an integer lies in W.
+    /// The range of an integer's vector in W.
     fn row(&self, input: f32) -> Range<usize> {
-        // The conversion saturates: what is negative or NaN becomes 0.
+        // The conversion saturates: a negative number or NaN becomes 0.
         let integer = (input as usize).min(self.vocabulary - 1);
         integer * self.width..(integer + 1) * self.width
     }

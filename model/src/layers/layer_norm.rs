@@ -1,17 +1,17 @@
 //! Layer normalization, `y = g (x - mean) / sqrt(variance + e) + b`, over all values of an example.
 //!
 //! Ba, Kiros and Hinton (2016), "Layer Normalization", equation 4. Shapes, row-major: x and y `[examples,
-//! values]`, g and b `[values]`. Sums over an example go into eight running sums in turn, which are then
+//! values]`, g and b `[values]`. Values of an example are added to eight running sums in turn, which are then
 //! added in order.
 
 use std::ops::Range;
 
 use super::{Means, Seen, sum};
 
-/// e: keeps the quotient finite where all values are alike.
+/// e: keeps the quotient finite if all values are equal.
 const EPSILON: f32 = 1e-5;
 
-/// A layer normalization and where its parameters lie in the flat vector.
+/// A layer normalization, with the ranges of its parameters in the flat vector.
 #[derive(Debug, Clone)]
 pub(crate) struct LayerNorm {
     pub(crate) values: usize,
@@ -33,7 +33,8 @@ impl LayerNorm {
         }
     }
 
-    /// The derivatives by g, b and x, as [`Step::backward`](super::Step::backward) asks.
+    /// Adds the derivatives by g and b and writes those by x, as [`Step::backward`](super::Step::backward)
+    /// describes.
     ///
     /// With n = (x - mean) scale, D the derivatives by y and G = D g: dg = D n and db = D, summed over
     /// examples, and dx = scale (G - mean of G - n times the mean of G n).

@@ -1,4 +1,4 @@
-//! The layers: each file holds a layer's forward beside its backward.
+//! The layers. Each file holds a layer's forward pass beside its backward pass.
 
 pub(crate) mod activation;
 pub(crate) mod batch_norm;
@@ -23,7 +23,7 @@ use layer_norm::LayerNorm;
 use pool::Pool;
 use residual::Sum;
 
-/// One step of a compiled network, from `inputs` values an example to `outputs` values.
+/// One step of a compiled network, from `inputs` values per example to `outputs` values.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
     pub(crate) layer: Layer,
@@ -31,7 +31,7 @@ pub(crate) struct Step {
     pub(crate) outputs: usize,
 }
 
-/// What a step computes, with where its parameters lie in the flat vector.
+/// The computation of a step, with the ranges of its parameters in the flat vector.
 #[derive(Debug, Clone)]
 pub(crate) enum Layer {
     Dense(Dense),
@@ -47,31 +47,31 @@ pub(crate) enum Layer {
     Activation(Activation),
 }
 
-/// What every step computes with.
+/// The resources that every step computes with.
 pub(crate) struct Means<'a> {
     pub(crate) kernel: Kernel,
     pub(crate) workspace: &'a mut Workspace,
-    /// For whatever a step needs while it runs.
+    /// A buffer for temporary values of a step.
     pub(crate) buffer: &'a mut Vec<f32>,
     /// The whole flat vector.
     pub(crate) weights: &'a [f32],
-    /// The tail of it: running statistics.
+    /// The tail of the flat vector: the running statistics.
     pub(crate) running: &'a [f32],
-    /// The statistics of the minibatch that is going through, in the places of the running ones.
+    /// The statistics of the current minibatch, in the same places as the running ones.
     pub(crate) observed: &'a mut [f32],
     pub(crate) mode: Mode<'a>,
 }
 
-/// What a step saw and answered on the way forward, row-major with one row an example.
+/// The inputs and outputs of a step in the forward pass, row-major with one row per example.
 #[derive(Clone, Copy)]
 pub(crate) struct Seen<'a> {
     pub(crate) inputs: &'a [f32],
-    /// What the first step of a residual block saw, for the block's [`Sum`]; empty for all others.
+    /// The inputs of a residual block's first step, for the block's [`Sum`]; empty for all other steps.
     pub(crate) shortcut: &'a [f32],
     pub(crate) outputs: &'a [f32],
 }
 
-/// Where a step writes derivatives, if they are wanted.
+/// Where a step writes derivatives, as far as they are wanted.
 pub(crate) struct Deltas<'a> {
     /// By its inputs.
     pub(crate) inputs: Option<&'a mut [f32]>,
@@ -92,7 +92,7 @@ impl Layer {
         }
     }
 
-    /// The step whose inputs this layer takes a shortcut from.
+    /// The step whose inputs this layer's shortcut takes.
     pub(crate) fn shortcut_from(&self) -> Option<usize> {
         match self {
             Layer::Sum(sum) => Some(sum.from),
@@ -112,7 +112,7 @@ impl Means<'_> {
 }
 
 impl Step {
-    /// Writes the outputs of all the examples in `inputs`. `shortcut` is as in [`Seen`].
+    /// Writes the outputs for all the examples in `inputs`. `shortcut` is as in [`Seen`].
     pub(crate) fn forward(
         &self,
         means: &mut Means<'_>,
@@ -136,9 +136,9 @@ impl Step {
         }
     }
 
-    /// Adds the derivatives by the step's parameters to `gradient` (the whole flat vector), each element
-    /// going over increasing examples, and writes the derivatives by the inputs to `deltas`, if wanted. On
-    /// entry `delta` holds the derivatives by the outputs; on return it is used up.
+    /// Adds the derivatives by the step's parameters to `gradient` (the whole flat vector), each element over
+    /// increasing examples, and writes the derivatives by the inputs to `deltas`, if wanted. On entry,
+    /// `delta` holds the derivatives by the outputs; on return, its contents are unspecified.
     pub(crate) fn backward(
         &self,
         means: &mut Means<'_>,
@@ -183,7 +183,7 @@ impl Step {
     }
 }
 
-/// The values go into eight running sums in turn, which are then added in order.
+/// The sum of the values. They are added to eight running sums in turn, which are then added in order.
 fn sum(values: &[f32]) -> f32 {
     let mut sums = [0.0f32; 8];
     for chunk in values.chunks(sums.len()) {

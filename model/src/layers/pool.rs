@@ -1,7 +1,7 @@
-//! Pooling of images: each window of a channel becomes one value, its largest or its mean.
+//! Pooling of images: each window of a channel becomes one value, its maximum or its mean.
 //!
 //! Shapes, row-major: x `[examples, channels, height, width]`, y `[examples, channels, rows of windows,
-//! columns of windows]`. There is no padding; places that no whole window covers are left out.
+//! columns of windows]`. There is no padding; places outside every whole window are left out.
 
 use super::Seen;
 use super::window::{Axis, Windows};
@@ -13,10 +13,10 @@ pub(crate) struct Pool {
     pub(crate) windows: Windows,
 }
 
-/// What becomes of a window.
+/// The value that a window becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PoolKind {
-    /// Its largest value; NaN if it has one.
+    /// The maximum of the window; NaN if it contains one.
     Largest,
     /// The sum of its values, row after row, divided by their number.
     Mean,
@@ -37,8 +37,9 @@ impl Pool {
         });
     }
 
-    /// Writes the derivatives by x: a largest value's goes to the place it came from (the first of equals), a
-    /// mean's is divided evenly. Where windows overlap, it is the sum over increasing windows.
+    /// Writes the derivatives by x. A maximum's derivative goes to the place of the maximum (on a tie, the
+    /// first); a mean's is divided evenly. Where windows overlap, the derivatives add up over increasing
+    /// windows.
     pub(crate) fn backward(&self, seen: Seen<'_>, delta: &[f32], input_delta: &mut [f32]) {
         input_delta.fill(0.0);
         if self.is_largest_of_four() {
@@ -58,7 +59,7 @@ impl Pool {
         });
     }
 
-    /// Whether windows are squares of four beside each other, as they most often are.
+    /// Whether this is max-pooling in adjacent 2 x 2 windows, the most common kind.
     fn is_largest_of_four(&self) -> bool {
         let Windows { rows, columns } = self.windows;
         let halves = |axis: Axis| axis.size == 2 && axis.stride == 2;
@@ -69,7 +70,8 @@ impl Pool {
         self.each_four_at(inputs, |values, window, _| visit(values, window));
     }
 
-    /// Calls `visit` with the values of each window, row after row, its index and that of its first place.
+    /// Calls `visit` with the values of each window, row after row, the window's index and the index of its
+    /// first place.
     #[inline(always)]
     fn each_four_at(&self, inputs: &[f32], mut visit: impl FnMut([f32; 4], usize, usize)) {
         let Windows { rows, columns } = self.windows;
@@ -107,7 +109,7 @@ impl Pool {
         (0..rows.size).flat_map(move |i| (0..columns.size).map(move |j| first + i * columns.length + j))
     }
 
-    /// Where the largest value is, or the first NaN.
+    /// The place of the maximum, or of the first NaN.
     fn place_of_largest(&self, inputs: &[f32], first: usize) -> usize {
         self.places(first).fold(first, |best, place| {
             let (value, largest) = (inputs[place], inputs[best]);
@@ -116,7 +118,7 @@ impl Pool {
     }
 }
 
-/// Where the largest of the values is, or the first NaN, and which it is.
+/// The position of the maximum or of the first NaN, and its value.
 #[inline(always)]
 fn largest(values: [f32; 4]) -> (usize, f32) {
     let (mut place, mut largest) = (0, values[0]);

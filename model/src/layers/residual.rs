@@ -1,16 +1,16 @@
-//! The end of a residual block, `y = F(x) + S(x)`: what its layers answered, plus a shortcut from what the
-//! block saw.
+//! The end of a residual block, `y = F(x) + S(x)`: the outputs of its layers plus a shortcut from the block's
+//! inputs.
 //!
-//! He, Zhang, Ren and Sun (2015), "Deep Residual Learning for Image Recognition", equation 1, where S is the
-//! identity, and equation 2, where it is a learned projection. A block's layers F are steps of the network
-//! like any others; this is the step after them.
+//! He, Zhang, Ren and Sun (2015), "Deep Residual Learning for Image Recognition": in equation 1, S is the
+//! identity; in equation 2, it is a learned projection. A block's layers F are ordinary steps of the network;
+//! the step in this file follows them.
 
 use super::{Deltas, Means, Seen, Step};
 
 /// The sum at the end of a residual block.
 #[derive(Debug, Clone)]
 pub(crate) struct Sum {
-    /// The step that sees what the block sees: its first, or this one if the block's layers need no step.
+    /// The step with the block's inputs: the block's first, or this one if the block's layers need no step.
     pub(crate) from: usize,
     /// S, if it is not the identity: a dense layer or a convolution without an activation.
     pub(crate) projection: Option<Box<Step>>,
@@ -34,8 +34,8 @@ impl Sum {
         }
     }
 
-    /// Adds the derivatives by S's parameters to `gradient` and writes those by x, as far as they come
-    /// through S, to `shortcut_delta`. Those by F(x) are those by y.
+    /// Adds the derivatives by S's parameters to `gradient`, and writes the derivatives by x through S to
+    /// `shortcut_delta`. The derivatives by F(x) equal those by y.
     pub(crate) fn backward(
         &self,
         means: &mut Means<'_>,

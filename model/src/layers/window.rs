@@ -1,4 +1,4 @@
-//! How windows slide over an image: the geometry that convolution and pooling share.
+//! Windows that slide over an image: the geometry shared by convolution and pooling.
 
 /// Windows over the places of a `[channels, height, width]` image, padded with zeros at its edges.
 #[derive(Debug, Clone, Copy)]
@@ -18,17 +18,17 @@ pub(crate) struct Axis {
     pub(crate) stride: usize,
     /// Padded places before the image.
     pub(crate) before: usize,
-    /// How many windows there are.
+    /// Number of windows.
     pub(crate) count: usize,
 }
 
 impl Axis {
-    /// The first place of the image that window `i` covers with its place `k`, if that is not padding.
+    /// The place of the image at position `k` of window `i`, unless that is padding.
     pub(crate) fn place(&self, i: usize, k: usize) -> Option<usize> {
         (i * self.stride + k).checked_sub(self.before).filter(|&place| place < self.length)
     }
 
-    /// The windows whose place `k` is not padding. They are consecutive.
+    /// The windows whose position `k` is not padding. They are consecutive.
     pub(crate) fn windows_inside(&self, k: usize) -> std::ops::Range<usize> {
         let first = self.before.saturating_sub(k).div_ceil(self.stride);
         let end = (self.length + self.before).saturating_sub(k).div_ceil(self.stride).min(self.count);
@@ -37,17 +37,17 @@ impl Axis {
 }
 
 impl Windows {
-    /// How many windows there are.
+    /// Number of windows.
     pub(crate) fn count(&self) -> usize {
         self.rows.count * self.columns.count
     }
 
-    /// How many places of one channel a window covers.
+    /// Number of places of one channel in a window.
     pub(crate) fn size(&self) -> usize {
         self.rows.size * self.columns.size
     }
 
-    /// How many places one channel of the image has.
+    /// Number of places in one channel of the image.
     pub(crate) fn places(&self) -> usize {
         self.rows.length * self.columns.length
     }

@@ -21,20 +21,20 @@ pub(crate) use walk::Target;
 
 /// A validated network with a flat parameter vector.
 ///
-/// The vector holds one layer's parameters after another's, in row-major order without padding: for example a
-/// dense layer's weights `[inputs, outputs]` and then its biases `[outputs]`. [`Network::layout`] names the
-/// blocks. The first [`Network::trainable`] elements are learned. The tail holds the statistics of batch
+/// The vector holds the parameters layer by layer, in row-major order without padding: for example, a dense
+/// layer's weights `[inputs, outputs]` and then its biases `[outputs]`. [`Network::layout`] names the blocks.
+/// The first [`Network::trainable`] elements are learned. The tail holds the statistics of batch
 /// normalizations.
 #[derive(Debug, Clone)]
 pub struct Network {
     spec: NetworkSpec,
     task: Task,
-    /// The shape of an example, then of each layer's answer.
+    /// The shape of an example, then of each layer's outputs.
     shapes: Vec<Shape>,
     pub(crate) steps: Vec<Step>,
     layers: Vec<LayerSummary>,
     layout: Vec<ParameterBlock>,
-    /// How each block of the layout starts.
+    /// The initialization of each block of the layout.
     starts: Vec<Start>,
     loss: Loss,
     parameters: usize,
@@ -44,7 +44,7 @@ pub struct Network {
 
 impl Network {
     /// Checks `spec` against the data's number of features and the task, and appends the output layer: dense,
-    /// without an activation, as wide as the task asks.
+    /// without an activation, as wide as the task requires.
     ///
     /// # Errors
     /// The first problem of the specification, with the place and the remedy.
@@ -124,7 +124,7 @@ impl Network {
         &self.layout
     }
 
-    /// The initial weights of a run with this seed, as each layer's initializer says. By default they are
+    /// The initial weights of a run with this seed, drawn by each layer's initializer. The defaults are
     /// uniform He before relu and similar activations, and uniform Glorot otherwise. Biases start at 0, gains
     /// at 1. Each weight block has its own random stream (ChaCha8, keyed by the seed and the block's name).
     pub fn initialize(&self, seed: u64) -> Vec<f32> {
@@ -145,7 +145,7 @@ impl Network {
         self.spec.l2
     }
 
-    /// Whether the network has statistics, which batch normalization observes and does not learn.
+    /// Whether the network has statistics, which batch normalization observes rather than learns.
     pub fn has_statistics(&self) -> bool {
         self.trainable < self.parameters
     }
@@ -156,8 +156,8 @@ impl Network {
         !self.has_statistics() && !self.steps.iter().any(|step| matches!(step.layer, Layer::Dropout(_)))
     }
 
-    /// Checks that a training with minibatches of this size can learn: a single example less its own mean is
-    /// zero, whatever it is.
+    /// Checks that training with minibatches of this size can learn: the difference between a single example
+    /// and its own mean is always zero.
     ///
     /// # Errors
     /// [`SpecError::MinibatchOfOne`] for batch normalization of one example at a time.
@@ -165,12 +165,12 @@ impl Network {
         if self.has_statistics() && minibatch == 1 { Err(SpecError::MinibatchOfOne) } else { Ok(()) }
     }
 
-    /// Whether the network can leave out zeros of its inputs, so that lists of nonzero inputs are of use.
+    /// Whether the network can leave out zeros of its inputs, so that lists of nonzero inputs are useful.
     pub fn skips_zeros(&self) -> bool {
         self.first_dense().is_some()
     }
 
-    /// The first layer, if it is dense and no shortcut takes the inputs, so that zeros can be left out.
+    /// The first layer, if zeros can be left out of its inputs: it is dense, and no shortcut takes them.
     pub(crate) fn first_dense(&self) -> Option<&Dense> {
         match &self.steps.first()?.layer {
             Layer::Dense(dense) => {

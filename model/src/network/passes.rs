@@ -12,23 +12,23 @@ use crate::spec::Activation;
 
 use super::{Network, Scratch, Target};
 
-/// The most examples of a sub-batch, so that activations stay in the cache. No result depends on it, because
+/// Maximum examples of a sub-batch, so that activations stay in the cache. No result depends on it, because
 /// gradients accumulate in the order of the examples.
 const SUB_BATCH_MAX: usize = 256;
 
-/// The most `f32` of one layer's activations in a sub-batch: very wide layers get fewer examples at a time.
+/// Maximum `f32` of one layer's activations in a sub-batch: very wide layers get fewer examples at a time.
 const SUB_BATCH_VALUES_MAX: usize = 1 << 20;
 
-/// The most `f32` of all layers' activations in a sub-batch, 64 MiB: very deep networks get fewer examples,
+/// Maximum `f32` of all layers' activations in a sub-batch, 64 MiB: very deep networks get fewer examples,
 /// too.
 const ALL_VALUES_MAX: usize = 1 << 24;
 
-/// Where [`Network::gradient`] puts what it computes.
+/// The outputs of [`Network::gradient`].
 #[derive(Debug)]
 pub struct GradientResults<'a> {
-    /// The gradient of the summed loss is added here: one element for each parameter.
+    /// The gradient of the summed loss, one element per parameter. Added to.
     pub gradient: &'a mut [f32],
-    /// Each example's loss is written here.
+    /// Each example's loss. Overwritten.
     pub losses: &'a mut [f32],
 }
 
@@ -37,14 +37,14 @@ impl Network {
     /// and writes each example's loss to their `losses`. Returns the number of correct predictions (0 for
     /// numbers).
     ///
-    /// Every element of the gradient accumulates over the examples in increasing order. So two calls with
-    /// consecutive examples (the second with a larger [`Pass::first_example`]) give the bits of one call;
-    /// with batch normalization only if the first call has whole minibatches. No element of the gradient may
-    /// be -0, and none becomes it. The tail accumulates the minibatches' statistics: the sum of their means
-    /// and of their unbiased variances.
+    /// Every element of the gradient accumulates over the examples in increasing order. Two calls with
+    /// consecutive examples (the second with a larger [`Pass::first_example`]) therefore give the bits of one
+    /// call; with batch normalization, only if the first call has whole minibatches. No element of the
+    /// gradient may be -0 on entry, and none is on return. The tail accumulates the minibatches' statistics:
+    /// the sum of their means and of their unbiased variances.
     ///
     /// # Panics
-    /// If a length does not fit the network, or a class is not smaller than the number of classes.
+    /// If a length does not match the network, or a class is not smaller than the number of classes.
     pub fn gradient(
         &self,
         arithmetic: Arithmetic,
@@ -69,7 +69,7 @@ impl Network {
     ) -> u32 {
         let GradientResults { gradient, losses } = results;
         assert_eq!(gradient.len(), self.parameters, "a gradient of another network");
-        assert_eq!(losses.len(), examples.len(), "one loss an example");
+        assert_eq!(losses.len(), examples.len(), "one loss per example");
         let features = self.with_usable_nonzeros(&examples.features, weights);
         let mut correct = 0;
         let batch = self.training_batch(pass.minibatch);
@@ -82,11 +82,11 @@ impl Network {
         correct
     }
 
-    /// Writes each example's loss, without the penalties, to `losses`: as [`Network::gradient`] does, with
-    /// dropout and the minibatches' statistics.
+    /// Writes each example's training loss, without the penalties, to `losses`. As in [`Network::gradient`],
+    /// dropout and the minibatches' statistics apply.
     ///
     /// # Panics
-    /// If a length does not fit the network, or a class is not smaller than the number of classes.
+    /// If a length does not match the network, or a class is not smaller than the number of classes.
     pub fn training_losses(
         &self,
         arithmetic: Arithmetic,
@@ -101,11 +101,11 @@ impl Network {
         self.losses(Kernel::best(arithmetic), scratch, weights, (batch, mode), examples, losses);
     }
 
-    /// Writes each example's loss in inference, without the penalties, to `losses`: without dropout and with
+    /// Writes each example's inference loss, without the penalties, to `losses`: without dropout and with the
     /// running statistics. Returns the number of correct predictions (0 for numbers).
     ///
     /// # Panics
-    /// If a length does not fit the network, or a class is not smaller than the number of classes.
+    /// If a length does not match the network, or a class is not smaller than the number of classes.
     pub fn evaluate(
         &self,
         arithmetic: Arithmetic,
@@ -119,10 +119,10 @@ impl Network {
     }
 
     /// Writes the network's predictions to `outputs`, row-major `[examples, outputs]`: probabilities of the
-    /// classes, or of each column under binary cross-entropy, or numbers.
+    /// classes, or of each column under binary cross-entropy, or otherwise numbers.
     ///
     /// # Panics
-    /// If a length does not fit the network.
+    /// If a length does not match the network.
     pub fn predict(
         &self,
         arithmetic: Arithmetic,
@@ -132,7 +132,7 @@ impl Network {
         outputs: &mut [f32],
     ) {
         let width = self.outputs();
-        assert_eq!(outputs.len(), features.len() * width, "one row of outputs an example");
+        assert_eq!(outputs.len(), features.len() * width, "one row of outputs per example");
         let kernel = Kernel::best(arithmetic);
         let features = &self.with_usable_nonzeros(features, weights);
         for rows in sub_batches(features.len(), self.sub_batch()) {
@@ -147,7 +147,8 @@ impl Network {
         }
     }
 
-    /// The losses, in sub-batches of `batch` examples. `mode` gets the index of a sub-batch's first example.
+    /// Computes the losses in sub-batches of `batch` examples. `mode` gets the index of a sub-batch's first
+    /// example.
     fn losses(
         &self,
         kernel: Kernel,
@@ -157,7 +158,7 @@ impl Network {
         examples: &Examples<'_>,
         losses: &mut [f32],
     ) -> u32 {
-        assert_eq!(losses.len(), examples.len(), "one loss an example");
+        assert_eq!(losses.len(), examples.len(), "one loss per example");
         let features = self.with_usable_nonzeros(&examples.features, weights);
         let mut correct = 0;
         for rows in sub_batches(examples.len(), batch) {
@@ -167,13 +168,14 @@ impl Network {
         correct
     }
 
-    /// The number of examples that go through the network at a time.
+    /// The number of examples that go through the network at a time in inference.
     pub(crate) fn sub_batch(&self) -> usize {
         let all: usize = self.steps.iter().map(|step| step.outputs).sum();
         (SUB_BATCH_VALUES_MAX / self.widest()).min(ALL_VALUES_MAX / all).clamp(1, SUB_BATCH_MAX)
     }
 
-    /// The same in training. Batch normalization needs all of a minibatch at once.
+    /// The number of examples that go through the network at a time in training. Batch normalization needs a
+    /// whole minibatch at once.
     pub(crate) fn training_batch(&self, minibatch: usize) -> usize {
         if self.has_statistics() {
             assert!(minibatch > 0, "a minibatch has an example");
@@ -183,13 +185,13 @@ impl Network {
         }
     }
 
-    /// The most inputs or outputs of a step.
+    /// Maximum inputs or outputs of a step.
     fn widest(&self) -> usize {
         self.steps.iter().map(|step| step.inputs.max(step.outputs)).max().unwrap_or(1)
     }
 
-    /// `features` without their list of nonzero inputs if the list is of no use, or if a weight is infinite
-    /// or not a number: its product with a zero is NaN.
+    /// `features` without their list of nonzero inputs, if the network cannot use the list or a weight is
+    /// infinite or NaN: the product of such a weight with a zero is NaN.
     fn with_usable_nonzeros<'a>(&self, features: &Features<'a>, weights: &[f32]) -> Features<'a> {
         let is_usable = |dense: &Dense| all_finite(&weights[dense.weight.clone()]);
         let nonzeros = features.nonzeros.filter(|_| self.first_dense().is_some_and(is_usable));
@@ -197,7 +199,7 @@ impl Network {
     }
 }
 
-/// The examples in consecutive ranges of `batch`; the last has what remains.
+/// The examples in consecutive ranges of `batch`; the last range has the remainder.
 fn sub_batches(examples: usize, batch: usize) -> impl Iterator<Item = Range<usize>> {
     (0..examples).step_by(batch).map(move |first| first..examples.min(first + batch))
 }
@@ -211,7 +213,7 @@ mod tests {
     use crate::nonzeros::NonZeros;
     use crate::spec::{NetworkSpec, Task};
 
-    /// Specifications that have every layer, with the number of their features.
+    /// Specifications that together have every layer, with their number of features.
     const NETWORKS: [(&str, usize); 5] = [
         (
             r#"{"layers": [{"kind": "dense", "units": 19, "activation": "leaky-relu"},
@@ -246,8 +248,7 @@ mod tests {
         ),
     ];
 
-    /// On ordinary numbers, subnormal and huge ones, and with infinities among them; which NaN it is may
-    /// differ.
+    /// Covers ordinary, subnormal, huge and infinite numbers. The bits of a NaN may differ.
     #[test]
     fn every_path_gives_the_same_bits() {
         let bits = |values: &[f32]| -> Vec<u32> {
@@ -290,7 +291,7 @@ mod tests {
         }
     }
 
-    /// Zeros of either sign, and where they meet what is infinite or not a number.
+    /// Covers zeros of either sign, also where they meet infinities or NaN.
     #[test]
     fn leaving_zeros_out_changes_no_bit() {
         let bits = |values: &[f32]| -> Vec<u32> {
@@ -307,14 +308,14 @@ mod tests {
                 2 => -0.0,
                 _ => 0.0,
             };
-            // The last example has no input but zeros.
+            // The last example's inputs are all zeros.
             let rows: Vec<f32> =
                 (0..7 * features).map(|i| if i < 6 * features { value(i) } else { 0.0 }).collect();
             let rows = Rows::F32(ArrayView2::from_shape((7, features), &rows).unwrap());
             let nonzeros = NonZeros::of(&rows, &preprocessing).expect("enough zeros");
             for weight in [0.5, -0.0, f32::INFINITY, f32::NAN] {
                 let mut weights = network.initialize(5);
-                // Of an input and of no input.
+                // The weight of one input, then of an input that is always zero.
                 weights[6 * 19 + 3] = weight;
                 weights[13 * 19 + 4] = weight;
                 for arithmetic in Arithmetic::ALL {

@@ -6,14 +6,13 @@ use crate::spec::NetworkSpec;
 use super::Network;
 
 impl Network {
-    /// The penalty, to be added to the mean loss: `l2 / 2` times the sum of the squared weights (not biases)
-    /// plus `l1` times the sum of their magnitudes.
+    /// The penalty on the mean loss: `l2 / 2` times the sum of the squared weights (not biases) plus `l1`
+    /// times the sum of their magnitudes.
     ///
-    /// The terms go into eight running sums in turn, which are then added in order, so that the order is
-    /// fixed.
+    /// The terms are added to eight running sums in turn, which are then added in order.
     ///
     /// # Panics
-    /// If `weights` has neither as many elements as parameters nor as many as learned parameters.
+    /// If the length of `weights` is neither the number of parameters nor that of learned parameters.
     pub fn penalty(&self, weights: &[f32]) -> f64 {
         self.assert_trainable(weights.len());
         let mut penalty = 0.0;
@@ -41,11 +40,11 @@ impl Network {
         total
     }
 
-    /// Adds the gradient of [`Network::penalty`], `l2` times each weight (not bias) and `l1` times its sign
-    /// (0 for 0), to `gradient`, in the precision of `gradient`: `f32` or `f64`.
+    /// Adds the gradient of [`Network::penalty`] to `gradient`: `l2` times each weight (not bias) and `l1`
+    /// times its sign (0 for 0). It is computed in the precision of `gradient`, `f32` or `f64`.
     ///
     /// # Panics
-    /// If either slice has neither as many elements as parameters nor as many as learned parameters.
+    /// If the length of either slice is neither the number of parameters nor that of learned parameters.
     pub fn add_penalty_gradient<T>(&self, weights: &[f32], gradient: &mut [T])
     where
         T: Copy + From<f32> + std::ops::Add<Output = T> + std::ops::Mul<Output = T>,
@@ -65,7 +64,7 @@ impl Network {
         }
     }
 
-    /// Checks a length, with the statistics or without.
+    /// Checks a length, which may include the statistics.
     fn assert_trainable(&self, length: usize) {
         let fits = [self.trainable, self.parameters].contains(&length);
         assert!(fits, "{length} elements for a network of {} parameters", self.parameters);

@@ -6,22 +6,21 @@ use crate::spec::DEPTH_MAX;
 
 use super::Network;
 
-/// The buffers of a computation. They grow to what the network needs at the first call and are reused after
-/// that.
+/// The buffers of a computation. They grow to the network's needs at the first call and are reused afterward.
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// The inputs of a sub-batch, then each step's outputs, row-major.
     pub(crate) activations: Vec<Vec<f32>>,
-    /// Derivatives by a step's outputs and by its inputs, taking turns.
+    /// The derivatives by a step's outputs and by its inputs, alternating.
     pub(super) deltas: [Vec<f32>; 2],
-    /// Derivatives that residual blocks' shortcuts take past their layers, one for each depth of blocks.
+    /// The derivatives that pass residual blocks' layers through shortcuts, one buffer per nesting depth.
     pub(super) shortcut_deltas: [Vec<f32>; DEPTH_MAX],
-    /// The statistics of a minibatch, where there is batch normalization.
+    /// The statistics of a minibatch, if there is batch normalization.
     pub(super) observed: Vec<f32>,
     pub(super) workspace: Workspace,
     /// A step's own buffer.
     pub(super) buffer: Vec<f32>,
-    /// The nonzero inputs of a sub-batch, if `takes_lists`. The first activations are not filled then.
+    /// The nonzero inputs of a sub-batch, if `takes_lists`. The first activations are then not filled.
     pub(crate) lists: InputLists,
     pub(crate) takes_lists: bool,
     /// The gradient of one local step, and the targets of its examples.
@@ -51,8 +50,8 @@ impl Scratch {
         }
         for step in &network.steps {
             let Some(from) = step.layer.shortcut_from() else { continue };
-            // Which depth it will have is seen on the way back; all the same, no shortcut is larger than the
-            // largest.
+            // The nesting depth is only known in the backward pass, so every depth gets room for the largest
+            // shortcut.
             self.shortcut_deltas.iter_mut().for_each(|delta| grow(delta, examples * network.inputs_of(from)));
         }
         grow(&mut self.observed, network.parameters - network.trainable);
@@ -61,7 +60,7 @@ impl Scratch {
 
 fn grow(buffer: &mut Vec<f32>, length: usize) {
     if buffer.len() < length {
-        // No more than is needed, as `footprint` says.
+        // Reserves no more than needed, as `footprint` assumes.
         buffer.reserve_exact(length - buffer.len());
         buffer.resize(length, 0.0);
     }

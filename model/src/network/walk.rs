@@ -1,4 +1,4 @@
-//! One sub-batch's walk through the layers: forward, the loss, and backward.
+//! The path of one sub-batch through the layers: forward, the loss, and backward.
 
 use std::ops::Range;
 
@@ -13,8 +13,8 @@ use crate::spec::DEPTH_MAX;
 use super::{Network, Scratch};
 
 impl Network {
-    /// Fills `scratch.activations`: the preprocessed inputs, then each step's outputs, for these rows of
-    /// the examples.
+    /// Fills `scratch.activations` for these rows of the examples: the preprocessed inputs, then each step's
+    /// outputs.
     pub(super) fn forward(
         &self,
         kernel: Kernel,
@@ -87,11 +87,11 @@ impl Network {
                 loss.of_numbers(outputs, numbers, rows.start, losses);
                 0
             }
-            (loss, Targets::Classes(_)) => panic!("classes for {loss:?}"),
+            (loss, Targets::Classes(_)) => panic!("class targets for {loss:?}"),
         }
     }
 
-    /// Adds a sub-batch's gradient, from what [`Network::forward`] and [`Network::loss`] left in `scratch`.
+    /// Adds a sub-batch's gradient. [`Network::forward`] and [`Network::loss`] must have filled `scratch`.
     pub(crate) fn backward(
         &self,
         kernel: Kernel,
@@ -115,7 +115,7 @@ impl Network {
         let answers = count * self.outputs();
         delta_buffer[..answers].copy_from_slice(&activations[self.steps.len()][..answers]);
         let lowest = self.lowest_step();
-        // The beginnings of the residual blocks that the walk is in, the innermost last.
+        // The first steps of the residual blocks around the current step, the innermost last.
         let mut open = [0; DEPTH_MAX];
         let mut depth = 0;
         for (i, step) in self.steps.iter().enumerate().skip(lowest).rev() {
@@ -179,17 +179,17 @@ impl Network {
     }
 }
 
-/// Where a gradient goes. All its derivatives are at the weights before.
+/// The destination of a gradient. All derivatives are at the weights before any change.
 pub(crate) enum Target<'a> {
     /// The gradient is added to `gradient`.
     Gradient { weights: &'a [f32], gradient: &'a mut [f32] },
-    /// A dense step's gradient, times `factor`, is added to the weights themselves. All others are added to
-    /// `gradient`.
+    /// A dense step's gradient, times `factor`, is added to the weights themselves. All other gradients are
+    /// added to `gradient`.
     InPlace { weights: &'a mut [f32], factor: f32, gradient: &'a mut [f32] },
 }
 
 impl Target<'_> {
-    /// The weights and the gradient.
+    /// The weights, and the gradient to add to.
     fn for_gradient(&mut self) -> (&[f32], &mut [f32]) {
         match self {
             Target::Gradient { weights, gradient } => (weights, gradient),

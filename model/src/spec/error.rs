@@ -6,10 +6,10 @@ use crate::spec::{
     VALUES_MAX,
 };
 
-/// An error in a specification: its place, and what to do about it.
+/// An error in a specification, with its place and its remedy.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SpecError {
-    /// A shorthand that does not exist.
+    /// An unknown shorthand.
     #[error(
         "unknown model \"{shorthand}\": write mlp:128,64 (or mlp:128,64:tanh), cnn:8,16, lenet, linear, or name a .toml \
          or .json file"
@@ -25,10 +25,10 @@ pub enum SpecError {
         layer: Position,
         /// The value found in the specification.
         text: String,
-        /// The counted things, and an example.
+        /// The unit of the width, with an example.
         unit: &'static str,
     },
-    /// An activation in the shorthand that does not exist.
+    /// An unknown activation in the shorthand.
     #[error(
         "unknown activation \"{name}\": use relu, leaky-relu, tanh, sigmoid, gelu, silu, softplus or none"
     )]
@@ -49,11 +49,11 @@ pub enum SpecError {
         layers: usize,
     },
     /// A layer without units or with more than [`UNITS_MAX`].
-    #[error("layer {layer}: {units} units do not work; use 1 to {UNITS_MAX}")]
+    #[error("layer {layer}: {units} units are not allowed; use 1 to {UNITS_MAX}")]
     Units {
         /// Its position.
         layer: Position,
-        /// The number it asks for.
+        /// The number of units in the specification.
         units: u32,
     },
     /// More parameters than [`PARAMETERS_MAX`].
@@ -71,7 +71,7 @@ pub enum SpecError {
         /// Parameters up to and including this layer.
         parameters: u64,
     },
-    /// No feature at all, or more than [`FEATURES_MAX`].
+    /// No features, or more than [`FEATURES_MAX`].
     #[error("the data has {features} features; a network needs 1 to {FEATURES_MAX}")]
     Features {
         /// The number in the data.
@@ -101,24 +101,24 @@ pub enum SpecError {
         columns: u32,
     },
     /// A weight decay that is negative or not finite.
-    #[error("l2 = {l2} does not work; use 0 or a small positive number such as 0.0001")]
+    #[error("l2 = {l2} is not allowed; use 0 or a small positive number such as 0.0001")]
     L2 {
         /// The value found in the specification.
         l2: f32,
     },
     /// An L1 penalty that is negative or not finite.
-    #[error("l1 = {l1} does not work; use 0 or a small positive number such as 0.0001")]
+    #[error("l1 = {l1} is not allowed; use 0 or a small positive number such as 0.0001")]
     L1 {
         /// The value found in the specification.
         l1: f32,
     },
     /// A label smoothing outside its range.
-    #[error("label_smoothing = {smoothing} does not work; use 0 or a number below 1 such as 0.1")]
+    #[error("label_smoothing = {smoothing} is not allowed; use 0 or a number below 1 such as 0.1")]
     LabelSmoothing {
         /// The value found in the specification.
         smoothing: f32,
     },
-    /// Class weights that do not fit the classes.
+    /// Class weights that do not match the classes.
     #[error(
         "class_weights must be one positive number (or 0, but not all of them) for each of the {classes} classes"
     )]
@@ -127,13 +127,13 @@ pub enum SpecError {
         classes: u32,
     },
     /// A Huber delta that is not positive.
-    #[error("huber_delta = {delta} does not work; use a positive number such as 1")]
+    #[error("huber_delta = {delta} is not allowed; use a positive number such as 1")]
     HuberDelta {
         /// The value found in the specification.
         delta: f32,
     },
-    /// A setting that another loss has.
-    #[error("{setting} belongs to another loss than {loss}; leave it out", loss = loss_name(*.loss))]
+    /// A setting that belongs to another loss.
+    #[error("{setting} does not apply to the loss {loss}; leave it out", loss = loss_name(*.loss))]
     LossSetting {
         /// Its name.
         setting: &'static str,
@@ -154,7 +154,7 @@ pub enum SpecError {
     },
     /// A layer that needs an image and gets a vector.
     #[error(
-        "layer {layer}: {kind} needs an image but gets {values} values without an arrangement; write input = [channels, \
+        "layer {layer}: {kind} needs an image but gets {values} values without a shape; write input = [channels, \
          height, width], and put dense, global and flatten layers after it"
     )]
     NoImage {
@@ -165,8 +165,8 @@ pub enum SpecError {
         /// The number of values it gets.
         values: usize,
     },
-    /// A setting of a layer out of its range.
-    #[error("layer {layer}: {setting} = {value} does not work; use {least} to {most}")]
+    /// A layer's setting that is out of range.
+    #[error("layer {layer}: {setting} = {value} is not allowed; use {least} to {most}")]
     Setting {
         /// Its position.
         layer: Position,
@@ -180,9 +180,7 @@ pub enum SpecError {
         most: u32,
     },
     /// Windows larger than the image.
-    #[error(
-        "layer {layer}: a window of {size}x{size} does not fit into the image of {shape}; use a smaller one"
-    )]
+    #[error("layer {layer}: a window of {size}x{size} does not fit the image of {shape}; use a smaller one")]
     Window {
         /// Its position.
         layer: Position,
@@ -193,7 +191,7 @@ pub enum SpecError {
     },
     /// A number of groups that does not divide the channels.
     #[error(
-        "layer {layer}: {inputs} channels in and {channels} out do not fall into {groups} equal groups; choose a number that divides both"
+        "layer {layer}: {inputs} channels in and {channels} out cannot be split into {groups} equal groups; choose a number that divides both"
     )]
     Groups {
         /// Its position.
@@ -218,7 +216,7 @@ pub enum SpecError {
     },
     /// A residual block inside too many others.
     #[error(
-        "layer {layer}: residual blocks go at most {DEPTH_MAX} deep into each other; put some of them side by side"
+        "layer {layer}: residual blocks can be nested at most {DEPTH_MAX} deep; put some of them side by side"
     )]
     TooDeep {
         /// Its position.
@@ -230,8 +228,8 @@ pub enum SpecError {
         /// Its position.
         layer: Position,
     },
-    /// A shortcut between shapes that do not fit.
-    #[error("layer {layer}: the block makes {output} of {input}, which {shortcut}")]
+    /// A shortcut between shapes that do not match.
+    #[error("layer {layer}: the block turns {input} into {output}, and {shortcut}")]
     Shortcut {
         /// The position of the residual block.
         layer: Position,
@@ -243,16 +241,16 @@ pub enum SpecError {
         shortcut: &'static str,
     },
     /// A dropout rate outside its range.
-    #[error("layer {layer}: rate = {rate} does not work; use 0 to 0.9999, for example 0.5")]
+    #[error("layer {layer}: rate = {rate} is not allowed; use 0 to 0.9999, for example 0.5")]
     Rate {
         /// Its position.
         layer: Position,
         /// The value found in the specification.
         rate: f32,
     },
-    /// An embedding that does not see the columns of the data.
+    /// An embedding that is not the first layer.
     #[error(
-        "layer {layer}: an embedding can only be the first layer, because it looks the columns of the data up; move \
+        "layer {layer}: an embedding can only be the first layer, because it looks up the columns of the data; move \
          it there"
     )]
     EmbeddingNotFirst {
@@ -261,7 +259,7 @@ pub enum SpecError {
     },
     /// A minibatch whose activations and derivatives take more than [`MINIBATCH_VALUES_MAX`].
     #[error(
-        "batch normalization needs a minibatch at once: {minibatch} examples of {values} values are more than \
+        "batch normalization needs the whole minibatch at once: {minibatch} examples of {values} values are more than \
          {MINIBATCH_VALUES_MAX} values; use a smaller minibatch"
     )]
     Minibatch {
@@ -272,11 +270,11 @@ pub enum SpecError {
     },
     /// Batch normalization of one example at a time.
     #[error(
-        "batch normalization learns nothing from minibatches of one example, which has no variance; use a larger \
+        "batch normalization learns nothing from minibatches of one example, which have no variance; use a larger \
          minibatch, or layer-norm"
     )]
     MinibatchOfOne,
-    /// A loss that the task cannot have.
+    /// A loss that does not suit the task.
     #[error("loss {written} does not suit these targets; leave it out or write {suitable}", written = loss_name(*.written), suitable = loss_name(*.suitable))]
     Loss {
         /// The value found in the specification.

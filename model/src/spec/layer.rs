@@ -33,10 +33,10 @@ pub enum LayerSpec {
     BatchNorm,
     /// Dropout: in training some values of each example become 0.
     Dropout(DropoutSpec),
-    /// An image as a vector, in row-major order. Dense layers do so on their own.
+    /// Flattens an image to a vector, in row-major order. Dense layers do this themselves.
     #[serde(deserialize_with = "plain::flatten")]
     Flatten,
-    /// One function for every value.
+    /// Applies one function to every value.
     Activation(ActivationSpec),
     /// A residual block: layers whose outputs are added to their inputs.
     Residual(ResidualSpec),
@@ -44,7 +44,7 @@ pub enum LayerSpec {
     Embedding(EmbeddingSpec),
 }
 
-/// Readers of layers without settings, which refuse unknown settings as other layers do.
+/// Deserializers of layers without settings, which reject unknown settings as other layers do.
 mod plain {
     use std::fmt;
 
@@ -114,7 +114,7 @@ impl LayerSpec {
     }
 }
 
-/// Its kind and settings, without its width: `conv2d 5x5, relu`.
+/// The layer's kind and settings, without its width: `conv2d 5x5, relu`.
 impl fmt::Display for LayerSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let square = |name, size| format!("{name} {size}x{size}");
@@ -153,19 +153,19 @@ impl fmt::Display for LayerSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DenseSpec {
-    /// The number of units, that is of outputs.
+    /// The number of units, which is the number of outputs.
     pub units: u32,
     /// The function that each unit applies to its sum.
     #[serde(default)]
     pub activation: Activation,
-    /// The initial weights; by default those of
+    /// The initializer of the weights; by default
     /// [`NetworkSpec::initializer`](super::NetworkSpec::initializer).
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "initialiser")]
     pub initializer: Option<Initializer>,
 }
 
 /// A convolution of an image `[channels in, height, width]`: `activation(conv(x, W) + b)`, an image with
-/// `channels`.
+/// `channels` channels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Conv2dSpec {
@@ -179,13 +179,13 @@ pub struct Conv2dSpec {
     /// The zeros added around the image.
     #[serde(default)]
     pub padding: Padding,
-    /// The number of groups of channels. An output channel sees the input channels of its group only.
+    /// The number of groups of channels. An output channel sees only the input channels of its group.
     #[serde(default = "one")]
     pub groups: u32,
     /// The function applied to each sum.
     #[serde(default)]
     pub activation: Activation,
-    /// The initial weights; by default those of
+    /// The initializer of the weights; by default
     /// [`NetworkSpec::initializer`](super::NetworkSpec::initializer).
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "initialiser")]
     pub initializer: Option<Initializer>,
@@ -195,11 +195,11 @@ pub struct Conv2dSpec {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", expecting = "expected \"same\", \"valid\" or a whole number")]
 pub enum Padding {
-    /// None.
+    /// No padding.
     #[default]
     Valid,
-    /// As many as make the number of windows along an axis the image's length divided by the stride, rounded
-    /// up. If it is odd, the end gets one more than the beginning.
+    /// Enough zeros that the number of windows along an axis is the image's length divided by the stride,
+    /// rounded up. If the number of zeros is odd, the end gets one more than the beginning.
     Same,
     /// This many on each side.
     #[serde(untagged)]
@@ -225,7 +225,7 @@ pub struct ActivationSpec {
     pub function: Activation,
 }
 
-/// Dropout: in training each value becomes 0 with probability `rate`, and the others are divided by `1 -
+/// Dropout: in training, each value becomes 0 with probability `rate`, and the others are divided by `1 -
 /// rate`, so that inference needs no change. Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov
 /// (2014), "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -235,8 +235,8 @@ pub struct DropoutSpec {
     pub rate: f32,
 }
 
-/// A residual block, `activation(F(x) + S(x))` with F the layers: He, Zhang, Ren and Sun (2015), "Deep
-/// Residual Learning for Image Recognition", equations 1 and 2.
+/// A residual block, `activation(F(x) + S(x))`, where F are the layers and S is the shortcut: He, Zhang, Ren
+/// and Sun (2015), "Deep Residual Learning for Image Recognition", equations 1 and 2.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResidualSpec {
@@ -257,13 +257,13 @@ pub enum Shortcut {
     /// The block's inputs, which must have the shape of the layers' outputs.
     #[default]
     Identity,
-    /// A learned function of it, linear but for a bias, of that shape: from image to image a convolution with
-    /// windows of one place and the smallest stride that fits, to a vector a dense layer.
+    /// A learned linear function with a bias, of that shape: between images, a 1 x 1 convolution with the
+    /// smallest stride that fits; to a vector, a dense layer.
     Projection,
 }
 
 /// An embedding: each column of the data is an integer from 0 to below `vocabulary`, and is replaced by the
-/// learned vector of `width` numbers that belongs to it. All columns share the vectors.
+/// integer's learned vector of `width` numbers. All columns share the vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingSpec {
@@ -271,7 +271,7 @@ pub struct EmbeddingSpec {
     pub vocabulary: u32,
     /// The number of elements of each vector.
     pub width: u32,
-    /// The initial vectors; by default those of
+    /// The initializer of the vectors; by default
     /// [`NetworkSpec::initializer`](super::NetworkSpec::initializer).
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "initialiser")]
     pub initializer: Option<Initializer>,
@@ -349,10 +349,8 @@ pub enum Initializer {
     Glorot,
     /// Uniform, with variance `1 / fan_in`.
     LeCun,
-    /// The columns of the matrix, or its rows if these are fewer, are orthogonal to each other and of length
-    /// 1.
+    /// Orthogonal columns of length 1, or rows if these are fewer.
     Orthogonal,
-    /// 0 everywhere. The units of a layer that starts so stay alike unless they are told apart from the other
-    /// side.
+    /// 0 everywhere. The units of such a layer stay alike unless the layers around it tell them apart.
     Zero,
 }

@@ -14,38 +14,39 @@ pub use layer::{
 };
 pub use position::Position;
 
-/// The most hidden layers of a network, including layers inside residual blocks.
+/// Maximum hidden layers of a network, including layers inside residual blocks.
 pub const LAYERS_MAX: usize = 256;
 
-/// The most residual blocks inside each other.
+/// Maximum nesting depth of residual blocks.
 pub const DEPTH_MAX: usize = 4;
 
-/// The most units of a layer.
+/// Maximum units of a layer.
 pub const UNITS_MAX: u32 = 1 << 20;
 
-/// The most input features of a network.
+/// Maximum input features of a network.
 pub const FEATURES_MAX: usize = 1 << 24;
 
-/// The most parameters of a network: 1 GiB of `f32`.
+/// Maximum parameters of a network: 1 GiB of `f32`.
 pub const PARAMETERS_MAX: usize = 1 << 28;
 
-/// The largest side of a window, and the largest step from one window to the next.
+/// Maximum side of a window, and maximum stride.
 pub const WINDOW_MAX: u32 = 1024;
 
-/// The most values of a convolution for one example, including padding, unfolded windows and copies of its
+/// Maximum values of a convolution for one example, including padding, unfolded windows and copies of its
 /// weights: 256 MiB of `f32`.
 pub const VALUES_MAX: u64 = 1 << 26;
 
-/// The most values of a minibatch over all layers, with its derivatives, where it must go through them at
-/// once: 1 GiB of `f32`.
+/// Maximum values of a minibatch over all layers, with its derivatives, if it must pass through them at once:
+/// 1 GiB of `f32`.
 pub const MINIBATCH_VALUES_MAX: u64 = 1 << 28;
 
-/// A network as described in a configuration, without the output layer, which follows from the [`Task`].
+/// A network as described in a configuration. The output layer is not part of it; it follows from the
+/// [`Task`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSpec {
-    /// The shape of an example, `[channels, height, width]`, for layers that see images; its values lie in
-    /// row-major order. By default the features have no arrangement.
+    /// The shape of an example, `[channels, height, width]`, for layers that see images; its values are in
+    /// row-major order. By default, the features have no spatial structure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<[u32; 3]>,
     /// The hidden layers, first to last.
@@ -54,7 +55,7 @@ pub struct NetworkSpec {
     /// Weight decay: `l2 / 2` times the sum of the squared weights (not biases) is added to the mean loss.
     #[serde(default)]
     pub l2: f32,
-    /// `l1` times the sum of the sizes of the weights (not biases) is added to the mean loss.
+    /// `l1` times the sum of the weights' magnitudes (not the biases') is added to the mean loss.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub l1: f32,
     /// The loss; by default the one that suits the task.
@@ -71,8 +72,8 @@ pub struct NetworkSpec {
     /// For the Huber loss: the difference up to which it is quadratic, by default 1.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "huber-delta")]
     pub huber_delta: Option<f32>,
-    /// The initializer of layers without one of their own, and of the output layer. By default it suits each
-    /// layer's activation: He before relu and similar ones, Glorot otherwise.
+    /// The initializer of layers without their own, and of the output layer. The default suits each layer's
+    /// activation: He before relu and similar ones, Glorot otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "initialiser")]
     pub initializer: Option<Initializer>,
 }
@@ -97,7 +98,7 @@ pub enum LossSpec {
     Huber,
 }
 
-/// The kind of targets, which decides the output layer and the default loss.
+/// The kind of targets, which determines the output layer and the default loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
@@ -134,7 +135,8 @@ impl NetworkSpec {
         serde_json::from_str(json).map_err(|error| SpecError::Json { message: error.to_string() })
     }
 
-    /// The vocabulary of a first embedding; `None` if the columns of the data are quantities.
+    /// The vocabulary of an embedding that is the first layer; `None` if the columns of the data are
+    /// quantities.
     pub fn vocabulary(&self) -> Option<u32> {
         match self.layers.first() {
             Some(LayerSpec::Embedding(embedding)) => Some(embedding.vocabulary),
@@ -150,7 +152,7 @@ impl NetworkSpec {
         count(&self.layers)
     }
 
-    /// The JSON form on one line; [`NetworkSpec::from_json`] gives an equal specification back.
+    /// The JSON form on one line; [`NetworkSpec::from_json`] reads it back to an equal specification.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a specification is plain data")
     }

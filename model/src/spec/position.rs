@@ -8,7 +8,7 @@ use super::DEPTH_MAX;
 /// third layer. The output layer comes after the last hidden one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// The first `depth` count.
+    /// Only the first `depth` numbers are in use.
     numbers: [u16; DEPTH_MAX + 1],
     depth: u8,
 }
@@ -22,7 +22,7 @@ impl Position {
 
     /// The position of a layer of the residual block at this position; `None` if that is too deep.
     pub(crate) fn inside(mut self, number: usize) -> Option<Position> {
-        // A network has far fewer layers than would not fit.
+        // No valid network has more layers than fit.
         *self.numbers.get_mut(usize::from(self.depth))? = u16::try_from(number).unwrap_or(u16::MAX);
         self.depth += 1;
         Some(self)

@@ -30,7 +30,7 @@ impl NetworkSpec {
     }
 }
 
-/// Takes apart `8,16:tanh`: numbers of `unit`, each for `layers` layers, and an activation.
+/// Parses `8,16:tanh`: numbers of `unit`, each for `layers` layers, and an activation.
 fn widths(text: &str, unit: &'static str, layers: usize) -> Result<(Vec<u32>, Activation), SpecError> {
     let (numbers, activation) = match text.split_once(':') {
         None => (text, Activation::default()),

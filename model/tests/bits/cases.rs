@@ -1,9 +1,10 @@
-//! What must come out the same to the last bit on every machine: a list of cases, each with the digest of its
-//! results.
+//! The results that must be the same to the last bit on every machine: a list of cases, each with the digest
+//! of its results.
 //!
-//! Every layer and loss (the networks compared with JAX, and some whose sizes meet the edges of tiles) on
-//! ordinary, mostly zero, subnormal, huge and non-finite numbers: gradient, losses, predictions, local steps
-//! and exact sums. Which NaN a result is may differ, that it is one may not.
+//! The cases cover every layer and loss (the networks compared with JAX, and some whose sizes meet the edges
+//! of tiles) on ordinary, mostly zero, subnormal, huge and non-finite numbers. The results are gradient,
+//! losses, predictions, local steps and exact sums. The bits of a NaN may differ between machines; its being
+//! a NaN may not.
 
 #[path = "numbers.rs"]
 mod numbers;
@@ -17,7 +18,7 @@ use ndarray::ArrayView2;
 
 use numbers::numbers;
 
-/// Networks, beside those compared with JAX: specification, features, classes, examples.
+/// More networks than those compared with JAX: specification, features, classes, examples.
 const MORE_NETWORKS: [(&str, usize, u32, usize); 6] = [
     (r#"{"layers": [{"kind": "dense", "units": 70}, {"kind": "dense", "units": 17}]}"#, 99, 5, 37),
     (r#"{"layers": [{"kind": "dense", "units": 128}]}"#, 130, 10, 10),
@@ -41,18 +42,18 @@ const MORE_NETWORKS: [(&str, usize, u32, usize); 6] = [
     (r#"{"layers": [], "l1": 0.001, "l2": 0.01}"#, 65, 2, 16),
 ];
 
-/// What kind of numbers a network meets.
+/// The kind of numbers that a network gets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Numbers {
     Ordinary,
     /// Four fifths of the inputs are zeros, some of them negative.
     MostlyZero,
-    /// Inputs and weights have exponents of zero.
+    /// Inputs and weights have the exponent zero.
     Subnormal,
     Huge,
     /// Some inputs are infinite or NaN.
     NonFinite,
-    /// Some weights are, and most inputs zero: a product of both must not be left out.
+    /// Some weights are infinite or NaN, and most inputs are zero: a product of both must not be left out.
     NonFiniteWeights,
 }
 
@@ -98,8 +99,8 @@ impl Numbers {
     }
 }
 
-/// `arithmetic; case; digest` in each line. After a change of definition the failing check prints what it
-/// should be.
+/// One `arithmetic; case; digest` per line. After a change of the definition, the failing check prints the
+/// new lines.
 const EXPECTED: &str = include_str!("digests.txt");
 
 /// Panics unless this machine gives every case's digest.
@@ -111,10 +112,10 @@ pub(crate) fn check() {
         }
     }
     let first_difference = found.lines().zip(EXPECTED.lines()).find(|(found, expected)| found != expected);
-    assert!(found == EXPECTED, "found and expected: {first_difference:?}; all that was found:\n{found}");
+    assert!(found == EXPECTED, "found and expected: {first_difference:?}; all lines found:\n{found}");
 }
 
-/// Every case's name and the digest of its results.
+/// The name of every case and the digest of its results.
 fn digests(arithmetic: Arithmetic) -> Vec<(String, String)> {
     let known_answer = blake3::Hash::from_bytes(model::known_answer::digest(arithmetic));
     let mut digests = vec![("known answer".to_owned(), known_answer.to_hex().to_string())];
@@ -152,7 +153,7 @@ fn networks() -> Vec<(String, Network, usize)> {
     from_jax.chain(more).collect()
 }
 
-/// Data and weights for one network.
+/// The data and weights for one network.
 struct Problem {
     rows: Vec<f32>,
     examples: usize,
@@ -249,8 +250,8 @@ impl Results {
         }
     }
 
-    /// A vector of which a unit reports nothing more if an element is not finite; otherwise with its exact
-    /// sum. Answers whether it is finite.
+    /// Adds a vector. If an element is not finite, only that fact is hashed; otherwise the vector is, with
+    /// its exact sum. Returns whether it is finite.
     fn add_vector(&mut self, values: &[f32]) -> bool {
         let exponent = exact::exponent_for(exact::largest(values).into(), 24);
         let is_finite = exact::fit(values, exponent) != Fit::NonFinite;

@@ -1,18 +1,15 @@
-//! The same bits on every machine: this test runs natively, under emulators of other processors (`tests/run`
-//! does that), and, from `worker-wasm/tests/bits.rs`, in browsers; always against the same digests.
+//! The same bits on every machine. This test runs natively, under emulators of other processors (from
+//! `tests/run`), and in browsers (from `worker-wasm/tests/bits.rs`), always against the same digests.
 
 mod cases;
 
 use model::{Arithmetic, instruction_set};
 
-/// Names the instructions ([`instruction_set`]) that whoever runs this test means to test.
+/// The environment variable with the instruction set ([`instruction_set`]) that the caller means to test.
 const EXPECTED_SET: &str = "SHOAL_INSTRUCTION_SET";
 
 #[test]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the caller says in the environment which instructions it means"
-)]
+#[allow(clippy::disallowed_methods, reason = "the caller names the instruction set in the environment")]
 fn every_machine_gives_the_same_bits() {
     if let Ok(expected) = std::env::var(EXPECTED_SET) {
         let sets = Arithmetic::ALL.map(instruction_set);

@@ -1,4 +1,4 @@
-//! The numbers that tests and the script behind `jax/reference.json` make their inputs of.
+//! The numbers from which tests and the script behind `jax/reference.json` make their inputs.
 
 /// `count` numbers in -1 .. 1 that are exact in 32 bits, in a fixed sequence: `numbers` in
 /// `jax/generate.py`.

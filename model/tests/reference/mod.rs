@@ -1,23 +1,23 @@
-//! The network written out in `f64`, straight from the definitions and with nothing shared with the product.
+//! A plain `f64` network, written directly from the definitions and sharing nothing with the product.
 
 use model::{
     Activation, Conv2dSpec, DropoutSpec, EmbeddingSpec, LayerSpec, LossSpec, Network, NetworkSpec, Padding,
     Pass, PoolSpec, ResidualSpec, Shortcut,
 };
 
-/// What a network makes of some examples.
+/// The outputs of a network for some examples.
 pub(crate) struct Outputs {
-    /// One row an example.
+    /// One row per example.
     pub(crate) rows: Vec<Vec<f64>>,
-    /// The means and unbiased variances that batch normalizations saw, in the order of the parameters.
+    /// The batch means and unbiased variances in batch normalizations, in the order of the parameters.
     pub(crate) statistics: Vec<f64>,
-    /// The smallest standard deviation that a normalization divided by: where that is tiny, so is the
-    /// precision of `f32`.
+    /// The smallest standard deviation that a normalization divided by. If it is tiny, `f32` results are
+    /// imprecise.
     pub(crate) smallest_deviation: f64,
 }
 
-/// The outputs for preprocessed `rows`: in training they are one minibatch, whose first example has the
-/// number that the pass says; otherwise in inference. `weights` is the flat vector.
+/// The outputs for preprocessed `rows`. In training, the rows are one minibatch, and the pass gives the
+/// number of its first example. `weights` is the flat vector.
 pub(crate) fn outputs(
     network: &Network,
     weights: &[f64],
@@ -43,7 +43,7 @@ pub(crate) fn outputs(
     Outputs { rows: walk.rows, statistics: walk.observed, smallest_deviation: walk.smallest_deviation }
 }
 
-/// What the network answers where the output layer gives `values`: probabilities, or the numbers themselves.
+/// The network's predictions from the output layer's `values`: probabilities, or the numbers themselves.
 pub(crate) fn predictions(spec: &NetworkSpec, values: Vec<f64>) -> Vec<f64> {
     match spec.loss {
         None | Some(LossSpec::MeanSquaredError | LossSpec::Huber) => values,
@@ -81,11 +81,11 @@ pub(crate) fn loss_of_numbers(spec: &NetworkSpec, values: &[f64], targets: &[f64
 }
 
 struct Walk<'a> {
-    /// What the last layer answered, one row an example.
+    /// The last layer's outputs, one row per example.
     rows: Vec<Vec<f64>>,
-    /// Channels, height and width of a row, where it is an image.
+    /// Channels, height and width of a row, if it is an image.
     image: [usize; 3],
-    /// The parameters of the layers to come.
+    /// The parameters of the remaining layers.
     weights: &'a [f64],
     statistics: &'a [f64],
     training: Option<Pass>,
@@ -129,7 +129,7 @@ impl<'a> Walk<'a> {
         let [channels_in, height, width] = self.image;
         let [channels, size, stride, groups] =
             [spec.channels, spec.kernel, spec.stride, spec.groups].map(|number| number as usize);
-        // How many windows there are along an axis, and how much padding is before the first.
+        // The number of windows along an axis, and the padding before the first.
         let axis = |length: usize| match spec.padding {
             Padding::Valid => ((length - size) / stride + 1, 0),
             Padding::Number(p) => ((length + 2 * p as usize - size) / stride + 1, i64::from(p)),
@@ -225,7 +225,7 @@ impl<'a> Walk<'a> {
                 Some(_) => (middle, (mean(&squares) + 1e-5).sqrt()),
                 None => (running[channel], (running[channels + channel] + 1e-5).sqrt()),
             };
-            // A single value is its own mean, whatever the precision.
+            // A single value equals its mean, whatever the precision.
             if all.len() > 1 {
                 self.smallest_deviation = self.smallest_deviation.min(deviation);
             }
