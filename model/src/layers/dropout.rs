@@ -6,7 +6,6 @@
 //! dropped is a pure function of the run's seed, the mask epoch, the step, the example's number in the
 //! training set, the dropout layer's number in the network, and the value's place. Every machine therefore
 //! draws the same masks, whatever other examples it computes.
-//! whichever other examples, draws the same masks.
 
 use super::Means;
 use crate::pass::{Masks, Mode};
