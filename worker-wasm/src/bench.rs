@@ -1,12 +1,12 @@
-//! The benchmark's cases for `web/bench/`, which has the clock.
+//! The benchmark's cases for `web/bench/`, which keeps the time.
 
 use ::bench::{Bench, CASES, Case, ROOF};
 use js_sys::{Array, Object, Reflect};
 use model::Arithmetic;
 use wasm_bindgen::prelude::*;
 
-/// The cases and the roof, in order: `[{name, examples}]` with the examples that a step goes through, 0 for a
-/// roof.
+/// The cases and the roofs, in order: `[{name, examples}]`, where `examples` is the number of examples of a
+/// step, or 0 for a roof.
 ///
 /// # Errors
 /// Never, because setting a property of a new object does not fail.

@@ -7,10 +7,10 @@ use web_sys::{AbortController, RequestCache, RequestInit, Response};
 
 use crate::scope::{self, Timer};
 
-/// Milliseconds after which a download is given up.
+/// Milliseconds before a download is abandoned.
 const PATIENCE_MS: u64 = 120_000;
 
-/// Downloads `path`, decompressed by the browser; with `fresh`, not from its cache.
+/// Downloads `path`, decompressed by the browser. With `fresh`, the download bypasses the browser's cache.
 pub(crate) async fn download(path: &str, fresh: bool) -> Result<Vec<u8>, JsValue> {
     let abort = AbortController::new()?;
     let request = RequestInit::new();

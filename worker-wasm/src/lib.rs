@@ -1,10 +1,10 @@
 //! The volunteer's worker in a browser.
 //!
 //! One module serves both kinds of Web Worker of a tab. [`start_hub`] runs in the worker that owns the
-//! connection, the shards and the compute workers. [`start_compute`] runs in each compute worker, one for
-//! every lent core. The `worker` crate makes the decisions. This crate adds only the browser's part: the
-//! WebSocket, downloads, timers, and messages between workers and page. [`BenchCase`] gives the page `/bench`
-//! the same code to measure, with nothing around it.
+//! connection, the shards and the compute workers. [`start_compute`] runs in each compute worker, one per
+//! lent core. The `worker` crate makes the decisions. This crate adds only the browser's part: the WebSocket,
+//! downloads, timers, and messages between workers and page. [`BenchCase`] lets the page `/bench` measure the
+//! same code on its own.
 
 #![forbid(unsafe_code)]
 

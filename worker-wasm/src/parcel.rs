@@ -12,7 +12,7 @@ pub(crate) fn wrap(header: &[u8], payload: &ArrayBuffer) -> (JsValue, JsValue) {
     (Array::of2(&header, payload).into(), transfer.into())
 }
 
-/// Header and payload of a posted message; nothing for anything else.
+/// Header and payload of a posted message; `None` for anything else.
 pub(crate) fn open(data: &JsValue) -> Option<(Vec<u8>, Contents)> {
     let parcel: &Array = data.dyn_ref()?;
     let header = parcel.get(0).dyn_into::<Uint8Array>().ok()?;
@@ -37,7 +37,7 @@ impl Contents {
         values.try_reserve_exact(length).map_err(|_| MessagePartsError::Memory)?;
         values.resize(length, T::default());
         copy(&self.0, &mut values);
-        // A large buffer would otherwise stay until the next garbage collection. Not every browser can do
+        // Otherwise, a large buffer would stay until the next garbage collection. Not every browser supports
         // this.
         let _ = self.0.transfer_with_length(0);
         Ok(values)

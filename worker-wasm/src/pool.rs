@@ -33,7 +33,7 @@ impl Pool {
         Pool { script, workers: BTreeMap::new(), tell: Rc::new(tell) }
     }
 
-    /// Starts worker number `compute`. Often its failure to run shows only later.
+    /// Starts worker number `compute`. A worker that cannot run often fails only later.
     pub(crate) fn start(&mut self, compute: u32) -> Result<(), JsValue> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);

@@ -1,6 +1,6 @@
-//! Limits the hub's reports to the page: one at every change, but no more than people can read.
+//! Limits the hub's reports to the page: one at every change, but no more often than people can read.
 
-/// Least time between two reports, in milliseconds.
+/// Minimum time between two reports, in milliseconds.
 const INTERVAL_MS: u64 = 200;
 
 /// The last reported state, and the time of that report.
@@ -50,7 +50,7 @@ mod tests {
     fn changes_are_shown_at_most_five_times_a_second_and_the_last_one_always() {
         let mut reports = Reports::default();
         let mut shown = Vec::new();
-        // A state that changes every 10 ms for a second, then stays; and timers that keep time.
+        // A state that changes every 10 ms for a second and then stays, with punctual timers.
         let mut timer = None;
         for now_ms in (0..2000).step_by(10) {
             let state = now_ms.min(1000);

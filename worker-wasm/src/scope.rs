@@ -62,7 +62,7 @@ impl Timer {
         Timer { function: Closure::new(function), handle: Cell::new(None) }
     }
 
-    /// Lets the timer fire once, `wait_ms` milliseconds from now, instead of at the time set before.
+    /// Makes the timer fire once, `wait_ms` milliseconds from now. This replaces the time set before.
     pub(crate) fn set(&self, wait_ms: u64) {
         self.clear();
         // Larger waits would wrap around to zero.

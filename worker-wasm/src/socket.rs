@@ -1,4 +1,4 @@
-//! The hub's WebSocket: at most one connection at a time, and no news of earlier ones.
+//! The hub's WebSocket: at most one connection at a time, without events from earlier ones.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use crate::scope::{self, Timer};
 
 /// The path at which the coordinator listens for volunteers.
 const PATH: &str = "/channel";
-/// Milliseconds after which opening a connection is given up.
+/// Milliseconds before an attempt to open a connection is abandoned.
 const OPENING_MS: u64 = 15_000;
 /// The close code of an ordinary end.
 const NORMAL_CLOSURE: u16 = 1000;
@@ -87,7 +87,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Sends a message. On a closing connection it is lost, as it would be a moment later.
+    /// Sends a message. On a closing connection, the message is lost, as it would be a moment later.
     pub(crate) fn send(&self, bytes: &[u8]) {
         if let Some(Connection { socket, .. }) = &self.open {
             let _ = socket.send_with_u8_array(bytes);

@@ -1,6 +1,6 @@
 //! The same bits in a browser as on every native machine: both run these cases against the same digests. For
-//! the browser this is compiled once for each build of the worker, with and without relaxed SIMD. Each must
-//! give the digests of both arithmetics with the instructions it has.
+//! the browser, this test is compiled once for each build of the worker, with and without relaxed SIMD. Each
+//! build must give the digests of both arithmetics.
 
 #[path = "../../model/tests/bits/cases.rs"]
 mod cases;

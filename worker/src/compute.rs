@@ -13,14 +13,14 @@ use crate::run::Run;
 use crate::shared_round::SharedRound;
 use crate::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
 
-/// A compute worker without I/O. It checks whether its hub's messages fit together, and answers a job that it
+/// A compute worker without I/O. It checks that its hub's messages are consistent, and answers a job that it
 /// cannot do with [`FromCompute::Failed`].
 #[derive(Debug, Default)]
 pub struct Compute {
     run: Option<Run>,
     round: Option<Round>,
     shards: BTreeMap<(Set, u32), Arc<Shard>>,
-    /// For each assignment, the part of its units and their sums so far.
+    /// For each assignment, the part of its units and its sums so far.
     sums: BTreeMap<u64, (usize, UnitSums)>,
     buffers: Buffers,
 }
@@ -28,7 +28,7 @@ pub struct Compute {
 #[derive(Debug)]
 struct Round {
     shared: Arc<SharedRound>,
-    /// One for each part of the round.
+    /// One layout for each part of the round.
     layouts: Vec<UnitLayout>,
 }
 
@@ -44,14 +44,14 @@ impl Compute {
         Compute::default()
     }
 
-    /// Does what a message asks, however long it takes. Returns the answer, if the message has one.
+    /// Carries out a message, however long it takes. Returns the answer, if the message has one.
     pub fn handle(&mut self, message: ToCompute) -> Option<FromCompute> {
         match message {
             ToCompute::Setup(frame) => self.set_up(&frame),
             ToCompute::Round(round) => self.begin_round(round),
             ToCompute::Shard { set, shard, content } => {
                 let run = self.run.as_ref()?;
-                // A shard that cannot be decoded is missing when a job needs it.
+                // An undecodable shard is missed only when a job needs it.
                 let decoded = content.decode(&run.network, &run.welcome.preprocessing).ok()?;
                 self.shards.insert((set, shard), decoded);
             }
@@ -78,7 +78,7 @@ impl Compute {
     }
 
     fn set_up(&mut self, frame: &[u8]) {
-        // Only the buffers keep their memory.
+        // The buffers keep their memory; everything else is dropped.
         *self = Compute { buffers: std::mem::take(&mut self.buffers), ..Compute::default() };
         if let Ok(DownwardFrame::Message(FromCoordinator::Welcome(welcome))) = decode_downward(frame) {
             self.run = Run::new(*welcome).ok();

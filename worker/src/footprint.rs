@@ -1,4 +1,4 @@
-//! The memory that a volunteer needs, known before anything is computed.
+//! The memory that a volunteer needs, computed in advance.
 
 use model::{Network, NonZeros};
 use protocol::limits::LOCAL_EXAMPLES_MAX;
@@ -18,17 +18,17 @@ const SUMS: u64 = 8;
 /// Bytes of an example's loss, and also of its index in an order.
 const EXAMPLE: u64 = 4;
 
-/// The most memory that a volunteer takes, in bytes. With P parameters:
+/// The maximum memory of a volunteer, in bytes. With P parameters:
 ///
 /// - A compute worker holds the round's weights (4 P), one gradient, displacement or trial point (4 P), its
 ///   exact sums (8 P), the scratch of one sub-batch ([`Network::scratch_bytes`]) and its share of the data. A
 ///   message between it and the hub carries at most its sums (8 P). In a line search's round a direction (4
 ///   P) replaces the sums.
-/// - The hub holds the round's frame (4 P), the next one as it arrives (4 P), the merged sums of the
+/// - The hub holds the round's frame (4 P), the next frame as it arrives (4 P), the merged sums of the
 ///   assignment under way (8 P), the sums being added to them (8 P), and its share of the data. A result is
-///   packed as it is sent.
+///   packed while it is sent.
 ///
-/// No part grows with the number of units. The data take at most [`DataFootprint`]. The formula excludes the
+/// No term grows with the number of units. The data take at most [`DataFootprint`]. The formula excludes the
 /// browser's own message buffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footprint {
@@ -38,12 +38,12 @@ pub struct Footprint {
     pub core_bytes: u64,
 }
 
-/// The most bytes of a run's data that a volunteer holds; none by default.
+/// The maximum bytes of a run's data that a volunteer holds; none by default.
 ///
-/// A volunteer holds shards up to the limits of [`Settings`], but always the shards of one unit (one, or all
-/// shards of a replica's pool), and one more shard as it arrives or is decoded. A compute worker also holds
-/// lists of its shards' nonzero inputs, at most a byte for each input, and a loss and an index for each
-/// example of a unit.
+/// A volunteer holds shards up to the limits of [`Settings`], but always the shards of one unit (one shard,
+/// or all shards of a replica's pool), plus one shard that is arriving or being decoded. A compute worker
+/// also holds lists of its shards' nonzero inputs, at most one byte per input, and a loss and an index for
+/// each example of a unit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DataFootprint {
     /// Bytes in the hub.
@@ -67,7 +67,7 @@ impl Footprint {
         Footprint::new(network, welcome.minibatch as usize, data)
     }
 
-    /// The number of compute workers that fit beside the hub into the spare memory. It is 0 if the hub or a
+    /// The number of compute workers that fit into the spare memory beside the hub. It is 0 if the hub or a
     /// compute worker needs more memory than a program can address.
     pub fn cores(&self, settings: &Settings) -> u16 {
         if self.hub_bytes.max(self.core_bytes) > settings.address_space_bytes {
@@ -93,13 +93,13 @@ impl DataFootprint {
             let cut = training;
             let pool = cut.examples.div_ceil(local.replicas.max(1));
             let steps = u64::from(local.steps) * u64::from(welcome.minibatch.min(pool));
-            // Each has a loss and an index in the order; one more order of the pool is being drawn.
+            // Each example has a loss and an index in the order, and the pool's next order is being drawn.
             let drawn = 2 * steps.min(LOCAL_EXAMPLES_MAX.into()) + u64::from(pool);
             examples[0] = examples[0].max(EXAMPLE * drawn);
             encoded.count_pools(cut, local.replicas, |index| encoded_bytes(cut, index));
             decoded.count_pools(cut, local.replicas, |index| decoded_bytes(network, cut, index));
         }
-        // A pool is decoded while another shard is on its way.
+        // A pool is decoded while another shard arrives.
         encoded.of_unit = encoded.of_unit.saturating_add(encoded.largest);
         let held = |shards: &ShardSizes, limit: usize| shards.all.min(shards.of_unit.max(limit as u64));
         DataFootprint {
@@ -111,12 +111,13 @@ impl DataFootprint {
     }
 }
 
-/// Bytes of a shard as it travels and as the hub holds it.
+/// Bytes of an encoded shard, as it is sent and as the hub holds it.
 fn encoded_bytes(cut: &SetPlan, index: u32) -> u64 {
     cut.shards.get(index as usize).map_or(0, |shard| shard.bytes.into())
 }
 
-/// The most bytes of a shard in a compute worker: with lists of its nonzero inputs, if the network uses them.
+/// Maximum bytes of a shard in a compute worker, including lists of its nonzero inputs if the network uses
+/// them.
 pub(crate) fn decoded_bytes(network: &Network, cut: &SetPlan, index: u32) -> u64 {
     let examples = cut.examples_in_shard(index).len() as u64;
     let lists =
@@ -129,12 +130,12 @@ pub(crate) fn decoded_bytes(network: &Network, cut: &SetPlan, index: u32) -> u64
 struct ShardSizes {
     all: u64,
     largest: u64,
-    /// The shards that one unit needs.
+    /// The shards of one unit.
     of_unit: u64,
 }
 
 impl ShardSizes {
-    /// Counts the shards of a set whose units lie in one shard each.
+    /// Counts the shards of a set, each of whose units lies in one shard.
     fn count(&mut self, cut: &SetPlan, bytes: impl Fn(u32) -> u64) {
         for bytes in (0..cut.shards.len() as u32).map(bytes) {
             self.all = self.all.saturating_add(bytes);
@@ -143,7 +144,7 @@ impl ShardSizes {
         }
     }
 
-    /// Counts the pools of the replicas of a set that has been counted.
+    /// Counts the pools of the replicas of a set whose shards have been counted.
     fn count_pools(&mut self, cut: &SetPlan, replicas: u32, bytes: impl Fn(u32) -> u64) {
         let layout = UnitLayout::Replicas(replicas);
         for replica in 0..replicas.min(cut.examples) {

@@ -1,7 +1,7 @@
 //! The messages between a hub and its compute workers.
 //!
-//! Within a process the values themselves travel. For `postMessage` each message splits into
-//! [`MessageParts`]: a small header, and at most one large payload that may be transferred or copied once.
+//! Within a process, the values themselves are sent. For `postMessage`, each message is split into
+//! [`MessageParts`]: a small header, and at most one large payload that is transferred or copied once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -99,27 +99,27 @@ pub enum FromCompute {
 /// A message cut for `postMessage`.
 #[derive(Debug, Clone)]
 pub struct MessageParts<P> {
-    /// The message without its bulk, in a few bytes.
+    /// The message without its payload, in a few bytes.
     pub header: Vec<u8>,
-    /// The bulk; empty if there is none.
+    /// The payload; empty if there is none.
     pub payload: P,
 }
 
-/// Why parts make no message.
+/// Why parts cannot be joined to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum MessagePartsError {
     /// Hub and compute worker come from different builds.
     #[error("a message between hub and compute worker is malformed")]
     Malformed,
-    /// There is no room for the bulk.
+    /// There is no room for the payload.
     #[error("there is too little memory for a message between hub and compute worker")]
     Memory,
 }
 
-/// The bulk of a message to a compute worker, shared with the hub.
+/// The payload of a message to a compute worker, shared with the hub.
 #[derive(Debug, Clone)]
 pub enum Payload {
-    /// There is no bulk.
+    /// There is no payload.
     None,
     /// A frame, or a round's vectors.
     Bytes(Bytes),
@@ -127,7 +127,8 @@ pub enum Payload {
     Shard(Arc<SharedShard>),
 }
 
-/// Bulk that has arrived. It is read once, as the type that its header names, so that no second copy is held.
+/// A payload that has arrived. It is read once, as the type that its header names, so that no second copy
+/// exists.
 pub trait Bulk {
     /// The bytes themselves.
     fn bytes(self) -> Result<Vec<u8>, MessagePartsError>;
@@ -201,7 +202,7 @@ impl Bulk for Vec<i64> {
 }
 
 impl ToCompute {
-    /// Splits the message into header and payload. Nothing large is copied.
+    /// Splits the message into header and payload, without copying the payload.
     pub fn into_parts(self) -> MessageParts<Payload> {
         let (header, payload) = match self {
             ToCompute::Setup(frame) => (ToHeader::Setup, Payload::Bytes(frame)),
@@ -219,7 +220,7 @@ impl ToCompute {
         MessageParts { header: encode(&header), payload }
     }
 
-    /// Puts a message together again.
+    /// Joins a message's parts.
     pub fn from_parts(header: &[u8], payload: impl Bulk) -> Result<ToCompute, MessagePartsError> {
         Ok(match postcard::from_bytes(header).map_err(|_| MessagePartsError::Malformed)? {
             ToHeader::Setup => ToCompute::Setup(payload.bytes()?.into()),
@@ -238,8 +239,7 @@ impl ToCompute {
 }
 
 impl FromCompute {
-    /// Splits the message into header and payload. The payload is the vector, which travels as little-endian
-    /// `i64`.
+    /// Splits the message into header and payload. The payload is the vector, as little-endian `i64`.
     pub fn into_parts(self) -> MessageParts<Vec<i64>> {
         let mut payload = Vec::new();
         let header = match self {
@@ -256,7 +256,7 @@ impl FromCompute {
         MessageParts { header: encode(&header), payload }
     }
 
-    /// Puts a message together again.
+    /// Joins a message's parts.
     pub fn from_parts(header: &[u8], payload: impl Bulk) -> Result<FromCompute, MessagePartsError> {
         Ok(match postcard::from_bytes(header).map_err(|_| MessagePartsError::Malformed)? {
             FromHeader::Done { job } => FromCompute::Done { job },

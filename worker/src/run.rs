@@ -1,4 +1,4 @@
-//! A run as hub and compute workers derive it from a welcome, and the rounds that suit it.
+//! A run as hub and compute workers derive it from a welcome, and the check that a round suits it.
 
 use model::{Network, NetworkSpec, SpecError};
 use protocol::limits::LOCAL_EXAMPLES_MAX;
@@ -27,12 +27,12 @@ impl Run {
         self.welcome.sets.of(set)
     }
 
-    /// The memory that a volunteer needs for it.
+    /// The memory that a volunteer needs for this run.
     pub(crate) fn footprint(&self, settings: &Settings) -> Footprint {
         Footprint::of_run(&self.network, &self.welcome, settings)
     }
 
-    /// The most bytes of a shard in a compute worker.
+    /// The maximum bytes of a shard in a compute worker.
     pub(crate) fn decoded_bytes(&self, set: Set, shard: u32) -> u64 {
         decoded_bytes(&self.network, self.set(set), shard)
     }

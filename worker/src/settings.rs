@@ -16,21 +16,21 @@ pub struct Settings {
     pub known_answer: [u8; 32],
     /// Whether this machine could run the fused arithmetic.
     pub fused_capable: bool,
-    /// Cores lent at first. [`HubInput::Cores`](crate::HubInput::Cores) changes it.
+    /// Cores lent at the start. [`HubInput::Cores`](crate::HubInput::Cores) changes the number.
     pub cores: u16,
-    /// The name of the browser or program. It is cut if it is too long for a message.
+    /// The name of the browser or program. It is shortened if it is too long for a message.
     pub agent: String,
-    /// Spreads volunteers' reconnections: any number that differs between volunteers.
+    /// Any number that differs between volunteers. It spreads their reconnections.
     pub seed: u64,
-    /// Bytes of shards to keep, by default [`SHARD_CACHE_BYTES`]. Shards in use are kept beyond it.
+    /// Bytes of shards to keep, by default [`SHARD_CACHE_BYTES`]. Shards in use may exceed it.
     pub shard_cache_bytes: usize,
     /// Bytes of shards that each compute worker keeps, by default [`COMPUTE_SHARD_BYTES`].
     pub compute_shard_bytes: usize,
     /// Bytes of memory that this machine can spare; no limit by default. The hub uses as many of the cores as
-    /// fit, by their [`Footprint`](crate::Footprint).
+    /// their [`Footprint`](crate::Footprint) allows.
     pub memory_bytes: u64,
-    /// Bytes that one program (the hub, or a compute worker) can address; by default those of this build. For
-    /// 32-bit WebAssembly it is 4 GiB on any device.
+    /// Bytes that one program (the hub, or a compute worker) can address; by default, the limit of this
+    /// build. For 32-bit WebAssembly, it is 4 GiB on any device.
     pub address_space_bytes: u64,
 }
 

@@ -1,7 +1,7 @@
 //! A round as the hub passes it to compute workers.
 //!
-//! Threads of one process share the decoded vectors. Between Web Workers the vectors travel as bytes, and
-//! each side holds them once.
+//! Threads of one process share the decoded vectors. Between Web Workers, the vectors are sent as bytes, and
+//! each side holds one copy.
 
 use std::sync::OnceLock;
 

@@ -1,6 +1,6 @@
 //! A shard as the hub passes it to compute workers.
 //!
-//! Threads of one process share the decoded rows. Between Web Workers only the bytes travel, and each side
+//! Threads of one process share the decoded rows. Between Web Workers, only the bytes are sent, and each side
 //! decodes them.
 
 use std::sync::{Arc, OnceLock};
@@ -27,7 +27,7 @@ impl SharedShard {
         &self.bytes
     }
 
-    /// The decoded shard, with lists of its nonzero inputs if the network uses them. A single owner gives up
+    /// Decodes the shard, with lists of its nonzero inputs if the network uses them. A sole owner gives up
     /// the bytes; several owners share one decoded shard.
     pub(crate) fn decode(
         self: Arc<Self>,

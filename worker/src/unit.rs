@@ -1,8 +1,8 @@
-//! A work unit: the pure function that compute workers evaluate, and that the coordinator recomputes when it
-//! doubts an answer.
+//! A work unit: the pure function that compute workers evaluate. The coordinator recomputes it when it doubts
+//! an answer.
 //!
-//! A unit's result is integers: each example's loss and each element of the vector is rounded
-//! once to the round's fixed point, so that units may be added in any order and grouping.
+//! A unit's result is integers: each example's loss and each element of the vector is rounded once to the
+//! round's fixed point, so that units may be added in any order and grouping.
 
 use model::exact::{self, Fit};
 use model::{
@@ -22,8 +22,8 @@ pub struct Unit<'a> {
     pub seed: u64,
     /// Examples of one gradient step.
     pub minibatch: u32,
-    /// The round, for its scales, which must be in range
-    /// ([`Scales::are_in_range`](protocol::scales::Scales)), and its masks.
+    /// The round. Its scales, which must be in range ([`Scales::are_in_range`](protocol::scales::Scales)),
+    /// and its masks are used.
     pub plan: &'a RoundPlan,
     /// The work of the unit's part.
     pub work: &'a Work,
@@ -40,7 +40,7 @@ pub struct Unit<'a> {
 }
 
 impl<'a> Unit<'a> {
-    /// The examples of work whose examples are one slice.
+    /// The examples of work whose examples form one slice.
     fn slice(&self) -> &'a Examples<'a> {
         let [examples] = self.examples else { panic!("a unit's examples lie in one shard") };
         examples
@@ -81,7 +81,8 @@ pub enum UnitOutcome {
     Overflow,
     /// A value is infinite or not a number; nothing was added.
     NonFinite,
-    /// The sums would leave the range of an `i64`; nothing was added. No round within its limits gets there.
+    /// The sums would leave the range of an `i64`; nothing was added. No round within its limits reaches
+    /// this.
     SumsFull,
 }
 
@@ -89,13 +90,13 @@ pub enum UnitOutcome {
 #[derive(Debug, Default)]
 pub struct Buffers {
     scratch: Scratch,
-    /// A unit's gradient, or a trial point, or the end of its steps and then their displacement.
+    /// A unit's gradient, a trial point, or the final weights of its local steps and then their displacement.
     vector: Vec<f32>,
     losses: Vec<f32>,
 }
 
 impl UnitSums {
-    /// Sums of no unit, in the shape of `work` on a network of `parameters` parameters.
+    /// Zero sums, in the shape of `work` on a network of `parameters` parameters.
     pub fn zero(work: &Work, parameters: usize) -> UnitSums {
         UnitSums {
             losses: vec![0; work.losses()],
@@ -106,7 +107,7 @@ impl UnitSums {
     }
 
     /// Adds the sums of other units of the same part. Returns false if the shapes differ or a sum leaves the
-    /// range of its integers; the sums are void then.
+    /// range of its integers; the sums are then void.
     #[must_use]
     pub fn merge(&mut self, other: &UnitSums) -> bool {
         let vectors = match (&mut self.vector, &other.vector) {
@@ -123,10 +124,11 @@ impl UnitSums {
     }
 }
 
-/// Evaluates a unit and adds it to `sums`, which have the shape of [`UnitSums::zero`]: all of it, or nothing.
+/// Evaluates a unit and adds it to `sums`, which have the shape of [`UnitSums::zero`]: either all of it or
+/// nothing.
 ///
 /// # Panics
-/// If the vectors or the sums do not suit the network and the work.
+/// If the vectors or the sums do not match the network and the work.
 pub fn evaluate_unit(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
     match unit.work {
         Work::Gradient | Work::Local { .. } => add_vector(unit, buffers, sums),
@@ -135,10 +137,10 @@ pub fn evaluate_unit(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums
     }
 }
 
-/// Evaluates a unit and measures how large its values are and whether they fit.
+/// Evaluates a unit and measures the size of its values and whether they fit.
 ///
 /// # Panics
-/// If the vectors do not suit the network and the work.
+/// If the vectors do not match the network and the work.
 pub fn measure_unit(unit: &Unit<'_>, buffers: &mut Buffers) -> Measure {
     let mut measure = Measure::fitting();
     match unit.work {
@@ -181,8 +183,8 @@ fn add_vector(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> Un
     vector(unit, buffers);
     let fits = fits(unit, &buffers.vector);
     let loss = loss_sum(unit, buffers);
-    // A value that is not finite decides before one that is too large, because only the first verdict is
-    // final.
+    // A value that is not finite takes precedence over one that is too large, because only the first verdict
+    // is final.
     if fits.contains(&Fit::NonFinite) || loss == Err(Fit::NonFinite) {
         return UnitOutcome::NonFinite;
     }
@@ -223,7 +225,7 @@ fn add_evaluation(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -
     }
 }
 
-/// A step length that leads out of range is an ordinary event of a line search. So it is marked, and the
+/// A step length that leads out of range is an ordinary event of a line search. It is only marked, and the
 /// unit's other losses count.
 fn add_losses(unit: &Unit<'_>, steps: &[f32], buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
     assert_eq!(sums.losses.len(), steps.len(), "one loss for each step length");
@@ -313,10 +315,11 @@ fn losses_at(unit: &Unit<'_>, buffers: &mut Buffers, step: f32) {
     unit.network.training_losses(unit.arithmetic, scratch, vector, &pass, examples, losses);
 }
 
-/// The number of losses that become integers at a time.
+/// Number of losses that are converted to integers at a time.
 const LOSSES_AT_ONCE: usize = 256;
 
-/// The sum of the losses in the buffers as an integer below [`exact::UNIT_LIMIT`], or why there is none.
+/// The sum of the losses in the buffers as an integer below [`exact::UNIT_LIMIT`], or the reason why there is
+/// none.
 fn loss_sum(unit: &Unit<'_>, buffers: &mut Buffers) -> Result<i64, Fit> {
     let exponent = unit.plan.scales.loss_exponent_of(unit.work);
     match exact::fit(&buffers.losses, exponent) {

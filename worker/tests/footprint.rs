@@ -1,4 +1,4 @@
-//! What is said of a volunteer's memory, compared with what hub and compute worker allocate.
+//! The predicted memory of a volunteer, compared with the allocations of its hub and compute worker.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -24,7 +24,7 @@ const FEATURES: usize = 200;
 const MINIBATCH: u32 = 10;
 const REPLICAS: u32 = 2;
 
-/// A run, and what it is made from.
+/// A run, with its settings and data.
 struct World {
     network: Network,
     settings: Settings,
@@ -34,7 +34,7 @@ struct World {
     footprint: Footprint,
 }
 
-/// One test, because the allocator counts for the whole process.
+/// A single test, because the allocator counts for the whole process.
 #[test]
 fn neither_hub_nor_compute_worker_takes_more_than_is_said() {
     for (what, world) in [("parameters", World::of_parameters()), ("data", World::of_data())] {
@@ -49,7 +49,7 @@ fn neither_hub_nor_compute_worker_takes_more_than_is_said() {
     }
 }
 
-/// The most bytes that are allocated at a time.
+/// The peak of the allocated bytes.
 fn peak(run: impl FnOnce()) -> u64 {
     let _profiler = Profiler::builder().testing().build();
     run();
@@ -62,18 +62,18 @@ impl World {
         World::new("mlp:3000", [1200, 300, 4], 2, settings())
     }
 
-    /// Little else than data: pools of many shards, beyond what is kept of them otherwise, and many steps.
+    /// Mostly data: pools of many shards, beyond the usual cache, and many steps.
     fn of_data() -> World {
         let settings = Settings { shard_cache_bytes: 1 << 20, compute_shard_bytes: 1 << 20, ..settings() };
         World::new("mlp:4", [40_000, 100, 25], 10_000, settings)
     }
 
-    /// With so many training examples, examples in a unit, and units in a shard.
+    /// `in_unit` is the number of examples per unit, and `in_shard` the number of units per shard.
     fn new(model: &str, [examples, in_unit, in_shard]: [u32; 3], steps: u32, settings: Settings) -> World {
         let spec = NetworkSpec::from_shorthand(model).unwrap();
         let network = Network::new(&spec, FEATURES, Task::Classes(10)).unwrap();
         let (training, shards) = world::cut(examples, in_unit, in_shard, |range| {
-            // Half of it is zeros, so that the lists of what is not are as long as they get.
+            // Half of the inputs are zero, so that the lists of nonzero inputs are as long as possible.
             let rows = Array2::from_shape_fn((range.len(), FEATURES), |(i, j)| {
                 ((i + j) % 2 * (1 + (i * 31 + j * 57 + range.start) % 255)) as u8
             });
@@ -113,7 +113,7 @@ impl World {
         FromCoordinator::Welcome(Box::new(self.welcome.clone())).encode()
     }
 
-    /// A round's units that need the same shards, and which these are.
+    /// A round's units, grouped by the shards that they need, with these shards.
     fn jobs(&self, plan: &RoundPlan) -> Vec<(Range<u32>, Range<u32>)> {
         let layout = plan.parts[0].lay_out(&self.welcome.sets.training, self.welcome.seed);
         let shards = |unit| layout.shards_of(&self.welcome.sets.training, unit);
@@ -127,8 +127,8 @@ impl World {
         jobs
     }
 
-    /// A compute worker's part in the rounds, as it is in a Web Worker of its own, with no more shards than
-    /// it needs.
+    /// Plays a compute worker's part in the rounds, as in its own Web Worker, with no more shards than it
+    /// needs.
     fn compute(&self) {
         let mut compute = Compute::new();
         compute.handle(ToCompute::Setup(self.welcome_frame().into()));
@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    /// A hub's part in them, with two compute workers that are played here.
+    /// Plays a hub's part in the rounds, with two simulated compute workers.
     fn serve(&self) {
         let mut hub = Hub::new(self.settings.clone());
         let mut results = 0;

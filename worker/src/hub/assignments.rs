@@ -1,4 +1,4 @@
-//! Rounds and assignments: the hub takes them on, gives them back and answers them.
+//! Rounds and assignments: the hub accepts them, declines them and answers them.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::run::Run;
 use crate::shared_round::SharedRound;
 use crate::unit::UnitSums;
 
-/// Assignments that a hub holds at once: one under way, one to continue with, and some slack. It declines any
+/// Maximum assignments that a hub holds: one under way, one to continue with, and some slack. It declines any
 /// more.
 pub const ASSIGNMENTS_MAX: usize = 4;
 
@@ -67,7 +67,7 @@ impl Hub {
         self.send(FromVolunteer::Decline { assignment, reason }.encode());
     }
 
-    /// Takes an assignment out of the queue and its sums out of the compute workers.
+    /// Removes an assignment from the queue, and its sums from the compute workers.
     pub(super) fn give_up(&mut self, index: usize) -> Option<Underway> {
         let underway = self.queue.remove(index)?;
         for compute in underway.sharers() {

@@ -1,12 +1,12 @@
 //! Delays before the hub connects again.
 
-/// Milliseconds before the second attempt, at most.
+/// Maximum milliseconds before the second attempt.
 const FIRST_DELAY_MS_MAX: u64 = 500;
-/// Milliseconds before any attempt, at most.
+/// Maximum milliseconds before any attempt.
 const DELAY_MS_MAX: u64 = 30_000;
 
-/// Delays that double from attempt to attempt. Each is shortened by up to a half, so that volunteers that
-/// lost the same coordinator do not all return at once.
+/// Delays that double with every attempt. Each is shortened by up to a half at random, so that volunteers
+/// that lost the same coordinator do not all return at once.
 #[derive(Debug)]
 pub(super) struct Backoff {
     seed: u64,
@@ -26,7 +26,7 @@ impl Backoff {
         longest / 2 + mix(self.seed.wrapping_add(u64::from(self.attempts))) % (longest / 2 + 1)
     }
 
-    /// The connection is good: the next delay is short again.
+    /// Resets the delays after a good connection.
     pub(super) fn reset(&mut self) {
         self.attempts = 0;
     }

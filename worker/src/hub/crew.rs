@@ -1,4 +1,4 @@
-//! The compute workers as their hub sees them: what each has been sent, and whether it is busy.
+//! The hub's view of its compute workers: the messages sent to each, and whether it is busy.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::message::ToCompute;
 use crate::shared_round::SharedRound;
 use crate::shared_shard::SharedShard;
 
-/// All compute workers. Each runs at most one job at a time, so that the messages of at most one job wait for
-/// it.
+/// All compute workers. Each runs at most one job at a time, so that its queue holds the messages of at most
+/// one job.
 #[derive(Debug, Default)]
 pub(super) struct Crew {
     members: BTreeMap<u32, Member>,
@@ -23,7 +23,7 @@ pub(super) struct Crew {
 #[derive(Debug, Default)]
 struct Member {
     set_up: bool,
-    /// The hub's number of the last round that it was sent.
+    /// The hub's number of the last round sent to it.
     round: Option<u64>,
     running: Option<Running>,
     shards: BTreeMap<Key, HeldShard>,
@@ -31,7 +31,7 @@ struct Member {
 
 #[derive(Debug)]
 struct HeldShard {
-    /// Its size when decoded, at most.
+    /// Its maximum size when decoded.
     bytes: u64,
     used: u64,
 }
@@ -70,19 +70,19 @@ impl Crew {
         Some(compute)
     }
 
-    /// Removes a compute worker; false if there is none of this number.
+    /// Removes a compute worker. Returns false if there is none with this number.
     pub(super) fn remove(&mut self, compute: u32) -> bool {
         self.members.remove(&compute).is_some()
     }
 
-    /// Another run begins: every compute worker must be set up again, which empties it.
+    /// Another run begins: every compute worker must be set up again, and the setup empties it.
     pub(super) fn forget_run(&mut self) {
         for member in self.members.values_mut() {
             *member = Member { running: member.running, ..Member::default() };
         }
     }
 
-    /// A compute worker has ended a job. Returns the job, if the compute worker was running it.
+    /// Records that a compute worker has ended a job. Returns the job, if the compute worker was running it.
     pub(super) fn ended(&mut self, compute: u32, job: u64) -> Option<Running> {
         self.members.get_mut(&compute)?.running.take_if(|running| running.job == job)
     }
@@ -95,7 +95,7 @@ impl Crew {
         self.members.values().any(|member| member.shards.contains_key(&key))
     }
 
-    /// The hub drops a shard, so every compute worker drops it too.
+    /// Drops a shard from every compute worker, because the hub drops it.
     pub(super) fn drop_shard(&mut self, key: Key, outputs: &mut VecDeque<HubOutput>) {
         for (&compute, member) in &mut self.members {
             if member.shards.remove(&key).is_some() {
@@ -105,7 +105,7 @@ impl Crew {
         }
     }
 
-    /// Sets a compute worker up for the run, unless it is set up.
+    /// Sets a compute worker up for the run, unless it is set up already.
     pub(super) fn set_up(&mut self, compute: u32, frame: &Bytes, outputs: &mut VecDeque<HubOutput>) {
         let Some(member) = self.members.get_mut(&compute) else { return };
         if !std::mem::replace(&mut member.set_up, true) {
@@ -113,7 +113,7 @@ impl Crew {
         }
     }
 
-    /// Sends a compute worker the round, unless it has it.
+    /// Sends a compute worker the round, unless it has the round already.
     pub(super) fn show_round(
         &mut self,
         compute: u32,
@@ -127,8 +127,8 @@ impl Crew {
         }
     }
 
-    /// Sends a compute worker the shards it lacks. While it holds more than `limit` bytes it drops others,
-    /// the least recently used first. `content` returns a shard and its size when decoded.
+    /// Sends a compute worker the shards that it lacks. While it holds more than `limit` bytes, it drops
+    /// other shards, the least recently used first. `content` returns a shard and its size when decoded.
     pub(super) fn supply(
         &mut self,
         compute: u32,

@@ -1,4 +1,4 @@
-//! The shards that assignments need, and their downloads. [`super::shards`] keeps account of them.
+//! The shards that assignments need, and their downloads. [`super::shards`] keeps track of them.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ impl Hub {
         }
     }
 
-    /// The shards that pending units need and the hub does not hold, the most urgent first.
+    /// The shards that pending units need and the hub lacks, the most urgent first.
     pub(super) fn wanted_shards(&self) -> Vec<(Key, ShardRef)> {
         let Some(CurrentRun { run, .. }) = &self.run else { return Vec::new() };
         let mut missing = self.needed_shards(run);

@@ -6,12 +6,12 @@ use protocol::plan::ShardRef;
 
 use crate::message::{FromCompute, ToCompute};
 
-/// An event that a hub must learn of.
+/// An event that a hub must know about.
 #[derive(Debug)]
 pub enum HubInput {
     /// The connection asked for with [`HubOutput::Connect`] is open.
     Connected,
-    /// The connection could not be opened (in time), or it is closed.
+    /// The connection could not be opened in time, or it is closed.
     Disconnected,
     /// A message from the coordinator.
     Frame(Bytes),
@@ -22,7 +22,7 @@ pub enum HubInput {
         /// The encoded shard; the hub checks its hash.
         bytes: Vec<u8>,
     },
-    /// A shard could not be downloaded (in time).
+    /// A shard could not be downloaded in time.
     ShardFailed {
         /// The number given in [`HubOutput::Fetch`].
         fetch: u64,
@@ -34,15 +34,16 @@ pub enum HubInput {
         /// Its message.
         message: FromCompute,
     },
-    /// A compute worker could not be started or has died. It is not replaced, because the likely reason is
-    /// too little memory.
+    /// A compute worker could not be started or has died. It is not replaced, because the likely cause is too
+    /// little memory.
     ComputeFailed {
         /// The compute worker's number.
         compute: u32,
     },
     /// Lend this many cores from now on. Zero pauses.
     Cores(u16),
-    /// Time has passed. It is due whenever [`HubOutput::Wake`] says so and harmless at any other time.
+    /// Time has passed. The caller must send it when [`HubOutput::Wake`] asks for it; at any other time it is
+    /// harmless.
     Tick,
 }
 
@@ -69,7 +70,7 @@ pub enum HubOutput {
         /// Whether to bypass caches, because an earlier answer was damaged.
         fresh: bool,
     },
-    /// Start a compute worker. No number is used twice.
+    /// Start a compute worker. Each number is used only once.
     StartCompute {
         /// Its number.
         compute: u32,
@@ -86,7 +87,7 @@ pub enum HubOutput {
         /// The message.
         message: ToCompute,
     },
-    /// Send [`HubInput::Tick`] at this time. It replaces an earlier wish.
+    /// Send [`HubInput::Tick`] at this time. It replaces an earlier request.
     Wake {
         /// Milliseconds on the clock of the inputs.
         at_ms: u64,

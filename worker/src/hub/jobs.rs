@@ -21,7 +21,7 @@ impl Hub {
         self.settings.cores.min(self.cores_max()).saturating_sub(self.failed_cores)
     }
 
-    /// Cores for which there is memory.
+    /// Cores that fit the memory.
     pub(super) fn cores_max(&self) -> u16 {
         let footprint = self.run.as_ref().map(|current| current.footprint);
         footprint.map_or(CORES_MAX, |footprint| footprint.cores(&self.settings))
@@ -37,7 +37,7 @@ impl Hub {
         if !self.crew.remove(compute) {
             return;
         }
-        // A compute worker that failed for want of memory still holds its memory.
+        // A compute worker that failed for lack of memory still holds memory.
         self.outputs.push_back(HubOutput::StopCompute { compute });
         self.compute_lost(compute);
         self.failed_cores += 1;
@@ -98,14 +98,14 @@ impl Hub {
             FromCompute::Sums { assignment, sums } => {
                 let Some(index) = self.find(assignment) else { return };
                 if !self.queue[index].collected(compute, sums) {
-                    self.decline_at(index, "its sums do not add up");
+                    self.decline_at(index, "its sums do not match");
                 }
             }
         }
     }
 
     /// Gives an idle compute worker a job from the first assignment with pending units whose shards are here.
-    /// A job is half of an equal share, so that the last pieces are small.
+    /// A job is half of an equal share, so that the last jobs are small.
     pub(super) fn give_job(&mut self, compute: u32) {
         let (Some(current), Some(round)) = (&self.run, &self.round) else { return };
         let crew_size = self.crew.len() as u32;
@@ -161,8 +161,8 @@ impl Hub {
 }
 
 /// Chooses about `share` pending units whose shards are here: first units whose shards this compute worker
-/// holds, then units whose shards no compute worker holds, then any. Its new shards stay below `limit` bytes,
-/// except for the shards of its first segment.
+/// holds, then units whose shards no compute worker holds, then any others. Its new shards stay below `limit`
+/// bytes, except for the shards of its first segment.
 fn choose(
     underway: &mut Underway,
     compute: u32,
@@ -202,14 +202,14 @@ fn choose(
     segments
 }
 
-/// The order in which units are preferred, by the shards that they need.
+/// The order of preference among units, by their shards.
 #[derive(Debug, Clone, Copy)]
 enum Preference {
-    /// Shards that it holds.
+    /// Units with shards that this compute worker holds.
     Held,
-    /// Shards that no compute worker holds.
+    /// Units with shards that no compute worker holds.
     HeldByNobody,
-    /// Any that the hub holds.
+    /// Units with any shards that the hub holds.
     Any,
 }
 

@@ -1,4 +1,4 @@
-//! The connection: hello and welcome, silence, and when to try again.
+//! The connection: the handshake, silence, and reconnection.
 
 use bytes::Bytes;
 use protocol::PROTOCOL_VERSION;
@@ -11,14 +11,14 @@ use super::status::HubPhase;
 use super::{CurrentRun, Hub, HubOutput, texts};
 use crate::run::Run;
 
-/// Milliseconds that a coordinator may take to answer a hello. Then the hub tries again.
+/// Maximum milliseconds that a coordinator may take to answer a hello. After that, the hub tries again.
 pub const GREETING_MS_MAX: u64 = 30_000;
-/// Milliseconds of silence after which the hub takes the connection for lost. A browser may never notice a
-/// lost connection by itself. A coordinator says something every ten seconds, except while a round is on its
-/// way: see [`ROUND_MS_MAX`].
+/// Maximum milliseconds of silence before the hub considers the connection lost. A browser may never notice a
+/// lost connection by itself. A coordinator sends something every ten seconds, except while a round is being
+/// sent: see [`ROUND_MS_MAX`].
 pub const SILENCE_MS_MAX: u64 = 60_000;
-/// Milliseconds that a round on its way may add to [`SILENCE_MS_MAX`], because a message is seen only once it
-/// has arrived whole. A coordinator tries for as long to send one.
+/// Maximum milliseconds that a round being sent may add to [`SILENCE_MS_MAX`], because a message is seen only
+/// once all of it has arrived. A coordinator abandons the sending of a round after the same time.
 pub const ROUND_MS_MAX: u64 = 120_000;
 /// The slowest link to wait for, up to [`ROUND_MS_MAX`], in bytes of a round per millisecond.
 pub const LINK_BYTES_PER_MS: u64 = 64;
@@ -26,7 +26,7 @@ pub const LINK_BYTES_PER_MS: u64 = 64;
 /// The state of the connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Link {
-    /// Closed because of `why`, to be opened again at `until_ms`.
+    /// Closed because of `why`. The hub reconnects at `until_ms`.
     Waiting { until_ms: u64, why: String },
     /// The connection has been asked for.
     Connecting,
@@ -79,7 +79,7 @@ impl Hub {
             }
             _ => {}
         }
-        // In case this tick came too early, the hub asks for its next one again.
+        // If this tick came too early, the hub asks for the next one again.
         self.wake_ms = None;
     }
 
@@ -107,7 +107,7 @@ impl Hub {
         }
     }
 
-    /// Closes the connection, to try again later.
+    /// Closes the connection and tries again later.
     pub(super) fn hang_up(&mut self, now_ms: u64, why: &str) {
         self.outputs.push_back(HubOutput::Close);
         self.disconnected(now_ms, why);
@@ -122,7 +122,7 @@ impl Hub {
         self.link = Link::Ended { phase, text };
     }
 
-    /// The time at which the coordinator will have been silent for too long.
+    /// The time at which the coordinator counts as silent for too long.
     pub(super) fn silent_until_ms(&self) -> u64 {
         let parameters = self.run.as_ref().map_or(0, |current| current.run.network.parameters() as u64);
         // The largest rounds carry two vectors of f32.
@@ -131,7 +131,7 @@ impl Hub {
     }
 
     fn welcome(&mut self, mut welcome: Welcome, frame: &Bytes) {
-        // Two welcomes of one run differ in nothing but the session's number.
+        // Two welcomes of one run differ only in the session's number.
         welcome.session = 0;
         if self.run.as_ref().is_none_or(|current| current.run.welcome != welcome) {
             if welcome.arithmetic != self.settings.arithmetic {
@@ -165,7 +165,7 @@ impl Hub {
         let training = self.shards.held().filter(|(set, _)| *set == Set::Training);
         let training_shards = training.map(|(_, index)| index).take(READY_SHARDS_MAX).collect();
         self.send(FromVolunteer::Ready(Ready { training_shards }).encode());
-        // The hello may be out of date: the number of cores can change while the welcome is awaited.
+        // The number of cores may have changed since the hello.
         if self.lent() != self.greeted_cores {
             self.send(FromVolunteer::Cores(self.lent()).encode());
         }

@@ -2,7 +2,7 @@
 //!
 //! A hub says hello, keeps shards and the open round, cuts assignments into jobs for its compute workers,
 //! merges their integer sums and sends one result for each assignment. It reconnects by itself and keeps its
-//! shards meanwhile.
+//! shards in the meantime.
 
 mod assignments;
 mod backoff;
@@ -120,19 +120,19 @@ impl Hub {
         self.advance(now_ms);
     }
 
-    /// The next thing to do; `None` until another event.
+    /// The next action; `None` until another event.
     pub fn poll_output(&mut self) -> Option<HubOutput> {
         self.outputs.pop_front()
     }
 
-    /// Does whatever has become possible.
+    /// Takes every step that has become possible.
     fn advance(&mut self, now_ms: u64) {
         if self.link == Link::Open {
             while self.crew.len() < usize::from(self.lent()) {
                 let compute = self.crew.hire();
                 self.outputs.push_back(HubOutput::StartCompute { compute });
             }
-            // Before new jobs, so that a finished assignment's sums do not wait behind them.
+            // Comes before new jobs, so that a finished assignment's sums do not wait behind them.
             self.collect();
             let idle: Vec<u32> = self.crew.idle().collect();
             for compute in idle {
@@ -153,8 +153,8 @@ impl Hub {
             }
             Link::Connecting | Link::Ended { .. } => None,
         };
-        // Each frame moves the time at which the coordinator counts as silent. The earlier wish stands and is
-        // renewed when it is due.
+        // Each frame moves the time at which the coordinator counts as silent. The earlier request stands and
+        // is renewed when it is due.
         let stands = self.link == Link::Open && self.wake_ms.is_some_and(|wish| Some(wish) <= at_ms);
         if let Some(at_ms) = at_ms.filter(|_| !stands && at_ms != self.wake_ms) {
             self.outputs.push_back(HubOutput::Wake { at_ms });
@@ -172,14 +172,14 @@ struct CurrentRun {
 
 #[derive(Debug)]
 struct CurrentRound {
-    /// The hub's own number for it.
+    /// The hub's own number for the round.
     number: u64,
     shared: Arc<SharedRound>,
-    /// One for each part of the round.
+    /// One layout for each part of the round.
     layouts: Vec<UnitLayout>,
 }
 
-/// The hub's own numbers. It cannot use the coordinator's: a coordinator that is killed and resumed counts
+/// The hub's own numbers. It cannot use the coordinator's: a coordinator that was killed and resumed counts
 /// from its checkpoint again, while earlier messages are still on their way here.
 #[derive(Debug, Default)]
 struct Counters {

@@ -1,4 +1,4 @@
-//! The hub's shards: which it holds, downloads, tries again and evicts.
+//! The hub's shards: which ones it holds, downloads, retries and evicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use protocol::plan::{Set, ShardRef};
 
 use crate::shared_shard::SharedShard;
 
-/// Shards downloaded at once.
+/// Maximum simultaneous downloads.
 pub const FETCHES_MAX: usize = 2;
-/// Attempts to download a shard. After these the hub declines the assignments that need it.
+/// Maximum attempts to download a shard. After that, the hub declines the assignments that need it.
 pub const FETCH_ATTEMPTS_MAX: u32 = 3;
 /// Milliseconds before the next attempt to download a shard, times the failures so far.
 const RETRY_MS: u64 = 500;
@@ -23,7 +23,7 @@ pub(super) struct Shards {
     held: BTreeMap<Key, Held>,
     held_bytes: usize,
     underway: BTreeMap<u64, (Key, ShardRef)>,
-    /// The failed attempts to download a shard.
+    /// The failed attempts to download each shard.
     failures: BTreeMap<Key, Failures>,
     fetches: u64,
     uses: u64,
@@ -50,17 +50,17 @@ pub(super) struct Fetch {
     pub(super) fresh: bool,
 }
 
-/// The end of a download.
+/// The result of a download.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The shard is held, or will be tried again, or the download is unknown.
+    /// The shard is held or will be tried again, or the download is unknown.
     Settled,
-    /// It failed too often: assignments that need the shard must be declined.
+    /// The download failed too often: assignments that need the shard must be declined.
     GivenUp(Key),
 }
 
 impl Shards {
-    /// Forgets everything when another run begins. Downloads under way become unknown.
+    /// Forgets everything because another run begins. Downloads under way become unknown.
     pub(super) fn clear(&mut self) {
         *self = Shards { fetches: self.fetches, ..Shards::default() };
     }
@@ -85,8 +85,8 @@ impl Shards {
         Some(held.content.clone())
     }
 
-    /// Chooses downloads to begin for `wanted`, which is in order of urgency, and evicts shards to make room,
-    /// the least recently used first. It evicts a wanted shard only if one of the first `urgent` needs the
+    /// Chooses downloads to begin for `wanted`, which is in order of urgency. It evicts shards to make room,
+    /// the least recently used first, but evicts a wanted shard only if one of the first `urgent` needs the
     /// room. If the wanted shards alone exceed `limit` bytes, they are downloaded one after the other, except
     /// for the first `urgent`, which one unit needs together.
     pub(super) fn begin_fetches(
@@ -126,7 +126,7 @@ impl Shards {
         (begun, evicted)
     }
 
-    /// Takes a downloaded shard, if its bytes have the hash that names it.
+    /// Takes a downloaded shard, if its bytes match the hash that names it.
     pub(super) fn arrived(&mut self, now_ms: u64, fetch: u64, bytes: Vec<u8>) -> Ended {
         let Some((key, shard)) = self.underway.remove(&fetch) else { return Ended::Settled };
         if bytes.len() != shard.bytes as usize || *blake3::hash(&bytes).as_bytes() != shard.hash {
@@ -139,7 +139,7 @@ impl Shards {
         Ended::Settled
     }
 
-    /// A download failed.
+    /// Records a failed download.
     pub(super) fn failed(&mut self, now_ms: u64, fetch: u64) -> Ended {
         match self.underway.remove(&fetch) {
             Some((key, _)) => self.count_failure(now_ms, key, false),
@@ -223,7 +223,8 @@ mod tests {
         assert_eq!(shards.held().collect::<Vec<_>>(), [(Set::Training, 1)]);
     }
 
-    /// What one unit needs together is had whatever it takes, but then instead of what others will need.
+    /// The shards that one unit needs together are downloaded in any case, in place of shards for later
+    /// units.
     #[test]
     fn urgent_shards_take_the_room_of_wanted_ones() {
         let mut shards = Shards::default();

@@ -5,13 +5,13 @@ use serde::Serialize;
 /// The state of a hub at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HubStatus {
-    /// What it is doing.
+    /// The hub's activity.
     pub phase: HubPhase,
-    /// The same in one plain sentence, with the reason where there is one.
+    /// The same as one plain sentence, with a reason if there is one.
     pub sentence: String,
     /// Cores lent.
     pub cores: u16,
-    /// A sentence that says why fewer cores are lent than were chosen, if there is too little memory.
+    /// Why fewer cores are lent than were chosen, in one sentence; `None` unless memory is short.
     pub limit: Option<String>,
     /// Compute workers that are busy.
     pub busy: u16,
@@ -25,7 +25,7 @@ pub struct HubStatus {
     pub shards_held: u32,
     /// Bytes of the shards held.
     pub shard_bytes: u64,
-    /// Shards that are being downloaded or wait for it.
+    /// Shards that are downloading or queued for it.
     pub shards_awaited: u32,
     /// Bytes of messages sent.
     pub bytes_sent: u64,
@@ -33,7 +33,7 @@ pub struct HubStatus {
     pub bytes_received: u64,
 }
 
-/// What a hub is doing. The names in JSON are in lower case.
+/// The activity of a hub. The JSON names are in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HubPhase {
@@ -47,14 +47,15 @@ pub enum HubPhase {
     Computing,
     /// Connected, but no core is lent.
     Paused,
-    /// It was turned away or cannot help. It does not come back by itself: this is a last phase.
+    /// The coordinator turned it away, or it cannot help. It does not come back by itself: this phase is
+    /// final.
     Stopped,
-    /// The training has ended: this is a last phase.
+    /// The training has ended: this phase is final.
     Finished,
 }
 
 impl HubPhase {
-    /// Whether nothing more will happen.
+    /// Whether the phase is final.
     pub fn is_last(self) -> bool {
         matches!(self, HubPhase::Stopped | HubPhase::Finished)
     }

@@ -1,4 +1,4 @@
-//! The texts for people: the hub's status, and why it cannot help.
+//! The texts for people: the hub's status, and the reason why it cannot help.
 
 use protocol::limits::TEXT_BYTES_MAX;
 

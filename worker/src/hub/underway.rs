@@ -14,14 +14,14 @@ pub(super) struct Segment {
     pub(super) units: Range<u32>,
 }
 
-/// An assignment: its pending units, the units that compute workers have, and the sums they have handed over.
+/// An assignment: its pending units, the units given to compute workers, and the sums handed over so far.
 #[derive(Debug)]
 pub(super) struct Underway {
     /// The hub's own number for it.
     pub(super) key: u64,
     pub(super) assignment: Assignment,
     pub(super) part: Part,
-    /// The sums that compute workers have handed over, added up.
+    /// The sums that compute workers have handed over, merged.
     sums: Option<UnitSums>,
     /// The number of examples in its units.
     pub(super) examples: u64,
@@ -29,7 +29,7 @@ pub(super) struct Underway {
     shares: BTreeMap<u32, Share>,
 }
 
-/// The units of an assignment that one compute worker has. If it dies, all of them must be done again.
+/// The units of an assignment that one compute worker has. If it dies, all of them must be computed again.
 #[derive(Debug, Default)]
 struct Share {
     running: Vec<Segment>,
@@ -38,7 +38,7 @@ struct Share {
 }
 
 impl Underway {
-    /// Lays an assignment out; `None` if its units do not all belong to one part of the round.
+    /// Lays out an assignment. Returns `None` if its units do not all belong to one part of the round.
     pub(super) fn new<'a>(
         key: u64,
         assignment: Assignment,
@@ -74,7 +74,7 @@ impl Underway {
         self.pending.iter().map(|segment| segment.units.len() as u32).sum()
     }
 
-    /// The shards that the next pending unit needs, all at once.
+    /// All shards that the next pending unit needs.
     pub(super) fn next_shards(&self) -> Option<Range<u32>> {
         self.pending.first().map(|segment| segment.shards.clone())
     }
@@ -109,7 +109,7 @@ impl Underway {
         given
     }
 
-    /// A compute worker has done its job.
+    /// Records that a compute worker has done its job.
     pub(super) fn done(&mut self, compute: u32) {
         if let Some(share) = self.shares.get_mut(&compute) {
             share.done.append(&mut share.running);
@@ -135,7 +135,7 @@ impl Underway {
         ready
     }
 
-    /// Adds the sums that a compute worker handed over; false if they do not fit the others.
+    /// Adds the sums that a compute worker handed over. Returns false if they do not match the others.
     #[must_use]
     pub(super) fn collected(&mut self, compute: u32, sums: UnitSums) -> bool {
         let Some(share) = self.shares.get_mut(&compute).filter(|share| !share.collecting.is_empty()) else {
@@ -160,10 +160,10 @@ impl Underway {
     /// If they are not.
     pub(super) fn take_sums(&mut self) -> UnitSums {
         assert!(self.is_complete(), "the sums do not cover all units");
-        self.sums.take().expect("an assignment has units, and somebody has handed their sums over")
+        self.sums.take().expect("an assignment has units, whose sums have been handed over")
     }
 
-    /// A compute worker is gone: its units are pending again.
+    /// Makes the units of a lost compute worker pending again.
     pub(super) fn lost(&mut self, compute: u32) {
         if let Some(share) = self.shares.remove(&compute) {
             for mut part in [share.running, share.done, share.collecting] {
@@ -173,7 +173,7 @@ impl Underway {
         }
     }
 
-    /// The compute workers that have units of it.
+    /// The compute workers that have units of the assignment.
     pub(super) fn sharers(&self) -> impl Iterator<Item = u32> {
         self.shares.keys().copied()
     }
@@ -185,7 +185,7 @@ impl Underway {
 }
 
 #[cfg(test)]
-#[expect(clippy::single_range_in_vec_init, reason = "ranges of units, not the units in them")]
+#[expect(clippy::single_range_in_vec_init, reason = "these are ranges of units, not lists of units")]
 mod tests {
     use protocol::plan::{ShardRef, Work};
 

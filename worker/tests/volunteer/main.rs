@@ -2,10 +2,10 @@
 //!
 //! - `support.rs`: the data, the coordinator's side, and a volunteer whose compute workers run in
 //!   any order.
-//! - `work.rs`: results are what a direct evaluation gives, however the work is cut.
+//! - `work.rs`: results equal a direct evaluation, however the work is cut.
 //! - `trouble.rs`: lost connections, damaged shards, dead compute workers, refusals, garbage.
 
-#![expect(clippy::single_range_in_vec_init, reason = "ranges of units, not the units in them")]
+#![expect(clippy::single_range_in_vec_init, reason = "these are ranges of units, not lists of units")]
 
 mod support;
 mod trouble;

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! The test data, the scripted coordinator and the simulated volunteer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -20,7 +20,7 @@ const SEED: u64 = 6;
 const MINIBATCH: u32 = 5;
 const FEATURES: usize = 6;
 
-/// A run: data, cut and network.
+/// A run: data, plan and network.
 pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) welcome: Welcome,
@@ -52,7 +52,7 @@ impl World {
         FromCoordinator::Welcome(Box::new(self.welcome.clone())).encode()
     }
 
-    /// What a volunteer of it needs by the usual settings.
+    /// The memory that a volunteer of this run needs with the usual settings.
     pub(crate) fn footprint(&self) -> Footprint {
         Footprint::of_run(&self.network, &self.welcome, &settings(1))
     }
@@ -93,7 +93,7 @@ impl World {
         Round { plan, vectors }
     }
 
-    /// What the units of one part come to, one after the other in this thread.
+    /// The sums of units of one part, evaluated one after the other in this thread.
     pub(crate) fn expected(&self, round: &Round, units: &[Range<u32>]) -> UnitSums {
         let (part, _) = round.plan.locate(units[0].start).unwrap();
         let part = &round.plan.parts[part];
@@ -143,7 +143,7 @@ impl World {
     }
 }
 
-/// Units of 7 examples, 4 of them in a shard.
+/// Cuts a set into units of 7 examples and shards of 4 units.
 fn cut(shards: &mut BTreeMap<String, Vec<u8>>, examples: usize, seed: usize) -> SetPlan {
     let rows = Array2::from_shape_fn((examples, FEATURES), |(row, column)| {
         (((row * 31 + column * 57 + seed * 13) * 40_503) >> 7) as u8
@@ -181,14 +181,14 @@ impl Round {
     }
 }
 
-/// What the coordinator hears.
+/// A message that the coordinator receives.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Heard {
     Message(FromVolunteer),
     Result(ResultHeader, Option<Vec<i64>>),
 }
 
-/// A download that the hub has asked for.
+/// A download that the hub has requested.
 #[derive(Debug, Clone)]
 pub(crate) struct Download {
     pub(crate) fetch: u64,
@@ -196,7 +196,7 @@ pub(crate) struct Download {
     pub(crate) fresh: bool,
 }
 
-/// A hub with compute workers whose messages wait until a test lets them through.
+/// A hub with compute workers whose messages wait until a test releases them.
 pub(crate) struct Volunteer {
     pub(crate) hub: Hub,
     pub(crate) now_ms: u64,
@@ -231,7 +231,7 @@ impl Volunteer {
         volunteer
     }
 
-    /// One that has been welcomed.
+    /// A volunteer that has been welcomed.
     pub(crate) fn welcomed(world: &World, cores: u16) -> Volunteer {
         let mut volunteer = Volunteer::new(world, settings(cores));
         volunteer.tell(HubInput::Connected);
@@ -249,13 +249,13 @@ impl Volunteer {
         self.tell(HubInput::Frame(frame.to_vec().into()));
     }
 
-    /// Lets time pass until the hub's next wish to be woken.
+    /// Advances the time to the hub's next wake-up.
     pub(crate) fn wake(&mut self) {
         self.now_ms = self.wake_ms.take().expect("the hub wants to be woken");
         self.tell(HubInput::Tick);
     }
 
-    /// What the coordinator has heard since this was last asked.
+    /// The messages that the coordinator received since the last call.
     pub(crate) fn heard(&mut self) -> Vec<Heard> {
         assert!(self.arriving.is_none(), "a result was announced and not delivered");
         std::mem::take(&mut self.heard)
@@ -268,7 +268,7 @@ impl Volunteer {
         self.tell(HubInput::ShardArrived { fetch: download.fetch, bytes });
     }
 
-    /// Lets one compute worker handle one message: number `choice` of those that can.
+    /// Lets one compute worker handle one message: number `choice` of those with a message.
     pub(crate) fn compute(&mut self, choice: usize) -> bool {
         let ready: Vec<u32> = self
             .computes
@@ -288,7 +288,7 @@ impl Volunteer {
         true
     }
 
-    /// Goes on until nothing happens any more; `order` picks whose turn it is.
+    /// Continues until nothing more happens. `order` picks whose turn it is.
     pub(crate) fn settle(&mut self, world: &World, mut order: impl FnMut() -> usize) {
         loop {
             let choice = order();
@@ -361,7 +361,7 @@ pub(crate) fn settings(cores: u16) -> Settings {
     Settings { known_answer: [1; 32], ..Settings::new(Arithmetic::Portable, cores, "a test", 7) }
 }
 
-/// An order of events that looks arbitrary and is the same each time.
+/// An order of events that looks arbitrary and is the same every time.
 pub(crate) fn order(mut seed: u64) -> impl FnMut() -> usize {
     move || {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -369,7 +369,7 @@ pub(crate) fn order(mut seed: u64) -> impl FnMut() -> usize {
     }
 }
 
-/// The result that an honest volunteer sends.
+/// Asserts that this is the result that an honest volunteer sends.
 pub(crate) fn result(round: &Round, assignment: u64, sums: &UnitSums, heard: &Heard) {
     let Heard::Result(header, vector) = heard else { panic!("a result, not {heard:?}") };
     assert_eq!((header.run, header.round, header.version), (RUN, round.plan.round, round.plan.version));

@@ -35,7 +35,7 @@ fn a_lost_connection_is_opened_again_and_shards_are_kept() {
     let heard = volunteer.heard();
     let Heard::Message(FromVolunteer::Ready(ready)) = &heard[1] else { panic!("{heard:?}") };
     assert_eq!(ready.training_shards, [0, 1]);
-    // The same numbers as before must not be mixed with what was left over.
+    // The same numbers as before must not be mixed up with leftovers.
     volunteer.frame(&round.frame());
     volunteer.frame(&round.assign(1, &[0..6]));
     assert!(volunteer.downloads.is_empty());
@@ -142,7 +142,7 @@ fn a_damaged_shard_is_fetched_afresh_and_given_up_in_the_end() {
         }
     }
     assert_eq!(volunteer.heard().iter().map(declined).collect::<Vec<_>>(), [Some(1)]);
-    // The next time it is asked for it may well be right.
+    // The next attempt may succeed.
     volunteer.frame(&round.assign(2, &[0..2]));
     volunteer.settle(&world, || 0);
     result(&round, 2, &world.expected(&round, &[0..2]), &volunteer.heard()[0]);
@@ -321,7 +321,7 @@ fn whatever_the_coordinator_says_keeps_the_connection() {
     let round = world.gradient_round(1);
     let mut volunteer = Volunteer::welcomed(&world, 1);
     for frame in [FromCoordinator::Heartbeat.encode(), round.frame(), round.assign(1, &[0..1])] {
-        // The clock of a machine that slept runs on: it is the time of the last frame that counts.
+        // The clock of a machine that slept runs on; the time of the last frame counts.
         volunteer.now_ms += SILENCE_MS_MAX - 1;
         volunteer.frame(&frame);
         volunteer.tell(HubInput::Tick);
@@ -347,7 +347,7 @@ fn a_network_that_cannot_be_is_said_so() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// A coordinator gone mad: frames with changed bytes among right ones.
+    /// A faulty coordinator: frames with changed bytes among good ones.
     #[test]
     fn no_frame_makes_a_volunteer_panic(
         changes in prop::collection::vec((0usize..6, 0usize..4000, any::<u8>(), 0usize..9), 1..40),
@@ -400,7 +400,7 @@ fn no_more_cores_are_used_than_there_is_memory_for() {
         let limit = volunteer.hub.status().limit;
         assert_eq!(limit.is_some(), cores < 4);
         assert!(limit.is_none_or(|limit| limit.starts_with(&format!("{cores} of 4 cores: each needs"))));
-        // What was chosen is remembered, and what fits is used of it.
+        // The hub remembers the chosen number and uses as many cores as fit.
         volunteer.tell(HubInput::Cores(1));
         assert_eq!((volunteer.computes.len(), volunteer.hub.status().limit), (1, None));
         volunteer.tell(HubInput::Cores(4));
@@ -436,7 +436,7 @@ fn a_network_beyond_what_a_program_can_address_is_declined_with_words() {
     assert!(volunteer.closed && volunteer.computes.is_empty());
 }
 
-/// What memory a volunteer needs follows from the welcome, so no round may ask for more.
+/// The memory that a volunteer needs follows from the welcome, so no round may exceed it.
 #[test]
 fn local_steps_beyond_what_was_announced_do_not_suit() {
     let (replicas, steps) = (4, 10);

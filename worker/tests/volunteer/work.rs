@@ -1,4 +1,4 @@
-//! Results are what a direct evaluation gives, however the work is cut and whoever is first.
+//! Results equal a direct evaluation, however the work is cut and whoever is first.
 
 use protocol::message::{FromVolunteer, Unfit};
 use protocol::plan::Work;
@@ -65,9 +65,9 @@ fn losses_along_a_direction_are_those_of_the_trial_points() {
     let round = world.losses_round(4, &[0.5, -0.25, 1e30]);
     let units = [round.part(0)];
     let expected = world.expected(&round, &units);
-    // Far out the loss leaves the fixed point, which spoils that step length alone.
+    // Far out, the loss leaves the fixed point, which spoils only that step length.
     assert_eq!(expected.unfit_steps, 0b100);
-    // The first step's losses are those of an evaluation at the point itself.
+    // The first step's losses equal an evaluation at that point.
     let mut there = world.losses_round(4, &[]);
     there.plan.parts[0].work = Work::Evaluation;
     let point =
@@ -135,7 +135,7 @@ fn a_unit_that_does_not_fit_ends_its_assignment() {
         panic!("{heard:?}")
     };
     assert!((0..4).contains(unit));
-    // The same weights with a finer eye on the range: the hub is none the worse.
+    // The same weights at a finer scale: the hub must not be affected.
     round.plan.scales.vector_exponent = 24;
     round.plan.round = 2;
     volunteer.frame(&round.frame());
