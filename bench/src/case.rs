@@ -2,10 +2,10 @@
 
 use crate::examples::Data;
 
-/// A case of the benchmark.
+/// A benchmark case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Case {
-    /// The work and the network, then the batch or the examples.
+    /// The work and the network, then the batch size or the data.
     pub name: &'static str,
     /// The work of one step.
     pub kind: Kind,
@@ -16,14 +16,14 @@ pub struct Case {
 pub enum Kind {
     /// Independent multiply-adds on registers, and nothing else.
     Roof {
-        /// Whether there are more at the same time, as in [`model::multiply_adds`].
+        /// Whether more of them run at the same time, as in [`model::multiply_adds`].
         many: bool,
     },
     /// Loss and gradient of one batch, at constant weights.
     Gradient {
         /// The network in shorthand.
         network: &'static str,
-        /// Examples of a step.
+        /// Examples per step.
         batch: usize,
         /// The examples.
         data: Data,
@@ -32,7 +32,7 @@ pub enum Kind {
     Local {
         /// The network in shorthand.
         network: &'static str,
-        /// Examples of a step.
+        /// Examples per step.
         minibatch: usize,
         /// The examples.
         data: Data,
@@ -50,7 +50,7 @@ pub const CASES: [Case; 7] = [
     gradient("convnet/32", "cnn:8,16", 32, Data::Mnist),
 ];
 
-/// The roof: the better of the two counts.
+/// The roof: the better of the two cases counts.
 pub const ROOF: [Case; 2] = [
     Case { name: "roof/few", kind: Kind::Roof { many: false } },
     Case { name: "roof/many", kind: Kind::Roof { many: true } },
@@ -67,12 +67,12 @@ const fn local(name: &'static str, data: Data) -> Case {
 }
 
 impl Case {
-    /// The case of this name; a roof is a case, too.
+    /// The case or roof of this name.
     pub fn named(name: &str) -> Option<&'static Case> {
         CASES.iter().chain(&ROOF).find(|case| case.name == name)
     }
 
-    /// The number of examples of a step; 0 for a roof.
+    /// The number of examples per step; 0 for a roof.
     pub fn examples(&self) -> usize {
         match self.kind {
             Kind::Roof { .. } => 0,

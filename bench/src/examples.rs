@@ -11,9 +11,9 @@ use rand_core::{Rng as _, SeedableRng as _};
 pub const FEATURES: usize = 784;
 /// Classes, MNIST's.
 pub const CLASSES: u32 = 10;
-/// Examples of MNIST that cases work on: 2 MB, as much as a volunteer's compute worker has under way.
+/// Examples of MNIST in each case: 2 MB, as much as a volunteer's compute worker has under way.
 pub const MNIST_EXAMPLES: usize = 2560;
-/// Random examples that cases work on, 1.6 MB: a whole number of the larger batches.
+/// Random examples in each case, 1.6 MB: a multiple of the larger batch sizes.
 const DENSE_EXAMPLES: usize = 512;
 
 /// The examples of a case.
@@ -29,7 +29,7 @@ pub enum Data {
 pub(crate) fn pool(data: Data, mnist: &[u8]) -> Result<Shard, DecodeError> {
     let dense = || {
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        // In 2^-24 ..= 1.
+        // Values in 2^-24 ..= 1.
         let rows = Array2::from_shape_simple_fn((DENSE_EXAMPLES, FEATURES), || {
             ((random.next_u32() >> 8) + 1) as f32 / (1 << 24) as f32
         });
@@ -45,8 +45,8 @@ pub(crate) fn pool(data: Data, mnist: &[u8]) -> Result<Shard, DecodeError> {
     Ok(shard)
 }
 
-/// `count` indices into a pool of `examples`, from the `first` of an endless walk on: with a stride that
-/// meets every example once before it meets one again, and none beside the last.
+/// `count` indices into a pool of `examples`, starting at position `first` of an endless sequence. Its stride
+/// visits every example once before any repeats, and avoids neighbors.
 pub(crate) fn order(first: usize, count: usize, examples: usize) -> Vec<u32> {
     let stride =
         (examples / 3..).find(|stride| gcd(*stride, examples) == 1).expect("there is always a prime");
@@ -64,17 +64,17 @@ pub(crate) fn preprocessing(data: Data) -> Preprocessing {
     }
 }
 
-/// Floating-point operations that an example counts for: 6 for each weight and place it is used at, a
-/// multiplication and an addition each for the forward product, the weights' gradient and the inputs'
-/// gradient. Zeros that are skipped count too, and so does the first layer's input gradient, which nobody
-/// needs.
+/// Floating-point operations that an example counts for: 6 for each weight and each place that uses it. These
+/// are a multiplication and an addition each for the forward product, the weights' gradient and the inputs'
+/// gradient. Skipped zeros count, too, and so does the first layer's input gradient, which is never needed.
 pub fn operations(network: &Network) -> f64 {
     let weights = network.layout().iter().filter(|block| block.kind == ParameterKind::Weight);
     let multiplications: usize = weights.map(|block| block.range.len() * places(network, &block.name)).sum();
     6.0 * multiplications as f64
 }
 
-/// How often each weight of the block is used: once, or at every place of a convolution's output.
+/// The number of times that each weight of the block is used: once, or at every place of a convolution's
+/// output.
 fn places(network: &Network, block: &str) -> usize {
     let layer = block.split('.').nth(1).and_then(|layer| layer.parse::<usize>().ok());
     match layer.and_then(|layer| network.shapes().get(layer + 1)) {
@@ -83,7 +83,7 @@ fn places(network: &Network, block: &str) -> usize {
     }
 }
 
-/// A shard of byte rows, as the coordinator would make it.
+/// A shard of byte rows, as the coordinator would encode it.
 #[cfg(test)]
 pub(crate) fn encode(rows: Vec<u8>, classes: &[u16]) -> Vec<u8> {
     let rows = Array2::from_shape_vec((classes.len(), FEATURES), rows).unwrap();

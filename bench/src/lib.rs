@@ -2,7 +2,7 @@
 //! them with.
 //!
 //! A [`Bench`] is one case on one core, ready to run. A caller with a clock calls [`Bench::run`] and divides.
-//! The clock, the number of cores and the statistics are the caller's (`web/bench/` in a browser,
+//! The caller also chooses the number of cores and computes the statistics (`web/bench/` in a browser,
 //! `coordinator/src/bench/` natively).
 
 #![forbid(unsafe_code)]
@@ -22,9 +22,9 @@ pub use examples::{CLASSES, Data, FEATURES, MNIST_EXAMPLES, operations};
 
 /// The seed of the initial weights.
 const SEED: u64 = 1;
-/// The learning rate, so small that no weight grows without bound, whatever the labels.
+/// The learning rate, small enough that no weight grows without bound, whatever the labels.
 const LEARNING_RATE: f32 = 1e-3;
-/// Local steps from the initial weights before the weights begin again, as a replica's do.
+/// Local steps after which the weights start over, as a replica's do.
 const LOCAL_STEPS: usize = 256;
 
 /// A case on one core, ready to run.
@@ -45,7 +45,7 @@ struct Training {
     minibatch: usize,
     pool: Shard,
     preprocessing: Preprocessing,
-    /// The pool's example that the next step begins with.
+    /// The index of the pool's example with which the next step begins.
     next: usize,
     weights: Vec<f32>,
     /// The gradient, or the weights that local steps change.
@@ -55,11 +55,11 @@ struct Training {
 }
 
 impl Bench {
-    /// Prepares a case. `mnist` is an encoded shard of MNIST's training examples, of which cases on
-    /// [`Data::Mnist`] need [`MNIST_EXAMPLES`].
+    /// Prepares a case. `mnist` is an encoded shard of MNIST's training examples; cases on [`Data::Mnist`]
+    /// need [`MNIST_EXAMPLES`] of them.
     ///
     /// # Errors
-    /// If the bytes are no such shard, or it is smaller than a minibatch.
+    /// If the bytes are not such a shard, or it is smaller than a minibatch.
     pub fn new(case: &Case, arithmetic: Arithmetic, mnist: &[u8]) -> Result<Bench, DecodeError> {
         let training = |network: &str, minibatch: usize, data| -> Result<Box<Training>, DecodeError> {
             let pool = examples::pool(data, mnist)?;
@@ -67,7 +67,7 @@ impl Bench {
                 return Err(DecodeError::Truncated);
             }
             let spec = NetworkSpec::from_shorthand(network).expect("the cases' networks are valid");
-            let network = Network::new(&spec, FEATURES, Task::Classes(CLASSES)).expect("and suit their data");
+            let network = Network::new(&spec, FEATURES, Task::Classes(CLASSES)).expect("the cases' networks suit their data");
             let weights = network.initialize(SEED);
             Ok(Box::new(Training {
                 arithmetic,
@@ -93,7 +93,7 @@ impl Bench {
     pub fn run(&mut self, steps: u32) -> f64 {
         match &mut self.0 {
             Work::Roof { arithmetic, many } => {
-                /// Steps of a roof are so short that one alone could not be measured.
+                /// The rounds of one step of a roof. A single round would be too short to measure.
                 const ROUNDS: u32 = 1000;
                 model::multiply_adds(*arithmetic, *many, steps.saturating_mul(ROUNDS)) as f64
             }
@@ -132,10 +132,10 @@ impl Training {
         );
     }
 
-    /// Minibatch steps in place, through the pool again and again.
+    /// Takes minibatch steps in place, going through the pool repeatedly.
     fn local_steps(&mut self, steps: usize) {
         let Training { arithmetic, network, minibatch, pool, preprocessing, scratch, .. } = self;
-        let examples = pool.slice(0..pool.examples(), preprocessing).expect("that is all of them");
+        let examples = pool.slice(0..pool.examples(), preprocessing).expect("the range is the whole pool");
         let mut remaining = steps;
         while remaining > 0 {
             let now = remaining.min(LOCAL_STEPS);

@@ -1,15 +1,15 @@
-//! How fast L-BFGS makes a direction: `cargo bench --profile release -p engine --bench lbfgs`.
+//! The time that L-BFGS takes for a direction: `cargo bench --profile release -p engine --bench lbfgs`.
 //!
-//! The direction of [`Memory`] (two streaming passes) beside the textbook two-loop recursion and beside two
-//! probes of the memory's bandwidth, all in one run: the same values and threads, the same vector
-//! instructions, sums in f64. The rounds alternate between them, so that a disturbance meets all; the best
-//! and the median time count.
+//! It compares the direction of [`Memory`] (two streaming passes) with the textbook two-loop recursion and
+//! with two probes of the memory's bandwidth, all in one run: the same values and threads, the same vector
+//! instructions, sums in f64. The rounds alternate between them, so that a disturbance affects all of them.
+//! The best and the median time are printed.
 //!
-//! Both directions begin with a new pair that lies ready in memory. The two passes take its products with all
-//! others from there; the two-loop recursion finds s'y and y'y of every pair ready, the new one's included.
+//! Both directions begin with a new pair in memory. The two passes compute its products with all other pairs;
+//! the two-loop recursion is given s'y and y'y of every pair, including the new one.
 //!
-//! Then all that the optimizer computes in an iteration: what it learns from the last step, the direction and
-//! the next point.
+//! Finally, it times everything that the optimizer computes in an iteration: the curvature pair of the last
+//! step, the direction and the next point.
 
 #![allow(clippy::print_stdout, reason = "a program for people to read")]
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "it measures time, on all cores")]
@@ -21,7 +21,7 @@ use engine::optimizers::{Ask, CurvaturePair, Lbfgs, LbfgsSettings, Memory, Tell}
 use model::{Vectorized, trial_point, vectorize};
 use rayon::prelude::*;
 
-/// The second so long that even a single vector is several times larger than the caches.
+/// At the second size, even a single vector is several times larger than the caches.
 const PARAMETERS: [usize; 2] = [10_000_000, 25_000_000];
 const PAIRS: usize = 10;
 const ROUNDS: usize = 5;
@@ -31,16 +31,16 @@ const ROUNDS: usize = 5;
 /// these, and the direction.
 const STREAMING_BYTES: usize = 4 * (2 * PAIRS + 1) + 4 * (2 * PAIRS + 2);
 
-/// Copy of the gradient; in both loops for each pair a product (two vectors) and an update (two, and one
-/// written); scaling.
+/// A copy of the gradient; in both loops, a product (two vectors read) and an update (two read, one written)
+/// for each pair; the scaling.
 const TWO_LOOP_BYTES: usize = 4 * 2 + 2 * PAIRS * 4 * (2 + 3) + 4 * 2;
 
-/// Elements that a thread of the probe and the two-loop recursion takes at a time.
+/// Elements of one task of a thread, in the probe and in the two-loop recursion.
 const BLOCK: usize = 65_536;
 
 const LANES: usize = 8;
 
-/// What the two-loop recursion reads: s and y each in one piece.
+/// The pairs of the two-loop recursion, with s and y each in one piece.
 struct Plain {
     s: Vec<f32>,
     y: Vec<f32>,
@@ -69,7 +69,7 @@ fn main() {
     }
 }
 
-/// How long iterations with a full memory take on the sum of a_i x_i^2 / 2, without what the gradient takes.
+/// Times of iterations with a full memory on the sum of a_i x_i^2 / 2, excluding the gradient.
 fn iterations(parameters: usize) -> Vec<f64> {
     let curvatures: Vec<f32> =
         noise(parameters, 0).into_par_iter().map(|x| 10f32.powf(4.0 * x - 2.0)).collect();
@@ -111,7 +111,7 @@ fn compare(threads: usize, plain: &[Plain], pairs: &[CurvaturePair<f32>], gradie
     for round in 0..ROUNDS {
         times[0].push(milliseconds(|| read::<1>(plain)));
         times[1].push(milliseconds(|| read::<4>(plain)));
-        // The oldest pair is the one that comes next: the newest of the same memory, turned by one.
+        // The next pair is the oldest of the memory: the same memory, rotated by one.
         let newest = pairs[round % PAIRS].clone();
         times[2].push(milliseconds(|| memory.direction(Some(newest), gradient)));
         times[3].push(milliseconds(|| two_loop(plain, &known, gradient, &mut q)));
