@@ -24,7 +24,7 @@ pub fn shuffle<T>(items: &mut [T], random: &mut ChaCha8Rng) {
 }
 
 /// `count` entries, from position `first` on, of an endless sequence: all numbers below `bound` in a random
-/// order, then all in another order, and so on.
+/// order, then all of them in another order, and so on.
 ///
 /// # Panics
 /// If `bound` is 0.
@@ -43,7 +43,7 @@ pub fn endless(seed: u64, purpose: &str, first: u64, count: usize, bound: u32) -
     drawn
 }
 
-/// A uniform integer below `bound`. Draws beyond the last whole multiple of `bound` are thrown away: for the
+/// A uniform integer below `bound`. Draws beyond the last whole multiple of `bound` are discarded: for the
 /// size of any data set, at most one draw in 2^32.
 fn below(random: &mut ChaCha8Rng, bound: u64) -> u64 {
     let usable = u64::MAX - u64::MAX % bound;

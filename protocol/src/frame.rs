@@ -79,7 +79,7 @@ impl FromCoordinator {
 /// Encodes the frame that begins a round.
 ///
 /// # Panics
-/// If `vectors` are not [`RoundPlan::vectors`] slices.
+/// If the number of slices in `vectors` differs from [`RoundPlan::vectors`].
 pub fn encode_round(plan: &RoundPlan, vectors: &[&[f32]]) -> Vec<u8> {
     assert_eq!(vectors.len(), plan.vectors(), "a round carries the vectors its plan asks for");
     let payload: usize = vectors.iter().map(|vector| 4 * vector.len()).sum();
@@ -104,12 +104,12 @@ pub fn encode_chunks(packed: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 }
 
 /// The frames that carry a vector's integers, after the result that announced their
-/// [`packed_bytes`](crate::pack::packed_bytes). Each frame is packed when it is asked for, so that the vector
-/// is never held twice.
+/// [`packed_bytes`](crate::pack::packed_bytes). Each frame is packed on demand, so that the packed vector
+/// never exists as a whole.
 #[derive(Debug)]
 pub struct VectorChunks {
     values: Vec<i64>,
-    /// The number of values that are packed.
+    /// The number of values already packed.
     packed: usize,
     /// The next frame: its kind, and packed bytes that no frame has carried yet.
     frame: Vec<u8>,
@@ -159,9 +159,9 @@ pub fn decode_upward(bytes: &[u8]) -> Result<UpwardFrame<'_>, DecodeError> {
     }
 }
 
-/// The protocol version with which a hello begins, whatever follows; `None` if the frame is no hello. The
+/// The protocol version at the start of a hello, whatever follows; `None` if the frame is not a hello. The
 /// kind of frame, the number of the variant and the version keep their places in every version, so that a
-/// volunteer of another version can be told so.
+/// volunteer with another version can be told about it.
 pub fn hello_version(bytes: &[u8]) -> Option<u16> {
     const VARIANT_HELLO: u32 = 0;
     match postcard::take_from_bytes::<(u8, u32, u16)>(bytes) {

@@ -1,10 +1,10 @@
 //! The language of coordinator and volunteers.
 //!
-//! [`message`] holds the messages, [`frame`] their bytes, [`plan`] how a round is cut into work units,
-//! [`scales`] how values become integers, [`draw`] the random orders, [`shard`] the slices of the data set,
-//! [`pack`] the exact sums in few bytes and [`limits`] every bound. Nothing here does I/O, and every decoder
-//! is total: any bytes give a message or a [`DecodeError`], never a panic and never an allocation larger than
-//! the input or a stated limit.
+//! [`message`] holds the messages, [`frame`] their bytes, [`plan`] the division of a round into work units,
+//! [`scales`] the conversion of values to integers, [`draw`] the random orders, [`shard`] the slices of the
+//! data set, [`pack`] the compact encoding of exact sums, and [`limits`] every bound. Nothing here does I/O,
+//! and every decoder is total: any bytes give a message or a [`DecodeError`], never a panic and never an
+//! allocation larger than the input or a stated limit.
 
 #![forbid(unsafe_code)]
 

@@ -2,8 +2,8 @@
 
 /// Parameters of a network.
 pub const PARAMETERS_MAX: usize = 1 << 28;
-/// Bytes of a large vector in one WebSocket fragment, either way. Small fragments keep the buffers of both
-/// ends small while many volunteers are served.
+/// Bytes of a large vector in one WebSocket fragment, in either direction. Small fragments keep the buffers
+/// of both ends small while many volunteers are served.
 pub const FRAGMENT_BYTES: usize = 16 * 1024;
 /// Bytes of one WebSocket message from a volunteer: a chunk and its header, or a control message.
 pub const UPWARD_MESSAGE_BYTES_MAX: usize = 2 * FRAGMENT_BYTES;
@@ -30,8 +30,8 @@ pub const LOCAL_EXAMPLES_MAX: u32 = 1 << 24;
 pub const FEATURES_MAX: usize = 1 << 20;
 /// Shards of one set of examples.
 pub const SHARDS_MAX: usize = 1 << 16;
-/// Shards that a volunteer may list as held. The message stays far below [`UPWARD_MESSAGE_BYTES_MAX`]. A
-/// shard that it leaves out is merely not preferred.
+/// Shards that a volunteer may list as held, which keeps the message far below [`UPWARD_MESSAGE_BYTES_MAX`].
+/// A shard left out is merely not preferred.
 pub const READY_SHARDS_MAX: usize = 4096;
 /// Bytes of one shard before compression.
 pub const SHARD_BYTES_MAX: usize = 64 << 20;

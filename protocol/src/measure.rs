@@ -1,22 +1,22 @@
-//! The size of a unit's values. The referee measures it, and the engine chooses scales by it.
+//! The size of a unit's values. The referee measures it, and the engine bases its scales on it.
 
 /// The size of a unit's values, and whether they fit the round's scales.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measure {
     /// The largest magnitude in the unit's vector without its tail. It is 0 for work without a vector, and
-    /// NaN or infinite if an element is.
+    /// infinite or NaN if an element is.
     pub largest: f64,
-    /// The largest magnitude in the tail, likewise.
+    /// The largest magnitude in the tail, with the same rules.
     pub largest_statistic: f64,
     /// The unit's summed loss; with several step lengths, the largest finite one.
     pub loss: f64,
-    /// Whether all values are finite; with several step lengths, at one of them at least.
+    /// Whether all values are finite; with several step lengths, whether they are for at least one of them.
     pub finite: bool,
     /// Whether the vector without its tail fits its scale; true for work without a vector.
     pub vector_fits: bool,
     /// Whether the tail fits its scale.
     pub statistics_fit: bool,
-    /// Whether the losses fit their scale, at every step length where they are finite.
+    /// Whether the losses fit their scale at every step length where they are finite.
     pub loss_fits: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The messages, either way. [`crate::frame`] turns them into bytes and back.
+//! The messages in both directions. [`crate::frame`] turns them into bytes and back.
 
 use model::{Arithmetic, Preprocessing, Task};
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ pub enum FromVolunteer {
 /// A message from the coordinator. Rounds are frames of their own ([`crate::frame::RoundFrame`]).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FromCoordinator {
-    /// The volunteer may help. This is all it must know of the run.
+    /// The volunteer may help. This is everything that it needs to know about the run.
     Welcome(Box<Welcome>),
     /// The volunteer cannot help. It need not come back unless the reason says so.
     Refused {
@@ -51,15 +51,15 @@ pub enum FromCoordinator {
         /// The reason, in one sentence for a person.
         text: String,
     },
-    /// A sign of life, because a browser sees no pings. The coordinator sends it every few seconds if it
-    /// sends nothing else, so that a volunteer notices a connection that was lost silently.
+    /// A sign of life, because a browser does not see pings. The coordinator sends it every few seconds if it
+    /// sends nothing else, so that a volunteer notices a silently lost connection.
     Heartbeat,
 }
 
 /// The reason why a volunteer is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
-    /// The volunteer speaks another version of the protocol: it should reload.
+    /// The volunteer uses another version of the protocol: it should reload.
     OtherVersion,
     /// The volunteer runs the other arithmetic's worker: it should load the right one.
     OtherArithmetic,
@@ -88,7 +88,7 @@ pub struct Hello {
     pub agent: String,
 }
 
-/// The run, as far as a volunteer must know it.
+/// Everything that a volunteer needs to know about the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The run's number: a hash of everything that defines its results.
@@ -101,7 +101,7 @@ pub struct Welcome {
     pub network: String,
     /// Columns of an example.
     pub features: u32,
-    /// Whether classes or numbers are predicted.
+    /// Whether the network predicts classes or numbers.
     pub task: Task,
     /// The transformation from raw columns to the network's inputs.
     pub preprocessing: Preprocessing,
@@ -115,12 +115,12 @@ pub struct Welcome {
     pub sets: SetPlans,
 }
 
-/// The size of a run's rounds of local steps, from which volunteers derive the memory that they take.
+/// The size of a run's rounds of local steps, from which volunteers derive their memory needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalBounds {
-    /// The least number of replicas of a round. The fewer they are, the more examples each has.
+    /// Minimum number of replicas in a round. Fewer replicas mean more examples for each.
     pub replicas: u32,
-    /// The most steps of a replica.
+    /// Maximum steps of a replica.
     pub steps: u32,
 }
 

@@ -1,15 +1,15 @@
 //! A compact encoding of exact integer sums.
 //!
-//! Each block of [`BLOCK`] integers has the smallest width that holds all of them: one byte with the width in
-//! bits, then the integers, zigzag-encoded (the sign in the lowest bit), from the lowest bit on. A gradient's
-//! sum takes about 4 to 5 bytes an element.
+//! All integers in a block of [`BLOCK`] share the smallest width that holds each of them. The block is one
+//! byte with the width in bits, then the integers, zigzag-encoded (the sign in the lowest bit), lowest bit
+//! first. A gradient's sum takes about 4 to 5 bytes per element.
 
 use crate::DecodeError;
 
 /// The number of integers that share a width.
 pub const BLOCK: usize = 128;
 
-/// The most bytes that `elements` integers can take.
+/// Maximum bytes of `elements` packed integers.
 pub const fn packed_bytes_max(elements: usize) -> usize {
     elements * 8 + elements.div_ceil(BLOCK)
 }
@@ -21,7 +21,7 @@ pub fn pack(values: &[i64]) -> Vec<u8> {
     bytes
 }
 
-/// The number of bytes that [`pack`] makes of `values`.
+/// The number of bytes that [`pack`] produces for `values`.
 pub fn packed_bytes(values: &[i64]) -> usize {
     let bytes = |block: &[i64]| 1 + (block.len() * width(block) as usize).div_ceil(8);
     values.chunks(BLOCK).map(bytes).sum()
@@ -96,7 +96,7 @@ fn unpack_block(body: &[u8], width: u32, count: usize, values: &mut Vec<i64>) ->
         buffer >>= width;
         filled -= width;
     }
-    // What is left is padding, which is zero; and the width was the smallest that held the block.
+    // The remaining bits must be zero padding, and the width must be the smallest that holds the block.
     if buffer != 0 || u64::BITS - all.leading_zeros() != width {
         return Err(DecodeError::Malformed);
     }

@@ -1,7 +1,7 @@
-//! How data and rounds are cut into work units.
+//! The division of data and rounds into work units.
 //!
-//! The cut is a function of the configuration alone, never of who is there. So the sum of a round is the same
-//! bits, whoever helps.
+//! The division is a function of the configuration alone, never of the volunteers present. A round's sum
+//! therefore has the same bits, whoever helps.
 
 use std::ops::Range;
 
@@ -40,8 +40,8 @@ impl ShardRef {
     }
 }
 
-/// How one set is cut: into units of equally many examples, and shards of equally many units. The last unit
-/// and the last shard may be smaller.
+/// How one set is cut: into units with equal numbers of examples, and shards with equal numbers of units. The
+/// last unit and the last shard may be smaller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetPlan {
     /// Examples in the set.
@@ -98,7 +98,7 @@ impl SetPlan {
     }
 }
 
-/// How each set of the run is cut. A set that the run does not have is empty.
+/// The plans of the run's sets. A set that the run does not have is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetPlans {
     /// The examples to train on.
@@ -113,7 +113,7 @@ impl SetPlans {
     /// Checks each set's plan.
     ///
     /// # Errors
-    /// The first thing that [`SetPlan::check`] finds.
+    /// The first error of [`SetPlan::check`].
     pub fn check(&self) -> Result<(), DecodeError> {
         [&self.training, &self.validation, &self.test].into_iter().try_for_each(SetPlan::check)
     }
@@ -141,8 +141,8 @@ pub enum Work {
         steps: Vec<f32>,
     },
     /// A replica's steps of minibatch gradient descent on its own pool of examples, starting from the round's
-    /// weights. The result is the displacement at their end, and the summed loss of all minibatches, each at
-    /// the weights before its step.
+    /// weights. The result is the displacement after the last step, and the summed loss of all minibatches,
+    /// each at the weights before its step.
     ///
     /// The part's units are the replicas. [`UnitLayout`] gives each its examples.
     Local {
@@ -150,7 +150,7 @@ pub enum Work {
         steps: u32,
         /// The factor of each minibatch's mean gradient.
         learning_rate: f32,
-        /// The number of the orders in which replicas see their examples. Each number has its own orders.
+        /// Selects the orders in which replicas see their examples. Each number has its own orders.
         draw: u64,
     },
 }
@@ -179,17 +179,17 @@ pub struct Part {
     pub set: Set,
     /// The number of units.
     pub units: u32,
-    /// Which of the set's units they are. It means nothing for [`Work::Local`], whose units are replicas.
+    /// The set's units that the part covers. It has no meaning for [`Work::Local`], whose units are replicas.
     pub selection: Selection,
 }
 
-/// Which of a set's units a part covers.
+/// The set's units that a part covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Selection {
     /// Units 0, 1, 2, ...
     InTurn,
-    /// The entries from `first` on of an endless sequence: all units in a random order, then all in another
-    /// order, and so on.
+    /// The entries from `first` on of an endless sequence: all units in a random order, then all of them in
+    /// another order, and so on.
     Drawn {
         /// The position in the sequence, counted from the beginning of the run.
         first: u64,
@@ -197,7 +197,7 @@ pub enum Selection {
 }
 
 impl Part {
-    /// A part of the set's units 0, 1, 2, ... `units - 1`.
+    /// A part with units 0, 1, 2, ... `units - 1` of the set.
     pub fn in_turn(work: Work, set: Set, units: u32) -> Part {
         Part { work, set, units, selection: Selection::InTurn }
     }
@@ -236,7 +236,7 @@ pub enum UnitLayout {
 }
 
 impl UnitLayout {
-    /// The examples of unit `unit` of the part; empty for a unit that the part does not have.
+    /// The examples of unit `unit` of the part; empty if the part has no such unit.
     pub fn examples_of(&self, cut: &SetPlan, unit: u32) -> Range<u32> {
         match self {
             UnitLayout::InTurn => cut.examples_of(unit),
@@ -264,9 +264,8 @@ impl UnitLayout {
 }
 
 /// The order in which a replica sees its examples: `steps * minibatch` indices into its pool of `pool`
-/// examples, namely the pool in a random order, then in another order, and so on. A pool smaller than a
-/// minibatch is a minibatch itself, so the second value is the number of examples that each minibatch really
-/// has.
+/// examples. They run through the pool in a random order, then in another order, and so on. A pool smaller
+/// than a minibatch is a minibatch itself; the second value is the actual number of examples per minibatch.
 pub fn local_order(
     seed: u64,
     draw: u64,
@@ -280,24 +279,24 @@ pub fn local_order(
     (draw::endless(seed, &purpose, 0, steps.saturating_mul(minibatch) as usize, pool.max(1)), minibatch)
 }
 
-/// Everything that defines a round's results, apart from the vectors and the data.
+/// Everything that defines a round's results besides the vectors and the data.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RoundPlan {
-    /// The round's number, which counts restarts too. A coordinator that was killed and resumed counts again
+    /// The round's number, which also counts restarts. A coordinator that was killed and resumed counts again
     /// from its checkpoint; its sessions are all new.
     pub round: u64,
     /// The version of the weights at which the units are evaluated.
     pub version: u64,
     /// How values become integers.
     pub scales: Scales,
-    /// The number of the dropout masks of the training examples. The same number means the same masks.
+    /// Selects the dropout masks of the training examples. Equal numbers mean equal masks.
     pub mask_epoch: u64,
-    /// The parts. The round's units are numbered through all parts, in this order.
+    /// The parts. The units of the round are numbered across all parts, in this order.
     pub parts: Vec<Part>,
 }
 
 impl RoundPlan {
-    /// The number of units over all parts.
+    /// The number of units in all parts.
     pub fn units(&self) -> u32 {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.units))
     }
@@ -315,8 +314,7 @@ impl RoundPlan {
         None
     }
 
-    /// The number of vectors that travel with the plan: the weights, and for a scalars-only round also the
-    /// direction.
+    /// The number of vectors sent with the plan: the weights and, in a scalars-only round, the direction.
     pub fn vectors(&self) -> usize {
         let along = |part: &Part| matches!(part.work, Work::Losses { .. });
         if self.parts.iter().any(along) { 2 } else { 1 }
@@ -342,7 +340,7 @@ impl RoundPlan {
 /// Units for one volunteer. All belong to one part, so that they add up to one result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// The assignment's number, which no other assignment of the session has.
+    /// The assignment's number, unique within the session.
     pub assignment: u64,
     /// The number of the units' round ([`RoundPlan::round`]).
     pub round: u64,
@@ -461,7 +459,7 @@ mod tests {
     fn an_assignment_out_of_order_is_malformed() {
         let check = |units: Vec<Range<u32>>| Assignment { assignment: 1, round: 1, units }.check();
         assert_eq!(check(vec![0..2, 5..6]), Ok(()));
-        #[expect(clippy::reversed_empty_ranges, reason = "this is what must be refused")]
+        #[expect(clippy::reversed_empty_ranges, reason = "the check must reject such a range")]
         let reversed = vec![3..2];
         assert_eq!(check(reversed), Err(DecodeError::Malformed));
         assert_eq!(check(vec![5..6, 0..2]), Err(DecodeError::Malformed));

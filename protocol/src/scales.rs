@@ -1,4 +1,5 @@
-//! The powers of two that turn a round's `f32` into integers, so that sums do not depend on their order.
+//! The powers of two that turn a round's `f32` values into integers, so that sums do not depend on their
+//! order.
 
 use model::exact::EXPONENTS;
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ pub struct Scales {
     pub statistics_exponent: i32,
     /// For losses of training examples.
     pub loss_exponent: i32,
-    /// For losses of an evaluation, whose size may differ from the training losses by far.
+    /// For losses of an evaluation, whose size may differ greatly from the training losses.
     pub evaluation_exponent: i32,
 }
 

@@ -1,10 +1,10 @@
 //! Shards: slices of a set of examples as bytes.
 //!
-//! Layout, little-endian: the word `SHRD`, a byte for the rows' type (0: `u8`, 1: `f32`), a byte
-//! for the targets' type (0: classes as `u16`, 1: numbers as `f32`), two zero bytes, then `u32`
-//! examples, `u32` features and `u32` target columns (1 for classes); then the rows, one example
-//! after the other, then the targets. `u8` data stays `u8`. A shard is named by the BLAKE3 hash of
-//! these bytes. The transport may compress it.
+//! Layout, little-endian: the word `SHRD`, a byte for the type of the rows (0: `u8`, 1: `f32`), a byte for
+//! the type of the targets (0: classes as `u16`, 1: numbers as `f32`), two zero bytes, then `u32` examples,
+//! `u32` features and `u32` target columns (1 for classes); then the rows, example by example, then the
+//! targets. `u8` data stays `u8`. A shard is named by the BLAKE3 hash of these bytes. The transport may
+//! compress it.
 
 use std::ops::Range;
 
@@ -45,7 +45,7 @@ impl Shard {
     /// Decodes a shard whose hash has been checked.
     ///
     /// # Errors
-    /// If the bytes are no shard, or it does not have `features` columns and targets that suit `task`.
+    /// If the bytes are not a shard, or it does not have `features` columns and targets that suit `task`.
     pub fn decode(bytes: &[u8], features: usize, task: Task) -> Result<Shard, DecodeError> {
         within("a shard's size", bytes.len() as u64, SHARD_BYTES_MAX as u64)?;
         let (header, body) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(DecodeError::Truncated)?;
@@ -95,10 +95,10 @@ impl Shard {
     }
 
     /// Lists the inputs that are not zero after `preprocessing`, so that computations can leave out the
-    /// zeros. From then on [`Shard::slice`] must get the same `preprocessing`.
+    /// zeros. From then on, [`Shard::slice`] must get the same `preprocessing`.
     ///
     /// # Panics
-    /// If `preprocessing` is for another number of features.
+    /// If `preprocessing` has another number of features.
     pub fn find_zeros(&mut self, preprocessing: &Preprocessing) {
         self.nonzeros = self.rows().and_then(|rows| NonZeros::of(&rows, preprocessing));
     }
@@ -129,7 +129,7 @@ impl Shard {
         rows + targets + self.nonzeros.as_ref().map_or(0, NonZeros::bytes)
     }
 
-    /// The examples of `range`, counted from the shard's first; `None` if the shard does not have all of
+    /// The examples in `range`, counted from the shard's first; `None` if the shard does not have all of
     /// them.
     pub fn slice<'a>(
         &'a self,
@@ -157,7 +157,7 @@ impl Shard {
     }
 }
 
-/// Encodes a shard of these examples. The rows are in standard layout, one after the other.
+/// Encodes a shard of these examples. The rows must be in standard layout, one after the other.
 ///
 /// # Panics
 /// If a count is 2^32 or more.

@@ -1,8 +1,7 @@
 //! The bytes of one frame of each kind, pinned to the protocol's version.
 //!
-//! A volunteer may run a build that is older or newer than the coordinator's. The version in its hello tells,
-//! but only if it is raised whenever bytes change. `tests/data/frames.txt` holds the version and the bytes
-//! that belong to it.
+//! A volunteer may run an older or newer build than the coordinator's. The version in its hello shows this,
+//! but only if it is raised whenever bytes change. `tests/data/frames.txt` holds the version and its bytes.
 
 use model::{Arithmetic, Preprocessing, Rows, Targets, Task};
 use ndarray::array;
@@ -227,7 +226,7 @@ fn rounds() -> Vec<(&'static str, RoundPlan, Vec<Vec<f32>>)> {
     ]
 }
 
-/// A vector's sums: blocks of several widths, the narrowest and the widest among them.
+/// A vector's sums: blocks of several widths, including the narrowest and the widest.
 fn sums() -> Vec<i64> {
     let block = |value: fn(i64) -> i64| (0..128).map(value);
     let narrow = block(|_| 0).chain(block(|index| index % 3 - 1)).chain(block(|index| index * 7919));
@@ -246,7 +245,7 @@ fn shards() -> [(&'static str, Vec<u8>); 2] {
     ]
 }
 
-/// What the pinned file should hold.
+/// The content that the pinned file should have.
 fn render() -> String {
     let volunteer = from_volunteer().into_iter().map(|(name, message)| (name, message.encode()));
     let coordinator = from_coordinator().into_iter().map(|(name, message)| (name, message.encode()));
@@ -268,7 +267,7 @@ fn render() -> String {
 
 const BYTES_IN_LINE: usize = 48;
 
-/// The names of a file's entries with their bytes; the version's line is an entry without any.
+/// The names of a file's entries, with their bytes. The line with the version is an entry without bytes.
 fn entries(text: &str) -> Vec<(String, Vec<u8>)> {
     let mut entries: Vec<(String, Vec<u8>)> = Vec::new();
     for line in text.lines() {
@@ -283,7 +282,7 @@ fn entries(text: &str) -> Vec<(String, Vec<u8>)> {
     entries
 }
 
-/// The names of entries that one has and the other has not, or not so.
+/// The names of entries that are missing from one side or differ.
 fn differences(present: &str) -> Vec<String> {
     let (present, pinned) = (entries(present), entries(PINNED));
     let only = |some: &[(String, Vec<u8>)], others: &[(String, Vec<u8>)]| -> Vec<String> {
