@@ -67,7 +67,8 @@ impl Bench {
                 return Err(DecodeError::Truncated);
             }
             let spec = NetworkSpec::from_shorthand(network).expect("the cases' networks are valid");
-            let network = Network::new(&spec, FEATURES, Task::Classes(CLASSES)).expect("the cases' networks suit their data");
+            let network = Network::new(&spec, FEATURES, Task::Classes(CLASSES))
+                .expect("the cases' networks suit their data");
             let weights = network.initialize(SEED);
             Ok(Box::new(Training {
                 arithmetic,

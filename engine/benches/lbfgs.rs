@@ -26,9 +26,9 @@ const PARAMETERS: [usize; 2] = [10_000_000, 25_000_000];
 const PAIRS: usize = 10;
 const ROUNDS: usize = 5;
 
-/// Bytes of f32 vectors that must be moved for a parameter, counting reads and writes but not that a cache
-/// may first read what is then written over. First pass: every s, every y and the gradient. Second pass:
-/// these, and the direction.
+/// Bytes of f32 vectors that must be moved per parameter. Reads and writes count, but not the reads by which
+/// a cache may fetch memory before it is overwritten. First pass: every s, every y and the gradient. Second
+/// pass: the same, and the direction.
 const STREAMING_BYTES: usize = 4 * (2 * PAIRS + 1) + 4 * (2 * PAIRS + 2);
 
 /// A copy of the gradient; in both loops, a product (two vectors read) and an update (two read, one written)
