@@ -1,4 +1,4 @@
-//! Rounds of local steps, and what becomes of the mean displacement.
+//! Rounds of local steps, and the outer steps from their mean displacement.
 
 use engine::optimizers::{
     Ask, Auto, Averaged, AveragedSettings, Batch, LbfgsSettings, LearningRate, Optimizer, Outer, Schedule,
@@ -19,7 +19,7 @@ fn averaged(learning_rate: LearningRate, outer: Outer) -> Optimizer {
 
 const LBFGS: Outer = Outer::Lbfgs { memory: 10 };
 
-/// Rounds until the loss is within `excess` of the least.
+/// Rounds until the loss is within `excess` of the minimum.
 fn rounds_to(mut optimizer: Optimizer, excess: f64) -> usize {
     let mut rounds = 0;
     while run(&mut optimizer, 1).loss > least_loss() + excess {
@@ -50,12 +50,12 @@ fn plain_averaging_moves_by_the_mean_displacement() {
 
 #[test]
 fn a_learning_rate_ten_times_too_high_is_survived() {
-    // From here on the steepest direction diverges.
+    // Above this rate, the steepest direction diverges.
     let limit = (2.0 / CURVATURES[CURVATURES.len() - 1]) as f32;
     let mut optimizer = averaged(LearningRate::Given(10.0 * limit), LBFGS);
     let course = run(&mut optimizer, 60);
     assert!(course.loss < least_loss() + 0.01, "{}", course.loss);
-    assert!(course.notes.iter().any(|note| note.contains("lower learning rates")), "{:?}", course.notes);
+    assert!(course.notes.iter().any(|note| note.contains("learning rates below")), "{:?}", course.notes);
 }
 
 #[test]
@@ -66,8 +66,8 @@ fn a_learning_rate_ten_times_too_low_costs_a_few_rounds() {
 
     let mut optimizer = averaged(LearningRate::Given(0.1 * RATE), LBFGS);
     let course = run(&mut optimizer, 20);
-    assert!(course.notes[0].contains("higher"), "{:?}", course.notes);
-    // Nothing is thrown away: the trials begin where the first step has ended.
+    assert!(course.notes[0].contains("rates above"), "{:?}", course.notes);
+    // Nothing is discarded: the trials begin where the first step ended.
     let rates: Vec<f32> = course
         .asked
         .iter()
