@@ -338,7 +338,7 @@ impl<'a> Host<'a> {
             Output::Note(text) => {
                 self.counts.notes += 1;
                 self.counts.advised_steps += u64::from(text.contains("--local-steps"));
-                self.counts.higher_rates += u64::from(text.contains("higher ones"));
+                self.counts.higher_rates += u64::from(text.contains("trying rates above"));
             }
             Output::Finished(reason) => {
                 let engine = self.engine.as_ref().expect("it has just spoken");
