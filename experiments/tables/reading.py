@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times reading one million rows of 20 numbers beside pandas and pyarrow, and measures peak memory.
+"""Compares reading one million rows of 20 numbers with pandas and pyarrow: time and peak memory.
 
 usage: reading.py COLUMNS_EXAMPLE FOLDER
 COLUMNS_EXAMPLE is target/release/examples/columns (`cargo build --release -p table --example columns`).
@@ -33,7 +33,7 @@ print(time.perf_counter() - begun)
 
 
 def measured(command, seconds):
-    """Best seconds of three and the peak of the process's memory, in MB."""
+    """The best of three times, in seconds, and the process's peak memory, in MB."""
     best, peak = float("inf"), 0
     for _ in range(3):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
