@@ -1,14 +1,14 @@
-//! What the pinned trainings train on. Whatever changes here changes their digests.
+//! The data of the pinned trainings. Any change here changes their digests.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use tempfile::TempDir;
 
-/// Examples in each file made here.
+/// Examples in each generated file.
 const EXAMPLES: usize = 240;
 
-/// Networks that no shorthand describes.
+/// Networks without a shorthand.
 const NETWORKS: &[(&str, &str)] = &[
     (
         "convolutions.json",
@@ -85,8 +85,8 @@ pub(crate) fn folder() -> TempDir {
     folder
 }
 
-/// A linear congruential generator with Knuth's constants for MMIX. It gives the same numbers for ever, whatever
-/// libraries do.
+/// A linear congruential generator with Knuth's constants for MMIX. It gives the same numbers forever,
+/// whatever libraries change.
 struct Random(u64);
 
 impl Random {

@@ -1,10 +1,11 @@
 //! The weights of small trainings, pinned to the bit.
 //!
-//! Whoever helps, whatever the machine, a training's weights are the same bits; so they stay when the program is
-//! only tidied up. Any change of a bit shows here. If it is wanted, its digest in [`TRAININGS`] changes with it, and
-//! the commit says why.
+//! A training's weights are the same bits, whoever helps and on whatever machine. They also stay the same
+//! when the program is only tidied. Any change of a bit shows here. If a change is wanted, its digest in
+//! [`TRAININGS`] changes with it, and the commit gives the reason.
 //!
-//! The trainings go through the real binary and know only its flags, so that this test outlives every name inside.
+//! The trainings run through the real binary and depend only on its flags, so that this test outlives every
+//! name inside.
 
 mod data;
 
@@ -14,9 +15,9 @@ use support::coordinator::Outcome;
 use support::program::{Ran, shoal};
 use tempfile::TempDir;
 
-/// A training, and the digest that its weights have.
+/// A training, and the digest of its weights.
 struct Training {
-    /// What it is there for.
+    /// The purpose of the training.
     name: &'static str,
     /// Flags of `shoal train`, separated by spaces.
     flags: &'static str,
@@ -139,7 +140,7 @@ const TRAININGS: &[Training] = &[
         flags: "--data numbers.csv --label first --label second --model mlp:8 --minibatch 8 --iterations 12",
         digest: "29ec2845f8a13df3cf55ac60ce72398d8fcae8ff90f97a7d029d83af9a49f90b",
     },
-    // Judging, and the cut of the data.
+    // Evaluation, and the division of the data.
     Training {
         name: "the weights with the lowest validation loss are kept",
         flags: "--data noise.csv --model mlp:32 --minibatch 8 --iterations 60 --optimizer lbfgs \

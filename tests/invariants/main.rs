@@ -1,7 +1,7 @@
-//! What may not be in the source, looked for in the source.
+//! Searches the source for code that must not be there.
 //!
-//! The `clippy.toml` of each pure crate keeps it from reading a clock; that holds as long as somebody
-//! runs clippy and nobody writes an `allow`. This reads every file and names the line, whatever it allows.
+//! The `clippy.toml` of each pure crate forbids reading a clock, but only if somebody runs clippy and nobody
+//! writes an `allow`. This test reads every file and names the line, whatever the file allows.
 
 mod mentions;
 mod messages;
@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 
 use mentions::mentions;
 
-/// Crates in which nothing may reach the outside world.
+/// Crates that must not reach the outside world.
 const PURE: [&str; 6] = ["model", "protocol", "worker", "bench", "engine", "onnx"];
 
-/// What reaches it: the runtime, files, sockets, threads, clocks, randomness from the operating system, and
-/// the ways to one of these under another name. Threads of rayon are allowed: they change no bit.
+/// Paths to the outside world: the runtime, files, sockets, threads, clocks, randomness from the operating
+/// system, and the ways to import one of these under another name. The threads of rayon are allowed: they
+/// change no bit.
 const IMPURE: [&str; 17] = [
     "tokio",
     "std::fs",
@@ -36,8 +37,8 @@ const IMPURE: [&str; 17] = [
     "extern crate",
 ];
 
-/// Results of floating-point operations that depend on the platform's library, and containers whose
-/// order depends on chance.
+/// Floating-point operations whose results depend on the platform's library, and containers whose order
+/// depends on chance.
 const UNSTEADY: [&str; 15] = [
     "HashMap",
     "HashSet",
@@ -56,7 +57,7 @@ const UNSTEADY: [&str; 15] = [
     "f64::ln",
 ];
 
-/// Where `unsafe` may stand.
+/// The only folder that may contain `unsafe`.
 const KERNELS: &str = "model/src/kernels";
 
 #[test]
@@ -91,7 +92,7 @@ fn every_pure_crate_has_the_same_lints() {
     }
 }
 
-/// One way or more to break the rule, for each word: a word without a violation here could be misspelled.
+/// At least one violation for each word: without one, a misspelled word would go unnoticed.
 const VIOLATIONS: [(&str, &str); 42] = [
     ("tokio", "async fn go() { tokio::spawn(async {}); }"),
     ("std::fs", "use std::fs;"),
@@ -171,7 +172,7 @@ fn a_violation_is_named_by_its_line() {
     assert_eq!(lines.collect::<Vec<_>>(), [4]);
 }
 
-/// Lines of code below `folder` that mention one of `words`, as `file:line: mention`.
+/// The lines of code in `folder` that mention one of `words`, as `file:line: mention`.
 fn lines_with<'a>(folder: &str, words: &'a [&str]) -> impl Iterator<Item = String> + use<'a> {
     let files = rust_files(&root().join(folder));
     assert!(!files.is_empty(), "{folder} has moved");

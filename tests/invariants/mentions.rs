@@ -1,17 +1,17 @@
-//! What a Rust file mentions: paths, with every `use` tree spread out, and methods that are called.
+//! The mentions in a Rust file: paths, with every `use` tree expanded, and called methods.
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// A path (`std::fs::read`), a method (`.exp`), or a whole crate that is brought in by itself (`use std`).
+/// A path (`std::fs::read`), a method (`.exp`), or a whole crate that is imported as such (`use std`).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mention {
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub(crate) line: usize,
     pub(crate) text: String,
 }
 
 impl Mention {
-    /// Whether this is `word` or something in it. A word without `::` is looked for in every place of a path.
+    /// Whether this is `word` or something inside it. A word without `::` matches any segment of a path.
     pub(crate) fn is_of(&self, word: &str) -> bool {
         let inside = || self.text.strip_prefix(word).is_some_and(|rest| rest.starts_with("::"));
         self.text == word || inside() || self.text.split("::").any(|segment| segment == word)
@@ -62,7 +62,7 @@ fn walk(stream: TokenStream, found: &mut Vec<Mention>) {
     }
 }
 
-/// How many tokens after a `#` are `[cfg(test)] mod name { ... }`.
+/// The number of tokens after a `#` that form `[cfg(test)] mod name { ... }`, or 0.
 fn test_module(rest: &[TokenTree]) -> usize {
     let [TokenTree::Group(attribute), TokenTree::Ident(word), TokenTree::Ident(_), body, ..] = rest else {
         return 0;
@@ -71,7 +71,7 @@ fn test_module(rest: &[TokenTree]) -> usize {
     if is_for_tests && word == "mod" && matches!(body, TokenTree::Group(_)) { 4 } else { 0 }
 }
 
-/// The path that the tokens begin with, and how many of them it takes.
+/// The path at the start of the tokens, and the number of its tokens.
 fn path(tokens: &[TokenTree]) -> (String, usize) {
     let (mut text, mut length) = (tokens[0].to_string(), 1);
     while let [first, second, TokenTree::Ident(name), ..] = &tokens[length..]
@@ -84,7 +84,7 @@ fn path(tokens: &[TokenTree]) -> (String, usize) {
     (text, length)
 }
 
-/// Each path of a `use` tree below `prefix`, under its own name whatever it is renamed to.
+/// Adds each path of a `use` tree below `prefix`, under its original name even if it is renamed.
 fn spread(prefix: &str, tree: &[TokenTree], found: &mut Vec<Mention>) {
     for branch in tree.split(|token| is_mark(token, ',')).filter(|branch| !branch.is_empty()) {
         let mut path = prefix.to_owned();

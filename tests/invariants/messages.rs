@@ -1,30 +1,31 @@
-//! Every error that a person may read names a place and says what to do next.
+//! Every error that a person may read names a place and a remedy.
 //!
-//! This reads the texts of all `#[error("...")]` attributes. A text that ends in another message (`{problem}`) cannot be
-//! judged here: the tests of the command line look at those.
+//! This test reads the texts of all `#[error("...")]` attributes. It cannot judge a text that ends in another
+//! message (`{problem}`); the tests of the command line check such messages.
 
 use std::path::Path;
 
-/// Files whose errors one part of the program tells another, or a remote end; no person is asked to do anything.
+/// Files whose errors go from one part of the program to another, or to a remote end. They ask no person to
+/// act.
 const UNSEEN: [(&str, &str); 12] = [
-    ("coordinator/src/cli/mod.rs", "what they say has been said already, or is the whole of another message"),
+    ("coordinator/src/cli/mod.rs", "the message has been shown already, or is the whole of another one"),
     ("coordinator/src/cli/output.rs", "the end of a pipe, which is no failure"),
     ("coordinator/src/driver/", "the engine's thread has ended; sessions end with it"),
     ("coordinator/src/server/gate.rs", "an answer over HTTP"),
     ("coordinator/src/server/ending.rs", "why a session ended, for the log"),
-    ("engine/src/decoder.rs", "why a volunteer is sent away, for the log"),
+    ("engine/src/decoder.rs", "why a volunteer is dismissed, for the log"),
     (
         "engine/src/optimizers/mod.rs",
         "a caller's mistake, or why a training ended, which its summary explains",
     ),
-    ("model/src/exact.rs", "a sum is checked before"),
-    ("protocol/", "frames, told to the other end"),
+    ("model/src/exact.rs", "sums are checked before they are added"),
+    ("protocol/", "frames, answered to the other end"),
     ("worker/", "between a hub and its compute workers"),
     ("bench/", "between the benchmark and its page"),
     ("worker-wasm/", "between the worker and its page"),
 ];
 
-/// Fields that hold a message of its own, with its remedy.
+/// Fields that hold a complete message with its remedy.
 const COMPOSED: [&str; 10] = [
     "{first}",
     "{problem}",
@@ -38,14 +39,14 @@ const COMPOSED: [&str; 10] = [
     "{expected}",
 ];
 
-/// What tells a person to do something, or what would be right.
+/// Phrases that tell a person to act, or that state the right value.
 const REMEDIES: [&str; 29] = [
     "use ", "give ", "write ", "name ", "choose ", "check ", "fetch ", "correct ", "put ", "leave ",
     "start ", "wait ", "move ", "make ", "free ", "open ", "go on ", "resume", "needs ", "must ", "predict ",
     "number ", "is the ", "report ", "group ", "bring ", "split ", "add ", "is it ",
 ];
 
-/// What names a place: a field, or a setting by its name.
+/// Whether the text names a place: by a field, or by the name of a setting.
 fn names_a_place(text: &str) -> bool {
     text.contains('{') || text.contains("--") || text.contains("minibatch") || text.contains("class_weights")
 }
@@ -80,7 +81,7 @@ fn texts(folder: &str) -> Vec<(String, String)> {
         let name = file.strip_prefix(&root).unwrap().display().to_string();
         for (begins, _) in code.match_indices("#[error(") {
             let rest = &code[begins..];
-            // Within a text, a bracket may well follow a parenthesis.
+            // A closing bracket may follow a parenthesis inside a text.
             let ends = rest.find(")]\n").unwrap_or(rest.len());
             texts.push((name.clone(), rest[..ends].split_whitespace().collect::<Vec<_>>().join(" ")));
         }

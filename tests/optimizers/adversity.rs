@@ -1,11 +1,11 @@
-//! Numbers that are not finite, functions without a minimum, answers that do not fit.
+//! Non-finite numbers, functions without a minimum, and answers that do not match the request.
 
 use engine::optimizers::{Ask, BACKTRACKS, Halt, Lbfgs, LbfgsSettings, Scalar, Tell, TellError};
 use model::trial_point;
 
 use crate::problems::{Problem, answer, quadratic, rosenbrock_pairs, rosenbrock_start, run};
 
-/// More answers than any of these problems may take.
+/// More answers than any of these problems needs.
 const LIMIT: usize = 5000;
 
 fn lbfgs(start: &[f64]) -> Lbfgs<f64> {
@@ -39,8 +39,8 @@ fn nothing_to_optimize_is_converged() {
 
 #[test]
 fn a_trial_point_outside_the_domain_is_only_too_far() {
-    // x - ln x for x > 0, and not a number elsewhere. Far from the minimum at 1 the curvature
-    // 1/x^2 is so small that quasi-Newton steps overshoot into the forbidden half.
+    // x - ln x for x > 0, and NaN elsewhere. Far from the minimum at 1, the curvature 1/x^2 is so small that
+    // quasi-Newton steps overshoot into the forbidden half.
     let mut nans = std::cell::Cell::new(0);
     let barrier = |x: &[f64]| {
         nans.set(nans.get() + usize::from(x[0] <= 0.0));
@@ -87,13 +87,13 @@ fn losses_that_never_fall_stop_after_two_failed_searches() {
     };
     let outcome = run(&uphill, &mut lbfgs(&[1.0, 2.0]), LIMIT);
     assert!(matches!(outcome.stopped, Some(Halt::NoProgress { .. })));
-    // The start, then twice a gradient and a scalars-only round.
+    // The start, then a gradient and a scalars-only round, twice.
     assert_eq!((outcome.evaluations, outcome.loss), (5, 1.0));
 }
 
 #[test]
 fn a_minimum_much_nearer_than_the_first_step_is_found() {
-    // The first step has length 1, 10,000 times the way to go; the second line search goes on
+    // The first step has length 1, 10,000 times the distance to the minimum; the second line search continues
     // where the first one ended.
     let steep = |x: &[f64]| (5e5 * x[0] * x[0], vec![1e6 * x[0]]);
     let mut optimizer = lbfgs(&[1e-4]);
@@ -121,7 +121,7 @@ fn assert_ends<T: Scalar>(problem: Problem) {
 
 #[test]
 fn a_loss_that_does_not_change_does_not_go_on_for_ever() {
-    // So coarse a loss that the expected decrease is lost in its rounding.
+    // The loss is so coarse that the expected decrease is lost in its rounding.
     let coarse = |x: &[f64]| (1e30 + x[0], vec![1.0]);
     let outcome = run(&coarse, &mut Lbfgs::new([0.0], LbfgsSettings::default()), LIMIT);
     assert!(matches!(outcome.stopped, Some(Halt::Flat { .. })), "{:?}", outcome.stopped);
@@ -173,7 +173,7 @@ fn the_lowest_of_the_passing_losses_is_chosen() {
     // The first step was 1 / ||g|| = 1/2.
     assert_eq!(steps, [0.25, 0.125, 0.0625, 0.03125, 0.015625, 0.0078125, 0.00390625, 0.001953125]);
     assert_eq!((&base[..], &direction[..]), (&[4.0, 0.0][..], &[-2.0, -0.0][..]));
-    // Lower than the best that passes are only values that are no losses.
+    // Only values that are not losses are lower than the best step that passes.
     let losses = vec![f64::NAN, f64::NEG_INFINITY, 0.9, 0.7, 0.7, 0.8, 2.0, f64::INFINITY];
     optimizer.tell(Tell::Losses(losses)).expect("one loss a step");
     let Ask::Gradient { point, .. } = optimizer.ask() else { panic!("no trial point") };

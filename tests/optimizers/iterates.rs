@@ -1,6 +1,6 @@
-//! The first ten accepted points on the reference problems, as an implementation in NumPy found them:
-//! `reference_lbfgs.py` wrote `iterates.json`. It uses the two-loop recursion, so that this compares
-//! two different ways to the same mathematics.
+//! The first ten accepted points on the reference problems, compared with an independent NumPy
+//! implementation: `reference_lbfgs.py` wrote `iterates.json`. It uses the two-loop recursion, so the
+//! comparison covers two different ways to compute the same mathematics.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::problems::{
     LogisticRegression, Problem, answer, chained_rosenbrock, rosenbrock_pairs, rosenbrock_start,
 };
 
-/// Greatest difference of an element, relative to it.
+/// Maximum relative difference of an element.
 const TOLERANCE: f64 = 1e-9;
 
 #[derive(Deserialize)]
@@ -49,7 +49,7 @@ fn ten_iterates_are_those_of_an_independent_implementation() {
     }
 }
 
-/// The points that L-BFGS with ten pairs accepts, for as long as it does not stop.
+/// The points that L-BFGS with ten pairs accepts until it stops.
 fn accepted_points(problem: Problem<'_>, start: Vec<f64>) -> impl Iterator<Item = Vec<f64>> {
     let mut optimizer = Lbfgs::new(start, LbfgsSettings::default());
     std::iter::from_fn(move || {

@@ -32,18 +32,18 @@ fn assert_gradient(problem: Problem, point: &[f64]) {
     }
 }
 
-/// Longer than two blocks of the sums and not a multiple of anything.
+/// Longer than two blocks of the sums, and not a multiple of any size in use.
 const LONG: usize = 2 * 65_536 + 1237;
 
 #[test]
 fn directions_are_those_of_the_two_loop_recursion() {
-    // Rounding the direction to f32 is all that separates the second case from the first.
+    // The second case differs from the first only in rounding the direction to f32.
     assert_directions::<f64>(1e-11);
     assert_directions::<f32>(1e-6);
 }
 
-/// On a convex quadratic nothing is damped, so the pairs in memory are the plain differences, which
-/// the test can form for itself. The memory overflows several times.
+/// On a convex quadratic, no pair is damped, so the pairs in memory are plain differences, which the test can
+/// compute itself. The memory overflows several times.
 fn assert_directions<T: Scalar>(tolerance: f64) {
     const MEMORY: usize = 4;
     let problem = quadratic(3.0);
@@ -74,7 +74,7 @@ fn assert_directions<T: Scalar>(tolerance: f64) {
             let expected = two_loop(&pairs, &gradient);
             let tried: Vec<f64> = trial.iter().zip(&*point).map(|(a, b)| a.to_f64() - b.to_f64()).collect();
             let miss: Vec<f64> = tried.iter().zip(&expected).map(|(a, b)| a - b).collect();
-            // Differences of rounded weights know the direction only to the weights' precision.
+            // Differences of rounded weights determine the direction only to the precision of the weights.
             let scale = dot(&expected, &expected).sqrt() + 0.1 * dot64(&point, &point).sqrt();
             assert!(dot(&miss, &miss).sqrt() <= tolerance * scale, "iteration {}", optimizer.iteration());
             compared += 1;

@@ -1,4 +1,4 @@
-//! The functions to minimize and the driver that answers an optimizer's questions with them.
+//! The functions to minimize, and the driver that answers an optimizer with them.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use model::trial_point;
 /// A function of n variables: its value and gradient at a point.
 pub(crate) type Problem<'a> = &'a dyn Fn(&[f64]) -> (f64, Vec<f64>);
 
-/// What a run of an optimizer came to.
+/// The outcome of a run of an optimizer.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) accepted: Vec<Iteration>,
-    /// Answers given; losses along a line count as one.
+    /// Number of answers; losses along a line count as one.
     pub(crate) evaluations: usize,
     pub(crate) loss: f64,
-    /// `None` when the allowed number of answers ran out first.
+    /// `None` if the allowed number of answers ran out first.
     pub(crate) stopped: Option<Halt>,
 }
 
-/// Answers an optimizer until it stops or `limit` answers were given.
+/// Answers an optimizer until it stops or has had `limit` answers.
 pub(crate) fn run<T: Scalar>(problem: Problem, optimizer: &mut Lbfgs<T>, limit: usize) -> Outcome {
     let mut accepted = Vec::new();
     let mut evaluations = 0;
@@ -40,7 +40,7 @@ pub(crate) fn run<T: Scalar>(problem: Problem, optimizer: &mut Lbfgs<T>, limit: 
     Outcome { accepted, evaluations, loss: optimizer.loss().expect("an answer was given"), stopped }
 }
 
-/// The true answer to a question, if it is one.
+/// The true answer to a request; `None` if the optimizer has stopped.
 pub(crate) fn answer<T: Scalar>(problem: Problem, ask: Ask<T>) -> Option<Tell<T>> {
     match ask {
         Ask::Gradient { point, .. } => {
@@ -79,14 +79,14 @@ pub(crate) fn chained_rosenbrock(x: &[f64]) -> (f64, Vec<f64>) {
     (loss, gradient)
 }
 
-/// Independent two-dimensional Rosenbrock functions, added.
+/// The sum of independent two-dimensional Rosenbrock functions.
 pub(crate) fn rosenbrock_pairs(x: &[f64]) -> (f64, Vec<f64>) {
     let pairs: Vec<_> = x.chunks_exact(2).map(chained_rosenbrock).collect();
     let loss = pairs.iter().map(|(loss, _)| loss).sum();
     (loss, pairs.into_iter().flat_map(|(_, gradient)| gradient).collect())
 }
 
-/// Sum over i of lambda_i (x_i - 1)^2 / 2, lambda from 1 to 10^`decades` in even ratios.
+/// Sum over i of lambda_i (x_i - 1)^2 / 2, with lambda from 1 to 10^`decades` in a geometric sequence.
 pub(crate) fn quadratic(decades: f64) -> impl Fn(&[f64]) -> (f64, Vec<f64>) {
     move |x| {
         let last = (x.len() - 1) as f64;
@@ -96,17 +96,17 @@ pub(crate) fn quadratic(decades: f64) -> impl Fn(&[f64]) -> (f64, Vec<f64>) {
     }
 }
 
-/// Logistic regression of benign against malignant on standardized features and a constant:
-/// mean of ln(1 + exp(-b a'x)) + 0.0005 ||x||^2.
+/// Logistic regression of benign against malignant, on standardized features and a constant: mean of ln(1 +
+/// exp(-b a'x)) + 0.0005 ||x||^2.
 pub(crate) struct LogisticRegression {
-    /// Rows a, the constant 1 last.
+    /// The rows a, with the constant 1 last.
     features: Vec<Vec<f64>>,
-    /// b: 1 or -1.
+    /// The labels b: 1 or -1.
     labels: Vec<f64>,
 }
 
 impl LogisticRegression {
-    /// The Wisconsin breast cancer data: 569 rows of 30 numbers and a label. Its first line gives
+    /// The Wisconsin breast cancer data: 569 rows of 30 numbers and a label. The first line of the file gives
     /// counts and class names.
     pub(crate) fn breast_cancer() -> Self {
         let text = include_str!("../data/breast_cancer.csv");

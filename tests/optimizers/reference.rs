@@ -1,7 +1,7 @@
-//! How fast the standard problems are solved. The counts are those of the rules in f64 with ten
-//! pairs, stopped at ||g|| / max(1, ||x||) <= 1e-8, the losses along a line counted as one
-//! evaluation; an independent implementation of the same rules gave the expected numbers. Other
-//! good L-BFGS codes (scipy's L-BFGS-B, liblbfgs) need much the same: 38/46, 78/96, 37/49, 60/65.
+//! The number of steps on the standard problems. The expected counts come from an independent implementation
+//! of the same rules in f64 with ten pairs. A run stops at ||g|| / max(1, ||x||) <= 1e-8, and the losses
+//! along a line count as one evaluation. Other good L-BFGS codes (scipy's L-BFGS-B, liblbfgs) need similar
+//! counts: 38/46, 78/96, 37/49, 60/65.
 
 use engine::optimizers::{Halt, Lbfgs, LbfgsSettings};
 
@@ -46,7 +46,7 @@ fn solve(problem: Problem, start: &[f64]) -> Outcome {
     outcome
 }
 
-/// Within 10 % of the expected iterations and evaluations.
+/// Asserts that the counts are within 10 % of the expected iterations and evaluations.
 fn assert_counts(outcome: &Outcome, iterations: usize, evaluations: usize) {
     let close = |reached: usize, expected: usize| 10 * reached.abs_diff(expected) <= expected;
     let reached = (outcome.accepted.len(), outcome.evaluations);

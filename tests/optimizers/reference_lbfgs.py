@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""The first ten accepted points of L-BFGS on the reference problems, by an implementation of its own.
+"""Prints the first ten accepted points of L-BFGS on the reference problems, from an independent implementation.
 
-Written from the rules, not from the product's code: the direction is the textbook two-loop recursion
-(Nocedal and Wright, Numerical Optimization, 2nd ed., Algorithm 7.4) in f64 with NumPy. Needs NumPy only.
+It follows the rules below rather than the product's code. The direction is the textbook two-loop recursion (Nocedal and
+Wright, Numerical Optimization, 2nd ed., Algorithm 7.4) in f64 with NumPy. Needs only NumPy.
 
     python3 tests/optimizers/reference_lbfgs.py > tests/optimizers/iterates.json
 
 The rules: m = 10 pairs, gamma = s'y / y'y. The first step length is min(1, 1 / ||g||) with an empty memory, else 1.
-Accept if f <= f_k + 1e-4 alpha g'd. Otherwise the losses at alpha/2 ... alpha/256 count as one evaluation; the best
-passing one is taken. If none passes: forget the memory and take the steepest descent. Powell's damping against
+Accept if f <= f_k + 1e-4 alpha g'd. Otherwise, the losses at alpha/2 ... alpha/256 count as one evaluation, and the best
+step that passes is taken. If none passes, forget the memory and take the steepest descent. Powell's damping against
 B s = -alpha g_k: with s'y < 0.2 s'Bs, theta = 0.8 s'Bs / (s'Bs - s'y) and y = theta y + (1 - theta) Bs. Stop at
 ||g|| / max(1, ||x||) <= 1e-8.
 """
@@ -84,7 +84,7 @@ def damp(s, y, step, g):
 
 
 def minimize(function, x):
-    """All accepted points, and how many evaluations were needed to converge."""
+    """All accepted points, and the number of evaluations until convergence."""
     f, g = function(x)
     evaluations, points, pairs = 1, [], []
     while np.linalg.norm(g) > TOLERANCE * max(1.0, np.linalg.norm(x)):

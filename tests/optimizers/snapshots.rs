@@ -1,4 +1,4 @@
-//! A saved optimizer asks the same question again and continues with the same bits.
+//! A saved optimizer asks the same again and continues with the same bits.
 
 use engine::optimizers::{
     Ask, Auto, Averaged, AveragedSettings, Lbfgs, LbfgsSettings, LearningRate, Optimizer, Outer, Rule,
@@ -8,7 +8,7 @@ use engine::optimizers::{
 use crate::problems::{answer, rosenbrock_pairs, rosenbrock_start};
 use crate::toy;
 
-/// Far enough that the memory is full, pairs were damped and steps were shortened.
+/// Enough that the memory is full, pairs have been damped and steps shortened.
 const ANSWERS: usize = 60;
 
 #[test]
@@ -21,8 +21,8 @@ fn every_snapshot_continues_bit_for_bit_in_double_precision() {
     assert_snapshots_continue::<f64>();
 }
 
-/// Replaces the optimizer by a copy read back from bytes before every single answer, the start and
-/// the middle of line searches included, beside one that is left alone.
+/// Replaces the optimizer by a deserialized copy before every single answer, including the start and the
+/// middle of line searches, and compares it with an untouched one.
 fn assert_snapshots_continue<T: Scalar>() {
     let start: Vec<T> = rosenbrock_start(100).iter().map(|&x| T::from_f64(x)).collect();
     let settings = LbfgsSettings { memory: 5, gradient_tolerance: Some(1e-6) };
@@ -43,7 +43,7 @@ fn assert_snapshots_continue<T: Scalar>() {
     assert!(saved.iteration() > 30);
 }
 
-/// Every method, replaced before every answer by a copy read back from bytes.
+/// Every method, replaced by a deserialized copy before every answer.
 #[test]
 fn every_method_continues_bit_for_bit_from_every_moment() {
     let local = |learning_rate, outer| AveragedSettings {
@@ -131,7 +131,7 @@ fn a_damaged_snapshot_is_refused() {
     let sound = serde_json::to_value(&optimizer).expect("serializes");
     assert!(serde_json::from_value::<Lbfgs<f64>>(sound.clone()).is_ok());
 
-    // Shortening any one vector of numbers anywhere makes it unsound.
+    // Removing an element from any vector of numbers makes the snapshot unsound.
     let mut arrays = Vec::new();
     find_number_arrays(&sound, &mut Vec::new(), &mut arrays);
     assert!(arrays.len() > 8, "weights, direction, gradient and the memory: {arrays:?}");
@@ -178,7 +178,7 @@ fn to_bytes<T: Scalar>(optimizer: &Lbfgs<T>) -> Vec<u8> {
     postcard::to_stdvec(optimizer).expect("serializes")
 }
 
-/// A question as exact bits: equality of numbers would take 0 for -0.
+/// A request as exact bits: equality of numbers would accept 0 for -0.
 fn bits<T: Scalar>(ask: &Ask<T>) -> Vec<u64> {
     let exact = |values: &[T]| values.iter().map(|value| value.to_f64().to_bits()).collect::<Vec<_>>();
     match ask {

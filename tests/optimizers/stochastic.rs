@@ -1,5 +1,5 @@
-//! Methods that take gradients on parts of the examples: the first steps of SGD, momentum, Adam and AdamW by
-//! hand, and their way down; L-BFGS on samples.
+//! Methods that take gradients on parts of the examples: the first steps of SGD, momentum, Adam and AdamW,
+//! computed by hand, and their convergence; L-BFGS on samples.
 
 use engine::optimizers::{
     Ask, Batch, Halt, Lbfgs, LbfgsSettings, Optimizer, Rule, Sample, Schedule, Segment, Stochastic,
@@ -20,7 +20,7 @@ fn of_units(units: u32, start: Vec<f32>, rule: Rule, learning_rate: f32) -> Opti
     Optimizer::Stochastic(Stochastic::new(start, settings))
 }
 
-/// The points after each of some gradients of a single weight that begins at 1, with a learning rate of 0.1.
+/// The point after each of some gradients, for a single weight that begins at 1, with a learning rate of 0.1.
 fn points(rule: Rule, gradients: &[f32]) -> Vec<f32> {
     let mut optimizer = stochastic(vec![1.0], rule, 0.1);
     let point_after = |gradient: &f32| {
@@ -45,7 +45,8 @@ fn steps_are_those_of_the_definitions() {
     // v = 2, then 0.9 * 2 - 1 = 0.8.
     let momentum = [1.0 - 0.1 * (2.0 + 0.9 * 2.0), 0.62 - 0.1 * (-1.0 + 0.9 * 0.8)];
     assert_close(&points(Rule::Momentum, &[2.0, -1.0]), &momentum);
-    // Means without bias: first 2 and 4; then (0.9 * 0.2 - 0.1) / 0.19 and (0.999 * 0.004 + 0.001) / 0.001999.
+    // Bias-corrected means: first 2 and 4; then (0.9 * 0.2 - 0.1) / 0.19 and (0.999 * 0.004 + 0.001) /
+    // 0.001999.
     let (mean, square): (f64, f64) = (0.08 / 0.19, 0.004_996 / 0.001_999);
     let adam = [1.0 - 0.1, 0.9 - 0.1 * mean / square.sqrt()];
     assert_close(&points(Rule::Adam, &[2.0, -1.0]), &adam);
@@ -73,7 +74,7 @@ fn every_rule_goes_down_on_batches_that_follow_one_another() {
 fn a_learning_rate_far_too_high_ends_with_a_reason_and_finite_weights() {
     let mut optimizer = stochastic(start(), Rule::Sgd, 1e6);
     let course = run(&mut optimizer, 500);
-    let reason = course.stopped.expect("it goes on for ever");
+    let reason = course.stopped.expect("it never stops");
     assert!(reason.contains("learning rate"), "{reason}");
     assert!(optimizer.weights().iter().all(|weight| weight.is_finite()));
 }
@@ -97,7 +98,7 @@ fn only_a_gradient_over_all_examples_can_say_that_there_is_nothing_left_to_learn
     }
 }
 
-/// Four units a sample, one of them shared with the next.
+/// Four units per sample, one of them shared with the next sample.
 fn sampled() -> Optimizer {
     let sample = Sample { units: 4, overlap: 1 };
     Optimizer::Lbfgs(Lbfgs::sampled(start(), LbfgsSettings::default(), sample))
@@ -117,7 +118,7 @@ fn samples_overlap_and_losses_are_those_of_the_same_sample() {
     for pair in course.asked.windows(2) {
         match &pair[1] {
             Ask::Gradient { batch, .. } => {
-                // The first trial point after an accepted one takes the next sample.
+                // The first trial point after an accepted point uses the next sample.
                 let is_next = *batch == sample(iteration + 2);
                 iteration += u64::from(is_next);
                 assert_eq!(*batch, sample(iteration + 1));
@@ -134,8 +135,8 @@ fn samples_overlap_and_losses_are_those_of_the_same_sample() {
 
 #[test]
 fn curvature_comes_from_the_same_examples_at_both_ends_of_a_step() {
-    // Every segment is a parabola of curvature 4 around a place of its own, so that only differences on the same
-    // segment tell the curvature; with it the second step ends in the minimum of the sample at hand.
+    // Every segment is a parabola of curvature 4 around its own center, so only differences on the same
+    // segment reveal the curvature; with it, the second step ends at the minimum of the current sample.
     let mut optimizer = Optimizer::Lbfgs(Lbfgs::sampled(
         vec![0.0f32],
         LbfgsSettings::default(),
@@ -179,7 +180,8 @@ fn a_schedule_shortens_the_steps() {
     }
 }
 
-/// Half of `curvature` times the square of the only weight: a rate above 2 / curvature goes up, and ever faster.
+/// Half of `curvature` times the square of the only weight: with a rate above 2 / curvature, the loss rises,
+/// ever faster.
 fn descend(rule: Rule, may_lower: bool, curvature: f32, rounds: usize) -> (Optimizer, Vec<String>) {
     let (schedule, units, all_units) = (Schedule::Constant, 1, ALL_UNITS);
     let settings = StochasticSettings { rule, learning_rate: 0.1, may_lower, schedule, units, all_units };
@@ -198,7 +200,7 @@ fn descend(rule: Rule, may_lower: bool, curvature: f32, rounds: usize) -> (Optim
 fn a_given_learning_rate_that_is_too_high_is_named_and_the_last_good_weights_are_kept() {
     for rule in [Rule::Sgd, Rule::Momentum] {
         let (optimizer, _) = descend(rule, false, 100.0, 1000);
-        let Ask::Stopped(reason) = optimizer.ask() else { panic!("it goes on for ever") };
+        let Ask::Stopped(reason) = optimizer.ask() else { panic!("it never stops") };
         assert!(matches!(reason, Halt::Diverged { .. }), "{reason}");
         assert!(reason.to_string().contains("learning rate of 1.000e-1"), "{reason}");
         assert!(optimizer.weights()[0].abs() <= 1.03, "{:?}: {}", rule, optimizer.weights()[0]);
@@ -213,7 +215,7 @@ fn a_learning_rate_that_nobody_gave_is_lowered_until_it_suits() {
         assert!(matches!(optimizer.ask(), Ask::Gradient { .. }));
         assert!(optimizer.weights()[0].abs() < 1e-3, "{:?}: {}", rule, optimizer.weights()[0]);
     }
-    // Nothing helps where the loss has no lower point at all; the search ends.
+    // Nothing helps if the loss has no lower point at all; the search ends.
     let (optimizer, notes) = descend(Rule::Sgd, true, 1e9, 2000);
     assert!(matches!(optimizer.ask(), Ask::Stopped(Halt::Diverged { .. })));
     assert_eq!(notes.len(), 6);

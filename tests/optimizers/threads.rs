@@ -1,13 +1,13 @@
-//! The number of threads changes no bit. Only long vectors are shared among threads at all.
+//! The number of threads changes no bit. Only long vectors are shared among threads.
 
 use engine::optimizers::{Lbfgs, LbfgsSettings, Scalar};
 
 use crate::problems::{answer, quadratic};
 
-/// Five blocks, the last of them short and not a multiple of anything.
+/// Five blocks, the last one short and not a multiple of any size in use.
 const LONG: usize = 4 * 65_536 + 1237;
 
-/// With a memory of four, pairs are forgotten too.
+/// Enough that a memory of four also forgets pairs.
 const ITERATIONS: u64 = 8;
 
 #[test]
@@ -22,7 +22,7 @@ fn the_number_of_threads_changes_no_bit() {
     assert_same::<f64>();
 }
 
-/// The weights after some iterations, computed by so many threads.
+/// The weights after some iterations on this many threads.
 fn on_threads<T: Scalar>(threads: usize) -> Vec<T> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     pool.install(|| {

@@ -1,6 +1,6 @@
-//! A training set small enough to reason about: each example pulls the weights toward a target of
-//! its own, with directions of very different curvature. The whole loss is a quadratic whose minimum
-//! is known; single examples disagree about it.
+//! A training set small enough to reason about. Each example pulls the weights toward its own target, in
+//! directions with very different curvature. The whole loss is a quadratic with a known minimum; single
+//! examples disagree about it.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use model::trial_point;
 pub(crate) const EXAMPLES: usize = 240;
 pub(crate) const UNIT: usize = 10;
 const MINIBATCH: usize = 4;
-/// The largest is 100 times the smallest.
+/// The curvatures; the largest is 100 times the smallest.
 pub(crate) const CURVATURES: [f64; 5] = [0.02, 0.06, 0.2, 0.6, 2.0];
 
-/// Example e's loss is 1 + half the sum of curvature * (w - target)^2.
+/// The target of an example whose loss is 1 + half the sum of curvature * (w - target)^2.
 pub(crate) fn target(example: usize, index: usize) -> f64 {
-    // Fractional parts of multiples of the golden ratio: spread evenly, from -1/4 to 1/4 around 1.
+    // Fractional parts of multiples of the golden ratio: evenly spread from -1/4 to 1/4 around 1.
     let spread = (example as f64 + 1.0) * (index as f64 + 1.0) * 0.618_033_988_749_895;
     0.75 + 0.5 * spread.fract()
 }
@@ -48,7 +48,7 @@ pub(crate) fn least_loss() -> f64 {
     mean(&means, 0..EXAMPLES).0
 }
 
-/// The true answer to a question, if it is one.
+/// The true answer to a request; `None` if the optimizer has stopped.
 pub(crate) fn answer(ask: &Ask<f32>) -> Option<Tell<f32>> {
     let narrow = |gradient: Vec<f64>| gradient.iter().map(|value| *value as f32).collect::<Arc<[f32]>>();
     Some(match ask {
@@ -81,7 +81,7 @@ pub(crate) fn answer(ask: &Ask<f32>) -> Option<Tell<f32>> {
     })
 }
 
-/// Examples of a segment, without the pains of a permutation for each epoch.
+/// Examples of a segment, without a different permutation for each epoch.
 fn examples_of(segment: Segment) -> impl Iterator<Item = usize> + Clone {
     let units = segment.first..segment.first + u64::from(segment.units);
     let scattered = |position: u64| (position * 7 % (EXAMPLES / UNIT) as u64) as usize;
@@ -94,7 +94,7 @@ fn local(point: &[f32], replicas: usize, steps: usize, learning_rate: f32, draw:
         let pool = replica * EXAMPLES / replicas..(replica + 1) * EXAMPLES / replicas;
         let mut weights = point.to_vec();
         for step in 0..steps {
-            // Another walk through the pool for each draw.
+            // A different path through the pool for each draw.
             let stride = 1 + 2 * (draw as usize % 5);
             let pick = |i: usize| pool.start + ((step * MINIBATCH + i) * stride + replica) % pool.len();
             let (loss, gradient) = mean(&weights, (0..MINIBATCH).map(pick));
@@ -111,7 +111,7 @@ fn local(point: &[f32], replicas: usize, steps: usize, learning_rate: f32, draw:
     Tell::Local { loss: losses / (replicas * steps) as f64, displacement }
 }
 
-/// What happened to an optimizer.
+/// The course of an optimizer's run.
 #[derive(Debug, Default)]
 pub(crate) struct Course {
     pub(crate) asked: Vec<Ask<f32>>,
@@ -121,7 +121,7 @@ pub(crate) struct Course {
     pub(crate) stopped: Option<String>,
 }
 
-/// Answers an optimizer until it stops or `limit` answers were given.
+/// Answers an optimizer until it stops or has had `limit` answers.
 pub(crate) fn run(optimizer: &mut Optimizer, limit: usize) -> Course {
     let mut course = Course::default();
     while course.asked.len() < limit {

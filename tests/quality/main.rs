@@ -1,5 +1,4 @@
-//! Whether what is trained is any good: the figures that users may expect, reached by the real binary
-//! on real data.
+//! The quality of trained models: the real binary must reach the figures that users may expect, on real data.
 
 use std::path::Path;
 
@@ -13,7 +12,7 @@ fn train(arguments: &[&str]) -> Outcome {
 #[test]
 fn mnist_in_sixty_iterations_of_lbfgs() {
     let outcome = train(&["--data", "embedded:mnist", "--model", "mlp:128", "--optimizer", "lbfgs"]);
-    // Another implementation of L-BFGS gets 0.9676 and 0.080.
+    // Another implementation of L-BFGS reaches 0.9676 and 0.080.
     assert!(outcome.test_accuracy >= Some(0.965) && outcome.train_loss <= 0.10, "{outcome:?}");
 }
 

@@ -2,9 +2,9 @@
 
     python3 -m venv venv && venv/bin/pip install jax==0.10.2 && venv/bin/python model/tests/jax/generate.py
 
-Specifications are those that Shoal reads. Every layer is written here by its published definition, with JAX's own
-primitives and automatic differentiation, so that neither a formula nor a derivative is shared with what it tests.
-Inputs, targets and weights come from `numbers`, which `model/tests/jax.rs` has too; dropout is left out, because its
+The specifications are in Shoal's format. Every layer is written from its published definition, with JAX's own
+primitives and automatic differentiation, so that it shares neither a formula nor a derivative with the tested code.
+Inputs, targets and weights come from `numbers`, which `model/tests/jax.rs` has, too. Dropout is left out, because its
 masks are Shoal's own.
 """
 
@@ -186,7 +186,7 @@ def targets(case):
 
 
 def count(case):
-    """How many parameters a case has: take zeros until they suffice."""
+    """The number of parameters of a case, found by taking zeros until they suffice."""
     size = 1
     while True:
         try:
