@@ -91,8 +91,9 @@ fn iterations(parameters: usize) -> Vec<f64> {
             ask => panic!("neither local steps nor the end: {ask:?}"),
         };
         let mut accepted = None;
-        let time =
-            milliseconds(|| accepted = optimizer.tell(answer).expect("an answer to what was asked").accepted);
+        let time = milliseconds(|| {
+            accepted = optimizer.tell(answer).expect("the answer matches the request").accepted
+        });
         if accepted.is_some_and(|accepted| accepted.memory == PAIRS && !accepted.backtracked) {
             times.push(time);
         }

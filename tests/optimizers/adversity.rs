@@ -17,7 +17,7 @@ fn a_start_that_is_not_finite_stops_with_words() {
     for (loss, slope) in [(f64::NAN, 1.0), (f64::INFINITY, 1.0), (1.0, f64::NAN), (1.0, f64::INFINITY)] {
         let mut optimizer = lbfgs(&[1.0, 2.0]);
         let gradient = [1.0, slope].into();
-        optimizer.tell(Tell::Gradient { loss, gradient }).expect("an answer to what was asked");
+        optimizer.tell(Tell::Gradient { loss, gradient }).expect("the answer matches the request");
         let Ask::Stopped(reason) = optimizer.ask() else { panic!("did not stop") };
         assert!(matches!(reason, Halt::NonFiniteStart { .. }));
         assert!(reason.to_string().contains("start point"));
@@ -156,7 +156,7 @@ fn an_answer_to_another_question_is_an_error_and_changes_nothing() {
             assert!(matches!(optimizer.tell(wrong), Err(TellError::WrongLength { .. })));
         }
         assert_eq!(postcard::to_stdvec(&optimizer).expect("serializes"), before);
-        optimizer.tell(right).expect("an answer to what was asked");
+        optimizer.tell(right).expect("the answer matches the request");
     }
     assert!(shortened > 0, "no line search was met");
     let last = Tell::Gradient { loss: 0.0, gradient: vec![1.0; 6].into() };

@@ -55,7 +55,7 @@ fn accepted_points(problem: Problem<'_>, start: Vec<f64>) -> impl Iterator<Item 
     std::iter::from_fn(move || {
         loop {
             let reply = answer(problem, optimizer.ask()).expect("the optimizer goes on");
-            if optimizer.tell(reply).expect("an answer to what was asked").accepted.is_some() {
+            if optimizer.tell(reply).expect("the answer matches the request").accepted.is_some() {
                 return Some(optimizer.weights().to_vec());
             }
         }

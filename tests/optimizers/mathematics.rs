@@ -56,7 +56,7 @@ fn assert_directions<T: Scalar>(tolerance: f64) {
         let ask = optimizer.ask();
         let Some(reply) = answer(&problem, ask.clone()) else { panic!("stopped at {ask:?}") };
         let told = reply.clone();
-        let accepted = optimizer.tell(reply).expect("an answer to what was asked").accepted;
+        let accepted = optimizer.tell(reply).expect("the answer matches the request").accepted;
         let (Ask::Gradient { point, .. }, Tell::Gradient { gradient, .. }) = (ask, told) else { continue };
         let started = last.is_none();
         if let (Some((weights, before)), Some(accepted)) = (&last, &accepted) {

@@ -33,7 +33,7 @@ pub(crate) fn run<T: Scalar>(problem: Problem, optimizer: &mut Lbfgs<T>, limit: 
         }
         evaluations += 1;
         let before = optimizer.iteration();
-        let progress = optimizer.tell(answer).expect("an answer to what was asked");
+        let progress = optimizer.tell(answer).expect("the answer matches the request");
         assert_eq!(optimizer.iteration(), before + u64::from(progress.accepted.is_some()));
         accepted.extend(progress.accepted);
     };

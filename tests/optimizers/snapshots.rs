@@ -35,8 +35,8 @@ fn assert_snapshots_continue<T: Scalar>() {
         assert_eq!(bits(&ask), bits(&untouched.ask()));
         line_searches += usize::from(matches!(ask, Ask::Losses { .. }));
         let Some(reply) = answer(&rosenbrock_pairs, ask) else { break };
-        let progress = saved.tell(reply.clone()).expect("an answer to what was asked");
-        assert_eq!(progress, untouched.tell(reply).expect("an answer to what was asked"));
+        let progress = saved.tell(reply.clone()).expect("the answer matches the request");
+        assert_eq!(progress, untouched.tell(reply).expect("the answer matches the request"));
         assert_eq!(to_bytes(&saved), to_bytes(&untouched));
     }
     assert!(line_searches > 0, "no snapshot was taken in the middle of a line search");
@@ -101,7 +101,7 @@ fn a_clone_is_not_disturbed_by_the_original_going_on() {
         let snapshot = optimizer.clone();
         let before = to_bytes(&snapshot);
         let reply = answer(&rosenbrock_pairs, optimizer.ask()).expect("not converged so soon");
-        optimizer.tell(reply).expect("an answer to what was asked");
+        optimizer.tell(reply).expect("the answer matches the request");
         assert_eq!(to_bytes(&snapshot), before);
     }
 }
@@ -111,7 +111,7 @@ fn a_run_of_any_method_is_saved_with_its_method() {
     let start: Vec<f32> = vec![3.0, -4.0];
     let mut optimizer = Optimizer::Lbfgs(Lbfgs::new(start, LbfgsSettings::default()));
     let gradient = |point: &[f32]| Tell::Gradient { loss: 0.0, gradient: point.into() };
-    optimizer.tell(gradient(&[3.0, -4.0])).expect("an answer to what was asked");
+    optimizer.tell(gradient(&[3.0, -4.0])).expect("the answer matches the request");
     let bytes = postcard::to_stdvec(&optimizer).expect("serializes");
     let restored: Optimizer = postcard::from_bytes(&bytes).expect("reads back");
     assert_eq!(restored.ask(), optimizer.ask());
@@ -126,7 +126,7 @@ fn a_damaged_snapshot_is_refused() {
     let mut optimizer = Lbfgs::new(rosenbrock_start(4), LbfgsSettings::default());
     for _ in 0..6 {
         let reply = answer(&rosenbrock_pairs, optimizer.ask()).expect("not converged so soon");
-        optimizer.tell(reply).expect("an answer to what was asked");
+        optimizer.tell(reply).expect("the answer matches the request");
     }
     let sound = serde_json::to_value(&optimizer).expect("serializes");
     assert!(serde_json::from_value::<Lbfgs<f64>>(sound.clone()).is_ok());

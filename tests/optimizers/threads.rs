@@ -31,7 +31,7 @@ fn on_threads<T: Scalar>(threads: usize) -> Vec<T> {
         let mut optimizer = Lbfgs::new(start, LbfgsSettings { memory: 4, gradient_tolerance: None });
         while optimizer.iteration() < ITERATIONS {
             let reply = answer(&problem, optimizer.ask()).expect("not at the minimum yet");
-            optimizer.tell(reply).expect("an answer to what was asked");
+            optimizer.tell(reply).expect("the answer matches the request");
         }
         optimizer.weights().to_vec()
     })

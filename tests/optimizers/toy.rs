@@ -132,7 +132,7 @@ pub(crate) fn run(optimizer: &mut Optimizer, limit: usize) -> Course {
             break;
         };
         let before = optimizer.iteration();
-        let progress = optimizer.tell(told).expect("an answer to what was asked");
+        let progress = optimizer.tell(told).expect("the answer matches the request");
         assert_eq!(optimizer.iteration(), before + u64::from(progress.accepted.is_some()));
         course.notes.extend(progress.note);
         course.asked.push(ask);

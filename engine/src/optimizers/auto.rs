@@ -52,7 +52,7 @@ impl Auto {
         Self { finisher, stage: Stage::Averaged { averaged, lowest: None, stalled_rounds: 0 } }
     }
 
-    /// What to compute next; the same until the next successful [`Auto::tell`].
+    /// The next request; it stays the same until the next successful [`Auto::tell`].
     pub fn ask(&self) -> Ask<f32> {
         match &self.stage {
             Stage::Averaged { averaged, .. } => averaged.ask(),
@@ -63,7 +63,7 @@ impl Auto {
     /// Takes the answer to the last [`Auto::ask`].
     ///
     /// # Errors
-    /// [`TellError`] when this is not an answer to what was asked; the optimizer is unchanged.
+    /// [`TellError`] if the answer does not match the request; the optimizer is then unchanged.
     pub fn tell(&mut self, answer: Tell<f32>) -> Result<Progress, TellError> {
         match &mut self.stage {
             Stage::Averaged { averaged, lowest, stalled_rounds } => {

@@ -184,7 +184,7 @@ impl Averaged {
         })
     }
 
-    /// What to compute next; the same until the next successful [`Averaged::tell`].
+    /// The next request; it stays the same until the next successful [`Averaged::tell`].
     pub fn ask(&self) -> Ask<f32> {
         let state = &self.0;
         let point = match &state.phase {
@@ -200,7 +200,7 @@ impl Averaged {
     /// Takes the answer to the last [`Averaged::ask`].
     ///
     /// # Errors
-    /// [`TellError`] when this is not an answer to what was asked; the optimizer is unchanged.
+    /// [`TellError`] if the answer does not match the request; the optimizer is then unchanged.
     pub fn tell(&mut self, answer: Tell<f32>) -> Result<Progress, TellError> {
         let state = &mut self.0;
         if matches!(state.phase, Phase::Stopped(_)) {

@@ -181,7 +181,7 @@ impl<T: Scalar> Lbfgs<T> {
         })
     }
 
-    /// What to compute next; the same until the next successful [`Lbfgs::tell`].
+    /// The next request; it stays the same until the next successful [`Lbfgs::tell`].
     pub fn ask(&self) -> Ask<T> {
         let state = &self.0;
         match &state.phase {
@@ -201,7 +201,7 @@ impl<T: Scalar> Lbfgs<T> {
     /// Takes the answer to the last [`Lbfgs::ask`].
     ///
     /// # Errors
-    /// [`TellError`] when this is not an answer to what was asked; the optimizer is unchanged.
+    /// [`TellError`] if the answer does not match the request; the optimizer is then unchanged.
     pub fn tell(&mut self, answer: Tell<T>) -> Result<Progress, TellError> {
         let state = &mut self.0;
         let accepted = match (state.phase.clone(), answer) {

@@ -54,7 +54,7 @@ macro_rules! delegate {
 }
 
 impl Optimizer {
-    /// What to compute next; the same until the next successful [`Optimizer::tell`].
+    /// The next request; it stays the same until the next successful [`Optimizer::tell`].
     pub fn ask(&self) -> Ask<f32> {
         delegate!(self, optimizer => optimizer.ask())
     }
@@ -62,7 +62,7 @@ impl Optimizer {
     /// Takes the answer to the last [`Optimizer::ask`].
     ///
     /// # Errors
-    /// [`TellError`] when this is not an answer to what was asked; the optimizer is unchanged.
+    /// [`TellError`] if the answer does not match the request; the optimizer is then unchanged.
     pub fn tell(&mut self, answer: Tell<f32>) -> Result<Progress, TellError> {
         delegate!(self, optimizer => optimizer.tell(answer))
     }

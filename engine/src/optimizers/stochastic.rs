@@ -108,7 +108,7 @@ impl Stochastic {
         })
     }
 
-    /// What to compute next; the same until the next successful [`Stochastic::tell`].
+    /// The next request; it stays the same until the next successful [`Stochastic::tell`].
     pub fn ask(&self) -> Ask<f32> {
         let state = &self.0;
         if let Some(reason) = &state.stopped {
@@ -127,7 +127,7 @@ impl Stochastic {
     /// Takes the answer to the last [`Stochastic::ask`].
     ///
     /// # Errors
-    /// [`TellError`] when this is not an answer to what was asked; the optimizer is unchanged.
+    /// [`TellError`] if the answer does not match the request; the optimizer is then unchanged.
     pub fn tell(&mut self, answer: Tell<f32>) -> Result<Progress, TellError> {
         let state = &mut self.0;
         if state.stopped.is_some() {

@@ -88,7 +88,7 @@ impl Network {
         &self.shapes
     }
 
-    /// The shapes in one line, without those of activations, batch normalizations and dropouts: `784-128-10`.
+    /// The shapes in one line, leaving out activations, batch normalizations and dropouts: `784-128-10`.
     pub fn outline(&self) -> String {
         let is_told = |i: usize| match self.spec.layers.get(i) {
             Some(LayerSpec::Activation(_) | LayerSpec::BatchNorm | LayerSpec::Dropout(_)) => false,
@@ -135,7 +135,7 @@ impl Network {
         weights
     }
 
-    /// What an example's loss can be at all, without the penalty.
+    /// The possible values of an example's loss, without the penalty.
     pub fn loss_bounds(&self) -> LossBounds {
         self.loss.bounds(self.outputs())
     }
