@@ -7,7 +7,7 @@ use crate::functions::ln;
 use crate::spec::Initializer;
 
 /// Separates these streams from other uses of the run's seed.
-// The spelling is part of the seed: respelling it would draw other weights.
+// The text enters the key of every stream, so another spelling would draw other weights.
 const CONTEXT: &str = "shoal network initialisation, version 1";
 
 /// How a block of parameters is initialized.

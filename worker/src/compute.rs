@@ -51,7 +51,7 @@ impl Compute {
             ToCompute::Round(round) => self.begin_round(round),
             ToCompute::Shard { set, shard, content } => {
                 let run = self.run.as_ref()?;
-                // An undecodable shard is missed only when a job needs it.
+                // The failure to decode a shard is reported only when a job needs the shard.
                 let decoded = content.decode(&run.network, &run.welcome.preprocessing).ok()?;
                 self.shards.insert((set, shard), decoded);
             }

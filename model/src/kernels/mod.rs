@@ -4,8 +4,8 @@
 //! adds its products over increasing k, one at a time, either as `sum = round(sum + round(a * b))` (portable)
 //! or as `sum = round(sum + a * b)` (fused). At the end, +0.0 is added, so that no result is -0. Tile shapes,
 //! vector widths and the blocking of k only change which elements are computed side by side, never the steps
-//! of one element. (The +0.0 after each block of k changes nothing: it only affects a sum that is -0, and the
-//! next step gives the same result from either zero.)
+//! of one element. (The +0.0 after each block of k changes no result: it only affects a sum that is -0, and
+//! the sign of a zero sum can affect only the sign of a later zero, which ends as +0.0 anyway.)
 //!
 //! A product ends in one of three ways: C += A B; C = A B, which starts from zeros; and C += factor (A B) in
 //! place. In place, the sums start from zeros and are completed, +0.0 included, before one more step of the

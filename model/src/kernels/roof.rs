@@ -32,7 +32,8 @@ macro_rules! chains {
             // The starts are opaque to the compiler, or it would compute equal sums only once.
             let starts = std::hint::black_box([1.0f32; $count]);
             let mut answer = [0.0f32; LANES_MAX];
-            // SAFETY: the pointers given to `splat` hold one number, and `answer` has room for the widest vector.
+            // SAFETY: the pointers given to `splat` hold one number, and `answer` has room for the widest
+            // vector.
             unsafe {
                 let factor = S::splat(&raw const factor);
                 let mut sums = [$(S::splat(&raw const starts[$i])),*];

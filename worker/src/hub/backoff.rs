@@ -5,8 +5,8 @@ const FIRST_DELAY_MS_MAX: u64 = 500;
 /// Maximum milliseconds before any attempt.
 const DELAY_MS_MAX: u64 = 30_000;
 
-/// Delays that double with every attempt. Each is shortened by up to a half at random, so that volunteers
-/// that lost the same coordinator do not all return at once.
+/// Delays that double with every attempt. The seed shortens each by up to a half, so that volunteers that
+/// lost the same coordinator do not all return at once.
 #[derive(Debug)]
 pub(super) struct Backoff {
     seed: u64,

@@ -25,7 +25,7 @@ pub struct HubStatus {
     pub shards_held: u32,
     /// Bytes of the shards held.
     pub shard_bytes: u64,
-    /// Shards that are downloading or queued for it.
+    /// Shards being downloaded or queued for download.
     pub shards_awaited: u32,
     /// Bytes of messages sent.
     pub bytes_sent: u64,
