@@ -66,9 +66,9 @@ pub(crate) fn orthogonal_work(rows: usize, columns: usize) -> u128 {
     2 * short * short * long
 }
 
-/// Fills a row-major matrix so that its columns, or its rows if these are fewer, are orthogonal and of length
-/// 1. The vectors are drawn from the normal distribution, and each is made orthogonal to the vectors before
-/// it (twice, because once leaves rounding errors).
+/// Fills a row-major matrix so that its columns, or its rows if these are fewer, are orthogonal and of unit
+/// length. The vectors are drawn from the normal distribution, and each is made orthogonal to the vectors
+/// before it (twice, because once leaves rounding errors).
 fn orthogonal(random: &mut ChaCha8Rng, matrix: &mut [f32], columns: usize) {
     let rows = matrix.len() / columns;
     let (short, long) = (rows.min(columns), rows.max(columns));

@@ -121,8 +121,8 @@ impl Loss {
     /// The loss is the sum over increasing columns j of a term for the output o_j and the target t_j, divided
     /// by the number of columns, with d_j = o_j - t_j:
     /// - mean squared error: d^2, with the derivative 2 d;
-    /// - binary cross-entropy: ln(1 + e^o) - o t = max(o, 0) - o t + ln(1 + e^-|o|), with the derivative s(o)
-    ///   - t, where s is the sigmoid;
+    /// - binary cross-entropy: ln(1 + e^o) - o t = max(o, 0) - o t + ln(1 + e^-|o|), with the derivative
+    ///   s(o) - t, where s is the sigmoid;
     /// - Huber (1964), "Robust Estimation of a Location Parameter": d^2 / 2 for |d| up to delta, with the
     ///   derivative d; beyond it delta (|d| - delta / 2), with the derivative delta or -delta.
     pub(crate) fn of_numbers(

@@ -33,7 +33,7 @@ pub(crate) enum Inputs<'a> {
 /// The resources of a gradient step in place.
 pub(crate) struct Descent<'a> {
     pub(crate) kernel: Kernel,
-    /// The factor of the gradient in its sum with the weights.
+    /// The factor of the gradient that is added to the weights.
     pub(crate) factor: f32,
     pub(crate) workspace: &'a mut Workspace,
     /// Holds the derivatives by the bias.

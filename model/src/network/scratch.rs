@@ -13,7 +13,7 @@ pub struct Scratch {
     pub(crate) activations: Vec<Vec<f32>>,
     /// The derivatives by a step's outputs and by its inputs, alternating.
     pub(super) deltas: [Vec<f32>; 2],
-    /// The derivatives that pass residual blocks' layers through shortcuts, one buffer per nesting depth.
+    /// The derivatives that shortcuts carry past residual blocks' layers, one buffer per nesting depth.
     pub(super) shortcut_deltas: [Vec<f32>; DEPTH_MAX],
     /// The statistics of a minibatch, if there is batch normalization.
     pub(super) observed: Vec<f32>,
