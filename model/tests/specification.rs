@@ -144,42 +144,42 @@ fn wrong_settings_are_named() {
         (
             r#"{"label_smoothing": 1}"#,
             classes,
-            "label_smoothing = 1 is not allowed; use 0 or a number below 1 such as 0.1",
+            "label-smoothing = 1 is not allowed; use 0 or a number below 1 such as 0.1",
         ),
         (
             r#"{"class_weights": [1, 2]}"#,
             classes,
-            "class_weights must be one positive number (or 0, but not all of them) for each of the 3 classes",
+            "class-weights must be one positive number (or 0, but not all of them) for each of the 3 classes",
         ),
         (
             r#"{"class_weights": [0, 0, 0]}"#,
             classes,
-            "class_weights must be one positive number (or 0, but not all of them) for each of the 3 classes",
+            "class-weights must be one positive number (or 0, but not all of them) for each of the 3 classes",
         ),
         (
             r#"{"class_weights": [1, 2, -1]}"#,
             classes,
-            "class_weights must be one positive number (or 0, but not all of them) for each of the 3 classes",
+            "class-weights must be one positive number (or 0, but not all of them) for each of the 3 classes",
         ),
         (
             r#"{"loss": "huber", "huber_delta": 0}"#,
             numbers,
-            "huber_delta = 0 is not allowed; use a positive number such as 1",
+            "huber-delta = 0 is not allowed; use a positive number such as 1",
         ),
         (
             r#"{"huber_delta": 1}"#,
             numbers,
-            "huber_delta does not apply to the loss mean-squared-error; leave it out",
+            "huber-delta does not apply to the loss mean-squared-error; leave it out",
         ),
         (
             r#"{"label_smoothing": 0.1}"#,
             numbers,
-            "label_smoothing does not apply to the loss mean-squared-error; leave it out",
+            "label-smoothing does not apply to the loss mean-squared-error; leave it out",
         ),
         (
             r#"{"class_weights": [1, 1], "loss": "binary-cross-entropy"}"#,
             numbers,
-            "class_weights does not apply to the loss binary-cross-entropy; leave it out",
+            "class-weights does not apply to the loss binary-cross-entropy; leave it out",
         ),
         (
             r#"{"loss": "huber"}"#,

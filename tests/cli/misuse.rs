@@ -118,7 +118,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
         2,
         &["padding.toml", "\"same\", \"valid\" or a whole number"],
     ),
-    ("train --data classes.csv --model weightless.toml", 2, &["class_weights", "not all of them"]),
+    ("train --data classes.csv --model weightless.toml", 2, &["class-weights", "not all of them"]),
     (
         "train --data classes.csv --model normalized.toml --minibatch 1",
         2,

@@ -48,7 +48,7 @@ const REMEDIES: [&str; 29] = [
 
 /// Whether the text names a place: by a field, or by the name of a setting.
 fn names_a_place(text: &str) -> bool {
-    text.contains('{') || text.contains("--") || text.contains("minibatch") || text.contains("class_weights")
+    text.contains('{') || text.contains("--") || text.contains("minibatch") || text.contains("class-weights")
 }
 
 #[test]

@@ -56,9 +56,9 @@ pub(super) fn compile_loss(spec: &NetworkSpec, task: Task) -> Result<Loss, SpecE
         return Err(SpecError::Loss { written: loss, suitable: task.loss() });
     }
     let settings = [
-        ("label_smoothing", spec.label_smoothing != 0.0, LossSpec::SoftmaxCrossEntropy),
-        ("class_weights", !spec.class_weights.is_empty(), LossSpec::SoftmaxCrossEntropy),
-        ("huber_delta", spec.huber_delta.is_some(), LossSpec::Huber),
+        ("label-smoothing", spec.label_smoothing != 0.0, LossSpec::SoftmaxCrossEntropy),
+        ("class-weights", !spec.class_weights.is_empty(), LossSpec::SoftmaxCrossEntropy),
+        ("huber-delta", spec.huber_delta.is_some(), LossSpec::Huber),
     ];
     for (setting, is_set, its_loss) in settings {
         if is_set && its_loss != loss {

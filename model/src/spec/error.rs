@@ -113,21 +113,21 @@ pub enum SpecError {
         l1: f32,
     },
     /// A label smoothing outside its range.
-    #[error("label_smoothing = {smoothing} is not allowed; use 0 or a number below 1 such as 0.1")]
+    #[error("label-smoothing = {smoothing} is not allowed; use 0 or a number below 1 such as 0.1")]
     LabelSmoothing {
         /// The value found in the specification.
         smoothing: f32,
     },
     /// Class weights that do not match the classes.
     #[error(
-        "class_weights must be one positive number (or 0, but not all of them) for each of the {classes} classes"
+        "class-weights must be one positive number (or 0, but not all of them) for each of the {classes} classes"
     )]
     ClassWeights {
         /// The number of classes.
         classes: u32,
     },
     /// A Huber delta that is not positive.
-    #[error("huber_delta = {delta} is not allowed; use a positive number such as 1")]
+    #[error("huber-delta = {delta} is not allowed; use a positive number such as 1")]
     HuberDelta {
         /// The value found in the specification.
         delta: f32,
