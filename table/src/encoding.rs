@@ -4,7 +4,10 @@
 //! UTF-16; the rest is an older encoding of one region, guessed by `chardetng`, which answers Windows-1252
 //! where nothing speaks against it.
 
-use std::io::{self, Read};
+use std::{
+    fmt,
+    io::{self, Read},
+};
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
@@ -14,6 +17,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TextEncoding(pub(crate) &'static Encoding);
+
+impl fmt::Display for TextEncoding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
 
 impl TextEncoding {
     /// UTF-8.

@@ -38,7 +38,7 @@ pub use self::{
     options::{ColumnKind, ImageSize, ReadOptions},
     preparation::{
         Becomes, CATEGORY_VALUES_MAX, InputValues, Inputs, LabelColumn, Preparation, PreparedColumn,
-        PreparedPixels, Standardized, Stored, TargetSchema, VERSION,
+        PreparedPixels, RARE_VALUES_MAX, Standardized, Stored, TargetSchema, VERSION,
     },
     source::DataFile,
     target::{Targets, TaskKind},

@@ -103,12 +103,24 @@ fn categories_have_inputs_for_what_occurred() {
     assert_eq!(rows[0], [0.0, 1.0, 0.0, 0.0]);
     assert_eq!(rows[4], [0.0, 0.0, 1.0, 0.0]);
     assert_eq!(rows[5], [0.0, 0.0, 0.0, 1.0]);
-    let seen = inputs(&preparation, matching(&preparation, "c\nnew\n?\na\n"));
-    assert_eq!(seen, [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0]]);
+    let seen = matching(&preparation, "c\nnew\n?\na\nrare\n");
+    let notices = preparation.store(seen.clone()).notices;
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(notices[0].starts_with("1 cell of column 1 (c) has a value that did not occur"), "{notices:?}");
+    let seen = inputs(&preparation, seen);
+    assert_eq!(
+        seen,
+        [[0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
+    );
     // An input that was never there decides nothing, and that is said.
     let (plain, _) = fit(&table("c,k\nb,1\na,2\nb,1\na,2\n"));
     let stored = plain.store(matching(&plain, "c\nnew\nnew\nNA\n"));
-    assert_eq!(stored.notices, ["2 values of c did not occur in training; such a cell decides nothing"]);
+    assert_eq!(
+        stored.notices,
+        [
+            "2 cells of column 1 (c) have a value that did not occur in training; such a cell counts as none of its values"
+        ]
+    );
     assert_eq!(stored.inputs(&plain, &[0, 1, 2], false).values, InputValues::F32(vec![0.0; 6]));
 }
 

@@ -98,5 +98,5 @@ fn a_network_that_looks_integers_up_learns_what_they_stand_for() {
     let evaluated = folder.run("evaluate run --data integers.csv --json").succeeded().last_json();
     assert_eq!(evaluated["accuracy"], json!(1.0));
     folder.write("others.csv", "first,second,sum\n0,4,even\n");
-    folder.run("evaluate run --data others.csv").failed(1, &["example 1", "column 1 (second)", "4 is not"]);
+    folder.run("evaluate run --data others.csv").failed(1, &["example 1", "column 2 (second)", "4 is not"]);
 }

@@ -45,7 +45,14 @@ const FILES: &[(&str, &str)] = &[
     ("padding.toml", "layers = [\n  { kind = \"conv2d\", channels = 3, kernel = 3, padding = \"sam\" }]\n"),
     ("weightless.toml", "layers = []\nclass-weights = [0, 0]\n"),
     ("ragged.csv", "x,y,side\n1,2,left\n1,2\n3,4,right\n"),
-    ("text.csv", "x,y,side\n1,2,left\n1,two,left\n3,4,right\n"),
+    (
+        "text.csv",
+        "x,kind\n1,a\ntwo,b\n\
+      0,a\n1,b\n4,a\n9,b\n16,a\n25,b\n\
+      36,a\n49,b\n64,a\n81,b\n3,a\n24,b\n\
+      47,a\n72,b\n2,a\n31,b\n62,a\n95,b\n\
+      33,a\n70,b\n12,a\n53,b\n96,a\n44,b\n",
+    ),
     ("empty.csv", ""),
 ];
 
@@ -93,7 +100,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("bench --browser firefox --case mnist-pass", 2, &["mnist-pass", "--browser"]),
     ("bench --browser no-such-browser --quick", 1, &["cannot start no-such-browser"]),
     ("bench --browser true --quick", 1, &["true ended before"]),
-    ("train --data classes.csv --model embedding.toml", 1, &["example 1", "column 0 (x)", "-4.5", "0 to 3"]),
+    ("train --data classes.csv --model embedding.toml", 1, &["example 1", "column 1 (x)", "-4.5", "0 to 3"]),
     // What is to be inspected.
     ("inspect", 2, &["<MODEL>"]),
     ("inspect mlp:8", 2, &["--input 1x28x28", "--features 4", "--data"]),
@@ -106,7 +113,10 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("inspect mpl:8 --features 4 --classes 3", 2, &["mpl:8", "mlp:128,64"]),
     ("inspect missing.toml --features 4 --classes 3", 2, &["cannot read missing.toml"]),
     ("inspect . --features 4", 2, &["leave out"]),
-    ("inspect .", 2, &["."]),
+    ("inspect .", 1, &["."]),
+    ("inspect missing.csv", 1, &["cannot read missing.csv", "check the path"]),
+    ("inspect mlp:8 --features 4 --classes 3 --label kind", 2, &["mlp:8 is no data", "give --data"]),
+    ("inspect classes.csv --classes 3", 2, &["classes.csv is data", "name a network"]),
     (
         "inspect normalized.toml --features 1000000 --classes 3 --minibatch 100",
         2,

@@ -79,9 +79,9 @@ fn the_start_points_loss_is_that_of_the_learning_rate_found_there() {
         .into_iter()
         .map(|rate| first_loss(&digits(&folder, &format!("--iterations 2 --learning-rate {rate}"), rate)));
     let lowest = lowest.fold(f64::INFINITY, f64::min);
-    // Each trial takes the examples in an order of its own.
+    // Each trial takes the examples in an order of its own, which changes the loss by some percent.
     let loss = first_loss(&searched);
-    assert!((loss / lowest - 1.0).abs() < 0.05, "{loss}, and the best of the rates has {lowest}");
+    assert!((loss / lowest - 1.0).abs() < 0.1, "{loss}, and the best of the rates has {lowest}");
     assert_eq!(searched[0]["rounds"], 0);
     assert!(searched[1]["rounds"].as_u64().unwrap() >= 2, "trials are rounds: {}", searched[1]);
     let iterations: Vec<_> = searched.iter().map(|point| point["iteration"].as_u64().unwrap()).collect();
@@ -104,8 +104,8 @@ fn odd_data_end_with_a_reason_and_finite_numbers() {
         |index: usize| format!("{},{},{}", index % 9, index * 7 % 13, side(index * index + index / 3));
     folder.write("shuffled.csv", &table(&shuffled, EXAMPLES));
     for (data, flags) in [
-        ("one-example.csv", "--task numbers --test-fraction 0"),
-        ("constant.csv", "--task classes"),
+        ("one-example.csv", "--task numbers --test-fraction 0 --keep x --keep y"),
+        ("constant.csv", "--task classes --keep x"),
         ("shuffled.csv", "--task classes"),
     ] {
         for optimizer in ["auto", "averaged", "average", "lbfgs", "adam"] {

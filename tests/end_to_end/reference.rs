@@ -15,7 +15,7 @@ use crate::problem::{ITERATIONS, MINIBATCH, Problem, SEED};
 
 /// BLAKE3 of the weights that the problem's run must arrive at, in hexadecimal.
 pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> String {
-    let loaded = data::load(&problem.csv(), &data::LoadOptions::default()).unwrap();
+    let loaded = data::load(&problem.csv(), &data::ReadOptions::default()).unwrap();
     let data = data::prepare(loaded.train, None, 0.2, SEED).unwrap();
     let spec = NetworkSpec::from_json(&std::fs::read_to_string(problem.network()).unwrap()).unwrap();
     let network = Network::new(&spec, data.preprocessing.offset.len(), data.task()).unwrap();

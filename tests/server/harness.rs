@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use coordinator::data::ShardStore;
-use coordinator::data::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn, prepare};
+use coordinator::data::{Dataset, prepare};
 use coordinator::driver::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound};
 use coordinator::report::status::Status;
 use coordinator::server::{ServerConfig, Site, bind, serve};
@@ -324,14 +324,8 @@ fn shards() -> (ShardStore, SetPlans) {
     let examples = 64;
     let features: Vec<u8> = (0..4 * examples).map(|index| index as u8).collect();
     let names = ["a", "b", "c"].map(String::from).to_vec();
-    let dataset = Dataset {
-        features: FeatureRows::new(4, FeatureValues::U8(features)),
-        feature_names: None,
-        targets: TargetColumn::Classes { ids: (0..examples).map(|index| index as u16 % 3).collect(), names },
-        label_names: None,
-        label_columns: vec![4],
-        kind: DatasetKind::Table,
-    };
+    let ids = (0..examples).map(|index| index as u16 % 3).collect();
+    let dataset = Dataset::of_bytes(4, &features, ids, names);
     ShardStore::cut(Arc::new(prepare(dataset, None, 0.25, 1).unwrap()), 8)
 }
 

@@ -12,8 +12,9 @@ use bench::MNIST_EXAMPLES;
 use bytes::Bytes;
 use model::{Rows, Targets};
 use protocol::shard;
+use table::{PixelValues, Pixels};
 
-use crate::data::{self, FeatureValues, TargetColumn};
+use crate::data;
 
 /// The first [`MNIST_EXAMPLES`] of MNIST's training set as an encoded shard. The first call makes it, which
 /// takes a moment; then it is kept.
@@ -21,12 +22,14 @@ pub fn mnist_shard() -> Bytes {
     static SHARD: OnceLock<Bytes> = OnceLock::new();
     let encode = || {
         let (train, _) = data::mnist().expect("the embedded MNIST can be read");
-        let (FeatureValues::U8(pixels), TargetColumn::Classes { ids, .. }) =
-            (train.features.values(), &train.targets)
+        let (
+            Some(Pixels { shape, values: PixelValues::U8(pixels), .. }),
+            table::Targets::Classes { ids, .. },
+        ) = (train.pixels(), train.targets())
         else {
             unreachable!("MNIST has pixels and classes")
         };
-        let columns = train.features.columns();
+        let columns: usize = shape.iter().product();
         let pixels = &pixels[..MNIST_EXAMPLES * columns];
         let rows = ndarray::ArrayView2::from_shape((MNIST_EXAMPLES, columns), pixels);
         let rows = Rows::U8(rows.expect("so many rows of pixels"));

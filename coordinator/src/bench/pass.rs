@@ -44,7 +44,8 @@ impl FullPass {
         let (train, _) = data::mnist().expect("the embedded MNIST can be read");
         let data = data::prepare(train, None, 0.0, SEED).expect("all of it can be trained on");
         let spec = NetworkSpec::from_shorthand(MODEL).expect("the network is valid");
-        let network = Network::new(&spec, data.schema.features, data.task()).expect("and suits the data");
+        let network =
+            Network::new(&spec, data.preparation.inputs(), data.task()).expect("and suits the data");
         let preprocessing = data.preprocessing.clone();
         let unit = examples_per_unit(data.train.len(), default_minibatch());
         let (store, sets) = ShardStore::cut(Arc::new(data), unit);

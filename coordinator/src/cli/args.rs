@@ -166,12 +166,12 @@ pub struct VolunteerArgs {
 pub struct EvaluateArgs {
     /// The run directory
     pub run: PathBuf,
-    /// A CSV file or a directory of IDX files with known answers, or embedded:mnist
+    /// Data with known answers, in any format that train takes
     #[arg(long, value_name = "PATH")]
     pub data: DataSource,
-    /// How to read it.
+    /// How to read them.
     #[command(flatten)]
-    pub reading: ReadingArgs,
+    pub reading: Flags<EVALUATE>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -182,12 +182,12 @@ pub struct EvaluateArgs {
 pub struct PredictArgs {
     /// The run directory
     pub run: PathBuf,
-    /// A CSV file, with or without the label column, a directory of IDX files, or embedded:mnist
+    /// Data in any format that train takes, with or without the label
     #[arg(long, value_name = "PATH")]
     pub data: DataSource,
-    /// How to read it.
+    /// How to read them.
     #[command(flatten)]
-    pub reading: ReadingArgs,
+    pub reading: Flags<PREDICT>,
 }
 
 /// `shoal export`
@@ -232,7 +232,7 @@ pub struct BenchArgs {
 /// `shoal inspect`
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A network as for --model of train, or a run directory
+    /// Data as for --data of train, a network as for --model, or a run directory
     pub model: String,
     /// What the network sees, for images: channels, height and width
     #[arg(long, value_name = "CxHxW", conflicts_with = "features")]
@@ -246,12 +246,12 @@ pub struct InspectArgs {
     /// What the network answers: so many numbers
     #[arg(long, value_name = "N", value_parser = whole::<u32>, allow_negative_numbers = true)]
     pub numbers: Option<u32>,
-    /// Take both from data: a CSV file, a directory of IDX files, or embedded:mnist
+    /// Take both from data, in any format that train takes
     #[arg(long, value_name = "PATH", conflicts_with_all = ["input", "features", "classes", "numbers"])]
     pub data: Option<DataSource>,
-    /// The column to predict, as for train
-    #[arg(long, value_name = "COLUMN", allow_negative_numbers = true, requires = "data")]
-    pub label: Vec<String>,
+    /// How to read them.
+    #[command(flatten)]
+    pub reading: Flags<INSPECT>,
     #[arg(
         long, value_name = "N", allow_negative_numbers = true, default_value_t = default_minibatch(),
         value_parser = minibatch,
@@ -283,28 +283,28 @@ impl FromStr for ImageShape {
     }
 }
 
-/// How to read a file for a trained model.
-#[derive(Debug, Args)]
-pub struct ReadingArgs {
-    /// Whether a CSV file starts with a header [default: inferred from its first rows]
-    #[arg(long, value_name = "BOOL")]
-    pub header: Option<bool>,
-}
-
 /// The settings of a run that a command takes as flags, as the table of settings says
 /// ([`SETTINGS`]).
 #[derive(Debug, Clone)]
 pub struct Flags<const COMMAND: usize>(pub ConfigFile);
 
-/// Positions in [`config::Command::ALL`], for [`Flags`].
+/// The commands that take settings, for [`Flags`].
+const COMMANDS: [config::Command; 7] = {
+    use config::Command::{Demo, Evaluate, Inspect, Predict, Resume, Sweep, Train};
+    [Train, Demo, Sweep, Resume, Inspect, Evaluate, Predict]
+};
+/// Positions in [`COMMANDS`].
 const TRAIN: usize = 0;
 const DEMO: usize = 1;
 const SWEEP: usize = 2;
 const RESUME: usize = 3;
+const INSPECT: usize = 4;
+const EVALUATE: usize = 5;
+const PREDICT: usize = 6;
 
 impl<const COMMAND: usize> FromArgMatches for Flags<COMMAND> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self(ConfigFile::from_flags(matches, config::Command::ALL[COMMAND])))
+        Ok(Self(ConfigFile::from_flags(matches, COMMANDS[COMMAND])))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -315,7 +315,7 @@ impl<const COMMAND: usize> FromArgMatches for Flags<COMMAND> {
 
 impl<const COMMAND: usize> Args for Flags<COMMAND> {
     fn augment_args(command: clap::Command) -> clap::Command {
-        command.args(SETTINGS.iter().filter_map(|setting| setting.flag(config::Command::ALL[COMMAND])))
+        command.args(SETTINGS.iter().filter_map(|setting| setting.flag(COMMANDS[COMMAND])))
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {

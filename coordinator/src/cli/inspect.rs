@@ -8,10 +8,11 @@ use serde::Serialize;
 use worker::{DataFootprint, Footprint};
 
 use super::args::{ImageShape, InspectArgs};
+use super::inspect_data;
 use super::misuse;
 use super::output::results;
-use crate::config::{DataSource, ModelChoice, RunConfig};
-use crate::data::LoadOptions;
+use crate::config::{ConfigFile, DataSource, ModelChoice, RunConfig, default_seed};
+use crate::data::{self, ReadOptions};
 use crate::report::words::{bytes, count, large};
 use crate::run_directory::{self, RunError};
 use crate::training;
@@ -22,6 +23,15 @@ const SUM_BYTES: u64 = 5;
 const PASSES: u64 = 3;
 
 pub(super) fn run(args: InspectArgs) -> anyhow::Result<()> {
+    if let Some(source) = inspect_data::source(&args.model)? {
+        return inspect_data::run(&source, args);
+    }
+    if args.data.is_none() && args.reading.0 != ConfigFile::default() {
+        return Err(misuse(format!(
+            "{} is no data, and flags about reading apply to data only; leave them out, or give --data",
+            args.model
+        )));
+    }
     let network = network(&args)?;
     network.check_minibatch(args.minibatch as usize).map_err(|error| misuse(format!("model: {error}")))?;
     let inspected = Inspected::new(&network, args.minibatch);
@@ -34,7 +44,7 @@ fn network(args: &InspectArgs) -> anyhow::Result<Network> {
     }
     let mut spec = ModelChoice::Text(args.model.clone()).resolve()?;
     let (features, task) = match &args.data {
-        Some(source) => of_data(source, args)?,
+        Some(source) => of_data(source, &spec, args)?,
         None => (features(&mut spec, args)?, task(args)?),
     };
     Network::new(&spec, features, task).map_err(|error| misuse(format!("model: {error}")))
@@ -61,10 +71,11 @@ fn of_run(args: &InspectArgs) -> anyhow::Result<Network> {
     }
 }
 
-fn of_data(source: &DataSource, args: &InspectArgs) -> anyhow::Result<(usize, Task)> {
-    let options = LoadOptions { labels: args.label.clone(), ..LoadOptions::default() };
-    let schema = training::load(source, &options)?.train.schema();
-    Ok((schema.features, schema.task()))
+fn of_data(source: &DataSource, spec: &NetworkSpec, args: &InspectArgs) -> anyhow::Result<(usize, Task)> {
+    let options = ReadOptions { keep_all: spec.fixes_inputs(), ..args.reading.0.clone().read_options() };
+    let train = training::load(source, &options)?.train;
+    let data = data::prepare(train, None, 0.0, default_seed())?;
+    Ok((data.preparation.inputs(), data.task()))
 }
 
 fn features(spec: &mut NetworkSpec, args: &InspectArgs) -> anyhow::Result<usize> {

@@ -172,6 +172,9 @@ fn file_name(name: &str) -> String {
 fn introduce(work: &Work, hint: &str) {
     let Work { material: Material { config, data, network }, directory, .. } = work;
     let test = data.test.as_ref().map_or(0, data::ExampleTable::len);
+    for notice in &data.notices {
+        say(format!("Data: {notice}."));
+    }
     let validating = data.validation.as_ref().map(|table| format!(", validating on {}", count(table.len())));
     say(format!(
         "Training a {} with {} on {} of {}, predicting {}{hint}, testing on {}{}; the run is kept in {}.",
@@ -188,12 +191,12 @@ fn introduce(work: &Work, hint: &str) {
 
 /// `species: 3 classes`, `price: a number`.
 fn predicted(data: &Prepared) -> String {
-    let kind = match &data.schema.targets {
+    let kind = match &data.preparation.targets {
         TargetSchema::Classes(names) => counted(names.len(), "class"),
         TargetSchema::Numbers(names) if names.len() == 1 => "a number".to_owned(),
         TargetSchema::Numbers(names) => counted(names.len(), "number"),
     };
-    match data.schema.label_in_words() {
+    match data.preparation.label_in_words() {
         Some(label) => format!("{label}: {kind}"),
         None => kind,
     }
@@ -203,9 +206,9 @@ fn predicted(data: &Prepared) -> String {
 fn how_told(material: &Material) -> String {
     let Material { config, data, .. } = material;
     let is_number = |name: &String| name.parse::<f64>().is_ok();
-    let otherwise = match &data.schema.targets {
+    let otherwise = match &data.preparation.targets {
         // Images come with classes, and several columns are numbers, so nothing was inferred.
-        _ if config.task.is_some() || data.schema.label_columns.len() != 1 => return String::new(),
+        _ if config.task.is_some() || data.preparation.labels.len() != 1 => return String::new(),
         TargetSchema::Classes(names) if names.iter().all(is_number) => "numbers",
         TargetSchema::Classes(_) => return String::new(),
         TargetSchema::Numbers(_) => "classes",

@@ -11,6 +11,7 @@ mod demo;
 mod evaluate;
 mod export;
 mod inspect;
+mod inspect_data;
 mod launch;
 mod lines;
 mod logging;
@@ -33,7 +34,7 @@ use indicatif::MultiProgress;
 use self::args::{Cli, Command};
 use self::output::{ReaderGone, say};
 use crate::config::ConfigError;
-use crate::data::DataError;
+use crate::data::{DataError, TableError};
 use crate::run_directory::RunError;
 use crate::sweep::SweepError;
 
@@ -94,7 +95,10 @@ fn misuse(problem: impl Into<String>) -> anyhow::Error {
 }
 
 fn is_misuse(error: &anyhow::Error) -> bool {
-    let about_flags = |error: &DataError| matches!(error, DataError::Label { .. } | DataError::Split { .. });
+    let about_flags = |error: &DataError| {
+        let flags = |error: &TableError| matches!(error, TableError::Label { .. } | TableError::Flag { .. });
+        matches!(error, DataError::Split { .. }) || matches!(error, DataError::Table(error) if flags(error))
+    };
     let wrong_place = |error: &RunError| {
         matches!(error, RunError::Exists { .. } | RunError::NotEmpty { .. } | RunError::NotARun { .. })
     };

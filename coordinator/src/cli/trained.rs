@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::misuse;
+use super::output::say;
 use crate::config::DataSource;
-use crate::data::{self, Labels, LoadOptions, Matched, TargetScaling, TargetSchema};
+use crate::data::{self, Labels, Matched, ReadOptions, TargetScaling, TargetSchema};
 use crate::inference::Trained;
 use crate::run_directory::{self, SavedModel};
 
@@ -18,33 +19,28 @@ impl TrainedRun {
         Ok(Self { model: run_directory::load_model(run)? })
     }
 
-    /// Reads examples as the training data was read.
+    /// Reads examples as the training data was read. Says on standard error what the user should know of them.
     pub(super) fn read(
         &self,
         source: &DataSource,
-        header: Option<bool>,
+        options: &ReadOptions,
         labels: Labels,
     ) -> anyhow::Result<Matched> {
-        let schema = &self.model.schema;
+        let preparation = &self.model.preparation;
         let matched = match source {
-            DataSource::Path(path) => {
-                let options = LoadOptions { header, ..LoadOptions::default() };
-                data::load_matching(path, schema, &options, labels)?
-            }
+            DataSource::Path(path) => data::load_matching(path, preparation, options, labels)?,
             DataSource::EmbeddedMnist => {
                 let (_, test) = data::mnist()?;
-                let fits = test.schema();
-                if fits.features != schema.features || fits.targets != schema.targets {
-                    return Err(misuse(
-                        "the embedded MNIST does not fit this model, which was trained on other data; give \
-                         data like its own",
-                    ));
-                }
-                Matched { features: test.features, targets: Some(test.targets) }
+                data::matched_dataset(test, preparation).ok_or_else(|| {
+                    misuse("the embedded MNIST does not fit this model, which was trained on other data")
+                })?
             }
         };
+        for notice in &matched.notices {
+            say(format!("Data: {notice}."));
+        }
         if let Some(vocabulary) = self.model.network.spec().vocabulary() {
-            matched.features.check_integers(vocabulary, schema.feature_names.as_deref())?;
+            matched.features.check_integers(vocabulary, &preparation.input_places(), 0)?;
         }
         Ok(matched)
     }
@@ -58,17 +54,18 @@ impl TrainedRun {
     }
 
     pub(super) fn targets(&self) -> &TargetSchema {
-        &self.model.schema.targets
+        &self.model.preparation.targets
     }
 
     pub(super) fn target_scaling(&self) -> Option<&TargetScaling> {
         self.model.target_scaling.as_ref()
     }
 
-    /// Turns answers that are numbers into the user's units.
-    pub(super) fn restore_units(&self, answers: &mut [f32]) {
-        if let Some(scaling) = self.target_scaling() {
-            scaling.restore(answers);
+    /// Answers that are numbers in the user's units, row-major.
+    pub(super) fn in_units(&self, answers: &[f32]) -> Vec<f64> {
+        match self.target_scaling() {
+            Some(scaling) => scaling.restore(answers),
+            None => answers.iter().map(|&answer| f64::from(answer)).collect(),
         }
     }
 }

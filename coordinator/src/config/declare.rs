@@ -247,7 +247,7 @@ macro_rules! settings {
 macro_rules! key {
     ($name:ident) => {{
         const NAME: &str = stringify!($name);
-        const KEY: [u8; NAME.len()] = super::super::declare::kebab_case(NAME);
+        const KEY: [u8; super::super::declare::plain(NAME).len()] = super::super::declare::kebab_case(NAME);
         match str::from_utf8(&KEY) {
             Ok(key) => key,
             Err(_) => unreachable!(),
@@ -255,12 +255,21 @@ macro_rules! key {
     }};
 }
 
-/// `NAME` with hyphens.
+/// `name` without the `r#` that a keyword needs to be a name.
+pub(super) const fn plain(name: &str) -> &[u8] {
+    match name.as_bytes() {
+        [b'r', b'#', rest @ ..] => rest,
+        name => name,
+    }
+}
+
+/// `name` with hyphens.
 pub(super) const fn kebab_case<const BYTES: usize>(name: &str) -> [u8; BYTES] {
+    let name = plain(name);
     let mut key = [0; BYTES];
     let mut position = 0;
     while position < BYTES {
-        key[position] = match name.as_bytes()[position] {
+        key[position] = match name[position] {
             b'_' => b'-',
             byte => byte,
         };

@@ -23,6 +23,9 @@ mod words;
 
 use std::path::Path;
 
+use ::table::ReadOptions;
+pub use ::table::{ColumnKind, ImageSize, Separator, TextEncoding};
+
 pub use crate::data::TaskKind;
 pub use error::ConfigError;
 pub use file::read_tree;
@@ -31,16 +34,54 @@ pub use range::Range;
 pub use reference::reference;
 pub use setting::{Command, Description, Section, Setting};
 pub use table::{
-    ConfigFile, MINIBATCH_MAX, RunConfig, SETTINGS, customary_rate, declared, default_minibatch,
+    ConfigFile, MINIBATCH_MAX, RunConfig, SETTINGS, customary_rate, declared, default_minibatch, default_seed,
 };
 pub use tree::{Content, Entry, Node, Problem};
 pub use value::{Named, Value};
 pub use values::{
     DEFAULT_PORT, DataSource, Decay, Fraction, HostName, LOCAL_WORKERS_MAX, Listen, LocalWorkers,
-    OptimizerKind, Rate,
+    OptimizerKind, Rate, STANDARD_INPUT,
 };
 
+impl ConfigFile {
+    /// How a file is read, as far as these settings say.
+    pub fn read_options(self) -> ReadOptions {
+        ReadOptions {
+            labels: self.label.unwrap_or_default(),
+            task: self.task,
+            header: self.header,
+            separator: self.separator,
+            encoding: self.encoding,
+            missing: self.missing.unwrap_or_default(),
+            skip_bad_rows: self.skip_bad_rows.unwrap_or_default(),
+            kinds: self.r#as.unwrap_or_default(),
+            drop: self.drop.unwrap_or_default(),
+            keep: self.keep.unwrap_or_default(),
+            keep_all: false,
+            image_size: self.image_size,
+        }
+    }
+}
+
 impl RunConfig {
+    /// How the data are read.
+    pub fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            labels: self.label.clone(),
+            task: self.task,
+            header: self.header,
+            separator: self.separator,
+            encoding: self.encoding,
+            missing: self.missing.clone(),
+            skip_bad_rows: self.skip_bad_rows,
+            kinds: self.r#as.clone(),
+            drop: self.drop.clone(),
+            keep: self.keep.clone(),
+            keep_all: self.model.fixes_inputs(),
+            image_size: self.image_size,
+        }
+    }
+
     /// Reads the text of the `run.toml` at `path`. [`RunConfig::check`] says whether it can be used.
     ///
     /// # Errors

@@ -300,6 +300,12 @@ pub enum Command {
     Sweep,
     /// `shoal resume`
     Resume,
+    /// `shoal inspect`
+    Inspect,
+    /// `shoal evaluate`
+    Evaluate,
+    /// `shoal predict`
+    Predict,
 }
 
 impl Command {
@@ -307,6 +313,11 @@ impl Command {
     pub const OF_NEW_RUNS: [Command; 3] = [Self::Train, Self::Demo, Self::Sweep];
     /// Those of [`Command::OF_NEW_RUNS`] that bring no data of their own.
     pub const WITH_DATA: [Command; 2] = [Self::Train, Self::Sweep];
+    /// The commands that read data to train on.
+    pub const READERS: [Command; 3] = [Self::Train, Self::Sweep, Self::Inspect];
+    /// The commands that read files.
+    pub const FILE_READERS: [Command; 5] =
+        [Self::Train, Self::Sweep, Self::Inspect, Self::Evaluate, Self::Predict];
     /// Every command that trains.
     pub const ALL: [Command; 4] = [Self::Train, Self::Demo, Self::Sweep, Self::Resume];
 
@@ -317,6 +328,9 @@ impl Command {
             Self::Demo => "demo",
             Self::Sweep => "sweep",
             Self::Resume => "resume",
+            Self::Inspect => "inspect",
+            Self::Evaluate => "evaluate",
+            Self::Predict => "predict",
         }
     }
 }

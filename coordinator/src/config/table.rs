@@ -20,7 +20,7 @@ use super::setting::{Command, Description, Section, Setting};
 use super::tree::{Node, Problem};
 use super::value::Value;
 use super::values::{DataSource, Decay, Fraction, HostName, Listen, LocalWorkers, OptimizerKind, Rate};
-use crate::data::TaskKind;
+use super::{ColumnKind, ImageSize, Separator, TaskKind, TextEncoding};
 
 /// Examples in the largest minibatch, and minibatches in the largest round of a stochastic method.
 pub const MINIBATCH_MAX: u32 = 1 << 20;
@@ -65,6 +65,11 @@ pub const fn default_minibatch() -> u32 {
     10
 }
 
+/// The seed where nobody gives one.
+pub const fn default_seed() -> u64 {
+    1
+}
+
 /// The learning rate that is customary for an optimizer, where there is one.
 pub fn customary_rate(optimizer: OptimizerKind) -> Option<f32> {
     match optimizer {
@@ -84,7 +89,8 @@ fn rates_in_words() -> String {
 
 settings! {
     of_run {
-        /// A CSV file or a directory of IDX files, plain or .gz, or embedded:mnist
+        /// A file of a table, a quoted pattern such as 'part-*.csv', a directory of images or IDX files, - for
+        /// standard input, or embedded:mnist
         data: always DataSource {
             section: Section::Data, commands: &[Command::Train, Command::Sweep, Command::Resume],
             placeholder: "PATH", example: "digits.csv",
@@ -97,21 +103,75 @@ settings! {
         /// The column to predict, by name or index from 0 (-1 is the last); repeat it to predict several
         /// numbers
         label: always Vec<String> {
-            section: Section::Data, commands: &Command::WITH_DATA, placeholder: "COLUMN",
+            section: Section::Data, placeholder: "COLUMN",
+            commands: &[Command::Train, Command::Sweep, Command::Inspect, Command::Evaluate],
             default: Some(|_| Vec::new()),
             rule: Some(|| "the column called label, class or target, or else the last".to_owned()),
+            help_of: &[(
+                Command::Evaluate,
+                "The column with the known answers, by name or index from 0 [default: as in the training data]",
+            )],
         }
 
         /// Kind of the label: classes or numbers
         task: optional TaskKind {
-            section: Section::Data, commands: &Command::WITH_DATA, placeholder: "KIND",
+            section: Section::Data, commands: &Command::READERS, placeholder: "KIND",
             rule: Some(|| "inferred from its values".to_owned()),
         }
 
-        /// Whether a CSV file starts with a header
+        /// Whether a text file starts with a header
         header: optional bool {
-            section: Section::Data, commands: &Command::WITH_DATA, placeholder: "BOOL",
+            section: Section::Data, commands: &Command::FILE_READERS, placeholder: "BOOL",
             rule: Some(|| "inferred from its first rows".to_owned()),
+        }
+
+        /// The character between cells: comma, semicolon, tab, pipe, spaces or another character
+        separator: optional Separator {
+            section: Section::Data, commands: &Command::FILE_READERS, placeholder: "NAME",
+            rule: Some(|| "inferred from whole rows".to_owned()),
+        }
+
+        /// The encoding of text, such as utf-8, utf-16le or windows-1252
+        encoding: optional TextEncoding {
+            section: Section::Data, commands: &Command::FILE_READERS, placeholder: "NAME",
+            rule: Some(|| "inferred from the bytes".to_owned()),
+        }
+
+        /// A text that stands for a missing value, in addition to an empty cell, NA, N/A, NaN, null, None, ? and
+        /// -; may be repeated
+        missing: always Vec<String> {
+            section: Section::Data, commands: &Command::FILE_READERS, placeholder: "TEXT",
+            default: Some(|_| Vec::new()), rule: Some(|| "none".to_owned()),
+        }
+
+        /// Leave out rows and images that cannot be read, at most one in a hundred
+        skip_bad_rows: always bool {
+            section: Section::Data, commands: &Command::FILE_READERS, switch: true, default: Some(|_| false),
+        }
+
+        /// A column to leave out, by name or index from 0; may be repeated
+        drop: always Vec<String> {
+            section: Section::Data, commands: &Command::READERS, placeholder: "COLUMN",
+            default: Some(|_| Vec::new()), rule: Some(|| "none".to_owned()),
+        }
+
+        /// A column to learn from although it looks like row numbers or has the same value in every row; may be
+        /// repeated
+        keep: always Vec<String> {
+            section: Section::Data, commands: &Command::READERS, placeholder: "COLUMN",
+            default: Some(|_| Vec::new()), rule: Some(|| "none".to_owned()),
+        }
+
+        /// The kind of a column: number, boolean, category, date or text; may be repeated
+        r#as: always Vec<ColumnKind> {
+            section: Section::Data, commands: &Command::READERS, placeholder: "COLUMN=KIND",
+            default: Some(|_| Vec::new()), rule: Some(|| "inferred from the cells".to_owned()),
+        }
+
+        /// Height and width that images are resized to
+        image_size: optional ImageSize {
+            section: Section::Data, commands: &Command::READERS, placeholder: "HxW",
+            rule: Some(|| "the size of the images, which must be the same".to_owned()),
         }
 
         /// A file with test examples, read like the data
@@ -172,7 +232,7 @@ settings! {
         /// Number that decides the start weights, the split and the shuffle
         seed: always u64 {
             placeholder: "S", identity: true,
-            default: Some(|_| 1), range: Some(|| Range::between(0, COUNT_MAX)),
+            default: Some(|_| default_seed()), range: Some(|| Range::between(0, COUNT_MAX)),
             not_in_cases: Some("every case runs with the same seeds; give them with --seeds"),
             help_of: &[(Command::Sweep, "The only seed, short for --seeds S,")],
         }

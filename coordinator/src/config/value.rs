@@ -7,8 +7,9 @@ use clap::{Arg, ArgAction, ArgMatches};
 
 use super::network::{self, ModelChoice, is_file_name};
 use super::tree::{Content, Node, Problem};
-use super::values::{DataSource, Fraction, HostName, Listen, LocalWorkers, Rate};
+use super::values::{DataSource, Fraction, HostName, Listen, LocalWorkers, Rate, STANDARD_INPUT};
 use super::words;
+use super::{ColumnKind, ImageSize, Separator, TextEncoding};
 
 /// The type of a setting.
 pub trait Value: Clone + Send + Sync + 'static {
@@ -172,9 +173,15 @@ texts! {
     String: "text in quotes" {},
     HostName: "a name in quotes" {},
     Listen: "text in quotes" {},
+    Separator: "a name in quotes" {},
+    TextEncoding: "a name in quotes" {},
+    ColumnKind: "a column and its kind, such as \"zip=category\"" {},
+    ImageSize: "a height and a width, such as \"32x32\"" {},
     DataSource: "text in quotes" {
         fn rebase(&mut self, folder: &Path) {
-            if let Self::Path(path) = self {
+            if let Self::Path(path) = self
+                && path.as_os_str() != STANDARD_INPUT
+            {
                 path.rebase(folder);
             }
         }
@@ -182,6 +189,7 @@ texts! {
         fn make_absolute(&mut self) -> Result<(), String> {
             match self {
                 Self::EmbeddedMnist => Ok(()),
+                Self::Path(path) if path.as_os_str() == STANDARD_INPUT => Ok(()),
                 Self::Path(path) => path.make_absolute(),
             }
         }
@@ -325,8 +333,9 @@ impl<T: Value> Value for Vec<T> {
             Content::Text(text) => {
                 T::parse(text).map_err(|problem| Problem::from(format!("\"{text}\": {problem}")))
             }
-            // The index of a column.
-            Content::Integer(index) => Ok(T::parse(&index.to_string())?),
+            // The index of a column, or a number that stands for a missing value.
+            Content::Integer(number) => Ok(T::parse(&number.to_string())?),
+            Content::Float(number) => Ok(T::parse(&number.to_string())?),
             _ => Err(not::<Self>(node)),
         };
         match node.content() {

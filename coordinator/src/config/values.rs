@@ -18,13 +18,15 @@ pub const DEFAULT_PORT: u16 = 8080;
 /// Most compute workers of the coordinator's own.
 pub const LOCAL_WORKERS_MAX: u16 = 256;
 const EMBEDDED_MNIST: &str = "embedded:mnist";
+/// Stands for standard input where a path could stand.
+pub const STANDARD_INPUT: &str = "-";
 
 /// Where examples come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataSource {
     /// The MNIST data set inside the binary, written `embedded:mnist`.
     EmbeddedMnist,
-    /// A CSV file or a directory of IDX files.
+    /// A file, a pattern that names several, a directory, or `-` for standard input.
     Path(PathBuf),
 }
 
@@ -34,6 +36,9 @@ impl DataSource {
         match self {
             Self::EmbeddedMnist => "MNIST".to_owned(),
             Self::Path(path) => {
+                if path.as_os_str() == STANDARD_INPUT {
+                    return "standard input".to_owned();
+                }
                 let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
                 let stem = name.trim_start_matches('.').split('.').next().unwrap_or_default();
                 if stem.is_empty() { "data".to_owned() } else { stem.to_owned() }
@@ -56,7 +61,7 @@ impl FromStr for DataSource {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Err("name a CSV file, a directory of IDX files or embedded:mnist".to_owned());
+            return Err("name a file, a directory, - for standard input or embedded:mnist".to_owned());
         }
         match text.strip_prefix("embedded:") {
             Some("mnist") => Ok(Self::EmbeddedMnist),

@@ -2,26 +2,25 @@
 
 use std::path::Path;
 
-use super::{
-    DataError, Dataset, file,
-    idx::{self, Part},
-};
+use table::{DataFile, TableError};
+
+use super::Dataset;
 
 /// The full MNIST: 60,000 examples to train on and 10,000 to test with, of 28 x 28 bytes, in ten classes.
-pub fn mnist() -> Result<(Dataset, Dataset), DataError> {
-    let train = idx::training_part(
-        embedded("train-images", include_bytes!("../../data/mnist/train-images-idx3-ubyte.gz"))?,
-        embedded("train-labels", include_bytes!("../../data/mnist/train-labels-idx1-ubyte.gz"))?,
+pub fn mnist() -> Result<(Dataset, Dataset), TableError> {
+    let train = table::read_idx(
+        &embedded("train-images", include_bytes!("../../data/mnist/train-images-idx3-ubyte.gz")),
+        &embedded("train-labels", include_bytes!("../../data/mnist/train-labels-idx1-ubyte.gz")),
+        None,
     )?;
-    let test = idx::test_part(
-        embedded("t10k-images", include_bytes!("../../data/mnist/t10k-images-idx3-ubyte.gz"))?,
-        embedded("t10k-labels", include_bytes!("../../data/mnist/t10k-labels-idx1-ubyte.gz"))?,
-        &train,
+    let test = table::read_idx(
+        &embedded("t10k-images", include_bytes!("../../data/mnist/t10k-images-idx3-ubyte.gz")),
+        &embedded("t10k-labels", include_bytes!("../../data/mnist/t10k-labels-idx1-ubyte.gz")),
+        Some(&train),
     )?;
-    Ok((train, test))
+    Ok((Dataset::new(train), Dataset::new(test)))
 }
 
-fn embedded(name: &str, bytes: &[u8]) -> Result<Part, DataError> {
-    let path = Path::new("the embedded MNIST").join(name);
-    Part::read(&path, file::content(&path, bytes)?.reader)
+fn embedded(name: &str, bytes: &'static [u8]) -> DataFile {
+    DataFile::in_memory(&Path::new("the embedded MNIST").join(name), bytes)
 }

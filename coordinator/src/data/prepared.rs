@@ -1,14 +1,16 @@
-//! Data ready to be cut into shards: split, shuffled, with its preprocessing worked out and a fingerprint of all of it.
+//! Data ready to be cut into shards: split, shuffled, with its preprocessing worked out and a fingerprint of
+//! all of it.
 
-use std::{mem::discriminant, ops::Range};
+use std::ops::Range;
 
 use model::{Preprocessing, Rows, Targets, Task};
 use ndarray::ArrayView2;
 use protocol::plan::Set;
+use table::{Preparation, Stored};
 
 use super::{
-    DataError, Dataset, DatasetKind, FeatureRows, FeatureValues, Matched, Schema, TargetColumn,
-    TargetScaling, random, split, standardize,
+    DataError, Dataset, FeatureRows, FeatureValues, Matched, TargetScaling, dataset::gather,
+    preprocessing_of, random, split, standardize::target_values, task_of,
 };
 
 /// Everything a run needs to know about its data.
@@ -16,7 +18,8 @@ use super::{
 pub struct Prepared {
     /// The training part, shuffled. Raw: volunteers apply `preprocessing`.
     pub train: ExampleTable,
-    /// The validation part in file order, if there is one. Its features have the same type as those of `train`.
+    /// The validation part in file order, if there is one. Its features have the same type as those of
+    /// `train`.
     pub validation: Option<ExampleTable>,
     /// The test part likewise.
     pub test: Option<ExampleTable>,
@@ -25,15 +28,17 @@ pub struct Prepared {
     /// How number targets were scaled; `None` for classes.
     pub target_scaling: Option<TargetScaling>,
     /// Columns, classes and image shape.
-    pub schema: Schema,
+    pub preparation: Preparation,
     /// BLAKE3 over all of the above except names: two runs with the same fingerprint train on the same bits.
     pub fingerprint: [u8; 32],
+    /// Sentences about the data that the user should know of.
+    pub notices: Vec<String>,
 }
 
 impl Prepared {
     /// What the network is to predict.
     pub fn task(&self) -> Task {
-        self.schema.task()
+        task_of(&self.preparation)
     }
 
     /// The examples of a set; there may be no validation set and no test set.
@@ -47,12 +52,7 @@ impl Prepared {
 
     /// The classes in id order; `None` when numbers are predicted.
     pub fn class_names(&self) -> Option<&[String]> {
-        self.schema.class_names()
-    }
-
-    /// Names of the features, where the training file had a header.
-    pub fn feature_names(&self) -> Option<&[String]> {
-        self.schema.feature_names.as_deref()
+        self.preparation.class_names()
     }
 }
 
@@ -78,12 +78,12 @@ pub fn prepare(
     prepare_sets(train, HeldBack::default(), HeldBack { own: test, fraction: test_fraction }, seed, false)
 }
 
-/// Splits, shuffles and scales. The test part is drawn first, the validation part from what then remains; so neither
-/// is another one because of the other. Targets that are numbers are standardized unless they are wanted as they are. `seed` alone decides who is drawn and in which order the training part is.
+/// Splits, shuffles and scales. The test part is drawn first, the validation part from what then remains; so
+/// neither is another one because of the other. Targets that are numbers are standardized unless they are
+/// wanted as they are. `seed` alone decides who is drawn and in which order the training part is.
 ///
-/// # Errors
-/// [`DataError::Split`] for a fraction that is not at least 0 and below 1, that leaves a part without examples, or
-/// that comes together with a part from elsewhere.
+/// # Errors [`DataError::Split`] for a fraction that is not at least 0 and below 1, that leaves a part
+/// without examples, or that comes together with a part from elsewhere.
 pub fn prepare_sets(
     train: Dataset,
     validation: HeldBack,
@@ -91,45 +91,118 @@ pub fn prepare_sets(
     seed: u64,
     targets_as_they_are: bool,
 ) -> Result<Prepared, DataError> {
-    let schema = train.schema();
     let all = (0..train.len()).collect();
-    let (mut kept, test) = hold_back(&train, all, test, seed, TEST)?;
-    let (rest, validation) = hold_back(&train, kept, validation, seed, VALIDATION)?;
-    kept = rest;
+    let (kept, test) = hold_back(&train, all, test, seed, TEST)?;
+    let (mut kept, validation) = hold_back(&train, kept, validation, seed, VALIDATION)?;
     random::shuffle(&mut kept, &mut random::stream(seed, "shuffle"));
 
-    let mut train_features = train.features.gather(&kept);
-    let train_targets = train.targets.gather(&kept);
-    let preprocessing = match train.kind {
-        DatasetKind::Images { .. } => Preprocessing::uniform(schema.features, 0.0, 1.0 / 255.0),
-        DatasetKind::Integers => Preprocessing::identity(schema.features),
-        DatasetKind::Table => standardize::preprocessing(&train_features),
+    let (vocabulary, mut notices) = (train.vocabulary, train.table.notices.clone());
+    let missing = &train.missing;
+    let preparation = match vocabulary {
+        Some(_) => Preparation::of_integers(&train.table, missing)?,
+        None => {
+            let (preparation, told) = Preparation::fit(&train.table, &kept, missing)?;
+            notices.extend(told);
+            preparation
+        }
     };
-    let target_scaling = match &train_targets {
-        TargetColumn::Classes { .. } => None,
-        TargetColumn::Numbers { names, .. } if targets_as_they_are => Some(TargetScaling::none(names.len())),
-        TargetColumn::Numbers { values, names } => Some(TargetScaling::of(values, names.len())),
+    let targets = train.targets().clone();
+    let target_scaling = match gather(&targets, &kept) {
+        table::Targets::Classes { .. } => None,
+        table::Targets::Numbers { names, .. } if targets_as_they_are => {
+            Some(TargetScaling::none(names.len()))
+        }
+        table::Targets::Numbers { values, names } => Some(TargetScaling::of(&values, names.len())),
     };
-    // One type for all parts, so that a volunteer meets one only.
-    let other =
-        |(features, _): &Part| discriminant(features.values()) != discriminant(train_features.values());
-    let mixed = [&validation, &test].into_iter().flatten().any(other);
-    if mixed {
-        train_features = train_features.into_f32();
+    let stored = preparation.store(train.table);
+    // Files of their own are stored before any part is put together: one type serves all, so that a volunteer
+    // meets one.
+    let mut own = |part: Option<Part>| part.map(|part| part.store(&preparation, &mut notices));
+    let (validation, test) = (own(validation), own(test));
+    if let Some(vocabulary) = vocabulary {
+        let own = [&validation, &test].into_iter().flatten().filter_map(StoredPart::own);
+        for stored in std::iter::once(&stored).chain(own) {
+            check_integers(stored, &preparation, vocabulary)?;
+        }
     }
-    let table = |(features, targets): Part| {
-        assert_eq!(features.columns(), schema.features, "a part from elsewhere is read by the schema");
-        let features = if mixed { features.into_f32() } else { features };
-        ExampleTable::new(features, targets, target_scaling.as_ref())
+    let as_bytes = stored.fits_bytes(&preparation)
+        && [&validation, &test].into_iter().flatten().all(|part| part.fits_bytes(&preparation));
+    let table = |stored: &Stored, rows: &[usize], targets: &table::Targets| {
+        let features = stored.inputs(&preparation, rows, as_bytes).into();
+        ExampleTable::new(features, gather(targets, rows), target_scaling.as_ref())
     };
-    let (validation, test) = (validation.map(table), test.map(table));
-    let train = ExampleTable::new(train_features, train_targets, target_scaling.as_ref());
-    let fingerprint = fingerprint(&train, validation.as_ref(), test.as_ref(), &preprocessing, &schema);
-    Ok(Prepared { train, validation, test, preprocessing, target_scaling, schema, fingerprint })
+    let held_back = |part: StoredPart| match part {
+        StoredPart::Rows(rows) => table(&stored, &rows, &targets),
+        StoredPart::Own { stored, targets } => {
+            let rows: Vec<usize> = (0..stored.len()).collect();
+            table(&stored, &rows, &targets)
+        }
+    };
+    let (validation, test) = (validation.map(held_back), test.map(held_back));
+    let train = table(&stored, &kept, &targets);
+    drop(stored);
+    let preprocessing = preprocessing_of(&preparation);
+    let fingerprint = fingerprint(&train, validation.as_ref(), test.as_ref(), &preprocessing, &preparation);
+    Ok(Prepared { train, validation, test, preprocessing, target_scaling, preparation, fingerprint, notices })
 }
 
-/// Features and targets of a part, as they were read.
-type Part = (FeatureRows, TargetColumn);
+/// Checks values that a network looks up, in the file's order, so that the error names the first wrong example.
+fn check_integers(stored: &Stored, preparation: &Preparation, vocabulary: u32) -> Result<(), DataError> {
+    const ROWS_AT_A_TIME: usize = 1024;
+    let places = preparation.input_places();
+    for first in (0..stored.len()).step_by(ROWS_AT_A_TIME) {
+        let rows: Vec<usize> = (first..stored.len().min(first + ROWS_AT_A_TIME)).collect();
+        let features: FeatureRows = stored.inputs(preparation, &rows, false).into();
+        features.check_integers(vocabulary, &places, first)?;
+    }
+    Ok(())
+}
+
+/// A part that is held back.
+enum Part {
+    /// These rows of the examples there are to train on.
+    Rows(Vec<usize>),
+    /// A file of its own.
+    Own(Box<Dataset>),
+}
+
+/// The same with its columns narrowed.
+enum StoredPart {
+    Rows(Vec<usize>),
+    Own { stored: Stored, targets: table::Targets },
+}
+
+impl Part {
+    fn store(self, preparation: &Preparation, notices: &mut Vec<String>) -> StoredPart {
+        match self {
+            Self::Rows(rows) => StoredPart::Rows(rows),
+            Self::Own(data) => {
+                let targets = data.targets().clone();
+                notices.extend(data.table.notices.iter().cloned());
+                let stored = preparation.store(data.table);
+                notices.extend(stored.notices.iter().cloned());
+                StoredPart::Own { stored, targets }
+            }
+        }
+    }
+}
+
+impl StoredPart {
+    /// The rows of a file of its own.
+    fn own(&self) -> Option<&Stored> {
+        match self {
+            Self::Rows(_) => None,
+            Self::Own { stored, .. } => Some(stored),
+        }
+    }
+
+    fn fits_bytes(&self, preparation: &Preparation) -> bool {
+        match self {
+            Self::Rows(_) => true,
+            Self::Own { stored, .. } => stored.fits_bytes(preparation),
+        }
+    }
+}
 
 /// What a part that is held back is called, and what it is for.
 struct Purpose {
@@ -170,19 +243,17 @@ fn hold_back(
         return refuse("it must be at least 0 and below 1");
     }
     if let Some(own) = own {
-        return if fraction > 0.0 { refuse(twice) } else { Ok((rows, Some((own.features, own.targets)))) };
+        return if fraction > 0.0 { refuse(twice) } else { Ok((rows, Some(Part::Own(Box::new(own))))) };
     }
     if fraction == 0.0 {
         return Ok((rows, None));
     }
-    let split = split::split(&train.targets.gather(&rows), fraction, seed, stream);
+    let split = split::split(&gather(train.targets(), &rows), fraction, seed, stream);
     if split.held_back.is_empty() {
         return refuse(empty);
     }
     let of = |places: &[usize]| -> Vec<usize> { places.iter().map(|place| rows[*place]).collect() };
-    let held_back = of(&split.held_back);
-    let part = (train.features.gather(&held_back), train.targets.gather(&held_back));
-    Ok((of(&split.kept), Some(part)))
+    Ok((of(&split.kept), Some(Part::Rows(of(&split.held_back)))))
 }
 
 /// Raw features and scaled targets of a number of examples, contiguous and row-major.
@@ -208,23 +279,14 @@ pub enum TargetValues {
 
 impl ExampleTable {
     /// Puts features and targets of the same length together; numbers are standardized by `scaling`.
-    fn new(features: FeatureRows, targets: TargetColumn, scaling: Option<&TargetScaling>) -> Self {
+    fn new(features: FeatureRows, targets: table::Targets, scaling: Option<&TargetScaling>) -> Self {
         assert_eq!(features.len(), targets.len(), "every example has a target");
-        let targets = match targets {
-            TargetColumn::Classes { ids, .. } => TargetValues::Classes(ids),
-            TargetColumn::Numbers { mut values, names } => {
-                if let Some(scaling) = scaling {
-                    scaling.standardize(&mut values);
-                }
-                TargetValues::Numbers { values, columns: names.len() }
-            }
-        };
-        Self { features, targets }
+        Self { features, targets: target_values(targets, scaling) }
     }
 
     /// Examples to evaluate a trained model on; `None` if the file was read without its labels.
     pub fn of_matched(matched: Matched, scaling: Option<&TargetScaling>) -> Option<Self> {
-        let Matched { features, targets } = matched;
+        let Matched { features, targets, .. } = matched;
         targets.map(|targets| Self::new(features, targets, scaling))
     }
 
@@ -248,8 +310,8 @@ impl ExampleTable {
         &self.targets
     }
 
-    /// Raw features of a range of examples, shape `[range.len(), features]`. The view is contiguous: `as_slice` of it
-    /// gives the rows one after the other. Panics on a range outside the table.
+    /// Raw features of a range of examples, shape `[range.len(), features]`. The view is contiguous:
+    /// `as_slice` of it gives the rows one after the other. Panics on a range outside the table.
     pub fn rows(&self, range: Range<usize>) -> Rows<'_> {
         self.features.rows(range)
     }
@@ -284,14 +346,14 @@ fn fingerprint(
     validation: Option<&ExampleTable>,
     test: Option<&ExampleTable>,
     preprocessing: &Preprocessing,
-    schema: &Schema,
+    preparation: &Preparation,
 ) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("shoal data 2026 fingerprint");
     let count = |hasher: &mut blake3::Hasher, count: usize| {
         hasher.update(&(count as u64).to_le_bytes());
     };
-    count(&mut hasher, schema.features);
-    match schema.task() {
+    count(&mut hasher, preparation.inputs());
+    match task_of(preparation) {
         Task::Classes(classes) => hasher.update(b"classes").update(&classes.to_le_bytes()),
         Task::Numbers(columns) => hasher.update(b"numbers").update(&columns.to_le_bytes()),
     };

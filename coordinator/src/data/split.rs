@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use super::{TargetColumn, random};
+use super::{Targets, random};
 
 /// Row numbers of the two parts, each in file order.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) struct Split {
 /// Draws a part of about `fraction` of the examples to hold back. It is stratified: each class gives the same fraction,
 /// as nearly as whole examples allow (what rounding leaves over carries on to the next class), and every class keeps at
 /// least one example to train on. Numbers are one stratum. `purpose` names the stream of random numbers.
-pub(super) fn split(targets: &TargetColumn, fraction: f64, seed: u64, purpose: &str) -> Split {
+pub(super) fn split(targets: &Targets, fraction: f64, seed: u64, purpose: &str) -> Split {
     let mut random = random::stream(seed, purpose);
     let mut is_held_back = vec![false; targets.len()];
     let mut seen = 0;
@@ -34,10 +34,10 @@ pub(super) fn split(targets: &TargetColumn, fraction: f64, seed: u64, purpose: &
     Split { kept, held_back }
 }
 
-fn strata(targets: &TargetColumn) -> Vec<Vec<usize>> {
+fn strata(targets: &Targets) -> Vec<Vec<usize>> {
     match targets {
-        TargetColumn::Numbers { .. } => vec![(0..targets.len()).collect()],
-        TargetColumn::Classes { ids, names } => {
+        Targets::Numbers { .. } => vec![(0..targets.len()).collect()],
+        Targets::Classes { ids, names } => {
             let mut strata: Vec<Vec<usize>> = iter::repeat_with(Vec::new).take(names.len()).collect();
             for (row, &id) in ids.iter().enumerate() {
                 strata[usize::from(id)].push(row);

@@ -1,31 +1,38 @@
-//! Means and standard deviations of the training part, and what is made of them.
+//! Means and standard deviations of the targets of the training part, and what is made of them.
 
-use model::Preprocessing;
 use serde::{Deserialize, Serialize};
+use table::Targets;
 
-use super::{FeatureRows, FeatureValues};
+use super::TargetValues;
 
 /// Below this a standard deviation is taken for zero, because its inverse would not be a useful f32.
 const SMALLEST_DEVIATION: f64 = 1e-30;
 
-/// How number targets are scaled while training: `(target - mean) / deviation`, one entry for each target column.
+/// How number targets are scaled while training: `(target - mean) / deviation`, one entry for each target
+/// column. In 64 bits, so that targets far from zero, such as Unix seconds, do not collapse.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetScaling {
     /// Means over the training part, in the user's units.
-    pub mean: Vec<f32>,
+    pub mean: Vec<f64>,
     /// Standard deviations over the training part, in the user's units; 1 for a constant column.
-    pub deviation: Vec<f32>,
+    pub deviation: Vec<f64>,
 }
 
 impl TargetScaling {
-    /// From the training part's targets, row-major.
-    pub(super) fn of(targets: &[f32], columns: usize) -> Self {
-        let moments = moments(targets, columns);
-        Self {
-            mean: moments.iter().map(|moments| moments.mean as f32).collect(),
-            deviation: moments.iter().map(|moments| moments.deviation.unwrap_or(1.0) as f32).collect(),
-        }
+    /// From the training part's targets, row-major, in their order.
+    pub(super) fn of(targets: &[f64], columns: usize) -> Self {
+        let moments = |column: usize| {
+            let values = || targets.iter().skip(column).step_by(columns).copied();
+            let examples = values().count() as f64;
+            let mean = values().sum::<f64>() / examples;
+            let squares = values().fold(0.0, |squares, value| squares + (value - mean) * (value - mean));
+            let same = values().all(|value| value == targets[column]);
+            let deviation = (squares / examples).sqrt();
+            (mean, if same || deviation < SMALLEST_DEVIATION { 1.0 } else { deviation })
+        };
+        let (mean, deviation) = (0..columns).map(moments).unzip();
+        Self { mean, deviation }
     }
 
     /// Leaves targets as they are.
@@ -34,77 +41,39 @@ impl TargetScaling {
     }
 
     /// Turns targets (row-major, in the user's units) into what the network is trained on.
-    pub fn standardize(&self, targets: &mut [f32]) {
-        for row in targets.chunks_exact_mut(self.mean.len()) {
-            for ((value, mean), deviation) in row.iter_mut().zip(&self.mean).zip(&self.deviation) {
-                *value = (*value - mean) / deviation;
-            }
-        }
+    pub fn standardize(&self, targets: &[f64]) -> Vec<f32> {
+        let columns = self.mean.iter().zip(&self.deviation).cycle();
+        targets
+            .iter()
+            .zip(columns)
+            .map(|(value, (mean, deviation))| ((value - mean) / deviation) as f32)
+            .collect()
     }
 
     /// Turns the network's outputs (row-major) into the user's units.
-    pub fn restore(&self, outputs: &mut [f32]) {
-        for row in outputs.chunks_exact_mut(self.mean.len()) {
-            for ((value, mean), deviation) in row.iter_mut().zip(&self.mean).zip(&self.deviation) {
-                *value = *value * deviation + mean;
-            }
-        }
-    }
-}
-
-/// Standardization of every feature: offset is the mean, scale the inverse of the standard deviation (of the
-/// population: divided by n). A constant column has scale 0: its weights never learn, so that another value in other
-/// data must not decide anything.
-pub(super) fn preprocessing(train: &FeatureRows) -> Preprocessing {
-    let moments = match train.values() {
-        FeatureValues::U8(values) => moments(values, train.columns()),
-        FeatureValues::F32(values) => moments(values, train.columns()),
-    };
-    Preprocessing {
-        offset: moments.iter().map(|moments| moments.mean as f32).collect(),
-        scale: moments
+    pub fn restore(&self, outputs: &[f32]) -> Vec<f64> {
+        let columns = self.mean.iter().zip(&self.deviation).cycle();
+        outputs
             .iter()
-            .map(|moments| moments.deviation.map_or(0.0, |deviation| (1.0 / deviation) as f32))
-            .collect(),
+            .zip(columns)
+            .map(|(&value, (mean, deviation))| f64::from(value) * deviation + mean)
+            .collect()
     }
 }
 
-struct Moments {
-    mean: f64,
-    /// `None` for a constant column.
-    deviation: Option<f64>,
-}
-
-/// Mean and deviation of each column in two passes over the rows, in f64 and in row order, so that the bits are the same
-/// everywhere.
-fn moments<T: Copy + PartialEq + Into<f64>>(values: &[T], columns: usize) -> Vec<Moments> {
-    let examples = (values.len() / columns) as f64;
-    let Some(first) = values.get(..columns) else { return Vec::new() };
-    let mut means = vec![0.0; columns];
-    let mut constant = vec![true; columns];
-    for row in values.chunks_exact(columns) {
-        for (column, &value) in row.iter().enumerate() {
-            means[column] += value.into();
-            constant[column] &= value == first[column];
+/// Targets as the network is trained on them; numbers are standardized by `scaling`.
+pub(super) fn target_values(targets: Targets, scaling: Option<&TargetScaling>) -> TargetValues {
+    match targets {
+        Targets::Classes { ids, .. } => TargetValues::Classes(ids),
+        Targets::Numbers { values, names } => {
+            let columns = names.len();
+            let values = match scaling {
+                Some(scaling) => scaling.standardize(&values),
+                None => values.into_iter().map(|value| value as f32).collect(),
+            };
+            TargetValues::Numbers { values, columns }
         }
     }
-    for mean in &mut means {
-        *mean /= examples;
-    }
-    let mut squares = vec![0.0; columns];
-    for row in values.chunks_exact(columns) {
-        for (column, &value) in row.iter().enumerate() {
-            let distance = value.into() - means[column];
-            squares[column] += distance * distance;
-        }
-    }
-    (0..columns)
-        .map(|column| {
-            let deviation = (squares[column] / examples).sqrt();
-            let usable = !constant[column] && deviation >= SMALLEST_DEVIATION;
-            Moments { mean: means[column], deviation: usable.then_some(deviation) }
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -112,31 +81,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn standardized_columns_have_mean_0_and_deviation_1_and_constant_ones_become_0() {
-        // Column 1 is 0.1 three times: its mean is not exactly 0.1 in f64, which must not count as a deviation.
-        let rows = FeatureRows::new(2, FeatureValues::F32(vec![1.0, 0.1, 2.0, 0.1, 6.0, 0.1]));
-        let made = preprocessing(&rows);
-        assert_eq!(made.offset, [3.0, 0.1]);
-        // Population variance of 1, 2, 6 is ((-2)^2 + (-1)^2 + 3^2) / 3 = 14 / 3.
-        assert_eq!(made.scale, [(3.0_f64 / 14.0).sqrt() as f32, 0.0]);
-    }
-
-    #[test]
-    fn tiny_and_huge_columns_give_finite_scales() {
-        let rows = FeatureRows::new(2, FeatureValues::F32(vec![1e-44, -1e30, 3e-44, 1e30]));
-        let made = preprocessing(&rows);
-        // A deviation below any number is as good as none.
-        assert!(made.scale.iter().all(|scale| scale.is_finite() && *scale >= 0.0), "{made:?}");
-    }
-
-    #[test]
     fn restoring_undoes_standardizing() {
         let targets = [10.0, 7.0, 30.0, 7.0];
         let scaling = TargetScaling::of(&targets, 2);
-        let mut values = targets;
-        scaling.standardize(&mut values);
+        let values = scaling.standardize(&targets);
         assert_eq!(values, [-1.0, 0.0, 1.0, 0.0]);
-        scaling.restore(&mut values);
-        assert_eq!(values, targets);
+        assert_eq!(scaling.restore(&values), targets);
+    }
+
+    #[test]
+    fn targets_far_from_zero_do_not_collapse() {
+        let targets = [1_700_000_000.0, 1_700_000_060.0];
+        assert_eq!(TargetScaling::of(&targets, 1).standardize(&targets), [-1.0, 1.0]);
     }
 }

@@ -79,11 +79,13 @@ fn to_onnx(model: &SavedModel, options: &Options) -> Result<Vec<u8>, ExportError
         true => Inputs::Prepared,
         false => Inputs::Numbers(&model.preprocessing),
     };
-    let answers = match (&model.schema.targets, &model.target_scaling) {
+    // A graph computes in 32 bits.
+    let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+    let scaling =
+        model.target_scaling.as_ref().map(|scaling| (narrow(&scaling.mean), narrow(&scaling.deviation)));
+    let answers = match (&model.preparation.targets, &scaling) {
         (TargetSchema::Classes(names), _) => Answers::Classes(names),
-        (TargetSchema::Numbers(_), Some(scaling)) => {
-            Answers::Numbers { mean: &scaling.mean, deviation: &scaling.deviation }
-        }
+        (TargetSchema::Numbers(_), Some((mean, deviation))) => Answers::Numbers { mean, deviation },
         (TargetSchema::Numbers(_), None) => unreachable!("a saved model of numbers has a scaling"),
     };
     let metadata = described(model, options);
@@ -94,12 +96,12 @@ fn to_onnx(model: &SavedModel, options: &Options) -> Result<Vec<u8>, ExportError
 /// Entries of a file's metadata: `classes` or `targets` and `columns` are lists in JSON, `network` is a
 /// specification in JSON, `digest` is the BLAKE3 of the little-endian weights in Shoal's own layout.
 fn described(model: &SavedModel, options: &Options) -> Vec<(String, String)> {
-    let mut entries = vec![match &model.schema.targets {
+    let mut entries = vec![match &model.preparation.targets {
         TargetSchema::Classes(names) => ("classes", json!(names).to_string()),
         TargetSchema::Numbers(names) => ("targets", json!(names).to_string()),
     }];
-    if let Some(names) = &model.schema.feature_names {
-        entries.push(("columns", json!(names).to_string()));
+    if model.preparation.pixels.is_none() {
+        entries.push(("columns", json!(model.preparation.input_names()).to_string()));
     }
     let digest = blake3::Hash::from_bytes(model::weights_digest(&model.weights));
     entries.push(("network", model.network.spec().to_json()));

@@ -37,7 +37,7 @@ pub(crate) fn of(model: &SavedModel, table: &ExampleTable, mean_loss: f64) -> Qu
     let trained = Trained::of(model);
     let outputs = model.network.outputs();
     let answers = batches(table.len()).map(|range| (range.clone(), trained.answers(table.features(), range)));
-    match (table.target_values(), &model.schema.targets) {
+    match (table.target_values(), &model.preparation.targets) {
         (TargetValues::Classes(truth), TargetSchema::Classes(names)) => {
             let mut tally = ClassTally::new(names.len(), truth.len());
             for (range, answers) in answers {
@@ -54,7 +54,7 @@ pub(crate) fn of(model: &SavedModel, table: &ExampleTable, mean_loss: f64) -> Qu
         }
         (TargetValues::Numbers { values, .. }, TargetSchema::Numbers(names)) => {
             let deviations = model.target_scaling.as_ref().map(|scaling| &scaling.deviation[..]);
-            let unit = |column: usize| deviations.map_or(1.0, |of| f64::from(of[column]));
+            let unit = |column: usize| deviations.map_or(1.0, |of| of[column]);
             let mut tallies = numbers::tallies(values, outputs);
             for (range, answers) in answers {
                 let truth = &values[range.start * outputs..range.end * outputs];
@@ -67,7 +67,7 @@ pub(crate) fn of(model: &SavedModel, table: &ExampleTable, mean_loss: f64) -> Qu
                 columns: columns.map(|(at, (tally, name))| tally.finish(name.clone(), unit(at))).collect(),
             }
         }
-        _ => unreachable!("the examples were read by the model's schema"),
+        _ => unreachable!("the examples were read by the model's preparation"),
     }
 }
 

@@ -8,10 +8,10 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::RunError;
-use crate::data::{Schema, TargetScaling};
+use crate::data::{Preparation, TargetScaling, preprocessing_of, task_of};
 
 const METADATA_KEY: &str = "shoal";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A trained model with everything needed to use it on new data.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct SavedModel {
     /// The run's seed.
     pub seed: u64,
     /// Columns, classes and image shape.
-    pub schema: Schema,
+    pub preparation: Preparation,
     /// The conversion of raw features into inputs of the network.
     pub preprocessing: Preprocessing,
     /// The conversion of the network's outputs into the user's units; `None` for classes.
@@ -63,8 +63,9 @@ impl SavedModel {
             .and_then(|metadata| metadata.get(METADATA_KEY))
             .ok_or_else(|| damaged("it has no `shoal` metadata; another program wrote it".to_owned()))?;
         let metadata = Metadata::parse(path, json)?;
-        let network = Network::new(&metadata.network, metadata.schema.features, metadata.schema.task())
-            .map_err(|error| damaged(format!("its network cannot be built: {error}")))?;
+        let network =
+            Network::new(&metadata.network, metadata.preparation.inputs(), task_of(&metadata.preparation))
+                .map_err(|error| damaged(format!("its network cannot be built: {error}")))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
         let weights = weights(&network, &tensors).map_err(damaged)?;
         if hex(&weights_digest(&weights)) != metadata.weights_digest {
@@ -75,15 +76,9 @@ impl SavedModel {
             weights: weights.into(),
             arithmetic: metadata.arithmetic,
             seed: metadata.seed,
-            schema: metadata.schema,
-            preprocessing: Preprocessing {
-                offset: narrow(&metadata.preprocessing.offset),
-                scale: narrow(&metadata.preprocessing.scale),
-            },
-            target_scaling: metadata.target_scaling.map(|scaling| TargetScaling {
-                mean: narrow(&scaling.mean),
-                deviation: narrow(&scaling.deviation),
-            }),
+            preprocessing: preprocessing_of(&metadata.preparation),
+            preparation: metadata.preparation,
+            target_scaling: metadata.target_scaling,
         };
         model.check().map_err(|problem| damaged(problem.to_owned()))?;
         Ok(model)
@@ -91,20 +86,18 @@ impl SavedModel {
 
     /// Checks that the parts fit together. The error names the mismatch.
     fn check(&self) -> Result<(), &'static str> {
-        self.schema.check()?;
-        let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
-        let Preprocessing { offset, scale } = &self.preprocessing;
-        if self.network.features() != self.schema.features || self.network.task() != self.schema.task() {
+        self.preparation.check()?;
+        let finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
+        if self.network.features() != self.preparation.inputs()
+            || self.network.task() != task_of(&self.preparation)
+        {
             return Err("the network does not fit the data's columns");
         }
         if self.weights.len() != self.network.parameters() {
             return Err("there must be one weight for each parameter of the network");
         }
-        if offset.len() != self.schema.features || scale.len() != self.schema.features {
-            return Err("the preprocessing must have one entry for each feature");
-        }
-        if !finite(offset) || !finite(scale) {
-            return Err("the preprocessing must be finite");
+        if self.preprocessing != preprocessing_of(&self.preparation) {
+            return Err("the preprocessing must be that of the data's columns");
         }
         match (self.network.task(), &self.target_scaling) {
             (Task::Classes(_), None) => Ok(()),
@@ -163,9 +156,8 @@ struct Metadata {
     network: NetworkSpec,
     arithmetic: Arithmetic,
     seed: u64,
-    schema: Schema,
-    preprocessing: ExactPreprocessing,
-    target_scaling: Option<ExactScaling>,
+    preparation: Preparation,
+    target_scaling: Option<TargetScaling>,
     /// BLAKE3 of the little-endian weights, in hexadecimal.
     weights_digest: String,
 }
@@ -177,22 +169,6 @@ struct Version {
     version: u32,
 }
 
-/// Every f32 is written as the f64 of the same value. A reader gets an f64 from the decimal form that is so
-/// near that narrowing gives the same f32, even if its last bit is wrong.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExactPreprocessing {
-    offset: Vec<f64>,
-    scale: Vec<f64>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ExactScaling {
-    mean: Vec<f64>,
-    deviation: Vec<f64>,
-}
-
 impl Metadata {
     fn of(model: &SavedModel) -> Self {
         Self {
@@ -200,15 +176,8 @@ impl Metadata {
             network: model.network.spec().clone(),
             arithmetic: model.arithmetic,
             seed: model.seed,
-            schema: model.schema.clone(),
-            preprocessing: ExactPreprocessing {
-                offset: widen(&model.preprocessing.offset),
-                scale: widen(&model.preprocessing.scale),
-            },
-            target_scaling: model.target_scaling.as_ref().map(|scaling| ExactScaling {
-                mean: widen(&scaling.mean),
-                deviation: widen(&scaling.deviation),
-            }),
+            preparation: model.preparation.clone(),
+            target_scaling: model.target_scaling.clone(),
             weights_digest: hex(&weights_digest(&model.weights)),
         }
     }
@@ -221,19 +190,11 @@ impl Metadata {
         }
         let metadata: Self = serde_json::from_str(json).map_err(damaged)?;
         metadata
-            .schema
+            .preparation
             .check()
             .map_err(|problem| RunError::damaged(path, format!("its metadata: {problem}")))?;
         Ok(metadata)
     }
-}
-
-fn widen(values: &[f32]) -> Vec<f64> {
-    values.iter().copied().map(f64::from).collect()
-}
-
-fn narrow(values: &[f64]) -> Vec<f32> {
-    values.iter().map(|&value| value as f32).collect()
 }
 
 fn hex(digest: &[u8; 32]) -> String {

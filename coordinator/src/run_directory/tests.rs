@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::{Arithmetic, Network, NetworkSpec, Preprocessing};
+use model::{Arithmetic, Network, NetworkSpec};
 use tempfile::TempDir;
 
 use engine::Figures;
 
 use super::*;
-use crate::data::{Schema, TargetScaling, TargetSchema};
+use crate::data::{TargetScaling, TargetSchema, preprocessing_of, task_of};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
@@ -231,32 +231,34 @@ fn damaged_metrics_are_told_by_line() {
 }
 
 fn saved(targets: TargetSchema) -> SavedModel {
-    let schema = Schema {
-        features: 3,
-        feature_names: Some(vec!["a".to_owned(), "b".to_owned(), "c \"quoted\"".to_owned()]),
-        label_names: Some(vec!["kind".to_owned()]),
-        label_columns: vec![3],
-        image_shape: None,
-        targets,
+    let labels = match &targets {
+        TargetSchema::Classes(_) => ["yes", "no"],
+        TargetSchema::Numbers(_) => ["0.5", "0.25"],
     };
-    let network =
-        Network::new(&NetworkSpec::from_shorthand("mlp:5,4:tanh").unwrap(), 3, schema.task()).unwrap();
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("a.csv");
+    let [one, other] = labels;
+    let rows =
+        format!("a,b,\"c \"\"quoted\"\"\",kind\n0.1,1e30,3,{one}\n0.3,-7e29,x,{other}\n0.7,,x,{one}\n");
+    fs::write(&file, rows).unwrap();
+    let data = crate::data::load(&file, &crate::data::ReadOptions::default()).unwrap();
+    let mut preparation = crate::data::prepare(data.train, None, 0.0, 1).unwrap().preparation;
+    preparation.targets = targets;
+    let spec = NetworkSpec::from_shorthand("mlp:5,4:tanh").unwrap();
+    let network = Network::new(&spec, preparation.inputs(), task_of(&preparation)).unwrap();
     SavedModel {
         weights: network.initialize(7).into(),
         network,
         arithmetic: Arithmetic::Fused,
         seed: u64::MAX,
-        target_scaling: match schema.targets {
+        target_scaling: match &preparation.targets {
             TargetSchema::Classes(_) => None,
             TargetSchema::Numbers(_) => {
-                Some(TargetScaling { mean: vec![1.0 / 3.0], deviation: vec![f32::MIN_POSITIVE] })
+                Some(TargetScaling { mean: vec![1.0 / 3.0], deviation: vec![f64::MIN_POSITIVE] })
             }
         },
-        schema,
-        preprocessing: Preprocessing {
-            offset: vec![0.1, -1e30, 1e-40],
-            scale: vec![1.0 / 255.0, 3.0e-39, 16_777_217.0],
-        },
+        preprocessing: preprocessing_of(&preparation),
+        preparation,
     }
 }
 
@@ -284,7 +286,7 @@ fn a_model_comes_back_with_every_bit() {
         assert_eq!(bits(&loaded.preprocessing.offset), bits(&model.preprocessing.offset));
         assert_eq!(bits(&loaded.preprocessing.scale), bits(&model.preprocessing.scale));
         assert_eq!(loaded.network.spec(), model.network.spec());
-        assert_eq!(loaded.schema, model.schema);
+        assert_eq!(loaded.preparation, model.preparation);
         assert_eq!(loaded.target_scaling, model.target_scaling);
         assert_eq!((loaded.arithmetic, loaded.seed), (model.arithmetic, model.seed));
         // The same model is the same file.
@@ -349,10 +351,9 @@ fn a_model_file_tampered_with_is_told_by_what_is_wrong() {
     let path = Path::new("model.safetensors");
     let good = saved(classes()).to_bytes(path).unwrap();
     let cases = [
-        ("\\\"version\\\":1", "\\\"version\\\":2", "another version of shoal"),
-        ("\\\"features\\\":3", "\\\"features\\\":0", "the number of features is out of range"),
-        ("\\\"features\\\":3", "\\\"features\\\":4", "one name for each feature"),
-        ("\\\"label_columns\\\":[3]", "\\\"label_columns\\\":[9]", "stands outside the file"),
+        ("\\\"version\\\":2", "\\\"version\\\":3", "another version of shoal"),
+        ("\\\"position\\\":0", "\\\"position\\\":9", "a column stands outside the file"),
+        ("\\\"unit\\\":1.0", "\\\"unit\\\":0.0", "the standardization must be finite"),
         ("[\\\"yes\\\",\\\"no\\\"]", "[\\\"yes,no\\\"]    ", "its network cannot be built"),
         ("layers.0.bias", "layers.0.bios", "the tensor layers.0.bias is missing"),
         ("\"shoal\"", "\"whale\"", "it has no `shoal` metadata"),

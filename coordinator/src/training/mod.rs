@@ -238,7 +238,7 @@ fn saved_model(material: &Material, weights: Arc<[f32]>) -> SavedModel {
         weights,
         arithmetic: config.arithmetic,
         seed: config.seed,
-        schema: data.schema.clone(),
+        preparation: data.preparation.clone(),
         preprocessing: data.preprocessing.clone(),
         target_scaling: data.target_scaling.clone(),
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use model::{LossSpec, Network};
 
-use crate::config::{ConfigError, DataSource, Fraction, RunConfig, declared};
-use crate::data::{self, Dataset, HeldBack, LoadOptions, Loaded, Prepared};
+use crate::config::{ConfigError, DataSource, Fraction, RunConfig, STANDARD_INPUT, declared};
+use crate::data::{self, Dataset, HeldBack, Loaded, Prepared, ReadOptions};
 
 /// What a run trains, and with which settings.
 pub struct Material {
@@ -29,7 +29,12 @@ pub fn prepare(mut config: RunConfig) -> Result<Material> {
 }
 
 fn read(config: &mut RunConfig) -> Result<Prepared> {
-    let options = LoadOptions { labels: config.label.clone(), task: config.task, header: config.header };
+    if config.data_fingerprint.is_some() && config.data == DataSource::Path(STANDARD_INPUT.into()) {
+        bail!(
+            "the run was started with data from standard input, which is gone; start a new run with a file"
+        );
+    }
+    let options = config.read_options();
     let Loaded { train, test: own_test } = load(&config.data, &options)?;
     let test = match &config.test {
         Some(path) => Some(data::load_test(path, &train, &options)?),
@@ -42,11 +47,7 @@ fn read(config: &mut RunConfig) -> Result<Prepared> {
     let (train, validation, test) = match config.model.vocabulary() {
         Some(vocabulary) => {
             let into_integers = |set: Dataset| set.into_integers(vocabulary);
-            (
-                into_integers(train)?,
-                validation.map(into_integers).transpose()?,
-                test.map(into_integers).transpose()?,
-            )
+            (into_integers(train), validation.map(into_integers), test.map(into_integers))
         }
         None => (train, validation, test),
     };
@@ -92,11 +93,11 @@ fn read(config: &mut RunConfig) -> Result<Prepared> {
 ///
 /// # Errors
 /// When it cannot be read as `options` say.
-pub fn load(source: &DataSource, options: &LoadOptions) -> Result<Loaded> {
+pub fn load(source: &DataSource, options: &ReadOptions) -> Result<Loaded> {
     match source {
-        DataSource::EmbeddedMnist if *options != LoadOptions::default() => Err(refuse(
+        DataSource::EmbeddedMnist if has_flags(options) => Err(refuse(
             "data",
-            "the embedded MNIST has its own labels; leave out --label, --task and --header",
+            "the embedded MNIST needs no flags about reading; leave out --label, --task, --header and the like",
         )),
         DataSource::EmbeddedMnist => {
             let (train, test) = data::mnist()?;
@@ -106,8 +107,13 @@ pub fn load(source: &DataSource, options: &LoadOptions) -> Result<Loaded> {
     }
 }
 
+fn has_flags(options: &ReadOptions) -> bool {
+    let plain = ReadOptions { keep_all: options.keep_all, ..ReadOptions::default() };
+    *options != plain
+}
+
 fn network(config: &mut RunConfig, data: &Prepared) -> Result<Network> {
-    let network = Network::new(&config.model, data.schema.features, data.task())
+    let network = Network::new(&config.model, data.preparation.inputs(), data.task())
         .and_then(|network| {
             network.check_minibatch(config.minibatch as usize)?;
             network.check_normalization(config.minibatch as usize)?;

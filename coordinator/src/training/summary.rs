@@ -31,7 +31,7 @@ fn title(config: &RunConfig, data: &Prepared) -> String {
         DataSource::Path(path) => path,
     };
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    match data.schema.label_in_words() {
+    match data.preparation.label_in_words() {
         Some(label) => format!("a network that predicts {label} from {file}"),
         None => format!("a network that recognizes the images in {file}"),
     }

@@ -20,7 +20,7 @@ use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
 
 use super::{Options, RESTARTS_MAX, run, spawn_local};
 use crate::data::ShardStore;
-use crate::data::{Dataset, DatasetKind, FeatureRows, FeatureValues, TargetColumn, prepare};
+use crate::data::{Dataset, prepare};
 use crate::driver::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound, ToSession};
 use crate::report::status::Status;
 use crate::server::{ServerConfig, Site, bind, serve};
@@ -45,17 +45,10 @@ struct Stage {
 impl Stage {
     fn new() -> Stage {
         let (examples, width) = (400, 30);
-        let features = (0..width * examples).map(|index| (index * index % 251) as u8).collect();
+        let features: Vec<u8> = (0..width * examples).map(|index| (index * index % 251) as u8).collect();
         let ids = (0..examples).map(|index| index as u16 % 3).collect();
         let names = ["a", "b", "c"].map(String::from).to_vec();
-        let dataset = Dataset {
-            features: FeatureRows::new(width, FeatureValues::U8(features)),
-            feature_names: None,
-            targets: TargetColumn::Classes { ids, names },
-            label_names: None,
-            label_columns: vec![width],
-            kind: DatasetKind::Table,
-        };
+        let dataset = Dataset::of_bytes(width, &features, ids, names);
         let data = Arc::new(prepare(dataset, None, 0.25, 1).unwrap());
         let (shards, sets) = ShardStore::cut(data.clone(), 10);
         let spec = NetworkSpec::from_shorthand("mlp:700").unwrap();

@@ -144,6 +144,22 @@ impl NetworkSpec {
         }
     }
 
+    /// Whether the network says itself what its inputs are: an image of some shape, or integers that it looks
+    /// up. No column of the data may be left out then.
+    pub fn fixes_inputs(&self) -> bool {
+        self.vocabulary().is_some() || self.sees_images()
+    }
+
+    /// Whether the network takes images: it has their shape, or a layer that needs one.
+    pub fn sees_images(&self) -> bool {
+        let image = |layer: &LayerSpec| {
+            use LayerSpec::{AveragePool, Conv2d, GlobalAveragePool, GlobalMaxPool, MaxPool};
+            matches!(layer, Conv2d(_) | MaxPool(_) | AveragePool(_) | GlobalMaxPool | GlobalAveragePool)
+        };
+        let somewhere = |layer: &LayerSpec| image(layer) || layer.body().iter().any(image);
+        self.input.is_some() || self.layers.iter().any(somewhere)
+    }
+
     /// The number of hidden layers, including layers inside residual blocks.
     pub fn count_layers(&self) -> usize {
         fn count(layers: &[LayerSpec]) -> usize {

@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::{Becomes, Preparation, PreparedColumn, Standardized};
-use crate::{
-    PixelValues, Table, Values, date,
-    error::{counted, plain},
-};
+use crate::{PixelValues, Table, Values, date, error::counted};
 
 /// A table's columns, each as narrow as its inputs allow: rows are put together from it in any order.
 #[derive(Clone, Debug)]
@@ -82,7 +79,7 @@ fn store(column: &PreparedColumn, values: Values, rows: usize, notices: &mut Vec
             };
             StoredColumn::Numbers(values.into_par_iter().map(store).collect())
         }
-        (Becomes::Category { values: known, other, missing }, Values::Texts(texts)) => {
+        (Becomes::Category { values: known, rare, other, missing }, Values::Texts(texts)) => {
             let place_of: BTreeMap<&str, u16> = known.iter().map(String::as_str).zip(0..).collect();
             let other_place = if *other { known.len() as u16 } else { NONE };
             let missing_place = if *missing { known.len() as u16 + u16::from(*other) } else { NONE };
@@ -91,25 +88,12 @@ fn store(column: &PreparedColumn, values: Values, rows: usize, notices: &mut Vec
                 .iter()
                 .map(|text| place_of.get(text.as_str()).copied().unwrap_or(other_place))
                 .collect();
-            if !*other {
-                let counts = texts.counts(0..texts.len());
-                let unseen: usize = counts
-                    .iter()
-                    .zip(&places)
-                    .filter(|(_, place)| **place == NONE)
-                    .map(|(count, _)| count)
-                    .sum();
-                if unseen > 0 {
-                    notices.push(format!(
-                        "{} of {} did not occur in training; such a cell decides nothing",
-                        counted(unseen, "value"),
-                        if column.name.is_empty() {
-                            format!("column {}", column.position + 1)
-                        } else {
-                            plain(&column.name)
-                        },
-                    ));
-                }
+            if let Some(rare) = rare {
+                let seen =
+                    |text: &String| place_of.contains_key(text.as_str()) || rare.binary_search(text).is_ok();
+                let counts = texts.counts(0..texts.len()).into_iter().zip(texts.texts());
+                let unseen: usize = counts.filter(|(_, text)| !seen(text)).map(|(count, _)| count).sum();
+                notices.extend((unseen > 0).then(|| notice_unseen(column, unseen, *other)));
             }
             let place = |code: &u32| places.get(*code as usize).copied().unwrap_or(missing_place);
             StoredColumn::Codes(texts.codes().iter().map(place).collect())
@@ -117,6 +101,16 @@ fn store(column: &PreparedColumn, values: Values, rows: usize, notices: &mut Vec
         (Becomes::Category { .. }, _) => StoredColumn::Codes(vec![NONE; rows]),
         (_, _) => StoredColumn::Numbers(vec![f32::NAN; rows]),
     }
+}
+
+fn notice_unseen(column: &PreparedColumn, cells: usize, other: bool) -> String {
+    let have = if cells == 1 { "has" } else { "have" };
+    let effect = if other { "the rare values of the column" } else { "none of its values" };
+    format!(
+        "{} of {} {have} a value that did not occur in training; such a cell counts as {effect}",
+        counted(cells, "cell"),
+        column.place()
+    )
 }
 
 impl Stored {

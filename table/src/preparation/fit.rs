@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::{
-    Becomes, CATEGORY_VALUES_MAX, Preparation, PreparedColumn, PreparedPixels, Standardized, VERSION,
+    Becomes, CATEGORY_VALUES_MAX, Preparation, PreparedColumn, PreparedPixels, RARE_VALUES_MAX, Standardized,
+    VERSION,
 };
 use crate::{
     Column, Kind, PixelScaling, PixelValues, Pixels, Table, TableError, Texts, Values, date, error::listed,
@@ -100,10 +101,9 @@ impl Preparation {
                 return Err(TableError::Label {
                     path: table.path.clone(),
                     problem: format!(
-                        "column {} ({}) has cells that are no numbers, but the model looks up integers; fill them in or \
-                         leave the column out with --drop",
-                        column.position + 1,
-                        crate::error::plain(&column.name)
+                        "{} has cells that are no numbers, but the model looks up integers; fill them in or leave \
+                         the column out with --drop",
+                        column.place()
                     ),
                 });
             };
@@ -232,19 +232,24 @@ fn category(texts: &Texts, rows: &[usize]) -> Becomes {
     let counts = texts.counts(rows.iter().copied());
     let present: usize = counts.iter().sum();
     let mut values: Vec<(usize, &String)> =
-        counts.iter().copied().zip(texts.texts()).filter(|&(count, _)| count >= CATEGORY_COUNT_MIN).collect();
-    // The commonest first; by text where equal, so that nothing depends on the order of rows.
+        counts.iter().copied().zip(texts.texts()).filter(|&(count, _)| count > 0).collect();
+    // The most frequent first; by text where equal, so that nothing depends on the order of rows.
     values.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
-    values.truncate(CATEGORY_VALUES_MAX);
-    let own: usize = values.iter().map(|(count, _)| count).sum();
-    let mut values: Vec<String> = values.into_iter().map(|(_, value)| value.clone()).collect();
-    values.sort();
-    let (other, missing) = (own < present, present < rows.len());
+    let own =
+        values.iter().take_while(|(count, _)| *count >= CATEGORY_COUNT_MIN).take(CATEGORY_VALUES_MAX).count();
+    let rare = values.split_off(own);
+    let sorted = |values: Vec<(usize, &String)>| {
+        let mut values: Vec<String> = values.into_iter().map(|(_, value)| value.clone()).collect();
+        values.sort();
+        values
+    };
+    let (other, missing) = (!rare.is_empty(), present < rows.len());
     // One input that is always 1 tells nothing.
     if values.len() + usize::from(other) + usize::from(missing) < 2 {
-        return Becomes::Category { values: Vec::new(), other: false, missing: false };
+        return Becomes::Category { values: Vec::new(), rare: None, other: false, missing: false };
     }
-    Becomes::Category { values, other, missing }
+    let rare = (rare.len() <= RARE_VALUES_MAX).then(|| sorted(rare));
+    Becomes::Category { values: sorted(values), rare, other, missing }
 }
 
 fn date_parts(seconds: &[f64], rows: &[usize], is_time: bool, kept: bool) -> Becomes {

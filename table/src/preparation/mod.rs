@@ -14,13 +14,16 @@ use serde::{Deserialize, Serialize};
 
 pub use apply::{InputValues, Inputs, Stored};
 
-use crate::{DateFormat, Kind, PixelScaling, limits};
+use crate::{DateFormat, Kind, PixelScaling, error::ColumnPlace, limits};
 
 /// The layout of a saved [`Preparation`].
 pub const VERSION: u32 = 1;
 
 /// Values of a category that have an input of their own.
 pub const CATEGORY_VALUES_MAX: usize = 32;
+
+/// Rarer values of a category that a preparation remembers, so that a value unseen in training is known as such.
+pub const RARE_VALUES_MAX: usize = 1000;
 
 /// How the columns of a data set become the inputs of a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +79,8 @@ pub enum Becomes {
     Category {
         /// The values, in order.
         values: Vec<String>,
+        /// The other values that occurred in training; `None` if there were more than [`RARE_VALUES_MAX`].
+        rare: Option<Vec<String>>,
         /// Whether an input stands for all other values.
         other: bool,
         /// Whether an input stands for missing cells.
@@ -219,6 +224,15 @@ impl Preparation {
         self.columns.iter().flat_map(PreparedColumn::input_names).collect()
     }
 
+    /// Where the value of each input stands in the training file, for messages: `column 2 (age)`.
+    pub fn input_places(&self) -> Vec<String> {
+        if self.pixels.is_some() {
+            return self.input_names();
+        }
+        let places = |column: &PreparedColumn| vec![column.place().to_string(); column.becomes.inputs()];
+        self.columns.iter().flat_map(places).collect()
+    }
+
     /// Offset and scale of each input, as volunteers apply them to stored values: `(stored - offset) *
     /// scale`.
     pub fn standardization(&self) -> (Vec<f32>, Vec<f32>) {
@@ -300,7 +314,7 @@ impl Becomes {
     pub fn inputs(&self) -> usize {
         match self {
             Self::Number { number, missing } => usize::from(number.is_some()) + usize::from(*missing),
-            Self::Category { values, other, missing } => {
+            Self::Category { values, other, missing, .. } => {
                 values.len() + usize::from(*other) + usize::from(*missing)
             }
             Self::Date { days, year, week, day, missing } => {
@@ -320,6 +334,11 @@ impl Becomes {
 }
 
 impl PreparedColumn {
+    /// How messages name it.
+    pub fn place(&self) -> ColumnPlace {
+        ColumnPlace { index: self.position, name: (!self.name.is_empty()).then(|| self.name.clone()) }
+    }
+
     fn input_names(&self) -> Vec<String> {
         let name =
             if self.name.is_empty() { format!("column {}", self.position + 1) } else { self.name.clone() };
@@ -329,7 +348,7 @@ impl PreparedColumn {
                 names.extend(number.map(|_| name.clone()));
                 missing
             }
-            Becomes::Category { values, other, missing } => {
+            Becomes::Category { values, other, missing, .. } => {
                 names.extend(values.iter().map(|value| format!("{name}={value}")));
                 names.extend(other.then(|| format!("{name}=(other)")));
                 missing

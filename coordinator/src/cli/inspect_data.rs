@@ -1,0 +1,220 @@
+//! `shoal inspect DATA`: what was found in data, and what a training would make of it.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+use table::{Becomes, Column, PreparedColumn, Table, Targets};
+
+use super::args::InspectArgs;
+use super::output::results;
+use crate::config::{DataSource, STANDARD_INPUT, default_seed};
+use crate::data::{self, Dataset, Loaded};
+use crate::report::words::{count, counted};
+use crate::training;
+
+/// Classes that are listed with their counts.
+const SHOWN_CLASSES_MAX: usize = 20;
+/// Columns that are listed.
+const SHOWN_COLUMNS_MAX: usize = 200;
+/// A class of fewer examples may be missing from a part.
+const RARE_CLASS: usize = 3;
+
+/// The data that the command line names, unless it names a network or a run.
+pub(super) fn source(text: &str) -> anyhow::Result<Option<DataSource>> {
+    let path = Path::new(text);
+    let network = text.ends_with(".toml") || text.ends_with(".json");
+    let run = path.join("run.toml").exists();
+    // No shorthand of a network has a dot, a slash or a star.
+    let place = text.contains(['.', '/', '*']) || path.exists();
+    let is_data = text == STANDARD_INPUT || text.starts_with("embedded:") || (place && !network && !run);
+    if is_data { text.parse().map(Some).map_err(|problem: String| super::misuse(problem)) } else { Ok(None) }
+}
+
+pub(super) fn run(source: &DataSource, args: InspectArgs) -> anyhow::Result<()> {
+    let of_network = args.input.is_some() || args.features.is_some() || args.data.is_some();
+    if of_network || args.classes.is_some() || args.numbers.is_some() {
+        return Err(super::misuse(format!(
+            "{source} is data; leave out --data, --input, --features, --classes and --numbers, or name a network"
+        )));
+    }
+    let options = args.reading.0.read_options();
+    let Loaded { train, test } = training::load(source, &options)?;
+    let found = Found::new(train, test)?;
+    results(|output| {
+        if args.json {
+            Ok(writeln!(output, "{}", serde_json::to_string(&found)?)?)
+        } else {
+            found.write_text(output)
+        }
+    })
+}
+
+/// The printed findings. Field names are those of the JSON.
+#[derive(Debug, Serialize)]
+struct Found {
+    examples: usize,
+    test_examples: usize,
+    /// Shape of one example, where the examples are images.
+    shape: Option<Vec<usize>>,
+    columns: Vec<ColumnFound>,
+    /// Inputs of a network.
+    inputs: usize,
+    label: Option<String>,
+    /// Classes and how many examples each has; none where numbers are predicted.
+    classes: Vec<(String, usize)>,
+    notices: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ColumnFound {
+    name: String,
+    kind: String,
+    missing: usize,
+    distinct: String,
+    range: Option<(f64, f64)>,
+    becomes: String,
+}
+
+impl Found {
+    fn new(train: Dataset, test: Option<Dataset>) -> anyhow::Result<Self> {
+        let described: Vec<Column> = train.table().columns.iter().map(Column::without_values).collect();
+        let labels = train.table().labels.clone();
+        let shape = train.pixels().map(|pixels| pixels.shape.clone());
+        let classes = classes(train.table());
+        let (examples, test_examples) = (train.len(), test.as_ref().map_or(0, Dataset::len));
+        let prepared = data::prepare(train, test, 0.0, default_seed())?;
+        let preparation = &prepared.preparation;
+        let becomes = |column: &Column| {
+            let learned = preparation.columns.iter().find(|learned| learned.position == column.position);
+            match (learned, column.left_out) {
+                _ if labels.contains(&column.position) => "predicted".to_owned(),
+                (Some(learned), _) => in_words(learned),
+                (None, Some(reason)) => format!("left out: {reason}"),
+                (None, None) => "left out: the same in every row".to_owned(),
+            }
+        };
+        let columns = described
+            .iter()
+            .map(|column| ColumnFound {
+                name: column.shown(),
+                kind: column.kind.to_string(),
+                missing: column.missing,
+                distinct: column.distinct.to_string(),
+                range: column.range,
+                becomes: becomes(column),
+            })
+            .collect();
+        let mut notices = prepared.notices.clone();
+        for (class, examples) in classes.iter().filter(|(_, examples)| *examples < RARE_CLASS) {
+            notices.push(format!(
+                "the class {class:?} has only {}; training, validation and test part need one each",
+                counted(*examples, "example")
+            ));
+        }
+        Ok(Self {
+            examples,
+            test_examples,
+            shape,
+            columns,
+            inputs: prepared.preparation.inputs(),
+            label: preparation.label_in_words(),
+            classes,
+            notices,
+        })
+    }
+
+    fn write_text(&self, output: &mut dyn Write) -> anyhow::Result<()> {
+        write!(output, "{}", counted(self.examples, "example"))?;
+        if self.test_examples > 0 {
+            write!(output, " and {} to test with", count(self.test_examples))?;
+        }
+        if let Some(shape) = &self.shape {
+            let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+            write!(output, ", each of {} values", sizes.join(" x "))?;
+        }
+        writeln!(output, "; a network gets {}.", counted(self.inputs, "input"))?;
+        self.write_columns(output)?;
+        if !self.classes.is_empty() {
+            let label = self.label.as_deref().unwrap_or("the label");
+            writeln!(output, "\n{} of {label}", counted(self.classes.len(), "class"))?;
+            for (class, examples) in self.classes.iter().take(SHOWN_CLASSES_MAX) {
+                writeln!(output, "{:>10}  {}", count(*examples), table::error::plain(class))?;
+            }
+            if self.classes.len() > SHOWN_CLASSES_MAX {
+                writeln!(output, "and {} more", count(self.classes.len() - SHOWN_CLASSES_MAX))?;
+            }
+        }
+        if !self.notices.is_empty() {
+            writeln!(output)?;
+        }
+        for notice in &self.notices {
+            writeln!(output, "Note: {notice}.")?;
+        }
+        Ok(())
+    }
+
+    fn write_columns(&self, output: &mut dyn Write) -> anyhow::Result<()> {
+        if self.columns.is_empty() {
+            return Ok(());
+        }
+        let mut rows =
+            vec![["column", "kind", "missing", "distinct", "from", "to", "becomes"].map(str::to_owned)];
+        for column in self.columns.iter().take(SHOWN_COLUMNS_MAX) {
+            let bound = |bound: Option<f64>| bound.map_or(String::new(), |bound| bound.to_string());
+            rows.push([
+                table::error::plain(&column.name),
+                column.kind.clone(),
+                if column.missing == 0 { String::new() } else { count(column.missing) },
+                column.distinct.clone(),
+                bound(column.range.map(|(least, _)| least)),
+                bound(column.range.map(|(_, greatest)| greatest)),
+                column.becomes.clone(),
+            ]);
+        }
+        writeln!(output)?;
+        let width = |place: usize| rows.iter().map(|row| row[place].chars().count()).max().unwrap_or(0);
+        let widths: [usize; 7] = std::array::from_fn(width);
+        for row in &rows {
+            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+            writeln!(output, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        }
+        if self.columns.len() > SHOWN_COLUMNS_MAX {
+            writeln!(output, "and {} more", counted(self.columns.len() - SHOWN_COLUMNS_MAX, "column"))?;
+        }
+        Ok(())
+    }
+}
+
+fn classes(table: &Table) -> Vec<(String, usize)> {
+    let Some(Targets::Classes { ids, names }) = &table.targets else { return Vec::new() };
+    let mut counts = vec![0; names.len()];
+    for &id in ids {
+        counts[usize::from(id)] += 1;
+    }
+    names.iter().cloned().zip(counts).collect()
+}
+
+fn in_words(column: &PreparedColumn) -> String {
+    let missing = |missing: bool| if missing { ", one for missing cells" } else { "" };
+    match &column.becomes {
+        Becomes::Number { number: Some(_), missing: absent } => {
+            format!("a number, standardized{}", missing(*absent))
+        }
+        Becomes::Number { .. } => "an input for missing cells".to_owned(),
+        Becomes::Category { values, other, missing: absent, .. } => format!(
+            "{}{}{}",
+            counted(values.len(), "value"),
+            if *other { ", one input for all others" } else { "" },
+            missing(*absent)
+        ),
+        Becomes::Date { year, week, day, missing: absent, .. } => {
+            let turns = [(*year, "year"), (*week, "week"), (*day, "day")];
+            let turns: Vec<&str> =
+                turns.into_iter().filter(|(used, _)| *used).map(|(_, name)| name).collect();
+            let turns =
+                if turns.is_empty() { String::new() } else { format!(", turn of the {}", turns.join(", ")) };
+            format!("days{turns}{}", missing(*absent))
+        }
+    }
+}
