@@ -8,9 +8,9 @@ Wright, Numerical Optimization, 2nd ed., Algorithm 7.4) in f64 with NumPy. Needs
 
 The rules: m = 10 pairs, gamma = s'y / y'y. The first step length is min(1, 1 / ||g||) with an empty memory, else 1.
 Accept if f <= f_k + 1e-4 alpha g'd. Otherwise, the losses at alpha/2 ... alpha/256 count as one evaluation, and the
-best step that passes is taken. If none passes, forget the memory and take the steepest descent. Powell's damping against
-B s = -alpha g_k: with s'y < 0.2 s'Bs, theta = 0.8 s'Bs / (s'Bs - s'y) and y = theta y + (1 - theta) Bs. Stop at
-||g|| / max(1, ||x||) <= 1e-8.
+best step that passes is taken. If none passes, forget the memory and take the steepest descent. Powell's damping
+against B s = -alpha g_k: with s'y < 0.2 s'Bs, theta = 0.8 s'Bs / (s'Bs - s'y) and y = theta y + (1 - theta) Bs. Stop
+at ||g|| / max(1, ||x||) <= 1e-8.
 """
 
 import json
