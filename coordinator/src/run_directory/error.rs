@@ -78,6 +78,16 @@ pub enum RunError {
         /// The other process's id, if it is known.
         pid: Option<u32>,
     },
+    /// The directory was deleted or moved away while a process worked in it.
+    #[error(
+        "{0} is no longer the directory that this run began in: it was deleted, or moved and another made in its \
+         place; put it back",
+        path.display()
+    )]
+    Gone {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The run's training has not saved a model yet.
     #[error("{0} has no model yet; finish its training first with `shoal resume {0}`", path.display())]
     NoModel {

@@ -8,7 +8,7 @@
 //! | `metrics.jsonl` | one line an iteration |
 //! | `request.toml` | the settings that a sweep gave, before the data settled the rest of `run.toml` |
 //! | `outcome.json` | the outcome of a sweep's finished run |
-//! | `lock` | held by the process that works in the directory |
+//! | `lock` | names the process that works in the directory, which has the lock on the directory itself |
 //!
 //! Every file but the metrics is replaced atomically: whenever the process or the machine dies, the file
 //! holds the old content or the new, never a part. Metrics are appended. If a crash tears a line, opening the
@@ -52,7 +52,7 @@ pub struct RunDirectory {
     metrics: Mutex<MetricsLog>,
     /// Held while a file is replaced, because all temporary files have fixed names.
     replacing: Mutex<()>,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl RunDirectory {
@@ -85,12 +85,14 @@ impl RunDirectory {
 
     fn held(path: &Path, lock: Lock) -> Result<Self, RunError> {
         let metrics = MetricsLog::open(&path.join(METRICS))?;
-        Ok(Self {
-            path: path.to_owned(),
-            metrics: Mutex::new(metrics),
-            replacing: Mutex::new(()),
-            _lock: lock,
-        })
+        Ok(Self { path: path.to_owned(), metrics: Mutex::new(metrics), replacing: Mutex::new(()), lock })
+    }
+
+    /// The right to replace files, while the path still names this run's directory.
+    fn replacing(&self) -> Result<MutexGuard<'_, ()>, RunError> {
+        let replacing = locked(&self.replacing);
+        self.lock.require_still_at(&self.path)?;
+        Ok(replacing)
     }
 
     /// Its path, as the user gave it.
@@ -100,26 +102,26 @@ impl RunDirectory {
 
     /// Replaces the text of `run.toml`.
     pub fn save_config(&self, config: &str) -> Result<(), RunError> {
-        let _replacing = locked(&self.replacing);
+        let _replacing = self.replacing()?;
         atomic::replace(&self.path.join(CONFIG), &[config.as_bytes()])
     }
 
     /// Replaces the text of `request.toml`.
     pub fn save_request(&self, config: &str) -> Result<(), RunError> {
-        let _replacing = locked(&self.replacing);
+        let _replacing = self.replacing()?;
         atomic::replace(&self.path.join(REQUEST), &[config.as_bytes()])
     }
 
     /// Replaces the run's outcome, a JSON object.
     pub fn save_outcome(&self, json: &str) -> Result<(), RunError> {
-        let _replacing = locked(&self.replacing);
+        let _replacing = self.replacing()?;
         atomic::replace(&self.path.join(OUTCOME), &[json.as_bytes(), b"\n"])
     }
 
     /// Replaces the model.
     pub fn save_model(&self, model: &SavedModel) -> Result<(), RunError> {
         let bytes = model.to_bytes(&self.path.join(MODEL))?;
-        let _replacing = locked(&self.replacing);
+        let _replacing = self.replacing()?;
         atomic::replace(&self.path.join(MODEL), &[&bytes])
     }
 
@@ -143,7 +145,7 @@ impl RunDirectory {
     /// durable first, so that they never end before the checkpoint.
     pub fn save_checkpoint(&self, version: u32, state: &[u8]) -> Result<(), RunError> {
         locked(&self.metrics).sync()?;
-        let _replacing = locked(&self.replacing);
+        let _replacing = self.replacing()?;
         checkpoint::save(&self.path, version, state)
     }
 

@@ -86,6 +86,38 @@ fn one_process_at_a_time() {
 }
 
 #[test]
+#[cfg(unix)]
+fn deleting_the_lock_file_admits_nobody() {
+    let (_folder, path) = folder();
+    let run = RunDirectory::create(&path, "").unwrap();
+    fs::remove_file(path.join("lock")).unwrap();
+    assert!(matches!(RunDirectory::open(&path), Err(RunError::Held { .. })));
+    drop(run);
+    drop(RunDirectory::open(&path).unwrap());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_directory_in_the_place_of_the_run_is_left_alone() {
+    let (_folder, path) = folder();
+    let run = RunDirectory::create(&path, "first = 1\n").unwrap();
+    fs::rename(&path, path.with_file_name("moved")).unwrap();
+    let other = RunDirectory::create(&path, "second = 2\n").unwrap();
+    for result in [run.save_config("first = 3\n"), run.save_checkpoint(VERSION, b"state")] {
+        assert!(matches!(result, Err(RunError::Gone { .. })), "{result:?}");
+    }
+    assert_eq!(load_config(&path).unwrap(), "second = 2\n");
+    assert!(other.load_checkpoint(VERSION).unwrap().is_none());
+    // Once it is back, the run goes on.
+    drop(other);
+    fs::remove_dir_all(&path).unwrap();
+    assert!(matches!(run.save_config("first = 3\n"), Err(RunError::Gone { .. })));
+    fs::rename(path.with_file_name("moved"), &path).unwrap();
+    run.save_config("first = 3\n").unwrap();
+    assert_eq!(load_config(&path).unwrap(), "first = 3\n");
+}
+
+#[test]
 fn a_configuration_can_be_replaced() {
     let (_folder, path) = folder();
     let run = RunDirectory::create(&path, "iterations = 1\n").unwrap();
