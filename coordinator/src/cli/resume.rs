@@ -20,9 +20,10 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     let text = run_directory::load_config(&args.run)?;
     let mut config = RunConfig::from_toml(&file, &text)?;
     let ResumeArgs { settings: Flags(settings), json, .. } = args;
-    if settings.wait_for.is_some() {
-        // The time to wait goes with the number of volunteers to wait for.
-        config.wait_seconds = None;
+    if settings.wait_for.is_some() || settings.wait_seconds.is_none() {
+        // The run has begun, so it goes on at once unless this command says otherwise. The time to wait goes
+        // with the number of volunteers to wait for.
+        (config.wait_for, config.wait_seconds) = (0, None);
     }
     config.overrule(settings)?;
     config.check()?;

@@ -421,6 +421,10 @@ settings! {
             section: Section::Volunteers, commands: &Command::ALL, placeholder: "VOLUNTEERS",
             unit: "volunteers",
             default: Some(|_| 0), rule: Some(|| "0; in the demo 1".to_owned()),
+            help_of: &[(
+                Command::Resume,
+                "Number of volunteers to wait for; without this, the training goes on at once",
+            )],
         }
 
         /// Begin without these volunteers after this time
