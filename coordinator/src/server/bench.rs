@@ -8,6 +8,7 @@ use tokio::sync::{oneshot, watch};
 use warp::Filter as _;
 
 use super::connections::Slots;
+use super::limits::CONNECTIONS_MIN;
 use super::upgrade::Visitor;
 use super::{Deadlines, accept_all, http, routes};
 use crate::bench::report::Outcome;
@@ -21,7 +22,7 @@ pub async fn serve_bench(
     let routes = routes::bench_routes(Arc::new(Mutex::new(Some(take)))).boxed();
     let (close, closing) = watch::channel(false);
     let deadline = Deadlines::default().handshake;
-    accept_all(listener, Slots::new(), shutdown, close, move |stream, peer, slot| {
+    accept_all(listener, Slots::new(CONNECTIONS_MIN), shutdown, close, move |stream, peer, slot| {
         let (routes, closing) = (routes.clone(), closing.clone());
         async move {
             let visitor = Visitor::new(peer.ip().to_canonical());

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::limits::{CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX};
+use super::limits::CONNECTIONS_PER_ADDRESS_MAX;
 
 /// Counts the open connections.
 #[derive(Debug)]
@@ -24,9 +24,9 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    /// Counts without any open connection.
-    pub(super) fn new() -> Arc<Slots> {
-        Arc::new(Slots { all: Arc::new(Semaphore::new(CONNECTIONS_MAX)), by_address: Mutex::default() })
+    /// No connection is open yet, and at most `most` may be.
+    pub(super) fn new(most: usize) -> Arc<Slots> {
+        Arc::new(Slots { all: Arc::new(Semaphore::new(most)), by_address: Mutex::default() })
     }
 
     /// Waits until there is room for another connection.
@@ -85,7 +85,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_address_cannot_take_all_places() {
-        let slots = Slots::new();
+        let most = 2 * CONNECTIONS_PER_ADDRESS_MAX;
+        let slots = Slots::new(most);
         let mut held = Vec::new();
         for _ in 0..CONNECTIONS_PER_ADDRESS_MAX {
             held.push(open(&slots, "192.0.2.1").await.expect("a place"));
@@ -97,7 +98,7 @@ mod tests {
         assert!(open(&slots, "192.0.2.1").await.is_some());
         drop(held);
         assert!(slots.by_address.lock().unwrap().is_empty());
-        assert_eq!(slots.all.available_permits(), CONNECTIONS_MAX);
+        assert_eq!(slots.all.available_permits(), most);
     }
 
     #[tokio::test]

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use protocol::limits::FRAGMENT_BYTES;
 
-/// Open connections, volunteers' channels included. This stays below the number of descriptors that a process
-/// commonly has after `ulimit -n` was raised. If descriptors run out earlier, accepting pauses.
-pub(super) const CONNECTIONS_MAX: usize = 16_384;
+/// Open connections, volunteers' channels included, where the limit of open files allows so many
+/// ([`super::connections_max`]).
+pub(super) const CONNECTIONS_MAX: usize = 32_768;
+/// Open connections that are tried for however low the limit of open files is.
+pub(super) const CONNECTIONS_MIN: usize = 16;
+/// Descriptors that connections leave free: for the run's files, the log, the runtime and the listener.
+pub(super) const DESCRIPTORS_RESERVED: usize = 64;
 /// Open connections of one address (one /64 network of IPv6), so that nobody takes all. The bound is generous
 /// because a whole school may share one address. This machine's own connections are not counted.
 pub(super) const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;

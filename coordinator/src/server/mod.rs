@@ -12,6 +12,7 @@ mod addresses;
 mod bench;
 mod budget;
 mod connections;
+mod descriptors;
 mod ending;
 mod gate;
 mod greeting;
@@ -43,7 +44,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use self::connections::{Slot, Slots};
-use self::limits::{ACCEPT_PAUSE, HEAD_BYTES_MAX, HEADERS_MAX, HTTP_AGE_MAX, SHUTDOWN_MAX};
+use self::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, HTTP_AGE_MAX, SHUTDOWN_MAX};
 use self::upgrade::Visitor;
 use crate::data::ShardStore;
 use crate::driver::exchange::DriverHandle;
@@ -51,6 +52,7 @@ use crate::report::status::Status;
 
 pub use self::addresses::addresses;
 pub use self::bench::serve_bench;
+pub use self::descriptors::connections_max;
 
 /// The parts of a server.
 #[derive(Debug)]
@@ -80,13 +82,20 @@ pub struct ServerConfig {
     pub allowed_hosts: Vec<String>,
     /// Most volunteers at the same time.
     pub volunteers_max: usize,
+    /// Most open connections, those of volunteers included.
+    pub connections_max: usize,
     /// How long the server waits for others.
     pub deadlines: Deadlines,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        ServerConfig { allowed_hosts: Vec::new(), volunteers_max: 10_000, deadlines: Deadlines::default() }
+        ServerConfig {
+            allowed_hosts: Vec::new(),
+            volunteers_max: 10_000,
+            connections_max: CONNECTIONS_MAX,
+            deadlines: Deadlines::default(),
+        }
     }
 }
 
@@ -132,13 +141,14 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// ends do.
 pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future<Output = ()>) {
     let (close, closing) = watch::channel(false);
+    let connections = site.config.connections_max;
     let server = Arc::new(Server {
         routes: routes::routes(Arc::clone(&site)).boxed(),
         volunteers: Arc::new(Semaphore::new(site.config.volunteers_max.min(Semaphore::MAX_PERMITS))),
         site,
         closing,
     });
-    accept_all(listener, Slots::new(), shutdown, close, move |stream, peer, slot| {
+    accept_all(listener, Slots::new(connections), shutdown, close, move |stream, peer, slot| {
         connection(Arc::clone(&server), stream, peer, slot)
     })
     .await;

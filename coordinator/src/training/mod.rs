@@ -185,7 +185,11 @@ fn site(
     let config = &material.config;
     let allowed_hosts = config.allow_host.iter().map(|name| name.as_str().to_owned());
     Site {
-        config: ServerConfig { allowed_hosts: allowed_hosts.collect(), ..ServerConfig::default() },
+        config: ServerConfig {
+            allowed_hosts: allowed_hosts.collect(),
+            connections_max: server::connections_max(),
+            ..ServerConfig::default()
+        },
         welcome,
         parameters: material.network.parameters(),
         known_answer: model::known_answer::digest(config.arithmetic),
