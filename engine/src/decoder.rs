@@ -5,8 +5,10 @@
 //! the network's parameters, and no message is out of order. The validator then decides whether a result
 //! answers an assignment. WebSocket sessions and the in-process volunteer share this code. It does no I/O.
 //!
-//! A vector takes far more memory unpacked than packed, and time to unpack. So a result is first
-//! [`Upward::Packed`]: the session's owner finds room for it and chooses where to unpack it.
+//! A vector takes memory as it arrives, far more unpacked than packed, and time to unpack. So a result with a
+//! vector is first [`Upward::Announced`]: the session's owner checks that it is owed, and finds room for its bytes
+//! or has them skipped. Then it is [`Upward::Packed`]: the owner finds room for it and chooses where to unpack
+//! it.
 
 use protocol::DecodeError;
 use protocol::frame::{UpwardFrame, decode_upward};
@@ -88,16 +90,26 @@ pub fn read_ready(bytes: &[u8], shards: usize) -> Result<Vec<u32>, Misbehavior> 
 pub enum Upward {
     /// A message for the engine.
     Message(Message),
+    /// A result begins whose vector of `vector_bytes` bytes follows. Nothing is held for it yet.
+    Announced {
+        /// The assignment that it answers.
+        assignment: u64,
+        /// The round that it belongs to.
+        round: u64,
+        /// Bytes of its packed vector.
+        vector_bytes: u32,
+    },
     /// A result that is still to be unpacked.
     Packed(PackedResult),
 }
 
 impl Upward {
-    /// Unpacks the message for the engine at once.
-    pub fn unpack(self) -> Result<Message, Misbehavior> {
+    /// Unpacks the message for the engine at once; `None` if it is not complete.
+    pub fn unpack(self) -> Result<Option<Message>, Misbehavior> {
         match self {
-            Upward::Message(message) => Ok(message),
-            Upward::Packed(result) => result.unpack(),
+            Upward::Message(message) => Ok(Some(message)),
+            Upward::Announced { .. } => Ok(None),
+            Upward::Packed(result) => result.unpack().map(Some),
         }
     }
 }
@@ -140,7 +152,10 @@ pub struct UpwardDecoder {
 #[derive(Debug)]
 struct Arriving {
     header: ResultHeader,
-    packed: Vec<u8>,
+    /// Bytes of the vector that have not arrived.
+    missing: usize,
+    /// Those that have; `None` if they are skipped.
+    packed: Option<Vec<u8>>,
 }
 
 impl UpwardDecoder {
@@ -153,7 +168,7 @@ impl UpwardDecoder {
     /// Takes the next frame; answers with what it completes, unpacked at once. After an error the
     /// session is over.
     pub fn frame(&mut self, bytes: &[u8]) -> Result<Option<Message>, Misbehavior> {
-        self.take(bytes)?.map(Upward::unpack).transpose()
+        self.take(bytes)?.map_or(Ok(None), Upward::unpack)
     }
 
     /// Takes the next frame; answers with what it completes. After an error the session is over.
@@ -166,6 +181,13 @@ impl UpwardDecoder {
             (UpwardFrame::Chunk(chunk), Some(arriving)) => self.chunk(arriving, chunk),
             (UpwardFrame::Message(message), None) => self.message(message),
             _ => Err(Misbehavior::OutOfOrder),
+        }
+    }
+
+    /// Drops the vector that is arriving, and skips the rest of it. The result is never completed.
+    pub fn skip(&mut self) {
+        if let Some(arriving) = &mut self.arriving {
+            arriving.packed = None;
         }
     }
 
@@ -198,23 +220,29 @@ impl UpwardDecoder {
         if size < least || size > packed_bytes_max(self.parameters) {
             return Err(Misbehavior::VectorSize(header.vector_bytes));
         }
-        self.arriving = Some(Arriving { header, packed: Vec::new() });
-        Ok(None)
+        let (assignment, round, vector_bytes) = (header.assignment, header.round, header.vector_bytes);
+        self.arriving = Some(Arriving { header, missing: size, packed: Some(Vec::new()) });
+        Ok(Some(Upward::Announced { assignment, round, vector_bytes }))
     }
 
     /// Full chunks only, but for the last: so the number of messages is bounded as well.
     fn chunk(&mut self, mut arriving: Arriving, chunk: &[u8]) -> Result<Option<Upward>, Misbehavior> {
-        let missing = arriving.header.vector_bytes as usize - arriving.packed.len();
-        if chunk.len() != missing.min(FRAGMENT_BYTES) {
+        if chunk.len() != arriving.missing.min(FRAGMENT_BYTES) {
             return Err(Misbehavior::ChunkSize);
         }
-        arriving.packed.extend_from_slice(chunk);
-        if chunk.len() < missing {
+        if let Some(packed) = &mut arriving.packed {
+            // All of it at once, for it would otherwise grow to twice its size. The system gives memory only as
+            // it is written to.
+            packed.reserve_exact(arriving.missing);
+            packed.extend_from_slice(chunk);
+        }
+        arriving.missing -= chunk.len();
+        if arriving.missing > 0 {
             self.arriving = Some(arriving);
             return Ok(None);
         }
-        let Arriving { header, packed } = arriving;
-        Ok(Some(Upward::Packed(PackedResult { header, packed, parameters: self.parameters })))
+        let Arriving { header, packed, .. } = arriving;
+        Ok(packed.map(|packed| Upward::Packed(PackedResult { header, packed, parameters: self.parameters })))
     }
 }
 
@@ -272,6 +300,27 @@ mod tests {
                 panic!("a result")
             };
             assert_eq!((found, unpacked), (header(packed.len()), vector()));
+        }
+    }
+
+    #[test]
+    fn a_vector_that_is_skipped_is_not_held_and_disturbs_nothing() {
+        let packed = pack(&vector());
+        let chunks: Vec<_> = encode_chunks(&packed).collect();
+        for skipped_at in 0..chunks.len() {
+            let mut decoder = decoder();
+            let announced = decoder.take(&result(packed.len())).unwrap();
+            assert!(matches!(announced, Some(Upward::Announced { assignment: 4, round: 2, vector_bytes })
+                    if vector_bytes as usize == packed.len()));
+            for (index, chunk) in chunks.iter().enumerate() {
+                if index == skipped_at {
+                    decoder.skip();
+                }
+                assert!(decoder.is_mid_result());
+                assert!(decoder.take(chunk).unwrap().is_none());
+            }
+            assert!(!decoder.is_mid_result());
+            assert!(decoder.frame(&result(0)).unwrap().is_some());
         }
     }
 

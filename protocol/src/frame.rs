@@ -36,6 +36,9 @@ pub enum DownwardFrame<'a> {
 }
 
 /// The frame that begins a round: its plan, and the vectors at which it is evaluated.
+///
+/// A coordinator that is still sending it when the next round opens cuts it short, because nobody needs the rest.
+/// The volunteer then waits for the next frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoundFrame<'a> {
     /// The plan.
@@ -45,7 +48,21 @@ pub struct RoundFrame<'a> {
 }
 
 impl RoundFrame<'_> {
-    /// The number of elements of each vector.
+    /// Whether the vectors have `parameters` elements each. A frame that was cut short has less.
+    pub fn is_whole(&self, parameters: usize) -> bool {
+        self.vectors.len() == self.bytes(parameters)
+    }
+
+    /// Whether the frame ends before its vectors have `parameters` elements each.
+    pub fn is_cut_short(&self, parameters: usize) -> bool {
+        self.vectors.len() < self.bytes(parameters)
+    }
+
+    fn bytes(&self, parameters: usize) -> usize {
+        4 * self.plan.vectors() * parameters
+    }
+
+    /// The number of whole elements of each vector.
     pub fn parameters(&self) -> usize {
         self.vectors.len() / 4 / self.plan.vectors()
     }
@@ -183,9 +200,6 @@ pub fn decode_downward(bytes: &[u8]) -> Result<DownwardFrame<'_>, DecodeError> {
             let (plan, vectors): (RoundPlan, _) =
                 postcard::take_from_bytes(body).map_err(|_| DecodeError::Malformed)?;
             plan.check()?;
-            if vectors.len() % (4 * plan.vectors()) != 0 {
-                return Err(DecodeError::Truncated);
-            }
             let frame = RoundFrame { plan, vectors };
             within("the number of parameters", frame.parameters() as u64, PARAMETERS_MAX as u64)?;
             Ok(DownwardFrame::Round(frame))
@@ -316,7 +330,11 @@ mod tests {
             assert_eq!(decode_upward(&longer), Err(DecodeError::TrailingBytes(1)));
         }
         let bytes = encode_round(&plan(Work::Gradient), &[&[1.0, 2.0]]);
-        assert_eq!(decode_downward(&bytes[..bytes.len() - 1]), Err(DecodeError::Truncated));
+        for (end, whole) in [(bytes.len(), true), (bytes.len() - 1, false), (bytes.len() - 8, false)] {
+            let Ok(DownwardFrame::Round(round)) = decode_downward(&bytes[..end]) else { panic!("a round") };
+            assert_eq!((round.is_whole(2), round.is_cut_short(2)), (whole, !whole));
+        }
+        assert!(decode_downward(&bytes[..bytes.len() - 9]).is_err(), "not even a plan");
     }
 
     #[test]

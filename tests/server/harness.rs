@@ -14,7 +14,7 @@ use futures_util::{SinkExt, StreamExt};
 use model::{Arithmetic, Network, NetworkSpec, Task};
 use protocol::PROTOCOL_VERSION;
 use protocol::frame::{DownwardFrame, decode_downward, encode_round};
-use protocol::message::{FromCoordinator, FromVolunteer, Hello, Ready, Refusal, Welcome};
+use protocol::message::{FromCoordinator, FromVolunteer, Hello, Ready, Refusal, ResultHeader, Welcome};
 use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, SetPlans, Work};
 use support::world;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -160,6 +160,20 @@ pub(crate) fn assignment(assignment: u64, round: u64) -> Assignment {
     Assignment { assignment, round, units: vec![0..2, 5..6] }
 }
 
+/// The header of a result whose packed vector has that many bytes.
+pub(crate) fn result(assignment: u64, round: u64, vector_bytes: usize) -> ResultHeader {
+    ResultHeader {
+        run: RUN,
+        round,
+        version: round,
+        assignment,
+        losses: vec![1],
+        unfit_steps: 0,
+        correct: 0,
+        vector_bytes: vector_bytes as u32,
+    }
+}
+
 /// A volunteer's channel.
 pub(crate) struct Volunteer {
     pub(crate) socket: WebSocketStream<TcpStream>,
@@ -214,6 +228,17 @@ impl Volunteer {
         };
         self.say(FromVolunteer::Ready(Ready { training_shards: vec![0] })).await;
         welcome
+    }
+
+    /// Waits for an assignment; rounds before it are passed over.
+    pub(crate) async fn assigned(&mut self) {
+        loop {
+            match self.hear().await {
+                Heard::Message(FromCoordinator::Assign(_)) => return,
+                Heard::Round(_) => {}
+                other => panic!("expected an assignment, heard {other:?}"),
+            }
+        }
     }
 
     /// Is told why it must go, and then the channel is closed. Rounds before that are passed over.

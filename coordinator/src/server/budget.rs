@@ -1,41 +1,43 @@
 //! The number of bytes that a volunteer may send.
 //!
-//! An honest volunteer sends much only when asked: each assignment entitles it to one result. All other
-//! messages (greetings, declined assignments, pongs) are small and come from a small allowance that time
-//! refills. So a large network or a fast link needs no larger limit, and a stranger cannot flood the
-//! coordinator.
+//! An honest volunteer sends much only when asked: each assignment entitles it to one answer, and the header of
+//! an owed result to the vector that it announces. All other messages (greetings, numbers of cores, pongs) are
+//! small and come from a small allowance that time refills. So a large network or a fast link needs no larger
+//! limit, and a stranger cannot flood the coordinator.
 
 use protocol::limits::FRAGMENT_BYTES;
-use protocol::pack::packed_bytes_max;
 use tokio::time::Instant;
 
-use super::limits::{MESSAGE_OVERHEAD_BYTES, RESULTS_OWED_MAX, UNASKED_BYTES_MAX, UNASKED_BYTES_PER_SECOND};
-
-/// Bytes of a result without its vector: the header and an incomplete last fragment.
-const RESULT_HEADER_BYTES: u64 = 1024;
+use super::limits::{
+    ANSWER_BYTES_MAX, MESSAGE_OVERHEAD_BYTES, RESULTS_OWED_MAX, UNASKED_BYTES_MAX, UNASKED_BYTES_PER_SECOND,
+};
 
 /// The bytes that one session may still send.
 #[derive(Debug)]
 pub(super) struct Budget {
-    result_bytes: u64,
     owed: u64,
     purse: u64,
     refilled: Instant,
 }
 
 impl Budget {
-    /// The budget of a new session for a network of `parameters` parameters.
-    pub(super) fn new(parameters: usize, now: Instant) -> Budget {
-        let packed = packed_bytes_max(parameters) as u64;
-        let chunks = packed.div_ceil(FRAGMENT_BYTES as u64);
-        let result_bytes = packed + chunks * (MESSAGE_OVERHEAD_BYTES + 1) + RESULT_HEADER_BYTES;
-        Budget { result_bytes, owed: 0, purse: UNASKED_BYTES_MAX, refilled: now }
+    /// The budget of a new session.
+    pub(super) fn new(now: Instant) -> Budget {
+        Budget { owed: 0, purse: UNASKED_BYTES_MAX, refilled: now }
     }
 
-    /// Notes that an assignment was sent: one more result may arrive.
-    pub(super) fn grant(&mut self) {
-        let most = self.result_bytes.saturating_mul(RESULTS_OWED_MAX);
-        self.owed = self.owed.saturating_add(self.result_bytes).min(most);
+    /// Notes that an assignment was sent: one more answer may arrive.
+    pub(super) fn grant_answer(&mut self) {
+        let most = ANSWER_BYTES_MAX * RESULTS_OWED_MAX as u64;
+        self.owed = self.owed.max((self.owed + ANSWER_BYTES_MAX).min(most));
+    }
+
+    /// Notes that an owed result has announced a vector.
+    pub(super) fn grant_vector(&mut self, vector_bytes: u32) {
+        let bytes = u64::from(vector_bytes);
+        let chunks = bytes.div_ceil(FRAGMENT_BYTES as u64);
+        // Each chunk has a byte that names its kind.
+        self.owed = self.owed.saturating_add(bytes + chunks * (MESSAGE_OVERHEAD_BYTES + 1));
     }
 
     /// Notes that a message of `bytes` bytes arrived. False if the session may not send that much.
@@ -65,35 +67,32 @@ mod tests {
 
     use super::*;
 
-    const PARAMETERS: usize = 1_000_000;
+    const VECTOR: usize = 8_000_000;
 
-    /// Sends a whole result of the largest size; false when the budget ended before.
-    fn send_result(budget: &mut Budget, now: Instant) -> bool {
-        let packed = packed_bytes_max(PARAMETERS);
-        let chunks = packed / FRAGMENT_BYTES;
-        let rest = packed % FRAGMENT_BYTES;
-        budget.spend(400, now)
-            && (0..chunks).all(|_| budget.spend(FRAGMENT_BYTES + 1, now))
+    /// Sends a whole vector; false when the budget ended before.
+    fn send_vector(budget: &mut Budget, now: Instant) -> bool {
+        let rest = VECTOR % FRAGMENT_BYTES;
+        (0..VECTOR / FRAGMENT_BYTES).all(|_| budget.spend(FRAGMENT_BYTES + 1, now))
             && budget.spend(rest + 1, now)
     }
 
     #[test]
-    fn every_assignment_entitles_to_one_result_at_any_speed() {
+    fn every_owed_result_brings_its_vector_at_any_speed() {
         let now = Instant::now();
-        let mut budget = Budget::new(PARAMETERS, now);
+        let mut budget = Budget::new(now);
         for _ in 0..3 {
-            budget.grant();
-            budget.grant();
-            assert!(send_result(&mut budget, now));
-            assert!(send_result(&mut budget, now));
+            budget.grant_answer();
+            assert!(budget.spend(400, now));
+            budget.grant_vector(VECTOR as u32);
+            assert!(send_vector(&mut budget, now));
         }
-        assert!(!send_result(&mut budget, now), "a result nobody asked for");
+        assert!(!send_vector(&mut budget, now), "a vector that no result announced");
     }
 
     #[test]
     fn small_talk_is_limited_by_time() {
         let start = Instant::now();
-        let mut budget = Budget::new(PARAMETERS, start);
+        let mut budget = Budget::new(start);
         let mut burst = 0;
         while budget.spend(0, start) {
             burst += 1;
@@ -107,9 +106,10 @@ mod tests {
     #[test]
     fn unanswered_assignments_do_not_pile_up() {
         let now = Instant::now();
-        let mut budget = Budget::new(PARAMETERS, now);
-        (0..10_000).for_each(|_| budget.grant());
-        let results = (0..10_000).take_while(|_| send_result(&mut budget, now)).count();
-        assert!((RESULTS_OWED_MAX as usize..RESULTS_OWED_MAX as usize + 3).contains(&results));
+        let mut budget = Budget::new(now);
+        (0..100_000).for_each(|_| budget.grant_answer());
+        let bytes = 1024 - MESSAGE_OVERHEAD_BYTES as usize;
+        let answers = (0..100_000).take_while(|_| budget.spend(bytes, now)).count();
+        assert_eq!(answers as u64, RESULTS_OWED_MAX as u64 + UNASKED_BYTES_MAX / 1024);
     }
 }

@@ -32,7 +32,7 @@ impl From<Lost> for Ending {
     fn from(lost: Lost) -> Ending {
         match lost {
             Lost::Gone => Ending::Gone,
-            Lost::Stalled => Ending::Unresponsive("it accepts no data"),
+            Lost::Stalled => Ending::Unresponsive("it takes less than 8 KB a second"),
         }
     }
 }

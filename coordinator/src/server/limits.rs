@@ -36,13 +36,39 @@ pub(super) const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Bytes that may wait in a channel for the operating system. Each fragment is flushed before the next is
 /// written, so this holds a fragment, a ping and a pong with room to spare.
 pub(super) const WRITE_BUFFER_BYTES_MAX: usize = 4 * FRAGMENT_BYTES;
-/// Time in which a volunteer must have accepted a whole round; otherwise its channel is closed. A slower
-/// volunteer would be of no use, and it keeps that round's vectors in memory. A volunteer waits as long
-/// ([`worker::ROUND_MS_MAX`]).
-pub(super) const ROUND_SENDING_MAX: Duration = Duration::from_secs(120);
-/// Largest number of values that a session unpacks in its own task, which takes some milliseconds. Larger
-/// results would keep other sessions waiting and are unpacked in a thread.
-pub(super) const UNPACKED_IN_TASK_MAX: usize = 1_000_000;
+/// Bytes that may wait unsent in the operating system for one connection. So what has been written is nearly
+/// what the network has taken.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux can bound these alone"))]
+pub(super) const UNSENT_BYTES_MAX: u32 = 2 * FRAGMENT_BYTES as u32;
+/// Bytes that may wait for acknowledgment where the system cannot bound the unsent ones: 2.5 MB a second over a way
+/// of 100 ms.
+#[cfg(not(target_os = "linux"))]
+pub(super) const SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// Bytes a second, averaged over [`super::Deadlines::stall`], below which a transfer is broken off, either way.
+/// A volunteer that is as slow still finishes whatever it has begun.
+pub(super) const BYTES_PER_SECOND_MIN: u64 = 8 * 1024;
+/// Bytes of a round from which on only [`LANES_MAX`] sessions at a time are sent it: the first of many
+/// volunteers then begin early, instead of all of them late.
+pub(super) const LARGE_ROUND_BYTES: usize = 256 * 1024;
+/// Sessions that are sent a large round at the same time, not counting the slow ones.
+pub(super) const LANES_MAX: usize = 32;
+/// How often a session that is sent a large round is judged.
+pub(super) const LANE_SPAN: Duration = Duration::from_secs(2);
+/// Bytes a second below which a session makes way for others.
+pub(super) const LANE_BYTES_PER_SECOND_MIN: u64 = 32 * 1024;
+/// A session makes way for others when it takes this many times less than the average.
+pub(super) const LANE_SHARE: u64 = 4;
+/// How long a session waits for others to make way.
+pub(super) const LANE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Memory for packed vectors on their way from volunteers, in KiB, for all sessions together. A session takes its
+/// room when it reads the result's header. A single larger vector passes alone.
+pub(super) const ARRIVING_KIB_MAX: u32 = 512 << 10;
+/// Largest number of values that a session unpacks in its own task, which takes a tenth of a millisecond.
+/// Larger results would keep other sessions waiting and are unpacked in threads, one for each core.
+pub(super) const UNPACKED_IN_TASK_MAX: usize = 16 * 1024;
+/// Shortest time between two changes of a volunteer's cores that the driver hears of.
+pub(super) const CORES_PERIOD: Duration = Duration::from_secs(1);
 /// Time for the last message on a channel, including the rest of an unfinished round before it.
 pub(super) const FAREWELL_MAX: Duration = Duration::from_secs(3);
 /// Time in which the server reads and drops a volunteer's further bytes after its own last message. Closing a
@@ -58,4 +84,6 @@ pub(super) const UNASKED_BYTES_MAX: u64 = 1 << 20;
 /// Bytes that each message counts in addition to its content, so that empty messages are not free.
 pub(super) const MESSAGE_OVERHEAD_BYTES: u64 = 32;
 /// Unanswered assignments for which a volunteer may still send a result.
-pub(super) const RESULTS_OWED_MAX: u64 = 64;
+pub(super) const RESULTS_OWED_MAX: usize = 128;
+/// Bytes of an answer without its vector.
+pub(super) const ANSWER_BYTES_MAX: u64 = 1024;

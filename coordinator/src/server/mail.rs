@@ -2,10 +2,10 @@
 //!
 //! A volunteer's link may be slower than the rounds. So a session reads the driver's messages while it still
 //! sends a round, and keeps only what matters in the end: the newest round, assignments of that round, and
-//! the driver's last message.
+//! the driver's last message. When a newer round opens, or the session ends, the rest of the old one is left out:
+//! nobody needs it, and it would keep the round's vectors in memory.
 
 use std::collections::VecDeque;
-use std::future::pending;
 use std::sync::Arc;
 
 use protocol::message::Refusal;
@@ -78,20 +78,18 @@ impl Mail {
         }
     }
 
-    /// Reads the driver's messages while a round is being sent. Returns only when the session must end
-    /// without a message, because then the rest of the round is useless. May be canceled.
-    pub(super) async fn released(&mut self) -> Ending {
-        loop {
-            match self.last_word.take() {
-                None => {
-                    let message = self.outbox.recv().await;
-                    self.sort(message);
-                }
-                Some(word @ (Ending::Finished(_) | Ending::Refused(_))) => {
-                    self.last_word = Some(word);
-                    return pending().await;
-                }
-                Some(ending) => return ending,
+    /// Reads the driver's messages while a round is being sent. Returns when the rest of the round is useless:
+    /// the next one is open, or the session must end. May be canceled.
+    pub(super) async fn interrupts(&mut self) {
+        while self.last_word.is_none() {
+            tokio::select! {
+                biased;
+                message = self.outbox.recv() => self.sort(message),
+                changed = self.round.changed() => match changed {
+                    Ok(()) => return,
+                    // The driver has ended. Only its earlier messages are left.
+                    Err(_) => self.outbox.close(),
+                },
             }
         }
     }

@@ -16,17 +16,25 @@ mod descriptors;
 mod ending;
 mod gate;
 mod greeting;
+mod lanes;
 mod limits;
+mod listening;
 mod mail;
 mod outgoing;
+mod owed;
+mod pace;
 mod replies;
+mod rights;
 mod routes;
 mod session;
+mod speaking;
 mod upgrade;
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -34,6 +42,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use protocol::message::Welcome;
+use socket2::SockRef;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -44,7 +53,11 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use self::connections::{Slot, Slots};
-use self::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, HTTP_AGE_MAX, SHUTDOWN_MAX};
+use self::lanes::Lanes;
+use self::limits::{
+    ACCEPT_PAUSE, ARRIVING_KIB_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, HTTP_AGE_MAX, SHUTDOWN_MAX,
+    UNSENT_BYTES_MAX,
+};
 use self::upgrade::Visitor;
 use crate::data::ShardStore;
 use crate::driver::exchange::DriverHandle;
@@ -107,9 +120,9 @@ pub struct Deadlines {
     /// Between the pings and heartbeats that keep a quiet volunteer's connection alive, and prove it to both
     /// ends.
     pub heartbeat: Duration,
-    /// Until a volunteer that neither sends nor accepts anything counts as gone.
+    /// Until a volunteer that neither sends nor takes anything counts as gone.
     pub silence: Duration,
-    /// Until a volunteer must have accepted one fragment.
+    /// The span of time over which a transfer must reach the least rate, either way.
     pub stall: Duration,
 }
 
@@ -119,7 +132,7 @@ impl Default for Deadlines {
             handshake: Duration::from_secs(10),
             heartbeat: Duration::from_secs(10),
             silence: Duration::from_secs(30),
-            stall: Duration::from_secs(20),
+            stall: Duration::from_secs(30),
         }
     }
 }
@@ -145,6 +158,9 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future
     let server = Arc::new(Server {
         routes: routes::routes(Arc::clone(&site)).boxed(),
         volunteers: Arc::new(Semaphore::new(site.config.volunteers_max.min(Semaphore::MAX_PERMITS))),
+        arriving: Arc::new(Semaphore::new(ARRIVING_KIB_MAX as usize)),
+        unpacking: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
+        lanes: Lanes::new(),
         site,
         closing,
     });
@@ -193,6 +209,11 @@ struct Server {
     routes: BoxedFilter<(Response,)>,
     /// Free places for volunteers.
     volunteers: Arc<Semaphore>,
+    /// Free room for packed vectors on their way, in KiB.
+    arriving: Arc<Semaphore>,
+    /// Free turns to unpack.
+    unpacking: Arc<Semaphore>,
+    lanes: Lanes,
     closing: watch::Receiver<bool>,
 }
 
@@ -251,6 +272,7 @@ async fn http(
 ) {
     // Small messages, such as assignments, must not wait until more bytes fill a packet.
     let _ = stream.set_nodelay(true);
+    bound_unsent(&stream);
     let routes = TowerToHyperService::new(warp::service(routes));
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(visitor.clone());
@@ -274,6 +296,18 @@ async fn http(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// Keeps the bytes few that wait in the operating system. A write then says how fast the other end takes data,
+/// and what was written last is not stuck behind megabytes. Where the system cannot bound those bytes alone, it
+/// bounds all that are not acknowledged.
+fn bound_unsent(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    // Without this, slow volunteers are noticed later.
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+    #[cfg(not(target_os = "linux"))]
+    let _ = socket.set_send_buffer_size(limits::SEND_BUFFER_BYTES);
 }
 
 async fn too_old_or_closing(closing: watch::Receiver<bool>) {

@@ -13,7 +13,7 @@ use futures_util::stream::SplitSink;
 use futures_util::{FutureExt, Sink, SinkExt};
 use protocol::limits::FRAGMENT_BYTES;
 use protocol::message::FromCoordinator;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_tungstenite::tungstenite::Error as SocketError;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
 use super::Deadlines;
+use super::pace::{Pace, TooSlow};
 use super::upgrade::Channel;
 
 /// Why nothing more can be sent.
@@ -28,7 +29,7 @@ use super::upgrade::Channel;
 pub(super) enum Lost {
     /// The connection is closed or broken.
     Gone,
-    /// The other end has accepted nothing for too long.
+    /// The other end has accepted too little for too long.
     Stalled,
 }
 
@@ -40,6 +41,8 @@ pub(super) struct Outgoing<S = SplitSink<Channel, Message>> {
     unsent: Option<Unsent>,
     heartbeat: Interval,
     stall: Duration,
+    /// Watches over the message that is being sent.
+    pace: Pace,
     taken: Arc<AtomicU64>,
     /// Whether a message was sent since the last heartbeat.
     has_spoken: bool,
@@ -50,6 +53,7 @@ pub(super) struct Outgoing<S = SplitSink<Channel, Message>> {
 struct Unsent {
     rest: Bytes,
     begun: bool,
+    is_round: bool,
 }
 
 impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
@@ -64,12 +68,13 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
             unsent: None,
             heartbeat,
             stall: deadlines.stall,
+            pace: Pace::new(deadlines.stall),
             taken: Arc::default(),
             has_spoken: false,
         }
     }
 
-    /// Counts the fragments that the other end has accepted. An end that accepts data is alive, even if its
+    /// Counts the bytes of messages that the network has accepted. An end that takes many is alive, even if its
     /// own messages wait behind ours.
     pub(super) fn taken(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.taken)
@@ -77,9 +82,25 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
 
     /// Sends a message, after the rest of one that was begun.
     pub(super) async fn send(&mut self, message: Bytes) -> Result<(), Lost> {
+        self.begin(message, false).await
+    }
+
+    /// Sends a round's frame, which [`Outgoing::cut_short`] may end early.
+    pub(super) async fn send_round(&mut self, frame: Bytes) -> Result<(), Lost> {
+        self.begin(frame, true).await
+    }
+
+    async fn begin(&mut self, message: Bytes, is_round: bool) -> Result<(), Lost> {
         self.finish().await?;
-        self.unsent = Some(Unsent { rest: message, begun: false });
+        self.unsent = Some(Unsent { rest: message, begun: false, is_round });
+        self.pace = Pace::new(self.stall);
         self.finish().await
+    }
+
+    /// Leaves out the rest of a round's frame. Of one that was begun, only the end is still to be sent.
+    pub(super) fn cut_short(&mut self) {
+        let Some(unsent) = self.unsent.take_if(|unsent| unsent.is_round) else { return };
+        self.unsent = unsent.begun.then_some(Unsent { rest: Bytes::new(), ..unsent });
     }
 
     /// Sends the rest of a message that was begun.
@@ -91,13 +112,14 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
             let fragment = Frame::message(unsent.rest.slice(..length), OpCode::Data(kind), is_last);
             self.feed(Message::Frame(fragment)).await?;
             // Nothing may be awaited between the feed and this line, because the fragment must count as sent.
-            self.unsent = self
-                .unsent
-                .take()
-                .filter(|_| !is_last)
-                .map(|Unsent { rest, .. }| Unsent { rest: rest.slice(length..), begun: true });
+            self.unsent = self.unsent.take().filter(|_| !is_last).map(|unsent| Unsent {
+                rest: unsent.rest.slice(length..),
+                begun: true,
+                ..unsent
+            });
             self.flush().await?;
-            self.taken.fetch_add(1, Ordering::Relaxed);
+            self.taken.fetch_add(length as u64, Ordering::Relaxed);
+            self.pace.count(length);
             // Control frames may stand between fragments.
             self.has_spoken |= is_last;
             if !is_last && self.heartbeat.tick().now_or_never().is_some() {
@@ -125,12 +147,16 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
 
     /// Sends a ping, which the other end answers.
     async fn ping(&mut self) -> Result<(), Lost> {
+        if self.unsent.is_none() {
+            self.pace = Pace::new(self.stall);
+        }
         self.feed(Message::Ping(Bytes::new())).await?;
         self.flush().await
     }
 
     /// Closes the channel.
     pub(super) async fn close(&mut self, code: CloseCode) -> Result<(), Lost> {
+        self.pace = Pace::new(self.stall);
         self.feed(Message::Close(Some(CloseFrame { code, reason: Default::default() }))).await?;
         self.flush().await
     }
@@ -141,18 +167,18 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
     }
 
     async fn feed(&mut self, message: Message) -> Result<(), Lost> {
-        in_time(self.stall, self.sink.feed(message)).await
+        written(self.pace.keep(self.sink.feed(message)).await)
     }
 
     async fn flush(&mut self) -> Result<(), Lost> {
-        in_time(self.stall, self.sink.flush()).await
+        written(self.pace.keep(self.sink.flush()).await)
     }
 }
 
-async fn in_time(stall: Duration, write: impl Future<Output = Result<(), SocketError>>) -> Result<(), Lost> {
-    match timeout(stall, write).await {
+fn written(result: Result<Result<(), SocketError>, TooSlow>) -> Result<(), Lost> {
+    match result {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Lost::Gone),
-        Err(_) => Err(Lost::Stalled),
+        Err(TooSlow) => Err(Lost::Stalled),
     }
 }

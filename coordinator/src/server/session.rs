@@ -1,43 +1,38 @@
 //! A volunteer's session: from the first message on its channel to the last.
 //!
-//! Two loops run side by side in one task. One reads the volunteer's messages and hands them to the driver.
-//! When the driver is busy, this loop waits, and so the volunteer waits. The other loop sends the driver's
-//! messages to the volunteer. The first loop to end says why, and the session ends.
+//! Two loops run side by side in one task. One reads the volunteer's messages and hands them to the driver
+//! (`listening`). When the driver is busy, this loop waits, and so the volunteer waits. The other loop sends the
+//! driver's messages to the volunteer (`speaking`). The first loop to end says why, and the session ends.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::panic::resume_unwind;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
-use protocol::limits::{TEXT_BYTES_MAX, UPWARD_MESSAGE_BYTES_MAX};
+use protocol::limits::TEXT_BYTES_MAX;
 use protocol::message::{FromCoordinator, Hello, Refusal, Welcome};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error as SocketError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::budget::Budget;
 use super::ending::Ending;
 use super::gate::quote;
-use super::greeting::{self, Objection, Terms, misbehaved, sent_away};
-use super::limits::{FAREWELL_MAX, LINGER_MAX, ROUND_SENDING_MAX, UNPACKED_IN_TASK_MAX};
-use super::mail::{Mail, Next};
+use super::greeting::{self, Objection, Terms, misbehaved};
+use super::limits::{FAREWELL_MAX, LINGER_MAX};
+use super::listening::{Listener, frame_of};
+use super::mail::Mail;
 use super::outgoing::Outgoing;
+use super::rights::Rights;
+use super::speaking::{say, speak};
 use super::upgrade::Channel;
 use super::{Deadlines, Server};
-use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, OpenRound};
-use engine::decoder::{PackedResult, Upward, UpwardDecoder, read_ready};
+use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX};
+use engine::decoder::read_ready;
 
 /// Runs a session on a new channel.
 pub(super) async fn run(server: &Server, channel: Channel, address: IpAddr) {
@@ -84,14 +79,14 @@ async fn converse(
     let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
     let joined = Joined { outbox, cores, local: false, fused_capable, training_shards };
     let _presence = Presence::announce(&site.driver, number, joined).await?;
-    let budget = Mutex::new(Budget::new(site.parameters, Instant::now()));
-    let taken = outgoing.taken();
+    let rights = Mutex::new(Rights::new(Instant::now()));
+    let mut listener = Listener::new(server, number, &rights, outgoing.taken());
     let mut mail = Mail::new(messages, site.driver.round.clone());
     tokio::select! {
         // In this order, so that the driver's last message goes out even if the volunteer has just failed.
         biased;
-        ended = speak(outgoing, &mut mail, &budget) => ended,
-        ended = listen(server, number, incoming, &budget, &taken) => ended,
+        ended = speak(server, outgoing, &mut mail, &rights) => ended,
+        ended = listener.listen(incoming) => ended,
     }
 }
 
@@ -129,81 +124,6 @@ fn place_for_volunteer(server: &Server) -> Result<OwnedSemaphorePermit, Objectio
     })
 }
 
-/// Hands the volunteer's messages to the driver.
-async fn listen(
-    server: &Server,
-    number: u64,
-    incoming: &mut SplitStream<Channel>,
-    budget: &Mutex<Budget>,
-    taken: &AtomicU64,
-) -> Result<Infallible, Ending> {
-    let site = &server.site;
-    let mut decoder = UpwardDecoder::new(site.welcome.run, site.parameters);
-    loop {
-        let frame = next_frame(incoming, site.config.deadlines.silence, budget, taken).await?;
-        match decoder.take(&frame).map_err(misbehaved)? {
-            Some(Upward::Message(message)) => {
-                site.driver.tell(number, FromSession::Said(message)).await.map_err(|_| Ending::Released)?;
-            }
-            Some(Upward::Packed(result)) => pass_on(&site.driver, number, result).await?,
-            None => {}
-        }
-    }
-}
-
-/// Unpacks a result once there is room for it, and hands it to the driver.
-async fn pass_on(driver: &DriverHandle, number: u64, result: PackedResult) -> Result<(), Ending> {
-    let room = driver.room(result.unpacked_bytes()).await.map_err(|_| Ending::Released)?;
-    let (unpacked, room) = if result.parameters() > UNPACKED_IN_TASK_MAX {
-        // The closure keeps the room, because it goes on even if this session ends meanwhile.
-        let unpacking = spawn_blocking(move || (result.unpack(), room)).await;
-        unpacking.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(_) => Ending::Closing,
-        })?
-    } else {
-        (result.unpack(), room)
-    };
-    let message = FromSession::Said(unpacked.map_err(misbehaved)?);
-    driver.tell_in(room, number, message).await.map_err(|_| Ending::Released)
-}
-
-/// Sends each round and the driver's messages to the volunteer.
-async fn speak(
-    outgoing: &mut Outgoing,
-    mail: &mut Mail,
-    budget: &Mutex<Budget>,
-) -> Result<Infallible, Ending> {
-    loop {
-        tokio::select! {
-            biased;
-            next = mail.next() => match next {
-                Next::Round(round) => send_round(outgoing, mail, &round).await?,
-                Next::Assign(assignment) => {
-                    budget.lock().unwrap_or_else(PoisonError::into_inner).grant();
-                    say(outgoing, FromCoordinator::Assign(assignment)).await?;
-                }
-                Next::End(ending) => return Err(ending),
-            },
-            () = outgoing.quiet() => outgoing.beat().await?,
-        }
-    }
-}
-
-async fn send_round(outgoing: &mut Outgoing, mail: &mut Mail, round: &OpenRound) -> Result<(), Ending> {
-    tokio::select! {
-        biased;
-        ending = mail.released() => Err(ending),
-        sent = timeout(ROUND_SENDING_MAX, outgoing.send(round.frame.clone())) => {
-            Ok(sent.map_err(|_| Ending::Unresponsive("a round took too long to reach it"))??)
-        }
-    }
-}
-
-async fn say(outgoing: &mut Outgoing, message: FromCoordinator) -> Result<(), Ending> {
-    Ok(outgoing.send(Bytes::from(message.encode())).await?)
-}
-
 /// A newcomer's next frame, within the deadline for newcomers.
 async fn next_greeting(incoming: &mut SplitStream<Channel>, deadlines: &Deadlines) -> Result<Bytes, Ending> {
     let wait = async {
@@ -218,52 +138,6 @@ async fn next_greeting(incoming: &mut SplitStream<Channel>, deadlines: &Deadline
         .map_err(|_| Ending::Unresponsive("it did not introduce itself"))?
 }
 
-/// The volunteer's next frame. The volunteer may be silent as long as it still accepts data.
-async fn next_frame(
-    incoming: &mut SplitStream<Channel>,
-    silence: Duration,
-    budget: &Mutex<Budget>,
-    taken: &AtomicU64,
-) -> Result<Bytes, Ending> {
-    let mut taken_before = taken.load(Ordering::Relaxed);
-    loop {
-        let Ok(message) = timeout(silence, incoming.next()).await else {
-            let taken_now = taken.load(Ordering::Relaxed);
-            if taken_now == taken_before {
-                return Err(Ending::Unresponsive("it has been silent for too long"));
-            }
-            taken_before = taken_now;
-            continue;
-        };
-        let bytes = message.as_ref().and_then(|message| message.as_ref().ok()).map_or(0, Message::len);
-        if !budget.lock().unwrap_or_else(PoisonError::into_inner).spend(bytes, Instant::now()) {
-            return Err(sent_away("it sent more than it was asked for.").into());
-        }
-        if let Some(frame) = frame_of(message)? {
-            return Ok(frame);
-        }
-    }
-}
-
-/// The frame of the protocol in a message from the channel; `None` for pings and pongs.
-fn frame_of(read: Option<Result<Message, SocketError>>) -> Result<Option<Bytes>, Ending> {
-    match read {
-        Some(Ok(Message::Binary(frame))) => Ok(Some(frame)),
-        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
-        Some(Ok(Message::Text(_))) => Err(sent_away("it sent text instead of a binary frame.").into()),
-        None | Some(Ok(Message::Close(_))) => Err(Ending::Gone),
-        Some(Err(SocketError::Capacity(CapacityError::MessageTooLong { .. }))) => {
-            let because = format!("it sent a message of more than {UPWARD_MESSAGE_BYTES_MAX} bytes.");
-            Err(sent_away(because).into())
-        }
-        Some(Err(SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Err(Ending::Gone),
-        Some(Err(error @ (SocketError::Protocol(_) | SocketError::Utf8(_) | SocketError::Capacity(_)))) => {
-            Err(sent_away(format!("it broke the rules of WebSockets ({error}).")).into())
-        }
-        Some(Err(_)) => Err(Ending::Gone),
-    }
-}
-
 /// Sends the last message on a channel.
 async fn take_leave(outgoing: &mut Outgoing, ending: Ending) -> Result<(), Ending> {
     let (words, code) = match ending {
@@ -274,6 +148,7 @@ async fn take_leave(outgoing: &mut Outgoing, ending: Ending) -> Result<(), Endin
         Ending::Finished(text) => (Some(FromCoordinator::Finished { text: brief(text) }), CloseCode::Normal),
         Ending::Released | Ending::Closing => (None, CloseCode::Away),
     };
+    outgoing.cut_short();
     if let Some(words) = words {
         say(outgoing, words).await?;
     }

@@ -221,7 +221,7 @@ impl Local {
                 let message = FromSession::Said(result.unpack().map_err(misbehaves)?);
                 self.driver.tell_in(room, self.session, message).await.map_err(|_| Over::Ended)
             }
-            None => Ok(()),
+            Some(Upward::Announced { .. }) | None => Ok(()),
         }
     }
 

@@ -112,7 +112,8 @@ impl Stage {
     async fn open_unsuitable_round(&self, round: u64, outbox: &mpsc::Sender<ToSession>) {
         self.open_round(round, 1);
         let plan = self.round.borrow().as_ref().expect("just opened").plan.clone();
-        let frame = Bytes::from(encode_round(&plan, &[&[1.0]]));
+        let one_too_many = vec![1.0; self.network.parameters() + 1];
+        let frame = Bytes::from(encode_round(&plan, &[&one_too_many]));
         self.round.send_replace(Some(Arc::new(OpenRound { plan, frame })));
         let assignment = Assignment { assignment: 80, round, units: vec![0..1] };
         outbox.send(ToSession::Assign(assignment)).await.unwrap();

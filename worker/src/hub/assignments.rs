@@ -22,7 +22,11 @@ pub const ASSIGNMENTS_MAX: usize = 4;
 impl Hub {
     pub(super) fn begin_round(&mut self, now_ms: u64, round: RoundFrame<'_>, frame: &Bytes) {
         self.forget_round();
-        let suits = |run: &Run| round.parameters() == run.network.parameters() && run.suits(&round.plan);
+        if self.run.as_ref().is_some_and(|current| round.is_cut_short(current.run.network.parameters())) {
+            // The next round has opened already, and its frame follows.
+            return;
+        }
+        let suits = |run: &Run| round.is_whole(run.network.parameters()) && run.suits(&round.plan);
         let Some(CurrentRun { run, .. }) = self.run.as_ref().filter(|current| suits(&current.run)) else {
             return self.hang_up(now_ms, "the coordinator sent a round that does not suit its network");
         };

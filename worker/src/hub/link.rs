@@ -18,8 +18,8 @@ pub const GREETING_MS_MAX: u64 = 30_000;
 /// sent: see [`ROUND_MS_MAX`].
 pub const SILENCE_MS_MAX: u64 = 60_000;
 /// Maximum milliseconds that a round being sent may add to [`SILENCE_MS_MAX`], because a message is seen only
-/// once all of it has arrived. A coordinator abandons the sending of a round after the same time.
-pub const ROUND_MS_MAX: u64 = 120_000;
+/// once all of it has arrived. A round of 20 MB takes as long over a link of 0.3 Mbit/s.
+pub const ROUND_MS_MAX: u64 = 600_000;
 /// The slowest link to wait for, up to [`ROUND_MS_MAX`], in bytes of a round per millisecond.
 pub const LINK_BYTES_PER_MS: u64 = 64;
 

@@ -316,6 +316,22 @@ fn a_connection_that_is_lost_without_a_word_is_given_up_and_opened_again() {
 }
 
 #[test]
+fn a_round_that_is_cut_short_is_over_and_the_next_one_counts() {
+    let world = World::new();
+    let mut volunteer = Volunteer::welcomed(&world, 1);
+    let (first, second) = (world.gradient_round(1), world.gradient_round(2));
+    let frame = first.frame();
+    for length in [frame.len() - 1, frame.len() - 4] {
+        volunteer.frame(&frame[..length]);
+        volunteer.frame(&first.assign(1, &[0..1]));
+        assert!(!volunteer.closed && volunteer.hub.status().phase == HubPhase::Waiting);
+    }
+    volunteer.frame(&second.frame());
+    volunteer.frame(&second.assign(2, &[0..1]));
+    assert_ne!(volunteer.hub.status().phase, HubPhase::Waiting);
+}
+
+#[test]
 fn whatever_the_coordinator_says_keeps_the_connection() {
     let world = World::new();
     let round = world.gradient_round(1);

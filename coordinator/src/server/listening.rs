@@ -1,0 +1,311 @@
+//! The loop that reads a volunteer's messages and hands them to the driver.
+//!
+//! Nothing is kept for a volunteer that does not owe it. A result's header must answer an assignment of this
+//! session. Then its vector gets room from a budget that all sessions share, and only then is it read. A vector
+//! whose round is over is read past.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use engine::decoder::{Message as Decoded, PackedResult, Upward, UpwardDecoder};
+use futures_util::StreamExt;
+use futures_util::stream::SplitStream;
+use protocol::limits::UPWARD_MESSAGE_BYTES_MAX;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as SocketError, ProtocolError};
+
+use super::Server;
+use super::ending::Ending;
+use super::greeting::{misbehaved, sent_away};
+use super::limits::{ARRIVING_KIB_MAX, CORES_PERIOD, UNPACKED_IN_TASK_MAX};
+use super::pace::{Pace, enough_in};
+use super::rights::{Rights, of};
+use super::upgrade::Channel;
+use crate::driver::exchange::FromSession;
+
+/// Reads one volunteer's messages.
+pub(super) struct Listener<'a> {
+    server: &'a Server,
+    number: u64,
+    rights: &'a Mutex<Rights>,
+    decoder: UpwardDecoder,
+    /// The vector that is arriving.
+    arrival: Option<Arrival>,
+    signs: SignsOfLife,
+    cores: Cores,
+}
+
+/// A vector on its way.
+struct Arrival {
+    round: u64,
+    pace: Pace,
+    /// Its room; `None` if it is skipped.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl<'a> Listener<'a> {
+    /// For the session of this number. `taken` counts the bytes that the volunteer takes.
+    pub(super) fn new(
+        server: &'a Server,
+        number: u64,
+        rights: &'a Mutex<Rights>,
+        taken: Arc<AtomicU64>,
+    ) -> Listener<'a> {
+        let site = &server.site;
+        Listener {
+            server,
+            number,
+            rights,
+            decoder: UpwardDecoder::new(site.welcome.run, site.parameters),
+            arrival: None,
+            signs: SignsOfLife::new(taken),
+            cores: Cores::default(),
+        }
+    }
+
+    /// Hands the volunteer's messages to the driver until something ends the session.
+    pub(super) async fn listen(&mut self, incoming: &mut SplitStream<Channel>) -> Result<Infallible, Ending> {
+        loop {
+            let due = self.cores.due;
+            tokio::select! {
+                frame = self.next_frame(incoming) => self.take(&frame?).await?,
+                () = until(due) => {
+                    if let Some(cores) = self.cores.take_due() {
+                        self.tell(Decoded::Cores(cores)).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, frame: &Bytes) -> Result<(), Ending> {
+        self.skip_if_over();
+        match self.decoder.take(frame).map_err(misbehaved)? {
+            Some(Upward::Announced { assignment, round, vector_bytes }) => {
+                self.redeem(assignment, round)?;
+                of(self.rights).budget.grant_vector(vector_bytes);
+                let room = self.room(round, vector_bytes).await?;
+                let pace = Pace::new(self.server.site.config.deadlines.stall);
+                self.arrival = Some(Arrival { round, pace, room });
+                self.skip_if_over();
+                Ok(())
+            }
+            Some(Upward::Packed(result)) => {
+                let room = self.arrival.take().and_then(|arrival| arrival.room);
+                self.pass_on(result, room).await
+            }
+            Some(Upward::Message(message)) => self.message(message).await,
+            None => {
+                if let Some(arrival) = &mut self.arrival {
+                    arrival.pace.count(frame.len());
+                }
+                if !self.decoder.is_mid_result() {
+                    self.arrival = None;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn message(&mut self, message: Decoded) -> Result<(), Ending> {
+        match &message {
+            Decoded::Result { header, .. } => self.redeem(header.assignment, header.round)?,
+            Decoded::Unfit(unfit) if !of(self.rights).owed.redeem(unfit.assignment, unfit.round) => {
+                return Ok(());
+            }
+            Decoded::Cores(cores) => {
+                return match self.cores.change(*cores) {
+                    Some(cores) => self.tell(Decoded::Cores(cores)).await,
+                    None => Ok(()),
+                };
+            }
+            Decoded::Unfit(_) | Decoded::Declined { .. } => {}
+        }
+        self.tell(message).await
+    }
+
+    /// The volunteer answers that assignment of that round.
+    fn redeem(&self, assignment: u64, round: u64) -> Result<(), Ending> {
+        if of(self.rights).owed.redeem(assignment, round) {
+            return Ok(());
+        }
+        Err(sent_away("it sent a result that it was not asked for.").into())
+    }
+
+    /// Waits for room for a vector of the open round; `None` if its round is over.
+    async fn room(&self, round: u64, bytes: u32) -> Result<Option<OwnedSemaphorePermit>, Ending> {
+        let kib = bytes.div_ceil(1024).min(ARRIVING_KIB_MAX);
+        let mut newest = self.server.site.driver.round.clone();
+        let over = async {
+            let is_over = newest.wait_for(|open| open.as_ref().is_none_or(|open| open.plan.round != round));
+            // An error means that the driver has ended.
+            let _ = is_over.await;
+        };
+        tokio::select! {
+            biased;
+            () = over => Ok(None),
+            room = Arc::clone(&self.server.arriving).acquire_many_owned(kib) => {
+                room.map(Some).map_err(|_| Ending::Closing)
+            }
+        }
+    }
+
+    /// Has the rest of a vector skipped, and frees its room, if its round is over.
+    fn skip_if_over(&mut self) {
+        let Some(arrival) = &mut self.arrival else { return };
+        let open = self.server.site.driver.round.borrow().as_ref().map(|open| open.plan.round);
+        if arrival.room.is_none() || open != Some(arrival.round) {
+            arrival.room = None;
+            self.decoder.skip();
+        }
+    }
+
+    /// Unpacks a result once the driver has room for it, and hands it over.
+    async fn pass_on(
+        &self,
+        result: PackedResult,
+        packed_room: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Ending> {
+        let driver = &self.server.site.driver;
+        let room = driver.room(result.unpacked_bytes()).await.map_err(|_| Ending::Released)?;
+        let unpack = move || {
+            let unpacked = result.unpack();
+            drop(packed_room);
+            // The room stays taken even if this session ends meanwhile.
+            (unpacked, room)
+        };
+        let (unpacked, room) = if self.server.site.parameters > UNPACKED_IN_TASK_MAX {
+            let turn =
+                Arc::clone(&self.server.unpacking).acquire_owned().await.map_err(|_| Ending::Closing)?;
+            let unpacking = spawn_blocking(move || {
+                let unpacked = unpack();
+                drop(turn);
+                unpacked
+            });
+            unpacking.await.map_err(|error| match error.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => Ending::Closing,
+            })?
+        } else {
+            unpack()
+        };
+        let message = FromSession::Said(unpacked.map_err(misbehaved)?);
+        driver.tell_in(room, self.number, message).await.map_err(|_| Ending::Released)
+    }
+
+    async fn tell(&self, message: Decoded) -> Result<(), Ending> {
+        let driver = &self.server.site.driver;
+        driver.tell(self.number, FromSession::Said(message)).await.map_err(|_| Ending::Released)
+    }
+
+    /// The volunteer's next frame. May be canceled. The volunteer may be silent as long as it takes data.
+    async fn next_frame(&mut self, incoming: &mut SplitStream<Channel>) -> Result<Bytes, Ending> {
+        let silence = self.server.site.config.deadlines.silence;
+        loop {
+            let silent_at = self.signs.last + silence;
+            let judged_at = self.arrival.as_ref().map_or(silent_at, |arrival| arrival.pace.until());
+            let Ok(message) = timeout_at(silent_at.min(judged_at), incoming.next()).await else {
+                if judged_at <= silent_at
+                    && self.arrival.as_mut().is_some_and(|arrival| arrival.pace.judge().is_err())
+                {
+                    return Err(Ending::Unresponsive("its result arrives at less than 8 KB a second"));
+                }
+                if Instant::now() >= silent_at && !self.signs.takes_data(silence) {
+                    return Err(Ending::Unresponsive("it has been silent for too long"));
+                }
+                continue;
+            };
+            self.signs.heard();
+            let bytes = message.as_ref().and_then(|message| message.as_ref().ok()).map_or(0, Message::len);
+            if !of(self.rights).budget.spend(bytes, Instant::now()) {
+                return Err(sent_away("it sent more than it was asked for.").into());
+            }
+            if let Some(frame) = frame_of(message)? {
+                return Ok(frame);
+            }
+        }
+    }
+}
+
+/// When there was last a sign of the volunteer's life.
+struct SignsOfLife {
+    last: Instant,
+    /// Bytes that the volunteer has taken so far.
+    taken: Arc<AtomicU64>,
+    taken_then: u64,
+}
+
+impl SignsOfLife {
+    fn new(taken: Arc<AtomicU64>) -> SignsOfLife {
+        SignsOfLife { last: Instant::now(), taken_then: taken.load(Ordering::Relaxed), taken }
+    }
+
+    fn heard(&mut self) {
+        self.last = Instant::now();
+        self.taken_then = self.taken.load(Ordering::Relaxed);
+    }
+
+    /// Whether the volunteer has taken data for so long at the least rate. That is a sign of life: its own
+    /// messages may wait behind ours. A few messages are none, for they may lie in buffers on the way.
+    fn takes_data(&mut self, silence: std::time::Duration) -> bool {
+        let before = self.taken_then;
+        self.heard();
+        enough_in(self.taken_then - before, silence)
+    }
+}
+
+/// A volunteer's changes of its cores, of which the driver hears one a [`CORES_PERIOD`].
+#[derive(Default)]
+struct Cores {
+    latest: Option<u16>,
+    /// When the driver may hear of the next change.
+    due: Option<Instant>,
+}
+
+impl Cores {
+    /// Takes a change. Returns the number if the driver may hear of it at once.
+    fn change(&mut self, cores: u16) -> Option<u16> {
+        self.latest = Some(cores);
+        if self.due.is_none() { self.take_due() } else { None }
+    }
+
+    /// The newest change that the driver has not heard of, now that it may.
+    fn take_due(&mut self) -> Option<u16> {
+        let latest = self.latest.take();
+        self.due = latest.map(|_| Instant::now() + CORES_PERIOD);
+        latest
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}
+
+/// The frame of the protocol in a message from the channel; `None` for pings and pongs.
+pub(super) fn frame_of(read: Option<Result<Message, SocketError>>) -> Result<Option<Bytes>, Ending> {
+    match read {
+        Some(Ok(Message::Binary(frame))) => Ok(Some(frame)),
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
+        Some(Ok(Message::Text(_))) => Err(sent_away("it sent text instead of a binary frame.").into()),
+        None | Some(Ok(Message::Close(_))) => Err(Ending::Gone),
+        Some(Err(SocketError::Capacity(CapacityError::MessageTooLong { .. }))) => {
+            let because = format!("it sent a message of more than {UPWARD_MESSAGE_BYTES_MAX} bytes.");
+            Err(sent_away(because).into())
+        }
+        Some(Err(SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Err(Ending::Gone),
+        Some(Err(error @ (SocketError::Protocol(_) | SocketError::Utf8(_) | SocketError::Capacity(_)))) => {
+            Err(sent_away(format!("it broke the rules of WebSockets ({error}).")).into())
+        }
+        Some(Err(_)) => Err(Ending::Gone),
+    }
+}
