@@ -119,6 +119,19 @@ fn a_run_goes_on_with_data_that_have_moved() {
 }
 
 #[test]
+fn a_run_is_not_resumed_where_columns_or_classes_have_other_names() {
+    let folder = Folder::new();
+    folder.train(&format!("--data classes.csv --label -1 {SMALL} --out run"));
+    let original = folder.read("classes.csv");
+    for (before, after) in [("x,y,side", "y,x,side"), ("left", "west")] {
+        folder.write("classes.csv", &original.replace(before, after));
+        folder.run(&format!("resume run --iterations 9 {ALONE}")).failed(1, &["classes.csv", "not the data"]);
+    }
+    folder.write("classes.csv", &original);
+    folder.run(&format!("resume run --iterations 9 {ALONE}")).succeeded();
+}
+
+#[test]
 fn a_run_is_not_resumed_with_other_settings() {
     let folder = Folder::new();
     folder.train(&format!("--data classes.csv {SMALL} --out run"));

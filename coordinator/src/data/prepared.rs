@@ -29,7 +29,8 @@ pub struct Prepared {
     pub target_scaling: Option<TargetScaling>,
     /// Columns, classes and image shape.
     pub preparation: Preparation,
-    /// BLAKE3 over all of the above except names: two runs with the same fingerprint train on the same bits.
+    /// BLAKE3 over all of the above: two runs with the same fingerprint train on the same bits, under the same
+    /// names.
     pub fingerprint: [u8; 32],
     /// Sentences about the data that the user should know of.
     pub notices: Vec<String>,
@@ -142,7 +143,7 @@ pub fn prepare_sets(
     let train = table(&stored, &kept, &targets);
     drop(stored);
     let preprocessing = preprocessing_of(&preparation);
-    let fingerprint = fingerprint(&train, validation.as_ref(), test.as_ref(), &preprocessing, &preparation);
+    let fingerprint = fingerprint(&train, validation.as_ref(), test.as_ref(), &preparation);
     Ok(Prepared { train, validation, test, preprocessing, target_scaling, preparation, fingerprint, notices })
 }
 
@@ -345,7 +346,6 @@ fn fingerprint(
     train: &ExampleTable,
     validation: Option<&ExampleTable>,
     test: Option<&ExampleTable>,
-    preprocessing: &Preprocessing,
     preparation: &Preparation,
 ) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("shoal data 2026 fingerprint");
@@ -357,8 +357,11 @@ fn fingerprint(
         Task::Classes(classes) => hasher.update(b"classes").update(&classes.to_le_bytes()),
         Task::Numbers(columns) => hasher.update(b"numbers").update(&columns.to_le_bytes()),
     };
-    hash_floats(&mut hasher, &preprocessing.offset);
-    hash_floats(&mut hasher, &preprocessing.scale);
+    // A column or a class under another name is another one to whoever uses the model. The encoding is that of
+    // the model file.
+    let encoded = serde_json::to_vec(preparation).expect("a preparation has a form in JSON");
+    count(&mut hasher, encoded.len());
+    hasher.update(&encoded);
     // A run without a validation part has the fingerprint that it had before there were any.
     let validation = validation.map(Some);
     for part in [Some(train), test].into_iter().chain(validation) {
