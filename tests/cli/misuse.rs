@@ -109,7 +109,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("inspect mlp:8 --input 28 --classes 3", 2, &["--input", "3x32x32"]),
     ("inspect mlp:8 --input 0x28x28 --classes 3", 2, &["--input", "3x32x32"]),
     ("inspect cnn:8 --features 7 --classes 3", 2, &["layer 1", "needs an image", "7 values"]),
-    ("inspect residual.toml --features 4 --classes 3", 2, &["layer 1", "makes 3 of 4", "projection"]),
+    ("inspect residual.toml --features 4 --classes 3", 2, &["layer 1", "turns 4 into 3", "projection"]),
     ("inspect mpl:8 --features 4 --classes 3", 2, &["mpl:8", "mlp:128,64"]),
     ("inspect missing.toml --features 4 --classes 3", 2, &["cannot read missing.toml"]),
     ("inspect . --features 4", 2, &["leave out"]),
