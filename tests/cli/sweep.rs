@@ -91,6 +91,19 @@ fn what_is_finished_is_kept_and_a_sweep_can_grow() {
 }
 
 #[test]
+fn a_sweep_does_not_go_on_with_other_data() {
+    let folder = Folder::new();
+    let sweep = |seeds| folder.run(&format!("sweep {SMALL} --over minibatch=8 --seeds {seeds} --out s"));
+    sweep(1).succeeded();
+    let original = folder.read("classes.csv");
+    folder.write("classes.csv", &original.replace("4.5,", "3.5,"));
+    sweep(2).failed(2, &["seed-1", "other data", "--out"]);
+    folder.write("classes.csv", &original);
+    sweep(2).succeeded();
+    folder.run("sweep --data - --over minibatch=8").failed(2, &["standard input", "name a file"]);
+}
+
+#[test]
 fn a_setting_that_is_left_out_later_is_noticed() {
     let folder = Folder::new();
     let sweep =

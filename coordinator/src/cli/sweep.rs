@@ -18,8 +18,8 @@ use super::launch::{self, Place};
 use super::lines::Lines;
 use super::output::{self, say};
 use super::terminal::Terminal;
-use super::{Interrupted, sentence, stop};
-use crate::config::{ConfigFile, Listen, RunConfig, SETTINGS, Section};
+use super::{Interrupted, misuse, sentence, stop};
+use crate::config::{ConfigFile, DataSource, Listen, RunConfig, SETTINGS, STANDARD_INPUT, Section};
 use crate::report::Summary;
 use crate::report::progress::{Event, Observer};
 use crate::report::words::{counted, duration, loss, percent};
@@ -40,6 +40,7 @@ pub(super) fn run(args: SweepArgs, bars: MultiProgress) -> anyhow::Result<()> {
         require_same_settings(&run.directory, config)?;
         run.ending = Ending::load(&run.directory)?;
     }
+    require_same_data(&results)?;
     introduce(&results, &directory);
     let runtime = Runtime::new()?;
     let stop = runtime.block_on(async { stop::requested(bars.clone(), || Some(STOPPING)) });
@@ -139,6 +140,11 @@ fn plan(args: SweepArgs) -> anyhow::Result<Plan> {
             })?);
         }
     }
+    if configs.iter().any(|config| config.data == DataSource::Path(STANDARD_INPUT.into())) {
+        return Err(misuse(
+            "data: standard input can be read only once, but a sweep trains several times; name a file",
+        ));
+    }
     let data = configs[0].data.name();
     let directory = out.map_or_else(|| Place::Numbered(format!("sweep-{data}")), Place::Exactly).path()?;
     let mut runs = Vec::new();
@@ -187,6 +193,34 @@ fn require_same_settings(run: &Path, config: &RunConfig) -> anyhow::Result<()> {
         return Ok(());
     }
     Err(SweepError::OtherSettings { run: run.to_owned(), differences: differences.join(", ") }.into())
+}
+
+/// Refuses to go on where the data have changed since a run finished: the tables would compare different data.
+fn require_same_data(results: &Results) -> anyhow::Result<()> {
+    let is_finished = |run: &&Run| matches!(run.ending, Ending::Finished(..));
+    if results.runs.iter().all(|run| is_finished(&run)) {
+        return Ok(());
+    }
+    let mut checked: Vec<RunConfig> = Vec::new();
+    for run in results.runs.iter().filter(is_finished) {
+        let config = load_config(&run.directory)?;
+        // Runs that differ in other settings only were trained on the same data.
+        let is_same = |other: &RunConfig| {
+            let mut other = other.clone();
+            let before = other.clone();
+            other.take(Section::Data, &config);
+            other == before
+        };
+        if checked.iter().any(is_same) {
+            continue;
+        }
+        if let Err(error) = training::prepare(config.clone()) {
+            let (run, problem) = (run.directory.clone(), sentence(&error));
+            return Err(SweepError::OtherData { run, problem }.into());
+        }
+        checked.push(config);
+    }
+    Ok(())
 }
 
 fn load_config(run: &Path) -> anyhow::Result<RunConfig> {

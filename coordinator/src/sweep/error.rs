@@ -54,6 +54,18 @@ pub enum SweepError {
         /// The keys that differ.
         differences: String,
     },
+    /// The data have changed since a run of the sweep finished.
+    #[error(
+        "{} was trained on other data, and their results cannot be compared; give another directory with --out \
+         ({problem})",
+        run.display()
+    )]
+    OtherData {
+        /// The run directory.
+        run: PathBuf,
+        /// What differs.
+        problem: String,
+    },
 }
 
 impl From<ConfigError> for SweepError {
