@@ -3,10 +3,9 @@
 use protocol::message::ResultHeader;
 
 use super::decoder::Message;
-use super::ledger::Contributor;
+use super::round::Sender;
 use super::scheduler::{LAST_RESORT_MS, Scheduler};
 use super::validator::{self, Question};
-use super::volunteers::Volunteer;
 use super::{Engine, Output, Stage};
 
 impl Engine {
@@ -16,6 +15,9 @@ impl Engine {
             Message::Cores(cores) => {
                 if let Some(volunteer) = self.volunteers.get_mut(session) {
                     volunteer.cores = cores;
+                }
+                if let (0, Stage::Open { round, .. }) = (cores, &mut self.stage) {
+                    round.checks.release(session);
                 }
             }
             Message::Result { header, vector } => self.result(now_ms, session, &header, vector.as_deref()),
@@ -27,28 +29,53 @@ impl Engine {
     fn result(&mut self, now_ms: u64, session: u64, header: &ResultHeader, vector: Option<&[i64]>) {
         let assignment = header.assignment;
         let (Stage::Open { round, .. } | Stage::Vanished { round }) = &mut self.stage else { return };
-        if !self.volunteers.owes(session, assignment) {
+        let Some(volunteer) =
+            self.volunteers.get(session).filter(|_| self.volunteers.owes(session, assignment))
+        else {
             return;
-        }
-        let was_complete = round.is_complete();
-        if let Some(group) = round.group_of(assignment) {
+        };
+        let settled = round.settled_of(assignment);
+        let group = settled.and_then(|id| round.group(id)).or_else(|| round.group_of(assignment));
+        if let Some(group) = group {
             let (run, network) = (self.settings.run, &self.settings.network);
             let examples = round.examples(self.settings.run_plan(), group.part, &group.units);
             let question = Question { run, plan: &round.plan, group, examples, network };
             if let Err(text) = validator::judge(question, header, vector) {
                 return self.convict(now_ms, session, text);
             }
-            let is_newcomer = self.volunteers.get(session).is_none_or(Volunteer::is_newcomer);
-            round.settle(assignment, Contributor { session, is_newcomer }, (header, vector));
-            self.volunteers.accepted(session);
-            if self.volunteers.get(session).is_some_and(|volunteer| !volunteer.local) {
-                self.heard_ms = now_ms;
-                self.left_alone = false;
+            let fingerprint = self.settings.audit.compares().then(|| self.key.of(header, vector));
+            if settled.is_some() {
+                self.compare(now_ms, session, assignment, fingerprint);
+            } else {
+                let sender = Sender {
+                    session,
+                    identity: volunteer.identity,
+                    is_newcomer: volunteer.is_newcomer(),
+                    is_own: volunteer.local,
+                };
+                let id = round.settle(assignment, sender, (header, vector), fingerprint);
+                self.accept(now_ms, id, sender, validator::is_suspicious(header, vector));
             }
         }
         // Also when somebody else was first: it tells how fast the volunteer is.
         self.volunteers.delivered(session, assignment, now_ms);
-        if round.is_complete() && !was_complete {
+        self.complete_if_done(now_ms);
+    }
+
+    /// A result is in the sums.
+    fn accept(&mut self, now_ms: u64, id: u64, sender: Sender, is_suspicious: bool) {
+        if sender.is_own {
+            return;
+        }
+        self.heard_ms = now_ms;
+        self.left_alone = false;
+        let proven = self.volunteers.records.get(sender.identity.token).proven;
+        self.volunteers.accepted(sender.session, !self.settings.audit.compares());
+        self.audit(now_ms, id, proven, is_suspicious);
+    }
+
+    pub(super) fn complete_if_done(&mut self, now_ms: u64) {
+        if matches!(&self.stage, Stage::Open { round, .. } if round.is_complete()) {
             self.complete(now_ms);
         }
     }
@@ -70,6 +97,9 @@ impl Engine {
                 round.take_back(assignment);
             }
         }
+        if let Stage::Open { round, .. } = &mut self.stage {
+            round.checks.release(session);
+        }
     }
 
     pub(super) fn hand_out(&mut self, now_ms: u64) {
@@ -77,6 +107,7 @@ impl Engine {
         if !matches!(self.stage, Stage::Open { .. }) {
             return;
         }
+        self.distribute_checks(now_ms);
         let last_resort_ms = self.heard_ms + LAST_RESORT_MS;
         self.left_alone |= now_ms >= last_resort_ms;
         let local_helps = self.local_helps();
@@ -93,7 +124,16 @@ impl Engine {
         let handed = scheduler.hand_out();
         let assign = |(session, assignment)| Output::Assign { session, assignment };
         self.outputs.extend(handed.assignments.into_iter().map(assign));
+        let patience_ms = match &self.stage {
+            Stage::Open { round, .. } => round.checks.patience_ms(),
+            _ => None,
+        };
         let last_resort_ms = (!self.left_alone).then_some(last_resort_ms);
-        self.wake_ms = handed.again_ms.into_iter().chain(last_resort_ms).min();
+        self.wake_ms = handed
+            .again_ms
+            .into_iter()
+            .chain(last_resort_ms)
+            .chain(patience_ms.map(|ms| ms.max(now_ms + 1)))
+            .min();
     }
 }

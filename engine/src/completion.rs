@@ -2,15 +2,27 @@
 
 use std::sync::Arc;
 
-use protocol::plan::{Selection, Work};
+use protocol::plan::{Selection, Set, Work};
 use protocol::scales::Scales;
 
+use super::course::Course;
 use super::figures::{Accepted, Counters, Figures};
-use super::optimizers::{Progress, Tell};
+use super::misfits::Suspicions;
+use super::optimizers::{Ask, Progress, Tell};
 use super::round::Round;
-use super::snapshot::{Statistics, with_tail};
+use super::snapshot::{Snapshot, Statistics, with_tail};
 use super::tally::Tally;
 use super::{Engine, Output, Stage};
+
+/// A point whose objective is below that of the point before by more than this factor is confirmed.
+const PLAUSIBLE_FALL: f64 = 8.0;
+
+/// What of a round is to be confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    All,
+    Validation,
+}
 
 /// What a round found out about its point, for when it is accepted.
 #[derive(Debug, Clone)]
@@ -29,24 +41,103 @@ impl Engine {
         let Stage::Open { mut round, .. } = std::mem::replace(&mut self.stage, Stage::Waiting) else {
             return;
         };
-        self.time(now_ms, &round);
+        if !std::mem::replace(&mut round.is_timed, true) {
+            self.time(now_ms, &round);
+        }
         round.add_up();
         let is_new = !round.refined && round.plan.parts[0].work.has_vector();
         if is_new && Tally::new(&round, &self.settings).has_vanished() {
+            let Some(round) = self.confirm(now_ms, round, Some(Scope::All)) else { return };
             let (plan, vectors) = (round.plan.clone(), round.vectors.clone());
             self.outputs.push_back(Output::Measure { plan, unit: 0, vectors });
             self.stage = Stage::Vanished { round };
             return;
         }
-        self.conclude(now_ms, &round);
+        self.conclude(now_ms, round);
+    }
+
+    /// Takes in what the round came to and goes on, unless that decides something and is not confirmed: then all is
+    /// as before, until somebody else has computed the same.
+    pub(super) fn conclude(&mut self, now_ms: u64, round: Box<Round>) {
+        let (before, outputs) = (self.snapshot(), self.outputs.len());
+        self.take_in(&round);
+        let is_doubtful =
+            self.settings.audit.compares() && round.all_settled().any(|(_, one)| one.is_doubtful());
+        let scope = if is_doubtful { self.decides(&before) } else { None };
+        if scope.is_some() {
+            let after = self.snapshot();
+            let told = self.outputs.split_off(outputs);
+            let rounds = before.counters.rounds;
+            self.restore(before);
+            let Some(round) = self.confirm(now_ms, round, scope) else { return };
+            self.restore(after);
+            self.outputs.extend(told);
+            self.note_unchecked(&round, rounds);
+        } else {
+            self.note_unchecked(&round, before.counters.rounds);
+        }
+        self.go_on(now_ms);
+    }
+
+    /// What of a round must be confirmed that led from the state `before` to the present one: all of it, if it ends
+    /// the training, if a gradient is nothing, or if the loss fell implausibly; the evaluation, if it chose the
+    /// weights to keep.
+    fn decides(&self, before: &Snapshot) -> Option<Scope> {
+        let ends = self.stop_rule().is_some() || matches!(self.optimizer.ask(), Ask::Stopped(_));
+        let is_implausible = self.accepted.as_ref().is_some_and(|point| {
+            let fell = |earlier: &Accepted| {
+                earlier.iteration < point.iteration
+                    && point.figures.objective < earlier.figures.objective / PLAUSIBLE_FALL
+            };
+            point.gradient_norm == 0.0 || before.accepted.as_ref().is_some_and(fell)
+        });
+        let best = |course: &Course| course.best().map(|best| best.point.iteration);
+        if ends || is_implausible {
+            Some(Scope::All)
+        } else if best(&self.course) != best(&before.course) {
+            Some(Scope::Validation)
+        } else {
+            None
+        }
+    }
+
+    /// Answers with the round if all of it within the scope is confirmed. Otherwise has somebody else compute what is
+    /// not, and holds the round open.
+    fn confirm(&mut self, now_ms: u64, mut round: Box<Round>, scope: Option<Scope>) -> Option<Box<Round>> {
+        let parts = &round.plan.parts;
+        let is_in_scope = |part: usize| match scope {
+            Some(Scope::All) => self.settings.audit.compares(),
+            Some(Scope::Validation) => {
+                parts[part].work == Work::Evaluation && parts[part].set == Set::Validation
+            }
+            None => false,
+        };
+        let doubtful =
+            round.all_settled().filter(|(_, one)| one.is_doubtful() && is_in_scope(one.group.part));
+        let doubtful: Vec<u64> = doubtful.map(|(id, _)| id).collect();
+        if doubtful.is_empty() {
+            return Some(round);
+        }
+        doubtful.into_iter().for_each(|id| round.want(id, now_ms));
+        self.stage = Stage::Open { round, suspicions: Suspicions::new() };
+        None
+    }
+
+    /// Remembers whose results of a round, before which so many were completed, nobody has checked.
+    fn note_unchecked(&mut self, round: &Round, rounds: u64) {
+        for (_, settled) in round.all_settled().filter(|(_, settled)| settled.is_doubtful()) {
+            if let Some(record) = self.volunteers.records.known(settled.identity.token) {
+                record.unchecked_since.get_or_insert(rounds);
+            }
+        }
     }
 
     /// Tells the optimizer what the round came to.
-    pub(super) fn conclude(&mut self, now_ms: u64, round: &Round) {
+    fn take_in(&mut self, round: &Round) {
         let tally = Tally::new(round, &self.settings);
         if let Work::Losses { steps } = &round.plan.parts[0].work {
             let losses = tally.losses_along(steps);
-            return self.tell(now_ms, Tell::Losses(losses), tally.examples * steps.len() as u64, None);
+            return self.tell(Tell::Losses(losses), tally.examples * steps.len() as u64, None);
         }
         let answer = match round.plan.parts[0].work {
             Work::Local { .. } => {
@@ -67,7 +158,7 @@ impl Engine {
                 running: tally.statistics(self.statistics_to_send()),
             },
         };
-        self.tell(now_ms, answer, tally.examples, Some(point));
+        self.tell(answer, tally.examples, Some(point));
     }
 
     /// Gives advice where a round of local steps is mostly spent on its way.
@@ -104,11 +195,12 @@ impl Engine {
             (_, Selection::InTurn) => Tell::Gradient { loss: f64::INFINITY, gradient: nothing },
         };
         let examples = Tally::new(&round, &self.settings).examples;
-        self.tell(now_ms, answer, examples, None);
+        self.tell(answer, examples, None);
+        self.go_on(now_ms);
     }
 
     /// Tells the optimizer what came of a round that went through so many training examples.
-    fn tell(&mut self, now_ms: u64, answer: Tell<f32>, examples: u64, point: Option<Candidate>) {
+    fn tell(&mut self, answer: Tell<f32>, examples: u64, point: Option<Candidate>) {
         let (before, evaluation_was_due) = (self.counters, self.evaluation_is_due());
         self.counters.rounds += 1;
         self.counters.examples += examples;
@@ -164,7 +256,6 @@ impl Engine {
             }
             None => self.outputs.push_back(Output::Between),
         }
-        self.go_on(now_ms);
     }
 }
 

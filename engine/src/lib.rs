@@ -20,7 +20,8 @@
 //! use engine::decoder::Message;
 //! use engine::optimizers::{Lbfgs, LbfgsSettings, Optimizer};
 //! use engine::{
-//!     Counters, Course, Engine, Input, KnownScales, LocalHelp, Output, Settings, Snapshot, Statistics, StopRules,
+//!     Audit, Counters, Course, Engine, Identity, Input, KnownScales, LocalHelp, OnLie, Output, Secret, Settings,
+//!     Snapshot, Statistics, StopRules,
 //! };
 //! use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Preprocessing, Rows, Targets, Task};
 //! use ndarray::array;
@@ -46,6 +47,8 @@
 //!     evaluate_every: None,
 //!     evaluate_training: false,
 //!     local_help: LocalHelp::Never,
+//!     audit: Audit::None,
+//!     on_lie: OnLie::Rewind,
 //! };
 //! let lbfgs = LbfgsSettings { memory: 5, gradient_tolerance: Some(1e-6) };
 //! let no_statistics: Arc<[f32]> = Arc::new([]);
@@ -81,8 +84,9 @@
 //!     measure_unit(&unit, &mut Buffers::default())
 //! };
 //!
-//! let mut engine = Engine::new(settings, start);
-//! let joined = Input::Joined { session: 1, cores: 1, local: false, training_shards: Vec::new() };
+//! let mut engine = Engine::new(settings, start, &Secret::new([7; 32]));
+//! let identity = Identity { token: 1, address: 1 };
+//! let joined = Input::Joined { session: 1, cores: 1, local: false, identity, training_shards: Vec::new() };
 //! let mut inputs = VecDeque::from([Input::Begin, joined]);
 //! let mut open_round = None;
 //! let mut now_ms = 0;
@@ -133,20 +137,26 @@
 mod advice;
 pub mod aggregator;
 mod answers;
+mod audits;
+mod checks;
 mod completion;
 mod convictions;
 mod course;
 pub mod decoder;
 mod figures;
+mod fingerprint;
 mod ledger;
 mod misfits;
 pub mod optimizers;
+mod ring;
 mod round;
 mod rounds;
 pub mod scales;
 mod scheduler;
+mod secret;
 mod settings;
 mod snapshot;
+mod standing;
 mod stopping;
 mod tally;
 mod validator;
@@ -160,18 +170,24 @@ use protocol::plan::{Assignment, RoundPlan, Set};
 
 use advice::Advice;
 use decoder::Message;
+use fingerprint::Key;
 use misfits::Suspicions;
 use optimizers::Optimizer;
+use ring::Ring;
 use round::Round;
+use secret::Chance;
 use snapshot::with_tail;
 use volunteers::Volunteers;
 
+pub use audits::{Answer, Audit, OnLie};
 pub use course::{Best, Course};
 pub use figures::{Accepted, Counters, Figures};
 pub use protocol::measure::Measure;
 pub use scheduler::{LAST_RESORT_MS, OUTSTANDING_MAX};
+pub use secret::Secret;
 pub use settings::{LocalHelp, Settings};
 pub use snapshot::{KnownScales, Snapshot, Statistics};
+pub use standing::{Identity, NEWCOMER_RESULTS};
 pub use stopping::{StopReason, StopRules};
 pub use volunteers::{Attendance, REST_MS};
 
@@ -188,6 +204,8 @@ pub enum Input {
         cores: u16,
         /// Whether it is the coordinator's own worker.
         local: bool,
+        /// Who it is; means nothing for the coordinator's own worker.
+        identity: Identity,
         /// Shards of the training set that it already holds.
         training_shards: Vec<u32>,
     },
@@ -209,6 +227,13 @@ pub enum Input {
         round: u64,
         /// What it found.
         measure: Measure,
+    },
+    /// The coordinator has computed what [`Output::Recompute`] asked for.
+    Recomputed {
+        /// The request's plan number ([`RoundPlan::round`]).
+        round: u64,
+        /// What the units sum to; `None` if one of them has no result at the round's scales.
+        answer: Option<Answer>,
     },
     /// Time has passed.
     Tick,
@@ -254,6 +279,31 @@ pub enum Output {
         /// The plan's vectors.
         vectors: Vec<Arc<[f32]>>,
     },
+    /// Have the coordinator's own computation add up units, to decide what is right, and answer with
+    /// [`Input::Recomputed`]. One is asked for at a time; a request of another round is over.
+    Recompute {
+        /// The plan they belong to.
+        plan: RoundPlan,
+        /// The units, all of one part.
+        units: Vec<Range<u32>>,
+        /// The plan's vectors.
+        vectors: Vec<Arc<[f32]>>,
+    },
+    /// A volunteer was found out: it sent something that no honest volunteer sends. It is dismissed besides, if it
+    /// is still there.
+    Convicted {
+        /// Its session.
+        session: u64,
+        /// Who it said it is.
+        identity: Identity,
+        /// What it sent.
+        offence: &'static str,
+    },
+    /// The training went back: points after this iteration are void; after the start point too, if it is `None`.
+    Rewound {
+        /// The iteration of the last accepted point.
+        iteration: Option<u64>,
+    },
     /// A point was accepted. The engine is between two rounds: a good moment for a checkpoint.
     Accepted(Accepted),
     /// A line search goes on. The engine is between two rounds.
@@ -284,6 +334,14 @@ pub struct Engine {
     /// When the round was opened, for the last time if it was more than once.
     opened_ms: u64,
     advice: Advice,
+    /// Who is audited, and by whom.
+    chance: Chance,
+    /// What results are compared by.
+    key: Key,
+    /// States to go back to.
+    ring: Ring,
+    /// Until so many rounds are completed all results are audited, because a liar was found out.
+    wary_until: u64,
     outputs: VecDeque<Output>,
     wake_ms: Option<u64>,
 }
@@ -310,9 +368,15 @@ enum Stage {
 }
 
 impl Engine {
-    /// An engine that goes on from `snapshot`.
-    pub fn new(settings: Settings, snapshot: Snapshot) -> Engine {
+    /// An engine that goes on from `snapshot`. `secret` decides who is audited; it never touches the weights.
+    pub fn new(settings: Settings, snapshot: Snapshot, secret: &Secret) -> Engine {
+        let mut chance = Chance::new(secret);
+        let rewinds = settings.on_lie == OnLie::Rewind && matches!(settings.audit, Audit::Sample(_));
         Engine {
+            key: Key::draw(&mut chance),
+            chance,
+            ring: Ring::new(settings.network.parameters(), rewinds),
+            wary_until: 0,
             settings,
             optimizer: snapshot.optimizer,
             scales: snapshot.scales,
@@ -428,14 +492,15 @@ impl Engine {
                     self.go_on(now_ms);
                 }
             }
-            Input::Joined { session, cores, local, training_shards } => {
+            Input::Joined { session, cores, local, identity, training_shards } => {
                 let existing = |shard: &u32| (*shard as usize) < self.settings.sets.training.shards.len();
                 let shards = training_shards.into_iter().filter(existing).map(|shard| (Set::Training, shard));
-                self.volunteers.join(session, cores, local, shards.collect());
+                self.volunteers.join(session, cores, local, identity, shards.collect());
             }
             Input::Left { session } => self.remove(session),
             Input::Message { session, message } => self.message(now_ms, session, message),
             Input::Measured { round, measure } => self.measured(now_ms, round, measure),
+            Input::Recomputed { round, answer } => self.recomputed(now_ms, round, answer),
             Input::Tick => {}
             Input::Stop => self.break_off(now_ms, StopReason::Interrupted),
             Input::TimeIsUp { seconds } => self.break_off(now_ms, StopReason::Time(seconds)),

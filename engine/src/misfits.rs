@@ -159,7 +159,7 @@ impl Engine {
             return self.set_refined(true);
         }
         if let Stage::Vanished { round } = std::mem::replace(&mut self.stage, Stage::Waiting) {
-            self.conclude(now_ms, &round);
+            self.conclude(now_ms, round);
         }
     }
 

@@ -13,7 +13,10 @@ use protocol::message::ResultHeader;
 use protocol::plan::{Part, RoundPlan, Set, SetPlan, SetPlans, UnitLayout, Work};
 
 use super::aggregator::Sums;
+use super::checks::Checks;
+use super::fingerprint::Fingerprint;
 use super::ledger::{Contributor, Ledger};
+use super::standing::Identity;
 
 /// How the examples of a run are cut and drawn.
 #[derive(Debug, Clone, Copy)]
@@ -61,8 +64,12 @@ pub(super) struct Round {
     copies: BTreeMap<u64, u64>,
     /// Groups whose results are in the sums.
     settled: BTreeMap<u64, Settled>,
+    /// Which of them others compute too.
+    pub(super) checks: Checks,
     /// Units without an accepted result.
     open: u32,
+    /// Whether advice was given on the time that it took.
+    pub(super) is_timed: bool,
     /// Whether it was opened again because something had vanished at the scales of before.
     pub(super) refined: bool,
 }
@@ -156,14 +163,34 @@ pub(super) struct Group {
 
 /// A group whose result is in the sums.
 #[derive(Debug)]
-struct Settled {
-    part: usize,
-    units: Vec<Range<u32>>,
-    /// The session whose result it is.
-    session: u64,
-    /// Further copies that are still out, and when the newest went out.
-    copies: Vec<u64>,
-    issued_ms: u64,
+pub(super) struct Settled {
+    /// Its copies are further ones that are still out.
+    pub(super) group: Group,
+    /// The session whose result it is, and who that is; the coordinator's own is not doubted.
+    pub(super) session: u64,
+    pub(super) identity: Identity,
+    pub(super) is_own: bool,
+    /// What others' results are compared with; `None` where nothing is compared.
+    pub(super) fingerprint: Option<Fingerprint>,
+    /// Whether somebody else's result was the same.
+    pub(super) is_checked: bool,
+}
+
+impl Settled {
+    /// Whether nobody but the sender vouches for the result.
+    pub(super) fn is_doubtful(&self) -> bool {
+        !self.is_own && !self.is_checked
+    }
+}
+
+/// Who sends a result.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sender {
+    pub(super) session: u64,
+    pub(super) identity: Identity,
+    pub(super) is_newcomer: bool,
+    /// Whether it is the coordinator's own worker.
+    pub(super) is_own: bool,
 }
 
 impl Round {
@@ -199,12 +226,15 @@ impl Round {
             groups: BTreeMap::new(),
             copies: BTreeMap::new(),
             settled: BTreeMap::new(),
+            checks: Checks::default(),
+            is_timed: false,
             refined: false,
         }
     }
 
+    /// Whether all units are accounted for and all that was to be checked is.
     pub(super) fn is_complete(&self) -> bool {
-        self.open == 0
+        self.open == 0 && self.checks.is_empty()
     }
 
     /// Units with an accepted result.
@@ -240,9 +270,9 @@ impl Round {
         self.groups.iter().map(|(id, group)| (*id, group))
     }
 
-    /// A group that is out.
+    /// A group that is out, or settled.
     pub(super) fn group(&self, id: u64) -> Option<&Group> {
-        self.groups.get(&id)
+        self.groups.get(&id).or_else(|| self.settled.get(&id).map(|settled| &settled.group))
     }
 
     /// The group that an assignment is a copy of; `None` once the group is settled or given up.
@@ -263,58 +293,100 @@ impl Round {
     /// Hands out a further copy of a group; answers with the group.
     pub(super) fn back_up(&mut self, group: u64, assignment: u64, now_ms: u64) -> &Group {
         self.copies.insert(assignment, group);
-        let group = self.groups.get_mut(&group).expect("only groups that are out are copied");
+        let settled = self.settled.get_mut(&group).map(|settled| &mut settled.group);
+        let group = settled.or_else(|| self.groups.get_mut(&group)).expect("only known groups are copied");
         group.copies.push(assignment);
         group.issued_ms = now_ms;
         group
     }
 
-    /// Adds a copy's result, which the validator has passed, to the sums. The group is thereby
-    /// over: no other copy's result is counted.
+    /// Adds a copy's result, which the validator has passed, to the sums. Its group is thereby over: no other
+    /// copy's result is counted. Answers with the group's number.
     pub(super) fn settle(
         &mut self,
         assignment: u64,
-        contributor: Contributor,
+        sender: Sender,
         result: (&ResultHeader, Option<&[i64]>),
-    ) {
-        let id = self.copies.get(&assignment).copied();
+        fingerprint: Option<Fingerprint>,
+    ) -> u64 {
+        let id = self.copies.remove(&assignment);
         let group = id.and_then(|id| Some((id, self.groups.remove(&id)?)));
-        let (id, group) = group.expect("only copies that are out are settled");
-        let Group { part, units, issued_ms, mut copies } = group;
-        self.copies.remove(&assignment);
-        copies.retain(|copy| *copy != assignment);
-        self.ledger.add(&self.plan, part, id, contributor, result);
-        self.open -= count(&units);
-        self.settled.insert(id, Settled { part, units, session: contributor.session, copies, issued_ms });
+        let (id, mut group) = group.expect("only copies that are out are settled");
+        group.copies.retain(|copy| *copy != assignment);
+        let Sender { session, identity, is_newcomer, is_own } = sender;
+        self.ledger.add(&self.plan, group.part, id, Contributor { session, is_newcomer }, result);
+        self.open -= count(&group.units);
+        let settled = Settled { group, session, identity, is_own, fingerprint, is_checked: false };
+        self.settled.insert(id, settled);
+        id
     }
 
-    /// Takes a session's results out of the sums; their units are free again, unless a copy is out. Where the session shares its sums
-    /// with others (see [`Ledger`]), so are theirs. Answers with how many units are to be done again.
+    /// Takes a session's results out of the sums; their units are free again, unless a copy is out. Where the
+    /// session shares its sums with others (see [`Ledger`]), so are theirs. Answers with how many units are to be
+    /// done again.
     pub(super) fn expel(&mut self, session: u64) -> u32 {
         let mut again = 0;
         for id in self.ledger.take_out(session) {
-            let settled = self.settled.remove(&id).expect("a group in the sums is settled");
-            let Settled { part, units, copies, issued_ms, .. } = settled;
-            again += count(&units);
-            if copies.is_empty() {
-                self.free_units(part, units);
+            let Settled { group, .. } = self.settled.remove(&id).expect("a group in the sums is settled");
+            self.checks.forget(id);
+            again += count(&group.units);
+            if group.copies.is_empty() {
+                self.free(group);
             } else {
-                self.groups.insert(id, Group { part, units, issued_ms, copies });
+                self.groups.insert(id, group);
             }
         }
         self.open += again;
         again
     }
 
+    /// The number of the settled group that a copy belongs to.
+    pub(super) fn settled_of(&self, assignment: u64) -> Option<u64> {
+        self.copies.get(&assignment).copied().filter(|id| self.settled.contains_key(id))
+    }
+
+    /// A settled group.
+    pub(super) fn settled(&self, id: u64) -> Option<&Settled> {
+        self.settled.get(&id)
+    }
+
+    /// All settled groups.
+    pub(super) fn all_settled(&self) -> impl Iterator<Item = (u64, &Settled)> {
+        self.settled.iter().map(|(id, settled)| (*id, settled))
+    }
+
+    /// A copy of a settled group has been answered. Answers with the group's number.
+    pub(super) fn answered(&mut self, assignment: u64) -> Option<u64> {
+        let id = self.copies.remove(&assignment)?;
+        let settled = self.settled.get_mut(&id)?;
+        settled.group.copies.retain(|copy| *copy != assignment);
+        Some(id)
+    }
+
+    /// Notes that a settled group's result proved right.
+    pub(super) fn vouch(&mut self, id: u64) {
+        self.checks.forget(id);
+        if let Some(settled) = self.settled.get_mut(&id) {
+            settled.is_checked = true;
+        }
+    }
+
+    /// Has a settled group computed by somebody else too, before the round is over.
+    pub(super) fn want(&mut self, id: u64, now_ms: u64) {
+        if self.settled.get(&id).is_some_and(Settled::is_doubtful) {
+            self.checks.want(id, now_ms);
+        }
+    }
+
     /// The session whose result covers this unit, if that has come.
     pub(super) fn who_did(&self, unit: u32) -> Option<u64> {
-        let covers = |settled: &&Settled| settled.units.iter().any(|range| range.contains(&unit));
+        let covers = |settled: &&Settled| settled.group.units.iter().any(|range| range.contains(&unit));
         self.settled.values().find(covers).map(|settled| settled.session)
     }
 
     /// Units with an accepted result, in ranges.
     pub(super) fn accounted(&self) -> impl Iterator<Item = Range<u32>> {
-        self.settled.values().flat_map(|settled| settled.units.iter().cloned())
+        self.settled.values().flat_map(|settled| settled.group.units.iter().cloned())
     }
 
     /// Adds up what all have contributed. Call this before [`Round::sums`].
@@ -359,7 +431,10 @@ impl Round {
     fn remove_copy(&mut self, assignment: u64) -> Option<Group> {
         let id = self.copies.remove(&assignment)?;
         if let Some(settled) = self.settled.get_mut(&id) {
-            settled.copies.retain(|copy| *copy != assignment);
+            settled.group.copies.retain(|copy| *copy != assignment);
+            if settled.group.copies.is_empty() {
+                self.checks.abandon(id);
+            }
             return None;
         }
         let group = self.groups.get_mut(&id).expect("a copy's group is out or settled");
@@ -407,9 +482,10 @@ pub(super) mod tests {
     fn settle(round: &mut Round, assignment: u64, session: u64, value: i64) {
         let has_vector = round.plan.parts[round.group_of(assignment).unwrap().part].work.has_vector();
         let header = ResultHeader { losses: vec![value], ..ResultHeader::default() };
-        let contributor = Contributor { session, is_newcomer: true };
+        let identity = Identity { token: session.into(), address: session.into() };
+        let sender = Sender { session, identity, is_newcomer: true, is_own: false };
         let vector = [value];
-        round.settle(assignment, contributor, (&header, has_vector.then_some(&vector[..])));
+        round.settle(assignment, sender, (&header, has_vector.then_some(&vector[..])), None);
     }
 
     #[test]

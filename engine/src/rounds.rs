@@ -21,6 +21,8 @@ impl Engine {
         if let Some(reason) = self.stop_rule() {
             return self.finish(now_ms, reason);
         }
+        let state = self.snapshot();
+        self.ring.push(state);
         let ask = self.optimizer.ask();
         if let Ask::Local { replicas, .. } = ask {
             let lent = self.volunteers.iter().map(|(_, volunteer)| u32::from(volunteer.cores)).sum();

@@ -15,6 +15,7 @@ use std::ops::Range;
 use protocol::limits::RANGES_MAX;
 use protocol::plan::{Assignment, Work};
 
+use super::audits::{Trust, trust};
 use super::round::{Group, PartState, Round, RunPlan};
 use super::settings::LocalHelp;
 use super::volunteers::{Expected, GRACE_MS_MIN, SLICE_MS, Task, Volunteer, Volunteers, grace_ms};
@@ -83,14 +84,17 @@ impl Scheduler<'_> {
         // Volunteers with room for an assignment, by how many they have.
         let mut waiting: [Vec<u64>; OUTSTANDING_MAX] = Default::default();
         for (session, one) in self.volunteers.iter() {
-            if one.cores == 0 || (one.local && !self.local_helps) {
+            let may_only_check = one.local && !self.local_helps;
+            if one.cores == 0 || (may_only_check && !self.round.checks.has_for(session)) {
                 continue;
             }
             if one.rests_until_ms > self.now_ms {
                 rested_ms = Some(rested_ms.map_or(one.rests_until_ms, |ms| ms.min(one.rests_until_ms)));
                 continue;
             }
-            crowd.add(one);
+            if !may_only_check {
+                crowd.add(one);
+            }
             if let Some(waiting) = waiting.get_mut(one.outstanding()) {
                 waiting.push(session);
             }
@@ -104,6 +108,15 @@ impl Scheduler<'_> {
         for outstanding in 0..OUTSTANDING_MAX {
             let (mut served, mut left) = (Vec::new(), Vec::new());
             for session in std::mem::take(&mut waiting[outstanding]) {
+                if let Some(group) = self.next_check(session) {
+                    assignments.push((session, self.check(session, group)));
+                    served.push(session);
+                    continue;
+                }
+                let is_own = self.volunteers.get(session).is_some_and(|one| one.local);
+                if is_own && !self.local_helps {
+                    continue;
+                }
                 let Some((part, units)) = self.choose(session, &crowd) else {
                     left.push(session);
                     continue;
@@ -132,13 +145,21 @@ impl Scheduler<'_> {
         // The bits of numbers that are not negative order as the numbers do.
         let speed = |session: &u64| self.volunteers.get(*session).and_then(|one| one.speed).unwrap_or(0.0);
         idle.sort_by_cached_key(|session| Reverse(speed(session).to_bits()));
-        let mut out: Vec<(f64, u64)> =
-            self.round.groups().map(|(id, group)| (self.expected_end_ms(group), id)).collect();
+        let checks = self.round.checks.of_volunteers();
+        let checks = checks.filter_map(|id| Some((id, self.round.group(id)?)));
+        let checks = checks.filter(|(_, group)| !group.copies.is_empty());
+        let out = self.round.groups().chain(checks);
+        let mut out: Vec<(f64, u64)> = out.map(|(id, group)| (self.expected_end_ms(group), id)).collect();
         out.sort_by(|(a_ms, a), (b_ms, b)| b_ms.total_cmp(a_ms).then(a.cmp(b)));
         let mut again_ms: Option<u64> = None;
         let mut idle = idle.into_iter().peekable();
         for (end_ms, group) in out {
             let &session = idle.peek()?;
+            let suits =
+                |settled| trust(settled, session, self.volunteers, self.now_ms) >= Some(Trust::Elsewhere);
+            if self.round.settled(group).is_some_and(|settled| !suits(settled)) {
+                continue;
+            }
             let due_ms = self.backup_due_ms(group, end_ms, session);
             if due_ms > self.now_ms {
                 again_ms = Some(again_ms.map_or(due_ms, |ms| ms.min(due_ms)));
@@ -183,6 +204,34 @@ impl Scheduler<'_> {
             Some(end_ms + grace_ms(duration_ms))
         });
         overdue.fold(0.0, f64::max).ceil() as u64
+    }
+
+    /// The next group that a volunteer is to compute because somebody else has computed it.
+    fn next_check(&mut self, session: u64) -> Option<u64> {
+        while let Some(group) = self.round.checks.next_for(session) {
+            let settled = self.round.settled(group);
+            if settled.is_some_and(|settled| trust(settled, session, self.volunteers, self.now_ms).is_some())
+            {
+                return Some(group);
+            }
+            // It is this volunteer's own by now.
+            self.round.checks.abandon(group);
+        }
+        None
+    }
+
+    /// Has a volunteer compute a group that somebody else has computed.
+    fn check(&mut self, session: u64, group: u64) -> Assignment {
+        *self.assignment += 1;
+        let copied = self.round.back_up(group, *self.assignment, self.now_ms);
+        let (part, units) = (copied.part, copied.units.clone());
+        let task = self.task(part, &units);
+        let duration_ms = self
+            .volunteers
+            .get(session)
+            .map_or(0.0, |one| one.duration_ms(task) * (one.outstanding() + 1) as f64);
+        self.round.checks.prolong(group, self.now_ms, duration_ms);
+        self.ask(session, part, units)
     }
 
     /// Makes the assignment of the newest number and notes whom it went to.
@@ -306,6 +355,7 @@ mod tests {
     use protocol::plan::Set;
 
     use super::super::round::tests::{round, sets};
+    use super::super::standing::Identity;
     use super::*;
 
     /// The first units that volunteer 7, of one core, is given of a round of two shards.
@@ -328,11 +378,11 @@ mod tests {
     fn what_nobody_else_holds_is_chosen_first() {
         let shards = |of: &[u32]| of.iter().map(|&shard| (Set::Training, shard)).collect::<BTreeSet<_>>();
         let mut volunteers = Volunteers::default();
-        volunteers.join(7, 1, false, shards(&[0, 1]));
+        volunteers.join(7, 1, false, Identity { token: 7, address: 7 }, shards(&[0, 1]));
         assert_eq!(first_units(&mut volunteers), [0..1]);
         let mut volunteers = Volunteers::default();
-        volunteers.join(7, 1, false, shards(&[0, 1]));
-        volunteers.join(8, 1, false, shards(&[0]));
+        volunteers.join(7, 1, false, Identity { token: 7, address: 7 }, shards(&[0, 1]));
+        volunteers.join(8, 1, false, Identity { token: 8, address: 8 }, shards(&[0]));
         assert_eq!(first_units(&mut volunteers), [2..3]);
     }
 
@@ -340,7 +390,7 @@ mod tests {
     #[test]
     fn the_fastest_core_is_one_that_has_room() {
         let mut volunteers = Volunteers::default();
-        volunteers.join(7, 4, false, BTreeSet::new());
+        volunteers.join(7, 4, false, Identity::default(), BTreeSet::new());
         let task = |units, cost| Task { cost, units, local: false };
         volunteers.asked(7, 1, task(4, 1000.0), &[], 0);
         volunteers.delivered(7, 1, 10);

@@ -3,6 +3,7 @@
 use model::Network;
 use protocol::plan::{Part, Selection, SetPlans, Work};
 
+use super::audits::{Audit, OnLie};
 use super::round::RunPlan;
 use super::stopping::StopRules;
 
@@ -27,6 +28,10 @@ pub struct Settings {
     pub evaluate_training: bool,
     /// When the coordinator's own worker helps.
     pub local_help: LocalHelp,
+    /// Which results are computed by somebody else too.
+    pub audit: Audit,
+    /// What becomes of earlier rounds when a volunteer is found out.
+    pub on_lie: OnLie,
 }
 
 /// When the coordinator's own worker takes part in ordinary work. As the last resort for units

@@ -73,6 +73,13 @@ pub(super) fn judge(
     }
 }
 
+/// Whether a valid result is so unlikely that it should be checked: a vector of nothing but zeros with a loss. It may
+/// be right, where values vanish in the rounding.
+pub(super) fn is_suspicious(header: &ResultHeader, vector: Option<&[i64]>) -> bool {
+    header.losses.iter().any(|loss| *loss != 0)
+        && vector.is_some_and(|vector| vector.iter().all(|value| *value == 0))
+}
+
 /// Whether an evaluation of classes may have both this loss and this number of correct predictions.
 fn is_possible(bounds: LossBounds, plan: &RoundPlan, header: &ResultHeader, examples: u64) -> bool {
     let Some((least_of_wrong, most_of_correct)) = bounds.of_predictions else { return true };

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::plan::Set;
 
+use super::secret::Chance;
+use super::standing::{Identity, Record, Records};
+
 /// Time for which an assignment should keep a volunteer busy.
 pub(super) const SLICE_MS: f64 = 400.0;
 /// Time for which a volunteer that gave work back gets none, so that it is not asked in a loop.
@@ -15,8 +18,8 @@ const GRACE_SHARE: f64 = 0.25;
 pub(super) const GRACE_MS_MIN: f64 = 25.0;
 /// A volunteer's speed is the mean over what it did of late: after so much work, earlier work counts half.
 const RECENT_MS: f64 = SLICE_MS;
-/// A volunteer is a newcomer until so many of its results are accepted.
-pub(super) const NEWCOMER_RESULTS: u64 = 10;
+/// Sessions that are remembered after they have left, so that what they did in the open round can still be traced.
+const DEPARTED_MAX: usize = 4096;
 /// A volunteer whose speed is not known is expected to take this long for anything.
 pub(super) const UNKNOWN_DURATION_MS: f64 = 1000.0;
 
@@ -31,6 +34,14 @@ pub(super) struct Volunteers {
     owners: BTreeMap<u64, u64>,
     /// Number of holders of each shard, kept because counting would visit all volunteers each time.
     holders: BTreeMap<Shard, usize>,
+    /// What is known of volunteers beyond their sessions.
+    pub(super) records: Records,
+    /// All sessions, in no order, to draw one from.
+    roll: Vec<u64>,
+    /// The session of the coordinator's own worker.
+    own: Option<u64>,
+    /// Sessions that have left since the round was opened and had results in it, with who that was.
+    departed: BTreeMap<u64, Identity>,
 }
 
 /// One volunteer, as far as it is known.
@@ -40,6 +51,7 @@ pub(super) struct Volunteer {
     pub(super) cores: u16,
     /// Whether it is the coordinator's own worker.
     pub(super) local: bool,
+    pub(super) identity: Identity,
     /// It gets no work before this time, because it gave some back.
     pub(super) rests_until_ms: u64,
     /// Measured speed in cost per millisecond (see [`super::scheduler`]).
@@ -51,8 +63,9 @@ pub(super) struct Volunteer {
     pub(super) core_speed_at_best: f64,
     recent: Recent,
     chain: Chain,
-    /// Its results that were accepted.
-    accepted: u64,
+    /// Whether it has yet to prove itself, and whether any result of it was ever accepted; as in its record.
+    newcomer: bool,
+    delivers: bool,
     /// A round ended while it was overdue, and nothing has been heard of it since: it sleeps, or has left without a
     /// word.
     pub(super) silent: bool,
@@ -142,27 +155,45 @@ impl Recent {
 
 impl Volunteers {
     /// Adds a newcomer.
-    pub(super) fn join(&mut self, session: u64, cores: u16, local: bool, shards: BTreeSet<Shard>) {
+    pub(super) fn join(
+        &mut self,
+        session: u64,
+        cores: u16,
+        local: bool,
+        identity: Identity,
+        shards: BTreeSet<Shard>,
+    ) {
         for shard in &shards {
             *self.holders.entry(*shard).or_default() += 1;
+        }
+        let record = if local { Record::default() } else { *self.records.of(identity.token) };
+        if !local {
+            self.records.of(identity.token).session = Some(session);
         }
         let volunteer = Volunteer {
             cores,
             local,
+            identity,
             rests_until_ms: 0,
             speed: None,
             core_speed: None,
             core_speed_at_best: 0.0,
             recent: Recent::default(),
             chain: Chain::default(),
-            accepted: 0,
+            newcomer: !local && record.is_newcomer(),
+            delivers: local || record.accepted > 0,
             silent: false,
             shards,
             refused: BTreeSet::new(),
             unanswered: BTreeMap::new(),
             answered_ms: 0,
         };
-        self.members.insert(session, volunteer);
+        if local {
+            self.own = Some(session);
+        }
+        if self.members.insert(session, volunteer).is_none() {
+            self.roll.push(session);
+        }
     }
 
     /// Removes a volunteer; answers with the assignments it has not answered.
@@ -173,6 +204,16 @@ impl Volunteers {
         }
         for assignment in volunteer.unanswered.keys() {
             self.owners.remove(assignment);
+        }
+        self.roll.retain(|one| *one != session);
+        if let Some(record) = self.records.known(volunteer.identity.token) {
+            record.session = record.session.filter(|newest| *newest != session);
+        }
+        if volunteer.delivers && !volunteer.local {
+            if self.departed.len() >= DEPARTED_MAX {
+                self.departed.pop_first();
+            }
+            self.departed.insert(session, volunteer.identity);
         }
         volunteer.unanswered.into_keys().collect()
     }
@@ -225,11 +266,44 @@ impl Volunteers {
         }
     }
 
-    /// Notes that a volunteer's result was accepted.
-    pub(super) fn accepted(&mut self, session: u64) {
-        if let Some(volunteer) = self.members.get_mut(&session) {
-            volunteer.accepted += 1;
+    /// Notes that a volunteer's result was accepted; that it also proved right, where `proven`.
+    pub(super) fn accepted(&mut self, session: u64, proven: bool) {
+        let Some(volunteer) = self.members.get_mut(&session).filter(|volunteer| !volunteer.local) else {
+            return;
+        };
+        volunteer.delivers = true;
+        self.records.of(volunteer.identity.token).accepted += 1;
+        if proven {
+            self.proved(session);
         }
+    }
+
+    /// Notes that a volunteer's result proved right.
+    pub(super) fn proved(&mut self, session: u64) {
+        let Some(identity) = self.identity(session) else { return };
+        let Some(record) = self.records.known(identity.token) else { return };
+        record.proven += 1;
+        let is_newcomer = record.is_newcomer();
+        if let Some(volunteer) = self.members.get_mut(&session).filter(|volunteer| !volunteer.local) {
+            volunteer.newcomer = is_newcomer;
+        }
+    }
+
+    /// Who a session is or was, if it is there or had results in the open round.
+    pub(super) fn identity(&self, session: u64) -> Option<Identity> {
+        let present = self.members.get(&session).map(|volunteer| volunteer.identity);
+        present.or_else(|| self.departed.get(&session).copied())
+    }
+
+    /// Any session; `None` if nobody is there.
+    pub(super) fn draw(&self, chance: &mut Chance) -> Option<u64> {
+        let bound = self.roll.len();
+        (bound > 0).then(|| self.roll[chance.below(bound)])
+    }
+
+    /// The session of the coordinator's own worker, if it is there and lends a core.
+    pub(super) fn own(&self) -> Option<u64> {
+        self.own.filter(|session| self.members.get(session).is_some_and(|own| own.cores > 0))
     }
 
     /// Whether a volunteer has that assignment and has not answered it.
@@ -286,6 +360,7 @@ impl Volunteers {
     /// The round is over, and with it all that has not been answered.
     pub(super) fn forget_unanswered(&mut self, now_ms: u64) {
         self.owners.clear();
+        self.departed.clear();
         for volunteer in self.members.values_mut() {
             volunteer.forget_unanswered(now_ms);
         }
@@ -301,7 +376,17 @@ impl Volunteers {
 impl Volunteer {
     /// Whether it has yet to prove itself.
     pub(super) fn is_newcomer(&self) -> bool {
-        !self.local && self.accepted < NEWCOMER_RESULTS
+        self.newcomer
+    }
+
+    /// Whether a result of it was ever accepted.
+    pub(super) fn delivers(&self) -> bool {
+        self.delivers
+    }
+
+    /// Whether work may be given to it now, but for how much it has.
+    pub(super) fn is_available(&self, now_ms: u64) -> bool {
+        self.cores > 0 && !self.silent && self.rests_until_ms <= now_ms
     }
 
     /// The number of its unanswered assignments.
@@ -368,7 +453,7 @@ mod tests {
 
     fn one() -> Volunteers {
         let mut volunteers = Volunteers::default();
-        volunteers.join(7, 2, false, BTreeSet::new());
+        volunteers.join(7, 2, false, Identity::default(), BTreeSet::new());
         volunteers
     }
 
@@ -436,7 +521,7 @@ mod tests {
     #[test]
     fn the_way_there_and_back_is_not_counted_as_computing() {
         let mut volunteers = Volunteers::default();
-        volunteers.join(7, 1, false, BTreeSet::new());
+        volunteers.join(7, 1, false, Identity::default(), BTreeSet::new());
         let task = Task { cost: 1000.0, units: 1, local: true };
         (1..=3).for_each(|number| volunteers.asked(7, number, task, &[], 0));
         (1..=3).for_each(|number| volunteers.delivered(7, number, 1000 + 100 * number));
@@ -460,7 +545,7 @@ mod tests {
     #[test]
     fn holders_are_counted_through_joining_asking_declining_and_leaving() {
         let mut volunteers = one();
-        volunteers.join(8, 1, false, BTreeSet::from([SHARD]));
+        volunteers.join(8, 1, false, Identity::default(), BTreeSet::from([SHARD]));
         volunteers.asked(7, 1, task(1.0), &[SHARD], 0);
         volunteers.asked(7, 2, task(1.0), &[SHARD], 0);
         assert_eq!(volunteers.holders(SHARD), 2);

@@ -69,10 +69,14 @@ impl Guest {
         let mut settings = Settings::new(problem.arithmetic, self.plan.cores, "a simulation", seed);
         settings.shard_cache_bytes = self.plan.shard_bytes;
         settings.compute_shard_bytes = self.plan.shard_bytes;
-        let mouth = Mouth::new(self.plan.manners);
+        let mouth = self.mouth(problem);
         self.page =
             Some(Page { hub: Hub::new(settings), computes: BTreeMap::new(), connection: None, mouth });
         self.drain(stage, problem);
+    }
+
+    fn mouth(&self, problem: &Problem) -> Mouth {
+        Mouth::new(self.plan.manners, self.plan.lie, problem.network.parameters())
     }
 
     /// Closes the page.
@@ -116,7 +120,7 @@ impl Guest {
         let Some(page) = &mut self.page else { return };
         page.connection = connection;
         // Even a bad program does not mix connections up: numbers of before a crash come again.
-        page.mouth = Mouth::new(self.plan.manners);
+        page.mouth = Mouth::new(self.plan.manners, self.plan.lie, problem.network.parameters());
         let input = if connection.is_some() { HubInput::Connected } else { HubInput::Disconnected };
         self.input(stage, problem, input);
     }
@@ -218,6 +222,8 @@ impl Guest {
                     core.free_ms = core.free_ms.max(stage.now_ms);
                     if let ToCompute::Run(job) = &message {
                         let units = job.units.iter().flat_map(Clone::clone).count() as u64;
+                        let at_once = self.plan.lie.is_some_and(|lie| lie.at_once);
+                        let units = if at_once { 0 } else { units };
                         core.free_ms += units * stage.draw.between(self.plan.unit_ms.0, self.plan.unit_ms.1);
                     }
                     let answer = if self.plan.posts {

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::decoder::{UpwardDecoder, read_hello, read_ready};
-use engine::{Accepted, Best, Engine, Input, Output, Settings, Snapshot, StopReason};
+use engine::{
+    Accepted, Answer, Best, Engine, Identity, Input, Output, Secret, Settings, Snapshot, StopReason,
+};
 use protocol::frame::encode_round;
 use protocol::message::{FromCoordinator, Refusal};
 use protocol::plan::RoundPlan;
-use worker::unit::{Buffers, Unit, measure_unit};
+use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit, measure_unit};
 
 use crate::problem::{Problem, RUN, SEED};
 use crate::reference::Reference;
@@ -37,6 +39,8 @@ pub(crate) struct Host<'a> {
     pub(crate) counts: Counts,
     /// Every round with its vectors, as it was opened.
     pub(crate) opened: Vec<(RoundPlan, Vec<Arc<[f32]>>)>,
+    /// Accepted points, without those that the training has gone back behind.
+    pub(crate) points: Vec<Accepted>,
 }
 
 /// How the training ended.
@@ -61,6 +65,10 @@ pub(crate) struct Counts {
     /// Those that advise more local steps, because rounds are mostly overhead.
     pub(crate) advised_steps: u64,
     pub(crate) dismissed: u64,
+    pub(crate) convicted: u64,
+    pub(crate) recomputed: u64,
+    /// Units that somebody else computed too, because they were checked.
+    pub(crate) audited_units: u64,
     pub(crate) measured: u64,
     pub(crate) backups: u64,
     /// Units of those.
@@ -73,6 +81,7 @@ pub(crate) struct Counts {
 /// One end of a connection.
 struct Session {
     number: u64,
+    guest: usize,
     local: bool,
     stage: Greeting,
     /// The round that was sent last.
@@ -102,6 +111,7 @@ impl<'a> Host<'a> {
             outcome: None,
             counts: Counts::default(),
             opened: Vec::new(),
+            points: Vec::new(),
         }
     }
 
@@ -122,9 +132,13 @@ impl<'a> Host<'a> {
             evaluate_every: self.scenario.limits.evaluate_every,
             evaluate_training: self.scenario.limits.evaluate_training,
             local_help: self.scenario.local_help,
+            audit: self.scenario.audit,
+            on_lie: self.scenario.on_lie,
         };
         self.life += 1;
-        self.engine = Some(Engine::new(settings, snapshot));
+        let mut secret = [0; 32];
+        secret[..8].copy_from_slice(&(self.scenario.seed ^ self.life << 32).to_le_bytes());
+        self.engine = Some(Engine::new(settings, snapshot, &Secret::new(secret)));
         self.next_session = 0;
         stage.after(self.scenario.begin_ms, Event::Begin { life: self.life });
         stage.after(HEARTBEAT_MS, Event::Heartbeat { life: self.life });
@@ -167,12 +181,14 @@ impl<'a> Host<'a> {
         self.counts.backups += self.watch.backups;
         self.counts.copied_units += self.watch.copied_units;
         self.counts.overtaken += self.watch.overtaken;
+        self.counts.audited_units += self.watch.audited_units;
     }
 
-    pub(crate) fn accept(&mut self, connection: u64, local: bool) {
+    pub(crate) fn accept(&mut self, connection: u64, guest: usize, local: bool) {
         let number = self.next_session;
         self.next_session += 1;
-        self.sessions.insert(connection, Session { number, local, stage: Greeting::Hello, sent: None });
+        self.sessions
+            .insert(connection, Session { number, guest, local, stage: Greeting::Hello, sent: None });
     }
 
     pub(crate) fn receive(&mut self, stage: &mut Stage, connection: u64, item: Item) {
@@ -208,6 +224,9 @@ impl<'a> Host<'a> {
             }
             Greeting::Ready { cores } => {
                 let (cores, local) = (*cores, session.local);
+                let guest = session.guest;
+                let identity =
+                    Identity { token: guest as u128 + 1, address: self.scenario.guests[guest].address };
                 let training_shards = read_ready(frame, self.problem.sets.training.shards.len()).unwrap();
                 session.stage = Greeting::Open(UpwardDecoder::new(RUN, self.problem.network.parameters()));
                 if self.outcome.is_some() {
@@ -216,7 +235,10 @@ impl<'a> Host<'a> {
                 if self.scenario.eager_rounds {
                     self.show_round(stage, connection);
                 }
-                self.engine(stage, Input::Joined { session: number, cores, local, training_shards });
+                self.engine(
+                    stage,
+                    Input::Joined { session: number, cores, local, identity, training_shards },
+                );
             }
             Greeting::Open(decoder) => {
                 let input = match decoder.frame(frame) {
@@ -327,7 +349,35 @@ impl<'a> Host<'a> {
                 let delay_ms = stage.draw.between(self.scenario.referee_ms.0, self.scenario.referee_ms.1);
                 stage.after(delay_ms, Event::Measured { life: self.life, round: plan.round, measure });
             }
+            Output::Recompute { plan, units, vectors } => {
+                self.counts.recomputed += 1;
+                let numbers: Vec<u32> = units.into_iter().flatten().collect();
+                let delay_ms = stage.draw.between(self.scenario.referee_ms.0, self.scenario.referee_ms.1);
+                let answer = self.recompute(&plan, &numbers, &vectors);
+                let event = Event::Recomputed { life: self.life, round: plan.round, answer };
+                stage.after(delay_ms * numbers.len() as u64, event);
+            }
+            Output::Convicted { session, identity, offence } => {
+                self.counts.convicted += 1;
+                let guest = identity.token as usize - 1;
+                stage.fault("convicted", format_args!("volunteer {guest}, session {session}: {offence}"));
+                let plan = &self.scenario.guests[guest];
+                assert!(
+                    plan.lie.is_some() || plan.manners.may_be_dismissed(),
+                    "volunteer {guest} is innocent"
+                );
+                assert!(!plan.local);
+            }
+            Output::Rewound { iteration } => {
+                stage.fault("rewound", format_args!("to {iteration:?}"));
+                self.points.retain(|point| iteration.is_some_and(|last| point.iteration <= last));
+            }
             Output::Accepted(accepted) => {
+                self.points.retain(|point| point.iteration != accepted.iteration);
+                self.points.push(accepted);
+                if self.scenario.has_liars() {
+                    return;
+                }
                 let expected =
                     self.reference.points.iter().find(|point| point.iteration == accepted.iteration);
                 let expected =
@@ -354,6 +404,37 @@ impl<'a> Host<'a> {
                 }
             }
         }
+    }
+
+    /// What units sum to; `None` if one has no result.
+    fn recompute(&self, plan: &RoundPlan, units: &[u32], vectors: &[Arc<[f32]>]) -> Option<Answer> {
+        let mut sums: Option<UnitSums> = None;
+        for unit in units {
+            let (part, number) = plan.locate(*unit).unwrap();
+            let part = &plan.parts[part];
+            let cut = self.problem.cut(part.set);
+            let examples = part.lay_out(cut, SEED).examples_of(cut, number);
+            let unit = Unit {
+                network: &self.problem.network,
+                arithmetic: self.problem.arithmetic,
+                seed: SEED,
+                minibatch: self.problem.minibatch,
+                plan,
+                work: &part.work,
+                number,
+                examples: &[self.problem.examples(part.set, examples.clone())],
+                first_example: examples.start,
+                weights: &vectors[0],
+                direction: vectors.get(1).map_or(&[][..], |direction| direction),
+            };
+            let parameters = self.problem.network.parameters();
+            let sums = sums.get_or_insert_with(|| UnitSums::zero(&part.work, parameters));
+            if evaluate_unit(&unit, &mut Buffers::default(), sums) != UnitOutcome::Added {
+                return None;
+            }
+        }
+        let UnitSums { losses, unfit_steps, correct, vector } = sums?;
+        Some(Answer { losses, unfit_steps, correct, vector })
     }
 
     fn connection(&self, session: u64) -> Option<u64> {

@@ -7,7 +7,7 @@
 //! - `stage`: time, events and connections; `world`: the run.
 //! - `host`: the coordinator; `guest`: a volunteer; `mouth`: what it sends instead of the truth.
 //! - `watch`: what must be true of the engine at every moment.
-//! - `cases`: single things that go wrong, each written down.
+//! - `cases`: single things that go wrong, each written down; `lies`: volunteers that lie.
 //! - `efficiency`: what backup copies cost and gain.
 //!
 //! `SHOAL_SIMULATION_SEEDS=n` runs n seeds instead of 200, `SHOAL_SIMULATION_SEED=n` just that one.
@@ -16,6 +16,7 @@ mod cases;
 mod efficiency;
 mod guest;
 mod host;
+mod lies;
 mod mouth;
 mod oracle;
 mod problem;
@@ -58,13 +59,15 @@ fn the_same_bits_whoever_helps_and_whatever_goes_wrong() {
 }
 
 /// What must happen somewhere in [`SEEDS`] runs.
-const HAPPENS: [&str; 38] = [
+const HAPPENS: [&str; 41] = [
     "all places taken",
     "backup task",
     "best point before the last",
     "changed its cores",
+    "check",
     "compute worker died",
     "connection broke",
+    "convicted",
     "declined",
     "dismissed",
     "download failed",
@@ -95,6 +98,7 @@ const HAPPENS: [&str; 38] = [
     "scale moved",
     "step out of range",
     "stopped",
+    "wrong result",
     "wrong shard bytes",
     "round opened again",
 ];

@@ -5,14 +5,19 @@ use std::collections::BTreeMap;
 use protocol::frame::{UpwardFrame, decode_upward, encode_chunks};
 use protocol::limits::FRAGMENT_BYTES;
 use protocol::message::{FromVolunteer, ResultHeader, Unfit};
+use protocol::pack::{pack, unpack};
 use protocol::plan::Assignment;
 
-use crate::scenario::Manners;
+use crate::scenario::{Lie, LieKind, Manners};
 use crate::stage::Stage;
 
 /// See the module's description.
 pub(crate) struct Mouth {
     manners: Manners,
+    lie: Option<Lie>,
+    parameters: usize,
+    /// Results sent so far.
+    told: u64,
     assignments: BTreeMap<u64, Assignment>,
     /// A result whose chunks are still coming.
     result: Vec<Vec<u8>>,
@@ -22,9 +27,9 @@ pub(crate) struct Mouth {
 }
 
 impl Mouth {
-    pub(crate) fn new(manners: Manners) -> Mouth {
+    pub(crate) fn new(manners: Manners, lie: Option<Lie>, parameters: usize) -> Mouth {
         let (assignments, result, earlier) = Default::default();
-        Mouth { manners, assignments, result, chunks_due: 0, earlier }
+        Mouth { manners, lie, parameters, told: 0, assignments, result, chunks_due: 0, earlier }
     }
 
     /// Notes what is asked, to lie about it.
@@ -54,8 +59,54 @@ impl Mouth {
         if self.chunks_due > 0 {
             return Vec::new();
         }
-        let result = std::mem::take(&mut self.result);
+        let mut result = std::mem::take(&mut self.result);
+        self.told += 1;
+        if let Some(lie) = self.lie.filter(|lie| self.told > lie.after && stage.draw.percent(lie.chance)) {
+            result = self.falsify(stage, guest, lie.kind, result);
+        }
         if calm { result } else { self.distort(stage, guest, result) }
+    }
+
+    /// A result of the right shape that is wrong, unless it happens to be right.
+    fn falsify(&self, stage: &mut Stage, guest: usize, kind: LieKind, result: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let Ok(UpwardFrame::Message(FromVolunteer::Result(mut header))) = decode_upward(&result[0]) else {
+            unreachable!("a result begins with its header")
+        };
+        let (truth, has_vector) = (header.clone(), header.vector_bytes > 0);
+        let mut packed = Vec::new();
+        for frame in &result[1..] {
+            let Ok(UpwardFrame::Chunk(chunk)) = decode_upward(frame) else { unreachable!("chunks follow") };
+            packed.extend_from_slice(chunk);
+        }
+        let mut vector = if has_vector { unpack(&packed, self.parameters).unwrap() } else { Vec::new() };
+        let right = vector.clone();
+        match kind {
+            LieKind::Zeros => {
+                vector.fill(0);
+                header.losses.fill(0);
+                header.correct = 0;
+            }
+            LieKind::Scaled => vector.iter_mut().for_each(|value| *value /= 2),
+            LieKind::Flipped => vector.iter_mut().for_each(|value| *value = -*value),
+            LieKind::OneStep => vector.iter_mut().take(1).for_each(|value| *value += 1),
+            LieKind::NegativeLoss => header.losses.iter_mut().for_each(|loss| *loss = -*loss - 1),
+            LieKind::LowLoss => header.losses.iter_mut().for_each(|loss| *loss /= 16),
+            LieKind::AllCorrect => header.correct *= 2,
+        }
+        if header == truth && vector == right {
+            return result;
+        }
+        let packed = pack(&vector);
+        header.vector_bytes = if has_vector { packed.len() as u32 } else { 0 };
+        stage.fault(
+            "wrong result",
+            format_args!("volunteer {guest}, assignment {}, {kind:?}", header.assignment),
+        );
+        let mut frames = vec![FromVolunteer::Result(header).encode()];
+        if has_vector {
+            frames.extend(encode_chunks(&packed));
+        }
+        frames
     }
 
     fn distort(&mut self, stage: &mut Stage, guest: usize, result: Vec<Vec<u8>>) -> Vec<Vec<u8>> {

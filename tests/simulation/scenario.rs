@@ -1,6 +1,6 @@
 //! What a simulation is made from: drawn from a seed, or written down by a test.
 
-use engine::LocalHelp;
+use engine::{Audit, LocalHelp, OnLie};
 
 use crate::problem::ProblemPlan;
 use crate::random::Draw;
@@ -13,6 +13,8 @@ pub(crate) struct Scenario {
     pub(crate) problem: ProblemPlan,
     pub(crate) limits: Limits,
     pub(crate) local_help: LocalHelp,
+    pub(crate) audit: Audit,
+    pub(crate) on_lie: OnLie,
     /// The volunteers; if there is a local one it comes first.
     pub(crate) guests: Vec<Guest>,
     /// When the training begins (and begins again after a restart), from the coordinator's start.
@@ -52,6 +54,47 @@ pub(crate) struct Guest {
     pub(crate) happenings: Vec<(u64, Happening)>,
     /// How it misbehaves.
     pub(crate) manners: Manners,
+    /// Where it comes from.
+    pub(crate) address: u128,
+    /// What it says instead of the truth, if it lies.
+    pub(crate) lie: Option<Lie>,
+}
+
+/// A result that has the right shape and is wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Lie {
+    pub(crate) kind: LieKind,
+    /// Results that are right before the first that is not.
+    pub(crate) after: u64,
+    /// Chance of each from then on, in percent.
+    pub(crate) chance: u64,
+    /// Whether each result is sent at once, without being computed in the virtual time that it takes.
+    pub(crate) at_once: bool,
+}
+
+/// How it is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LieKind {
+    Zeros,
+    Scaled,
+    Flipped,
+    /// One element is larger by the least there is.
+    OneStep,
+    NegativeLoss,
+    LowLoss,
+    AllCorrect,
+}
+
+impl LieKind {
+    pub(crate) const ALL: [LieKind; 7] = [
+        LieKind::Zeros,
+        LieKind::Scaled,
+        LieKind::Flipped,
+        LieKind::OneStep,
+        LieKind::NegativeLoss,
+        LieKind::LowLoss,
+        LieKind::AllCorrect,
+    ];
 }
 
 /// What may happen to a volunteer.
@@ -95,6 +138,13 @@ pub(crate) struct Manners {
     pub(crate) crashes: u64,
 }
 
+impl Manners {
+    /// Whether it does what no honest volunteer does.
+    pub(crate) fn may_be_dismissed(self) -> bool {
+        self.lies > 0 || self.lies_about_steps > 0 || self.mangles > 0
+    }
+}
+
 /// The coordinator's death.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kill {
@@ -105,6 +155,11 @@ pub(crate) struct Kill {
 }
 
 impl Scenario {
+    /// Whether there is somebody whose lie may be believed for a while.
+    pub(crate) fn has_liars(&self) -> bool {
+        self.guests.iter().any(|guest| guest.lie.is_some())
+    }
+
     /// An undisturbed training by these volunteers, four iterations long.
     pub(crate) fn calm(problem: ProblemPlan, guests: Vec<Guest>) -> Scenario {
         Scenario {
@@ -112,6 +167,8 @@ impl Scenario {
             problem,
             limits: Limits::iterations(4),
             local_help: LocalHelp::Never,
+            audit: Audit::None,
+            on_lie: OnLie::Rewind,
             guests,
             begin_ms: 0,
             kills: Vec::new(),
@@ -155,12 +212,46 @@ impl Scenario {
             down_ms: draw.of(&[1, 100, 3_000]),
             orderly: draw.percent(40),
         });
-        let kills = kills.collect();
+        let kills: Vec<Kill> = kills.collect();
+        let mut trust = Draw::new(seed, "trust");
+        let audit = trust.of(&[Audit::None, Audit::Sample(0.1), Audit::Full, Audit::Full]);
+        // What was saved with a lie in it is gone back to after a kill.
+        let forgives = audit == Audit::None || (audit != Audit::Full && !kills.is_empty());
+        if !forgives {
+            let mut kinds = LieKind::ALL.to_vec();
+            for _ in 0..trust.of(&[0, 1, 1, 2, 3]) {
+                // Two who lie in the same way would vouch for each other.
+                let kind = kinds.remove(trust.between(0, kinds.len() as u64 - 1) as usize);
+                let mut liar = Guest::draw(&mut trust, unit_ms);
+                liar.arrive(&mut trust, calm_ms);
+                liar.lie = Some(Lie {
+                    kind,
+                    after: trust.of(&[0, 0, 3, 12]),
+                    chance: trust.of(&[5, 50, 100]),
+                    at_once: trust.percent(50),
+                });
+                if trust.percent(50) {
+                    let again =
+                        (1..trust.of(&[2, 10])).map(|_| trust.between(0, calm_ms)).collect::<Vec<u64>>();
+                    for at_ms in again {
+                        liar.happenings.push((at_ms, Happening::Leave(true)));
+                        liar.happenings.push((at_ms + 1, Happening::Arrive));
+                    }
+                }
+                guests.push(liar);
+            }
+        }
+        let few_addresses = trust.percent(20);
+        for (number, guest) in guests.iter_mut().enumerate() {
+            guest.address = if few_addresses { number as u128 % 2 } else { number as u128 };
+        }
         Scenario {
             seed,
             problem,
             limits,
             local_help: draw.of(&[LocalHelp::Never, LocalHelp::Always, LocalHelp::Auto]),
+            audit,
+            on_lie: OnLie::Rewind,
             guests,
             begin_ms: draw.of(&[0, 50, 1_500]),
             kills,
@@ -187,7 +278,14 @@ impl Guest {
             posts: false,
             happenings: vec![(0, Happening::Arrive)],
             manners: Manners::default(),
+            address: 0,
+            lie: None,
         }
+    }
+
+    /// One that lies like this, and sends results at once.
+    pub(crate) fn liar(kind: LieKind) -> Guest {
+        Guest { lie: Some(Lie { kind, after: 0, chance: 100, at_once: true }), ..Guest::steady(10) }
     }
 
     /// One that is asleep for good from some moment on.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::Measure;
+use engine::{Answer, Measure};
 use worker::FromCompute;
 
 use crate::random::Draw;
@@ -31,6 +31,8 @@ pub(crate) enum Event {
     Begin { life: u64 },
     /// The referee has an answer.
     Measured { life: u64, round: u64, measure: Measure },
+    /// So does the coordinator's own computation of several units.
+    Recomputed { life: u64, round: u64, answer: Option<Answer> },
     /// The coordinator says that it is there.
     Heartbeat { life: u64 },
     /// The coordinator dies.

@@ -28,11 +28,14 @@ pub(crate) struct Watch {
     pub(crate) copied_units: u64,
     /// Results that came second.
     pub(crate) overtaken: u64,
+    /// Units that somebody was asked for whose result was in the sums already.
+    pub(crate) audited_units: u64,
 }
 
 struct Member {
     cores: u16,
     local: bool,
+    token: u128,
     /// What it has not answered.
     owes: BTreeMap<u64, Vec<u32>>,
     rests_until_ms: u64,
@@ -55,9 +58,9 @@ impl Watch {
     pub(crate) fn before(&mut self, now_ms: u64, engine: &Engine, input: &Input) -> Before {
         let mut answers = None;
         match input {
-            Input::Joined { session, cores, local, .. } => {
-                let member =
-                    Member { cores: *cores, local: *local, owes: BTreeMap::new(), rests_until_ms: 0 };
+            Input::Joined { session, cores, local, identity, .. } => {
+                let (cores, local, token) = (*cores, *local, identity.token);
+                let member = Member { cores, local, token, owes: BTreeMap::new(), rests_until_ms: 0 };
                 self.members.insert(*session, member);
             }
             Input::Left { session } => {
@@ -99,7 +102,30 @@ impl Watch {
     /// Checks what came of the input.
     pub(crate) fn after(&mut self, now_ms: u64, engine: &Engine, before: Before, outputs: &[Output]) {
         let mut completed = false;
-        let mut dismissed = BTreeSet::new();
+        let is_convicted = |output: &Output| match output {
+            Output::Convicted { session, .. } => Some(*session),
+            _ => None,
+        };
+        let convicted: BTreeSet<u64> = outputs.iter().filter_map(is_convicted).collect();
+        let is_over = |output: &Output| {
+            let ends = matches!(output, Output::Accepted(_) | Output::Between | Output::Finished(_));
+            ends || matches!(output, Output::OpenRound { .. } | Output::Rewound { .. })
+        };
+        let goes_on = !outputs.iter().any(is_over);
+        // Before any of these units are handed out again.
+        if goes_on && !convicted.is_empty() {
+            self.retract(engine, &convicted);
+        } else if let (true, Some(answers), Some(done)) = (goes_on, &before.answers, before.done) {
+            let now_done = engine.round_progress().map_or(0, |(done, _)| done);
+            if now_done == done {
+                let all_counted = answers.1.iter().all(|unit| self.counted.contains_key(unit));
+                assert!(all_counted, "a result is refused only if another was first");
+                self.overtaken += 1;
+            } else {
+                self.count(answers);
+                assert_eq!(now_done as usize, self.counted.len(), "progress counts units once");
+            }
+        }
         for output in outputs {
             match output {
                 Output::OpenRound { plan, .. } => self.open(plan),
@@ -107,20 +133,26 @@ impl Watch {
                     // All of the round before is settled by then.
                     self.assign(now_ms, *session, assignment);
                     let own = self.members.get(session).is_some_and(|member| member.local);
-                    assert!(!own || engine.local_helps(), "the coordinator computes and does not say so");
+                    let is_check =
+                        assignment.units.iter().all(|range| self.counted.contains_key(&range.start));
+                    assert!(
+                        !own || is_check || engine.local_helps(),
+                        "the coordinator computes and does not say so"
+                    );
                 }
                 Output::Dismiss { session, .. } => {
-                    dismissed.insert(*session);
-                    // Before these units are handed out again.
-                    self.retract(engine, &dismissed);
                     assert!(self.members.remove(session).is_some(), "only those present are dismissed");
                 }
                 Output::Measure { .. } => self.suspicion = true,
+                Output::Recompute { .. } | Output::Convicted { .. } => {}
+                Output::Rewound { .. } => self.plan = None,
                 Output::Accepted(_) | Output::Between => {
                     // One input may bring both: the start point is told of late where learning rates are tried.
                     if let Some(answers) = before.answers.as_ref().filter(|_| !completed) {
                         completed = true;
-                        self.count(answers);
+                        if answers.1.iter().any(|unit| !self.counted.contains_key(unit)) {
+                            self.count(answers);
+                        }
                         let units = self.plan.as_ref().map_or(0, RoundPlan::units);
                         assert_eq!(self.counted.len() as u32, units, "a round ends with all its units");
                     }
@@ -130,19 +162,7 @@ impl Watch {
                 Output::Note(_) => {}
             }
         }
-        if let (true, false, Some((session, answers)), Some(done)) =
-            (dismissed.is_empty(), completed, before.answers, before.done)
-        {
-            let now_done = engine.round_progress().map_or(0, |(done, _)| done);
-            if now_done == done {
-                let all_counted = answers.iter().all(|unit| self.counted.contains_key(unit));
-                assert!(all_counted, "a result is refused only if another was first");
-                self.overtaken += 1;
-            } else {
-                self.count(&(session, answers));
-                assert_eq!(now_done as usize, self.counted.len(), "progress counts units once");
-            }
-        } else if let (Some(_), Some((done, _))) = (&self.plan, engine.round_progress()) {
+        if let (true, Some(_), Some((done, _))) = (goes_on, &self.plan, engine.round_progress()) {
             assert_eq!(done as usize, self.counted.len(), "nothing but results makes progress");
         }
         assert!(engine.wake_ms().is_none_or(|at_ms| at_ms > now_ms), "the engine wants to be woken at once");
@@ -171,10 +191,23 @@ impl Watch {
         assert!(!units.is_empty() && units.is_sorted_by(|a, b| a < b));
         let parts: BTreeSet<usize> = units.iter().map(|unit| plan.locate(*unit).expect("a unit").0).collect();
         assert_eq!(parts.len(), 1, "an assignment keeps to one part");
-        assert!(units.iter().all(|unit| !self.counted.contains_key(unit)), "nobody is asked what is known");
+        let known = units.iter().filter_map(|unit| self.counted.get(unit)).collect::<Vec<_>>();
+        let is_check = !known.is_empty();
+        if is_check {
+            assert_eq!(known.len(), units.len(), "what is checked is known");
+            assert!(known.iter().all(|one| **one == *known[0]), "one result is checked at a time");
+            let token = |session: &u64| self.members.get(session).map(|member| member.token);
+            let is_own = self.members.get(&session).is_some_and(|member| member.local);
+            assert!(*known[0] != session, "nobody checks himself");
+            assert!(
+                is_own || token(known[0]) != token(&session),
+                "nobody checks himself under another session"
+            );
+            self.audited_units += units.len() as u64;
+        }
         let held =
             |member: &Member| member.owes.values().any(|owed| owed.iter().any(|unit| units.contains(unit)));
-        if self.members.values().any(held) {
+        if !is_check && self.members.values().any(held) {
             let same = self.members.values().any(|member| member.owes.values().any(|owed| *owed == units));
             assert!(same, "what is out is copied whole");
             self.backups += 1;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use engine::{Input, LAST_RESORT_MS};
+use engine::{Accepted, Input, LAST_RESORT_MS};
 use protocol::plan::RoundPlan;
 
 use crate::guest::Guest;
@@ -48,6 +48,7 @@ impl Report {
             ("point without an evaluation", reference.unevaluated),
             ("training set evaluated", reference.training_evaluations),
             ("backup task", counts.backups),
+            ("check", counts.audited_units),
             ("dismissed", counts.dismissed),
             ("line search", reference.line_searches),
             ("point without a value", reference.valueless),
@@ -188,7 +189,7 @@ impl World<'_> {
                     let connection =
                         host.is_up().then(|| stage.connect(guest, scenario.guests[guest].latency_ms));
                     if let Some(connection) = connection {
-                        host.accept(connection, scenario.guests[guest].local);
+                        host.accept(connection, guest, scenario.guests[guest].local);
                     }
                     guests[guest].connected(stage, problem, connection);
                 }
@@ -234,6 +235,11 @@ impl World<'_> {
                     host.engine(stage, Input::Measured { round, measure });
                 }
             }
+            Event::Recomputed { life, round, answer } => {
+                if life == host.life {
+                    host.engine(stage, Input::Recomputed { round, answer });
+                }
+            }
             Event::Heartbeat { life } => {
                 if life == host.life && host.is_up() {
                     host.heartbeat(stage);
@@ -260,6 +266,10 @@ impl World<'_> {
         assert_eq!(outcome.reason, self.reference.reason);
         assert_eq!(outcome.digest, self.reference.digest, "the weights are others");
         assert_eq!(outcome.best, self.reference.best, "other weights are kept");
+        let bits = |points: &[Accepted]| postcard::to_allocvec(points).unwrap();
+        if self.scenario.kills.is_empty() {
+            assert_eq!(bits(&self.host.points), bits(&self.reference.points), "points are others");
+        }
         assert_eq!(outcome.rounds, self.reference.events.rounds);
         let last = self.reference.points.last();
         assert_eq!(outcome.accepted.map(|one| one.iteration), last.map(|one| one.iteration));

@@ -17,6 +17,7 @@ mod setting;
 mod settle;
 mod table;
 mod tree;
+mod trust;
 mod value;
 mod values;
 mod words;
@@ -37,6 +38,7 @@ pub use table::{
     ConfigFile, MINIBATCH_MAX, RunConfig, SETTINGS, customary_rate, declared, default_minibatch, default_seed,
 };
 pub use tree::{Content, Entry, Node, Problem};
+pub use trust::{Audits, LieResponse};
 pub use value::{Named, Value};
 pub use values::{
     DEFAULT_PORT, DataSource, Decay, Fraction, HostName, LOCAL_WORKERS_MAX, Listen, LocalWorkers,

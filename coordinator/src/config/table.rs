@@ -18,6 +18,7 @@ use super::network::{self, ModelChoice};
 use super::range::Range;
 use super::setting::{Command, Description, Section, Setting};
 use super::tree::{Node, Problem};
+use super::trust::{Audits, LieResponse};
 use super::value::Value;
 use super::values::{DataSource, Decay, Fraction, HostName, Listen, LocalWorkers, OptimizerKind, Rate};
 use super::{ColumnKind, ImageSize, Separator, TaskKind, TextEncoding};
@@ -431,6 +432,20 @@ settings! {
         wait_seconds: optional u32 {
             section: Section::Volunteers, commands: &Command::ALL, placeholder: "SECONDS", unit: "seconds",
             rule: Some(|| "never; in the demo 15".to_owned()),
+        }
+
+        /// Which results are computed twice and compared: none; full, all; or sample:SHARE, all of a newcomer's
+        /// first ten and at least this share of the others. It never changes the weights of honest volunteers
+        audit: always Audits {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "none|sample:SHARE|full",
+            default: Some(|_| Audits::default()),
+        }
+
+        /// When a wrong result is found out: rewind, which repeats the rounds since the sender's first result
+        /// that nobody compared, or continue
+        on_lie: always LieResponse {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "RESPONSE",
+            default: Some(|_| LieResponse::Rewind),
         }
     }
     elsewhere {

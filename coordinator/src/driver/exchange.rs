@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use engine::Identity;
 use engine::decoder::Message;
 use protocol::plan::{Assignment, RoundPlan};
 use thiserror::Error;
@@ -41,6 +42,10 @@ pub struct Joined {
     pub cores: u16,
     /// Whether it is the coordinator's own in-process volunteer.
     pub local: bool,
+    /// Who it is.
+    pub identity: Identity,
+    /// Names it to people: its browser or program.
+    pub agent: String,
     /// Whether its machine could run the fused arithmetic.
     pub fused_capable: bool,
     /// Shards of the training set that it already holds.

@@ -23,10 +23,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::report::Summary;
 use crate::report::progress::{Event, Observer, RoundProgress};
-use crate::report::status::{CurvePoint, RunPhase, Status};
+use crate::report::status::{CurvePoint, Offender, RunPhase, Status};
 use crate::run_directory::RunDirectory;
 use engine::decoder::Message;
-use engine::{Accepted, Engine, Input, Measure, Output, StopReason};
+use engine::{Accepted, Answer, Engine, Input, Measure, Output, StopReason};
 
 use checkpoint_writer::CheckpointWriter;
 use exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
@@ -73,6 +73,8 @@ pub struct TrainingOutcome {
     pub rounds: u64,
     /// Epochs completed.
     pub epochs: f64,
+    /// Volunteers that were found out, as in the status.
+    pub offenders: Vec<Offender>,
 }
 
 /// An order to the driver from the code that runs the training.
@@ -82,6 +84,8 @@ pub enum Order {
     Stop,
     /// The referee's measurement, for the round of that number.
     Measured(u64, Measure),
+    /// The referee's sum of units, for the round of that number.
+    Recomputed(u64, Option<Answer>),
     /// The model is saved: tell the observer.
     Saved(Box<Summary>),
 }
@@ -150,6 +154,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         orders,
         outboxes: BTreeMap::new(),
         fused_capable: BTreeSet::new(),
+        agents: BTreeMap::new(),
         lost: Vec::new(),
         helped: BTreeSet::new(),
         metrics_trouble: Trouble::default(),
@@ -195,6 +200,8 @@ struct Driver {
     outboxes: BTreeMap<u64, mpsc::Sender<ToSession>>,
     /// Sessions of volunteers whose machines could do the fused arithmetic.
     fused_capable: BTreeSet<u64>,
+    /// The program of each session, until the session has left and the next round is open.
+    agents: BTreeMap<u64, String>,
     /// Sessions that did not keep up. The engine has not heard of them yet.
     lost: Vec<u64>,
     /// Sessions, without the coordinator's own, that have returned a result.
@@ -231,8 +238,11 @@ impl Driver {
                 Wake::Letter(letter) => self.session(letter.session, letter.message),
                 Wake::Order(Order::Stop) => self.engine(Input::Stop),
                 Wake::Order(Order::Measured(round, measure)) => {
-                    self.referee.answered(round);
+                    self.referee.measured(round);
                     self.engine(Input::Measured { round, measure })
+                }
+                Wake::Order(Order::Recomputed(round, answer)) => {
+                    self.engine(Input::Recomputed { round, answer });
                 }
                 Wake::Order(Order::Saved(summary)) => self.saved(&summary),
                 Wake::Time => self.engine(Input::Tick),
@@ -268,12 +278,13 @@ impl Driver {
                     let _ = joined.outbox.try_send(ToSession::Finish { text });
                     return;
                 }
-                self.outboxes.insert(session, joined.outbox);
+                self.outboxes.insert(session, joined.outbox.clone());
                 if joined.fused_capable && !joined.local {
                     self.fused_capable.insert(session);
                 }
-                let (cores, local, training_shards) = (joined.cores, joined.local, joined.training_shards);
-                self.engine(Input::Joined { session, cores, local, training_shards });
+                let exchange::Joined { cores, local, identity, agent, training_shards, .. } = joined;
+                self.agents.insert(session, agent);
+                self.engine(Input::Joined { session, cores, local, identity, training_shards });
             }
             FromSession::Said(message) => {
                 match &message {
@@ -348,17 +359,23 @@ impl Driver {
             Output::OpenRound { plan, vectors } => {
                 let vectors: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..]).collect();
                 let frame = Bytes::from(encode_round(&plan, &vectors));
+                self.referee.opened(plan.round);
+                self.agents.retain(|session, _| self.outboxes.contains_key(session));
                 self.round.send_replace(Some(Arc::new(OpenRound { plan, frame })));
             }
             Output::Assign { session, assignment } => self.send(session, ToSession::Assign(assignment)),
             Output::Dismiss { session, text } => {
-                tracing::warn!(session, text, "a volunteer is dismissed");
                 self.send(session, ToSession::Dismiss { text });
                 self.forget(session);
             }
             Output::Measure { plan, unit, vectors } => {
-                self.referee.ask(referee::Request { plan, unit, vectors });
+                self.referee.measure(referee::Request { plan, units: vec![unit..unit + 1], vectors });
             }
+            Output::Recompute { plan, units, vectors } => {
+                self.referee.recompute(referee::Request { plan, units, vectors });
+            }
+            Output::Convicted { session, offence, .. } => self.convicted(session, offence),
+            Output::Rewound { iteration } => self.rewound(iteration),
             Output::Accepted(accepted) => self.accepted(&accepted),
             Output::Between => {
                 self.picture.between(self.engine.counters());
@@ -367,6 +384,23 @@ impl Driver {
             Output::Note(text) => self.observer.event(&Event::Note { text }),
             Output::Finished(reason) => self.finished(reason),
         }
+    }
+
+    fn convicted(&mut self, session: u64, offence: &str) {
+        let agent = self.agents.get(&session).map_or("", String::as_str);
+        tracing::warn!(session, agent, offence, "a volunteer is found out");
+        let iteration = self.engine.accepted().map_or(0, |accepted| accepted.iteration);
+        let offender = Offender { session, agent: agent.to_owned(), offence: offence.to_owned(), iteration };
+        self.picture.convicted(offender);
+        self.show();
+    }
+
+    /// The training has gone back: what was reported after that iteration is void.
+    fn rewound(&mut self, iteration: Option<u64>) {
+        self.picture.rewound(iteration);
+        let cut = self.directory.cut_metrics(iteration).map_err(|error| error.to_string());
+        let note = self.metrics_trouble.note("the metrics", cut);
+        self.tell(note);
     }
 
     /// Sends a message to a session. Closes the session if its outbox is full, because it does not keep up.
@@ -440,6 +474,7 @@ impl Driver {
             checkpoint: self.checkpoint(),
             rounds: counters.rounds,
             epochs: self.picture.epochs(counters),
+            offenders: self.picture.status().offenders,
         };
         self.show();
         if let Some(sender) = self.outcome.take() {

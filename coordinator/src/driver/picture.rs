@@ -6,7 +6,7 @@ use model::Arithmetic;
 
 use super::{BeginRule, Checkpoint};
 use crate::report::progress::IterationReport;
-use crate::report::status::{CurvePoint, HISTORY_MAX, RunPhase, Status};
+use crate::report::status::{CurvePoint, HISTORY_MAX, OFFENDERS_MAX, Offender, RunPhase, Status};
 use engine::{Accepted, Attendance, Counters, Figures};
 
 /// The facts that do not change during a run.
@@ -63,6 +63,8 @@ impl Picture {
             fused_capable: 0,
             local_worker: false,
             examples_per_second: 0.0,
+            offenders: Vec::new(),
+            offenders_count: 0,
             seconds: resumed.map_or(0.0, |checkpoint| checkpoint.seconds),
         };
         let mut picture = Picture { status, measured: None, ended: None, origin: None };
@@ -120,6 +122,24 @@ impl Picture {
             });
         }
         history.push(point);
+    }
+
+    /// Notes that a volunteer was found out.
+    pub(super) fn convicted(&mut self, offender: Offender) {
+        let Status { offenders, offenders_count, .. } = &mut self.status;
+        *offenders_count += 1;
+        if offenders.len() == OFFENDERS_MAX {
+            offenders.remove(0);
+        }
+        offenders.push(offender);
+    }
+
+    /// The training has gone back to this iteration, or to before the start point was known.
+    pub(super) fn rewound(&mut self, iteration: Option<u64>) {
+        self.status.history.retain(|point| iteration.is_some_and(|last| point.iteration <= last));
+        self.status.iteration = iteration.unwrap_or(0);
+        self.origin = None;
+        self.measured = None;
     }
 
     pub(super) fn report(

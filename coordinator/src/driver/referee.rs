@@ -1,17 +1,18 @@
-//! The coordinator's own computation of single units: for the first scale of a run, and to check a
-//! volunteer's report that a unit does not fit.
+//! The coordinator's own computation: of single units for the first scale of a run and to check a volunteer's
+//! report that a unit does not fit, and of several to decide between two results that differ.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Weak};
 
 use model::{Arithmetic, Examples, Features, Network};
 use protocol::plan::{RoundPlan, SetPlans};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc::WeakSender, watch};
-use worker::unit::{Buffers, Unit, measure_unit};
+use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit, measure_unit};
 
 use super::Order;
 use crate::data::Prepared;
-use engine::Measure;
+use engine::{Answer, Measure};
 
 /// Everything that the referee computes with.
 #[derive(Debug)]
@@ -30,28 +31,53 @@ pub struct Referee {
     pub sets: SetPlans,
 }
 
-/// A unit to look at.
+/// Units to compute.
 pub(super) struct Request {
     pub(super) plan: RoundPlan,
-    pub(super) unit: u32,
+    /// The units, all of one part. A request to measure has one.
+    pub(super) units: Vec<Range<u32>>,
     pub(super) vectors: Vec<Arc<[f32]>>,
 }
 
-/// The driver's way to the referee. It holds one request, the newest: an older request belongs to a round
-/// that is over.
-pub(super) struct Requests(watch::Sender<Option<Arc<Request>>>);
+/// The newest request of each kind: an older one belongs to a round that is over.
+#[derive(Default)]
+struct Desk {
+    measure: Option<Arc<Request>>,
+    recompute: Option<Arc<Request>>,
+}
+
+/// The driver's way to the referee.
+pub(super) struct Requests(watch::Sender<Desk>);
 
 impl Requests {
-    /// Asks for a unit.
-    pub(super) fn ask(&self, request: Request) {
-        // The referee ends after the driver. If it has gone, it has panicked, and nothing can go on.
-        self.0.send(Some(Arc::new(request))).expect("the referee lives as long as the driver");
+    /// Asks for the size of a unit.
+    pub(super) fn measure(&self, request: Request) {
+        self.ask(|desk| desk.measure = Some(Arc::new(request)));
     }
 
-    /// Drops the answered request of that round, and the vectors in it.
-    pub(super) fn answered(&self, round: u64) {
-        self.0.send_if_modified(|newest| {
-            newest.take_if(|request| request.plan.round == round);
+    /// Asks for the sum of units.
+    pub(super) fn recompute(&self, request: Request) {
+        self.ask(|desk| desk.recompute = Some(Arc::new(request)));
+    }
+
+    fn ask(&self, put: impl FnOnce(&mut Desk)) {
+        // The referee ends after the driver. If it has gone, it has panicked, and nothing can go on.
+        assert!(self.0.receiver_count() > 0, "the referee lives as long as the driver");
+        self.0.send_modify(put);
+    }
+
+    /// Drops the answered request to measure of that round, and the vectors in it.
+    pub(super) fn measured(&self, round: u64) {
+        self.0.send_if_modified(|desk| {
+            desk.measure.take_if(|request| request.plan.round == round);
+            false
+        });
+    }
+
+    /// Another round is open: nobody waits for the sums of units of the one before.
+    pub(super) fn opened(&self, round: u64) {
+        self.0.send_if_modified(|desk| {
+            desk.recompute.take_if(|request| request.plan.round != round);
             false
         });
     }
@@ -63,15 +89,38 @@ pub(super) fn start(
     orders: WeakSender<Order>,
     runtime: Handle,
 ) -> std::io::Result<Requests> {
-    let (sender, mut requests) = watch::channel::<Option<Arc<Request>>>(None);
+    let (sender, mut requests) = watch::channel(Desk::default());
     std::thread::Builder::new().name("referee".into()).spawn(move || {
         let mut buffers = Buffers::default();
+        let mut done = [None, None];
         while runtime.block_on(requests.changed()).is_ok() {
-            let Some(request) = requests.borrow_and_update().clone() else { continue };
-            let Some(measure) = referee.measure(&request, &mut buffers) else { continue };
-            let Some(orders) = orders.upgrade() else { return };
-            if orders.blocking_send(Order::Measured(request.plan.round, measure)).is_err() {
-                return;
+            let desk = requests.borrow_and_update();
+            let (measure, recompute) = (desk.measure.clone(), desk.recompute.clone());
+            drop(desk);
+            let is_new = |done: &Option<Weak<Request>>, request: &Arc<Request>| {
+                done.as_ref().is_none_or(|done| !std::ptr::eq(done.as_ptr(), Arc::as_ptr(request)))
+            };
+            let mut answers = Vec::new();
+            if let Some(request) = measure.filter(|request| is_new(&done[0], request)) {
+                done[0] = Some(Arc::downgrade(&request));
+                let measure = referee.measure(&request, &mut buffers);
+                answers.extend(measure.map(|measure| Order::Measured(request.plan.round, measure)));
+            }
+            if let Some(request) = recompute.filter(|request| is_new(&done[1], request)) {
+                done[1] = Some(Arc::downgrade(&request));
+                let is_wanted = || {
+                    let desk = requests.borrow();
+                    desk.recompute.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, &request))
+                };
+                if let Some(answer) = referee.recompute(&request, &mut buffers, is_wanted) {
+                    answers.push(Order::Recomputed(request.plan.round, answer));
+                }
+            }
+            for answer in answers {
+                let Some(orders) = orders.upgrade() else { return };
+                if orders.blocking_send(answer).is_err() {
+                    return;
+                }
             }
         }
     })?;
@@ -80,8 +129,38 @@ pub(super) fn start(
 
 impl Referee {
     fn measure(&self, request: &Request, buffers: &mut Buffers) -> Option<Measure> {
+        let unit = request.units.first()?.start;
+        self.with_unit(request, unit, |unit| measure_unit(unit, buffers))
+    }
+
+    /// The sum of the units, or `Some(None)` if one has no result. `None` if nobody wants it any more.
+    fn recompute(
+        &self,
+        request: &Request,
+        buffers: &mut Buffers,
+        is_wanted: impl Fn() -> bool,
+    ) -> Option<Option<Answer>> {
+        let mut sums: Option<UnitSums> = None;
+        for number in request.units.iter().cloned().flatten() {
+            if !is_wanted() {
+                return None;
+            }
+            let outcome = self.with_unit(request, number, |unit| {
+                let zero = || UnitSums::zero(unit.work, self.network.parameters());
+                evaluate_unit(unit, buffers, sums.get_or_insert_with(zero))
+            })?;
+            if outcome != UnitOutcome::Added {
+                return Some(None);
+            }
+        }
+        let UnitSums { losses, unfit_steps, correct, vector } = sums?;
+        Some(Some(Answer { losses, unfit_steps, correct, vector }))
+    }
+
+    /// Does something with one of the round's units.
+    fn with_unit<T>(&self, request: &Request, unit: u32, act: impl FnOnce(&Unit<'_>) -> T) -> Option<T> {
         let plan = &request.plan;
-        let (part, number) = plan.locate(request.unit)?;
+        let (part, number) = plan.locate(unit)?;
         let part = &plan.parts[part];
         let set = self.sets.of(part.set);
         let examples = part.lay_out(set, self.seed).examples_of(set, number);
@@ -104,7 +183,7 @@ impl Referee {
             weights: &request.vectors[0],
             direction,
         };
-        Some(measure_unit(&unit, buffers))
+        Some(act(&unit))
     }
 }
 
@@ -114,20 +193,26 @@ mod tests {
 
     #[test]
     fn there_is_room_for_the_newest_request_only_and_until_it_is_answered() {
-        let (sender, waiting) = watch::channel::<Option<Arc<Request>>>(None);
+        let (sender, waiting) = watch::channel(Desk::default());
         let requests = Requests(sender);
         let request = |round| Request {
             plan: RoundPlan { round, ..RoundPlan::default() },
-            unit: 0,
+            units: Vec::new(),
             vectors: Vec::new(),
         };
-        let round = || waiting.borrow().as_ref().map(|request| request.plan.round);
-        requests.ask(request(1));
-        requests.ask(request(2));
-        assert_eq!(round(), Some(2));
-        requests.answered(1);
-        assert_eq!(round(), Some(2));
-        requests.answered(2);
-        assert_eq!(round(), None);
+        let rounds = || {
+            let desk = waiting.borrow();
+            [&desk.measure, &desk.recompute].map(|request| request.as_ref().map(|request| request.plan.round))
+        };
+        requests.measure(request(1));
+        requests.measure(request(2));
+        requests.recompute(request(2));
+        assert_eq!(rounds(), [Some(2), Some(2)]);
+        requests.measured(1);
+        requests.opened(2);
+        assert_eq!(rounds(), [Some(2), Some(2)]);
+        requests.measured(2);
+        requests.opened(3);
+        assert_eq!(rounds(), [None, None]);
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod words;
 use engine::{Figures, StopReason};
 use serde::Serialize;
 
+use self::status::Offender;
 use self::words::{count, counted, duration, loss, percent};
 use crate::quality::Quality;
 
@@ -38,6 +39,8 @@ pub struct Summary {
     pub weights_digest: String,
     /// Volunteers that helped at some time, without the coordinator's own worker.
     pub volunteers: usize,
+    /// Volunteers that were found out, as in the status.
+    pub offenders: Vec<Offender>,
     /// Why the training ended.
     pub stop_reason: StopReason,
     /// The run directory, as the user would type it.
@@ -99,6 +102,13 @@ impl Summary {
             "weights",
             format!("{} parameters, digest {}", count(self.parameters), self.weights_digest),
         ));
+        if !self.offenders.is_empty() {
+            let who = self
+                .offenders
+                .iter()
+                .map(|one| format!("{} (session {}): {}", one.agent, one.session, one.offence));
+            rows.push(("found out", who.collect::<Vec<_>>().join("; ")));
+        }
         rows.push(("saved in", self.run.clone()));
         let run = shell_word(&self.run);
         match &self.stop_reason {
@@ -173,6 +183,7 @@ mod tests {
             }),
             weights_digest: "ab".repeat(32),
             volunteers: 3,
+            offenders: Vec::new(),
             test_quality: Some(Quality::Classes(Box::new(test_quality()))),
             stop_reason: StopReason::TargetAccuracy(0.96),
             run: "runs/it's mine".to_owned(),

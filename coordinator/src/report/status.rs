@@ -49,8 +49,29 @@ pub struct Status {
     pub local_worker: bool,
     /// Training examples a second, over the last rounds.
     pub examples_per_second: f64,
+    /// The last volunteers that were found out to have sent what no honest volunteer sends, at most
+    /// [`OFFENDERS_MAX`].
+    pub offenders: Vec<Offender>,
+    /// How many there were.
+    pub offenders_count: u64,
     /// Seconds since the training began.
     pub seconds: f64,
+}
+
+/// Volunteers that are named; older ones are only counted.
+pub const OFFENDERS_MAX: usize = 32;
+
+/// A volunteer that was found out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Offender {
+    /// Its session, which the log names with its address.
+    pub session: u64,
+    /// Its browser or program.
+    pub agent: String,
+    /// What it sent.
+    pub offence: String,
+    /// The last accepted iteration at that time.
+    pub iteration: u64,
 }
 
 /// The phase of a run.

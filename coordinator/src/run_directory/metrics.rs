@@ -69,6 +69,22 @@ impl MetricsLog {
         Ok(())
     }
 
+    /// Cuts off the lines after `iteration`, or all lines.
+    pub(super) fn cut(&mut self, iteration: Option<u64>) -> Result<(), RunError> {
+        let failed = RunError::io("shorten", &self.path);
+        let mut content = Vec::new();
+        self.file.seek(SeekFrom::Start(0)).map_err(&failed)?;
+        (&self.file).take(self.length).read_to_end(&mut content).map_err(&failed)?;
+        let lines = parse::<Head>(&self.path, &content)?.values;
+        let kept = lines.iter().filter(|head| iteration.is_some_and(|last| head.iteration <= last)).count();
+        let length =
+            content.split_inclusive(|&byte| byte == b'\n').take(kept).map(<[u8]>::len).sum::<usize>();
+        self.file.set_len(length as u64).map_err(&failed)?;
+        self.length = length as u64;
+        self.last_iteration = kept.checked_sub(1).map(|last| lines[last].iteration);
+        Ok(())
+    }
+
     /// Makes the appended lines durable.
     pub(super) fn sync(&mut self) -> Result<(), RunError> {
         self.file.sync_data().map_err(RunError::io("write", &self.path))

@@ -163,6 +163,11 @@ impl RunDirectory {
     pub fn append_metrics(&self, report: &IterationReport) -> Result<(), RunError> {
         locked(&self.metrics).append(report.iteration, report)
     }
+
+    /// Cuts off the metrics after that iteration, or all of them: the training has gone back.
+    pub fn cut_metrics(&self, iteration: Option<u64>) -> Result<(), RunError> {
+        locked(&self.metrics).cut(iteration)
+    }
 }
 
 /// The text of a run's `run.toml`.

@@ -32,6 +32,7 @@ use super::speaking::{say, speak};
 use super::upgrade::Channel;
 use super::{Deadlines, Server};
 use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX};
+use engine::Identity;
 use engine::decoder::read_ready;
 
 /// Runs a session on a new channel.
@@ -77,7 +78,8 @@ async fn converse(
     let Hello { cores, fused_capable, agent, .. } = hello;
     tracing::info!(session = number, %address, cores, agent = quote(&agent), "volunteer joined");
     let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
-    let joined = Joined { outbox, cores, local: false, fused_capable, training_shards };
+    let identity = Identity { token: number.into(), address: network_of(address) };
+    let joined = Joined { outbox, cores, local: false, identity, agent, fused_capable, training_shards };
     let _presence = Presence::announce(&site.driver, number, joined).await?;
     let rights = Mutex::new(Rights::new(Instant::now()));
     let mut listener = Listener::new(server, number, &rights, outgoing.taken());
@@ -113,6 +115,14 @@ impl Drop for Presence {
                 let _ = driver.tell(number, FromSession::Left).await;
             });
         }
+    }
+}
+
+/// Names the network of an address: whoever has one IPv6 address has half of all bits to choose from.
+fn network_of(address: IpAddr) -> u128 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u128::from(u32::from(address)),
+        IpAddr::V6(address) => u128::from(address) >> 64 << 64,
     }
 }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use engine::{Counters, Course, Engine, KnownScales, LocalHelp, Snapshot, Statistics, StopRules};
+use engine::{Counters, Course, Engine, KnownScales, LocalHelp, Secret, Snapshot, Statistics, StopRules};
 use model::Network;
 use protocol::message::Welcome;
 use protocol::plan::{SetPlan, SetPlans};
@@ -146,13 +146,15 @@ fn setup(
         // A target is of no use that nobody measures.
         evaluate_training: config.evaluate_training || config.target_loss.is_some(),
         local_help: local_help(config.local_workers),
+        audit: config.audit.0,
+        on_lie: config.on_lie.into(),
     };
     let snapshot = match &checkpoint {
         Some(checkpoint) => checkpoint.snapshot.clone(),
         None => first_snapshot(config, network, &plans.training),
     };
     Ok(driver::Setup {
-        engine: Engine::new(settings, snapshot),
+        engine: Engine::new(settings, snapshot, &secret()?),
         facts: summary::facts(material, run),
         history: history(&directory, checkpoint.as_ref())?,
         resumed: checkpoint,
@@ -172,6 +174,13 @@ fn setup(
         },
         observer,
     })
+}
+
+/// What decides who is audited. The operating system draws it, so that nobody can foresee it.
+fn secret() -> Result<Secret> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
+    Ok(Secret::new(bytes))
 }
 
 /// What the server serves.

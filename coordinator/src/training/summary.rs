@@ -55,6 +55,7 @@ pub(super) fn summarize(outcome: &TrainingOutcome, parameters: usize, directory:
         figures: saved.map(|saved| saved.figures),
         weights_digest: blake3::Hash::from_bytes(weights_digest(&outcome.weights)).to_hex().to_string(),
         volunteers: outcome.checkpoint.volunteers as usize,
+        offenders: outcome.offenders.clone(),
         test_quality: None,
         stop_reason: outcome.reason.clone(),
         run: directory.path().display().to_string(),

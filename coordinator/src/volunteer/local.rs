@@ -19,6 +19,7 @@ use worker::{HubInput, HubPhase, HubStatus};
 use super::runner::{Errand, Runner, settings};
 use crate::data::ShardStore;
 use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, ToSession};
+use engine::Identity;
 use engine::decoder::{Misbehavior, Upward, UpwardDecoder};
 
 /// Most restarts after failures. A volunteer that has failed more often will go on failing.
@@ -137,6 +138,8 @@ impl Local {
             outbox: to_outbox,
             cores,
             local: true,
+            identity: Identity::default(),
+            agent: "the coordinator's own worker".into(),
             fused_capable: settings.fused_capable,
             // The worker has all shards, because each is only a function call away.
             training_shards: (0..welcome.sets.training.shards.len() as u32).collect(),

@@ -1,0 +1,207 @@
+//! The results of an open round that somebody else computes too, before the round is over.
+//!
+//! A check is an audit that was drawn by lot, or the confirmation of a result that decides something. It goes to
+//! one volunteer, drawn by lot among all who may do it, when that one has room. If no answer comes in time, or if
+//! nobody may do it, it goes to the coordinator's own computation. So does the decision between two results that
+//! differ.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+
+use super::fingerprint::Fingerprint;
+
+/// A check that is not done after this long goes to the coordinator. A volunteer that is expected to take longer has
+/// [`PATIENCE_FACTOR`] times as long as expected.
+pub(super) const PATIENCE_MS: u64 = 5000;
+pub(super) const PATIENCE_FACTOR: f64 = 3.0;
+
+/// See the module's description. Groups are named by their number.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    /// All that are wanted and not done.
+    wanted: BTreeMap<u64, Check>,
+    /// Those that nobody has been chosen for.
+    orphans: BTreeSet<u64>,
+    /// Those that a session is to be given as soon as it has room.
+    reserved: BTreeMap<u64, VecDeque<u64>>,
+    /// When patience ends, in the order of time.
+    patience: BTreeSet<(u64, u64)>,
+    /// What the coordinator is to compute, the first under way.
+    pub(super) court: VecDeque<Case>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Check {
+    patience_ms: u64,
+    /// Whether it is before the court.
+    in_court: bool,
+}
+
+/// A question for the coordinator's own computation.
+#[derive(Debug, Clone)]
+pub(super) struct Case {
+    pub(super) group: u64,
+    pub(super) units: Vec<Range<u32>>,
+    /// Sessions and what they say.
+    pub(super) rivals: Vec<(u64, Fingerprint)>,
+}
+
+impl Checks {
+    /// Whether nothing is left to be checked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// Groups that are to be checked by somebody else than the court.
+    pub(super) fn of_volunteers(&self) -> impl Iterator<Item = u64> {
+        self.wanted.iter().filter(|(_, check)| !check.in_court).map(|(group, _)| *group)
+    }
+
+    pub(super) fn want(&mut self, group: u64, now_ms: u64) {
+        let patience_ms = now_ms + PATIENCE_MS;
+        if self.wanted.contains_key(&group) {
+            return;
+        }
+        self.wanted.insert(group, Check { patience_ms, in_court: false });
+        self.patience.insert((patience_ms, group));
+        self.orphans.insert(group);
+    }
+
+    /// The check is done, or its group is not settled any more.
+    pub(super) fn forget(&mut self, group: u64) {
+        if let Some(check) = self.wanted.remove(&group) {
+            self.patience.remove(&(check.patience_ms, group));
+        }
+        self.orphans.remove(&group);
+    }
+
+    /// Whoever had the check will not answer.
+    pub(super) fn abandon(&mut self, group: u64) {
+        if self.wanted.get(&group).is_some_and(|check| !check.in_court) {
+            self.orphans.insert(group);
+        }
+    }
+
+    /// Takes all checks that nobody has been chosen for.
+    pub(super) fn take_orphans(&mut self) -> BTreeSet<u64> {
+        std::mem::take(&mut self.orphans)
+    }
+
+    /// Reserves a check for a session.
+    pub(super) fn reserve(&mut self, group: u64, session: u64) {
+        self.reserved.entry(session).or_default().push_back(group);
+    }
+
+    /// The next check for a session that has room.
+    pub(super) fn next_for(&mut self, session: u64) -> Option<u64> {
+        let queue = self.reserved.get_mut(&session)?;
+        while let Some(group) = queue.pop_front() {
+            if self.wanted.get(&group).is_some_and(|check| !check.in_court) {
+                return Some(group);
+            }
+        }
+        self.reserved.remove(&session);
+        None
+    }
+
+    /// Whether checks are reserved for a session.
+    pub(super) fn has_for(&self, session: u64) -> bool {
+        self.reserved.contains_key(&session)
+    }
+
+    /// How many checks are reserved for a session.
+    pub(super) fn count_for(&self, session: u64) -> usize {
+        self.reserved.get(&session).map_or(0, VecDeque::len)
+    }
+
+    /// A session will not do what is reserved for it.
+    pub(super) fn release(&mut self, session: u64) {
+        for group in self.reserved.remove(&session).unwrap_or_default() {
+            self.abandon(group);
+        }
+    }
+
+    /// A check is with somebody who is expected to take that long for it.
+    pub(super) fn prolong(&mut self, group: u64, now_ms: u64, duration_ms: f64) {
+        let Some(check) = self.wanted.get_mut(&group) else { return };
+        let patience_ms = now_ms + PATIENCE_MS.max((PATIENCE_FACTOR * duration_ms) as u64);
+        self.patience.remove(&(check.patience_ms, group));
+        check.patience_ms = patience_ms;
+        if !check.in_court {
+            self.patience.insert((patience_ms, group));
+        }
+    }
+
+    /// When patience ends next.
+    pub(super) fn patience_ms(&self) -> Option<u64> {
+        self.patience.first().map(|(at_ms, _)| *at_ms)
+    }
+
+    /// A check for which patience has ended.
+    pub(super) fn overdue(&self, now_ms: u64) -> Option<u64> {
+        self.patience.first().filter(|(at_ms, _)| *at_ms <= now_ms).map(|(_, group)| *group)
+    }
+
+    /// Brings a group before the court, with what some say about it. Answers whether the court has nothing else to
+    /// do.
+    pub(super) fn summon(
+        &mut self,
+        group: u64,
+        units: &[Range<u32>],
+        rivals: impl IntoIterator<Item = (u64, Fingerprint)>,
+    ) -> bool {
+        self.orphans.remove(&group);
+        let check = self.wanted.entry(group).or_insert(Check { patience_ms: 0, in_court: true });
+        self.patience.remove(&(check.patience_ms, group));
+        check.in_court = true;
+        let known = self.court.iter_mut().find(|case| case.group == group);
+        match known {
+            Some(case) => {
+                case.rivals.extend(rivals);
+                false
+            }
+            None => {
+                let (units, rivals) = (units.to_vec(), rivals.into_iter().collect());
+                self.court.push_back(Case { group, units, rivals });
+                self.court.len() == 1
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_goes_to_whom_it_is_reserved_for_and_on_if_that_one_leaves() {
+        let mut checks = Checks::default();
+        checks.want(1, 0);
+        checks.want(1, 10);
+        assert_eq!(checks.take_orphans(), BTreeSet::from([1]));
+        checks.reserve(1, 7);
+        assert!(checks.has_for(7) && checks.next_for(8).is_none());
+        checks.release(7);
+        assert_eq!(checks.take_orphans(), BTreeSet::from([1]));
+        checks.reserve(1, 8);
+        assert_eq!(checks.next_for(8), Some(1));
+        assert_eq!(checks.next_for(8), None);
+        checks.forget(1);
+        assert!(checks.is_empty() && checks.patience_ms().is_none());
+    }
+
+    #[test]
+    fn patience_ends_and_the_court_takes_one_case_after_the_other() {
+        let mut checks = Checks::default();
+        checks.want(1, 0);
+        checks.want(2, 100);
+        checks.prolong(1, 100, 4000.0);
+        assert_eq!(checks.overdue(PATIENCE_MS), None);
+        assert_eq!(checks.overdue(PATIENCE_MS + 100), Some(2));
+        assert!(checks.summon(2, &[0..1], []));
+        assert!(!checks.summon(1, &[1..2], []));
+        assert!(!checks.summon(2, &[0..1], []));
+        assert_eq!(checks.court.len(), 2);
+        assert_eq!((checks.patience_ms(), checks.of_volunteers().count()), (None, 0));
+    }
+}

@@ -1,0 +1,115 @@
+//! What is known of a volunteer beyond its session: it comes back under the same token.
+
+use std::collections::BTreeMap;
+
+/// Who a volunteer says it is, and where it comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity {
+    /// A random number that the volunteer keeps.
+    pub token: u128,
+    /// Names its network: an IPv4 address, or the first half of an IPv6 address.
+    pub address: u128,
+}
+
+/// Volunteers that are remembered. Whoever is not there and has done nothing of use is forgotten first.
+const RECORDS_MAX: usize = 1 << 16;
+/// A volunteer is a newcomer until so many of its results have proved right.
+pub const NEWCOMER_RESULTS: u64 = 10;
+
+/// All records, by token.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    by_token: BTreeMap<u128, Record>,
+}
+
+/// One volunteer's.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Record {
+    /// The session of the volunteer while it is there.
+    pub(super) session: Option<u64>,
+    /// Results that were accepted.
+    pub(super) accepted: u64,
+    /// Results that proved right; without audits, all that were accepted.
+    pub(super) proven: u64,
+    /// The number of rounds completed before the first one that counts a result of it which nobody has checked.
+    pub(super) unchecked_since: Option<u64>,
+}
+
+impl Record {
+    /// Whether it has yet to prove itself.
+    pub(super) fn is_newcomer(&self) -> bool {
+        self.proven < NEWCOMER_RESULTS
+    }
+}
+
+impl Records {
+    /// A copy of what is known; nothing, of a stranger.
+    pub(super) fn get(&self, token: u128) -> Record {
+        self.by_token.get(&token).copied().unwrap_or_default()
+    }
+
+    /// The record of a volunteer, to be changed.
+    pub(super) fn of(&mut self, token: u128) -> &mut Record {
+        if self.by_token.len() >= RECORDS_MAX && !self.by_token.contains_key(&token) {
+            self.forget_some();
+        }
+        self.by_token.entry(token).or_default()
+    }
+
+    /// The record of a volunteer that is known.
+    pub(super) fn known(&mut self, token: u128) -> Option<&mut Record> {
+        self.by_token.get_mut(&token)
+    }
+
+    /// A volunteer was found out: it begins as a newcomer again, should it come back. Answers since when results of it
+    /// were counted that nobody had checked.
+    pub(super) fn convict(&mut self, token: u128) -> Option<u64> {
+        let record = self.known(token)?;
+        let since = record.unchecked_since;
+        *record = Record { session: record.session, ..Record::default() };
+        since
+    }
+
+    /// After a rewind to a state before which so many rounds were completed: what was done later is undone.
+    pub(super) fn rewind(&mut self, rounds: u64) {
+        for record in self.by_token.values_mut() {
+            record.unchecked_since = record.unchecked_since.filter(|since| *since < rounds);
+        }
+    }
+
+    /// Makes room: forgets all who are absent and have done nothing, or else all who are absent.
+    fn forget_some(&mut self) {
+        let before = self.by_token.len();
+        self.by_token.retain(|_, record| record.session.is_some() || record.accepted > 0);
+        // So that not every stranger who comes makes all be looked through.
+        if self.by_token.len() > before / 2 {
+            self.by_token.retain(|_, record| record.session.is_some());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_who_do_nothing_do_not_displace_those_who_do() {
+        let mut records = Records::default();
+        *records.of(1) = Record { accepted: 5, ..Record::default() };
+        (2..=RECORDS_MAX as u128 + 10).for_each(|token| {
+            records.of(token);
+        });
+        assert!(records.by_token.len() < 20);
+        assert_eq!(records.get(1).accepted, 5);
+        assert_eq!(records.get(7).accepted, 0);
+    }
+
+    #[test]
+    fn a_rewind_undoes_what_was_not_checked_after_it() {
+        let mut records = Records::default();
+        records.of(1).unchecked_since = Some(4);
+        records.of(2).unchecked_since = Some(5);
+        records.rewind(5);
+        assert_eq!((records.get(1).unchecked_since, records.get(2).unchecked_since), (Some(4), None));
+    }
+}
