@@ -8,6 +8,7 @@ use crate::{
     date::DateFormat,
     error::ColumnPlace,
     kind::{Distinct, Kind, LeftOut},
+    lines::Lines,
     target::Targets,
 };
 
@@ -34,6 +35,8 @@ pub struct Table {
     pub targets: Option<Targets>,
     /// Sentences about the data that the user should know of.
     pub notices: Vec<String>,
+    /// Where the rows stand.
+    pub(crate) lines: Lines,
 }
 
 impl Table {
@@ -67,6 +70,7 @@ impl Table {
             labels,
             targets: Some(targets),
             notices: Vec::new(),
+            lines: Lines::default(),
         }
     }
 }
@@ -121,6 +125,32 @@ impl Texts {
     /// seen.
     pub(crate) fn new(codes: Vec<u32>, texts: Vec<String>, first_lines: Vec<u64>) -> Self {
         Self { codes, texts, first_lines }
+    }
+
+    /// Texts in order of appearance; `None` where missing.
+    pub(crate) fn of_written(written: impl Iterator<Item = Option<String>>) -> Self {
+        let mut code_of = std::collections::BTreeMap::new();
+        let mut texts = Vec::new();
+        let codes = written
+            .map(|text| match text {
+                None => MISSING_CODE,
+                Some(text) => *code_of.entry(text).or_insert_with_key(|text| {
+                    texts.push(text.clone());
+                    texts.len() as u32 - 1
+                }),
+            })
+            .collect();
+        Self::new(codes, texts, Vec::new())
+    }
+
+    /// The same where texts that are one of these numbers count as missing.
+    pub(crate) fn without_numbers(self, numbers: &[f64]) -> Self {
+        let gone: Vec<bool> = self
+            .texts
+            .iter()
+            .map(|text| text.parse().is_ok_and(|number| numbers.contains(&number)))
+            .collect();
+        self.without(&gone)
     }
 
     /// The text of a row.
@@ -259,6 +289,30 @@ impl Pixels {
     /// Values of one example.
     pub fn width(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// The same with channels that come last put first. Channels are one, three or four.
+    pub(crate) fn with_channels_first(self) -> Self {
+        const CHANNELS: [usize; 3] = [1, 3, 4];
+        fn turned<T: Copy + Default>(values: &[T], area: usize, channels: usize) -> Vec<T> {
+            let mut turned = vec![T::default(); values.len()];
+            let images = values.chunks_exact(area * channels).zip(turned.chunks_exact_mut(area * channels));
+            for (from, to) in images {
+                for (place, pixel) in from.chunks_exact(channels).enumerate() {
+                    pixel.iter().enumerate().for_each(|(channel, &value)| to[channel * area + place] = value);
+                }
+            }
+            turned
+        }
+        let [height, width, channels] = self.shape[..] else { return self };
+        if !CHANNELS.contains(&channels) || CHANNELS.contains(&height) {
+            return self;
+        }
+        let values = match self.values {
+            PixelValues::U8(values) => PixelValues::U8(turned(&values, height * width, channels)),
+            PixelValues::F32(values) => PixelValues::F32(turned(&values, height * width, channels)),
+        };
+        Self { shape: vec![channels, height, width], values, scaling: self.scaling }
     }
 
     /// Leaves out the examples that are not wanted.

@@ -442,8 +442,9 @@ impl Facts {
         }
         let commas = [Style::DecimalComma, Style::PointGroups, Style::SpaceGroupsDecimalComma];
         let points = [Style::Plain, Style::CommaGroups, Style::SpaceGroups];
+        let signs = [Style::Percent, Style::Currency];
         let order = if decimal_comma == Some(true) { [commas, points] } else { [points, commas] };
-        order.into_iter().flatten().find(|&style| self.styles.has(style))
+        order.into_iter().flatten().chain(signs).find(|&style| self.styles.has(style))
     }
 
     /// Whether the column's decimal mark is a comma, where its cells tell.

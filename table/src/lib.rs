@@ -17,6 +17,7 @@ pub mod error;
 mod formats;
 mod kind;
 pub mod limits;
+mod lines;
 mod load;
 mod matching;
 mod memory;

@@ -17,7 +17,7 @@ pub const CLASSES_MAX: usize = 65_535;
 pub const TARGETS_MAX: usize = 4_096;
 /// A column of integers with more different values than this is taken for numbers unless the user says
 /// otherwise.
-pub const INFERRED_CLASSES_MAX: usize = 100;
+pub const INFERRED_CLASSES_MAX: usize = 20;
 /// Bytes of one row of text: what a quote that is never closed may swallow before it is noticed.
 pub const ROW_BYTES_MAX: usize = 16 << 20;
 /// Different texts of one column that are told apart; a column with more is left out.

@@ -232,7 +232,8 @@ pub(crate) fn train(opened: Opened, options: &ReadOptions) -> Result<Table, Tabl
     for (column, values) in columns.iter_mut().zip(read.values) {
         column.values = values;
     }
-    let mut table = Table { path, rows, named, columns, pixels: None, labels, targets: None, notices };
+    let lines = read.lines;
+    let mut table = Table { path, rows, named, columns, pixels: None, labels, targets: None, notices, lines };
     notice_left_out(&mut table);
     let values = table.take_labels();
     let counts = counts.filter(|_| table.labels.contains(&(table.columns.len() - 1)));
@@ -433,6 +434,7 @@ impl Table {
         if let Some(pixels) = &mut self.pixels {
             pixels.retain(wanted);
         }
+        self.lines.retain(wanted);
         self.rows = wanted.len() - without;
         self.notices.push(format!(
             "{} without a label {} left out",

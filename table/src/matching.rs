@@ -11,6 +11,7 @@ use crate::{
     error::{ColumnPlace, counted, listed},
     formats::{self, Examples, Found},
     kind::Facts,
+    lines::Lines,
     load::{Opened, known_names, notice_bad_rows, numbers, reading, targets},
     memory::MemoryTable,
     missing::MissingTexts,
@@ -160,6 +161,7 @@ pub(crate) fn examples(
         labels: Vec::new(),
         targets: None,
         notices,
+        lines: Lines::default(),
     };
     if wanted_labels == Labels::Ignored {
         return Ok(table);
@@ -246,8 +248,17 @@ pub(crate) fn columns(
             values: values[index].take().unwrap_or(Values::Unread),
         })
         .collect();
-    let mut table =
-        Table { path, rows, named, columns, pixels: None, labels: Vec::new(), targets: None, notices };
+    let mut table = Table {
+        path,
+        rows,
+        named,
+        columns,
+        pixels: None,
+        labels: Vec::new(),
+        targets: None,
+        notices,
+        lines: read.lines,
+    };
     if labels == Labels::Required {
         let (targets, wanted) = match (&expected.targets, label_values.as_slice()) {
             (TargetSchema::Classes(names), [Values::Texts(texts)]) => {

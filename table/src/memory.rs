@@ -15,6 +15,7 @@ use crate::{
     date::seconds,
     error::{ColumnPlace, quoted},
     kind::{Facts, boolean},
+    lines::Lines,
     missing::MissingTexts,
 };
 
@@ -31,6 +32,8 @@ pub(crate) struct MemoryTable {
 #[derive(Debug)]
 pub(crate) enum Raw {
     Numbers(Vec<f64>),
+    /// Integers some of which no f64 holds, so that labels stay what they are; [`NO_INTEGER`] where missing.
+    Integers(Vec<i128>),
     Booleans(Vec<f64>),
     /// Seconds since 1970.
     Moments(Vec<f64>),
@@ -41,10 +44,22 @@ pub(crate) enum Raw {
     Other,
 }
 
+/// Stands for a missing integer; no format has it.
+pub(crate) const NO_INTEGER: i128 = i128::MIN;
+/// Integers up to this are f64 exactly.
+const EXACT_INTEGERS: i128 = 1 << 53;
+
 impl Raw {
+    /// Integers ([`NO_INTEGER`] where missing), as numbers if these hold all of them.
+    pub(crate) fn of_integers(values: Vec<i128>) -> Self {
+        let is_exact = |&value: &i128| value == NO_INTEGER || value.abs() <= EXACT_INTEGERS;
+        if values.iter().all(is_exact) { Self::Numbers(as_numbers(&values)) } else { Self::Integers(values) }
+    }
+
     pub(crate) fn facts(&self, missing: &MissingTexts) -> Facts {
         match self {
             Self::Numbers(values) => of_numbers(values, None, missing),
+            Self::Integers(values) => of_numbers(&as_numbers(values), None, missing),
             Self::Booleans(values) => of_numbers(values, Some(Kind::Boolean), missing),
             Self::Moments(values) => of_numbers(values, Some(Kind::Date), missing),
             Self::Texts(texts) => of_texts(texts, missing),
@@ -56,6 +71,14 @@ impl Raw {
     /// that is.
     pub(crate) fn append(&mut self, other: Self) -> Result<(), &'static str> {
         match (self, other) {
+            (Self::Integers(values), Self::Integers(more)) => values.extend(more),
+            (Self::Integers(values), Self::Numbers(more)) => values.extend(as_integers(&more)),
+            (this @ Self::Numbers(_), Self::Integers(more)) => {
+                let Self::Numbers(values) = &*this else { unreachable!("it was matched") };
+                let mut values = as_integers(values);
+                values.extend(more);
+                *this = Self::Integers(values);
+            }
             (Self::Numbers(values), Self::Numbers(more))
             | (Self::Booleans(values), Self::Booleans(more))
             | (Self::Moments(values), Self::Moments(more)) => values.extend(more),
@@ -70,6 +93,14 @@ impl Raw {
         }
         Ok(())
     }
+}
+
+fn as_numbers(values: &[i128]) -> Vec<f64> {
+    values.iter().map(|&value| if value == NO_INTEGER { f64::NAN } else { value as f64 }).collect()
+}
+
+fn as_integers(values: &[f64]) -> Vec<i128> {
+    values.iter().map(|&value| if value.is_nan() { NO_INTEGER } else { value as i128 }).collect()
 }
 
 fn of_numbers(values: &[f64], known: Option<Kind>, missing: &MissingTexts) -> Facts {
@@ -132,7 +163,7 @@ impl MemoryTable {
                 })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Read { values, rows: self.rows, bad_rows: 0, first_bad: None })
+        Ok(Read { values, rows: self.rows, bad_rows: 0, first_bad: None, lines: Lines::default() })
     }
 }
 
@@ -153,6 +184,11 @@ fn convert(
         (Raw::Numbers(values), Reading::Texts) => {
             Ok(Values::Texts(as_texts(&values, |value| value.to_string())))
         }
+        (Raw::Integers(values), Reading::Texts) => {
+            let written = values.iter().map(|&value| (value != NO_INTEGER).then(|| value.to_string()));
+            Ok(Values::Texts(Texts::of_written(written).without_numbers(own)))
+        }
+        (Raw::Integers(values), reading) => convert(Raw::Numbers(as_numbers(&values)), reading, missing, own),
         (Raw::Numbers(mut values) | Raw::Booleans(mut values) | Raw::Moments(mut values), _) => {
             for (row, value) in values.iter_mut().enumerate() {
                 if own.contains(value) {

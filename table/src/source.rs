@@ -47,7 +47,7 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<DataFile>, TableError> {
         } else {
             let pattern = path.to_str().filter(|text| text.contains(['*', '?', '[']));
             let Some(pattern) = pattern else {
-                return Err(TableError::Read { path: path.clone(), source: io::ErrorKind::NotFound.into() });
+                return Err(TableError::Read { path: path.clone(), source: not_found(path) });
             };
             let wrong = |problem: String| TableError::Format { path: path.clone(), problem };
             let found = glob::glob(pattern).map_err(|error| {
@@ -90,6 +90,11 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<DataFile>, TableError> {
         });
     }
     Ok(files)
+}
+
+/// The operating system's own words for a file that is not there.
+fn not_found(path: &Path) -> io::Error {
+    std::fs::metadata(path).err().unwrap_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 fn spooled() -> Result<DataFile, TableError> {

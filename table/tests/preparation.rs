@@ -167,7 +167,7 @@ fn one_wild_cell_does_not_flatten_the_rest() {
     let data = table(&format!("x,k\n{rows}1000000,1\n"));
     let (preparation, notices) = fit(&data);
     assert!(
-        notices[0].contains("1 value of column 1 (x) lies far outside the rest, such as 1000000"),
+        notices[0].contains("1 value of column 1 (x) lies far outside the rest, 1000000 on line 302"),
         "{notices:?}"
     );
     let values = column(&inputs(&preparation, data), 0);

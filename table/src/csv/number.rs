@@ -167,16 +167,22 @@ pub enum Style {
     SpaceGroups,
     /// 1 234,5 or 1'234,5
     SpaceGroupsDecimalComma,
+    /// 50% or 50 %, which is read as 50
+    Percent,
+    /// $1,234.5, €5 or £5
+    Currency,
 }
 
 /// All styles, in the order in which one is preferred where several fit.
-pub(crate) const STYLES: [Style; 6] = [
+pub(crate) const STYLES: [Style; 8] = [
     Style::Plain,
     Style::CommaGroups,
     Style::DecimalComma,
     Style::PointGroups,
     Style::SpaceGroups,
     Style::SpaceGroupsDecimalComma,
+    Style::Percent,
+    Style::Currency,
 ];
 
 /// A set of styles.
@@ -184,16 +190,20 @@ pub(crate) const STYLES: [Style; 6] = [
 pub(crate) struct Styles(u8);
 
 impl Styles {
-    pub(crate) const ALL: Self = Self(0b11_1111);
+    pub(crate) const ALL: Self = Self(u8::MAX);
 
     /// The styles under which a plain number reads as the same cell, if not as the same value.
     pub(crate) fn of_plain(point: Point) -> Self {
         match point {
             Point::None => Self::ALL,
-            Point::Grouping => {
-                Self::of(&[Style::Plain, Style::CommaGroups, Style::SpaceGroups, Style::PointGroups])
-            }
-            Point::Decimal => Self::of(&[Style::Plain, Style::CommaGroups, Style::SpaceGroups]),
+            Point::Grouping => Self::of(&[Style::PointGroups]).or(Self::of_plain(Point::Decimal)),
+            Point::Decimal => Self::of(&[
+                Style::Plain,
+                Style::CommaGroups,
+                Style::SpaceGroups,
+                Style::Percent,
+                Style::Currency,
+            ]),
         }
     }
 
@@ -209,6 +219,10 @@ impl Styles {
 
     pub(crate) fn of(styles: &[Style]) -> Self {
         Self(styles.iter().fold(0, |set, &style| set | bit(style)))
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     pub(crate) fn and(self, other: Self) -> Self {
@@ -232,6 +246,17 @@ fn bit(style: Style) -> u8 {
 pub(crate) fn styled(cell: &[u8], style: Style) -> Option<f64> {
     let (group, decimal): (&[&str], char) = match style {
         Style::Plain => return whole(cell).map(|scanned| scanned.value),
+        Style::Percent => {
+            let number = cell.strip_suffix(b"%").map_or(cell, <[u8]>::trim_ascii_end);
+            return styled(number, Style::Plain);
+        }
+        Style::Currency => {
+            let (negative, amount) = cell.strip_prefix(b"-").map_or((false, cell), |rest| (true, rest));
+            let signs: [&[u8]; 4] = [b"$", "€".as_bytes(), "£".as_bytes(), "¥".as_bytes()];
+            let bare = signs.iter().find_map(|sign| amount.strip_prefix(*sign)).map(<[u8]>::trim_ascii_start);
+            let value = styled(bare.unwrap_or(amount), Style::CommaGroups)?;
+            return Some(if negative { -value } else { value });
+        }
         Style::CommaGroups => (&[","], '.'),
         Style::DecimalComma => (&[], ','),
         Style::PointGroups => (&["."], ','),
@@ -321,6 +346,12 @@ mod tests {
             ("1 23", Style::SpaceGroups, None),
             ("a,5", Style::DecimalComma, None),
             (",", Style::DecimalComma, None),
+            ("50%", Style::Percent, Some(50.0)),
+            ("-1.5 %", Style::Percent, Some(-1.5)),
+            ("%", Style::Percent, None),
+            ("$1,234.50", Style::Currency, Some(1234.5)),
+            ("-€5", Style::Currency, Some(-5.0)),
+            ("$", Style::Currency, None),
         ];
         for (text, style, value) in cases {
             assert_eq!(styled(text.as_bytes(), style), value, "{text} {style:?}");

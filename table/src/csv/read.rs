@@ -18,6 +18,7 @@ use crate::{
     error::quoted,
     kind::boolean,
     limits,
+    lines::Lines,
     missing::MissingTexts,
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Read {
     pub(crate) bad_rows: usize,
     /// What is wrong with the first bad row.
     pub(crate) first_bad: Option<String>,
+    /// Where the rows stand.
+    pub(crate) lines: Lines,
 }
 
 /// Reads the columns of all files.
@@ -51,7 +54,8 @@ pub(crate) fn read(
 ) -> Result<Read, TableError> {
     let mut columns: Vec<Builder> =
         readings.iter().map(|&reading| Builder::new(reading, survey.rows)).collect();
-    let mut whole = Read { values: Vec::new(), rows: 0, bad_rows: 0, first_bad: None };
+    let mut whole =
+        Read { values: Vec::new(), rows: 0, bad_rows: 0, first_bad: None, lines: Lines::default() };
     for surveyed in &survey.files {
         read_file(survey, surveyed, readings, skip_bad_rows, block_bytes, &mut columns, &mut whole)?;
     }
@@ -94,17 +98,20 @@ fn read_file(
             forgiving: skip_bad_rows,
             bad_rows: 0,
             first_bad: None,
+            lines: Lines::default(),
         };
         let walked = walk(block, layout.separator, &mut sink);
-        (sink.columns, sink.rows, sink.bad_rows, sink.first_bad, walked)
+        (sink.columns, sink.rows, sink.bad_rows, sink.first_bad, sink.lines, walked)
     };
+    whole.lines.begin_file(&file.path);
     blocks::each(file, blocks, work, |parts| {
         let mut builders: Vec<Vec<(Builder, u64)>> =
             map.iter().map(|_| Vec::with_capacity(parts.len())).collect();
-        for (part, rows, bad_rows, first_bad, walked) in parts {
+        for (part, rows, bad_rows, first_bad, part_lines, walked) in parts {
             for (builders, builder) in builders.iter_mut().zip(part) {
                 builders.push((builder, lines));
             }
+            whole.lines.append(part_lines, whole.rows, lines);
             whole.rows += rows;
             whole.bad_rows += bad_rows;
             if let (None, Some(bad)) = (&whole.first_bad, first_bad) {
@@ -236,6 +243,7 @@ struct ReadSink<'a> {
     forgiving: bool,
     bad_rows: usize,
     first_bad: Option<Trouble>,
+    lines: Lines,
 }
 
 impl ReadSink<'_> {
@@ -327,7 +335,10 @@ impl Sink for ReadSink<'_> {
             bad.map(|(column, problem)| Trouble { line, column: Some(column), problem })
         };
         match trouble {
-            None => self.rows += 1,
+            None => {
+                self.lines.push(self.rows, line);
+                self.rows += 1;
+            }
             Some(trouble) if self.forgiving => {
                 let rows = self.rows;
                 self.columns.iter_mut().for_each(|column| column.truncate(rows));

@@ -99,7 +99,8 @@ pub(crate) fn examples(images: &DataFile, labels: Option<&DataFile>) -> Result<E
         shape: part.shape[1..].to_vec(),
         values: PixelValues::U8(part.values),
         scaling: PixelScaling::Bytes,
-    };
+    }
+    .with_channels_first();
     Ok(Examples { path: images.path.clone(), pixels, labels, are_classes: true, notices: Vec::new() })
 }
 

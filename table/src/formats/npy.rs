@@ -31,6 +31,8 @@ enum ArrayValues {
     U8(Vec<u8>),
     Booleans(Vec<f64>),
     F64(Vec<f64>),
+    /// Some of which no f64 holds.
+    Integers(Vec<i128>),
     Texts(Vec<String>),
 }
 
@@ -179,6 +181,7 @@ impl Array {
                 ArrayValues::U8(values) => Raw::Numbers(places.map(|at| f64::from(values[at])).collect()),
                 ArrayValues::Booleans(values) => Raw::Booleans(places.map(|at| values[at]).collect()),
                 ArrayValues::F64(values) => Raw::Numbers(places.map(|at| values[at]).collect()),
+                ArrayValues::Integers(values) => Raw::of_integers(places.map(|at| values[at]).collect()),
                 ArrayValues::Texts(values) => texts(places.map(|at| values[at].as_str())),
             }
         };
@@ -206,17 +209,24 @@ impl Array {
             ArrayValues::U8(values) => Raw::Numbers(values.into_iter().map(f64::from).collect()),
             ArrayValues::Booleans(values) => Raw::Booleans(values),
             ArrayValues::F64(values) => Raw::Numbers(values),
+            ArrayValues::Integers(values) => Raw::of_integers(values),
             ArrayValues::Texts(values) => texts(values.iter().map(String::as_str)),
         })
     }
 
     /// Three dimensions or more as images; channels that come last are put first.
     fn into_examples(self, path: &Path, labels: Option<Self>) -> Result<Examples, TableError> {
-        const CHANNELS: [usize; 3] = [1, 3, 4];
         let rows = self.rows();
         let labels = labels.map(|labels| labels.into_labels(path, rows)).transpose()?;
-        let mut shape = self.shape[1..].to_vec();
-        let (values, scaling) = match self.values {
+        let shape = self.shape[1..].to_vec();
+        let values = match self.values {
+            ArrayValues::Integers(values) => {
+                ArrayValues::F64(values.into_iter().map(|value| value as f64).collect())
+            }
+            values => values,
+        };
+        let (values, scaling) = match values {
+            ArrayValues::Integers(_) => unreachable!("they are numbers by now"),
             ArrayValues::U8(values) => (PixelValues::U8(values), PixelScaling::Bytes),
             ArrayValues::F64(values) | ArrayValues::Booleans(values) => {
                 if let Some(at) =
@@ -247,32 +257,8 @@ impl Array {
                 limit: limits::COLUMNS_MAX as u64,
             });
         }
-        let mut pixels = Pixels { shape: shape.clone(), values, scaling };
-        if let [height, width, channels] = shape[..]
-            && CHANNELS.contains(&channels)
-            && !CHANNELS.contains(&height)
-        {
-            shape = if channels == 1 { vec![height, width] } else { vec![channels, height, width] };
-            pixels =
-                Pixels { shape, values: channels_first(pixels.values, height * width, channels), scaling };
-        }
+        let pixels = Pixels { shape, values, scaling }.with_channels_first();
         Ok(Examples { path: path.to_owned(), pixels, labels, are_classes: false, notices: Vec::new() })
-    }
-}
-
-fn channels_first(values: PixelValues, area: usize, channels: usize) -> PixelValues {
-    fn turned<T: Copy + Default>(values: &[T], area: usize, channels: usize) -> Vec<T> {
-        let mut turned = vec![T::default(); values.len()];
-        for (from, to) in values.chunks_exact(area * channels).zip(turned.chunks_exact_mut(area * channels)) {
-            for (place, pixel) in from.chunks_exact(channels).enumerate() {
-                pixel.iter().enumerate().for_each(|(channel, &value)| to[channel * area + place] = value);
-            }
-        }
-        turned
-    }
-    match values {
-        PixelValues::U8(values) => PixelValues::U8(turned(&values, area, channels)),
-        PixelValues::F32(values) => PixelValues::F32(turned(&values, area, channels)),
     }
 }
 
@@ -312,6 +298,15 @@ fn header_of(header: &str) -> Option<(String, bool, Vec<usize>)> {
         .map(|size| size.parse().ok())
         .collect();
     Some((descr, fortran, shape?))
+}
+
+/// Integers of 64 bits, as f64 if these hold all of them.
+fn integers(values: impl Iterator<Item = i128> + Clone) -> ArrayValues {
+    if values.clone().all(|value| value.abs() <= 1 << 53) {
+        ArrayValues::F64(values.map(|value| value as f64).collect())
+    } else {
+        ArrayValues::Integers(values.collect())
+    }
 }
 
 fn values_of(descr: &str, bytes: &[u8], count: usize) -> Result<ArrayValues, String> {
@@ -354,8 +349,8 @@ fn values_of(descr: &str, bytes: &[u8], count: usize) -> Result<ArrayValues, Str
         ('i', 2) => ArrayValues::F64(numbers!(i16, 2).map(f64::from).collect()),
         ('u', 4) => ArrayValues::F64(numbers!(u32, 4).map(f64::from).collect()),
         ('i', 4) => ArrayValues::F64(numbers!(i32, 4).map(f64::from).collect()),
-        ('u', 8) => ArrayValues::F64(numbers!(u64, 8).map(|value| value as f64).collect()),
-        ('i', 8) => ArrayValues::F64(numbers!(i64, 8).map(|value| value as f64).collect()),
+        ('u', 8) => integers(numbers!(u64, 8).map(i128::from)),
+        ('i', 8) => integers(numbers!(i64, 8).map(i128::from)),
         ('f', 2) => ArrayValues::F64(numbers!(half::f16, 2).map(f64::from).collect()),
         ('f', 4) => ArrayValues::F64(numbers!(f32, 4).map(f64::from).collect()),
         ('f', 8) => ArrayValues::F64(numbers!(f64, 8).collect()),
@@ -405,6 +400,7 @@ impl ArrayValues {
             Self::U8(values) => Self::U8(turned(&values, shape)),
             Self::Booleans(values) => Self::Booleans(turned(&values, shape)),
             Self::F64(values) => Self::F64(turned(&values, shape)),
+            Self::Integers(values) => Self::Integers(turned(&values, shape)),
             Self::Texts(values) => Self::Texts(turned(&values, shape)),
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     TableError, Texts,
     column::MISSING_CODE,
     limits,
-    memory::{MemoryTable, Raw},
+    memory::{MemoryTable, NO_INTEGER, Raw},
     source::DataFile,
 };
 
@@ -154,6 +154,7 @@ impl Raw {
     fn len(&self) -> Option<usize> {
         match self {
             Self::Numbers(values) | Self::Booleans(values) | Self::Moments(values) => Some(values.len()),
+            Self::Integers(values) => Some(values.len()),
             Self::Texts(texts) => Some(texts.len()),
             Self::ManyTexts | Self::Other => None,
         }
@@ -176,6 +177,8 @@ struct Column {
     meaning: Meaning,
     boolean: bool,
     numbers: Vec<f64>,
+    /// In the place of `numbers` from the first value on that no f64 holds.
+    integers: Option<Vec<i128>>,
     texts: TextsReader,
 }
 
@@ -194,7 +197,13 @@ impl Column {
         let meaning = meaning(descriptor);
         let text = matches!(meaning, Meaning::Text);
         let numbers = Vec::with_capacity(if text { 0 } else { rows });
-        Self { meaning, boolean: physical == Physical::BOOLEAN, numbers, texts: TextsReader::default() }
+        Self {
+            meaning,
+            boolean: physical == Physical::BOOLEAN,
+            numbers,
+            integers: None,
+            texts: TextsReader::default(),
+        }
     }
 
     fn read(&mut self, reader: ColumnReader, descriptor: &ColumnDescriptor) -> Result<(), ParquetError> {
@@ -261,10 +270,32 @@ impl Column {
         reader: ColumnReaderImpl<parquet::data_type::Int64Type>,
         levels: i16,
     ) -> Result<(), ParquetError> {
-        let meaning = self.meaning;
-        self.numbers(reader, levels, |&value| match meaning {
-            Meaning::Unsigned => value as u64 as f64,
-            meaning => meaning.of(value as f64),
+        let integer: fn(i64) -> i128 = match self.meaning {
+            Meaning::Unsigned => |value| i128::from(value as u64),
+            Meaning::Number => i128::from,
+            meaning => return self.numbers(reader, levels, |&value| meaning.of(value as f64)),
+        };
+        each_batch(reader, levels, |values, present| {
+            let is_exact = values.iter().all(|&value| integer(value).abs() <= 1 << 53);
+            if self.integers.is_none() && !is_exact {
+                let numbers = std::mem::take(&mut self.numbers);
+                let widened = |value: f64| if value.is_nan() { NO_INTEGER } else { value as i128 };
+                self.integers = Some(numbers.into_iter().map(widened).collect());
+            }
+            let mut values = values.iter().map(|&value| integer(value));
+            match (&mut self.integers, present) {
+                (None, None) => self.numbers.extend(values.map(|value| value as f64)),
+                (Some(integers), None) => integers.extend(values),
+                (None, Some(present)) => self.numbers.extend(present.iter().map(|&level| {
+                    let value = if level == levels { values.next() } else { None };
+                    value.map_or(f64::NAN, |value| value as f64)
+                })),
+                (Some(integers), Some(present)) => integers.extend(present.iter().map(|&level| {
+                    let value = if level == levels { values.next() } else { None };
+                    value.unwrap_or(NO_INTEGER)
+                })),
+            }
+            Ok(())
         })
     }
 
@@ -293,7 +324,10 @@ impl Column {
             Meaning::Text => Raw::Texts(Texts::new(self.texts.codes, self.texts.texts, Vec::new())),
             Meaning::Time(_) => Raw::Moments(self.numbers),
             _ if self.boolean => Raw::Booleans(self.numbers),
-            _ => Raw::Numbers(self.numbers),
+            _ => match self.integers {
+                Some(integers) => Raw::Integers(integers),
+                None => Raw::Numbers(self.numbers),
+            },
         }
     }
 }

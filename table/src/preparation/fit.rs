@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     Column, Kind, PixelScaling, PixelValues, Pixels, Table, TableError, Texts, Values, date, error::listed,
+    lines::Lines,
 };
 
 /// Below this a standard deviation is taken for zero, because its inverse would not be a useful f32.
@@ -38,7 +39,7 @@ impl Preparation {
             .par_iter()
             .map(|column| {
                 (column.left_out.is_none() && !table.labels.contains(&column.position))
-                    .then(|| fit_column(column, rows))
+                    .then(|| fit_column(column, rows, &table.lines))
             })
             .collect();
         let mut columns = Vec::new();
@@ -124,7 +125,7 @@ impl Preparation {
     }
 }
 
-fn fit_column(column: &Column, rows: &[usize]) -> (Becomes, Option<String>) {
+fn fit_column(column: &Column, rows: &[usize], lines: &Lines) -> (Becomes, Option<String>) {
     match &column.values {
         Values::Unread => (Becomes::Number { number: None, missing: false }, None),
         Values::Texts(texts) => (category(texts, rows), None),
@@ -136,7 +137,8 @@ fn fit_column(column: &Column, rows: &[usize]) -> (Becomes, Option<String>) {
             let values: Vec<f64> = rows.iter().map(|&row| values[row]).collect();
             let absent = values.iter().any(|value| value.is_nan());
             let number = standardized(&values, column.kept);
-            let notice = number.as_ref().and_then(|number| outliers_in_words(column, &values, number));
+            let notice =
+                number.as_ref().and_then(|number| outliers_in_words(column, number, &values, rows, lines));
             (Becomes::Number { number, missing: absent }, notice)
         }
     }
@@ -209,23 +211,33 @@ fn cut(present: &[f64]) -> (Option<f64>, Option<f64>) {
     (few(below).then_some(low), few(above).then_some(high))
 }
 
-fn outliers_in_words(column: &Column, values: &[f64], number: &Standardized) -> Option<String> {
-    let beyond = |value: &&f64| {
-        number.low.is_some_and(|low| **value < low) || number.high.is_some_and(|high| **value > high)
+/// `values` are those of `rows`.
+fn outliers_in_words(
+    column: &Column,
+    number: &Standardized,
+    values: &[f64],
+    rows: &[usize],
+    lines: &Lines,
+) -> Option<String> {
+    let beyond = |value: f64| {
+        number.low.is_some_and(|low| value < low) || number.high.is_some_and(|high| value > high)
     };
-    let outside: Vec<&f64> = values.iter().filter(beyond).collect();
-    let farthest = outside.iter().max_by(|a, b| a.abs().total_cmp(&b.abs()))?;
-    let bound = if number.high.is_some_and(|high| **farthest > high) { number.high } else { number.low };
-    Some(format!(
-        "{} of {} far outside the rest, such as {farthest}; beyond {} a value counts as that (correct wrong cells)",
-        crate::error::counted(outside.len(), "value"),
-        if outside.len() == 1 {
-            format!("{} lies", column.place())
-        } else {
-            format!("{} lie", column.place())
-        },
-        bound.unwrap_or_default(),
-    ))
+    let outside: Vec<(f64, usize)> =
+        values.iter().copied().zip(rows.iter().copied()).filter(|(value, _)| beyond(*value)).collect();
+    let &(farthest, row) =
+        outside.iter().max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()).then(b.1.cmp(&a.1)))?;
+    let bound = if number.high.is_some_and(|high| farthest > high) { number.high } else { number.low };
+    let (place, line, bound) = (column.place(), lines.place(row), bound.unwrap_or_default());
+    Some(match outside.len() {
+        1 => format!(
+            "1 value of {place} lies far outside the rest, {farthest} {line}; it counts as {bound} (correct it if it is \
+             wrong)"
+        ),
+        count => format!(
+            "{count} values of {place} lie far outside the rest, such as {farthest} {line}; they count as the bound, \
+             here {bound} (correct them if they are wrong)"
+        ),
+    })
 }
 
 fn category(texts: &Texts, rows: &[usize]) -> Becomes {
