@@ -14,6 +14,7 @@
 //! - `shoal`: the helper that runs the binary in a folder of its own.
 
 mod configuration;
+mod data;
 mod exporting;
 mod figures;
 mod inspecting;

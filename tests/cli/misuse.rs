@@ -114,7 +114,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("inspect missing.toml --features 4 --classes 3", 2, &["cannot read missing.toml"]),
     ("inspect . --features 4", 2, &["leave out"]),
     ("inspect .", 1, &["."]),
-    ("inspect missing.csv", 1, &["cannot read missing.csv", "check the path"]),
+    ("inspect missing.csv", 1, &["missing.csv", "check the path"]),
     ("inspect mlp:8 --features 4 --classes 3 --label kind", 2, &["mlp:8 is no data", "give --data"]),
     ("inspect classes.csv --classes 3", 2, &["classes.csv is data", "name a network"]),
     (

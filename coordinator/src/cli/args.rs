@@ -94,6 +94,9 @@ pub struct DemoArgs {
 /// `shoal train`
 #[derive(Debug, Args)]
 pub struct TrainArgs {
+    /// Show what the data and the network are, as inspect does, and train nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Take settings from a TOML file with keys named like these flags; flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

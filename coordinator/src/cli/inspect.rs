@@ -44,7 +44,7 @@ fn network(args: &InspectArgs) -> anyhow::Result<Network> {
     }
     let mut spec = ModelChoice::Text(args.model.clone()).resolve()?;
     let (features, task) = match &args.data {
-        Some(source) => of_data(source, &spec, args)?,
+        Some(source) => of_data(source, &mut spec, args)?,
         None => (features(&mut spec, args)?, task(args)?),
     };
     Network::new(&spec, features, task).map_err(|error| misuse(format!("model: {error}")))
@@ -71,10 +71,11 @@ fn of_run(args: &InspectArgs) -> anyhow::Result<Network> {
     }
 }
 
-fn of_data(source: &DataSource, spec: &NetworkSpec, args: &InspectArgs) -> anyhow::Result<(usize, Task)> {
+fn of_data(source: &DataSource, spec: &mut NetworkSpec, args: &InspectArgs) -> anyhow::Result<(usize, Task)> {
     let options = ReadOptions { keep_all: spec.fixes_inputs(), ..args.reading.0.clone().read_options() };
     let train = training::load(source, &options)?.train;
     let data = data::prepare(train, None, 0.0, default_seed())?;
+    training::take_shape(spec, &data.preparation)?;
     Ok((data.preparation.inputs(), data.task()))
 }
 

@@ -8,17 +8,17 @@ use table::{Becomes, Column, PreparedColumn, Table, Targets};
 
 use super::args::InspectArgs;
 use super::output::results;
-use crate::config::{DataSource, STANDARD_INPUT, default_seed};
-use crate::data::{self, Dataset, Loaded};
+use crate::config::{ConfigFile, DataSource, Fraction, RunConfig, STANDARD_INPUT};
+use crate::data;
 use crate::report::words::{count, counted};
-use crate::training;
+use crate::training::{self, Material, Sets};
 
 /// Classes that are listed with their counts.
 const SHOWN_CLASSES_MAX: usize = 20;
 /// Columns that are listed.
 const SHOWN_COLUMNS_MAX: usize = 200;
-/// A class of fewer examples may be missing from a part.
-const RARE_CLASS: usize = 3;
+/// With fewer examples, none are set aside for testing: they are only looked at.
+const SPLIT_EXAMPLES_MIN: usize = 20;
 
 /// The data that the command line names, unless it names a network or a run.
 pub(super) fn source(text: &str) -> anyhow::Result<Option<DataSource>> {
@@ -38,12 +38,26 @@ pub(super) fn run(source: &DataSource, args: InspectArgs) -> anyhow::Result<()> 
             "{source} is data; leave out --data, --input, --features, --classes and --numbers, or name a network"
         )));
     }
-    let options = args.reading.0.read_options();
-    let Loaded { train, test } = training::load(source, &options)?;
-    let found = Found::new(train, test)?;
+    let settings = ConfigFile { data: Some(source.clone()), ..args.reading.0 };
+    let mut config = settings.resolve()?;
+    let sets = Sets::read(&mut config)?;
+    if sets.train.len() < SPLIT_EXAMPLES_MIN {
+        config.test_fraction = Some(Fraction::ZERO);
+    }
+    let found = Found::new(sets, config, false)?;
+    print(&found, args.json)
+}
+
+/// What a training with these settings would begin with.
+pub(super) fn dry_run(mut config: RunConfig, json: bool) -> anyhow::Result<()> {
+    let sets = Sets::read(&mut config)?;
+    print(&Found::new(sets, config, true)?, json)
+}
+
+fn print(found: &Found, json: bool) -> anyhow::Result<()> {
     results(|output| {
-        if args.json {
-            Ok(writeln!(output, "{}", serde_json::to_string(&found)?)?)
+        if json {
+            Ok(writeln!(output, "{}", serde_json::to_string(found)?)?)
         } else {
             found.write_text(output)
         }
@@ -63,7 +77,13 @@ struct Found {
     label: Option<String>,
     /// Classes and how many examples each has; none where numbers are predicted.
     classes: Vec<(String, usize)>,
+    /// What was inferred.
     notices: Vec<String>,
+    /// What may make figures look better than they are.
+    warnings: Vec<String>,
+    /// The network that would be trained, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,13 +97,18 @@ struct ColumnFound {
 }
 
 impl Found {
-    fn new(train: Dataset, test: Option<Dataset>) -> anyhow::Result<Self> {
-        let described: Vec<Column> = train.table().columns.iter().map(Column::without_values).collect();
-        let labels = train.table().labels.clone();
-        let shape = train.pixels().map(|pixels| pixels.shape.clone());
-        let classes = classes(train.table());
-        let (examples, test_examples) = (train.len(), test.as_ref().map_or(0, Dataset::len));
-        let prepared = data::prepare(train, test, 0.0, default_seed())?;
+    fn new(sets: Sets, config: RunConfig, with_network: bool) -> anyhow::Result<Self> {
+        let table = sets.train.table();
+        let described: Vec<Column> = table.columns.iter().map(Column::without_values).collect();
+        let labels = table.labels.clone();
+        let shape = sets.train.pixels().map(|pixels| pixels.shape.clone());
+        let classes = classes(table);
+        let mut warnings = data::telling_columns(table);
+        let (examples, test_examples) = (sets.train.len(), sets.own_test_examples());
+        let Material { data: prepared, network, .. } = sets.prepare(config)?;
+        let parts = 1 + usize::from(prepared.validation.is_some()) + usize::from(prepared.test.is_some());
+        warnings.extend(data::rare_classes(&classes, parts));
+        warnings.extend(data::repeated_examples(&prepared));
         let preparation = &prepared.preparation;
         let becomes = |column: &Column| {
             let learned = preparation.columns.iter().find(|learned| learned.position == column.position);
@@ -105,13 +130,6 @@ impl Found {
                 becomes: becomes(column),
             })
             .collect();
-        let mut notices = prepared.notices.clone();
-        for (class, examples) in classes.iter().filter(|(_, examples)| *examples < RARE_CLASS) {
-            notices.push(format!(
-                "the class {class:?} has only {}; training, validation and test part need one each",
-                counted(*examples, "example")
-            ));
-        }
         Ok(Self {
             examples,
             test_examples,
@@ -120,7 +138,12 @@ impl Found {
             inputs: prepared.preparation.inputs(),
             label: preparation.label_in_words(),
             classes,
-            notices,
+            notices: prepared.notices.clone(),
+            warnings,
+            network: with_network.then(|| {
+                let parameters = counted(network.parameters(), "parameter");
+                format!("a {} with {parameters}", training::network_in_words(&network))
+            }),
         })
     }
 
@@ -145,11 +168,17 @@ impl Found {
                 writeln!(output, "and {} more", count(self.classes.len() - SHOWN_CLASSES_MAX))?;
             }
         }
-        if !self.notices.is_empty() {
+        if !self.notices.is_empty() || !self.warnings.is_empty() {
             writeln!(output)?;
         }
         for notice in &self.notices {
             writeln!(output, "Note: {notice}.")?;
+        }
+        for warning in &self.warnings {
+            writeln!(output, "Warning: {warning}.")?;
+        }
+        if let Some(network) = &self.network {
+            writeln!(output, "\nThe network would be {network}. Nothing was trained.")?;
         }
         Ok(())
     }

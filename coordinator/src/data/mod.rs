@@ -19,6 +19,7 @@ mod standardize;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use std::path::Path;
 
@@ -32,6 +33,7 @@ pub use self::{
     shards::ShardStore,
     standardize::TargetScaling,
     terms::{preprocessing_of, task_of},
+    warnings::{rare_classes, repeated_examples, telling_columns},
 };
 
 /// What a source holds.

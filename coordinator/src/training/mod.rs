@@ -37,7 +37,7 @@ use crate::volunteer;
 
 pub use cut::examples_per_unit;
 pub use identity::run_number;
-pub use prepare::{Material, load, prepare};
+pub use prepare::{Material, Sets, load, prepare, take_shape};
 pub(crate) use summary::network_in_words;
 
 /// The session of the coordinator's own worker; those of volunteers count from 1.

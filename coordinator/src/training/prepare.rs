@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use model::{LossSpec, Network};
+use model::{LossSpec, Network, NetworkSpec};
 
 use crate::config::{ConfigError, DataSource, Fraction, RunConfig, STANDARD_INPUT, declared};
-use crate::data::{self, Dataset, HeldBack, Loaded, Prepared, ReadOptions};
+use crate::data::{self, Dataset, HeldBack, Loaded, Preparation, Prepared, ReadOptions};
 
 /// What a run trains, and with which settings.
 pub struct Material {
@@ -23,12 +23,44 @@ pub struct Material {
 /// # Errors When the data cannot be read or are not the ones the run was started with, or when a setting does
 /// not fit them.
 pub fn prepare(mut config: RunConfig) -> Result<Material> {
-    let data = read(&mut config)?;
-    let network = network(&mut config, &data)?;
-    Ok(Material { config, data: Arc::new(data), network })
+    Sets::read(&mut config)?.prepare(config)
 }
 
-fn read(config: &mut RunConfig) -> Result<Prepared> {
+/// The examples of a run as they were read.
+pub struct Sets {
+    /// The examples to train on; parts that are held back are still among them.
+    pub train: Dataset,
+    validation: HeldBack,
+    test: HeldBack,
+    targets_as_they_are: bool,
+}
+
+impl Sets {
+    /// Reads the data that `config` names, and settles the share to test with.
+    ///
+    /// # Errors
+    /// When the data cannot be read, or a setting does not fit them.
+    pub fn read(config: &mut RunConfig) -> Result<Self> {
+        read(config)
+    }
+
+    /// Examples to test with that are no part of the others.
+    pub fn own_test_examples(&self) -> usize {
+        self.test.own.as_ref().map_or(0, Dataset::len)
+    }
+
+    /// Splits and prepares the examples, makes the network, and settles what only the two can tell.
+    ///
+    /// # Errors
+    /// When the data are not the ones the run was started with, or a setting does not fit them.
+    pub fn prepare(self, mut config: RunConfig) -> Result<Material> {
+        let data = split(self, &mut config)?;
+        let network = network(&mut config, &data)?;
+        Ok(Material { config, data: Arc::new(data), network })
+    }
+}
+
+fn read(config: &mut RunConfig) -> Result<Sets> {
     if config.data_fingerprint.is_some() && config.data == DataSource::Path(STANDARD_INPUT.into()) {
         bail!(
             "the run was started with data from standard input, which is gone; start a new run with a file"
@@ -70,7 +102,12 @@ fn read(config: &mut RunConfig) -> Result<Prepared> {
     }
     let validation = HeldBack { own: validation, fraction: validation_fraction };
     let test = HeldBack { own: test, fraction: test_fraction.get() };
-    let prepared = data::prepare_sets(train, validation, test, config.seed, as_they_are)?;
+    Ok(Sets { train, validation, test, targets_as_they_are: as_they_are })
+}
+
+fn split(sets: Sets, config: &mut RunConfig) -> Result<Prepared> {
+    let Sets { train, validation, test, targets_as_they_are } = sets;
+    let prepared = data::prepare_sets(train, validation, test, config.seed, targets_as_they_are)?;
     let fingerprint = blake3::Hash::from_bytes(prepared.fingerprint).to_hex().to_string();
     if config.data_fingerprint.as_ref().is_some_and(|started_with| *started_with != fingerprint) {
         bail!(
@@ -112,7 +149,58 @@ fn has_flags(options: &ReadOptions) -> bool {
     *options != plain
 }
 
+/// Gives a network that sees images the shape that the files give them.
+///
+/// # Errors
+/// When the data have no images, or images of another shape than the network's input.
+pub fn take_shape(spec: &mut NetworkSpec, preparation: &Preparation) -> Result<()> {
+    if !spec.sees_images() {
+        return Ok(());
+    }
+    let size = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+    let found = preparation.pixels.as_ref().map(|pixels| match pixels.shape[..] {
+        [height, width] => Some([1, size(height), size(width)]),
+        [channels, height, width] => Some([size(channels), size(height), size(width)]),
+        _ => None,
+    });
+    match (spec.input, found) {
+        (None, None) => Err(refuse(
+            "model",
+            &format!(
+                "the network has a layer that needs an image, but the data are a table of {} columns; write input = \
+                 [channels, height, width] in a network's file if they are pixels, or give another network such as \
+                 mlp:128",
+                preparation.columns.len()
+            ),
+        )),
+        (None, Some(None)) => Err(refuse(
+            "model",
+            "the network has a layer that needs an image, but the examples have neither two nor three dimensions; give \
+             another network such as mlp:128",
+        )),
+        (None, Some(shape)) => {
+            spec.input = shape;
+            Ok(())
+        }
+        (Some(input), Some(Some(shape))) if input != shape => Err(refuse(
+            "model",
+            &format!(
+                "the network's input is {}, but the images are {}; leave input out, or bring the images to its size",
+                by_sides(input),
+                by_sides(shape)
+            ),
+        )),
+        (Some(_), _) => Ok(()),
+    }
+}
+
+/// `3x32x32`: channels, height and width.
+fn by_sides([channels, height, width]: [u32; 3]) -> String {
+    format!("{channels}x{height}x{width}")
+}
+
 fn network(config: &mut RunConfig, data: &Prepared) -> Result<Network> {
+    take_shape(&mut config.model, &data.preparation)?;
     let network = Network::new(&config.model, data.preparation.inputs(), data.task())
         .and_then(|network| {
             network.check_minibatch(config.minibatch as usize)?;

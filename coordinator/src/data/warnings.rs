@@ -1,0 +1,140 @@
+//! What in a data set may make figures look better than they are.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hasher as _};
+
+use rayon::prelude::*;
+use table::{Column, Table, Targets, Values};
+
+use super::{ExampleTable, FeatureValues, Prepared};
+
+/// With fewer examples, that a column tells the label is chance.
+const EXAMPLES_MIN: usize = 20;
+/// Different values of a column that may each stand for a class; in more, any label could be read.
+const EXAMPLES_PER_VALUE: usize = 5;
+/// From this correlation on, a column is the label in another unit.
+const CORRELATION_MIN: f64 = 0.99999;
+
+/// Sentences about the columns that give the label away: each tells it without an error.
+pub fn telling_columns(table: &Table) -> Vec<String> {
+    let Some(targets) = table.targets.as_ref().filter(|targets| targets.len() >= EXAMPLES_MIN) else {
+        return Vec::new();
+    };
+    let learned = |column: &&Column| column.left_out.is_none() && !table.labels.contains(&column.position);
+    let columns: Vec<&Column> = table.columns.iter().filter(learned).collect();
+    columns
+        .into_par_iter()
+        .filter(|column| match targets {
+            Targets::Classes { ids, names } => tells_class(&column.values, ids, names.len()),
+            Targets::Numbers { values, names } if names.len() == 1 => is_multiple(&column.values, values),
+            Targets::Numbers { .. } => false,
+        })
+        .map(|column| {
+            format!(
+                "{} alone tells the label of every example; leave it out with --drop {} if it is not known before \
+                 the label is",
+                column.place(),
+                table::error::plain(&column.shown())
+            )
+        })
+        .collect()
+}
+
+/// Whether each value occurs with one class only, or the classes lie one after the other.
+fn tells_class(values: &Values, ids: &[u16], classes: usize) -> bool {
+    match values {
+        Values::Unread => false,
+        Values::Texts(texts) => {
+            let mut class_of = std::collections::BTreeMap::new();
+            let pure = (0..ids.len())
+                .filter_map(|row| Some((texts.get(row)?, ids[row])))
+                .all(|(text, id)| *class_of.entry(text).or_insert(id) == id);
+            pure && class_of.len() * EXAMPLES_PER_VALUE <= ids.len() && are_all(class_of.values(), classes)
+        }
+        Values::Numbers(numbers) => {
+            let mut pairs: Vec<(f64, u16)> = numbers.iter().copied().zip(ids.iter().copied()).collect();
+            pairs.retain(|(value, _)| !value.is_nan());
+            pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            let mixed = pairs.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1);
+            let changes = pairs.windows(2).filter(|pair| pair[0].1 != pair[1].1).count();
+            let mut different = pairs.clone();
+            different.dedup_by_key(|pair| pair.0);
+            let few = different.len() * EXAMPLES_PER_VALUE <= ids.len();
+            let one_after_the_other = changes + 1 == classes && classes > 1;
+            !mixed && (few || one_after_the_other) && are_all(pairs.iter().map(|(_, id)| id), classes)
+        }
+    }
+}
+
+fn are_all<'a>(ids: impl Iterator<Item = &'a u16>, classes: usize) -> bool {
+    ids.collect::<HashSet<_>>().len() == classes && classes > 1
+}
+
+fn is_multiple(values: &Values, targets: &[f64]) -> bool {
+    let Values::Numbers(numbers) = values else { return false };
+    let pairs: Vec<(f64, f64)> =
+        numbers.iter().copied().zip(targets.iter().copied()).filter(|(value, _)| !value.is_nan()).collect();
+    let count = pairs.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>() / count;
+    let (mean_value, mean_target) = (mean(|pair| pair.0), mean(|pair| pair.1));
+    let sums = pairs.iter().fold((0.0, 0.0, 0.0), |(both, value, target), pair| {
+        let (a, b) = (pair.0 - mean_value, pair.1 - mean_target);
+        (both + a * b, value + a * a, target + b * b)
+    });
+    // False for NaN, which a constant column gives.
+    pairs.len() >= EXAMPLES_MIN && sums.0.abs() / (sums.1 * sums.2).sqrt() >= CORRELATION_MIN
+}
+
+/// A sentence for each part that has examples of the training part in it.
+pub fn repeated_examples(data: &Prepared) -> Vec<String> {
+    let parts = [("test", &data.test), ("validation", &data.validation)];
+    if parts.iter().all(|(_, part)| part.is_none()) {
+        return Vec::new();
+    }
+    let known: HashSet<u64> = hashes(&data.train).into_iter().collect();
+    let mut sentences = Vec::new();
+    for (name, part) in parts {
+        let Some(part) = part else { continue };
+        let repeated = hashes(part).iter().filter(|hash| known.contains(hash)).count();
+        if repeated > 0 {
+            sentences.push(format!(
+                "{repeated} of the {} {name} examples have the same values as a training example, which makes figures \
+                 look better than they are",
+                part.len()
+            ));
+        }
+    }
+    sentences
+}
+
+/// A hash of each example's values.
+fn hashes(table: &ExampleTable) -> Vec<u64> {
+    let width = table.features().columns();
+    let hash = |bytes: &mut dyn Iterator<Item = u8>| {
+        let mut hasher = DefaultHasher::new();
+        bytes.for_each(|byte| hasher.write_u8(byte));
+        hasher.finish()
+    };
+    match table.features().values() {
+        FeatureValues::U8(values) => {
+            values.par_chunks(width).map(|row| hash(&mut row.iter().copied())).collect()
+        }
+        FeatureValues::F32(values) => values
+            .par_chunks(width)
+            .map(|row| hash(&mut row.iter().flat_map(|value| value.to_le_bytes())))
+            .collect(),
+    }
+}
+
+/// A sentence for each class of which a part may have no example; `parts` are training, validation and test part.
+pub fn rare_classes(classes: &[(String, usize)], parts: usize) -> Vec<String> {
+    let rare = classes.iter().filter(|(_, examples)| *examples < parts);
+    rare.map(|(class, examples)| {
+        let (have, noun) = if *examples == 1 { ("is", "example") } else { ("are", "examples") };
+        format!(
+            "there {have} only {examples} {noun} of the class {}, but {parts} parts; some part will have none",
+            table::error::quoted(class.as_bytes())
+        )
+    })
+    .collect()
+}
