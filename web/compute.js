@@ -6,7 +6,7 @@ const first = new Promise((arrived) => {
 });
 try {
   const arithmetic = new URL(location.href).searchParams.get("arithmetic") === "fused" ? "fused" : "portable";
-  const [worker] = await Promise.all([import(`/worker/${arithmetic}/worker.js`), first]);
+  const [worker] = await Promise.all([import(`./worker/${arithmetic}/worker.js`), first]);
   worker.initSync({ module: early.shift().module });
   worker.start_compute(early);
 } catch (error) {

@@ -1,11 +1,33 @@
 // Starts the hub: the one worker of this tab that talks to the coordinator. The hub itself is WebAssembly.
-// Messages that arrive before it is loaded are kept and handed over.
+// Messages that arrive before it is loaded are kept and handed over. The page is told of every byte that arrives, so
+// that it can tell a slow download from one that hangs, and of the bytes that all downloads of this worker took.
 const early = [];
 onmessage = (event) => early.push(event.data);
+
+new PerformanceObserver((list) => {
+  const bytes = list.getEntries().reduce((sum, entry) => sum + (entry.transferSize ?? 0), 0);
+  if (bytes > 0) postMessage({ type: "downloaded", bytes });
+}).observe({ type: "resource", buffered: true });
+
+/** The answer, whose body tells the page of its progress. */
+function watched(answer) {
+  const progress = new TransformStream({
+    transform(chunk, controller) {
+      postMessage({ type: "loading" });
+      controller.enqueue(chunk);
+    },
+  });
+  const { status, statusText, headers } = answer;
+  return new Response(answer.body.pipeThrough(progress), { status, statusText, headers });
+}
+
 try {
   const arithmetic = new URL(location.href).searchParams.get("arithmetic") === "fused" ? "fused" : "portable";
-  const { default: initialize, start_hub: startHub } = await import(`/worker/${arithmetic}/worker.js`);
-  await initialize();
+  const { default: initialize, start_hub: startHub } = await import(`./worker/${arithmetic}/worker.js`);
+  postMessage({ type: "loading" });
+  const module = fetch(new URL(`./worker/${arithmetic}/worker_bg.wasm`, import.meta.url)).then(watched);
+  await initialize({ module_or_path: module });
+  postMessage({ type: "loading" });
   startHub(arithmetic, early);
 } catch (error) {
   postMessage({ type: "failed", text: String(error) });

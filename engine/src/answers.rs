@@ -36,6 +36,7 @@ impl Engine {
         };
         let settled = round.settled_of(assignment);
         let group = settled.and_then(|id| round.group(id)).or_else(|| round.group_of(assignment));
+        let mut counted = None;
         if let Some(group) = group {
             let (run, network) = (self.settings.run, &self.settings.network);
             let examples = round.examples(self.settings.run_plan(), group.part, &group.units);
@@ -47,6 +48,7 @@ impl Engine {
             if settled.is_some() {
                 self.compare(now_ms, session, assignment, fingerprint);
             } else {
+                counted = Some(examples);
                 let sender = Sender {
                     session,
                     identity: volunteer.identity,
@@ -57,6 +59,7 @@ impl Engine {
                 self.accept(now_ms, id, sender, validator::is_suspicious(header, vector));
             }
         }
+        self.outputs.push_back(Output::Delivered { session, examples: counted });
         // Also when somebody else was first: it tells how fast the volunteer is.
         self.volunteers.delivered(session, assignment, now_ms);
         self.complete_if_done(now_ms);

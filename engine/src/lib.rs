@@ -304,6 +304,13 @@ pub enum Output {
         /// The iteration of the last accepted point.
         iteration: Option<u64>,
     },
+    /// A volunteer has delivered a valid result.
+    Delivered {
+        /// Its session.
+        session: u64,
+        /// The examples that were counted; `None` if somebody else was first with the same units.
+        examples: Option<u64>,
+    },
     /// A point was accepted. The engine is between two rounds: a good moment for a checkpoint.
     Accepted(Accepted),
     /// A line search goes on. The engine is between two rounds.

@@ -230,7 +230,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::message::{Hello, Ready, ResultHeader, Unfit};
+    use crate::message::{Farewell, Hello, Ready, ResultHeader, Unfit};
     use crate::plan::{Assignment, Part, Set, Work};
     use crate::scales::Scales;
     use model::Arithmetic;
@@ -287,7 +287,7 @@ mod tests {
         let assignment = Assignment { assignment: 1, round: 2, units: vec![0..3, 7..9] };
         for message in [
             FromCoordinator::Assign(assignment),
-            FromCoordinator::Finished { text: "done".into() },
+            FromCoordinator::Finished(Farewell { text: "done".into(), ..Farewell::default() }),
             FromCoordinator::Heartbeat,
         ] {
             let bytes = message.encode();

@@ -46,14 +46,46 @@ pub enum FromCoordinator {
     },
     /// Units to compute.
     Assign(Assignment),
+    /// What the volunteer has done, as the coordinator counts it. Comes when it has changed, but seldom.
+    Credit(Credit),
     /// The training has ended.
-    Finished {
-        /// The reason, in one sentence for a person.
-        text: String,
-    },
+    Finished(Farewell),
     /// A sign of life, because a browser does not see pings. The coordinator sends it every few seconds if it
     /// sends nothing else, so that a volunteer notices a silently lost connection.
     Heartbeat,
+}
+
+/// What a session has done, and everybody with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credit {
+    /// Examples in the session's results that were counted.
+    pub examples: u64,
+    /// Examples in all results that were counted since the coordinator was started.
+    pub examples_of_all: u64,
+    /// Results of the session that came after somebody else's.
+    pub late: u64,
+}
+
+/// The last message to a volunteer when the training has ended.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Farewell {
+    /// The reason, in one sentence for a person.
+    pub text: String,
+    /// How good the trained network is.
+    pub figures: FinalFigures,
+    /// What the volunteer has done of it.
+    pub credit: Credit,
+}
+
+/// How good the trained network is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct FinalFigures {
+    /// The iteration of the saved weights.
+    pub iteration: u64,
+    /// The share of examples kept aside that it predicts correctly, 0 to 1; for classes.
+    pub accuracy: Option<f64>,
+    /// Its mean loss on them.
+    pub loss: Option<f64>,
 }
 
 /// The reason why a volunteer is turned away.
@@ -212,11 +244,10 @@ impl FromCoordinator {
                 }
                 welcome.sets.check()
             }
-            FromCoordinator::Refused { text: words, .. } | FromCoordinator::Finished { text: words } => {
-                text("the text", words)
-            }
+            FromCoordinator::Refused { text: words, .. }
+            | FromCoordinator::Finished(Farewell { text: words, .. }) => text("the text", words),
             FromCoordinator::Assign(assignment) => assignment.check(),
-            FromCoordinator::Heartbeat => Ok(()),
+            FromCoordinator::Credit(_) | FromCoordinator::Heartbeat => Ok(()),
         }
     }
 }

@@ -11,7 +11,8 @@ use protocol::frame::{
     hello_version,
 };
 use protocol::message::{
-    FromCoordinator, FromVolunteer, Hello, LocalBounds, Ready, Refusal, ResultHeader, Unfit, Welcome,
+    Credit, Farewell, FinalFigures, FromCoordinator, FromVolunteer, Hello, LocalBounds, Ready, Refusal,
+    ResultHeader, Unfit, Welcome,
 };
 use protocol::pack::unpack;
 use protocol::plan::{Assignment, Part, RoundPlan, Selection, Set, SetPlan, SetPlans, ShardRef, Work};
@@ -101,6 +102,8 @@ fn from_volunteer() -> Vec<(&'static str, FromVolunteer)> {
     ]
 }
 
+const CREDIT: Credit = Credit { examples: 1000, examples_of_all: 70_000, late: 2 };
+
 fn from_coordinator() -> Vec<(&'static str, FromCoordinator)> {
     let refused = |reason| FromCoordinator::Refused { reason, text: "come back later".into() };
     vec![
@@ -117,8 +120,13 @@ fn from_coordinator() -> Vec<(&'static str, FromCoordinator)> {
         ),
         (
             "from the coordinator: finished",
-            FromCoordinator::Finished { text: "the training has ended".into() },
+            FromCoordinator::Finished(Farewell {
+                text: "the training has ended".into(),
+                figures: FinalFigures { iteration: 300, accuracy: Some(0.75), loss: None },
+                credit: CREDIT,
+            }),
         ),
+        ("from the coordinator: credit", FromCoordinator::Credit(CREDIT)),
         ("from the coordinator: heartbeat", FromCoordinator::Heartbeat),
     ]
 }

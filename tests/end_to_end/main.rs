@@ -5,12 +5,14 @@
 //! plain loop over the model and L-BFGS ([`reference`]).
 //!
 //! - [`bench`]: the benchmark's page
+//! - [`page`]: the volunteer's page
 //! - [`problem`]: the data set that is trained on
 //! - [`reference`]: the plain loop
 //!
 //! The browser tests need `chromium` and `chromedriver`; `tests/run` installs them.
 
 mod bench;
+mod page;
 mod problem;
 mod reference;
 

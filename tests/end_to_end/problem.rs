@@ -73,6 +73,11 @@ impl Problem {
         Problem::new(NORMALIZED, EXAMPLES)
     }
 
+    /// With other data.
+    pub(crate) fn other() -> Problem {
+        Problem::new(DENSE, EXAMPLES / 2)
+    }
+
     /// With a network that fills memory rather than time.
     pub(crate) fn large() -> Problem {
         Problem::new(LARGE, FEW_EXAMPLES)

@@ -69,6 +69,7 @@ impl TestServer {
             known_answer: KNOWN_ANSWER,
             shards: Arc::new(shards),
             status,
+            audience: Arc::default(),
             driver,
             next_session: Arc::new(AtomicU64::new(1)),
         };

@@ -7,7 +7,7 @@ use engine::decoder::Message;
 use model::Arithmetic;
 use protocol::frame::encode_chunks;
 use protocol::limits::FRAGMENT_BYTES;
-use protocol::message::{FromCoordinator, FromVolunteer, Hello, Ready, Refusal, ResultHeader};
+use protocol::message::{Farewell, FromCoordinator, FromVolunteer, Hello, Ready, Refusal, ResultHeader};
 use protocol::pack::pack;
 
 use crate::clock::in_time;
@@ -192,8 +192,15 @@ async fn the_drivers_last_word_is_passed_on() {
     let mut server = TestServer::start().await;
     let (mut volunteer, session, joined) = server.volunteer().await;
     let text = String::from("The target is reached.");
-    joined.outbox.send(ToSession::Finish { text: text.clone() }).await.unwrap();
-    assert_eq!(volunteer.hear().await, Heard::Message(FromCoordinator::Finished { text }));
+    joined
+        .outbox
+        .send(ToSession::Finish(Farewell { text: text.clone(), ..Farewell::default() }))
+        .await
+        .unwrap();
+    assert_eq!(
+        volunteer.hear().await,
+        Heard::Message(FromCoordinator::Finished(Farewell { text, ..Farewell::default() }))
+    );
     assert_eq!(volunteer.hear().await, Heard::Closed);
     server.left(session).await;
     let (mut volunteer, session, joined) = server.volunteer().await;
@@ -206,9 +213,16 @@ async fn the_drivers_last_word_is_passed_on() {
         joined.outbox.send(ToSession::Assign(assignment(number, 7))).await.unwrap();
     }
     let text = String::from("That was all.");
-    joined.outbox.send(ToSession::Finish { text: text.clone() }).await.unwrap();
+    joined
+        .outbox
+        .send(ToSession::Finish(Farewell { text: text.clone(), ..Farewell::default() }))
+        .await
+        .unwrap();
     drop(joined);
-    assert_eq!(volunteer.hear().await, Heard::Message(FromCoordinator::Finished { text }));
+    assert_eq!(
+        volunteer.hear().await,
+        Heard::Message(FromCoordinator::Finished(Farewell { text, ..Farewell::default() }))
+    );
     assert_eq!(volunteer.hear().await, Heard::Closed);
     server.left(session).await;
     // A driver that gives up a session has nothing to say.
@@ -226,9 +240,16 @@ async fn a_shutdown_ends_everything_and_passes_on_the_last_word() {
     let mut stranger = server.connect().await;
     let idle = tokio::net::TcpStream::connect(server.address).await.unwrap();
     let text = String::from("The training is over.");
-    joined.outbox.send(ToSession::Finish { text: text.clone() }).await.unwrap();
+    joined
+        .outbox
+        .send(ToSession::Finish(Farewell { text: text.clone(), ..Farewell::default() }))
+        .await
+        .unwrap();
     server.stop();
-    assert_eq!(told.hear().await, Heard::Message(FromCoordinator::Finished { text }));
+    assert_eq!(
+        told.hear().await,
+        Heard::Message(FromCoordinator::Finished(Farewell { text, ..Farewell::default() }))
+    );
     assert_eq!(told.hear().await, Heard::Closed);
     assert_eq!(untold.hear().await, Heard::Closed);
     assert_eq!(stranger.hear().await, Heard::Closed);

@@ -8,7 +8,7 @@ use engine::{
     Accepted, Answer, Best, Engine, Identity, Input, Output, Secret, Settings, Snapshot, StopReason,
 };
 use protocol::frame::encode_round;
-use protocol::message::{FromCoordinator, Refusal};
+use protocol::message::{Farewell, FromCoordinator, Refusal};
 use protocol::plan::RoundPlan;
 use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit, measure_unit};
 
@@ -262,7 +262,7 @@ impl<'a> Host<'a> {
     }
 
     fn send_finished(&mut self, stage: &mut Stage, connection: u64) {
-        let finished = FromCoordinator::Finished { text: "done".into() };
+        let finished = FromCoordinator::Finished(Farewell { text: "done".into(), ..Farewell::default() });
         stage.send_down(connection, Item::Frame(finished.encode()));
         stage.send_down(connection, Item::Close);
         self.sessions.remove(&connection);
@@ -384,7 +384,7 @@ impl<'a> Host<'a> {
                     expected.unwrap_or_else(|| panic!("there is no iteration {}", accepted.iteration));
                 assert_eq!(bits(&accepted), bits(expected), "{accepted:#?} should be {expected:#?}");
             }
-            Output::Between => {}
+            Output::Between | Output::Delivered { .. } => {}
             Output::Note(text) => {
                 self.counts.notes += 1;
                 self.counts.advised_steps += u64::from(text.contains("--local-steps"));

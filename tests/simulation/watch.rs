@@ -159,7 +159,7 @@ impl Watch {
                     self.plan = None;
                 }
                 Output::Finished(_) => self.plan = None,
-                Output::Note(_) => {}
+                Output::Note(_) | Output::Delivered { .. } => {}
             }
         }
         if let (true, Some(_), Some((done, _))) = (goes_on, &self.plan, engine.round_progress()) {

@@ -1,50 +1,72 @@
-// Counts what this tab has contributed over all its starts and stops.
+// What this tab has contributed to one run, over all its starts and stops.
+
+const NOTHING = { examples: 0, ofAll: 0, late: 0, seconds: 0 };
 
 export class Contribution {
-  /** The totals of this tab's earlier hubs, and the present hub's last report. */
-  #earlier = { units: 0, examples: 0, seconds: 0 };
-  #report = null;
-  #since = null;
-  /** The run's and this tab's totals when the tab began to lend to the run. */
-  #origin = null;
+  #run = null;
+  /** The sums of this tab's earlier hubs, and the present hub's last report. */
+  #earlier = { ...NOTHING };
+  #present = { ...NOTHING };
+  /** The stretches of the run, in its own seconds, in which this tab helped: {from, to}. */
+  #stays = [];
 
-  begin() {
-    this.#since = performance.now();
+  /** The page shows that run now; what was done for another is forgotten. */
+  follow(run) {
+    if (run === this.#run) return;
+    this.#run = run;
+    this.#earlier = { ...NOTHING };
+    this.#present = { ...NOTHING };
+    this.#stays = [];
   }
 
-  report(report) {
-    this.#report = report;
+  /** The hub reports. */
+  report({ examples_counted: examples, examples_of_all: ofAll, results_late: late, computing_ms: milliseconds }) {
+    this.#present = { examples, ofAll, late, seconds: milliseconds / 1000 };
   }
 
-  end() {
-    this.#earlier = { units: this.units, examples: this.examples, seconds: this.seconds };
-    this.#report = null;
-    this.#since = null;
+  /** The hub has ended. */
+  hubEnded() {
+    const { examples, ofAll, late, seconds } = this;
+    this.#earlier = { examples, late, seconds, ofAll };
+    this.#present = { ...NOTHING };
   }
 
-  get units() {
-    return this.#earlier.units + (this.#report?.units_done ?? 0);
+  /** The run is `seconds` old; `helping` says whether this tab works for it. */
+  at(seconds, helping) {
+    const last = this.#stays.at(-1);
+    if (!helping) {
+      if (last) last.open = false;
+    } else if (last?.open) {
+      last.to = seconds;
+    } else {
+      this.#stays.push({ from: seconds, to: seconds, open: true });
+    }
+  }
+
+  get stays() {
+    return this.#stays;
   }
 
   get examples() {
-    return this.#earlier.examples + (this.#report?.examples_done ?? 0);
+    return this.#earlier.examples + this.#present.examples;
   }
 
-  /** Seconds lent. */
+  get late() {
+    return this.#earlier.late + this.#present.late;
+  }
+
+  /** Seconds of computing. */
   get seconds() {
-    return this.#earlier.seconds + (this.#since === null ? 0 : (performance.now() - this.#since) / 1000);
+    return this.#earlier.seconds + this.#present.seconds;
   }
 
-  /**
-   * This tab's part, 0..1, of all work computed since the tab joined `run`; null before there is any. It is an
-   * estimate: unfinished rounds and evaluations are counted for this tab only.
-   */
-  share(run) {
-    const everyones = run.epochs * run.examples;
-    if (this.#since !== null && this.#origin?.run !== run.run) {
-      this.#origin = { run: run.run, everyones, own: this.examples };
-    }
-    if (this.#origin === null || everyones <= this.#origin.everyones) return null;
-    return Math.min(1, (this.examples - this.#origin.own) / (everyones - this.#origin.everyones));
+  /** Everybody's examples, as the coordinator last told: its count goes on when this tab starts another hub. */
+  get ofAll() {
+    return Math.max(this.#earlier.ofAll, this.#present.ofAll);
+  }
+
+  /** This tab's part of everybody's examples, 0 to 1; null before there are any. */
+  get share() {
+    return this.ofAll > 0 ? Math.min(1, this.examples / this.ofAll) : null;
   }
 }

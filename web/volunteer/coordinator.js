@@ -1,49 +1,82 @@
-// Asks the coordinator for the state of the run while the page is open.
+// Asks the coordinator for the state of the run while the page is open, and for its course when that has changed.
 
 const VISIBLE_MS = 1000;
 const HIDDEN_MS = 2000;
+/** While nobody answers, the page asks less and less often, up to this. */
+const SILENT_MS_MAX = 3000;
+/** A finished run does not change. Another may begin at the same address. */
+const FINISHED_MS = 3000;
 const PATIENCE_MS = 5000;
+/** The course is asked for at most this often. */
+const HISTORY_MS = 2000;
+
+/** Names this page to the coordinator, which waits at its end until every open page has seen it. */
+const PAGE = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER);
 
 /**
- * Calls `onAnswer(status)` after every answer and `onSilence(since)` after every failure, where
- * `since` is the time (Date) of the first failure in a row.
+ * Calls `onAnswer(status)` after every answer, `onHistory(history)` when the course has changed, and
+ * `onSilence(since)` after every failure, where `since` is the time (Date) of the first failure in a row. Returns a
+ * function that asks at once.
  */
-export function watch(onAnswer, onSilence) {
+export function watch({ onAnswer, onHistory, onSilence }) {
   let silentSince = null;
+  let silences = 0;
   let timer = 0;
   let asking = false;
+  let courseKnown = "";
+  let courseAsked = -Infinity;
 
   async function ask() {
     clearTimeout(timer);
     if (asking) return;
     asking = true;
+    let status = null;
     try {
-      const status = await fetchStatus();
+      status = await fetchJson(`api/status?page=${PAGE}`);
       silentSince = null;
-      onAnswer(status);
+      silences = 0;
     } catch {
       silentSince ??= new Date();
-      onSilence(silentSince);
-    } finally {
-      asking = false;
-      timer = setTimeout(ask, document.hidden ? HIDDEN_MS : VISIBLE_MS);
+      silences += 1;
+    }
+    asking = false;
+    timer = setTimeout(ask, pause(status, silences));
+    // Errors of the page itself must not look like a silent coordinator.
+    if (status === null) onSilence(silentSince);
+    else onAnswer(status);
+    if (status !== null) await askHistory(status);
+  }
+
+  async function askHistory(status) {
+    const course = `${status.run} ${status.history_until}`;
+    const isDue = status.phase === "finished" || performance.now() - courseAsked >= HISTORY_MS;
+    if (document.hidden || course === courseKnown || !isDue) return;
+    courseAsked = performance.now();
+    try {
+      const history = await fetchJson("api/history");
+      courseKnown = course;
+      onHistory(history);
+    } catch {
+      // The next status brings another try.
     }
   }
 
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) ask();
   });
+  addEventListener("online", ask);
   ask();
+  return ask;
 }
 
-async function fetchStatus() {
-  const impatience = new AbortController();
-  const timer = setTimeout(() => impatience.abort(), PATIENCE_MS);
-  try {
-    const answer = await fetch("/api/status", { cache: "no-store", signal: impatience.signal });
-    if (!answer.ok) throw new Error(`status ${answer.status}`);
-    return await answer.json();
-  } finally {
-    clearTimeout(timer);
-  }
+function pause(status, silences) {
+  if (status === null) return Math.min(VISIBLE_MS * 1.5 ** (silences - 1), SILENT_MS_MAX);
+  if (status.phase === "finished") return FINISHED_MS;
+  return document.hidden ? HIDDEN_MS : VISIBLE_MS;
+}
+
+async function fetchJson(path) {
+  const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+  if (!answer.ok) throw new Error(`status ${answer.status}`);
+  return answer.json();
 }

@@ -1,13 +1,14 @@
 // Puts the state of the run and of this tab into the page, in plain words.
 
+import * as words from "../words.js";
 import { announce } from "./announcer.js";
-import * as chart from "./chart.js";
+import { choices } from "./choices.js";
+import * as curves from "./curves.js";
 import { drawSchool } from "./school.js";
-import * as words from "./words.js";
+import { NAMES } from "./states.js";
 
-/** A busy tab is idle for a moment between two jobs. The page shows only longer pauses. */
-const IDLE_MS = 1500;
-const HOST = location.host;
+const TITLE = "Shoal";
+const BUSY = new Set(["computing", "sending", "downloading"]);
 
 export const at = (id) => document.getElementById(id);
 
@@ -16,25 +17,42 @@ function show(id, text) {
   if (at(id).textContent !== text) at(id).textContent = text;
 }
 
-/** Fills in the parts of the page that never change. */
-export function showHost() {
-  for (const element of document.querySelectorAll("[data-host]")) element.textContent = HOST;
+/** The scripts have arrived: the controls replace the sentence that says what to do without them. */
+export function showPage() {
+  at("no-script").remove();
+  at("controls").hidden = false;
   drawSchool(at("school"), 0, false);
 }
 
-/** Shows the controls, and what this tab is doing and why. */
-export function showLending(tab) {
-  const { tone, text } = describe(tab);
-  at("status").dataset.tone = tone;
-  show("status", text);
-  announce(at("announcer"), text);
-  const lent = `${at("cores").value} of ${at("cores").max}`;
-  show("cores-text", lent);
-  at("cores").setAttribute("aria-valuetext", lent);
-  const limit = tab.wanted ? (tab.hub?.limit ?? null) : null;
+/** Shows the tab's state (from `describe`) and the buttons that suit it. */
+export function showState({ state, sentence, action, refuse }, { wanted, hub, over }) {
+  at("status").dataset.state = state;
+  show("sentence", sentence);
+  announce(at("announcer"), sentence);
+  document.title = state === "idle" ? `${TITLE} – lend this device to a neural network` : `${NAMES[state]} – ${TITLE}`;
+  const icon = BUSY.has(state) ? "logo-busy.svg" : "logo.svg";
+  if (at("icon").getAttribute("href") !== icon) at("icon").setAttribute("href", icon);
+  offer("action", action);
+  offer("refuse", refuse);
+  const canStart = !wanted && !over && state !== "blocked" && state !== "changed";
+  swap(at("start"), !canStart, at("stop"), !wanted);
+  at("start").hidden = wanted;
+  at("pause").hidden = !wanted || state === "paused" || state === "changed";
+  const limit = wanted ? (hub?.limit ?? null) : null;
   at("cores-limit").hidden = limit === null;
   if (limit !== null) show("cores-limit", `Lending ${limit}`);
-  swap(at("start"), tab.wanted || tab.obstacle !== null, at("stop"), !tab.wanted);
+}
+
+function offer(id, action) {
+  const button = at(id);
+  const focused = document.activeElement === button;
+  button.hidden = action === undefined;
+  if (action !== undefined) {
+    button.dataset.does = action.does;
+    show(id, action.label);
+  } else if (focused) {
+    [at("start"), at("stop")].find((other) => !other.disabled && !other.hidden)?.focus();
+  }
 }
 
 /** Disables and enables two buttons without losing keyboard focus. */
@@ -42,55 +60,83 @@ function swap(start, startDisabled, stop, stopDisabled) {
   const focused = document.activeElement;
   start.disabled = startDisabled;
   stop.disabled = stopDisabled;
-  if (focused === start && startDisabled && !stopDisabled) stop.focus();
-  if (focused === stop && stopDisabled && !startDisabled) start.focus();
+  if (startDisabled && !stopDisabled && focused === start) stop.focus();
+  if (stopDisabled && !startDisabled && focused === stop) {
+    start.hidden = false;
+    start.focus();
+  }
 }
 
-function describe({ wanted, hub, computedAt, ending, obstacle, silentSince, started }) {
-  if (obstacle !== null) return { tone: "problem", text: obstacle };
-  if (!wanted) return ending ?? { tone: "idle", text: "This tab is not lending anything." };
-  const gone = silentSince === null ? null : `${HOST} has not answered since ${words.clock(silentSince)}.`;
-  if (!started) {
-    return gone === null
-      ? { tone: "waiting", text: "Asking the coordinator which worker to load…" }
-      : { tone: "problem", text: `${gone} Lending begins when it answers.` };
-  }
-  if (hub === null) return { tone: "waiting", text: "Loading the worker…" };
-  if (hub.phase === "connecting") {
-    return gone === null ? { tone: "waiting", text: hub.sentence } : { tone: "problem", text: `${gone} This tab keeps trying until you press Stop.` };
-  }
-  const pausing = hub.phase === "waiting" && performance.now() - computedAt < IDLE_MS;
-  if (hub.phase === "computing" || pausing) {
-    return { tone: "busy", text: `Computing on ${words.plural(hub.cores, "core", "cores")}.` };
-  }
-  return { tone: "waiting", text: hub.sentence };
+/** What lending costs this device, before and while it lends. */
+export function showCosts(run, wanted, measured) {
+  const { cores } = choices();
+  const max = Number(at("cores").max);
+  const lent = `${cores} of ${max}`;
+  show("cores-text", lent);
+  at("cores").setAttribute("aria-valuetext", lent);
+  show("cost-cores", `${wanted ? "Uses" : "Would use"} ${lent} ${max === 1 ? "core" : "cores"}`);
+  if (run === null) return;
+  show("cost-data", `Data: up to ${words.megabytes(run.data_bytes)} at first, then about ${pace(run, measured)}`);
+  show("cost-time", run.eta_seconds === null || run.phase !== "training"
+    ? "Ends with the training, or when you stop"
+    : `Ends in about ${words.roughly(run.eta_seconds)}, or when you stop`);
+}
+
+/** What a tab sends and receives: as measured in this tab, or else by the size of the network. */
+function pace({ round_seconds: seconds, round_bytes: bytes }, measured) {
+  if (measured !== null) return `${words.megabytes(measured)} a minute`;
+  if (seconds === null) return `${words.megabytes(bytes)} a round`;
+  return `${words.megabytes((60 / Math.max(seconds, 1e-3)) * bytes)} a minute`;
+}
+
+/** Shows what this tab has contributed. */
+export function showMine(contribution, { up, down }, lentCores) {
+  const { examples, seconds, share, late } = contribution;
+  show("examples", words.count(examples));
+  show("late", late === 0 ? "as the coordinator counts them"
+    : `${words.plural(late, "piece was", "pieces were")} done by someone else first`);
+  show("share", share === null ? "–" : words.share(share));
+  show("time", words.duration(seconds));
+  show("time-note", lentCores ? `on ${words.plural(lentCores, "core", "cores")}, without waiting` : "without waiting");
+  show("down", words.megabytes(down));
+  show("up", `down, ${words.megabytes(up)} up`);
 }
 
 /** Shows the state of the training; `mine` says whether this tab is one of the volunteers. */
-export function showRun(run, silentSince, mine) {
-  if (silentSince === null) {
-    delete at("phase").dataset.tone;
-  } else {
-    at("phase").dataset.tone = "problem";
+export function showRun({ run, history, silentSince, mine, stays }) {
+  const { host } = location;
+  if (silentSince !== null && run?.phase !== "finished") {
     const known = run === null ? "" : " The figures below are the last ones received.";
-    show("phase", `The coordinator at ${HOST} has not answered since ${words.clock(silentSince)}. It may have ended, or the `
-      + `connection may be down. This page keeps asking.${known}`);
+    at("phase").dataset.tone = "problem";
+    show("phase", `The coordinator at ${host} has not answered since ${words.clock(silentSince)}.${known}`);
+  } else if (run !== null) {
+    delete at("phase").dataset.tone;
+    show("phase", run.sentence);
   }
   if (run === null) return;
-  if (silentSince === null) show("phase", run.sentence);
-  show("title", run.title);
+  show("headline", run.purpose ?? `Help train ${run.title}`);
+  show("operator", run.operator ? `Run by ${run.operator} (${host}).` : `Run by whoever operates ${host}.`);
   show("network", `${run.network}, ${words.plural(run.parameters, "parameter", "parameters")}, `
     + `${words.plural(run.examples, "training example", "training examples")}`);
   show("iteration", words.count(run.iteration));
   show("iteration-note", `of at most ${words.count(run.iterations_max)}`);
-  show("loss", run.train_loss === null ? "–" : words.loss(run.train_loss));
   showHeldBack("validation", "Validation", run.validation_accuracy, run.validation_loss);
   showHeldBack("test", "Test", run.test_accuracy, run.test_loss);
   show("volunteers", words.count(run.volunteers));
   const lent = words.plural(run.cores, "core", "cores");
-  show("volunteers-note", run.local_worker ? `${lent}, and the coordinator's own worker` : lent);
+  show("volunteers-note", run.local_worker ? `${lent}, and the coordinator itself` : lent);
   drawSchool(at("school"), run.volunteers, mine);
-  chart.draw(at("chart"), at("chart-caption"), run.history);
+  const drawn = curves.draw(history ?? [], stays);
+  showFirstRound(run, drawn);
+}
+
+function showFirstRound({ phase, round_units: units }, drawn) {
+  at("first-round").hidden = drawn || phase !== "training" || units === null;
+  if (units === null) return;
+  const [done, all] = units;
+  at("round").max = Math.max(all, 1);
+  at("round").value = done;
+  show("round-text", `${words.count(done)} of ${words.count(all)} pieces of this round`);
 }
 
 /** Shows the accuracy or loss on held-back examples, if the run has any and has evaluated them. */
@@ -100,16 +146,4 @@ function showHeldBack(id, name, accuracy, loss) {
   show(`${id}-name`, `${name} ${accuracy === null ? "loss" : "accuracy"}`);
   if (accuracy !== null) show(`${id}-value`, words.share(accuracy));
   else if (loss !== null) show(`${id}-value`, words.loss(loss));
-}
-
-/** Shows what this tab has contributed. */
-export function showContribution(contribution, run, lentCores) {
-  const { units, examples, seconds } = contribution;
-  show("units", words.count(units));
-  show("examples", words.count(examples));
-  show("rate", seconds >= 1 && examples > 0 ? `${words.count(examples / seconds)} a second` : "counted each time one is used");
-  show("time", words.duration(seconds));
-  show("time-note", lentCores === null ? "" : `on ${words.plural(lentCores, "core", "cores")}`);
-  const share = run === null ? null : contribution.share(run);
-  show("share", share === null ? "–" : words.roughShare(share));
 }

@@ -19,6 +19,9 @@ use crate::scope::{self, Timer};
 use crate::socket::{Connections, SocketNews};
 use crate::{agent, fetch};
 
+/// Milliseconds between two looks at messages that wait to be sent.
+const SENDING_MS: u64 = 500;
+
 /// Starts the hub in this Web Worker. `arithmetic` names this build. `early` holds the page's messages
 /// (`FromPage`) that arrived before this call. Lending begins with the page's `start`. From then on the page
 /// gets reports (`ToPage`), at most five times a second.
@@ -50,7 +53,7 @@ struct Lending {
     connections: Connections,
     pool: Pool,
     wake: Timer,
-    reports: Reports<HubStatus>,
+    reports: Reports<(HubStatus, u32)>,
     report_timer: Timer,
 }
 
@@ -58,16 +61,22 @@ impl HubWorker {
     /// Obeys the page. Ignores everything that is not one of its messages.
     fn page_says(self: &Rc<Self>, data: JsValue) {
         match FromPage::read(data) {
-            Some(FromPage::Start { cores, fused_capable, memory_bytes }) => {
-                self.start(cores, fused_capable, memory_bytes);
+            Some(FromPage::Start { cores, fused_capable, memory_bytes, effort }) => {
+                self.start(cores, fused_capable, memory_bytes, effort);
+            }
+            Some(FromPage::Effort { effort }) => {
+                if let Some(lending) = self.lending.borrow_mut().as_mut() {
+                    lending.pool.set_effort(effort);
+                }
             }
             Some(FromPage::Cores { cores }) => self.tell(HubInput::Cores(cores)),
+            Some(FromPage::Retry) => self.tell(HubInput::Retry),
             Some(FromPage::Stop) => self.stop(),
             None => {}
         }
     }
 
-    fn start(self: &Rc<Self>, cores: u16, fused_capable: bool, memory_bytes: u64) {
+    fn start(self: &Rc<Self>, cores: u16, fused_capable: bool, memory_bytes: u64, effort: u8) {
         if self.lending.borrow().is_some() {
             return;
         }
@@ -77,12 +86,13 @@ impl HubWorker {
         let mut settings = Settings::new(self.arithmetic, cores, agent, seed);
         settings.fused_capable |= fused_capable;
         settings.memory_bytes = memory_bytes;
+        settings.follows = false;
 
         let (socket, computes, wake, report) = (self.clone(), self.clone(), self.clone(), self.clone());
         let lending = Lending {
             hub: Hub::new(settings),
             connections: Connections::new(move |news| socket.socket_says(news)),
-            pool: Pool::new(self.arithmetic, move |input| computes.tell(input)),
+            pool: Pool::new(self.arithmetic, effort, move |input| computes.tell(input)),
             wake: Timer::new(move || wake.tell(HubInput::Tick)),
             reports: Reports::default(),
             report_timer: Timer::new(move || report.report()),
@@ -175,9 +185,17 @@ impl HubWorker {
     /// Reports the status to the page, now or as soon as the next report is due.
     fn report(&self) {
         if let Some(lending) = self.lending.borrow_mut().as_mut() {
-            match lending.reports.due(scope::now_ms(), lending.hub.status()) {
-                Report::Now(status) => ToPage::Status(status).post(),
+            let unsent = lending.connections.unsent_bytes();
+            match lending.reports.due(scope::now_ms(), (lending.hub.status(), unsent)) {
+                Report::Now((status, unsent_bytes)) => {
+                    ToPage::Status { status, unsent_bytes: *unsent_bytes }.post();
+                    if *unsent_bytes > 0 {
+                        // No event tells when they are gone.
+                        lending.report_timer.set(SENDING_MS);
+                    }
+                }
                 Report::Later(wait_ms) => lending.report_timer.set(wait_ms),
+                Report::Known if unsent > 0 => lending.report_timer.set(SENDING_MS),
                 Report::Known => {}
             }
         }

@@ -7,7 +7,7 @@ use worker::HubStatus;
 use crate::scope;
 
 /// A message from the page. In JavaScript: `{type: "start", cores: 3, fused_capable: true, memory_bytes:
-/// 2e9}`, `{type: "cores", cores: 2}`, `{type: "stop"}`.
+/// 2e9, effort: 100}`, `{type: "effort", effort: 50}`, `{type: "cores", cores: 2}`, `{type: "retry"}`, `{type: "stop"}`.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum FromPage {
@@ -19,23 +19,37 @@ pub(crate) enum FromPage {
         fused_capable: bool,
         /// Memory that the tab may take.
         memory_bytes: u64,
+        /// The share of its time that each core works, in percent.
+        effort: u8,
+    },
+    /// Let each core work for this share of its time.
+    Effort {
+        /// In percent.
+        effort: u8,
     },
     /// Lend this many cores from now on.
     Cores {
         /// Cores to lend.
         cores: u16,
     },
+    /// The coordinator answers again: connect now.
+    Retry,
     /// Lend nothing more.
     Stop,
 }
 
-/// A message to the page. `{type: "status", ...}` has the fields of [`HubStatus`]. `web/hub.js` adds `{type:
+/// A message to the page. `{type: "status", status, unsent_bytes}` has a [`HubStatus`]. `web/hub.js` adds `{type:
 /// "failed", text}` for the case that this module cannot be loaded.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum ToPage<'a> {
     /// The hub's status.
-    Status(&'a HubStatus),
+    Status {
+        /// The status itself.
+        status: &'a HubStatus,
+        /// Bytes of messages that wait to be sent.
+        unsent_bytes: u32,
+    },
     /// A compute worker begins its first job. Unlike a status, this is sent at once.
     Begun,
     /// The hub has failed and can do nothing more.

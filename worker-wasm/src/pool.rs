@@ -17,6 +17,8 @@ use crate::parcel;
 /// Nested Web Workers by their number.
 pub(crate) struct Pool {
     script: String,
+    /// The share of its time that each works, in percent.
+    effort: u8,
     workers: BTreeMap<u32, Compute>,
     tell: Rc<dyn Fn(HubInput)>,
 }
@@ -28,9 +30,9 @@ struct Compute {
 
 impl Pool {
     /// A pool without workers. `tell` gets their messages and their failures.
-    pub(crate) fn new(arithmetic: Arithmetic, tell: impl Fn(HubInput) + 'static) -> Pool {
-        let script = format!("/compute.js?arithmetic={arithmetic}");
-        Pool { script, workers: BTreeMap::new(), tell: Rc::new(tell) }
+    pub(crate) fn new(arithmetic: Arithmetic, effort: u8, tell: impl Fn(HubInput) + 'static) -> Pool {
+        let script = format!("compute.js?arithmetic={arithmetic}");
+        Pool { script, effort, workers: BTreeMap::new(), tell: Rc::new(tell) }
     }
 
     /// Starts worker number `compute`. A worker that cannot run often fails only later.
@@ -63,8 +65,18 @@ impl Pool {
         let start = Object::new();
         Reflect::set(&start, &"module".into(), &wasm_bindgen::module())?;
         worker.post_message(&start)?;
+        worker.post_message(&self.effort.into())?;
         self.workers.insert(compute, Compute { worker, _listeners: listeners });
         Ok(())
+    }
+
+    /// Has every worker work for that share of its time from now on.
+    pub(crate) fn set_effort(&mut self, effort: u8) {
+        self.effort = effort;
+        for Compute { worker, .. } in self.workers.values() {
+            // A number can always be posted.
+            let _ = worker.post_message(&effort.into());
+        }
     }
 
     /// Passes a message on. A message for a worker that has ended is dropped.

@@ -33,16 +33,18 @@ pub(crate) fn close() {
     scope().close();
 }
 
-/// Begins a request to the coordinator.
+/// Begins a request to the coordinator. `path` is relative to this worker's script.
 pub(crate) fn fetch(path: &str, request: &RequestInit) -> Promise {
     scope().fetch_with_str_and_init(path, request)
 }
 
-/// The address of a WebSocket on the host that this worker came from.
-pub(crate) fn socket_address(path: &str) -> String {
+/// The address of a WebSocket beside this worker's script, wherever a proxy has put it.
+pub(crate) fn socket_address(name: &str) -> String {
     let location = scope().location();
     let protocol = if location.protocol() == "https:" { "wss:" } else { "ws:" };
-    format!("{protocol}//{}{path}", location.host())
+    let path = location.pathname();
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    format!("{protocol}//{}{folder}/{name}", location.host())
 }
 
 /// The browser's user-agent string.

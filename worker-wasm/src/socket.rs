@@ -12,8 +12,8 @@ use crate::listener::Listener;
 use crate::parcel::Contents;
 use crate::scope::{self, Timer};
 
-/// The path at which the coordinator listens for volunteers.
-const PATH: &str = "/channel";
+/// The name under which the coordinator listens for volunteers.
+const PATH: &str = "channel";
 /// Milliseconds before an attempt to open a connection is abandoned.
 const OPENING_MS: u64 = 15_000;
 /// The close code of an ordinary end.
@@ -92,6 +92,11 @@ impl Connections {
         if let Some(Connection { socket, .. }) = &self.open {
             let _ = socket.send_with_u8_array(bytes);
         }
+    }
+
+    /// Bytes of sent messages that wait for the network.
+    pub(crate) fn unsent_bytes(&self) -> u32 {
+        self.open.as_ref().map_or(0, |connection| connection.socket.buffered_amount())
     }
 
     /// Closes the connection, if there is one, after all sent messages have gone out.

@@ -20,6 +20,9 @@ pub struct Settings {
     pub cores: u16,
     /// The name of the browser or program. It is shortened if it is too long for a message.
     pub agent: String,
+    /// Whether the hub also helps another run, if the coordinator begins one. Otherwise the hub ends then, so
+    /// that somebody can be asked.
+    pub follows: bool,
     /// Any number that differs between volunteers. It spreads their reconnections.
     pub seed: u64,
     /// Bytes of shards to keep, by default [`SHARD_CACHE_BYTES`]. Shards in use may exceed it.
@@ -43,6 +46,7 @@ impl Settings {
             fused_capable: arithmetic == Arithmetic::Fused,
             cores,
             agent: agent.into(),
+            follows: true,
             seed,
             shard_cache_bytes: SHARD_CACHE_BYTES,
             compute_shard_bytes: COMPUTE_SHARD_BYTES,

@@ -69,6 +69,11 @@ fn beginning(cores: u16) -> HubStatus {
         shards_awaited: 0,
         bytes_sent: 0,
         bytes_received: 0,
+        computing_ms: 0,
+        examples_counted: 0,
+        examples_of_all: 0,
+        results_late: 0,
+        finals: None,
     }
 }
 

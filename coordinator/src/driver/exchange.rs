@@ -5,11 +5,12 @@
 //! outbox, and shows the open round to all of them in one shared slot. The slot keeps only the newest round,
 //! so a slow session skips the rounds it missed. It never makes others wait and never makes memory grow.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use engine::Identity;
 use engine::decoder::Message;
+use protocol::message::{Credit, Farewell};
 use protocol::plan::{Assignment, RoundPlan};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -50,6 +51,24 @@ pub struct Joined {
     pub fused_capable: bool,
     /// Shards of the training set that it already holds.
     pub training_shards: Vec<u32>,
+    /// What it has done: the driver writes it, the session tells the volunteer.
+    pub credit: SharedCredit,
+}
+
+/// A session's credit, as the driver last counted it. A session that lags sees only the newest.
+#[derive(Debug, Clone, Default)]
+pub struct SharedCredit(Arc<Mutex<Credit>>);
+
+impl SharedCredit {
+    /// The credit now.
+    pub fn get(&self) -> Credit {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the credit.
+    pub fn set(&self, credit: Credit) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = credit;
+    }
 }
 
 /// The driver's message to a session.
@@ -64,10 +83,7 @@ pub enum ToSession {
         text: String,
     },
     /// The training has ended: tell it and close.
-    Finish {
-        /// Why, in one sentence.
-        text: String,
-    },
+    Finish(Farewell),
 }
 
 /// The open round, as every session sends it.

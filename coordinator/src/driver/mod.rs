@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod checkpoint_writer;
+mod credits;
 pub mod exchange;
 mod picture;
 mod referee;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use protocol::PROTOCOL_VERSION;
 use protocol::frame::encode_round;
+use protocol::message::{Farewell, FinalFigures};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -29,6 +31,7 @@ use engine::decoder::Message;
 use engine::{Accepted, Answer, Engine, Input, Measure, Output, StopReason};
 
 use checkpoint_writer::CheckpointWriter;
+use credits::Credits;
 use exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
 use picture::Picture;
 use trouble::Trouble;
@@ -155,6 +158,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         outboxes: BTreeMap::new(),
         fused_capable: BTreeSet::new(),
         agents: BTreeMap::new(),
+        credits: Credits::default(),
         lost: Vec::new(),
         helped: BTreeSet::new(),
         metrics_trouble: Trouble::default(),
@@ -202,6 +206,7 @@ struct Driver {
     fused_capable: BTreeSet<u64>,
     /// The program of each session, until the session has left and the next round is open.
     agents: BTreeMap<u64, String>,
+    credits: Credits,
     /// Sessions that did not keep up. The engine has not heard of them yet.
     lost: Vec<u64>,
     /// Sessions, without the coordinator's own, that have returned a result.
@@ -274,9 +279,12 @@ impl Driver {
         match message {
             FromSession::Joined(joined) => {
                 if let Some(reason) = self.engine.stop_reason() {
-                    let text = format!("The training has ended: {reason}.");
-                    let _ = joined.outbox.try_send(ToSession::Finish { text });
+                    let farewell = self.farewell(session, reason);
+                    let _ = joined.outbox.try_send(ToSession::Finish(farewell));
                     return;
+                }
+                if !joined.local {
+                    self.credits.add(session, joined.credit.clone());
                 }
                 self.outboxes.insert(session, joined.outbox.clone());
                 if joined.fused_capable && !joined.local {
@@ -310,6 +318,7 @@ impl Driver {
     fn forget(&mut self, session: u64) {
         self.outboxes.remove(&session);
         self.fused_capable.remove(&session);
+        self.credits.remove(session);
     }
 
     fn begin_if_due(&mut self) {
@@ -376,6 +385,7 @@ impl Driver {
             }
             Output::Convicted { session, offence, .. } => self.convicted(session, offence),
             Output::Rewound { iteration } => self.rewound(iteration),
+            Output::Delivered { session, examples } => self.credits.count(session, examples),
             Output::Accepted(accepted) => self.accepted(&accepted),
             Output::Between => {
                 self.picture.between(self.engine.counters());
@@ -455,11 +465,10 @@ impl Driver {
         self.training_seconds = Some(self.seconds());
         // An older checkpoint must not overtake the final state.
         self.checkpoints.finish();
-        let text = format!("The training has ended: {reason}.");
-        for outbox in std::mem::take(&mut self.outboxes).into_values() {
-            let _ = outbox.try_send(ToSession::Finish { text: text.clone() });
+        for (session, outbox) in std::mem::take(&mut self.outboxes) {
+            let _ = outbox.try_send(ToSession::Finish(self.farewell(session, &reason)));
         }
-        self.picture.ended(text);
+        self.picture.ended(ended(&reason));
         let counters = self.engine.counters();
         let last = self.engine.accepted().copied();
         let (weights, saved) = match self.engine.best() {
@@ -482,8 +491,20 @@ impl Driver {
         }
     }
 
+    /// The last message to a volunteer.
+    fn farewell(&self, session: u64, reason: &StopReason) -> Farewell {
+        let best = self.engine.best().map(|best| best.point);
+        let point = best.or(self.engine.accepted().copied());
+        let figures = point.map_or_else(FinalFigures::default, |point| FinalFigures {
+            iteration: point.iteration,
+            accuracy: point.figures.test_accuracy.or(point.figures.validation_accuracy),
+            loss: point.figures.test_loss.or(point.figures.validation_loss),
+        });
+        Farewell { text: ended(reason), figures, credit: self.credits.of(session) }
+    }
+
     fn saved(&mut self, summary: &Summary) {
-        self.picture.saved();
+        self.picture.saved(summary.figures);
         self.show();
         self.observer.event(&Event::Finished(summary.clone()));
     }
@@ -500,7 +521,9 @@ impl Driver {
             waited,
             self.engine.local_helps(),
             self.seconds(),
+            progress,
         );
+        self.credits.show();
         let status = self.picture.status();
         match (status.phase, progress) {
             (RunPhase::Waiting, _) => {
@@ -532,4 +555,8 @@ impl Driver {
     fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
     }
+}
+
+fn ended(reason: &StopReason) -> String {
+    format!("The training has ended: {reason}.")
 }

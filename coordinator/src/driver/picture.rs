@@ -1,5 +1,6 @@
 //! Keeps the status that pages and terminals show.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::Arithmetic;
@@ -26,11 +27,19 @@ pub struct Facts {
     pub examples: usize,
     /// The limit on iterations.
     pub iterations_max: u64,
+    /// Names the data.
+    pub data: String,
+    /// Bytes of the training data, compressed.
+    pub data_bytes: u64,
 }
+
+/// Bytes of a weight in a round's frame, and of its sum in a packed result, roughly.
+const BYTES_PER_PARAMETER: (u64, u64) = (4, 4);
 
 /// The status and the values needed to renew it.
 pub(super) struct Picture {
     status: Status,
+    course: Course,
     /// The epochs at the last measurement of the speed, and its time.
     measured: Option<(u64, Instant)>,
     /// Why the training has ended, once it has.
@@ -57,18 +66,16 @@ impl Picture {
             rounds: counters.rounds,
             epochs: counters.examples as f64 / facts.examples as f64,
             figures: accepted.map(|accepted| accepted.figures),
-            history: Vec::new(),
-            volunteers: 0,
-            cores: 0,
-            fused_capable: 0,
-            local_worker: false,
-            examples_per_second: 0.0,
-            offenders: Vec::new(),
-            offenders_count: 0,
+            data: facts.data,
+            data_bytes: facts.data_bytes,
+            round_bytes: facts.parameters as u64 * (BYTES_PER_PARAMETER.0 + BYTES_PER_PARAMETER.1),
             seconds: resumed.map_or(0.0, |checkpoint| checkpoint.seconds),
+            ..Status::default()
         };
-        let mut picture = Picture { status, measured: None, ended: None, origin: None };
-        history.into_iter().for_each(|point| picture.remember(point));
+        let course = Course::default();
+        let mut picture = Picture { status, course, measured: None, ended: None, origin: None };
+        history.into_iter().for_each(|point| picture.course.add(point));
+        picture.show_course();
         picture
     }
 
@@ -90,9 +97,12 @@ impl Picture {
     pub(super) fn between(&mut self, counters: Counters) {
         let now = Instant::now();
         if let Some((examples, at)) = self.measured {
-            let speed = (counters.examples - examples) as f64 / (now - at).as_secs_f64().max(1e-3);
+            let seconds = (now - at).as_secs_f64().max(1e-3);
+            let speed = (counters.examples - examples) as f64 / seconds;
             let known = self.status.examples_per_second;
             self.status.examples_per_second = if known > 0.0 { 0.7 * known + 0.3 * speed } else { speed };
+            let known = self.status.round_seconds.unwrap_or(seconds);
+            self.status.round_seconds = Some(0.7 * known + 0.3 * seconds);
         }
         self.measured = Some((counters.examples, now));
         self.status.rounds = counters.rounds;
@@ -106,22 +116,13 @@ impl Picture {
         // If the point was not evaluated, the figures of the last evaluated point stay.
         let earlier = self.status.figures.unwrap_or(Figures::UNKNOWN);
         self.status.figures = Some(accepted.figures.or(earlier));
-        self.remember(point(accepted));
+        self.course.add(point(accepted, seconds));
+        self.show_course();
     }
 
-    fn remember(&mut self, point: CurvePoint) {
-        let history = &mut self.status.history;
-        if history.last().is_some_and(|last| last.iteration == point.iteration) {
-            history.pop();
-        }
-        if history.len() >= HISTORY_MAX {
-            let mut index = 0;
-            history.retain(|_| {
-                index += 1;
-                index % 2 == 1
-            });
-        }
-        history.push(point);
+    fn show_course(&mut self) {
+        self.status.history_until = self.course.last.as_ref().map(|point| point.iteration);
+        self.status.history = Arc::new(self.course.points());
     }
 
     /// Notes that a volunteer was found out.
@@ -136,7 +137,8 @@ impl Picture {
 
     /// The training has gone back to this iteration, or to before the start point was known.
     pub(super) fn rewound(&mut self, iteration: Option<u64>) {
-        self.status.history.retain(|point| iteration.is_some_and(|last| point.iteration <= last));
+        self.course.rewind(iteration);
+        self.show_course();
         self.status.iteration = iteration.unwrap_or(0);
         self.origin = None;
         self.measured = None;
@@ -148,11 +150,7 @@ impl Picture {
         attendance: Attendance,
         seconds: f64,
     ) -> IterationReport {
-        let rest = self.status.iterations_max.saturating_sub(accepted.iteration) as f64;
-        let pace = self.origin.and_then(|(since, from)| {
-            let done = accepted.iteration.saturating_sub(from);
-            (done > 0).then(|| (seconds - since) / done as f64)
-        });
+        let eta_seconds = self.eta_seconds(accepted.iteration, seconds);
         IterationReport {
             iteration: accepted.iteration,
             iterations_max: self.status.iterations_max,
@@ -165,8 +163,16 @@ impl Picture {
             cores: attendance.cores,
             examples_per_second: self.status.examples_per_second,
             seconds,
-            eta_seconds: pace.map(|pace| pace * rest),
+            eta_seconds,
         }
+    }
+
+    /// Seconds of the iterations that are left after this one, at the pace so far.
+    fn eta_seconds(&self, iteration: u64, seconds: f64) -> Option<f64> {
+        let (since, from) = self.origin?;
+        let done = iteration.saturating_sub(from);
+        let rest = self.status.iterations_max.saturating_sub(iteration);
+        (done > 0).then(|| (seconds - since) / done as f64 * rest as f64)
     }
 
     /// Notes that there are no more rounds: the model is being saved.
@@ -174,8 +180,11 @@ impl Picture {
         self.ended = Some(sentence);
     }
 
-    pub(super) fn saved(&mut self) {
+    /// Notes that the model is saved, and how good it is.
+    pub(super) fn saved(&mut self, figures: Option<Figures>) {
         self.status.phase = RunPhase::Finished;
+        self.status.figures = figures.or(self.status.figures);
+        (self.status.round_units, self.status.eta_seconds) = (None, None);
     }
 
     pub(super) fn renew(
@@ -186,8 +195,16 @@ impl Picture {
         waited: Duration,
         local_helps: bool,
         seconds: f64,
+        round_units: Option<(u32, u32)>,
     ) {
+        let since_last = self.status.seconds;
+        let eta = self.eta_seconds(
+            self.status.iteration,
+            self.course.last.map_or(since_last, |point| point.seconds.unwrap_or(since_last)),
+        );
         let status = &mut self.status;
+        status.round_units = round_units;
+        status.eta_seconds = eta;
         status.volunteers = attendance.volunteers;
         status.cores = attendance.cores;
         status.fused_capable = fused_capable;
@@ -225,7 +242,10 @@ fn waiting(volunteers: usize, begin: BeginRule, waited: Duration) -> String {
 fn training(volunteers: usize, local_helps: bool) -> String {
     match (volunteers, local_helps) {
         (0, true) => "Training on the coordinator's own worker; volunteers may join at any time.".into(),
-        (0, false) => "Waiting for a volunteer: nobody is computing.".into(),
+        (0, false) => {
+            "Nobody is computing. If no volunteer comes, the coordinator goes on by itself in a few seconds."
+                .into()
+        }
         (1, true) => "Training on one volunteer and the coordinator's own worker.".into(),
         (1, false) => "Training on one volunteer.".into(),
         (count, true) => format!("Training on {count} volunteers and the coordinator's own worker."),
@@ -233,10 +253,124 @@ fn training(volunteers: usize, local_helps: bool) -> String {
     }
 }
 
-fn point(accepted: &Accepted) -> CurvePoint {
+fn point(accepted: &Accepted, seconds: f64) -> CurvePoint {
+    let Figures {
+        train_loss,
+        training_set_loss,
+        validation_loss,
+        validation_accuracy,
+        test_loss,
+        test_accuracy,
+        ..
+    } = accepted.figures;
     CurvePoint {
         iteration: accepted.iteration,
-        train_loss: Some(accepted.figures.train_loss),
-        test_accuracy: accepted.figures.test_accuracy,
+        seconds: Some(seconds),
+        epochs: Some(accepted.epochs),
+        train_loss: Some(train_loss),
+        training_set_loss,
+        validation_loss,
+        validation_accuracy,
+        test_loss,
+        test_accuracy,
+    }
+}
+
+/// The course of a training in at most [`HISTORY_MAX`] points, as far apart as they must be: of each stretch of
+/// so many iterations the first point that was evaluated, or else the first; and the last point of all.
+#[derive(Debug)]
+struct Course {
+    /// Iterations of a stretch, a power of two.
+    stride: u64,
+    points: Vec<CurvePoint>,
+    last: Option<CurvePoint>,
+}
+
+impl Default for Course {
+    fn default() -> Course {
+        Course { stride: 1, points: Vec::new(), last: None }
+    }
+}
+
+impl Course {
+    fn add(&mut self, point: CurvePoint) {
+        // A start point is told of again when it is evaluated late.
+        while self.points.last().is_some_and(|last| last.iteration >= point.iteration) {
+            self.points.pop();
+        }
+        self.last = Some(point);
+        self.put(point);
+        while self.points.len() >= HISTORY_MAX {
+            self.stride *= 2;
+            std::mem::take(&mut self.points).into_iter().for_each(|point| self.put(point));
+        }
+    }
+
+    /// Forgets the points after that iteration, or all of them.
+    fn rewind(&mut self, iteration: Option<u64>) {
+        self.points.retain(|point| iteration.is_some_and(|last| point.iteration <= last));
+        self.last = self.points.last().copied();
+    }
+
+    fn put(&mut self, point: CurvePoint) {
+        let stretch = |point: &CurvePoint| point.iteration / self.stride;
+        match self.points.last_mut() {
+            Some(first) if stretch(first) == stretch(&point) => {
+                if !first.is_evaluated() && point.is_evaluated() {
+                    *first = point;
+                }
+            }
+            _ => self.points.push(point),
+        }
+    }
+
+    /// The points to draw.
+    fn points(&self) -> Vec<CurvePoint> {
+        let kept = self.points.last().map(|point| point.iteration);
+        let last = self.last.filter(|last| kept != Some(last.iteration));
+        self.points.iter().copied().chain(last).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(iteration: u64, is_evaluated: bool) -> CurvePoint {
+        CurvePoint { iteration, test_loss: is_evaluated.then_some(1.0), ..CurvePoint::default() }
+    }
+
+    fn iterations(course: &Course) -> Vec<u64> {
+        course.points().iter().map(|point| point.iteration).collect()
+    }
+
+    #[test]
+    fn a_long_course_is_thinned_evenly_and_keeps_its_last_point() {
+        let mut course = Course::default();
+        for iteration in 0..=1802 {
+            course.add(point(iteration, true));
+            assert!(course.points().len() <= HISTORY_MAX);
+        }
+        let expected: Vec<u64> = (0..=1802).step_by(8).chain([1802]).collect();
+        assert_eq!(iterations(&course), expected);
+    }
+
+    #[test]
+    fn evaluated_points_are_kept_however_rare_they_are() {
+        let mut course = Course::default();
+        (0..5000).for_each(|iteration| course.add(point(iteration, iteration % 37 == 0)));
+        assert_eq!(
+            course.points().iter().filter(|point| point.is_evaluated()).count(),
+            5000_usize.div_ceil(37)
+        );
+    }
+
+    #[test]
+    fn a_point_that_is_told_again_replaces_its_first_report() {
+        let mut course = Course::default();
+        course.add(point(0, false));
+        course.add(point(0, true));
+        assert_eq!(iterations(&course), [0]);
+        assert!(course.points()[0].is_evaluated());
     }
 }

@@ -1,9 +1,11 @@
 //! The status that `/api/status` and the pages show. The driver renews it.
 
+use std::sync::Arc;
+
 use engine::Figures;
 use serde::{Deserialize, Serialize};
 
-/// Most points of the loss curve for the page. When there are more, every second one is dropped.
+/// Most points of a curve on the page. When there are more, the points become twice as far apart.
 pub const HISTORY_MAX: usize = 400;
 
 /// The run as seen from outside. Field names are those of the JSON.
@@ -37,8 +39,28 @@ pub struct Status {
     /// was.
     #[serde(flatten, serialize_with = "Figures::serialize_known")]
     pub figures: Option<Figures>,
-    /// The course of the training, at most [`HISTORY_MAX`] points.
-    pub history: Vec<CurvePoint>,
+    /// The course of the training, at most [`HISTORY_MAX`] points. It is served by itself, and only to pages
+    /// that ask for it.
+    #[serde(skip)]
+    pub history: Arc<Vec<CurvePoint>>,
+    /// The number of the last point in the course, so that pages know when to ask.
+    pub history_until: Option<u64>,
+    /// Units of the open round that are accounted for, and all of them.
+    pub round_units: Option<(u32, u32)>,
+    /// Seconds that the remaining iterations will take at this pace, if that is known.
+    pub eta_seconds: Option<f64>,
+    /// Who runs the training, in the operator's own words.
+    pub operator: Option<String>,
+    /// What the training is for, in the operator's own words.
+    pub purpose: Option<String>,
+    /// Names the data: two runs on the same data have the same name here.
+    pub data: String,
+    /// Bytes of the training data as they travel, compressed; an estimate.
+    pub data_bytes: u64,
+    /// Bytes that a volunteer sends and receives in a round with one result; an estimate from the network's size.
+    pub round_bytes: u64,
+    /// Seconds of a round, of late; `None` before the first has ended.
+    pub round_seconds: Option<f64>,
     /// Connected volunteers, without the coordinator's own worker.
     pub volunteers: usize,
     /// Cores they lend.
@@ -88,12 +110,32 @@ pub enum RunPhase {
 }
 
 /// One accepted point of the training.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct CurvePoint {
     /// Its iteration.
     pub iteration: u64,
-    /// Mean training loss; `None` when it is not finite.
+    /// Seconds of training until then; `None` in metrics of an earlier release.
+    pub seconds: Option<f64>,
+    /// Passes over the training data until then.
+    pub epochs: Option<f64>,
+    /// Mean loss over the round's training examples; `None` when it is not finite. Rounds of local steps
+    /// measure it on the way, others at the point, so it is no curve of one quantity.
     pub train_loss: Option<f64>,
-    /// Share of test examples predicted correctly, if there is a test set.
+    /// Mean loss over all training examples at the point, where that was measured.
+    pub training_set_loss: Option<f64>,
+    /// Mean loss on the validation examples, where the point was evaluated.
+    pub validation_loss: Option<f64>,
+    /// Share of validation examples predicted correctly.
+    pub validation_accuracy: Option<f64>,
+    /// Mean loss on the test examples.
+    pub test_loss: Option<f64>,
+    /// Share of test examples predicted correctly.
     pub test_accuracy: Option<f64>,
+}
+
+impl CurvePoint {
+    /// Whether the point was evaluated on examples that it was not trained on.
+    pub fn is_evaluated(&self) -> bool {
+        self.validation_loss.is_some() || self.test_loss.is_some()
+    }
 }

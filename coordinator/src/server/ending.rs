@@ -1,5 +1,6 @@
 //! The reasons for a session's end.
 
+use protocol::message::Farewell;
 use thiserror::Error;
 
 use super::greeting::Objection;
@@ -18,8 +19,8 @@ pub(super) enum Ending {
     #[error("the volunteer is turned away: {}", .0.1)]
     Refused(Objection),
     /// The training has ended.
-    #[error("the training has ended: {0}")]
-    Finished(String),
+    #[error("the training has ended: {}", .0.text)]
+    Finished(Farewell),
     /// The driver has dropped the session.
     #[error("the driver has dropped the session")]
     Released,

@@ -24,6 +24,8 @@ pub(super) const HEADERS_MAX: usize = 64;
 /// Age at which an HTTP connection is asked to end, and the time it then has for its last response. It is
 /// long enough for the largest shard over a slow link, and it ends connections that only occupy a place.
 pub(super) const HTTP_AGE_MAX: Duration = Duration::from_secs(600);
+/// Time between two messages that tell a volunteer its credit, if it has changed.
+pub(super) const CREDIT_EVERY: Duration = Duration::from_secs(1);
 /// Shards compressed at the same time. Training needs the other cores.
 pub(super) const COMPRESSIONS_MAX: usize = 2;
 /// Bytes of a benchmark's result; a result with every case has a tenth of that.

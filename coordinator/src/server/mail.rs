@@ -121,7 +121,7 @@ impl Mail {
             Some(ToSession::Dismiss { text }) => {
                 self.last_word = Some(Ending::Refused((Refusal::Misbehaved, text)));
             }
-            Some(ToSession::Finish { text }) => self.last_word = Some(Ending::Finished(text)),
+            Some(ToSession::Finish(farewell)) => self.last_word = Some(Ending::Finished(farewell)),
             None => self.last_word = Some(Ending::Released),
         }
     }

@@ -9,6 +9,7 @@
 //! Deliberately absent: TLS (a proxy in front terminates it), HTTP/2, and any state of the training.
 
 mod addresses;
+mod audience;
 mod bench;
 mod budget;
 mod connections;
@@ -64,6 +65,7 @@ use crate::driver::exchange::DriverHandle;
 use crate::report::status::Status;
 
 pub use self::addresses::addresses;
+pub use self::audience::Audience;
 pub use self::bench::serve_bench;
 pub use self::descriptors::connections_max;
 
@@ -82,6 +84,8 @@ pub struct Site {
     pub shards: Arc<ShardStore>,
     /// The state of the run that `/api/status` shows.
     pub status: watch::Receiver<Arc<Status>>,
+    /// The pages that look on.
+    pub audience: Arc<Audience>,
     /// The way to the engine's driver.
     pub driver: DriverHandle,
     /// The number of the next session, shared with everything else that opens sessions with the driver.

@@ -1,9 +1,12 @@
 //! The filters: the answer under each path.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::{Semaphore, oneshot, watch};
 use warp::filters::path::FullPath;
@@ -17,15 +20,15 @@ use warp::reject::{InvalidHeader, LengthRequired, MethodNotAllowed, PayloadTooLa
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::Site;
 use super::gate::{self, Denied};
 use super::limits::{BENCH_RESULT_BYTES_MAX, COMPRESSIONS_MAX};
 use super::replies::{lists, words};
 use super::upgrade::{self, Visitor};
+use super::{Audience, Site};
 use crate::assets::{Asset, asset};
 use crate::bench;
 use crate::bench::report::Outcome;
-use crate::report::status::Status;
+use crate::report::status::{CurvePoint, RunPhase, Status};
 
 /// Sent with every response.
 ///
@@ -56,7 +59,9 @@ pub(super) fn routes(
     let answers = channel()
         .or(shards(Arc::clone(&site)))
         .unify()
-        .or(status(site.status.clone()))
+        .or(status(site.status.clone(), Arc::clone(&site.audience)))
+        .unify()
+        .or(history(site.status.clone()))
         .unify()
         .or(bench_examples())
         .unify()
@@ -125,13 +130,19 @@ fn no_such_shard() -> Response {
     words(StatusCode::NOT_FOUND, "This run has no such shard.")
 }
 
-/// `/api/status`: the status of the run as JSON. Each status is encoded once, however many pages ask.
+/// `/api/status`: the status of the run as JSON. Each status is encoded once, however many pages ask. A page
+/// names itself by a random number, `/api/status?page=NUMBER`.
 fn status(
     latest: watch::Receiver<Arc<Status>>,
+    audience: Arc<Audience>,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
     let encoded: Arc<Mutex<Option<Encoded>>> = Arc::default();
-    warp::path!("api" / "status").and(readable()).map(move || {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::path!("api" / "status").and(readable()).and(query).map(move |query: String| {
         let status = Arc::clone(&latest.borrow());
+        if let Some(page) = query.strip_prefix("page=").and_then(|page| page.parse().ok()) {
+            audience.saw(page, status.phase == RunPhase::Finished);
+        }
         let mut encoded = encoded.lock().unwrap_or_else(PoisonError::into_inner);
         let body = match &*encoded {
             Some(encoded) if Arc::ptr_eq(&encoded.status, &status) => encoded.body.clone(),
@@ -140,10 +151,7 @@ fn status(
                 encoded.insert(Encoded { status, body }).body.clone()
             }
         };
-        let mut response = Response::new(body.into());
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response
+        json(body)
     })
 }
 
@@ -153,14 +161,69 @@ struct Encoded {
     body: Bytes,
 }
 
+/// `/api/history`: the course of the training. It is large, so pages ask for it only when it has changed.
+fn history(
+    latest: watch::Receiver<Arc<Status>>,
+) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+    let encoded: Arc<Mutex<Option<EncodedHistory>>> = Arc::default();
+    warp::path!("api" / "history").and(readable()).and(warp::header::headers_cloned()).map(
+        move |headers: HeaderMap| {
+            let status = Arc::clone(&latest.borrow());
+            let mut encoded = encoded.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = encoded.take().filter(|known| Arc::ptr_eq(&known.history, &status.history));
+            let known = encoded.insert(known.unwrap_or_else(|| EncodedHistory::of(&status)));
+            if !accepts_gzip(&headers) {
+                return json(known.body.clone());
+            }
+            let mut response = json(known.gzip.clone());
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            response
+        },
+    )
+}
+
+/// A course and its JSON, plain and compressed.
+struct EncodedHistory {
+    history: Arc<Vec<CurvePoint>>,
+    body: Bytes,
+    gzip: Bytes,
+}
+
+impl EncodedHistory {
+    fn of(status: &Status) -> EncodedHistory {
+        let history = Arc::clone(&status.history);
+        let value = serde_json::json!({ "run": status.run, "points": *history });
+        let body = Bytes::from(value.to_string());
+        EncodedHistory { history, gzip: gzip(&body), body }
+    }
+}
+
+fn json(body: Bytes) -> Response {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The bytes in gzip format.
+fn gzip(bytes: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // Writing to memory cannot fail.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default().into()
+}
+
 /// `/bench/mnist`: the examples of the benchmark's page, as a shard.
 fn bench_examples() -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+    static SHARD: OnceLock<Bytes> = OnceLock::new();
     warp::path!("bench" / "mnist").and(readable()).then(async || {
-        // The first request decodes the embedded data, which takes too long for an async task.
-        match tokio::task::spawn_blocking(bench::mnist_shard).await {
+        // The first request decodes and compresses the embedded data, which takes too long for an async task.
+        let shard = || SHARD.get_or_init(|| gzip(&bench::mnist_shard())).clone();
+        match tokio::task::spawn_blocking(shard).await {
             Ok(shard) => {
                 let mut response = Response::new(shard.into());
                 let headers = response.headers_mut();
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
                 headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
                 response

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use protocol::limits::TEXT_BYTES_MAX;
-use protocol::message::{FromCoordinator, Hello, Refusal, Welcome};
+use protocol::message::{Farewell, FromCoordinator, Hello, Refusal, Welcome};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -31,7 +31,7 @@ use super::rights::Rights;
 use super::speaking::{say, speak};
 use super::upgrade::Channel;
 use super::{Deadlines, Server};
-use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX};
+use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, SharedCredit};
 use engine::Identity;
 use engine::decoder::read_ready;
 
@@ -79,7 +79,17 @@ async fn converse(
     tracing::info!(session = number, %address, cores, agent = quote(&agent), "volunteer joined");
     let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
     let identity = Identity { token: number.into(), address: network_of(address) };
-    let joined = Joined { outbox, cores, local: false, identity, agent, fused_capable, training_shards };
+    let credit = SharedCredit::default();
+    let joined = Joined {
+        outbox,
+        cores,
+        local: false,
+        identity,
+        agent,
+        fused_capable,
+        training_shards,
+        credit: credit.clone(),
+    };
     let _presence = Presence::announce(&site.driver, number, joined).await?;
     let rights = Mutex::new(Rights::new(Instant::now()));
     let mut listener = Listener::new(server, number, &rights, outgoing.taken());
@@ -87,7 +97,7 @@ async fn converse(
     tokio::select! {
         // In this order, so that the driver's last message goes out even if the volunteer has just failed.
         biased;
-        ended = speak(server, outgoing, &mut mail, &rights) => ended,
+        ended = speak(server, outgoing, &mut mail, &rights, &credit) => ended,
         ended = listener.listen(incoming) => ended,
     }
 }
@@ -155,7 +165,10 @@ async fn take_leave(outgoing: &mut Outgoing, ending: Ending) -> Result<(), Endin
         Ending::Refused((reason, text)) => {
             (Some(FromCoordinator::Refused { reason, text: brief(text) }), CloseCode::Policy)
         }
-        Ending::Finished(text) => (Some(FromCoordinator::Finished { text: brief(text) }), CloseCode::Normal),
+        Ending::Finished(farewell) => {
+            let farewell = Farewell { text: brief(farewell.text), ..farewell };
+            (Some(FromCoordinator::Finished(farewell)), CloseCode::Normal)
+        }
         Ending::Released | Ending::Closing => (None, CloseCode::Away),
     };
     outgoing.cut_short();

@@ -4,23 +4,29 @@ use std::convert::Infallible;
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use protocol::message::FromCoordinator;
+use protocol::message::{Credit, FromCoordinator};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::Server;
 use super::ending::Ending;
 use super::lanes::Traveler;
+use super::limits::CREDIT_EVERY;
 use super::mail::{Mail, Next};
 use super::outgoing::Outgoing;
 use super::rights::{Rights, of};
-use crate::driver::exchange::OpenRound;
+use crate::driver::exchange::{OpenRound, SharedCredit};
 
-/// Sends each round and the driver's messages to the volunteer.
+/// Sends each round, the driver's messages and now and then the volunteer's credit.
 pub(super) async fn speak(
     server: &Server,
     outgoing: &mut Outgoing,
     mail: &mut Mail,
     rights: &Mutex<Rights>,
+    credit: &SharedCredit,
 ) -> Result<Infallible, Ending> {
+    let mut told = Credit::default();
+    let mut credit_due = interval(CREDIT_EVERY);
+    credit_due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut traveler = Traveler::default();
     loop {
         tokio::select! {
@@ -34,6 +40,12 @@ pub(super) async fn speak(
                 Next::End(ending) => return Err(ending),
             },
             () = outgoing.quiet() => outgoing.beat().await?,
+            _ = credit_due.tick() => {
+                let now = credit.get();
+                if std::mem::replace(&mut told, now) != now {
+                    say(outgoing, FromCoordinator::Credit(now)).await?;
+                }
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::report::progress::{Event, Observer};
 use crate::report::status::{CurvePoint, Status};
 use crate::room::Load;
 use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
-use crate::server::{self, ServerConfig, Site};
+use crate::server::{self, Audience, ServerConfig, Site};
 use crate::volunteer;
 
 pub use cut::examples_per_unit;
@@ -83,11 +83,20 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     let (shards, plans) = tokio::task::spawn_blocking(cut).await??;
     let shards = Arc::new(shards);
     let welcome = welcome(&material, run, &plans)?;
+    let data_bytes = compressed_bytes(&plans.training, &shards).await?;
 
-    let setup = setup(&material, run, plans, Arc::clone(&directory), checkpoint, observer)?;
+    let setup = setup(&material, run, data_bytes, plans, Arc::clone(&directory), checkpoint, observer)?;
     let running = driver::start(setup, Handle::current()).context("cannot start the engine's thread")?;
     let driver::Running { sessions, orders, status, outcome, thread } = running;
-    let site = site(&material, welcome.clone(), Arc::clone(&shards), status, sessions.clone());
+    let audience = Arc::new(Audience::default());
+    let site = site(
+        &material,
+        welcome.clone(),
+        Arc::clone(&shards),
+        status,
+        sessions.clone(),
+        Arc::clone(&audience),
+    );
     let (shut_down, shutting_down) = watch::channel(false);
     let server = tokio::spawn(server::serve(listener, Arc::new(site), until(shutting_down)));
     let cores = local_cores(material.config.local_workers);
@@ -95,8 +104,11 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
 
     let ended = train_and_save(outcome, &orders, stop.clone(), &material, directory).await;
     local.abort();
-    if ended.is_ok() && keep_serving {
-        until(stop).await;
+    if ended.is_ok() {
+        match keep_serving {
+            true => until(stop).await,
+            false => audience.all_told().await,
+        }
     }
     shut_down.send_replace(true);
     server.await.context("the server failed")?;
@@ -105,6 +117,16 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     let summary = ended?;
     ended_thread.map_err(|_| anyhow!("the engine failed after the model was saved"))?;
     Ok(summary)
+}
+
+/// The size of a set's shards as they travel, estimated from one of them.
+async fn compressed_bytes(set: &SetPlan, shards: &Arc<ShardStore>) -> Result<u64> {
+    let Some(first) = set.shards.first().copied() else { return Ok(0) };
+    let shards = Arc::clone(shards);
+    let compressed = tokio::task::spawn_blocking(move || shards.compressed(&first.hash)).await?;
+    let ratio = compressed.map_or(1.0, |bytes| bytes.len() as f64 / f64::from(first.bytes.max(1)));
+    let all: u64 = set.shards.iter().map(|shard| u64::from(shard.bytes)).sum();
+    Ok((all as f64 * ratio) as u64)
 }
 
 /// What every volunteer is told of the run when it joins.
@@ -129,6 +151,7 @@ fn welcome(material: &Material, run: u64, plans: &SetPlans) -> Result<Welcome> {
 fn setup(
     material: &Material,
     run: u64,
+    data_bytes: u64,
     plans: SetPlans,
     directory: Arc<RunDirectory>,
     checkpoint: Option<Checkpoint>,
@@ -155,7 +178,7 @@ fn setup(
     };
     Ok(driver::Setup {
         engine: Engine::new(settings, snapshot, &secret()?),
-        facts: summary::facts(material, run),
+        facts: summary::facts(material, run, data_bytes),
         history: history(&directory, checkpoint.as_ref())?,
         resumed: checkpoint,
         begin: BeginRule {
@@ -190,6 +213,7 @@ fn site(
     shards: Arc<ShardStore>,
     status: watch::Receiver<Arc<Status>>,
     driver: DriverHandle,
+    audience: Arc<Audience>,
 ) -> Site {
     let config = &material.config;
     let allowed_hosts = config.allow_host.iter().map(|name| name.as_str().to_owned());
@@ -204,6 +228,7 @@ fn site(
         known_answer: model::known_answer::digest(config.arithmetic),
         shards,
         status,
+        audience,
         driver,
         next_session: Arc::new(AtomicU64::new(LOCAL_SESSION + 1)),
     }

@@ -9,8 +9,11 @@ use crate::driver::{Facts, TrainingOutcome};
 use crate::report::Summary;
 use crate::run_directory::RunDirectory;
 
+/// Digits of the data's fingerprint that name the data on the pages.
+const DATA_NAME_DIGITS: usize = 16;
+
 /// What the pages and the status say of a run from its start.
-pub(super) fn facts(material: &Material, run: u64) -> Facts {
+pub(super) fn facts(material: &Material, run: u64, data_bytes: u64) -> Facts {
     let Material { config, data, network } = material;
     Facts {
         title: title(config, data),
@@ -20,6 +23,8 @@ pub(super) fn facts(material: &Material, run: u64) -> Facts {
         parameters: network.parameters(),
         examples: data.train.len(),
         iterations_max: config.iterations,
+        data: blake3::Hash::from_bytes(data.fingerprint).to_hex()[..DATA_NAME_DIGITS].to_owned(),
+        data_bytes,
     }
 }
 

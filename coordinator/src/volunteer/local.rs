@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Network, NetworkSpec};
-use protocol::message::{FromCoordinator, Welcome};
+use protocol::message::{Farewell, FromCoordinator, Welcome};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use worker::{HubInput, HubPhase, HubStatus};
 
 use super::runner::{Errand, Runner, settings};
 use crate::data::ShardStore;
-use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, ToSession};
+use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, SharedCredit, ToSession};
 use engine::Identity;
 use engine::decoder::{Misbehavior, Upward, UpwardDecoder};
 
@@ -143,6 +143,7 @@ impl Local {
             fused_capable: settings.fused_capable,
             // The worker has all shards, because each is only a function call away.
             training_shards: (0..welcome.sets.training.shards.len() as u32).collect(),
+            credit: SharedCredit::default(),
         };
         let spec = NetworkSpec::from_json(&welcome.network);
         let network = spec.and_then(|spec| Network::new(&spec, welcome.features as usize, welcome.task));
@@ -246,9 +247,9 @@ impl Local {
             }
             ToSession::Dismiss { text } => {
                 tracing::error!(text, "the local volunteer is dismissed");
-                FromCoordinator::Finished { text }
+                FromCoordinator::Finished(Farewell { text, ..Farewell::default() })
             }
-            ToSession::Finish { text } => FromCoordinator::Finished { text },
+            ToSession::Finish(farewell) => FromCoordinator::Finished(farewell),
         };
         self.runner.handle(HubInput::Frame(message.encode().into()));
     }

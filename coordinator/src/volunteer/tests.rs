@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::{Arithmetic, Network, NetworkSpec};
 use protocol::frame::encode_round;
-use protocol::message::Welcome;
+use protocol::message::{Farewell, Welcome};
 use protocol::plan::{Assignment, Part, RoundPlan, Set, Work};
 use protocol::scales::Scales;
 use protocol::shard::Shard;
@@ -158,6 +158,7 @@ impl Stage {
             known_answer,
             shards: Arc::clone(&self.shards),
             status,
+            audience: Arc::default(),
             driver: self.handle.clone(),
             next_session: Arc::new(AtomicU64::new(1)),
         };
@@ -178,7 +179,11 @@ async fn the_local_volunteer_works_until_the_training_ends() {
     assert_eq!(joined.cores, 2);
     assert_eq!(joined.training_shards.len(), stage.welcome.sets.training.shards.len());
     stage.work(&joined.outbox).await;
-    joined.outbox.send(ToSession::Finish { text: "Done.".into() }).await.unwrap();
+    joined
+        .outbox
+        .send(ToSession::Finish(Farewell { text: "Done.".into(), ..Farewell::default() }))
+        .await
+        .unwrap();
     assert!(matches!(stage.hear().await, (77, FromSession::Left)));
     timeout(HANG, volunteer).await.expect("this hangs").unwrap();
 }
@@ -197,7 +202,11 @@ async fn the_local_volunteer_joins_again_after_it_has_failed() {
     drop(joined);
     assert!(matches!(stage.hear().await, (77, FromSession::Left)));
     let joined = stage.joined().await;
-    joined.outbox.send(ToSession::Finish { text: "Done.".into() }).await.unwrap();
+    joined
+        .outbox
+        .send(ToSession::Finish(Farewell { text: "Done.".into(), ..Farewell::default() }))
+        .await
+        .unwrap();
     assert!(matches!(stage.hear().await, (77, FromSession::Left)));
     timeout(HANG, volunteer).await.expect("this hangs").unwrap();
 }
@@ -234,7 +243,11 @@ async fn a_native_volunteer_works_until_the_training_ends() {
     let joined = stage.joined().await;
     assert!(!joined.local && joined.training_shards.is_empty());
     stage.work(&joined.outbox).await;
-    joined.outbox.send(ToSession::Finish { text: "All is learned.".into() }).await.unwrap();
+    joined
+        .outbox
+        .send(ToSession::Finish(Farewell { text: "All is learned.".into(), ..Farewell::default() }))
+        .await
+        .unwrap();
     let summary = timeout(HANG, volunteer).await.expect("this hangs").unwrap().unwrap();
     assert!(summary.finished && summary.text.contains("All is learned."), "{}", summary.text);
     assert_eq!((summary.assignments, summary.units), (2, 7 + u64::from(stage.welcome.sets.training.units())));

@@ -3,18 +3,27 @@
 use std::fs::DirEntry;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use crate::coordinator::Coordinator;
 
 /// A tab in a Chromium of its own. The browser is killed when this is dropped.
 pub struct Tab {
     client: Client,
+    port: u16,
     driver: Driver,
 }
+
+/// How often a condition in a page is looked at, and how many times before the test fails.
+const POLL: Duration = Duration::from_millis(50);
+const POLLS_MAX: usize = 1200;
 
 /// A chromedriver and every process it started.
 struct Driver(Child);
@@ -32,6 +41,13 @@ impl Tab {
 
     /// Opens the page.
     pub async fn open(coordinator: &Coordinator) -> Tab {
+        let tab = Tab::blank().await;
+        tab.client.goto(&format!("http://{}/", coordinator.address())).await.unwrap();
+        tab
+    }
+
+    /// Opens a browser, and no page yet.
+    pub async fn blank() -> Tab {
         let (driver, port) = Driver::start();
         let flags = [
             "--headless",
@@ -48,8 +64,7 @@ impl Tab {
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities.as_object().unwrap().clone());
         let client = builder.connect(&format!("http://127.0.0.1:{port}")).await.unwrap();
-        client.goto(&format!("http://{}/", coordinator.address())).await.unwrap();
-        Tab { client, driver }
+        Tab { client, port, driver }
     }
 
     /// Chooses the cores and presses Start.
@@ -66,6 +81,58 @@ impl Tab {
     /// Runs a script in the page and answers with what it returns.
     pub async fn evaluate(&self, script: &str, arguments: Vec<Value>) -> Value {
         self.client.execute(script, arguments).await.unwrap()
+    }
+
+    /// Sends a command of the browser's debugging protocol, which chromedriver passes on.
+    pub async fn debug(&self, command: &str, parameters: Value) {
+        let session = self.client.session_id().await.unwrap().expect("a session");
+        let body = json!({ "cmd": command, "params": parameters }).to_string();
+        let request = format!(
+            "POST /session/{session}/goog/cdp/execute HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // Chromedriver does not close the connection, but its answer begins with the status.
+        let mut answer = vec![0; 4096];
+        let length = stream.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..length]);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{command}: {answer}");
+    }
+
+    /// Waits until a script in the page returns true.
+    ///
+    /// # Panics
+    /// When that takes a minute; it shows the page's own words then.
+    pub async fn until(&self, script: &str) {
+        for _ in 0..POLLS_MAX {
+            if self.evaluate(&format!("return {script}"), vec![]).await == json!(true) {
+                return;
+            }
+            sleep(POLL).await;
+        }
+        let page = self.evaluate("return document.body.innerText", vec![]).await;
+        panic!("waited in vain for {script} in: {page}");
+    }
+
+    /// Waits until the page is in that state, and gives its sentence.
+    pub async fn reaches(&self, state: &str) -> String {
+        self.until(&format!("document.querySelector('#status')?.dataset.state === '{state}'")).await;
+        self.text("#sentence").await
+    }
+
+    /// The text of an element.
+    pub async fn text(&self, selector: &str) -> String {
+        let text =
+            self.evaluate("return document.querySelector(arguments[0]).textContent", vec![json!(selector)]);
+        text.await.as_str().unwrap().to_owned()
+    }
+
+    /// Clicks on an element, once it is there and can be seen.
+    pub async fn click(&self, selector: &str) {
+        self.until(&format!("document.querySelector('{selector}')?.checkVisibility()")).await;
+        self.client.find(Locator::Css(selector)).await.unwrap().click().await.unwrap();
     }
 
     /// Opens another page of the coordinator and waits for an element.

@@ -59,6 +59,16 @@ impl Coordinator {
         Coordinator::start("train", &[arguments, &["--out", text(&run)]].concat(), "127.0.0.1:0", run.clone())
     }
 
+    /// Ends it as Ctrl-C does, and begins another training at the same address.
+    ///
+    /// # Panics
+    /// When the other one ends before it listens.
+    pub fn replace(self, run: PathBuf, arguments: &[&str]) -> Coordinator {
+        let Coordinator { process, address, .. } = self;
+        drop(process);
+        Coordinator::start("train", &[arguments, &["--out", text(&run)]].concat(), &address, run.clone())
+    }
+
     /// Kills it with no chance to clean up, and resumes its run at the same address.
     ///
     /// # Panics

@@ -40,6 +40,8 @@ pub enum HubInput {
         /// The compute worker's number.
         compute: u32,
     },
+    /// The coordinator answers elsewhere: connect now rather than later, and replace a silent connection.
+    Retry,
     /// Lend this many cores from now on. Zero pauses.
     Cores(u16),
     /// Time has passed. The caller must send it when [`HubOutput::Wake`] asks for it; at any other time it is

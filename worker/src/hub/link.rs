@@ -17,11 +17,17 @@ pub const GREETING_MS_MAX: u64 = 30_000;
 /// lost connection by itself. A coordinator sends something every ten seconds, except while a round is being
 /// sent: see [`ROUND_MS_MAX`].
 pub const SILENCE_MS_MAX: u64 = 60_000;
+/// Milliseconds of silence after which the hub replaces a connection, once the coordinator is known to answer.
+/// A coordinator sends something more often than that.
+const SUSPICIOUS_MS: u64 = 15_000;
 /// Maximum milliseconds that a round being sent may add to [`SILENCE_MS_MAX`], because a message is seen only
 /// once all of it has arrived. A round of 20 MB takes as long over a link of 0.3 Mbit/s.
 pub const ROUND_MS_MAX: u64 = 600_000;
 /// The slowest link to wait for, up to [`ROUND_MS_MAX`], in bytes of a round per millisecond.
 pub const LINK_BYTES_PER_MS: u64 = 64;
+
+/// Why a hub that does not follow ends.
+const CHANGED: &str = "A different training has begun here.";
 
 /// The state of the connection.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,6 +89,21 @@ impl Hub {
         self.wake_ms = None;
     }
 
+    /// Connects now, whatever the backoff says.
+    pub(super) fn retry(&mut self, now_ms: u64) {
+        let is_silent = now_ms.saturating_sub(self.heard_ms) >= SUSPICIOUS_MS;
+        match self.link {
+            Link::Open | Link::Greeting { .. } if is_silent => {
+                self.hang_up(now_ms, "the coordinator was silent for too long");
+            }
+            Link::Waiting { .. } | Link::Connecting => {}
+            Link::Open | Link::Greeting { .. } | Link::Ended { .. } => return,
+        }
+        self.backoff.reset();
+        self.link = Link::Connecting;
+        self.outputs.push_back(HubOutput::Connect);
+    }
+
     pub(super) fn frame(&mut self, now_ms: u64, bytes: &Bytes) {
         let open = self.link == Link::Open;
         match decode_downward(bytes) {
@@ -92,9 +113,12 @@ impl Hub {
             Ok(DownwardFrame::Message(FromCoordinator::Refused { reason, text })) => {
                 self.refused(now_ms, reason, text);
             }
-            Ok(DownwardFrame::Message(FromCoordinator::Finished { text })) => {
-                self.end(HubPhase::Finished, text)
+            Ok(DownwardFrame::Message(FromCoordinator::Finished(farewell))) => {
+                self.credits.told(farewell.credit);
+                self.finals = Some(farewell.figures);
+                self.end(HubPhase::Finished, farewell.text)
             }
+            Ok(DownwardFrame::Message(FromCoordinator::Credit(credit))) if open => self.credits.told(credit),
             Ok(DownwardFrame::Message(FromCoordinator::Assign(assignment))) if open => {
                 self.assign(assignment)
             }
@@ -134,6 +158,9 @@ impl Hub {
         // Two welcomes of one run differ only in the session's number.
         welcome.session = 0;
         if self.run.as_ref().is_none_or(|current| current.run.welcome != welcome) {
+            if self.run.is_some() && !self.settings.follows {
+                return self.end(HubPhase::Changed, CHANGED.to_owned());
+            }
             if welcome.arithmetic != self.settings.arithmetic {
                 let text = format!(
                     "This run uses {} arithmetic, but this worker computes {}. Reload the page.",
@@ -161,6 +188,7 @@ impl Hub {
         }
         self.stop_crew_beyond(self.lent().into());
         self.backoff.reset();
+        self.credits.connected();
         self.link = Link::Open;
         let training = self.shards.held().filter(|(set, _)| *set == Set::Training);
         let training_shards = training.map(|(_, index)| index).take(READY_SHARDS_MAX).collect();
@@ -174,6 +202,9 @@ impl Hub {
     fn refused(&mut self, now_ms: u64, reason: Refusal, text: String) {
         match reason {
             Refusal::Full => self.hang_up(now_ms, text.trim_end_matches('.')),
+            Refusal::OtherArithmetic if !self.settings.follows => {
+                self.end(HubPhase::Changed, CHANGED.to_owned());
+            }
             Refusal::OtherVersion | Refusal::OtherArithmetic | Refusal::OtherBits | Refusal::Misbehaved => {
                 self.end(HubPhase::Stopped, text)
             }

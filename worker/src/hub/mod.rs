@@ -6,6 +6,7 @@
 
 mod assignments;
 mod backoff;
+mod credits;
 mod crew;
 mod downloads;
 mod events;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::limits::CORES_MAX;
+use protocol::message::FinalFigures;
 use protocol::plan::UnitLayout;
 
 use crate::footprint::Footprint;
@@ -28,6 +30,7 @@ use crate::run::Run;
 use crate::settings::Settings;
 use crate::shared_round::SharedRound;
 use backoff::Backoff;
+use credits::Credits;
 use crew::Crew;
 use link::Link;
 use shards::Shards;
@@ -37,6 +40,9 @@ pub use assignments::ASSIGNMENTS_MAX;
 pub use events::{HubInput, HubOutput};
 pub use link::{GREETING_MS_MAX, LINK_BYTES_PER_MS, ROUND_MS_MAX, SILENCE_MS_MAX};
 pub use shards::{FETCH_ATTEMPTS_MAX, FETCHES_MAX};
+
+/// The longest time between two inputs that counts as computing: what is longer was a machine asleep.
+const COMPUTING_GAP_MS_MAX: u64 = 60_000;
 
 /// A volunteer's connection, its shards, its open round and its assignments.
 ///
@@ -58,6 +64,10 @@ pub struct Hub {
     /// Cores whose compute worker has failed.
     failed_cores: u16,
     counters: Counters,
+    credits: Credits,
+    finals: Option<FinalFigures>,
+    /// The time of the last input.
+    last_ms: u64,
     outputs: VecDeque<HubOutput>,
     wake_ms: Option<u64>,
 }
@@ -80,6 +90,9 @@ impl Hub {
             queue: VecDeque::new(),
             failed_cores: 0,
             counters: Counters::default(),
+            credits: Credits::default(),
+            finals: None,
+            last_ms: 0,
             outputs: VecDeque::from([HubOutput::Connect]),
             wake_ms: None,
         }
@@ -90,6 +103,10 @@ impl Hub {
         if matches!(self.link, Link::Ended { .. }) {
             return;
         }
+        if self.crew.busy() > 0 {
+            self.counters.computing_ms += now_ms.saturating_sub(self.last_ms).min(COMPUTING_GAP_MS_MAX);
+        }
+        self.last_ms = now_ms;
         match input {
             HubInput::Connected => self.connected(now_ms),
             HubInput::Disconnected if self.link == Link::Connecting => {
@@ -104,7 +121,6 @@ impl Hub {
                 }
             }
             HubInput::ShardArrived { fetch, bytes } => {
-                self.counters.bytes_received += bytes.len() as u64;
                 let ended = self.shards.arrived(now_ms, fetch, bytes);
                 self.fetch_ended(ended);
             }
@@ -115,6 +131,7 @@ impl Hub {
             HubInput::Compute { compute, message } => self.compute_says(compute, message),
             HubInput::ComputeFailed { compute } => self.compute_failed(compute),
             HubInput::Cores(cores) => self.lend(cores),
+            HubInput::Retry => self.retry(now_ms),
             HubInput::Tick => self.tick(now_ms),
         }
         self.advance(now_ms);
@@ -189,6 +206,7 @@ struct Counters {
     assignments_done: u64,
     units_done: u64,
     examples_done: u64,
+    computing_ms: u64,
     bytes_sent: u64,
     bytes_received: u64,
 }

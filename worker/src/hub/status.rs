@@ -1,9 +1,10 @@
 //! The status of a hub, for a volunteer's page or terminal.
 
+use protocol::message::FinalFigures;
 use serde::Serialize;
 
 /// The state of a hub at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HubStatus {
     /// The hub's activity.
     pub phase: HubPhase,
@@ -29,8 +30,18 @@ pub struct HubStatus {
     pub shards_awaited: u32,
     /// Bytes of messages sent.
     pub bytes_sent: u64,
-    /// Bytes of messages and shards received. Shards count before compression.
+    /// Bytes of messages received. Downloads of shards are not messages.
     pub bytes_received: u64,
+    /// Milliseconds in which at least one compute worker was busy.
+    pub computing_ms: u64,
+    /// Examples in this hub's results that the coordinator counted.
+    pub examples_counted: u64,
+    /// Examples in everybody's results that the coordinator counted.
+    pub examples_of_all: u64,
+    /// Results that came after somebody else's.
+    pub results_late: u64,
+    /// How good the trained network is, once the training has ended.
+    pub finals: Option<FinalFigures>,
 }
 
 /// The activity of a hub. The JSON names are in lower case.
@@ -52,11 +63,13 @@ pub enum HubPhase {
     Stopped,
     /// The training has ended: this phase is final.
     Finished,
+    /// The coordinator trains something else now, and the hub was not told to follow: this is a last phase.
+    Changed,
 }
 
 impl HubPhase {
     /// Whether the phase is final.
     pub fn is_last(self) -> bool {
-        matches!(self, HubPhase::Stopped | HubPhase::Finished)
+        matches!(self, HubPhase::Stopped | HubPhase::Finished | HubPhase::Changed)
     }
 }

@@ -47,6 +47,11 @@ impl Hub {
             shards_awaited: awaited as u32,
             bytes_sent: self.counters.bytes_sent,
             bytes_received: self.counters.bytes_received,
+            computing_ms: self.counters.computing_ms,
+            examples_counted: self.credits.counted(),
+            examples_of_all: self.credits.of_all(),
+            results_late: self.credits.late(),
+            finals: self.finals,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Lost connections, damaged shards, dead compute workers, refusals and garbage.
 
 use proptest::prelude::*;
-use protocol::message::{FromCoordinator, FromVolunteer, LocalBounds, Refusal};
+use protocol::message::{Farewell, FromCoordinator, FromVolunteer, LocalBounds, Refusal};
 use worker::{ASSIGNMENTS_MAX, FETCH_ATTEMPTS_MAX, HubInput, HubPhase, SILENCE_MS_MAX, Settings};
 
 use crate::support::{Heard, Volunteer, World, order, result, settings};
@@ -275,7 +275,8 @@ fn a_refusal_is_final_unless_it_is_for_lack_of_room() {
 fn the_end_of_the_training_is_the_end() {
     let world = World::new();
     let mut volunteer = Volunteer::welcomed(&world, 2);
-    volunteer.frame(&FromCoordinator::Finished { text: "Done.".into() }.encode());
+    volunteer
+        .frame(&FromCoordinator::Finished(Farewell { text: "Done.".into(), ..Farewell::default() }).encode());
     let status = volunteer.hub.status();
     assert_eq!((status.phase, status.sentence.as_str()), (HubPhase::Finished, "Done."));
     assert!(volunteer.closed && volunteer.computes.is_empty());

@@ -1,0 +1,142 @@
+//! The volunteer's page in a real Chromium: the states that its visitors meet, and what it tells them.
+
+use serde_json::json;
+use support::browser::Tab;
+use support::coordinator::{Coordinator, Volunteer};
+
+use crate::problem::Problem;
+
+/// `shoal train` on the problem's data; nobody but volunteers computes.
+fn train(problem: &Problem, more: &[&str]) -> Coordinator {
+    let path = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+    let (data, network) = (path(problem.csv()), path(problem.network()));
+    let arguments = ["--data", &data, "--model", &network, "--optimizer", "lbfgs", "--local-workers", "0"];
+    Coordinator::train(problem.new_run(), &[&arguments[..], more].concat())
+}
+
+fn in_browser(test: impl AsyncFnOnce()) {
+    tokio::runtime::Runtime::new().unwrap().block_on(test());
+}
+
+/// The number before ` of ` and the one after it in `You did 1,200 of 2,400 examples`.
+fn did(sentence: &str) -> (f64, f64) {
+    let (_, counts) = sentence.split_once("You did ").expect(sentence);
+    let mut numbers = counts.split(" of ").map(|part| {
+        let digits: String =
+            part.chars().take_while(|c| c.is_ascii_digit() || *c == ',').filter(|c| *c != ',').collect();
+        digits.parse().unwrap()
+    });
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+#[test]
+fn every_open_page_sees_the_end_and_the_shares_add_up() {
+    in_browser(async || {
+        let problem = Problem::dense();
+        let coordinator = train(&problem, &["--wait-for", "2", "--iterations", "15"]);
+        let looks_on = Tab::open(&coordinator).await;
+        let lend = [Tab::lend(&coordinator, 1).await, Tab::lend(&coordinator, 1).await];
+        let result = coordinator.result();
+        let accuracy = format!("{:.1}%", 100.0 * result.test_accuracy.unwrap());
+        let mut share = 0.0;
+        for tab in &lend {
+            let sentence = tab.reaches("over").await;
+            assert!(
+                sentence.contains("The training has ended") && sentence.contains(&accuracy),
+                "{sentence}"
+            );
+            let (mine, all) = did(&sentence);
+            share += mine / all;
+        }
+        assert!((share - 1.0).abs() < 0.02, "{share}");
+        let sentence = looks_on.reaches("over").await;
+        assert!(sentence.contains(&accuracy) && !sentence.contains("You did"), "{sentence}");
+        // The coordinator is gone, and no page complains.
+        looks_on.until("document.querySelector('#phase').dataset.tone === undefined").await;
+        looks_on.close().await;
+        for tab in lend {
+            tab.close().await;
+        }
+    });
+}
+
+#[test]
+fn another_training_at_the_same_address_asks_first() {
+    in_browser(async || {
+        let problem = Problem::dense();
+        let coordinator = train(&problem, &["--wait-for", "1", "--iterations", "5000"]);
+        let tab = Tab::lend(&coordinator, 1).await;
+        coordinator.reaches_iteration(3).await;
+        tab.until("!document.querySelector('#charts').hidden").await;
+        let other = Problem::other();
+        let data = other.csv().to_str().unwrap().to_owned();
+        let arguments = ["--data", &data, "--model", "mlp:8", "--local-workers", "0", "--wait-for", "1"];
+        let coordinator = coordinator.replace(other.new_run(), &arguments);
+        let sentence = tab.reaches("changed").await;
+        assert!(sentence.contains("Its data would come to you"), "{sentence}");
+        assert!(tab.evaluate("return document.querySelector('#charts').hidden", vec![]).await == json!(true));
+        assert_eq!(tab.text("#examples").await, "0");
+        tab.click("#refuse").await;
+        tab.reaches("idle").await;
+        coordinator.has_status(|status| status["volunteers"] == 0).await;
+        tab.click("#start").await;
+        coordinator.has_status(|status| status["volunteers"] == 1).await;
+        tab.reaches("computing").await;
+        tab.close().await;
+    });
+}
+
+/// One tab through the states that need no other training: what the visitor chooses, and what the browser does to it.
+#[test]
+fn a_tab_is_paused_frozen_and_comes_back() {
+    in_browser(async || {
+        let problem = Problem::dense();
+        let coordinator = train(&problem, &["--wait-for", "2", "--iterations", "100000"]);
+        let tab = Tab::open(&coordinator).await;
+        let metrics = |width: u32, height: u32| json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
+        tab.debug("Emulation.setDeviceMetricsOverride", metrics(360, 640)).await;
+        tab.reaches("idle").await;
+        tab.until(
+            "(() => { const { top, bottom } = document.querySelector('#start').getBoundingClientRect(); \
+                   return top >= 0 && bottom <= innerHeight; })()",
+        )
+        .await;
+        tab.debug("Emulation.setDeviceMetricsOverride", metrics(320, 640)).await;
+        tab.until("document.documentElement.scrollWidth <= innerWidth").await;
+        tab.start(1).await;
+        tab.reaches("waiting").await;
+        let _volunteer = Volunteer::join(&coordinator, 1);
+        assert_eq!(tab.reaches("computing").await, "Computing on 1 core.");
+        tab.until("document.title.startsWith('Computing')").await;
+        tab.click("#pause").await;
+        tab.reaches("paused").await;
+        coordinator.has_status(|status| status["cores"] == 1).await;
+        tab.click("#action").await;
+        tab.reaches("computing").await;
+        tab.debug("Page.setWebLifecycleState", json!({ "state": "frozen" })).await;
+        coordinator.has_status(|status| status["volunteers"] == 1).await;
+        tab.debug("Page.setWebLifecycleState", json!({ "state": "active" })).await;
+        coordinator.has_status(|status| status["volunteers"] == 2).await;
+        tab.click("#stop").await;
+        tab.reaches("idle").await;
+        coordinator.has_status(|status| status["volunteers"] == 1).await;
+        tab.close().await;
+    });
+}
+
+#[test]
+fn a_browser_that_starts_no_worker_is_told_apart_from_a_silent_coordinator() {
+    in_browser(async || {
+        let problem = Problem::dense();
+        let coordinator = train(&problem, &["--wait-for", "1", "--iterations", "10"]);
+        let tab = Tab::blank().await;
+        let script = "window.Worker = class { constructor() { throw new Error('not here'); } };";
+        tab.debug("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+        tab.visit(&coordinator, "/", "#start:enabled").await;
+        tab.click("#start").await;
+        let sentence = tab.reaches("blocked").await;
+        assert!(sentence.contains("cannot run in this browser"), "{sentence}");
+        tab.until("document.querySelector('#phase').textContent.startsWith('Waiting for')").await;
+        tab.close().await;
+    });
+}

@@ -1,0 +1,252 @@
+// Line charts, the same on every page: labelled axes, names at the ends of the lines, a cursor that the keyboard
+// moves, and a table with the same numbers.
+
+const WIDTH = 640;
+const HEIGHT = 260;
+const LEFT = 58;
+const RIGHT = 92;
+const TOP = 16;
+const BOTTOM = 46;
+/** An axis that may be logarithmic is so if the largest value is at least this many times the smallest. */
+const LOGARITHMIC_FROM = 8;
+const TICKS = 4;
+/** Two names at the ends of lines keep this distance. */
+const NAME_HEIGHT = 18;
+
+let charts = 0;
+
+export class Chart {
+  #drawing = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true", focusable: "false" });
+  #slider = html("div", { class: "chart-cursor", role: "slider", tabindex: "0" });
+  #readout = html("p", { class: "chart-readout note" });
+  #table = html("table");
+  #details = html("details");
+  #content = null;
+  /** The x at which the cursor stands; null means at the end. */
+  #cursor = null;
+  #drawn = "";
+
+  /** A chart in `place`, which it fills. */
+  constructor(place) {
+    charts += 1;
+    this.#readout.id = `chart-readout-${charts}`;
+    this.#slider.append(this.#drawing);
+    const summary = html("summary");
+    summary.textContent = "The numbers as a table";
+    this.#details.append(summary, html("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The numbers" }));
+    this.#details.lastChild.append(this.#table);
+    place.classList.add("chart");
+    place.replaceChildren(this.#slider, this.#readout, this.#details);
+    this.#slider.addEventListener("keydown", (event) => this.#key(event));
+    this.#slider.addEventListener("pointermove", (event) => this.#point(event));
+    this.#slider.addEventListener("pointerdown", (event) => this.#point(event));
+    this.#slider.addEventListener("pointerleave", () => this.#move(null));
+    this.#details.addEventListener("toggle", () => this.#tabulate());
+  }
+
+  /**
+   * Draws `series`, each {label, style, points: {x, y, note}} with x increasing; a point with `gap` begins a new line.
+   * `x` and `y` are {label, format, tick, logarithmic}; `bands` are {from, to, label} along x, `marks` {x, label}.
+   */
+  draw(content) {
+    const state = JSON.stringify([content.name, content.series, content.bands, content.marks]);
+    if (state === this.#drawn) return;
+    this.#drawn = state;
+    this.#content = { bands: [], marks: [], ...content };
+    const { series, name } = this.#content;
+    const all = series.flatMap(({ points }) => points);
+    this.#content.xs = [...new Set(all.map(({ x }) => x))].sort((one, other) => one - other);
+    this.#slider.setAttribute("aria-label", `${name}: ${series.map(({ label }) => label).join(", ")}`);
+    this.#slider.setAttribute("aria-valuemin", "0");
+    this.#slider.setAttribute("aria-valuemax", String(this.#content.xs.length - 1));
+    this.#paint();
+    this.#tabulate();
+  }
+
+  #paint() {
+    const { series, x, y, bands, marks, xs } = this.#content;
+    const values = series.flatMap(({ points }) => points.map((point) => point.y));
+    const vertical = axis(Math.min(...values), Math.max(...values), y.logarithmic);
+    const [first, last] = [xs[0], Math.max(xs.at(-1), xs[0] + Number.EPSILON)];
+    const floor = HEIGHT - BOTTOM;
+    const across = (value) => LEFT + ((value - first) / (last - first)) * (WIDTH - LEFT - RIGHT);
+    const up = (value) => TOP + (1 - vertical.position(value)) * (floor - TOP);
+    const parts = [];
+    for (const { from, to } of bands) {
+      const [left, right] = [Math.max(from, first), Math.min(to, last)].map(across);
+      if (right > left) parts.push(element("rect", { class: "band", x: left, y: TOP, width: right - left, height: floor - TOP }));
+    }
+    for (const value of vertical.ticks) {
+      parts.push(element("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: up(value), y2: up(value) }));
+      parts.push(element("text", { class: "label end", x: LEFT - 8, y: up(value) + 4 }, (y.tick ?? y.format)(value)));
+    }
+    for (const value of steps(first, last)) {
+      parts.push(element("text", { class: "label middle", x: across(value), y: floor + 18 }, (x.tick ?? x.format)(value)));
+    }
+    parts.push(element("text", { class: "label middle", x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 6 }, x.label));
+    for (const { x: at, label } of marks) {
+      parts.push(element("line", { class: "mark", x1: across(at), x2: across(at), y1: TOP, y2: floor }));
+      parts.push(element("text", { class: "label middle", x: across(at), y: TOP - 4 }, label));
+    }
+    const names = [];
+    for (const { label, style, points } of series) {
+      const path = points.map((point, index) => `${index === 0 || point.gap ? "M" : "L"}${across(point.x).toFixed(1)},${up(point.y).toFixed(1)}`);
+      parts.push(element("path", { class: `line ${style}`, d: path.join("") }));
+      names.push({ label, style, y: up(points.at(-1).y), x: across(points.at(-1).x) });
+    }
+    apart(names, TOP + 8, floor);
+    for (const { label, style, y: height, x: end } of names) {
+      parts.push(element("text", { class: `name ${style}`, x: end + 8, y: height + 4 }, label));
+    }
+    const cursor = element("g", { class: "cursor" });
+    parts.push(cursor);
+    this.#drawing.replaceChildren(...parts);
+    this.#content.places = { across, up, cursor, floor, first, last };
+    this.#showCursor();
+  }
+
+  #showCursor() {
+    const { series, x, y, xs, places } = this.#content;
+    const index = this.#cursor === null ? xs.length - 1 : nearest(xs, this.#cursor);
+    const at = xs[index];
+    const parts = this.#cursor === null
+      ? [] : [element("line", { x1: places.across(at), x2: places.across(at), y1: TOP, y2: places.floor })];
+    const said = [];
+    let note = "";
+    for (const { label, style, points } of series) {
+      const point = points[nearest(points.map((one) => one.x), at)];
+      parts.push(element("circle", { class: style, cx: places.across(point.x), cy: places.up(point.y), r: 4.5 }));
+      said.push(`${label} ${y.format(point.y)}`);
+      if (point.x === at && point.note) note = `, ${point.note}`;
+    }
+    places.cursor.replaceChildren(...parts);
+    const text = `${x.format(at)}${note}: ${said.join(", ")}`;
+    this.#readout.textContent = text;
+    this.#slider.setAttribute("aria-valuenow", String(index));
+    this.#slider.setAttribute("aria-valuetext", text);
+  }
+
+  #move(to) {
+    if (this.#content === null) return;
+    this.#cursor = to;
+    this.#showCursor();
+  }
+
+  #point({ clientX }) {
+    if (this.#content === null) return;
+    const { left, width } = this.#drawing.getBoundingClientRect();
+    const { first, last } = this.#content.places;
+    const share = (((clientX - left) / width) * WIDTH - LEFT) / (WIDTH - LEFT - RIGHT);
+    this.#move(first + Math.min(Math.max(share, 0), 1) * (last - first));
+  }
+
+  #key(event) {
+    if (this.#content === null) return;
+    const { xs } = this.#content;
+    const index = this.#cursor === null ? xs.length - 1 : nearest(xs, this.#cursor);
+    const targets = {
+      ArrowLeft: index - 1, ArrowRight: index + 1, ArrowDown: index - 1, ArrowUp: index + 1,
+      PageDown: index - 10, PageUp: index + 10, Home: 0, End: xs.length - 1,
+    };
+    if (!(event.key in targets)) return;
+    event.preventDefault();
+    this.#move(xs[Math.min(Math.max(targets[event.key], 0), xs.length - 1)]);
+  }
+
+  /** Fills the table, if it is open: nobody else needs its hundreds of rows. */
+  #tabulate() {
+    if (!this.#details.open || this.#content === null) return;
+    const { series, x, y, xs, name } = this.#content;
+    const caption = html("caption", { class: "unseen" });
+    caption.textContent = name;
+    const byX = series.map(({ points }) => new Map(points.map((point) => [point.x, point])));
+    const head = row("th", [x.label, ...series.map(({ label }) => label)]);
+    const body = xs.map((at) => row("td", [x.format(at), ...byX.map((points) => (points.has(at) ? y.format(points.get(at).y) : "–"))]));
+    const [thead, tbody] = [html("thead"), html("tbody")];
+    thead.append(head);
+    tbody.append(...body);
+    this.#table.replaceChildren(caption, thead, tbody);
+  }
+}
+
+function row(tag, texts) {
+  const line = html("tr");
+  line.append(...texts.map((text) => {
+    const cell = html(tag, tag === "th" ? { scope: "col" } : {});
+    cell.textContent = text;
+    return cell;
+  }));
+  return line;
+}
+
+/** Moves names apart that would cover each other, within the height of the drawing. */
+function apart(names, top, bottom) {
+  names.sort((one, other) => one.y - other.y);
+  names.forEach((name, index) => {
+    name.y = Math.max(name.y, index === 0 ? top : names[index - 1].y + NAME_HEIGHT);
+  });
+  for (let index = names.length - 1; index >= 0; index -= 1) {
+    const limit = index === names.length - 1 ? bottom : names[index + 1].y - NAME_HEIGHT;
+    names[index].y = Math.min(names[index].y, limit);
+  }
+}
+
+/** The index of the value in `sorted` that is nearest to `wanted`. */
+function nearest(sorted, wanted) {
+  let best = 0;
+  sorted.forEach((value, index) => {
+    if (Math.abs(value - wanted) < Math.abs(sorted[best] - wanted)) best = index;
+  });
+  return best;
+}
+
+/** The position of a value between bottom (0) and top (1), and the values to label. */
+function axis(smallest, largest, mayBeLogarithmic) {
+  if (mayBeLogarithmic && smallest > 0 && largest / smallest >= LOGARITHMIC_FROM) {
+    const low = Math.log(smallest) - 0.1;
+    const high = Math.log(largest) + 0.1;
+    return { position: (value) => (Math.log(value) - low) / (high - low), ticks: decades(smallest, largest) };
+  }
+  // The axis need not begin at zero, but leaves a margin, and shows values that hardly differ as nearly level.
+  const margin = Math.max((largest - smallest) * 0.08, Math.abs(largest) * 1e-3, Number.EPSILON);
+  const bottom = smallest >= 0 ? Math.max(0, smallest - margin) : smallest - margin;
+  const top = largest + margin;
+  return { position: (value) => (value - bottom) / (top - bottom), ticks: steps(bottom, top, TICKS) };
+}
+
+function decades(smallest, largest) {
+  const span = Math.log10(largest / smallest);
+  const factors = span > 4 ? [1] : span > 1.8 ? [1, 3] : [1, 2, 5];
+  const ticks = [];
+  for (let decade = Math.floor(Math.log10(smallest)); decade <= Math.log10(largest); decade += span > 12 ? 4 : 1) {
+    for (const factor of factors) {
+      const value = factor * 10 ** decade;
+      if (value >= smallest * 0.95 && value <= largest * 1.05) ticks.push(value);
+    }
+  }
+  return ticks;
+}
+
+/** Round numbers between two values, about `count` of them. */
+function steps(first, last, count = 5) {
+  const rough = (last - first) / count;
+  const decade = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].find((factor) => factor * decade >= rough) * decade;
+  const ticks = [];
+  for (let number = Math.ceil(first / step); number * step <= last && ticks.length <= 3 * count; number += 1) ticks.push(number * step);
+  return ticks;
+}
+
+function element(name, attributes, text) {
+  return made(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, text);
+}
+
+function html(name, attributes = {}) {
+  return made(document.createElement(name), attributes);
+}
+
+function made(node, attributes, text) {
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
