@@ -7,7 +7,7 @@ let bench = null;
 const answers = {
   /** Loads the worker from its compiled module and answers with the cases. */
   async load({ arithmetic, module }) {
-    worker = await import(arithmetic === "fused" ? "/worker/fused/worker.js" : "/worker/portable/worker.js");
+    worker = await import(arithmetic === "fused" ? "../worker/fused/worker.js" : "../worker/portable/worker.js");
     worker.initSync({ module });
     return worker.bench_cases();
   },

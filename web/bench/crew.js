@@ -15,7 +15,7 @@ export async function startCrew(arithmetic, module, cores) {
 class Crew {
   constructor(arithmetic, cores) {
     this.arithmetic = arithmetic;
-    this.cores = Array.from({ length: cores }, () => new Worker("/bench/core.js", { type: "module" }));
+    this.cores = Array.from({ length: cores }, () => new Worker("bench/core.js", { type: "module" }));
   }
 
   /** Asks the first `count` cores the same question (or each its own, by a function), and resolves to their answers. */

@@ -1,8 +1,9 @@
 // The benchmark's page measures every case in both arithmetics, on one core and on all, shows the results and leaves
 // them in `window.result`. The address selects what is measured: ?quick, ?case=mlp (the beginning of a name, may be
-// repeated), ?arithmetic=fused, and ?report to hand the result to `shoal bench`.
+// repeated), ?arithmetic=fused, and ?report to hand the result to `shoal bench`. With ?quick or ?report nobody has to
+// press Start.
 
-import { hasRelaxedSimd, obstacle } from "/volunteer/capabilities.js";
+import { hasRelaxedSimd, obstacle } from "../volunteer/capabilities.js";
 import { startCrew } from "./crew.js";
 import { measure, rhythm } from "./measure.js";
 import * as view from "./view.js";
@@ -39,7 +40,7 @@ async function run() {
 
 /** Hands the result to `shoal bench`. */
 async function hand(result) {
-  const answer = await fetch("/bench/result", { method: "POST", body: JSON.stringify(result) });
+  const answer = await fetch("bench/result", { method: "POST", body: JSON.stringify(result) });
   if (!answer.ok) throw new Error(`The server refused the result (${answer.status}): ${await answer.text()}`);
 }
 
@@ -59,12 +60,12 @@ async function measureAll() {
     result.missing.push({ arithmetic: "fused", reason: "This browser has no WebAssembly relaxed SIMD." });
   }
   view.introduce(result);
-  const answer = await fetch("/bench/mnist");
+  const answer = await fetch("bench/mnist");
   if (!answer.ok) throw new Error(`The examples could not be loaded (${answer.status}).`);
   const mnist = new Uint8Array(await answer.arrayBuffer());
   const groups = arithmetics.flatMap((arithmetic) => [...new Set([1, cores])].map((count) => [arithmetic, count]));
   for (const [index, [arithmetic, count]] of groups.entries()) {
-    const module = await WebAssembly.compileStreaming(fetch(`/worker/${arithmetic}/worker_bg.wasm`));
+    const module = await WebAssembly.compileStreaming(fetch(`worker/${arithmetic}/worker_bg.wasm`));
     const crew = await startCrew(arithmetic, module, count);
     try {
       await measureGroup(crew, mnist, result, (share) => view.progress((index + share) / groups.length));
@@ -104,5 +105,6 @@ async function measureGroup(crew, mnist, result, tell) {
   view.show(result);
 }
 
-view.onAgain(run);
-run();
+view.onStart(run);
+if (wishes.has("quick") || wishes.has("report")) run();
+else view.ready();

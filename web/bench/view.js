@@ -3,10 +3,19 @@
 const at = (id) => document.getElementById(id);
 const COPIED_MS = 3000;
 
+const LABELS = ["Case", "Arithmetic", "Cores", "GFLOP/s", "Median", "Share of the roof", "Examples/s"];
+
+/** Start can be pressed. */
+export function ready() {
+  at("again").disabled = false;
+}
+
 /** A measurement begins. */
 export function begin() {
   at("again").disabled = true;
-  at("copy").disabled = true;
+  at("copy").hidden = true;
+  at("progress").hidden = false;
+  at("results").hidden = false;
   at("problem").hidden = true;
   at("rows").replaceChildren();
   at("json").textContent = "";
@@ -41,24 +50,49 @@ export function show({ roofs, cases }) {
 
 export function finish(result) {
   show(result);
-  progress(1);
-  say("Done.");
+  at("progress").hidden = true;
+  say(inOneSentence(result));
   at("json").textContent = JSON.stringify(result, null, 2);
-  at("again").disabled = false;
-  at("copy").disabled = false;
+  offerAgain();
+  at("copy").hidden = false;
 }
+
+function offerAgain() {
+  at("again").textContent = "Measure again";
+  at("again").disabled = false;
+}
+
+/** The answer that most visitors came for. */
+function inOneSentence({ cases }) {
+  const best = cases.reduce((one, other) => (isBetter(one, other) ? one : other));
+  const data = best.case.includes("mnist") ? "images of handwritten digits" : "examples";
+  const cores = best.cores === 1 ? "one core" : `${best.cores} cores`;
+  return `This device trains about ${rounded(best.examples_per_second)} ${data} a second on ${cores} (${best.case}, ${best.arithmetic}).`;
+}
+
+/** Digits say more than random numbers, and training says more than evaluating. */
+function isBetter(one, other) {
+  const rank = ({ case: name }) => 2 * Number(name.includes("mnist")) + Number(name.startsWith("local"));
+  return rank(one) !== rank(other) ? rank(one) > rank(other) : one.examples_per_second >= other.examples_per_second;
+}
+
+/** Two significant digits: more would not be the same the next time. */
+const rounded = (number) => Number(number.toPrecision(2)).toLocaleString("en");
 
 export function fail(reason) {
   say("The measurement could not be finished.");
   at("problem").textContent = reason;
   at("problem").hidden = false;
-  at("again").disabled = false;
+  at("progress").hidden = true;
+  offerAgain();
 }
 
-/** Calls `measure` when the visitor wants to measure again. */
-export function onAgain(measure) {
+/** Calls `measure` when the visitor wants to measure. */
+export function onStart(measure) {
   at("again").addEventListener("click", measure);
 }
+
+at("no-script").remove();
 
 at("copy").addEventListener("click", async () => {
   const json = at("json");
@@ -85,7 +119,10 @@ function row(one, kind = "") {
     cell("td", one.examples_per_second ? count(one.examples_per_second) : "", "number"),
   ];
   cells[0].scope = "row";
-  if (one.roof_share !== undefined) cells[5].append(`${Math.round(one.roof_share * 100)} %`, bar(one.roof_share));
+  cells.forEach((cell, index) => (cell.dataset.label = LABELS[index]));
+  // A share of more than everything would be nonsense: the operations that skipped zeros save were not done.
+  if (one.roof_share > 1) cells[5].append("zeros skipped");
+  else if (one.roof_share !== undefined) cells[5].append(`${Math.round(one.roof_share * 100)} %`, bar(one.roof_share));
   const element = document.createElement("tr");
   element.className = kind;
   element.append(...cells);
