@@ -156,8 +156,8 @@ impl Opened {
 
     pub(crate) fn read(self, readings: &[Reading], skip_bad_rows: bool) -> Result<Read, TableError> {
         match self.content {
-            Content::Text(survey, block_bytes) => {
-                csv::read::read(&survey, readings, skip_bad_rows, block_bytes)
+            Content::Text(mut survey, block_bytes) => {
+                csv::read::read(&mut survey, readings, skip_bad_rows, block_bytes)
             }
             Content::Memory(table) => table.read(readings, &self.missing),
         }

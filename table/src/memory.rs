@@ -10,7 +10,7 @@ use crate::{
     column::MISSING_CODE,
     csv::{
         number::{Point, styled, whole},
-        read::{Read, Reading, wrong_size},
+        read::{MAGNITUDE_MAX, Read, Reading, wrong_size},
     },
     date::seconds,
     error::{ColumnPlace, quoted},
@@ -176,6 +176,7 @@ fn convert(
 ) -> Result<Values, (usize, String)> {
     match (column, reading) {
         (_, Reading::Skip) | (Raw::ManyTexts | Raw::Other, _) => Ok(Values::Unread),
+        (column, Reading::Integers) => convert(column, Reading::Texts, missing, own),
         (Raw::Booleans(values), Reading::Texts) => {
             let written = |value: f64| if value == 0.0 { "false".to_owned() } else { "true".to_owned() };
             Ok(Values::Texts(as_texts(&values, written)))
@@ -193,7 +194,9 @@ fn convert(
             for (row, value) in values.iter_mut().enumerate() {
                 if own.contains(value) {
                     *value = f64::NAN;
-                } else if let Some(problem) = wrong_size(*value, value.to_string().as_bytes()) {
+                } else if value.abs() > MAGNITUDE_MAX
+                    && let Some(problem) = wrong_size(*value, value.to_string().as_bytes())
+                {
                     return Err((row, problem));
                 }
             }

@@ -164,6 +164,7 @@ pub(crate) fn reading(
     if several && task == Some(TaskKind::Classes) {
         return wrong("several label columns can only be numbers, not classes; name one".to_owned());
     }
+    let told = task.is_none();
     let task = match task {
         Some(task) => task,
         None if several => TaskKind::Numbers,
@@ -203,6 +204,8 @@ pub(crate) fn reading(
         },
     };
     Ok(match (task, kind) {
+        // Nobody said that they are classes, so each value is one.
+        (TaskKind::Classes, Kind::Number) if told && facts.integers => Reading::Integers,
         (TaskKind::Classes, _) => Reading::Texts,
         (TaskKind::Numbers, Kind::Boolean) => Reading::Booleans,
         (TaskKind::Numbers, Kind::Date) => Reading::Dates(date.unwrap_or(DateFormat::ISO)),

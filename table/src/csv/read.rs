@@ -8,7 +8,7 @@ use super::{
     blocks::{self, Blocks},
     cells::{Sink, Trouble},
     number::{Scanned, Style, styled},
-    survey::{Survey, SurveyedFile, error, ragged, walk},
+    survey::{Kept, Survey, SurveyedFile, error, ragged, walk},
 };
 use crate::{
     TableError,
@@ -32,6 +32,8 @@ pub(crate) enum Reading {
     Dates(DateFormat),
     /// As it is written.
     Texts,
+    /// Integers as texts, where each value is one however it is written.
+    Integers,
 }
 
 /// Values of all columns, and rows left out because they are bad.
@@ -47,17 +49,23 @@ pub(crate) struct Read {
 
 /// Reads the columns of all files.
 pub(crate) fn read(
-    survey: &Survey,
+    survey: &mut Survey,
     readings: &[Reading],
     skip_bad_rows: bool,
     block_bytes: usize,
 ) -> Result<Read, TableError> {
+    let kept: Vec<Kept> =
+        survey.files.iter_mut().map(|surveyed| std::mem::take(&mut surveyed.kept)).collect();
+    let survey = &*survey;
     let mut columns: Vec<Builder> =
         readings.iter().map(|&reading| Builder::new(reading, survey.rows)).collect();
     let mut whole =
         Read { values: Vec::new(), rows: 0, bad_rows: 0, first_bad: None, lines: Lines::default() };
-    for surveyed in &survey.files {
-        read_file(survey, surveyed, readings, skip_bad_rows, block_bytes, &mut columns, &mut whole)?;
+    for (surveyed, kept) in survey.files.iter().zip(kept) {
+        let rest = take_kept(survey, surveyed, kept, readings, &mut columns, &mut whole);
+        if let Some(rest) = rest {
+            read_file(survey, surveyed, &rest, skip_bad_rows, block_bytes, &mut columns, &mut whole)?;
+        }
     }
     let Read { rows, bad_rows, .. } = whole;
     if bad_rows * limits::BAD_ROWS_ONE_IN > rows + bad_rows {
@@ -69,6 +77,49 @@ pub(crate) fn read(
     Ok(whole)
 }
 
+/// Takes the values that the first pass has read. Answers with the readings of the other columns; `None` if there
+/// are none, so that the file need not be read again.
+fn take_kept(
+    survey: &Survey,
+    surveyed: &SurveyedFile,
+    kept: Kept,
+    readings: &[Reading],
+    columns: &mut [Builder],
+    whole: &mut Read,
+) -> Option<Vec<Reading>> {
+    const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0; // 2^53
+    let mut rest = readings.to_vec();
+    let mut taken: Vec<Option<Vec<f64>>> = readings.iter().map(|_| None).collect();
+    for (column, values) in surveyed.columns.iter().zip(kept.columns) {
+        let (Some(column), Some(values)) = (*column, values) else { continue };
+        let facts = &survey.facts[column];
+        let most = facts.greatest.abs().max(facts.least.abs());
+        let fits = match readings[column] {
+            Reading::Numbers(Style::Plain) => {
+                facts.infinite.is_none() && (facts.numbers == 0 || most <= MAGNITUDE_MAX)
+            }
+            Reading::Integers => facts.integers && facts.texts == 0 && most < EXACT_INTEGERS,
+            _ => false,
+        };
+        if fits {
+            taken[column] = Some(values);
+            rest[column] = Reading::Skip;
+        }
+    }
+    columns.par_iter_mut().zip(taken).for_each(|(builder, values)| {
+        if let Some(values) = values {
+            builder.append_numbers(values);
+        }
+    });
+    if rest.iter().any(|reading| *reading != Reading::Skip) {
+        return Some(rest);
+    }
+    whole.lines.begin_file(&surveyed.file.path);
+    whole.lines.append(kept.lines, whole.rows, 0);
+    whole.rows += kept.rows;
+    None
+}
+
 fn read_file(
     survey: &Survey,
     surveyed: &SurveyedFile,
@@ -78,7 +129,7 @@ fn read_file(
     columns: &mut [Builder],
     whole: &mut Read,
 ) -> Result<(), TableError> {
-    let SurveyedFile { file, encoding, layout, columns: map } = surveyed;
+    let SurveyedFile { file, encoding, layout, columns: map, .. } = surveyed;
     let readings: Vec<Reading> =
         map.iter().map(|column| column.map_or(Reading::Skip, |column| readings[column])).collect();
     let reader = encoding::decoding(file.open()?, encoding);
@@ -153,7 +204,7 @@ impl Builder {
     fn new(reading: Reading, rows: usize) -> Self {
         match reading {
             Reading::Skip => Self::Skip,
-            Reading::Texts => {
+            Reading::Texts | Reading::Integers => {
                 Self::Texts(TextsBuilder { codes: Vec::with_capacity(rows), ..TextsBuilder::default() })
             }
             reading => Self::Numbers { reading, values: Vec::with_capacity(rows) },
@@ -174,6 +225,30 @@ impl Builder {
             Self::Skip => {}
             Self::Numbers { values, .. } => values.truncate(rows),
             Self::Texts(texts) => texts.codes.truncate(rows),
+        }
+    }
+
+    /// Appends numbers that were read already.
+    fn append_numbers(&mut self, numbers: Vec<f64>) {
+        match self {
+            Self::Skip => {}
+            // The first file's need not be copied.
+            Self::Numbers { values, .. } if values.is_empty() => *values = numbers,
+            Self::Numbers { values, .. } => values.extend_from_slice(&numbers),
+            Self::Texts(texts) => {
+                let mut code_of: HashMap<i64, u32> = HashMap::new();
+                for number in numbers {
+                    let code = if number.is_nan() {
+                        MISSING_CODE
+                    } else {
+                        let integer = number as i64;
+                        *code_of
+                            .entry(integer)
+                            .or_insert_with(|| texts.code(integer.to_string().as_bytes(), 0))
+                    };
+                    texts.codes.push(code);
+                }
+            }
         }
     }
 
@@ -378,7 +453,7 @@ impl ReadSink<'_> {
                 Reading::Dates(format) => seconds(cell, *format).ok_or_else(|| {
                     format!("{} is not a date like {}; write all dates in one way", quoted(cell), format.example())
                 }),
-                Reading::Skip | Reading::Texts => return,
+                Reading::Skip | Reading::Texts | Reading::Integers => return,
             },
         };
         match value.and_then(|value| wrong_size(value, cell).map_or(Ok(value), Err)) {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use encoding_rs::{Encoding, UTF_8};
+use rayon::prelude::*;
 
 use super::{
     blocks::{self, Blocks},
@@ -18,6 +19,7 @@ use crate::{
     error::{ColumnPlace, counted, listed},
     kind::Facts,
     limits,
+    lines::Lines,
     missing::MissingTexts,
     source::DataFile,
 };
@@ -45,6 +47,17 @@ pub(crate) struct SurveyedFile {
     pub(crate) layout: Layout,
     /// Which of the first file's columns each column is; `None` for one that only this file has.
     pub(crate) columns: Vec<Option<usize>>,
+    /// The values that the first pass has read already.
+    pub(crate) kept: Kept,
+}
+
+/// Values of columns that have plain numbers and missing cells only, so that no second pass is needed for them.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// For each column its values, NaN where missing; `None` for other columns.
+    pub(crate) columns: Vec<Option<Vec<f64>>>,
+    pub(crate) rows: usize,
+    pub(crate) lines: Lines,
 }
 
 /// Looks through all files. `names` are columns that are known from elsewhere.
@@ -73,7 +86,7 @@ pub(crate) fn survey(
 }
 
 /// The facts of a file's columns and its rows; or some of its bytes, if they are not UTF-8 as it was thought.
-type Looked = ControlFlow<Vec<u8>, (Vec<Facts>, usize)>;
+type Looked = ControlFlow<Vec<u8>, (Vec<Facts>, Kept)>;
 
 impl Survey {
     fn add(
@@ -90,7 +103,7 @@ impl Survey {
         loop {
             let surveyed = self.lay_out(file, encoding, options, names)?;
             match self.look_through(&surveyed, options, asked.is_some(), block_bytes)? {
-                ControlFlow::Continue((facts, rows)) => {
+                ControlFlow::Continue((facts, kept)) => {
                     if encoding != UTF_8 && asked.is_none() {
                         self.notices.push(format!(
                             "{} is not in UTF-8; it was read as {} (--encoding decides otherwise)",
@@ -104,7 +117,7 @@ impl Survey {
                             crate::error::Shown(&file.path)
                         ));
                     }
-                    self.join(surveyed, facts, rows)?;
+                    self.join(SurveyedFile { kept, ..surveyed }, facts)?;
                     return Ok(());
                 }
                 // Text that is not UTF-8: once more, with an encoding that it may have.
@@ -112,7 +125,7 @@ impl Survey {
                     encoding = encoding::of_other(&sample);
                     if encoding == UTF_8 {
                         let damaged = self.lay_out(file, encoding, options, names)?;
-                        let ControlFlow::Continue((facts, rows)) =
+                        let ControlFlow::Continue((facts, kept)) =
                             self.look_through(&damaged, options, true, block_bytes)?
                         else {
                             unreachable!("an encoding that was asked for is kept")
@@ -121,7 +134,7 @@ impl Survey {
                             "{} has a few bytes that are not UTF-8; they were read as U+FFFD (--encoding decides otherwise)",
                             crate::error::Shown(&file.path)
                         ));
-                        return self.join(damaged, facts, rows);
+                        return self.join(SurveyedFile { kept, ..damaged }, facts);
                     }
                 }
             }
@@ -155,7 +168,7 @@ impl Survey {
             refuse_duplicates(file, names)?;
         }
         let columns = self.columns(file, &layout)?;
-        Ok(SurveyedFile { file: file.clone(), encoding, layout, columns })
+        Ok(SurveyedFile { file: file.clone(), encoding, layout, columns, kept: Kept::default() })
     }
 
     /// Which of the first file's columns those of a further one are: by name, else by position.
@@ -196,9 +209,14 @@ impl Survey {
         let reader = encoding::decoding(file.open()?, encoding);
         let blocks = Blocks::new(reader, layout.separator, block_bytes);
         let mut facts: Vec<Facts> = vec![Facts::default(); layout.width];
-        let mut rows = 0;
+        let keeps = !options.skip_bad_rows;
+        let mut kept =
+            Kept { columns: vec![keeps.then(Vec::new); layout.width], rows: 0, lines: Lines::default() };
+        kept.lines.begin_file(&file.path);
         let mut lines = 0;
         let mut other = None;
+        // Columns that have other cells than plain numbers; it only saves time to know of them.
+        let texts: Vec<AtomicBool> = facts.iter().map(|_| AtomicBool::new(!keeps)).collect();
         // Columns with too many different numbers to be counted; it only saves time to know of them.
         let many: Vec<AtomicBool> = facts.iter().map(|_| AtomicBool::new(false)).collect();
         let work = |index, block: &[u8]| -> Part {
@@ -206,6 +224,8 @@ impl Survey {
                 return Part::Other(around(block, error.valid_up_to()));
             }
             let skip = if index == 0 { layout.skipped_rows } else { 0 };
+            // Cells of at least some digits and a separator: a guess that is never far too large.
+            let rows = block.len() / (8 * layout.width.max(1)) + 1;
             let mut sink = SurveySink {
                 facts: many.iter().map(|many| Facts::after(many.load(Ordering::Relaxed))).collect(),
                 missing: &self.missing,
@@ -216,9 +236,14 @@ impl Survey {
                 line: 0,
                 forgiving: options.skip_bad_rows,
                 held: Vec::new(),
+                values: texts
+                    .iter()
+                    .map(|text| (!text.load(Ordering::Relaxed)).then(|| Vec::with_capacity(rows)))
+                    .collect(),
+                lines: Lines::default(),
             };
             let walked = walk(block, layout.separator, &mut sink);
-            Part::Facts { facts: sink.facts, rows: sink.rows, walked }
+            Part::Facts { facts: sink.facts, rows: sink.rows, values: sink.values, lines: sink.lines, walked }
         };
         let result = blocks::each(file, blocks, work, |parts| {
             for part in parts {
@@ -228,19 +253,29 @@ impl Survey {
                         // Any error ends the pass; this one is never seen.
                         return Err(TableError::Empty { path: file.path.clone() });
                     }
-                    Part::Facts { facts: part, rows: part_rows, walked } => {
+                    Part::Facts { facts: part, rows, values, lines: part_lines, walked } => {
                         for (facts, part) in facts.iter_mut().zip(part) {
                             facts.join(part, lines);
                         }
                         for (many, facts) in many.iter().zip(&facts) {
                             many.store(facts.has_many_numbers(), Ordering::Relaxed);
                         }
-                        rows += part_rows;
+                        kept.columns.par_iter_mut().zip(values).zip(&texts).for_each(
+                            |((kept, values), text)| {
+                                match (kept.as_mut(), values) {
+                                    (Some(kept), Some(values)) => kept.extend_from_slice(&values),
+                                    _ => *kept = None,
+                                }
+                                text.store(kept.is_none(), Ordering::Relaxed);
+                            },
+                        );
+                        kept.lines.append(part_lines, kept.rows, lines);
+                        kept.rows += rows;
                         lines += walked.map_err(|trouble| error(surveyed, trouble, lines))?;
                     }
                 }
             }
-            if self.rows + rows > limits::EXAMPLES_MAX {
+            if self.rows + kept.rows > limits::EXAMPLES_MAX {
                 let limit = limits::EXAMPLES_MAX as u64;
                 return Err(TableError::TooLarge { path: file.path.clone(), what: "examples", limit });
             }
@@ -248,11 +283,12 @@ impl Survey {
         });
         match other {
             Some(sample) => Ok(ControlFlow::Break(sample)),
-            None => result.map(|()| ControlFlow::Continue((facts, rows))),
+            None => result.map(|()| ControlFlow::Continue((facts, kept))),
         }
     }
 
-    fn join(&mut self, surveyed: SurveyedFile, facts: Vec<Facts>, rows: usize) -> Result<(), TableError> {
+    fn join(&mut self, surveyed: SurveyedFile, facts: Vec<Facts>) -> Result<(), TableError> {
+        let rows = surveyed.kept.rows;
         if let Some((promised, _)) = surveyed.layout.counts.as_ref().filter(|(promised, _)| *promised != rows)
         {
             return Err(TableError::Format {
@@ -293,6 +329,8 @@ enum Part {
     Facts {
         facts: Vec<Facts>,
         rows: usize,
+        values: Vec<Option<Vec<f64>>>,
+        lines: Lines,
         walked: Result<u64, Trouble>,
     },
     /// Bytes that are not UTF-8, among others.
@@ -345,6 +383,9 @@ struct SurveySink<'a> {
     /// Bad rows are left out; so a row's cells must wait until it is whole.
     forgiving: bool,
     held: Vec<(usize, Held)>,
+    /// The values of each column as long as they are plain numbers or missing.
+    values: Vec<Option<Vec<f64>>>,
+    lines: Lines,
 }
 
 enum Held {
@@ -354,6 +395,14 @@ enum Held {
 }
 
 impl SurveySink<'_> {
+    #[inline]
+    fn missing(&mut self, column: usize) {
+        self.facts[column].missing += 1;
+        if let Some(values) = &mut self.values[column] {
+            values.push(f64::NAN);
+        }
+    }
+
     fn take(&mut self, column: usize, held: Held) {
         let line = self.line;
         let facts = &mut self.facts[column];
@@ -379,9 +428,12 @@ impl Sink for SurveySink<'_> {
             let missing = self.missing.has_number(written);
             self.held.push((column, if missing { Held::Missing } else { Held::Number(scanned) }));
         } else if self.missing.has_number(written) {
-            self.facts[column].missing += 1;
+            self.missing(column);
         } else {
             self.facts[column].number(scanned.value, scanned.point, self.line);
+            if let Some(values) = &mut self.values[column] {
+                values.push(scanned.value);
+            }
         }
     }
 
@@ -393,9 +445,10 @@ impl Sink for SurveySink<'_> {
             let missing = self.missing.has(cell);
             self.held.push((column, if missing { Held::Missing } else { Held::Text(cell.to_vec()) }));
         } else if self.missing.has(cell) {
-            self.facts[column].missing += 1;
+            self.missing(column);
         } else {
             self.facts[column].text(cell, self.line);
+            self.values[column] = None;
         }
     }
 
@@ -417,6 +470,7 @@ impl Sink for SurveySink<'_> {
         if !fits {
             return Err(Trouble { line: self.line, column: None, problem: ragged(cells, self.width) });
         }
+        self.lines.push(self.rows, self.line);
         self.rows += 1;
         Ok(())
     }
