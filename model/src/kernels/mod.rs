@@ -218,7 +218,7 @@ impl Kernel {
             c: c.as_mut_ptr(),
             factor,
         };
-        // `product` asserts the bounds that `Operands` requires, or made the matrices itself.
+        // SAFETY: `product` asserts the bounds that `Operands` requires, or made the matrices itself.
         unsafe { self.run(Product { operands, in_place, packed }) }
     }
 
@@ -327,7 +327,7 @@ impl Kernel {
 /// registers, and returns the number of floating-point operations. Benchmarks compare with this peak. `many`
 /// runs twice as many chains, which suits some processors better and others worse.
 pub fn multiply_adds(arithmetic: Arithmetic, many: bool, steps: u32) -> u64 {
-    // this task has no requirements.
+    // SAFETY: this task has no requirements.
     unsafe { Kernel::best(arithmetic).run(MultiplyAdds { many, steps }) }
 }
 
