@@ -118,8 +118,12 @@ impl Tab {
 
     /// Waits until the page is in that state, and gives its sentence.
     pub async fn reaches(&self, state: &str) -> String {
-        self.until(&format!("document.querySelector('#status')?.dataset.state === '{state}'")).await;
-        self.text("#sentence").await
+        // Both at once, because a moment later the state may be another one.
+        let script = "document.querySelector('#status')?.dataset.state === STATE \
+                      && (window.sentence = document.querySelector('#sentence').textContent) !== ''";
+        self.until(&script.replace("STATE", &format!("'{state}'"))).await;
+        let sentence = self.evaluate("return window.sentence", vec![]).await;
+        sentence.as_str().unwrap().to_owned()
     }
 
     /// The text of an element.
