@@ -6,6 +6,7 @@
 //! - `optimizers`: all of them, on sound and on odd data.
 //! - `figures`: the figures at the end of a training.
 //! - `inspecting`: `inspect`, and networks that look integers up.
+//! - `reports`: the report for people in a run directory.
 //! - `training`: `train`, `resume`, Ctrl-C, `demo`.
 //! - `sweep`: series of trainings.
 //! - `judging`: which weights are kept, when to evaluate and when to stop.
@@ -22,6 +23,7 @@ mod judging;
 mod kept;
 mod misuse;
 mod optimizers;
+mod reports;
 mod shoal;
 mod sweep;
 mod training;

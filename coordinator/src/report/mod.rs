@@ -1,6 +1,8 @@
 //! The outcome of a training: the object that `--json` prints and the lines that people read. [`progress`]
 //! holds the events of a training, [`status`] the state that the pages show.
 
+mod curves;
+mod page;
 pub mod progress;
 pub(crate) mod quality;
 pub mod status;
@@ -9,6 +11,7 @@ pub(crate) mod words;
 use engine::{Figures, StopReason};
 use serde::Serialize;
 
+pub use self::page::Report;
 use self::status::Offender;
 use self::words::{count, counted, duration, loss, percent};
 use crate::quality::Quality;
@@ -133,6 +136,7 @@ impl Summary {
             }
             _ => {}
         }
+        rows.push(("report", format!("{}/report.html", self.run)));
         rows.push(("measure it", format!("shoal evaluate {run} --data PATH")));
         rows.push(("use it", format!("shoal predict {run} --data PATH")));
         rows.iter().map(|(name, value)| format!("{name:<15}{value}\n")).collect()

@@ -44,6 +44,7 @@ const MODEL: &str = "model.safetensors";
 const METRICS: &str = "metrics.jsonl";
 const REQUEST: &str = "request.toml";
 const OUTCOME: &str = "outcome.json";
+const REPORT: &str = "report.html";
 
 /// A run directory that this process holds. All methods may be called from several threads.
 #[derive(Debug)]
@@ -116,6 +117,12 @@ impl RunDirectory {
     pub fn save_outcome(&self, json: &str) -> Result<(), RunError> {
         let _replacing = self.replacing()?;
         atomic::replace(&self.path.join(OUTCOME), &[json.as_bytes(), b"\n"])
+    }
+
+    /// Replaces the report for people, an HTML file.
+    pub fn save_report(&self, html: &str) -> Result<(), RunError> {
+        let _replacing = self.replacing()?;
+        atomic::replace(&self.path.join(REPORT), &[html.as_bytes()])
     }
 
     /// Replaces the model.

@@ -102,7 +102,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     let cores = local_cores(material.config.local_workers);
     let local = volunteer::spawn_local(cores, welcome, shards, sessions, LOCAL_SESSION);
 
-    let ended = train_and_save(outcome, &orders, stop.clone(), &material, directory).await;
+    let ended = train_and_save(outcome, &orders, stop.clone(), Arc::clone(&material), directory).await;
     local.abort();
     if ended.is_ok() {
         match keep_serving {
@@ -239,7 +239,7 @@ async fn train_and_save(
     mut outcome: oneshot::Receiver<TrainingOutcome>,
     orders: &mpsc::Sender<Order>,
     stop: watch::Receiver<bool>,
-    material: &Material,
+    material: Arc<Material>,
     directory: Arc<RunDirectory>,
 ) -> Result<Summary> {
     let outcome = tokio::select! {
@@ -251,8 +251,7 @@ async fn train_and_save(
     };
     let outcome = outcome.context("the engine stopped unexpectedly; the last checkpoint can be resumed")?;
     let mut summary = summary::summarize(&outcome, material.network.parameters(), &directory);
-    let model = saved_model(material, Arc::clone(&outcome.weights));
-    let data = Arc::clone(&material.data);
+    let model = saved_model(&material, Arc::clone(&outcome.weights));
     let save = move || {
         let saved = directory.save_trained_model(&model);
         // Whatever became of the model: without this checkpoint the run goes on from the one before, to the
@@ -261,7 +260,11 @@ async fn train_and_save(
             tracing::warn!("the last checkpoint cannot be written: {error}");
         }
         saved?;
-        closing::measure(&mut summary, &model, &data);
+        closing::measure(&mut summary, &model, &material.data);
+        // The report says again what other files hold, so a training does not fail with it.
+        if let Err(error) = summary::report(&summary, &material, &directory) {
+            tracing::warn!("the report cannot be written: {error}");
+        }
         anyhow::Ok(summary)
     };
     let summary = tokio::task::spawn_blocking(save).await??;

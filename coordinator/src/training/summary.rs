@@ -4,10 +4,11 @@ use model::{Network, weights_digest};
 
 use super::Material;
 use crate::config::{DataSource, RunConfig};
-use crate::data::Prepared;
+use crate::data::{ExampleTable, Prepared};
 use crate::driver::{Facts, TrainingOutcome};
-use crate::report::Summary;
-use crate::run_directory::RunDirectory;
+use crate::report::status::CurvePoint;
+use crate::report::{Report, Summary};
+use crate::run_directory::{RunDirectory, RunError, load_metrics};
 
 /// Digits of the data's fingerprint that name the data on the pages.
 const DATA_NAME_DIGITS: usize = 16;
@@ -65,6 +66,28 @@ pub(super) fn summarize(outcome: &TrainingOutcome, parameters: usize, directory:
         stop_reason: outcome.reason.clone(),
         run: directory.path().display().to_string(),
     }
+}
+
+/// Writes the report for people into the run directory.
+pub(super) fn report(
+    summary: &Summary,
+    material: &Material,
+    directory: &RunDirectory,
+) -> Result<(), RunError> {
+    let Material { config, data, network } = material;
+    let course: Vec<CurvePoint> = load_metrics(directory.path())?;
+    let examples = [Some(&data.train), data.validation.as_ref(), data.test.as_ref()];
+    let report = Report {
+        summary,
+        course: &course,
+        title: title(config, data),
+        network: network_in_words(network),
+        data: config.data.to_string(),
+        data_digest: blake3::Hash::from_bytes(data.fingerprint).to_hex().to_string(),
+        examples: examples.map(|table| table.map_or(0, ExampleTable::len)),
+        settings: config.to_toml(),
+    };
+    directory.save_report(&report.to_html())
 }
 
 #[cfg(test)]
