@@ -12,7 +12,7 @@ import * as traffic from "./traffic.js";
 import { at, showCosts, showMine, showPage, showRun, showState } from "./view.js";
 import * as wakeLock from "./wake-lock.js";
 
-/** The last answer of /api/status, the course, and the time (Date) since which there has been no answer. */
+/** The last answer of /api/status, the last course ({run, points}), and the time (Date) since which there has been no answer. */
 let run = null;
 let history = null;
 let silentSince = null;
@@ -197,7 +197,8 @@ function showTab() {
 function showAll() {
   showTab();
   const helping = hub !== null && hub.phase !== "connecting";
-  showRun({ run, history, silentSince, mine: helping, stays: contribution.stays });
+  const course = history?.run === run?.run ? history?.points : null;
+  showRun({ run, history: course, silentSince, mine: helping, stays: contribution.stays });
 }
 
 /** Leaves the training while the browser keeps the page asleep, so that nobody waits for it. */
@@ -258,10 +259,7 @@ document.addEventListener("resume", comeBack);
 const askNow = coordinator.watch({
   onAnswer(status) {
     const wasSilent = silentSince !== null;
-    if (run !== null && status.run !== run.run) {
-      history = null;
-      if (!wanted) ending = null;
-    }
+    if (run !== null && status.run !== run.run && !wanted) ending = null;
     contribution.follow(status.run);
     run = status;
     silentSince = null;
@@ -275,7 +273,7 @@ const askNow = coordinator.watch({
     showAll();
   },
   onHistory(course) {
-    history = course.run === run?.run ? course.points : null;
+    history = course;
     showAll();
   },
   onSilence(since) {
