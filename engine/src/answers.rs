@@ -13,9 +13,7 @@ impl Engine {
         self.volunteers.heard(session);
         match message {
             Message::Cores(cores) => {
-                if let Some(volunteer) = self.volunteers.get_mut(session) {
-                    volunteer.cores = cores;
-                }
+                self.volunteers.lend(session, cores);
                 if let (0, Stage::Open { round, .. }) = (cores, &mut self.stage) {
                     round.checks.release(session);
                 }
@@ -112,7 +110,10 @@ impl Engine {
         }
         self.distribute_checks(now_ms);
         let last_resort_ms = self.heard_ms + LAST_RESORT_MS;
-        self.left_alone |= now_ms >= last_resort_ms;
+        if now_ms >= last_resort_ms && !std::mem::replace(&mut self.left_alone, true) {
+            self.volunteers.pardon();
+        }
+        self.volunteers.wake(now_ms);
         let local_helps = self.local_helps();
         let Stage::Open { round, .. } = &mut self.stage else { return };
         let scheduler = Scheduler {

@@ -173,15 +173,17 @@ impl Engine {
     /// Finds somebody for each check that nobody has been chosen for, and takes those to court that take too long.
     pub(super) fn distribute_checks(&mut self, now_ms: u64) {
         let Stage::Open { round, .. } = &mut self.stage else { return };
-        let mut for_the_court = Vec::new();
+        let mut for_the_court = round.checks.give_up(now_ms);
         for id in round.checks.take_orphans() {
             match choose(round, id, &self.volunteers, &mut self.chance, now_ms) {
-                Some(session) => round.checks.reserve(id, session),
+                Some(session) => {
+                    let wait_ms =
+                        self.volunteers.get(session).zip(round.task(id)).map(|(one, task)| one.wait_ms(task));
+                    round.checks.reserve(id, session);
+                    round.checks.prolong(id, now_ms, wait_ms.unwrap_or(0.0));
+                }
                 None => for_the_court.push(id),
             }
-        }
-        while let Some(id) = round.checks.overdue(now_ms).filter(|id| !for_the_court.contains(id)) {
-            for_the_court.push(id);
         }
         for_the_court.into_iter().for_each(|id| self.summon(id, []));
     }

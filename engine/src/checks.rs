@@ -10,10 +10,11 @@ use std::ops::Range;
 
 use super::fingerprint::Fingerprint;
 
-/// A check that is not done after this long goes to the coordinator. A volunteer that is expected to take longer has
-/// [`PATIENCE_FACTOR`] times as long as expected.
-pub(super) const PATIENCE_MS: u64 = 5000;
-pub(super) const PATIENCE_FACTOR: f64 = 3.0;
+/// A check goes to somebody else if it takes this many times as long as expected, but no less than the time below.
+const PATIENCE_FACTOR: f64 = 3.0;
+const PATIENCE_MS: u64 = 250;
+/// How often that may happen before it goes to the coordinator.
+const REDRAWS_MAX: u32 = 2;
 
 /// See the module's description. Groups are named by their number.
 #[derive(Debug, Default)]
@@ -33,6 +34,8 @@ pub(super) struct Checks {
 #[derive(Debug, Clone, Copy)]
 struct Check {
     patience_ms: u64,
+    /// How often somebody else was chosen because it took too long.
+    redraws: u32,
     /// Whether it is before the court.
     in_court: bool,
 }
@@ -52,6 +55,15 @@ impl Checks {
         self.wanted.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.wanted.len()
+    }
+
+    /// Sessions for which checks are reserved.
+    pub(super) fn checkers(&self) -> impl Iterator<Item = u64> {
+        self.reserved.keys().copied()
+    }
+
     /// Groups that are to be checked by somebody else than the court.
     pub(super) fn of_volunteers(&self) -> impl Iterator<Item = u64> {
         self.wanted.iter().filter(|(_, check)| !check.in_court).map(|(group, _)| *group)
@@ -62,7 +74,7 @@ impl Checks {
         if self.wanted.contains_key(&group) {
             return;
         }
-        self.wanted.insert(group, Check { patience_ms, in_court: false });
+        self.wanted.insert(group, Check { patience_ms, redraws: 0, in_court: false });
         self.patience.insert((patience_ms, group));
         self.orphans.insert(group);
     }
@@ -104,11 +116,6 @@ impl Checks {
         None
     }
 
-    /// Whether checks are reserved for a session.
-    pub(super) fn has_for(&self, session: u64) -> bool {
-        self.reserved.contains_key(&session)
-    }
-
     /// How many checks are reserved for a session.
     pub(super) fn count_for(&self, session: u64) -> usize {
         self.reserved.get(&session).map_or(0, VecDeque::len)
@@ -137,9 +144,22 @@ impl Checks {
         self.patience.first().map(|(at_ms, _)| *at_ms)
     }
 
-    /// A check for which patience has ended.
-    pub(super) fn overdue(&self, now_ms: u64) -> Option<u64> {
-        self.patience.first().filter(|(at_ms, _)| *at_ms <= now_ms).map(|(_, group)| *group)
+    /// Takes those checks that take too long from whoever has them. Answers with those that are for the court.
+    pub(super) fn give_up(&mut self, now_ms: u64) -> Vec<u64> {
+        let mut for_the_court = Vec::new();
+        while let Some(&(at_ms, group)) = self.patience.first().filter(|(at_ms, _)| *at_ms <= now_ms) {
+            self.patience.remove(&(at_ms, group));
+            let Some(check) = self.wanted.get_mut(&group) else { continue };
+            check.redraws += 1;
+            if check.redraws > REDRAWS_MAX {
+                for_the_court.push(group);
+            } else {
+                check.patience_ms = now_ms + PATIENCE_MS;
+                self.patience.insert((check.patience_ms, group));
+                self.orphans.insert(group);
+            }
+        }
+        for_the_court
     }
 
     /// Brings a group before the court, with what some say about it. Answers whether the court has nothing else to
@@ -151,7 +171,7 @@ impl Checks {
         rivals: impl IntoIterator<Item = (u64, Fingerprint)>,
     ) -> bool {
         self.orphans.remove(&group);
-        let check = self.wanted.entry(group).or_insert(Check { patience_ms: 0, in_court: true });
+        let check = self.wanted.entry(group).or_insert(Check { patience_ms: 0, redraws: 0, in_court: true });
         self.patience.remove(&(check.patience_ms, group));
         check.in_court = true;
         let known = self.court.iter_mut().find(|case| case.group == group);
@@ -180,7 +200,7 @@ mod tests {
         checks.want(1, 10);
         assert_eq!(checks.take_orphans(), BTreeSet::from([1]));
         checks.reserve(1, 7);
-        assert!(checks.has_for(7) && checks.next_for(8).is_none());
+        assert!(checks.checkers().eq([7]) && checks.next_for(8).is_none());
         checks.release(7);
         assert_eq!(checks.take_orphans(), BTreeSet::from([1]));
         checks.reserve(1, 8);
@@ -195,9 +215,16 @@ mod tests {
         let mut checks = Checks::default();
         checks.want(1, 0);
         checks.want(2, 100);
-        checks.prolong(1, 100, 4000.0);
-        assert_eq!(checks.overdue(PATIENCE_MS), None);
-        assert_eq!(checks.overdue(PATIENCE_MS + 100), Some(2));
+        checks.prolong(1, 100, 40_000.0);
+        checks.take_orphans();
+        assert!(checks.give_up(PATIENCE_MS).is_empty());
+        let mut now_ms = 100;
+        for _ in 0..REDRAWS_MAX {
+            now_ms += PATIENCE_MS;
+            assert!(checks.give_up(now_ms).is_empty());
+            assert_eq!(checks.take_orphans(), BTreeSet::from([2]));
+        }
+        assert_eq!(checks.give_up(now_ms + PATIENCE_MS), [2]);
         assert!(checks.summon(2, &[0..1], []));
         assert!(!checks.summon(1, &[1..2], []));
         assert!(!checks.summon(2, &[0..1], []));

@@ -76,6 +76,7 @@ impl Engine {
         } else {
             self.note_unchecked(&round, before.counters.rounds);
         }
+        self.volunteers.bench_debtors(now_ms);
         self.go_on(now_ms);
     }
 

@@ -149,6 +149,7 @@ mod ledger;
 mod misfits;
 pub mod optimizers;
 mod ring;
+mod roster;
 mod round;
 mod rounds;
 pub mod scales;
@@ -183,7 +184,8 @@ pub use audits::{Answer, Audit, OnLie};
 pub use course::{Best, Course};
 pub use figures::{Accepted, Counters, Figures};
 pub use protocol::measure::Measure;
-pub use scheduler::{LAST_RESORT_MS, OUTSTANDING_MAX};
+pub use roster::OUTSTANDING_MAX;
+pub use scheduler::LAST_RESORT_MS;
 pub use secret::Secret;
 pub use settings::{LocalHelp, Settings};
 pub use snapshot::{KnownScales, Snapshot, Statistics};
@@ -350,6 +352,8 @@ pub struct Engine {
     /// Until so many rounds are completed all results are audited, because a liar was found out.
     wary_until: u64,
     outputs: VecDeque<Output>,
+    /// The time of the last input, until work has been handed out: once after several inputs is enough.
+    to_hand_out: Option<u64>,
     wake_ms: Option<u64>,
 }
 
@@ -398,6 +402,7 @@ impl Engine {
             opened_ms: 0,
             advice: Advice::default(),
             outputs: VecDeque::new(),
+            to_hand_out: None,
             wake_ms: None,
         }
     }
@@ -482,6 +487,11 @@ impl Engine {
 
     /// What is to be done next; `None` when there is nothing more for now.
     pub fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty()
+            && let Some(now_ms) = self.to_hand_out.take()
+        {
+            self.hand_out(now_ms);
+        }
         self.outputs.pop_front()
     }
 
@@ -512,6 +522,6 @@ impl Engine {
             Input::Stop => self.break_off(now_ms, StopReason::Interrupted),
             Input::TimeIsUp { seconds } => self.break_off(now_ms, StopReason::Time(seconds)),
         }
-        self.hand_out(now_ms);
+        self.to_hand_out = Some(now_ms);
     }
 }

@@ -17,6 +17,7 @@ use super::checks::Checks;
 use super::fingerprint::Fingerprint;
 use super::ledger::{Contributor, Ledger};
 use super::standing::Identity;
+use super::volunteers::Task;
 
 /// How the examples of a run are cut and drawn.
 #[derive(Debug, Clone, Copy)]
@@ -268,6 +269,23 @@ impl Round {
     /// Groups that are out, oldest first.
     pub(super) fn groups(&self) -> impl Iterator<Item = (u64, &Group)> {
         self.groups.iter().map(|(id, group)| (*id, group))
+    }
+
+    /// The work that a known group is.
+    pub(super) fn task(&self, id: u64) -> Option<Task> {
+        self.group(id).map(|group| self.task_of(group.part, &group.units))
+    }
+
+    /// The work that units of a part are.
+    pub(super) fn task_of(&self, part: usize, units: &[Range<u32>]) -> Task {
+        let units = count(units);
+        let cost = f64::from(units) * self.parts[part].unit_cost;
+        Task { cost, units, local: matches!(self.plan.parts[part].work, Work::Local { .. }) }
+    }
+
+    /// How many groups are out, or are checked.
+    pub(super) fn out(&self) -> usize {
+        self.groups.len() + self.checks.len()
     }
 
     /// A group that is out, or settled.

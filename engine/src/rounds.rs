@@ -87,7 +87,7 @@ impl Engine {
         mask_epoch: u64,
         scales: Scales,
     ) {
-        self.volunteers.forget_unanswered(now_ms);
+        self.volunteers.forget_unanswered(now_ms, self.counters.round + 1);
         self.heard_ms = now_ms;
         self.opened_ms = now_ms;
         let plan = self.plan(parts, mask_epoch, scales);
@@ -157,7 +157,7 @@ impl Engine {
         if !self.optimizer.has_set_out() {
             self.outputs.extend(self.accepted.map(Output::Accepted));
         }
-        self.volunteers.forget_unanswered(now_ms);
+        self.volunteers.forget_unanswered(now_ms, self.counters.round + 1);
         self.stage = Stage::Finished(reason.clone());
         self.outputs.push_back(Output::Finished(reason));
     }

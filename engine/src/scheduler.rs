@@ -16,19 +16,22 @@ use protocol::limits::RANGES_MAX;
 use protocol::plan::{Assignment, Work};
 
 use super::audits::{Trust, trust};
+use super::roster::{OUTSTANDING_MAX, Standing};
 use super::round::{Group, PartState, Round, RunPlan};
 use super::settings::LocalHelp;
-use super::volunteers::{Expected, GRACE_MS_MIN, SLICE_MS, Task, Volunteer, Volunteers, grace_ms};
+use super::volunteers::{Expected, GRACE_MS_MIN, SLICE_MS, Volunteer, Volunteers, grace_ms};
 
 /// How long it should keep it busy at least, where units are short: its way there and back costs some
 /// milliseconds.
 const SLICE_MS_MIN: f64 = 5.0;
-/// Assignments that one volunteer may have: one under way, one queued behind it.
-pub const OUTSTANDING_MAX: usize = 2;
+/// Those who never delivered have at most one in so many of the round's units, as long as others are there: whoever
+/// is asleep holds little up.
+const TRIALS_ONE_IN: u32 = 8;
 /// A replica that would take a volunteer's core longer than this goes to volunteers with faster ones, if
 /// there are any.
 const REPLICA_MS_MAX: f64 = 5000.0;
-/// Copies of one group that may be out, the first included. Further ones go out only when nobody
+/// Copies of one group that may be out and are not overdue, the first included, but for those with volunteers that
+/// never delivered. Further ones go out only when nobody
 /// has answered for [`LAST_RESORT_MS`]: those who have it may all be asleep.
 const COPIES_MAX: usize = 4;
 /// When no volunteer's result has come for this long, the coordinator's own worker helps whatever
@@ -41,13 +44,11 @@ pub(super) fn local_helps(help: LocalHelp, volunteers: &Volunteers) -> bool {
         LocalHelp::Never => false,
         LocalHelp::Always => true,
         LocalHelp::Auto => {
-            let speed = |volunteer: &Volunteer| volunteer.speed.unwrap_or(0.0);
-            let all = || volunteers.iter().map(|(_, volunteer)| volunteer);
-            let remote: f64 = all().filter(|one| !one.local && one.cores > 0).map(speed).sum();
-            let own: f64 = all().filter(|one| one.local).map(speed).sum();
+            let own = volunteers.own().and_then(|own| volunteers.get(own));
+            let remote = volunteers.roster.speed();
             // Without a measurement there is nothing to compare: it helps and is measured.
-            let unmeasured = all().any(|one| one.local && one.speed.is_none());
-            unmeasured || remote < own || remote == 0.0
+            let speed = own.and_then(|own| own.speed);
+            own.is_some() && speed.is_none_or(|speed| remote < speed) || remote == 0.0
         }
     }
 }
@@ -79,72 +80,81 @@ pub(super) struct Handed {
 impl Scheduler<'_> {
     /// Gives work to whoever should have some.
     pub(super) fn hand_out(mut self) -> Handed {
-        let mut crowd = Crowd::default();
-        let mut rested_ms: Option<u64> = None;
-        // Volunteers with room for an assignment, by how many they have.
-        let mut waiting: [Vec<u64>; OUTSTANDING_MAX] = Default::default();
-        for (session, one) in self.volunteers.iter() {
-            let may_only_check = one.local && !self.local_helps;
-            if one.cores == 0 || (may_only_check && !self.round.checks.has_for(session)) {
-                continue;
-            }
-            if one.rests_until_ms > self.now_ms {
-                rested_ms = Some(rested_ms.map_or(one.rests_until_ms, |ms| ms.min(one.rests_until_ms)));
-                continue;
-            }
-            if !may_only_check {
-                crowd.add(one);
-            }
-            if let Some(waiting) = waiting.get_mut(one.outstanding()) {
-                waiting.push(session);
-            }
-        }
-        // From whom nothing was heard is asked last: others may leave nothing for them to hold up.
-        for sessions in &mut waiting {
-            sessions.sort_by_key(|session| self.volunteers.get(*session).is_some_and(|one| one.silent));
-        }
         let mut assignments = Vec::new();
         // First everyone gets something to do, then something to go on with.
         for outstanding in 0..OUTSTANDING_MAX {
-            let (mut served, mut left) = (Vec::new(), Vec::new());
-            for session in std::mem::take(&mut waiting[outstanding]) {
+            let checkers: Vec<u64> = self.round.checks.checkers().collect();
+            let has_room = |session: &u64| self.room(*session) == Some(outstanding);
+            for session in checkers.into_iter().filter(has_room).collect::<Vec<u64>>() {
                 if let Some(group) = self.next_check(session) {
                     assignments.push((session, self.check(session, group)));
-                    served.push(session);
+                }
+            }
+            if !self.has_free() {
+                continue;
+            }
+            let own =
+                self.volunteers.own().filter(|own| self.local_helps && self.room(*own) == Some(outstanding));
+            let ready: Vec<(Standing, u64)> = self.volunteers.roster.ready(outstanding).collect();
+            let own = own.map(|own| (Standing::Delivers, own));
+            for (standing, session) in own.into_iter().chain(ready) {
+                if !self.has_free() || (standing == Standing::OnTrial && !self.may_try(outstanding)) {
+                    break;
+                }
+                if self.room(session) != Some(outstanding) {
                     continue;
                 }
-                let is_own = self.volunteers.get(session).is_some_and(|one| one.local);
-                if is_own && !self.local_helps {
-                    continue;
-                }
-                let Some((part, units)) = self.choose(session, &crowd) else {
-                    left.push(session);
-                    continue;
-                };
+                let Some((part, units)) = self.choose(session) else { continue };
                 *self.assignment += 1;
                 self.round.issue(*self.assignment, part, units.clone(), self.now_ms);
                 assignments.push((session, self.ask(session, part, units)));
-                served.push(session);
-            }
-            waiting[outstanding] = left;
-            if let Some(next) = waiting.get_mut(outstanding + 1) {
-                next.extend(served);
             }
         }
-        let [idle, ..] = waiting;
-        let backup_ms = self.back_up(idle, &mut assignments);
-        Handed { assignments, again_ms: backup_ms.into_iter().chain(rested_ms).min() }
+        let backup_ms = self.back_up(&mut assignments);
+        Handed {
+            assignments,
+            again_ms: backup_ms.into_iter().chain(self.volunteers.roster.rested_ms()).min(),
+        }
+    }
+
+    /// How many assignments a volunteer has, if it has room for another.
+    fn room(&self, session: u64) -> Option<usize> {
+        let own = self.volunteers.get(session).filter(|one| one.local && one.cores > 0);
+        let of_own =
+            own.filter(|own| own.rests_until_ms <= self.now_ms && own.outstanding() < OUTSTANDING_MAX);
+        of_own.map(Volunteer::outstanding).or_else(|| self.volunteers.roster.room(session))
+    }
+
+    fn has_free(&self) -> bool {
+        self.round.parts().iter().any(|part| !part.free.is_empty())
+    }
+
+    /// Whether somebody who never delivered may be given a unit.
+    fn may_try(&self, outstanding: usize) -> bool {
+        let most = (self.round.plan.units() / TRIALS_ONE_IN).max(1) as usize;
+        let roster = &self.volunteers.roster;
+        outstanding == 0
+            && (roster.trials < most || roster.known == 0 && !self.local_helps || self.left_alone)
     }
 
     /// Gives copies of groups to idle volunteers, the fastest first, where that should end the group's wait sooner.
     /// Answers with when the next copy is due if somebody stays idle.
-    fn back_up(&mut self, mut idle: Vec<u64>, assignments: &mut Vec<(u64, Assignment)>) -> Option<u64> {
+    fn back_up(&mut self, assignments: &mut Vec<(u64, Assignment)>) -> Option<u64> {
+        let own = self.volunteers.own().filter(|own| self.local_helps && self.room(*own) == Some(0));
+        let roster = &self.volunteers.roster;
+        let mut idle: Vec<u64> = match self.left_alone {
+            // Whoever is there may be the only one who is awake.
+            true => roster.ready(0).map(|(_, session)| session).collect(),
+            false => roster.idle().take(self.round.out()).collect(),
+        };
+        if let Some(own) = own {
+            let speed = |session: u64| self.volunteers.get(session).and_then(|one| one.speed).unwrap_or(0.0);
+            let place = idle.iter().take_while(|session| speed(**session) >= speed(own)).count();
+            idle.insert(place, own);
+        }
         if idle.is_empty() {
             return None;
         }
-        // The bits of numbers that are not negative order as the numbers do.
-        let speed = |session: &u64| self.volunteers.get(*session).and_then(|one| one.speed).unwrap_or(0.0);
-        idle.sort_by_cached_key(|session| Reverse(speed(session).to_bits()));
         let checks = self.round.checks.of_volunteers();
         let checks = checks.filter_map(|id| Some((id, self.round.group(id)?)));
         let checks = checks.filter(|(_, group)| !group.copies.is_empty());
@@ -177,11 +187,19 @@ impl Scheduler<'_> {
 
     /// When the first of a group's copies should be answered. Those that are overdue are not counted upon.
     fn expected_end_ms(&self, group: &Group) -> f64 {
-        let ends = group.copies.iter().filter_map(|copy| {
-            let Expected { end_ms, duration_ms } = self.volunteers.expected(*copy)?;
+        let ends = self.volunteers.with_known(&group.copies).filter_map(|copy| {
+            let Expected { end_ms, duration_ms } = self.volunteers.expected(copy)?;
             (end_ms + grace_ms(duration_ms) > self.now_ms as f64).then_some(end_ms)
         });
         ends.fold(f64::INFINITY, f64::min)
+    }
+
+    /// Whether an answer to an assignment is not overdue.
+    fn is_awaited(&self, copy: u64) -> bool {
+        let expected = self.volunteers.expected(copy);
+        expected.is_some_and(|Expected { end_ms, duration_ms }| {
+            end_ms + grace_ms(duration_ms) > self.now_ms as f64
+        })
     }
 
     /// When an idle volunteer should be given a copy of a group that is expected to be answered at that time: now, if it
@@ -189,18 +207,19 @@ impl Scheduler<'_> {
     fn backup_due_ms(&self, group: u64, end_ms: f64, session: u64) -> u64 {
         let Some(group) = self.round.group(group) else { return u64::MAX };
         let Some(volunteer) = self.volunteers.get(session) else { return u64::MAX };
-        if group.copies.len() >= COPIES_MAX {
+        let awaited = self.volunteers.with_known(&group.copies).filter(|copy| self.is_awaited(*copy));
+        if awaited.count() >= COPIES_MAX {
             return group.issued_ms + LAST_RESORT_MS;
         }
-        let duration_ms = volunteer.duration_ms(self.task(group.part, &group.units));
+        let duration_ms = volunteer.duration_ms(self.round.task_of(group.part, &group.units));
         if self.left_alone {
             return group.issued_ms + (duration_ms as u64).min(LAST_RESORT_MS);
         }
         if self.now_ms as f64 + duration_ms + grace_ms(duration_ms) < end_ms {
             return self.now_ms;
         }
-        let overdue = group.copies.iter().filter_map(|copy| {
-            let Expected { end_ms, duration_ms } = self.volunteers.expected(*copy)?;
+        let overdue = self.volunteers.with_known(&group.copies).filter_map(|copy| {
+            let Expected { end_ms, duration_ms } = self.volunteers.expected(copy)?;
             Some(end_ms + grace_ms(duration_ms))
         });
         overdue.fold(0.0, f64::max).ceil() as u64
@@ -225,11 +244,8 @@ impl Scheduler<'_> {
         *self.assignment += 1;
         let copied = self.round.back_up(group, *self.assignment, self.now_ms);
         let (part, units) = (copied.part, copied.units.clone());
-        let task = self.task(part, &units);
-        let duration_ms = self
-            .volunteers
-            .get(session)
-            .map_or(0.0, |one| one.duration_ms(task) * (one.outstanding() + 1) as f64);
+        let task = self.round.task_of(part, &units);
+        let duration_ms = self.volunteers.get(session).map_or(0.0, |one| one.wait_ms(task));
         self.round.checks.prolong(group, self.now_ms, duration_ms);
         self.ask(session, part, units)
     }
@@ -237,32 +253,29 @@ impl Scheduler<'_> {
     /// Makes the assignment of the newest number and notes whom it went to.
     fn ask(&mut self, session: u64, part: usize, units: Vec<Range<u32>>) -> Assignment {
         let (assignment, round) = (*self.assignment, self.round.plan.round);
-        let task = self.task(part, &units);
+        let task = self.round.task_of(part, &units);
         let shards = self.round.shards(self.run, part, &units);
         self.volunteers.asked(session, assignment, task, &shards, self.now_ms);
         Assignment { assignment, round, units }
     }
 
-    fn task(&self, part: usize, units: &[Range<u32>]) -> Task {
-        let units: u32 = units.iter().map(|range| range.end - range.start).sum();
-        let cost = f64::from(units) * self.round.parts()[part].unit_cost;
-        Task { cost, units, local: matches!(self.round.plan.parts[part].work, Work::Local { .. }) }
-    }
-
     /// The units to hand to `session` now: all of one part, at most a time slice and at most half of its
     /// share of what remains, unless that is too little to be sent about. `None` when nothing is free that
     /// suits it.
-    fn choose(&self, session: u64, crowd: &Crowd) -> Option<(usize, Vec<Range<u32>>)> {
+    fn choose(&self, session: u64) -> Option<(usize, Vec<Range<u32>>)> {
         let volunteer = self.volunteers.get(session)?;
         let parts = self.round.parts();
         let cores = f64::from(volunteer.cores);
         let core_speed = volunteer.core_speed.unwrap_or(f64::INFINITY);
+        let own = self.volunteers.own().filter(|_| self.local_helps).and_then(|own| self.volunteers.get(own));
+        let own_core_speed = own.and_then(|own| own.core_speed).unwrap_or(0.0);
+        let fastest = self.volunteers.roster.core_speed().max(own_core_speed);
         // One who would hold the round up with a replica gets none, if others are faster.
         let suits = |index: &usize| {
             let (part, state) = (&self.round.plan.parts[*index], &parts[*index]);
             let too_slow = matches!(part.work, Work::Local { .. })
                 && state.unit_cost > REPLICA_MS_MAX * core_speed
-                && core_speed < crowd.core_speed
+                && core_speed < fastest
                 && !self.left_alone;
             !state.free.is_empty() && !too_slow
         };
@@ -270,11 +283,12 @@ impl Scheduler<'_> {
         let (set, PartState { free, unit_cost, .. }) = (self.round.plan.parts[index].set, &parts[index]);
 
         let remaining = parts.iter().map(|part| part.free.len() as f64 * part.unit_cost).sum::<f64>();
-        let share = (remaining * crowd.share(volunteer.speed) / 2.0 / unit_cost).ceil();
+        let share = (remaining * self.share(own, volunteer.speed) / 2.0 / unit_cost).ceil();
         // A unit is computed by one core: where units are long, each core gets one.
         let slice = volunteer.speed.map_or(cores, |speed| (SLICE_MS * speed / unit_cost).max(cores));
         let least = volunteer.speed.map_or(1.0, |speed| (SLICE_MS_MIN * speed / unit_cost).max(1.0));
-        let wanted = slice.min(share).max(least) as usize;
+        // Who never delivered proves itself with a unit first.
+        let wanted = if volunteer.delivers() { slice.min(share).max(least) as usize } else { 1 };
 
         let mut chosen = BTreeSet::new();
         // First what nobody else holds: what is held by several is left to whoever is done first, so that
@@ -305,34 +319,16 @@ impl Scheduler<'_> {
         }
         Some((index, ranges(chosen)))
     }
-}
-
-/// What those who work now amount to together.
-#[derive(Debug, Default)]
-struct Crowd {
-    count: usize,
-    measured: usize,
-    speed: f64,
-    /// The fastest core's, of those who have room for work: one who is asleep with all it may have must not
-    /// keep others from it.
-    core_speed: f64,
-}
-
-impl Crowd {
-    fn add(&mut self, volunteer: &Volunteer) {
-        self.count += 1;
-        self.measured += usize::from(volunteer.speed.is_some());
-        let speed = volunteer.speed.unwrap_or(0.0);
-        self.speed += speed;
-        if volunteer.outstanding() < OUTSTANDING_MAX {
-            self.core_speed = self.core_speed.max(volunteer.core_speed.unwrap_or(0.0));
-        }
-    }
 
     /// The share of the work that is one volunteer's. A newcomer counts as of average speed.
-    fn share(&self, speed: Option<f64>) -> f64 {
-        let relative = speed.map_or(1.0, |speed| speed / self.speed * self.measured as f64);
-        relative / self.count as f64
+    fn share(&self, own: Option<&Volunteer>, speed: Option<f64>) -> f64 {
+        let roster = &self.volunteers.roster;
+        let own_speed = own.and_then(|own| own.speed);
+        let count = roster.count + usize::from(own.is_some());
+        let measured = roster.measured + usize::from(own_speed.is_some());
+        let all = roster.speed() + own_speed.unwrap_or(0.0);
+        let relative = speed.map_or(1.0, |speed| speed / all * measured as f64);
+        relative / count.max(1) as f64
     }
 }
 
@@ -384,23 +380,5 @@ mod tests {
         volunteers.join(7, 1, false, Identity { token: 7, address: 7 }, shards(&[0, 1]));
         volunteers.join(8, 1, false, Identity { token: 8, address: 8 }, shards(&[0]));
         assert_eq!(first_units(&mut volunteers), [2..3]);
-    }
-
-    /// One who sleeps over all it may have, however fast it was, must not keep slower ones from long units.
-    #[test]
-    fn the_fastest_core_is_one_that_has_room() {
-        let mut volunteers = Volunteers::default();
-        volunteers.join(7, 4, false, Identity::default(), BTreeSet::new());
-        let task = |units, cost| Task { cost, units, local: false };
-        volunteers.asked(7, 1, task(4, 1000.0), &[], 0);
-        volunteers.delivered(7, 1, 10);
-        let fastest = |volunteers: &Volunteers| {
-            let mut crowd = Crowd::default();
-            volunteers.iter().for_each(|(_, one)| crowd.add(one));
-            crowd.core_speed
-        };
-        assert_eq!(fastest(&volunteers), 25.0);
-        (2..2 + OUTSTANDING_MAX as u64).for_each(|number| volunteers.asked(7, number, task(1, 1.0), &[], 10));
-        assert_eq!(fastest(&volunteers), 0.0);
     }
 }

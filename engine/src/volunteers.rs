@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::plan::Set;
 
+use super::roster::{Entry, Roster, Standing};
 use super::secret::Chance;
 use super::standing::{Identity, Record, Records};
 
@@ -18,6 +19,9 @@ const GRACE_SHARE: f64 = 0.25;
 pub(super) const GRACE_MS_MIN: f64 = 25.0;
 /// A volunteer's speed is the mean over what it did of late: after so much work, earlier work counts half.
 const RECENT_MS: f64 = SLICE_MS;
+/// Whoever leaves work unanswered that others settle gets none for so many rounds, then for twice as many, and so on
+/// up to two to this power, until something is heard of it.
+const BENCH_DOUBLINGS_MAX: u32 = 12;
 /// Sessions that are remembered after they have left, so that what they did in the open round can still be traced.
 const DEPARTED_MAX: usize = 4096;
 /// A volunteer whose speed is not known is expected to take this long for anything.
@@ -40,6 +44,10 @@ pub(super) struct Volunteers {
     roll: Vec<u64>,
     /// The session of the coordinator's own worker.
     own: Option<u64>,
+    /// Who can be given work.
+    pub(super) roster: Roster,
+    /// The number of the open round.
+    round: u64,
     /// Sessions that have left since the round was opened and had results in it, with who that was.
     departed: BTreeMap<u64, Identity>,
 }
@@ -66,6 +74,10 @@ pub(super) struct Volunteer {
     /// Whether it has yet to prove itself, and whether any result of it was ever accepted; as in its record.
     newcomer: bool,
     delivers: bool,
+    /// Rounds in a row that ended with work of it that it left unanswered and others settled.
+    missed: u32,
+    /// It gets no work in rounds up to this one.
+    benched_until: u64,
     /// A round ended while it was overdue, and nothing has been heard of it since: it sleeps, or has left without a
     /// word.
     pub(super) silent: bool,
@@ -182,6 +194,8 @@ impl Volunteers {
             chain: Chain::default(),
             newcomer: !local && record.is_newcomer(),
             delivers: local || record.accepted > 0,
+            missed: 0,
+            benched_until: 0,
             silent: false,
             shards,
             refused: BTreeSet::new(),
@@ -193,6 +207,54 @@ impl Volunteers {
         }
         if self.members.insert(session, volunteer).is_none() {
             self.roll.push(session);
+        }
+        self.refresh(session);
+    }
+
+    /// Brings the roster up to date with a volunteer that has changed.
+    fn refresh(&mut self, session: u64) {
+        let volunteer = self.members.get(&session).filter(|one| one.cores > 0 && !one.local);
+        let entry = volunteer.map(|one| Entry {
+            standing: match (one.delivers, one.silent) {
+                (true, false) => Standing::Delivers,
+                (true, true) => Standing::Silent,
+                (false, _) => Standing::OnTrial,
+            },
+            on_trial: !one.delivers,
+            outstanding: one.unanswered.len(),
+            speed: one.speed,
+            core_speed: one.core_speed,
+            rests_until_ms: one.rests_until_ms,
+            is_benched: one.benched_until >= self.round && one.missed > 0,
+        });
+        self.roster.update(session, entry);
+    }
+
+    /// Sets the number of cores that a volunteer lends.
+    pub(super) fn lend(&mut self, session: u64, cores: u16) {
+        if let Some(volunteer) = self.members.get_mut(&session) {
+            volunteer.cores = cores;
+        }
+        self.refresh(session);
+    }
+
+    /// Ends the rest of those whose time is over.
+    pub(super) fn wake(&mut self, now_ms: u64) {
+        while let Some(session) = self.roster.rested(now_ms) {
+            if let Some(volunteer) = self.members.get_mut(&session) {
+                volunteer.rests_until_ms = 0;
+            }
+            self.refresh(session);
+        }
+    }
+
+    /// Nobody was heard for long: all get another chance.
+    pub(super) fn pardon(&mut self) {
+        let benched: Vec<u64> =
+            self.iter().filter(|(_, one)| one.missed > 0).map(|(session, _)| session).collect();
+        for session in benched {
+            self.members.entry(session).and_modify(|one| (one.missed, one.benched_until) = (0, 0));
+            self.refresh(session);
         }
     }
 
@@ -206,6 +268,7 @@ impl Volunteers {
             self.owners.remove(assignment);
         }
         self.roll.retain(|one| *one != session);
+        self.roster.update(session, None);
         if let Some(record) = self.records.known(volunteer.identity.token) {
             record.session = record.session.filter(|newest| *newest != session);
         }
@@ -220,10 +283,6 @@ impl Volunteers {
 
     pub(super) fn get(&self, session: u64) -> Option<&Volunteer> {
         self.members.get(&session)
-    }
-
-    pub(super) fn get_mut(&mut self, session: u64) -> Option<&mut Volunteer> {
-        self.members.get_mut(&session)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Volunteer)> {
@@ -250,6 +309,7 @@ impl Volunteers {
                 *self.holders.entry(*shard).or_default() += 1;
             }
         }
+        self.refresh(session);
     }
 
     /// When the answer to an assignment should come, to judge by the speed of the volunteer that has it, and how long
@@ -263,7 +323,9 @@ impl Volunteers {
     pub(super) fn heard(&mut self, session: u64) {
         if let Some(volunteer) = self.members.get_mut(&session) {
             volunteer.silent = false;
+            (volunteer.missed, volunteer.benched_until) = (0, 0);
         }
+        self.refresh(session);
     }
 
     /// Notes that a volunteer's result was accepted; that it also proved right, where `proven`.
@@ -272,6 +334,8 @@ impl Volunteers {
             return;
         };
         volunteer.delivers = true;
+        self.refresh(session);
+        let Some(volunteer) = self.members.get(&session) else { return };
         self.records.of(volunteer.identity.token).accepted += 1;
         if proven {
             self.proved(session);
@@ -331,6 +395,7 @@ impl Volunteers {
         volunteer.speed = Some(cost / busy_ms);
         volunteer.core_speed = Some(cost / core_ms);
         volunteer.answered_ms = now_ms;
+        self.refresh(session);
     }
 
     /// Notes that a volunteer has answered without a result, which says nothing about its speed.
@@ -339,6 +404,7 @@ impl Volunteers {
         if let Some(volunteer) = self.members.get_mut(&session) {
             volunteer.unanswered.remove(&assignment);
         }
+        self.refresh(session);
     }
 
     /// A volunteer has given an assignment back that needs these shards: it rests, and perhaps it
@@ -355,15 +421,35 @@ impl Volunteers {
         for shard in doubtful {
             self.count_off(shard);
         }
+        self.refresh(session);
     }
 
-    /// The round is over, and with it all that has not been answered.
-    pub(super) fn forget_unanswered(&mut self, now_ms: u64) {
+    /// The round is over, and with it all that has not been answered. The next has the number `round`.
+    pub(super) fn forget_unanswered(&mut self, now_ms: u64, round: u64) {
         self.owners.clear();
         self.departed.clear();
+        self.round = round;
         for volunteer in self.members.values_mut() {
             volunteer.forget_unanswered(now_ms);
         }
+        let sessions: Vec<u64> = self.members.keys().copied().collect();
+        sessions.into_iter().for_each(|session| self.refresh(session));
+    }
+
+    /// All of a round is accounted for. Others have done what is unanswered: whoever has left it so gets less.
+    pub(super) fn bench_debtors(&mut self, now_ms: u64) {
+        for volunteer in self.members.values_mut() {
+            volunteer.bench_if_in_debt(now_ms, self.round);
+        }
+    }
+
+    /// The copies of these that are with somebody who is known to deliver.
+    pub(super) fn with_known<'a>(&'a self, copies: &'a [u64]) -> impl Iterator<Item = u64> + 'a {
+        let is_known = |copy: &&u64| {
+            let owner = self.owners.get(copy).and_then(|session| self.members.get(session));
+            owner.is_some_and(|owner| owner.delivers)
+        };
+        copies.iter().filter(is_known).copied()
     }
 
     fn count_off(&mut self, shard: Shard) {
@@ -386,7 +472,21 @@ impl Volunteer {
 
     /// Whether work may be given to it now, but for how much it has.
     pub(super) fn is_available(&self, now_ms: u64) -> bool {
-        self.cores > 0 && !self.silent && self.rests_until_ms <= now_ms
+        self.cores > 0 && !self.silent && self.rests_until_ms <= now_ms && !self.is_overdue(now_ms)
+    }
+
+    /// Whether the answer to its first assignment should have come by now.
+    fn is_overdue(&self, now_ms: u64) -> bool {
+        self.unanswered.first_key_value().is_some_and(|(_, asked)| {
+            let duration_ms = self.duration_ms(asked.task);
+            self.busy_ms(*asked, now_ms) as f64 > duration_ms + grace_ms(duration_ms)
+        })
+    }
+
+    /// How long a further task should take, with what it has before that.
+    pub(super) fn wait_ms(&self, task: Task) -> f64 {
+        let before = self.unanswered.values().map(|asked| self.duration_ms(asked.task)).sum::<f64>();
+        before + self.duration_ms(task)
     }
 
     /// The number of its unanswered assignments.
@@ -433,6 +533,17 @@ impl Volunteer {
             }
         }
         self.unanswered.clear();
+    }
+
+    fn bench_if_in_debt(&mut self, now_ms: u64, round: u64) {
+        if self.local || self.unanswered.is_empty() {
+            return;
+        }
+        if self.is_overdue(now_ms) || !self.delivers {
+            self.missed = (self.missed + 1).min(BENCH_DOUBLINGS_MAX);
+            // One round the first time, then two, four ...
+            self.benched_until = round + (1 << (self.missed - 1));
+        }
     }
 }
 
@@ -487,11 +598,11 @@ mod tests {
         volunteers.asked(7, 1, task(1000.0), &[], 0);
         volunteers.delivered(7, 1, 10);
         volunteers.asked(7, 2, task(1000.0), &[], 10);
-        volunteers.forget_unanswered(20);
+        volunteers.forget_unanswered(20, 2);
         assert_eq!(speed(&volunteers), Some(100.0), "10 ms are not overdue");
         assert!(!volunteers.get(7).unwrap().silent);
         volunteers.asked(7, 3, task(1000.0), &[], 20);
-        volunteers.forget_unanswered(1020);
+        volunteers.forget_unanswered(1020, 3);
         assert_eq!(speed(&volunteers), Some(1.0));
         assert_eq!(volunteers.get(7).unwrap().outstanding(), 0);
         assert!(volunteers.get(7).unwrap().silent);
@@ -561,7 +672,7 @@ mod tests {
     fn who_pauses_keeps_its_shards() {
         let mut volunteers = one();
         volunteers.asked(7, 1, task(1.0), &[SHARD], 0);
-        volunteers.get_mut(7).unwrap().cores = 0;
+        volunteers.lend(7, 0);
         volunteers.declined(7, 1, &[SHARD], 5);
         assert_eq!(volunteers.holders(SHARD), 1);
         assert_eq!(volunteers.get(7).unwrap().rests_until_ms, 0);

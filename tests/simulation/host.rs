@@ -361,6 +361,7 @@ impl<'a> Host<'a> {
                 self.counts.convicted += 1;
                 let guest = identity.token as usize - 1;
                 stage.fault("convicted", format_args!("volunteer {guest}, session {session}: {offence}"));
+                stage.undetected.remove(&guest);
                 let plan = &self.scenario.guests[guest];
                 assert!(
                     plan.lie.is_some() || plan.manners.may_be_dismissed(),

@@ -120,6 +120,35 @@ fn a_classroom_behind_one_address_trains_and_finds_the_liar() {
     assert_eq!(report.counts.convicted, 1);
 }
 
+/// They connect and never answer: no group waits for them for long, in no round.
+#[test]
+fn a_hundred_sleepers_beside_three_hold_up_nothing() {
+    let time = |sleepers: usize| {
+        let asleep = (0..sleepers).map(|_| Guest::asleep_from(1, 10));
+        let mut scenario = audited(ProblemPlan::plain(64), with(honest(3), asleep));
+        scenario.limits.stop.iterations = 20;
+        run(&scenario).ended_ms
+    };
+    let (none, fifty, hundred) = (time(0), time(50), time(100));
+    assert!(
+        fifty < none * 3 / 2 && hundred < none * 3 / 2,
+        "{none} ms, with fifty {fifty}, with a hundred {hundred}"
+    );
+}
+
+/// They help for a while and then fall asleep with what they have.
+#[test]
+fn many_who_fall_asleep_hold_up_no_more_than_a_few_rounds() {
+    let time = |sleepers: usize| {
+        let asleep = (0..sleepers).map(|_| Guest::asleep_from(700, 10));
+        let mut scenario = audited(ProblemPlan::plain(64), with(honest(3), asleep));
+        scenario.limits.stop.iterations = 40;
+        run(&scenario).ended_ms
+    };
+    let (none, thirty) = (time(0), time(30));
+    assert!(thirty < none * 3 / 2, "{none} ms, with thirty {thirty}");
+}
+
 /// Two who say the same are found out as soon as somebody else checks one of them.
 #[test]
 fn two_who_collude_are_found_out_by_the_coordinators_worker_and_by_the_honest() {

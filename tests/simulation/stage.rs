@@ -1,6 +1,6 @@
 //! Virtual time, the queue of what is to happen, and the connections between the players.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::{Answer, Measure};
 use worker::FromCompute;
@@ -89,6 +89,8 @@ pub(crate) struct Stage {
     pub(crate) log: Vec<String>,
     /// How often each kind of fault has happened.
     pub(crate) faults: BTreeMap<&'static str, u64>,
+    /// Volunteers that have sent a wrong result and were not found out since.
+    pub(crate) undetected: BTreeSet<usize>,
     queue: BTreeMap<(u64, u64), Event>,
     queued: u64,
     connections: BTreeMap<u64, Connection>,
@@ -102,6 +104,7 @@ impl Stage {
             draw: Draw::new(seed, "stage"),
             log: Vec::new(),
             faults: BTreeMap::new(),
+            undetected: BTreeSet::new(),
             queue: BTreeMap::new(),
             queued: 0,
             connections: BTreeMap::new(),

@@ -15,6 +15,8 @@ pub(crate) struct Watch {
     /// Leave out the check that nobody idles while units are free, which goes through all units each time.
     crowded: bool,
     members: BTreeMap<u64, Member>,
+    /// Tokens of those of whom a result was counted.
+    delivered: BTreeSet<u128>,
     plan: Option<RoundPlan>,
     /// Units of the open round whose result was counted, and whose that was.
     counted: BTreeMap<u32, u64>,
@@ -39,6 +41,8 @@ struct Member {
     /// What it has not answered.
     owes: BTreeMap<u64, Vec<u32>>,
     rests_until_ms: u64,
+    /// A round ended with work of it unanswered, and nothing was heard of it since.
+    missed: bool,
 }
 
 /// What an input may change.
@@ -60,7 +64,8 @@ impl Watch {
         match input {
             Input::Joined { session, cores, local, identity, .. } => {
                 let (cores, local, token) = (*cores, *local, identity.token);
-                let member = Member { cores, local, token, owes: BTreeMap::new(), rests_until_ms: 0 };
+                let member =
+                    Member { cores, local, token, owes: BTreeMap::new(), rests_until_ms: 0, missed: false };
                 self.members.insert(*session, member);
             }
             Input::Left { session } => {
@@ -76,6 +81,9 @@ impl Watch {
 
     /// The units that the message answers, if it is a result.
     fn message(&mut self, now_ms: u64, session: u64, message: &Message) -> Option<Vec<u32>> {
+        if let Some(member) = self.members.get_mut(&session) {
+            member.missed = false;
+        }
         match message {
             Message::Cores(cores) => {
                 if let Some(member) = self.members.get_mut(&session) {
@@ -144,7 +152,10 @@ impl Watch {
                     assert!(self.members.remove(session).is_some(), "only those present are dismissed");
                 }
                 Output::Measure { .. } => self.suspicion = true,
-                Output::Recompute { .. } | Output::Convicted { .. } => {}
+                Output::Convicted { identity, .. } => {
+                    self.delivered.remove(&identity.token);
+                }
+                Output::Recompute { .. } => {}
                 Output::Rewound { .. } => self.plan = None,
                 Output::Accepted(_) | Output::Between => {
                     // One input may bring both: the start point is told of late where learning rates are tried.
@@ -178,6 +189,7 @@ impl Watch {
         self.counted.clear();
         self.suspicion = false;
         for member in self.members.values_mut() {
+            member.missed |= !member.owes.is_empty();
             member.owes.clear();
         }
     }
@@ -229,6 +241,7 @@ impl Watch {
     }
 
     fn count(&mut self, (session, units): &(u64, Vec<u32>)) {
+        self.delivered.extend(self.members.get(session).map(|member| member.token));
         for unit in units {
             assert!(self.counted.insert(*unit, *session).is_none(), "unit {unit} is counted twice");
         }
@@ -251,7 +264,7 @@ impl Watch {
         self.counted.retain(|unit, _| left.contains(unit));
     }
 
-    /// While units are free, all who can work have as much as they may have.
+    /// While units are free, all who can work and are known to deliver have as much as they may have.
     fn check_idleness(&self, now_ms: u64) {
         let Some(plan) = self.plan.as_ref().filter(|_| !self.suspicion) else { return };
         let owed: BTreeSet<u32> =
@@ -266,7 +279,8 @@ impl Watch {
             return;
         }
         for (session, member) in &self.members {
-            let works = member.cores > 0 && !member.local && member.rests_until_ms <= now_ms;
+            let is_trusted = self.delivered.contains(&member.token) && !member.missed;
+            let works = member.cores > 0 && !member.local && is_trusted && member.rests_until_ms <= now_ms;
             assert!(
                 !works || member.owes.len() == OUTSTANDING_MAX,
                 "session {session} idles while units are free"

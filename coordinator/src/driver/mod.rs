@@ -46,6 +46,9 @@ const PICTURE_EVERY: Duration = Duration::from_millis(500);
 /// Orders to the driver that may wait. There are only a few kinds, and few orders of each.
 const ORDERS_MAX: usize = 8;
 
+/// Messages that are taken in before the engine hands out work.
+const LETTERS_MAX: usize = 256;
+
 /// Most threads for the optimizer's arithmetic on long vectors. A few exhaust the memory's bandwidth.
 const VECTOR_THREADS_MAX: usize = 8;
 
@@ -240,7 +243,7 @@ impl Driver {
         loop {
             self.begin_if_due();
             match self.wait() {
-                Wake::Letter(letter) => self.session(letter.session, letter.message),
+                Wake::Letter(letter) => self.letters(letter),
                 Wake::Order(Order::Stop) => self.engine(Input::Stop),
                 Wake::Order(Order::Measured(round, measure)) => {
                     self.referee.measured(round);
@@ -275,6 +278,16 @@ impl Driver {
         })
     }
 
+    /// Hands a message to the engine, with those that have come meanwhile: it hands out work once after all of them.
+    fn letters(&mut self, first: Letter) {
+        self.session(first.session, first.message);
+        for _ in 1..LETTERS_MAX {
+            let Ok(letter) = self.inbox.try_recv() else { break };
+            self.session(letter.session, letter.message);
+        }
+        self.carry_out_all();
+    }
+
     fn session(&mut self, session: u64, message: FromSession) {
         match message {
             FromSession::Joined(joined) => {
@@ -292,7 +305,10 @@ impl Driver {
                 }
                 let exchange::Joined { cores, local, identity, agent, training_shards, .. } = joined;
                 self.agents.insert(session, agent);
-                self.engine(Input::Joined { session, cores, local, identity, training_shards });
+                self.engine.handle(
+                    self.now_ms(),
+                    Input::Joined { session, cores, local, identity, training_shards },
+                );
             }
             FromSession::Said(message) => {
                 match &message {
@@ -304,7 +320,7 @@ impl Driver {
                     }
                     Message::Result { .. } | Message::Unfit(_) | Message::Cores(_) => {}
                 }
-                self.engine(Input::Message { session, message });
+                self.engine.handle(self.now_ms(), Input::Message { session, message });
             }
             FromSession::Left => self.leave(session),
         }
@@ -312,7 +328,7 @@ impl Driver {
 
     fn leave(&mut self, session: u64) {
         self.forget(session);
-        self.engine(Input::Left { session });
+        self.engine.handle(self.now_ms(), Input::Left { session });
     }
 
     fn forget(&mut self, session: u64) {
@@ -353,13 +369,17 @@ impl Driver {
     /// Hands an input to the engine and carries out its outputs. Then does the same for every session that
     /// did not keep up meanwhile.
     fn engine(&mut self, input: Input) {
-        let mut input = Some(input);
-        while let Some(next) = input {
-            self.engine.handle(self.now_ms(), next);
+        self.engine.handle(self.now_ms(), input);
+        self.carry_out_all();
+    }
+
+    fn carry_out_all(&mut self) {
+        loop {
             while let Some(output) = self.engine.poll_output() {
                 self.carry_out(output);
             }
-            input = self.lost.pop().map(|session| Input::Left { session });
+            let Some(session) = self.lost.pop() else { return };
+            self.engine.handle(self.now_ms(), Input::Left { session });
         }
     }
 

@@ -1,0 +1,222 @@
+//! Who can be given work, kept up to date volunteer by volunteer, so that handing out work costs as much as has
+//! changed and not as much as there are volunteers.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Assignments that one volunteer may have: one under way, one queued behind it.
+pub const OUTSTANDING_MAX: usize = 2;
+
+/// See the module's description. The coordinator's own worker is not in it.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    entries: BTreeMap<u64, Entry>,
+    /// Those with room for an assignment, by how many they have, the most reliable first.
+    ready: [BTreeSet<(Standing, u64)>; OUTSTANDING_MAX],
+    /// Reliable ones that have nothing to do, the fastest first.
+    idle: BTreeSet<(Reverse<u64>, u64)>,
+    /// Those that get nothing until some time.
+    resting: BTreeSet<(u64, u64)>,
+    /// The speeds of the cores of those with room, with how many have each.
+    core_speeds: BTreeMap<u64, usize>,
+    /// What those who work amount to together.
+    pub(super) count: usize,
+    pub(super) measured: usize,
+    speed: f64,
+    /// How many are known to deliver.
+    pub(super) known: usize,
+    /// Assignments that are with those who never delivered.
+    pub(super) trials: usize,
+}
+
+/// How much is to be expected of a volunteer, the most first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    Delivers,
+    /// It was overdue when a round ended, and nothing has been heard of it since.
+    Silent,
+    /// It never delivered a result that was accepted.
+    OnTrial,
+}
+
+/// One volunteer, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Entry {
+    pub(super) standing: Standing,
+    /// Whether it never delivered.
+    pub(super) on_trial: bool,
+    pub(super) outstanding: usize,
+    pub(super) speed: Option<f64>,
+    pub(super) core_speed: Option<f64>,
+    /// It gets nothing before this time.
+    pub(super) rests_until_ms: u64,
+    /// It gets nothing in this round.
+    pub(super) is_benched: bool,
+}
+
+/// The bits of numbers that are not negative order as the numbers do.
+fn bits(speed: Option<f64>) -> u64 {
+    speed.unwrap_or(0.0).to_bits()
+}
+
+impl Entry {
+    fn has_room(&self) -> bool {
+        self.outstanding < OUTSTANDING_MAX && !self.is_benched
+    }
+}
+
+impl Roster {
+    /// Takes in what a volunteer is like now; `None` if it has left or pauses.
+    pub(super) fn update(&mut self, session: u64, entry: Option<Entry>) {
+        let before = self.entries.get(&session).copied();
+        if before == entry {
+            return;
+        }
+        if let Some(before) = before {
+            self.entries.remove(&session);
+            self.count_off(session, &before);
+        }
+        if let Some(entry) = entry {
+            self.count_in(session, &entry);
+            self.entries.insert(session, entry);
+        }
+    }
+
+    fn count_in(&mut self, session: u64, entry: &Entry) {
+        self.trials += if entry.on_trial { entry.outstanding } else { 0 };
+        self.known += usize::from(!entry.on_trial);
+        if entry.rests_until_ms > 0 {
+            self.resting.insert((entry.rests_until_ms, session));
+            return;
+        }
+        self.count += 1;
+        self.measured += usize::from(entry.speed.is_some());
+        self.speed += entry.speed.unwrap_or(0.0);
+        if entry.has_room() {
+            self.ready[entry.outstanding].insert((entry.standing, session));
+            *self.core_speeds.entry(bits(entry.core_speed)).or_default() += 1;
+            if entry.outstanding == 0 && entry.standing == Standing::Delivers {
+                self.idle.insert((Reverse(bits(entry.speed)), session));
+            }
+        }
+    }
+
+    fn count_off(&mut self, session: u64, entry: &Entry) {
+        self.trials -= if entry.on_trial { entry.outstanding } else { 0 };
+        self.known -= usize::from(!entry.on_trial);
+        if entry.rests_until_ms > 0 {
+            self.resting.remove(&(entry.rests_until_ms, session));
+            return;
+        }
+        self.count -= 1;
+        self.measured -= usize::from(entry.speed.is_some());
+        self.speed -= entry.speed.unwrap_or(0.0);
+        if self.measured == 0 {
+            // Nothing is left of what rounding has added up.
+            self.speed = 0.0;
+        }
+        if entry.has_room() {
+            self.ready[entry.outstanding].remove(&(entry.standing, session));
+            let of_speed = bits(entry.core_speed);
+            if let Some(count) = self.core_speeds.get_mut(&of_speed) {
+                *count -= 1;
+                if *count == 0 {
+                    self.core_speeds.remove(&of_speed);
+                }
+            }
+            self.idle.remove(&(Reverse(bits(entry.speed)), session));
+        }
+    }
+
+    /// One whose rest is over.
+    pub(super) fn rested(&self, now_ms: u64) -> Option<u64> {
+        self.resting.first().filter(|(until_ms, _)| *until_ms <= now_ms).map(|(_, session)| *session)
+    }
+
+    /// When the next rest ends.
+    pub(super) fn rested_ms(&self) -> Option<u64> {
+        self.resting.first().map(|(until_ms, _)| *until_ms)
+    }
+
+    /// Those with room that have so many assignments, the most reliable first.
+    pub(super) fn ready(&self, outstanding: usize) -> impl Iterator<Item = (Standing, u64)> {
+        self.ready[outstanding].iter().copied()
+    }
+
+    /// How many assignments a volunteer has, if it has room for another.
+    pub(super) fn room(&self, session: u64) -> Option<usize> {
+        self.entries
+            .get(&session)
+            .filter(|entry| entry.has_room() && entry.rests_until_ms == 0)
+            .map(|one| one.outstanding)
+    }
+
+    /// Reliable ones that have nothing to do, the fastest first.
+    pub(super) fn idle(&self) -> impl Iterator<Item = u64> {
+        self.idle.iter().map(|(_, session)| *session)
+    }
+
+    /// The speed of all who work together.
+    pub(super) fn speed(&self) -> f64 {
+        self.speed
+    }
+
+    /// The speed of the fastest core of those with room: one who is asleep with all it may have must not keep others
+    /// from work.
+    pub(super) fn core_speed(&self) -> f64 {
+        self.core_speeds.last_key_value().map_or(0.0, |(bits, _)| f64::from_bits(*bits))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(outstanding: usize, speed: f64) -> Entry {
+        Entry {
+            standing: Standing::Delivers,
+            on_trial: false,
+            outstanding,
+            speed: Some(speed),
+            core_speed: Some(speed),
+            rests_until_ms: 0,
+            is_benched: false,
+        }
+    }
+
+    #[test]
+    fn the_fastest_core_is_one_that_has_room() {
+        let mut roster = Roster::default();
+        roster.update(7, Some(entry(0, 25.0)));
+        roster.update(8, Some(entry(1, 5.0)));
+        assert_eq!((roster.core_speed(), roster.speed(), roster.count), (25.0, 30.0, 2));
+        roster.update(7, Some(entry(OUTSTANDING_MAX, 25.0)));
+        assert_eq!((roster.core_speed(), roster.speed()), (5.0, 30.0));
+        assert_eq!(roster.ready(1).collect::<Vec<_>>(), [(Standing::Delivers, 8)]);
+        roster.update(7, None);
+        roster.update(8, None);
+        assert_eq!((roster.core_speed(), roster.speed(), roster.count), (0.0, 0.0, 0));
+    }
+
+    #[test]
+    fn who_rests_is_ready_when_its_time_is_over() {
+        let mut roster = Roster::default();
+        roster.update(7, Some(Entry { rests_until_ms: 50, ..entry(0, 1.0) }));
+        assert_eq!((roster.ready(0).count(), roster.rested_ms()), (0, Some(50)));
+        assert_eq!((roster.rested(49), roster.rested(50)), (None, Some(7)));
+        roster.update(7, Some(entry(0, 1.0)));
+        assert_eq!((roster.ready(0).count(), roster.rested_ms()), (1, None));
+    }
+
+    #[test]
+    fn the_idle_come_the_fastest_first_and_those_who_never_delivered_not_at_all() {
+        let mut roster = Roster::default();
+        (1..4).for_each(|session| roster.update(session, Some(entry(0, session as f64))));
+        let stranger = Entry { standing: Standing::OnTrial, on_trial: true, ..entry(0, 9.0) };
+        roster.update(9, Some(stranger));
+        assert_eq!(roster.idle().collect::<Vec<_>>(), [3, 2, 1]);
+        assert_eq!(roster.ready(0).last(), Some((Standing::OnTrial, 9)));
+        roster.update(9, Some(Entry { outstanding: 1, ..stranger }));
+        assert_eq!((roster.trials, roster.known), (1, 3));
+    }
+}
