@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use coordinator::config::{ConfigFile, DataSource, Fraction, LocalWorkers, ModelChoice, RunConfig};
+use coordinator::config::{ConfigFile, DataSource, Fraction, LeftOpen, LocalWorkers, ModelChoice, RunConfig};
 use model::{Arithmetic, NetworkSpec};
 
 use crate::shoal::Folder;
@@ -90,7 +90,9 @@ fn what_run_toml_says_is_read_back_the_same() {
         "data = \"embedded:mnist\"",
         "data = \"a b's.csv\"\nlocal-workers = \"auto\"",
     ] {
-        let config = read(&folder, text).resolve().unwrap();
+        let mut config = read(&folder, text).resolve().unwrap();
+        // What is written is given.
+        config.left_open = LeftOpen::default();
         let back = RunConfig::from_toml(Path::new("run.toml"), &config.to_toml()).unwrap();
         assert_eq!(back, config);
         // And as the configuration of another run.

@@ -3,6 +3,7 @@
 //! - `misuse`: what is said, and with which exit code, when something typed is wrong.
 //! - `configuration`: files and flags together, and `run.toml` as a file like any other.
 //! - `exporting`: `export`, and its files in other programs.
+//! - `defaults`: what a training gets without flags.
 //! - `optimizers`: all of them, on sound and on odd data.
 //! - `figures`: the figures at the end of a training.
 //! - `inspecting`: `inspect`, and networks that look integers up.
@@ -16,6 +17,7 @@
 
 mod configuration;
 mod data;
+mod defaults;
 mod exporting;
 mod figures;
 mod inspecting;

@@ -169,7 +169,13 @@ const TABLE: &[(&str, i32, &[&str])] = &[
         2,
         &["validation fraction", "no example would be left"],
     ),
-    ("train --data classes.csv --patience 0 --validation-fraction 0.2", 2, &["patience", "from 1"]),
+    ("train --data classes.csv --cross-validation 1", 2, &["cross-validation", "one fold"]),
+    (
+        "train --data classes.csv --cross-validation 5 --validation-fraction 0.2",
+        2,
+        &["cross-validation", "take its place"],
+    ),
+    ("train --data classes.csv --class-weights even", 2, &["even", "balanced"]),
     ("train --data classes.csv --evaluate-every 0", 2, &["evaluate-every", "from 1"]),
     ("train --data classes.csv --rounds 0", 2, &["rounds", "from 1"]),
     ("train --data classes.csv --epochs 0", 2, &["epochs", "above 0"]),
@@ -198,7 +204,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
         &["--validation ", "--validation-fraction"],
     ),
     (
-        "train --data classes.csv --patience 3",
+        "train --data classes.csv --patience 3 --validation-fraction 0",
         2,
         &["patience", "there are none", "--validation-fraction 0.1", "--validation"],
     ),
@@ -234,7 +240,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
         2,
         &["unknown-key.toml", "line 2", "minibtach", "did you mean minibatch?"],
     ),
-    ("train --config unlike-any-key.toml", 2, &["line 2", "color", "data, label", "wait-seconds and out"]),
+    ("train --config unlike-any-key.toml", 2, &["line 2", "color", "data, label", "on-lie and out"]),
     (
         "train --config wrong-kind.toml",
         2,
@@ -315,7 +321,8 @@ fn help_states_every_default() {
     let help = folder.run("train --help").succeeded().stdout;
     let words: Vec<&str> = help.split_whitespace().collect();
     let help = words.join(" ");
-    for default in ["mlp:128]", "10]", "60,", "1]", "portable]", "127.0.0.1:8080]", "auto]", "0.2,"] {
+    for default in ["mlp:128 for images", "10]", "60,", "1]", "portable]", "127.0.0.1:8080]", "auto]", "0.2,"]
+    {
         assert!(help.contains(&format!("[default: {default}")), "{default} is missing in: {help}");
     }
 }

@@ -36,8 +36,7 @@ fn every_optimizer_learns_where_a_line_lies() {
 fn a_learning_rate_far_off_is_survived() {
     let folder = Folder::new();
     let train = |rate, out| {
-        let flags =
-            "train --data classes.csv --model mlp:8 --minibatch 8 --optimizer averaged --iterations 30";
+        let flags = "train --data classes.csv --model mlp:8 --minibatch 8 --optimizer averaged --iterations 30 --l2 0";
         folder.run(&format!("{flags} --learning-rate {rate} {ALONE} --json --out {out}")).succeeded()
     };
     let ran = train("10", "high");
@@ -49,7 +48,7 @@ fn a_learning_rate_far_off_is_survived() {
 fn digits(folder: &Folder, flags: &str, out: &str) -> Vec<Value> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/digits.csv.gz");
     let data = data.display();
-    let model = "--model mlp:64 --optimizer averaged --evaluate-training";
+    let model = "--model mlp:64 --optimizer averaged --evaluate-training --l2 0 --validation-fraction 0";
     folder.train(&format!("--data {data} {model} {flags} --out {out}"));
     let lines = folder.read(format!("{out}/metrics.jsonl"));
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -108,15 +108,15 @@ fn a_setting_that_is_left_out_later_is_noticed() {
     let folder = Folder::new();
     let sweep =
         |flags: &str| folder.run(&format!("sweep {SMALL} --over minibatch=8 --seeds 1 --out s {flags}"));
-    sweep("--learning-rate 0.25 --validation-fraction 0.25").succeeded();
+    sweep("--learning-rate 0.25 --evaluate-every 2").succeeded();
     let part = "learning-rate = 0.25, now missing";
-    sweep("--validation-fraction 0.25").failed(2, &["minibatch=8/seed-1", part, "--out"]);
-    sweep("--learning-rate 0.25").failed(2, &["validation-fraction = 0.25, now missing"]);
-    sweep("--learning-rate 0.25 --validation-fraction 0.25").succeeded();
+    sweep("--evaluate-every 2").failed(2, &["minibatch=8/seed-1", part, "--out"]);
+    sweep("--learning-rate 0.25").failed(2, &["evaluate-every = 2, now missing"]);
+    sweep("--learning-rate 0.25 --evaluate-every 2").succeeded();
     // Without the request, the run's own settings tell as much as they can.
     std::fs::remove_file(folder.path("s/minibatch=8/seed-1/request.toml")).unwrap();
-    sweep("--learning-rate 0.25").failed(2, &["validation-fraction = 0.25, now missing"]);
-    sweep("--learning-rate 0.25 --validation-fraction 0.25").succeeded();
+    sweep("--learning-rate 0.25").failed(2, &["evaluate-every = 2, now missing"]);
+    sweep("--learning-rate 0.25 --evaluate-every 2").succeeded();
 }
 
 #[test]

@@ -109,6 +109,7 @@ impl Problem {
             ["--data", &text(self.csv())],
             ["--model", &text(self.network())],
             ["--test-fraction", "0.2"],
+            ["--validation-fraction", "0"],
             ["--minibatch", &MINIBATCH.to_string()],
             ["--optimizer", "lbfgs"],
             ["--iterations", &ITERATIONS.to_string()],

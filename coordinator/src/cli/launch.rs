@@ -100,6 +100,7 @@ impl Door {
 pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
     let Show { bars, json, invite_phones, keep_serving } = show;
     introduce(&work, hint);
+    work.material.notes.iter().for_each(say);
     let outcome = Arc::new(Outcome { json, shown: AtomicBool::new(false) });
     let on_screen: Box<dyn Observer + Send> = if io::stderr().is_terminal() {
         Box::new(Terminal::new(bars.clone(), invite_phones))
@@ -170,7 +171,7 @@ fn file_name(name: &str) -> String {
 }
 
 fn introduce(work: &Work, hint: &str) {
-    let Work { material: Material { config, data, network }, directory, .. } = work;
+    let Work { material: Material { config, data, network, .. }, directory, .. } = work;
     let test = data.test.as_ref().map_or(0, data::ExampleTable::len);
     for notice in &data.notices {
         say(format!("Data: {notice}."));

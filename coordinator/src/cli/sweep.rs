@@ -19,7 +19,9 @@ use super::lines::Lines;
 use super::output::{self, say};
 use super::terminal::Terminal;
 use super::{Interrupted, misuse, sentence, stop};
-use crate::config::{ConfigFile, DataSource, Listen, RunConfig, SETTINGS, STANDARD_INPUT, Section};
+use crate::config::{
+    ConfigFile, DataSource, Listen, OptimizerKind, RunConfig, SETTINGS, STANDARD_INPUT, Section,
+};
 use crate::report::Summary;
 use crate::report::progress::{Event, Observer};
 use crate::report::words::{counted, duration, loss, percent};
@@ -232,12 +234,19 @@ fn load_config(run: &Path) -> anyhow::Result<RunConfig> {
 /// network settle counts only if it is given now.
 fn differences(before: &RunConfig, now: &RunConfig, settled: bool) -> Vec<String> {
     let table = |config: &RunConfig| toml::Table::try_from(config).expect("a configuration is a table");
+    let (left_open, optimizer) = (now.left_open, now.optimizer);
     let (before, now) = (table(before), table(now));
     let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let difference = |key: &String| {
         let (before, now) = (before.get(key), now.get(key));
         let setting = SETTINGS.iter().find(|setting| setting.key == key)?;
-        let is_open = settled && setting.settles && now.is_none();
+        let has_rule = match key.as_str() {
+            "model" => left_open.network || left_open.l2,
+            "iterations" => left_open.iterations,
+            "optimizer" => optimizer == OptimizerKind::Auto,
+            _ => setting.settles && now.is_none(),
+        };
+        let is_open = settled && has_rule;
         // The settings for volunteers do not change the result.
         if before == now || is_open || setting.section == Section::Volunteers {
             return None;

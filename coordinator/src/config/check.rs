@@ -26,11 +26,25 @@ impl RunConfig {
                 "give either validation examples or a validation fraction, not both",
             );
         }
-        if self.patience.is_some() && self.validation.is_none() && !validates {
+        let has_none = self.validation.is_none() && self.validation_fraction == Some(Fraction::ZERO);
+        if self.patience.is_some_and(|patience| patience > 0) && has_none {
             return refuse(
                 "patience",
                 "early stopping looks at validation examples, and there are none; give --validation-fraction 0.1, or \
                  --validation with a file of them",
+            );
+        }
+        let validates = validates || self.validation.is_some();
+        if validates && self.cross_validation.is_some_and(|folds| folds > 0) {
+            return refuse(
+                "cross-validation",
+                "the examples set aside for validation take its place; leave one or the other out",
+            );
+        }
+        if self.cross_validation == Some(1) {
+            return refuse(
+                "cross-validation",
+                "one fold leaves nothing to train on; give 0 for none, or 2 or more",
             );
         }
         if self.target_accuracy.is_some() && self.task == Some(TaskKind::Numbers) {

@@ -109,6 +109,9 @@ macro_rules! settings {
         #[serde(rename_all = "kebab-case")]
         pub struct RunConfig {
             $($($(#[doc = $help])+ pub $name: settled!($presence $type),)*)*
+            /// Which of the settings that always have a value have one by default.
+            #[serde(skip)]
+            pub left_open: LeftOpen,
             /// The network. Last, because it is a table of its own in the file.
             #[serde(serialize_with = "network::write")]
             pub model: NetworkSpec,
@@ -200,7 +203,9 @@ macro_rules! settings {
             /// A run with this network and these settings, and defaults for the others.
             pub(super) fn complete(self, model: NetworkSpec) -> Result<RunConfig, ConfigError> {
                 let optimizer = self.optimizer.unwrap_or_default();
+                let left_open = LeftOpen { iterations: self.iterations.is_none(), ..LeftOpen::default() };
                 Ok(RunConfig {
+                    left_open,
                     $($($name: complete!($presence declared::$name, self.$name, optimizer),)*)*
                     model,
                 })

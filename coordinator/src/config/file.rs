@@ -6,7 +6,7 @@ use std::path::Path;
 use super::error::ConfigError;
 use super::network::ModelChoice;
 use super::setting::Section;
-use super::table::{ConfigFile, RunConfig, SETTINGS, declared};
+use super::table::{ConfigFile, LeftOpen, RunConfig, SETTINGS, declared};
 use super::tree::{Content, Node, Problem};
 use super::values::OptimizerKind;
 use super::words;
@@ -118,13 +118,18 @@ impl ConfigFile {
             let setting = &declared::data;
             return Err(ConfigError::Missing { setting: setting.key, example: setting.example });
         }
+        let network = self.model.is_none();
+        let is_shorthand = self.model.as_ref().is_none_or(ModelChoice::is_shorthand);
+        let l2 = is_shorthand && self.l2.is_none();
         let by_default = || declared::model.default_for(OptimizerKind::default());
         let model: Option<ModelChoice> = self.model.take().or_else(by_default);
         let mut model = model.map(ModelChoice::resolve).transpose()?.unwrap_or_default();
         if let Some(l2) = self.l2 {
             model.l2 = l2;
         }
-        self.complete(model)
+        let mut config = self.complete(model)?;
+        config.left_open = LeftOpen { network, l2, ..config.left_open };
+        Ok(config)
     }
 }
 

@@ -35,14 +35,15 @@ pub use range::Range;
 pub use reference::reference;
 pub use setting::{Command, Description, Section, Setting};
 pub use table::{
-    ConfigFile, MINIBATCH_MAX, RunConfig, SETTINGS, customary_rate, declared, default_minibatch, default_seed,
+    ConfigFile, LeftOpen, MINIBATCH_MAX, RunConfig, SETTINGS, customary_rate, declared, default_minibatch,
+    default_seed,
 };
 pub use tree::{Content, Entry, Node, Problem};
 pub use trust::{Audits, LieResponse};
 pub use value::{Named, Value};
 pub use values::{
-    DEFAULT_PORT, DataSource, Decay, Fraction, HostName, LOCAL_WORKERS_MAX, Listen, LocalWorkers,
-    OptimizerKind, Rate, STANDARD_INPUT,
+    ClassWeights, DEFAULT_PORT, DataSource, Decay, Fraction, HostName, LOCAL_WORKERS_MAX, Listen,
+    LocalWorkers, OptimizerKind, Rate, STANDARD_INPUT,
 };
 
 impl ConfigFile {

@@ -49,6 +49,13 @@ impl ModelChoice {
     }
 }
 
+impl ModelChoice {
+    /// Whether it says no more than the layers' widths, so that the other properties of the network are open.
+    pub(super) fn is_shorthand(&self) -> bool {
+        matches!(self, Self::Text(text) if !is_file_name(text))
+    }
+}
+
 /// Whether a model's text means a file and not a shorthand.
 pub(super) fn is_file_name(text: &str) -> bool {
     text.ends_with(".toml") || text.ends_with(".json") || text.contains(std::path::MAIN_SEPARATOR)

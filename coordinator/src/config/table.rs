@@ -20,7 +20,9 @@ use super::setting::{Command, Description, Section, Setting};
 use super::tree::{Node, Problem};
 use super::trust::{Audits, LieResponse};
 use super::value::Value;
-use super::values::{DataSource, Decay, Fraction, HostName, Listen, LocalWorkers, OptimizerKind, Rate};
+use super::values::{
+    ClassWeights, DataSource, Decay, Fraction, HostName, Listen, LocalWorkers, OptimizerKind, Rate,
+};
 use super::{ColumnKind, ImageSize, Separator, TaskKind, TextEncoding};
 
 /// Examples in the largest minibatch, and minibatches in the largest round of a stochastic method.
@@ -79,6 +81,17 @@ pub fn customary_rate(optimizer: OptimizerKind) -> Option<f32> {
         Adam | AdamW => Some(1e-3),
         Auto | Averaged | Lbfgs | Average => None,
     }
+}
+
+/// Which settings got a value only because every run needs one, so that rules for the data may replace it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOpen {
+    /// The network.
+    pub network: bool,
+    /// The weight of the L2 penalty, of a network that has no file to say it.
+    pub l2: bool,
+    /// The limit on iterations.
+    pub iterations: bool,
 }
 
 fn rates_in_words() -> String {
@@ -194,16 +207,30 @@ settings! {
         model: ModelChoice {
             placeholder: "SPEC|FILE", identity: true,
             default: Some(|_| ModelChoice::Text("mlp:128".to_owned())),
+            rule: Some(|| {
+                "mlp:128 for images; for a table mlp with 16 to 128 units, as many as make about one parameter an \
+                 example, or linear if cross-validation finds it better"
+                    .to_owned()
+            }),
         }
 
         /// Weight of the L2 penalty on large weights, instead of the network's own
         l2: f32 {
             placeholder: "X",
-            rule: Some(|| "0".to_owned()),
+            rule: Some(|| {
+                "for a shorthand 4 / training examples and at most 0.01 (with adamw 0), or what cross-validation \
+                 chooses from 1/4 to 64 divided by them"
+                    .to_owned()
+            }),
             range: Some(|| Range::not_negative(0.0, f32::INFINITY)),
         }
     }
     of_run {
+        /// Weights of the classes in the loss: none or balanced
+        class_weights: optional ClassWeights {
+            placeholder: "KIND", rule: Some(|| "none".to_owned()),
+        }
+
         /// Examples in a minibatch
         minibatch: always u32 {
             placeholder: "N", unit: "examples", identity: true,
@@ -219,6 +246,10 @@ settings! {
         iterations: always u64 {
             commands: &Command::ALL, placeholder: "N",
             default: Some(|method| if method.is_stochastic() { 1000 } else { 60 }),
+            rule: Some(|| {
+                "60, for sgd, momentum, adam and adamw 1000; for a small table what cross-validation chooses"
+                    .to_owned()
+            }),
             range: Some(|| Range::between(1, COUNT_MAX)),
             help_of: &[(Command::Resume, "Raise the limit on iterations")],
         }
@@ -325,7 +356,10 @@ settings! {
         /// the lowest loss on them, not the last
         validation_fraction: optional Fraction {
             section: Section::Judging, placeholder: "F", unit: "share",
-            rule: Some(|| "0".to_owned()),
+            settles: true,
+            rule: Some(|| {
+                "0.1 with 1,000 or more training examples that are not cross-validated, otherwise 0".to_owned()
+            }),
             range: Some(|| Range::to_below(Fraction::ZERO, Fraction::ONE, "0.1")),
             excludes: Some("validation"),
         }
@@ -333,6 +367,18 @@ settings! {
         /// A file with validation examples, read like the data
         validation: optional PathBuf {
             section: Section::Judging, placeholder: "PATH",
+        }
+
+        /// Folds of the cross-validation that chooses network, L2 penalty and iterations of a small table before the
+        /// training, as far as they are not given; 0 for none
+        cross_validation: optional u32 {
+            section: Section::Judging, placeholder: "FOLDS", unit: "folds", settles: true,
+            rule: Some(|| {
+                "5 for tables of up to 20,000 examples and small networks, with the optimizers auto and lbfgs; \
+                 otherwise 0"
+                    .to_owned()
+            }),
+            range: Some(|| Range::between(0, 20)),
         }
 
         /// Evaluate validation and test examples every N rounds
@@ -387,10 +433,11 @@ settings! {
             range: Some(|| Range::to_below(0.0, 1.0, "0.001")),
         }
 
-        /// Stop after N evaluations in a row without a lower validation loss
+        /// Stop after N evaluations in a row without a lower validation loss, 0 for never
         patience: optional u64 {
             section: Section::Stopping, commands: &Command::ALL, placeholder: "N", unit: "evaluations",
-            range: Some(|| Range::between(1, COUNT_MAX)),
+            rule: Some(|| "10 with a validation part by default, otherwise never".to_owned()),
+            range: Some(|| Range::between(0, COUNT_MAX)),
         }
 
         /// Address to serve the page on, or just a port; 0.0.0.0:8080 lets the network in

@@ -209,6 +209,33 @@ impl Named for Decay {
     }
 }
 
+/// How much the examples of each class weigh in the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClassWeights {
+    /// `none`
+    None,
+    /// `balanced`
+    Balanced,
+}
+
+impl Named for ClassWeights {
+    const ALL: &'static [Self] = &[Self::None, Self::Balanced];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Balanced => "balanced",
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::None => "Every example weighs the same",
+            Self::Balanced => "Every class weighs the same, however few its training examples are",
+        }
+    }
+}
+
 impl Named for TaskKind {
     const ALL: &'static [Self] = &[Self::Classes, Self::Numbers];
 
@@ -239,7 +266,7 @@ macro_rules! shown_by_name {
     )*};
 }
 
-shown_by_name!(OptimizerKind, Decay);
+shown_by_name!(OptimizerKind, Decay, ClassWeights);
 
 /// Help by the coordinator itself, written `auto` or as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -423,4 +450,4 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(DataSource, Listen, HostName, OptimizerKind, Decay);
+as_text!(DataSource, Listen, HostName, OptimizerKind, Decay, ClassWeights);

@@ -4,7 +4,9 @@
 //! its thread, the server and the coordinator's own worker, waits for the end and saves the model.
 
 mod closing;
+mod cross_validation;
 mod cut;
+mod defaults;
 mod identity;
 mod optimizer;
 mod prepare;
@@ -131,7 +133,7 @@ async fn compressed_bytes(set: &SetPlan, shards: &Arc<ShardStore>) -> Result<u64
 
 /// What every volunteer is told of the run when it joins.
 fn welcome(material: &Material, run: u64, plans: &SetPlans) -> Result<Welcome> {
-    let Material { config, data, network } = material;
+    let Material { config, data, network, .. } = material;
     Ok(Welcome {
         run,
         session: LOCAL_SESSION,
@@ -157,7 +159,7 @@ fn setup(
     checkpoint: Option<Checkpoint>,
     observer: Box<dyn Observer + Send>,
 ) -> Result<driver::Setup> {
-    let Material { config, data, network } = material;
+    let Material { config, data, network, .. } = material;
     let settings = engine::Settings {
         run,
         network: network.clone(),
@@ -273,7 +275,7 @@ async fn train_and_save(
 }
 
 fn saved_model(material: &Material, weights: Arc<[f32]>) -> SavedModel {
-    let Material { config, data, network } = material;
+    let Material { config, data, network, .. } = material;
     SavedModel {
         network: network.clone(),
         weights,
@@ -309,7 +311,7 @@ fn stop_rules(config: &RunConfig) -> StopRules {
         target_loss: config.target_loss,
         gradient_tolerance: config.gradient_tolerance,
         relative_decrease: config.relative_decrease,
-        patience: config.patience,
+        patience: config.patience.filter(|patience| *patience > 0),
         ..StopRules::iterations(config.iterations)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use model::{LossSpec, Network, NetworkSpec};
 
+use super::defaults::{self, Candidates};
 use crate::config::{ConfigError, DataSource, Fraction, RunConfig, STANDARD_INPUT, declared};
 use crate::data::{self, Dataset, HeldBack, Loaded, Preparation, Prepared, ReadOptions};
 
@@ -16,6 +17,8 @@ pub struct Material {
     pub data: Arc<Prepared>,
     /// The network.
     pub network: Network,
+    /// What a person should know of how the settings came about.
+    pub notes: Vec<String>,
 }
 
 /// Reads the data that `config` names, makes the network for it, and settles what only the two can tell.
@@ -54,9 +57,17 @@ impl Sets {
     /// # Errors
     /// When the data are not the ones the run was started with, or a setting does not fit them.
     pub fn prepare(self, mut config: RunConfig) -> Result<Material> {
-        let data = split(self, &mut config)?;
+        let is_new = defaults::is_new(&config);
+        let is_table = self.train.pixels().is_none() && config.model.vocabulary().is_none();
+        let (data, candidates) = split(self, &mut config, is_new, is_table)?;
+        let mut notes = Vec::new();
+        match candidates {
+            Some(candidates) => notes.extend(candidates.choose(&mut config, &data)),
+            None if is_new => defaults::settle_network(&mut config, &data, is_table)?,
+            None => {}
+        }
         let network = network(&mut config, &data)?;
-        Ok(Material { config, data: Arc::new(data), network })
+        Ok(Material { config, data: Arc::new(data), network, notes })
     }
 }
 
@@ -105,9 +116,33 @@ fn read(config: &mut RunConfig) -> Result<Sets> {
     Ok(Sets { train, validation, test, targets_as_they_are: as_they_are })
 }
 
-fn split(sets: Sets, config: &mut RunConfig) -> Result<Prepared> {
-    let Sets { train, validation, test, targets_as_they_are } = sets;
-    let prepared = data::prepare_sets(train, validation, test, config.seed, targets_as_they_are)?;
+/// Splits the examples, and says what to choose from by cross-validation if that is to be done.
+fn split(
+    sets: Sets,
+    config: &mut RunConfig,
+    is_new: bool,
+    is_table: bool,
+) -> Result<(Prepared, Option<Candidates>)> {
+    let Sets { train, mut validation, test, targets_as_they_are } = sets;
+    let examples = train.len() - (train.len() as f64 * test.fraction) as usize;
+    let mut tried = None;
+    if is_new && defaults::may_cross_validate(config, examples, is_table) {
+        // Only a small table is prepared twice, where its network turns out to be large.
+        let (train, none, test) = (train.clone(), HeldBack::default(), test.clone());
+        let whole = data::prepare_sets(train, none, test, config.seed, targets_as_they_are)?;
+        tried = Candidates::of(config, &whole)?.map(|candidates| (whole, candidates));
+    }
+    let (prepared, candidates) = match tried {
+        Some((whole, candidates)) => (whole, Some(candidates)),
+        None => {
+            if is_new {
+                defaults::refuse_cross_validation(config)?;
+                defaults::settle_validation(config, examples);
+                validation.fraction = config.validation_fraction.map_or(0.0, Fraction::get);
+            }
+            (data::prepare_sets(train, validation, test, config.seed, targets_as_they_are)?, None)
+        }
+    };
     let fingerprint = blake3::Hash::from_bytes(prepared.fingerprint).to_hex().to_string();
     if config.data_fingerprint.as_ref().is_some_and(|started_with| *started_with != fingerprint) {
         bail!(
@@ -123,7 +158,7 @@ fn split(sets: Sets, config: &mut RunConfig) -> Result<Prepared> {
             "there is no test accuracy to reach, which needs classes and test examples; leave it out",
         ));
     }
-    Ok(prepared)
+    Ok((prepared, candidates))
 }
 
 /// Reads a source of training examples, and its test examples where it has some of its own.

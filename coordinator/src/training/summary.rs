@@ -15,7 +15,7 @@ const DATA_NAME_DIGITS: usize = 16;
 
 /// What the pages and the status say of a run from its start.
 pub(super) fn facts(material: &Material, run: u64, data_bytes: u64) -> Facts {
-    let Material { config, data, network } = material;
+    let Material { config, data, network, .. } = material;
     Facts {
         title: title(config, data),
         run,
@@ -74,7 +74,7 @@ pub(super) fn report(
     material: &Material,
     directory: &RunDirectory,
 ) -> Result<(), RunError> {
-    let Material { config, data, network } = material;
+    let Material { config, data, network, .. } = material;
     let course: Vec<CurvePoint> = load_metrics(directory.path())?;
     let examples = [Some(&data.train), data.validation.as_ref(), data.test.as_ref()];
     let report = Report {
