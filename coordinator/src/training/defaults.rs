@@ -1,7 +1,8 @@
-//! What a new run gets where nobody says otherwise, so that its model is good on examples that it has not seen.
+//! What a new run gets where nobody says otherwise, so that its model is good on examples that it has not
+//! seen.
 //!
-//! - A small table is cross-validated ([`cross_validation`]): network, L2 penalty and number of iterations are
-//!   chosen by it, and L-BFGS then trains on all training examples.
+//! - A small table is cross-validated ([`cross_validation`]): network, L2 penalty and number of iterations
+//!   are chosen by it, and L-BFGS then trains on all training examples.
 //! - With more data, or with settings of other methods, a part of the training examples is set aside for
 //!   validation. The best weights on it are kept, and the training stops when it no longer improves.
 //! - Weights are kept small by an L2 penalty that is weaker the more examples there are.
@@ -31,16 +32,16 @@ const PATIENCE: u64 = 10;
 const SMALL_EXAMPLES_MAX: usize = 20_000;
 /// Examples in a fold, at least.
 const FOLD_EXAMPLES: usize = 4;
-/// L2 penalties that cross-validation tries, as multiples of 1 / examples, the strongest first. One times it is
-/// the penalty of a standard normal prior on each weight (and of scikit-learn's `LogisticRegression`).
+/// L2 penalties that cross-validation tries, as multiples of 1 / examples, the strongest first. One times it
+/// is the penalty of a standard normal prior on each weight (and of scikit-learn's `LogisticRegression`).
 const PENALTIES: [f32; 5] = [64.0, 16.0, 4.0, 1.0, 0.25];
 /// The penalty of a run that is not cross-validated, as such a multiple, and at most.
 const PENALTY: (f32, f32) = (4.0, 0.01);
 /// Narrowest and widest hidden layer by rule.
 const WIDTHS: (usize, usize) = (16, 128);
 
-/// Whether the rules have not been asked yet. A run that is resumed has their answers in `run.toml`, beside the
-/// fingerprint of its data.
+/// Whether the rules have not been asked yet. A run that is resumed has their answers in `run.toml`, beside
+/// the fingerprint of its data.
 pub(super) fn is_new(config: &RunConfig) -> bool {
     config.data_fingerprint.is_none()
 }
@@ -75,8 +76,8 @@ fn folds(config: &RunConfig) -> u32 {
     config.cross_validation.unwrap_or(cross_validation::FOLDS)
 }
 
-/// Refuses a cross-validation that was asked for and cannot be. Where everything is given, as in a `run.toml`, there is
-/// none to do.
+/// Refuses a cross-validation that was asked for and cannot be. Where everything is given, as in a
+/// `run.toml`, there is none to do.
 pub(super) fn refuse_cross_validation(config: &mut RunConfig) -> Result<()> {
     if chooses(config) && config.cross_validation.is_some_and(|folds| folds > 0) {
         let problem = "it chooses network, L2 penalty and iterations of L-BFGS for a table of up to 20,000 examples and \
