@@ -66,7 +66,10 @@ impl Audit {
             Audit::None => 0.0,
             Audit::Full => 1.0,
             Audit::Sample(_) if proven < NEWCOMER_RESULTS => 1.0,
-            Audit::Sample(least) => (NEWCOMER_RESULTS as f64 / proven as f64).powi(2).max(least),
+            Audit::Sample(least) => {
+                let fallen = NEWCOMER_RESULTS as f64 / proven as f64;
+                (fallen * fallen).max(least)
+            }
         }
     }
 }

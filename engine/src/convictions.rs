@@ -4,22 +4,22 @@ use super::snapshot::Snapshot;
 use super::{Engine, OnLie, Output, Stage};
 
 impl Engine {
-    /// Dismisses a volunteer that sent `offence`, which no honest volunteer sends. Nothing else of it can be trusted
+    /// Dismisses a volunteer that sent `offense`, which no honest volunteer sends. Nothing else of it can be trusted
     /// either. What it contributed to the open round leaves the sums, and only those units are handed out again: so
     /// a volunteer that comes back again and again does not hold up the round. If earlier rounds count results of it
     /// that nobody has checked, the training goes back to before the first of them.
     ///
     /// The volunteer may have left, if it had results in the open round.
-    pub(super) fn convict(&mut self, now_ms: u64, session: u64, offence: &'static str) {
+    pub(super) fn convict(&mut self, now_ms: u64, session: u64, offense: &'static str) {
         let Some(identity) = self.volunteers.identity(session) else { return };
         let is_present = self.volunteers.get(session).is_some();
         self.remove(session);
         if is_present {
-            let text = format!("The coordinator dismissed this volunteer: it sent {offence}.");
+            let text = format!("The coordinator dismissed this volunteer: it sent {offense}.");
             self.outputs.push_back(Output::Dismiss { session, text });
         }
         let since = self.volunteers.records.convict(identity.token);
-        self.outputs.push_back(Output::Convicted { session, identity, offence });
+        self.outputs.push_back(Output::Convicted { session, identity, offense });
         match std::mem::replace(&mut self.stage, Stage::Waiting) {
             Stage::Open { mut round, suspicions } => {
                 round.expel(session);

@@ -299,7 +299,7 @@ pub enum Output {
         /// Who it said it is.
         identity: Identity,
         /// What it sent.
-        offence: &'static str,
+        offense: &'static str,
     },
     /// The training went back: points after this iteration are void; after the start point too, if it is `None`.
     Rewound {

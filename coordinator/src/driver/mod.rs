@@ -403,7 +403,7 @@ impl Driver {
             Output::Recompute { plan, units, vectors } => {
                 self.referee.recompute(referee::Request { plan, units, vectors });
             }
-            Output::Convicted { session, offence, .. } => self.convicted(session, offence),
+            Output::Convicted { session, offense, .. } => self.convicted(session, offense),
             Output::Rewound { iteration } => self.rewound(iteration),
             Output::Delivered { session, examples } => self.credits.count(session, examples),
             Output::Accepted(accepted) => self.accepted(&accepted),
@@ -416,11 +416,11 @@ impl Driver {
         }
     }
 
-    fn convicted(&mut self, session: u64, offence: &str) {
+    fn convicted(&mut self, session: u64, offense: &str) {
         let agent = self.agents.get(&session).map_or("", String::as_str);
-        tracing::warn!(session, agent, offence, "a volunteer is found out");
+        tracing::warn!(session, agent, offense, "a volunteer is found out");
         let iteration = self.engine.accepted().map_or(0, |accepted| accepted.iteration);
-        let offender = Offender { session, agent: agent.to_owned(), offence: offence.to_owned(), iteration };
+        let offender = Offender { session, agent: agent.to_owned(), offense: offense.to_owned(), iteration };
         self.picture.convicted(offender);
         self.show();
     }

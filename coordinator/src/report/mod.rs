@@ -109,7 +109,7 @@ impl Summary {
             let who = self
                 .offenders
                 .iter()
-                .map(|one| format!("{} (session {}): {}", one.agent, one.session, one.offence));
+                .map(|one| format!("{} (session {}): {}", one.agent, one.session, one.offense));
             rows.push(("found out", who.collect::<Vec<_>>().join("; ")));
         }
         rows.push(("saved in", self.run.clone()));

@@ -91,7 +91,7 @@ pub struct Offender {
     /// Its browser or program.
     pub agent: String,
     /// What it sent.
-    pub offence: String,
+    pub offense: String,
     /// The last accepted iteration at that time.
     pub iteration: u64,
 }
