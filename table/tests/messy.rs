@@ -228,6 +228,14 @@ fn numbers_in_other_styles() {
 }
 
 #[test]
+fn numbers_with_a_sign_of_their_unit() {
+    check(
+        "share,price,k\n50%,\"$1,200.50\",a\n7.5 %,$3,b\n,-$4,a\n",
+        "share:number[50 7.5 NA] price:number[1200.5 3 -4] -> a b a of a|b",
+    );
+}
+
+#[test]
 fn identifiers_constants_and_empty_columns_are_left_out() {
     let rows: String = (1..=12).map(|row| format!("{row},n{row},7,,{},{}\n", row * row, row % 2)).collect();
     let text = format!(",name,c,e,x,k\n{rows}");

@@ -22,9 +22,10 @@ fn train(folder: &Folder, flags: &str) -> Ran {
 
 #[test]
 fn labels_are_what_people_mean_by_them() {
+    type Label<'a> = &'a dyn Fn(usize) -> String;
     let folder = Folder::new();
     let letter = |index: usize| ["a", "b"][index % 2];
-    let labels: [(&str, &dyn Fn(usize) -> String, &str); 8] = [
+    let labels: [(&str, Label<'_>, &str); 8] = [
         (
             "missing",
             &|index| if index < 15 { "NA".to_owned() } else { letter(index).to_owned() },
@@ -222,7 +223,7 @@ fn a_file_to_predict_may_have_another_format_order_and_unseen_values() {
         format!(
             "{index},{size},{color},2024-01-{:02},{}",
             1 + index % 28,
-            ["no", "yes"][usize::from(index % 3 == 0)]
+            ["no", "yes"][usize::from(index.is_multiple_of(3))]
         )
     };
     folder.write("train.csv", &table(",size,color,day,answer", 120, row));

@@ -26,7 +26,7 @@ pub enum DataError {
         vocabulary: u32,
     },
     /// A split that leaves one side without examples, or is not a fraction.
-    #[error("a {part} fraction of {fraction} of {examples} examples cannot be split off: {problem}")]
+    #[error("a {part} fraction of {fraction} of {} cannot be split off: {problem}", crate::report::words::counted(*examples, "example"))]
     Split {
         /// What the part is called.
         part: &'static str,

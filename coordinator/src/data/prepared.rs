@@ -220,13 +220,13 @@ const TEST: Purpose = Purpose {
     name: "test",
     stream: "split",
     twice: "there is a test part already",
-    empty: "no example would be left to test with; with 0 none is set aside",
+    empty: "no example would be left to test with; give --test-fraction 0 to test with none",
 };
 const VALIDATION: Purpose = Purpose {
     name: "validation",
     stream: "validation split",
     twice: "there is a validation part already",
-    empty: "no example would be left to validate with; with 0 none is set aside",
+    empty: "no example would be left to validate with; give --validation-fraction 0 to validate with none",
 };
 
 /// Takes a part out of the rows there are; answers with the rows that remain.
