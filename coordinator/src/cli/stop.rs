@@ -41,8 +41,9 @@ pub(super) fn requested(
     answer: impl FnOnce() -> Option<&'static str> + Send + 'static,
 ) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
+    // Before the task first runs: on a busy machine a signal could come sooner, and end the process unsaved.
+    let mut signals = Signals::listen();
     tokio::spawn(async move {
-        let mut signals = Signals::listen();
         let first = signals.next().await;
         let _ = FIRST.set(first);
         if let Some(answer) = answer() {
