@@ -178,7 +178,7 @@ use ring::Ring;
 use round::Round;
 use secret::Chance;
 use snapshot::with_tail;
-use volunteers::Volunteers;
+use volunteers::{Volunteer, Volunteers};
 
 pub use audits::{Answer, Audit, OnLie};
 pub use course::{Best, Course};
@@ -480,9 +480,10 @@ impl Engine {
         self.volunteers.attendance()
     }
 
-    /// Whether the session belongs to a connected volunteer other than the coordinator's own worker.
-    pub fn has_remote(&self, session: u64) -> bool {
-        self.volunteers.get(session).is_some_and(|volunteer| !volunteer.local)
+    /// Whether the session belongs to a connected volunteer, other than the coordinator's own worker, that has had
+    /// a result accepted.
+    pub fn has_helped(&self, session: u64) -> bool {
+        self.volunteers.get(session).is_some_and(Volunteer::has_helped)
     }
 
     /// What is to be done next; `None` when there is nothing more for now.

@@ -489,6 +489,11 @@ impl Volunteer {
         before + self.duration_ms(task)
     }
 
+    /// Whether it is not the coordinator's own worker, and a result of its was accepted.
+    pub(super) fn has_helped(&self) -> bool {
+        !self.local && self.delivers
+    }
+
     /// The number of its unanswered assignments.
     pub(super) fn outstanding(&self) -> usize {
         self.unanswered.len()

@@ -7,6 +7,7 @@
 mod checkpoint;
 mod checkpoint_writer;
 mod credits;
+mod crowd;
 pub mod exchange;
 mod picture;
 mod referee;
@@ -32,6 +33,7 @@ use engine::{Accepted, Answer, Engine, Input, Measure, Output, StopReason};
 
 use checkpoint_writer::CheckpointWriter;
 use credits::Credits;
+use crowd::Crowd;
 use exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
 use picture::Picture;
 use trouble::Trouble;
@@ -90,6 +92,8 @@ pub enum Order {
     Stop,
     /// The referee's measurement, for the round of that number.
     Measured(u64, Measure),
+    /// Tell the observer this.
+    Tell(String),
     /// The referee's sum of units, for the round of that number.
     Recomputed(u64, Option<Answer>),
     /// The model is saved: tell the observer.
@@ -163,7 +167,9 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         agents: BTreeMap::new(),
         credits: Credits::default(),
         lost: Vec::new(),
-        helped: BTreeSet::new(),
+        helped: 0,
+        helping: BTreeSet::new(),
+        dismissals: Crowd::new(Instant::now()),
         metrics_trouble: Trouble::default(),
         checkpoint_trouble: Trouble::default(),
         round: round_sender,
@@ -212,8 +218,11 @@ struct Driver {
     credits: Credits,
     /// Sessions that did not keep up. The engine has not heard of them yet.
     lost: Vec<u64>,
-    /// Sessions, without the coordinator's own, that have returned a result.
-    helped: BTreeSet<u64>,
+    /// How many sessions, without the coordinator's own, have had a result accepted.
+    helped: u64,
+    /// Those of them that are connected.
+    helping: BTreeSet<u64>,
+    dismissals: Crowd,
     metrics_trouble: Trouble,
     checkpoint_trouble: Trouble,
     round: watch::Sender<Option<Arc<OpenRound>>>,
@@ -249,6 +258,7 @@ impl Driver {
                     self.referee.measured(round);
                     self.engine(Input::Measured { round, measure })
                 }
+                Wake::Order(Order::Tell(text)) => self.tell(Some(text)),
                 Wake::Order(Order::Recomputed(round, answer)) => {
                     self.engine(Input::Recomputed { round, answer });
                 }
@@ -311,16 +321,14 @@ impl Driver {
                 );
             }
             FromSession::Said(message) => {
-                match &message {
-                    Message::Result { .. } if self.engine.has_remote(session) => {
-                        self.helped.insert(session);
-                    }
-                    Message::Declined { assignment, reason } => {
-                        tracing::debug!(session, assignment, ?reason, "a volunteer declined an assignment");
-                    }
-                    Message::Result { .. } | Message::Unfit(_) | Message::Cores(_) => {}
+                if let Message::Declined { assignment, reason } = &message {
+                    tracing::debug!(session, assignment, ?reason, "a volunteer declined an assignment");
                 }
+                let is_result = matches!(message, Message::Result { .. });
                 self.engine.handle(self.now_ms(), Input::Message { session, message });
+                if is_result && self.engine.has_helped(session) && self.helping.insert(session) {
+                    self.helped += 1;
+                }
             }
             FromSession::Left => self.leave(session),
         }
@@ -335,6 +343,7 @@ impl Driver {
         self.outboxes.remove(&session);
         self.fused_capable.remove(&session);
         self.credits.remove(session);
+        self.helping.remove(&session);
     }
 
     fn begin_if_due(&mut self) {
@@ -394,6 +403,9 @@ impl Driver {
             }
             Output::Assign { session, assignment } => self.send(session, ToSession::Assign(assignment)),
             Output::Dismiss { session, text } => {
+                if self.dismissals.admits(Instant::now()) {
+                    tracing::warn!(session, text, "a volunteer is dismissed");
+                }
                 self.send(session, ToSession::Dismiss { text });
                 self.forget(session);
             }
@@ -475,7 +487,7 @@ impl Driver {
 
     fn checkpoint(&self) -> Checkpoint {
         let earlier = self.earlier.as_ref().map_or(0, |earlier| earlier.volunteers);
-        let volunteers = earlier + self.helped.len() as u64;
+        let volunteers = earlier + self.helped;
         let (run, seconds) = (self.engine.run(), self.seconds());
         let protocol = PROTOCOL_VERSION;
         Checkpoint { protocol, run, snapshot: self.engine.snapshot(), seconds, volunteers }
@@ -532,6 +544,9 @@ impl Driver {
     /// Renews the status, and tells the observer the round's progress or why there is none.
     fn show(&mut self) {
         self.pictured = Some(Instant::now());
+        if let Some(count) = self.dismissals.sum(Instant::now()) {
+            tracing::warn!(count, "more volunteers were dismissed in the last minute");
+        }
         let waited = self.began.elapsed();
         let progress = self.engine.round_progress();
         self.picture.renew(
