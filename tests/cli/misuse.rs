@@ -94,7 +94,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
         &["http://typo.invalid:8080", "gave up after 1 s", "check the address"],
     ),
     ("volunteer http://", 2, &["http://", "http://192.168.1.20:8080"]),
-    ("volunteer https://127.0.0.1:1", 2, &["https://127.0.0.1:1", "encryption"]),
+    ("volunteer ftp://127.0.0.1:1", 2, &["ftp://127.0.0.1:1", "http://192.168.1.20:8080"]),
     ("bench --case resnet", 2, &["--case", "resnet", "mlp-784-256-128-10/32"]),
     ("bench --arithmetic exact", 2, &["--arithmetic", "portable", "fused"]),
     ("bench --browser firefox --case mnist-pass", 2, &["mnist-pass", "--browser"]),

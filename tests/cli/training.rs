@@ -269,7 +269,9 @@ fn a_training_that_is_asked_to_end_saves_and_exits_as_the_signal_has_it() {
 fn a_full_disk_is_told_of_once_and_leaves_no_torn_files() {
     let folder = Folder::new();
     let shoal = env!("CARGO_BIN_EXE_shoal");
-    let train = format!("train --data classes.csv --model mlp:2000 --iterations 20 {ALONE} --out run");
+    let train = format!(
+        "train --data classes.csv --model mlp:2000 --iterations 20 {ALONE} --out run --save-seconds 1"
+    );
     let script = format!("trap '' XFSZ; ulimit -f 4; exec {shoal} {train}");
     let mut command = Command::new("sh");
     command.args(["-c", &script]).current_dir(folder.path("")).env("TMPDIR", folder.path(""));
@@ -280,6 +282,7 @@ fn a_full_disk_is_told_of_once_and_leaves_no_torn_files() {
         assert!(told <= most, "{what}: {told} times in {}", ran.stderr);
     }
     assert!(ran.stderr.contains("make room") && ran.stderr.contains("shoal resume run"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("tried again for 1 s"), "{}", ran.stderr);
     let left = std::fs::read_dir(folder.path("run")).unwrap().map(|entry| entry.unwrap().file_name());
     let torn: Vec<_> = left.filter(|name| name.to_string_lossy().ends_with(".new")).collect();
     assert!(torn.is_empty(), "{torn:?}");

@@ -261,7 +261,16 @@ pub(crate) async fn upgrade(
     address: SocketAddr,
     headers: &[(&'static str, &str)],
 ) -> Result<(WebSocketStream<TcpStream>, StatusCode), StatusCode> {
-    let mut request: Request<()> = format!("ws://{address}/channel").into_client_request().unwrap();
+    upgrade_at(&format!("ws://{address}/channel"), address, headers).await
+}
+
+/// The same at another URL, from the program that listens on `address`.
+pub(crate) async fn upgrade_at(
+    url: &str,
+    address: SocketAddr,
+    headers: &[(&'static str, &str)],
+) -> Result<(WebSocketStream<TcpStream>, StatusCode), StatusCode> {
+    let mut request: Request<()> = url.into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }

@@ -163,6 +163,7 @@ async fn every_response_carries_the_security_headers() {
         assert!(answer.header("content-security-policy").contains("default-src 'self'"), "{request}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{request}");
         assert_eq!(answer.header("referrer-policy"), "no-referrer", "{request}");
+        assert!(answer.header("permissions-policy").contains("camera=()"), "{request}");
         assert_eq!(answer.header("cross-origin-opener-policy"), "same-origin", "{request}");
         assert_eq!(answer.header("cross-origin-embedder-policy"), "require-corp", "{request}");
         assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin", "{request}");

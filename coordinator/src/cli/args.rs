@@ -154,7 +154,7 @@ pub struct SweepArgs {
 /// `shoal volunteer`
 #[derive(Debug, Args)]
 pub struct VolunteerArgs {
-    /// The address of the page, such as http://192.168.1.20:8080
+    /// The address of the page, such as http://192.168.1.20:8080 or https://example.org/shoal/#invite=TOKEN
     pub url: String,
     /// Cores to lend [default: all but one]
     #[arg(long, value_name = "N", value_parser = cores, allow_negative_numbers = true)]
@@ -162,6 +162,9 @@ pub struct VolunteerArgs {
     /// Seconds to try an address that has never answered [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     pub give_up_after: Option<u32>,
+    /// A PEM file with certificates to trust besides the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
 }
 
 /// `shoal evaluate`

@@ -25,7 +25,7 @@ use crate::report::progress::{Event, Observer};
 use crate::report::words::{count, counted};
 use crate::room;
 use crate::run_directory::{RunDirectory, RunError};
-use crate::server;
+use crate::server::{self, Tls};
 use crate::training::{self, Material, Training};
 
 /// Most runs of one name. A number tells them apart.
@@ -56,7 +56,8 @@ pub(super) struct Show {
 }
 
 /// Trains from the start.
-pub(super) fn begin(config: RunConfig, place: Place, show: Show) -> anyhow::Result<()> {
+pub(super) fn begin(mut config: RunConfig, place: Place, show: Show) -> anyhow::Result<()> {
+    config.draw_invite()?;
     if let Place::Exactly(path) = &place
         && path.join("run.toml").exists()
     {
@@ -86,13 +87,15 @@ pub(super) struct Work {
 pub(super) struct Door {
     runtime: Runtime,
     listener: TcpListener,
+    tls: Option<Tls>,
 }
 
 impl Door {
     pub(super) fn open(config: &RunConfig) -> anyhow::Result<Self> {
         let runtime = Runtime::new()?;
         let listener = runtime.block_on(server::bind(config.listen.0))?;
-        Ok(Self { runtime, listener })
+        let tls = training::tls_of(config, listener.local_addr()?)?;
+        Ok(Self { runtime, listener, tls })
     }
 }
 
@@ -109,9 +112,9 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
     };
     let observer =
         if keep_serving { Box::new(Serving { on_screen, outcome: Arc::clone(&outcome) }) } else { on_screen };
-    let Work { material, directory, checkpoint, door: Door { runtime, listener } } = work;
+    let Work { material, directory, checkpoint, door: Door { runtime, listener, tls } } = work;
     let directory = Arc::new(directory);
-    let training = Training { material, directory, checkpoint, listener, observer, keep_serving };
+    let training = Training { material, directory, checkpoint, listener, tls, observer, keep_serving };
 
     let summary = runtime.block_on(async {
         let outcome = Arc::clone(&outcome);

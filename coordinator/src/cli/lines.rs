@@ -14,8 +14,8 @@ pub(super) struct Lines {
 impl Observer for Lines {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Listening { addresses } => {
-                let urls: Vec<String> = addresses.iter().map(|address| format!("http://{address}")).collect();
+            Event::Listening { links } => {
+                let urls: Vec<&str> = links.iter().map(|link| link.url.as_str()).collect();
                 say(format!("listening on {}", urls.join(" ")));
             }
             Event::Waiting { sentence } => {

@@ -26,6 +26,7 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
         (config.wait_for, config.wait_seconds) = (0, None);
     }
     config.overrule(settings)?;
+    config.draw_invite()?;
     config.check()?;
     let checkpoint = launch::load_checkpoint(&directory)?;
     if let Some(checkpoint) = &checkpoint {

@@ -324,6 +324,7 @@ impl Trainer {
         let request = config.to_toml();
         let material = training::prepare(config)?;
         let listener = self.runtime.block_on(server::bind(material.config.listen.0))?;
+        let tls = training::tls_of(&material.config, listener.local_addr()?)?;
         begin()?;
         let directory = match begun {
             true => RunDirectory::open(path)?,
@@ -340,6 +341,7 @@ impl Trainer {
             directory: Arc::clone(&directory),
             checkpoint,
             listener,
+            tls,
             observer: Box::new(self.observer()),
             keep_serving: false,
         };

@@ -6,7 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::output::{draw, say};
 use super::phones;
-use crate::report::progress::{Event, IterationReport, Observer, RoundProgress};
+use crate::report::progress::{Event, IterationReport, Link, Observer, RoundProgress};
 use crate::report::words::{counted, duration, loss, percent, rate};
 
 /// Steps of the bar for one iteration, so that it also moves within a round.
@@ -41,22 +41,23 @@ impl Terminal {
         })
     }
 
-    fn listening(&self, addresses: &[SocketAddr]) {
-        let Some(nearest) = addresses.first() else { return };
-        self.say(&format!("Open http://{nearest} in a browser to lend it to the training."));
+    fn listening(&self, links: &[Link]) {
+        let Some(nearest) = links.first() else { return };
+        self.say(&format!("Open {} in a browser to lend it to the training.", nearest.url));
         if !self.invite_phones {
-            for address in &addresses[1..] {
-                self.say(&format!("From other machines: http://{address}"));
+            for link in &links[1..] {
+                self.say(&format!("From other machines: {}", link.url));
             }
             return;
         }
-        let Some(address) = phones::address(addresses) else {
+        let addresses: Vec<SocketAddr> = links.iter().map(|link| link.address).collect();
+        let for_phones = phones::address(&addresses);
+        let Some(link) = links.iter().find(|link| Some(link.address) == for_phones) else {
             self.say("No network was found. Only this machine can open the page.");
             return;
         };
-        let url = format!("http://{address}");
-        self.say(&format!("From phones and other machines on this network: {url}"));
-        if let Some(code) = phones::qr_code(&url) {
+        self.say(&format!("From phones and other machines on this network: {}", link.url));
+        if let Some(code) = phones::qr_code(&link.url) {
             self.bars.suspend(|| draw(&format!("\n{code}\n")));
         }
     }
@@ -108,7 +109,7 @@ impl Terminal {
 impl Observer for Terminal {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Listening { addresses } => self.listening(addresses),
+            Event::Listening { links } => self.listening(links),
             Event::Waiting { sentence } => self.bar().set_message(sentence.clone()),
             Event::Round(round) => self.round(round),
             Event::Iteration(report) => self.iteration(report),

@@ -33,7 +33,7 @@ pub(super) fn run(args: VolunteerArgs, bars: MultiProgress) -> anyhow::Result<()
             let _ = stop.wait_for(|stop| *stop).await;
         };
         let watching = tokio::spawn(show(address, status, bars));
-        let options = Options { cores, give_up_after, report: Some(report) };
+        let options = Options { cores, give_up_after, ca: args.ca, report: Some(report) };
         let summary = volunteer::run(&args.url, options, shutdown).await;
         // The sender is gone, so this ends, and the screen is clear before the result.
         let _ = watching.await;

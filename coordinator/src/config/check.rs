@@ -63,6 +63,15 @@ impl RunConfig {
         if self.overlap.is_some() && self.sample.is_none() {
             return refuse("overlap", "it needs --optimizer lbfgs and --sample");
         }
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return refuse(
+                "tls-cert",
+                "a certificate and its key go together; give --tls-cert and --tls-key",
+            );
+        }
+        if self.tls_self_signed && self.tls_cert.is_some() {
+            return refuse("tls-self-signed", "there is a certificate already; leave one of the two out");
+        }
         if !(self.model.l2 >= 0.0 && self.model.l2.is_finite()) {
             return refuse("l2", "the weight of the L2 penalty must be 0 or a positive number");
         }

@@ -8,6 +8,7 @@
 #[macro_use]
 mod declare;
 mod check;
+mod doors;
 mod error;
 mod file;
 mod network;
@@ -28,6 +29,7 @@ use ::table::ReadOptions;
 pub use ::table::{ColumnKind, ImageSize, Separator, TextEncoding};
 
 pub use crate::data::TaskKind;
+pub use doors::{Cidr, Invite};
 pub use error::ConfigError;
 pub use file::read_tree;
 pub use network::ModelChoice;

@@ -13,6 +13,7 @@ use clap::parser::ValueSource;
 use model::{Arithmetic, NetworkSpec};
 use serde::Serialize;
 
+use super::doors::{Cidr, Invite};
 use super::error::ConfigError;
 use super::network::{self, ModelChoice};
 use super::range::Range;
@@ -457,6 +458,43 @@ settings! {
             default: Some(|_| Vec::new()), rule: Some(|| "none".to_owned()),
         }
 
+        /// Certificate chain for TLS, a PEM file; the page is then at https://
+        tls_cert: optional PathBuf {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "FILE",
+        }
+
+        /// Private key of that certificate, a PEM file
+        tls_key: optional PathBuf {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "FILE",
+        }
+
+        /// Serve TLS with a certificate made at the start, which browsers warn of
+        tls_self_signed: always bool {
+            section: Section::Volunteers, commands: &Command::ALL, switch: true, default: Some(|_| false),
+        }
+
+        /// Admit only visitors with a link that has this token; without TOKEN, one is drawn
+        invite: optional Invite {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "TOKEN",
+            rule: Some(|| "everybody is admitted".to_owned()),
+        }
+
+        /// Who runs this training, for the people who are asked to help
+        operator: optional String {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "TEXT",
+        }
+
+        /// What the training is for, for the people who are asked to help
+        purpose: optional String {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "TEXT",
+        }
+
+        /// A proxy whose X-Forwarded headers are believed, such as 127.0.0.1 or 10.0.0.0/8; may be repeated
+        trusted_proxy: always Vec<Cidr> {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "CIDR",
+            default: Some(|_| Vec::new()), rule: Some(|| "none".to_owned()),
+        }
+
         /// Cores of the coordinator's own worker, or auto: all, until the volunteers together are faster.
         /// With 0 it only takes stuck units
         local_workers: always LocalWorkers {
@@ -508,6 +546,12 @@ settings! {
         }
     }
     of_run {
+        /// Seconds to go on trying when there is no room for the trained model anywhere
+        save_seconds: always u32 {
+            section: Section::Results, commands: &Command::ALL, placeholder: "SECONDS", unit: "seconds",
+            default: Some(|_| 600),
+        }
+
         /// BLAKE3 of the prepared data, in hexadecimal: a run is only resumed on the same data. A
         /// configuration file may contain it, so that one run's run.toml can configure another run, which
         /// computes its own

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf, absolute};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _};
 use clap::{Arg, ArgAction, ArgMatches};
 
+use super::doors::{Cidr, Invite};
 use super::network::{self, ModelChoice, is_file_name};
 use super::tree::{Content, Node, Problem};
 use super::values::{DataSource, Fraction, HostName, Listen, LocalWorkers, Rate, STANDARD_INPUT};
@@ -172,6 +173,12 @@ macro_rules! texts {
 texts! {
     String: "text in quotes" {},
     HostName: "a name in quotes" {},
+    Cidr: "a network in quotes" {},
+    Invite: "auto or a token in quotes" {
+        fn flag(flag: Arg) -> Arg {
+            flag.value_parser(|text: &str| Self::parse(text)).num_args(0..=1).default_missing_value("auto")
+        }
+    },
     Listen: "text in quotes" {},
     Separator: "a name in quotes" {},
     TextEncoding: "a name in quotes" {},

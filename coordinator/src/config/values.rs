@@ -9,6 +9,7 @@ use std::str::FromStr;
 use model::Arithmetic;
 use serde::{Serialize, Serializer};
 
+use super::doors::{Cidr, Invite};
 use super::table::{LOCAL, STOCHASTIC};
 use super::value::Named;
 use crate::data::TaskKind;
@@ -450,4 +451,4 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(DataSource, Listen, HostName, OptimizerKind, Decay, ClassWeights);
+as_text!(DataSource, Listen, HostName, OptimizerKind, Decay, ClassWeights, Cidr, Invite);

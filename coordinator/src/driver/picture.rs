@@ -31,6 +31,10 @@ pub struct Facts {
     pub data: String,
     /// Bytes of the training data, compressed.
     pub data_bytes: u64,
+    /// Who runs the training, in the operator's own words.
+    pub operator: Option<String>,
+    /// What the training is for, in the operator's own words.
+    pub purpose: Option<String>,
 }
 
 /// Bytes of a weight in a round's frame, and of its sum in a packed result, roughly.
@@ -68,6 +72,8 @@ impl Picture {
             figures: accepted.map(|accepted| accepted.figures),
             data: facts.data,
             data_bytes: facts.data_bytes,
+            operator: facts.operator,
+            purpose: facts.purpose,
             round_bytes: facts.parameters as u64 * (BYTES_PER_PARAMETER.0 + BYTES_PER_PARAMETER.1),
             seconds: resumed.map_or(0.0, |checkpoint| checkpoint.seconds),
             ..Status::default()

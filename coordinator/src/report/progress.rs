@@ -16,13 +16,31 @@ pub trait Observer {
     fn event(&mut self, event: &Event);
 }
 
+/// A link to the page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The whole link, with the invitation if there is one.
+    pub url: String,
+}
+
+impl Link {
+    /// The link to the page at `address`, over TLS or not.
+    pub fn new(address: SocketAddr, tls: bool, invite: Option<&str>) -> Link {
+        let scheme = if tls { "https" } else { "http" };
+        let invite = invite.map(|token| format!("/#invite={token}")).unwrap_or_default();
+        Link { address, url: format!("{scheme}://{address}{invite}") }
+    }
+}
+
 /// An event that people want to know.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The server accepts connections.
     Listening {
-        /// Every address at which the page can be opened, the nearest first.
-        addresses: Vec<SocketAddr>,
+        /// Every link with which the page can be opened, the nearest first.
+        links: Vec<Link>,
     },
     /// The training waits and computes nothing.
     Waiting {

@@ -37,8 +37,7 @@ pub enum RunError {
     },
     /// The trained model could not be written to its place and was saved elsewhere.
     #[error(
-        "{source}. The trained model is saved in {} instead: move it into the run directory as model.safetensors once \
-         there is room",
+        "{source}. The trained model is saved in {} instead: move it into the run directory as model.safetensors",
         elsewhere.display()
     )]
     SavedElsewhere {

@@ -9,8 +9,9 @@ use warp::Filter as _;
 
 use super::connections::Slots;
 use super::limits::CONNECTIONS_MIN;
+use super::routes::{self, Gate};
 use super::upgrade::Visitor;
-use super::{Deadlines, accept_all, http, routes};
+use super::{Deadlines, ServerConfig, accept_all, http};
 use crate::bench::report::Outcome;
 
 /// Serves the page `/bench` until `shutdown` completes. The first posted result goes to `take`.
@@ -19,14 +20,16 @@ pub async fn serve_bench(
     take: oneshot::Sender<Outcome>,
     shutdown: impl Future<Output = ()>,
 ) {
-    let routes = routes::bench_routes(Arc::new(Mutex::new(Some(take)))).boxed();
+    let slots = Slots::new(CONNECTIONS_MIN);
+    let gate = Gate::new(&ServerConfig::default(), Arc::clone(&slots));
+    let routes = routes::bench_routes(Arc::new(Mutex::new(Some(take))), Arc::clone(&gate)).boxed();
     let (close, closing) = watch::channel(false);
     let deadline = Deadlines::default().handshake;
-    accept_all(listener, Slots::new(CONNECTIONS_MIN), shutdown, close, move |stream, peer, slot| {
+    accept_all(listener, slots, gate, shutdown, close, move |stream, peer, slot| {
         let (routes, closing) = (routes.clone(), closing.clone());
         async move {
-            let visitor = Visitor::new(peer.ip().to_canonical());
-            http(routes, deadline, closing, stream, visitor).await;
+            let visitor = Visitor::new(peer.ip().to_canonical(), false);
+            http(routes, deadline, closing, stream, visitor, false).await;
             drop(slot);
         }
     })

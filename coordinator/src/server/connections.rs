@@ -18,9 +18,15 @@ pub(super) struct Slots {
 /// One connection's place. Dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Slot {
+    _counted: Option<Counted>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// One connection of an address. Dropping it counts it out.
+#[derive(Debug)]
+pub(super) struct Counted {
     slots: Arc<Slots>,
     address: Option<IpAddr>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Slots {
@@ -34,8 +40,22 @@ impl Slots {
         Arc::clone(&self.all).acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    /// Gives a place to a connection from `address`; `None` if that address has the most it may have.
-    pub(super) fn occupy(self: &Arc<Self>, place: OwnedSemaphorePermit, address: IpAddr) -> Option<Slot> {
+    /// Gives a place to a connection from `address`; `None` if that address has the most it may have. A
+    /// connection of a trusted proxy has no address of its own.
+    pub(super) fn occupy(
+        self: &Arc<Self>,
+        place: OwnedSemaphorePermit,
+        address: Option<IpAddr>,
+    ) -> Option<Slot> {
+        let counted = match address {
+            Some(address) => Some(self.count(address)?),
+            None => None,
+        };
+        Some(Slot { _counted: counted, _place: place })
+    }
+
+    /// Counts one more connection of an address; `None` if it has the most it may have.
+    pub(super) fn count(self: &Arc<Self>, address: IpAddr) -> Option<Counted> {
         let address = counted_as(address);
         if let Some(address) = address {
             let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,11 +65,11 @@ impl Slots {
             }
             *open += 1;
         }
-        Some(Slot { slots: Arc::clone(self), address, _place: place })
+        Some(Counted { slots: Arc::clone(self), address })
     }
 }
 
-impl Drop for Slot {
+impl Drop for Counted {
     fn drop(&mut self) {
         let Some(address) = self.address else { return };
         let mut by_address = self.slots.by_address.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,7 +84,7 @@ impl Drop for Slot {
 
 /// The address under which a connection is counted: its IPv4 address, or its /64 network, which an IPv6
 /// provider gives to one customer. This machine's own connections are not counted.
-fn counted_as(address: IpAddr) -> Option<IpAddr> {
+pub(super) fn counted_as(address: IpAddr) -> Option<IpAddr> {
     match address.to_canonical() {
         address if address.is_loopback() => None,
         IpAddr::V4(address) => Some(address.into()),
@@ -80,7 +100,7 @@ mod tests {
     use super::*;
 
     async fn open(slots: &Arc<Slots>, address: &str) -> Option<Slot> {
-        slots.occupy(slots.place().await, address.parse().unwrap())
+        slots.occupy(slots.place().await, Some(address.parse().unwrap()))
     }
 
     #[tokio::test]

@@ -4,6 +4,10 @@
 //! name of its own (DNS rebinding), and the browser then believes that it talks to the site. So a request
 //! must name the server by an address or by one of its known names. A request that names the site it comes
 //! from must come from the server's own pages.
+//!
+//! A proxy in front may change the name that a request gives, so that the server's own pages look like another
+//! site's. Then three things help: a name of `--allow-host`, a proxy that is trusted and forwards the name, or a
+//! browser that vouches that page and request belong together.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -25,9 +29,23 @@ pub(super) enum Denied {
         "This coordinator does not answer to the name \"{0}\". Open it by its IP address, or start it with --allow-host {0}."
     )]
     Host(String),
-    /// The request comes from another site's page.
-    #[error("This coordinator does not answer requests from pages of another site (\"{0}\").")]
-    Origin(String),
+    /// The request comes from another site's page, or a proxy has changed the host that it names.
+    #[error(
+        "This coordinator does not answer requests from pages of another site (\"{origin}\" is not \"{host}\"). If a \
+         proxy in front has changed the host's name, have it pass the name on (nginx: proxy_set_header Host \
+         $http_host;) and start the coordinator with --allow-host and that name."
+    )]
+    Origin {
+        /// The site.
+        origin: String,
+        /// The host that the request names.
+        host: String,
+    },
+    /// The visitor has no invitation.
+    #[error(
+        "This training is by invitation: open the link that you were sent, which ends in #invite= and a word."
+    )]
+    Uninvited,
 }
 
 impl Denied {
@@ -36,7 +54,8 @@ impl Denied {
         match self {
             Denied::NoHost => StatusCode::BAD_REQUEST,
             Denied::Host(_) => StatusCode::MISDIRECTED_REQUEST,
-            Denied::Origin(_) => StatusCode::FORBIDDEN,
+            Denied::Origin { .. } => StatusCode::FORBIDDEN,
+            Denied::Uninvited => StatusCode::UNAUTHORIZED,
         }
     }
 }
@@ -61,8 +80,15 @@ pub(super) fn check(
     let mut origins = headers.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {
         (None, _) => Ok(()),
-        (Some(origin), None) if is_same_site(origin, authority) => Ok(()),
-        (Some(origin), _) => Err(Denied::Origin(quote(&String::from_utf8_lossy(origin.as_bytes())))),
+        (Some(origin), None)
+            if is_same_site(origin, authority) || is_own_name(origin, allowed) || is_vouched_for(headers) =>
+        {
+            Ok(())
+        }
+        (Some(origin), _) => Err(Denied::Origin {
+            origin: quote(&String::from_utf8_lossy(origin.as_bytes())),
+            host: quote(authority.as_str()),
+        }),
     }
 }
 
@@ -100,6 +126,19 @@ fn is_same_site(origin: &HeaderValue, authority: &Authority) -> bool {
     };
     let without_default = |text: &str| text.strip_suffix(default_port).unwrap_or(text).to_ascii_lowercase();
     without_default(site) == without_default(authority.as_str())
+}
+
+/// Whether an Origin is one of the server's own names on a port that needs no mention.
+fn is_own_name(origin: &HeaderValue, allowed: &[String]) -> bool {
+    let Ok(origin) = origin.to_str() else { return false };
+    let site = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    site.is_some_and(|site| allowed.iter().any(|name| name.eq_ignore_ascii_case(site)))
+}
+
+/// Whether the browser says that the page has the same origin as the address that it asked for. Pages cannot
+/// set this header. The host in front of a proxy is another than the one behind it, but both are this server.
+fn is_vouched_for(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin")
 }
 
 #[cfg(test)]
@@ -176,8 +215,28 @@ mod tests {
             ("localhost:443", "http://localhost"),
         ];
         for (host, origin) in foreign {
-            assert!(matches!(judge(host, Some(origin)), Err(Denied::Origin(_))), "{origin}");
+            assert!(matches!(judge(host, Some(origin)), Err(Denied::Origin { .. })), "{origin}");
         }
+    }
+
+    #[test]
+    fn behind_a_proxy_that_changes_the_host() {
+        assert_eq!(judge("127.0.0.1:8080", Some("https://train.example.org")), Ok(()));
+        assert!(judge("127.0.0.1:8080", Some("https://train.example.org:8443")).is_err());
+        let refused = judge("127.0.0.1:8080", Some("http://192.0.2.7")).unwrap_err().to_string();
+        assert!(refused.contains("proxy_set_header Host $http_host;"), "{refused}");
+        let authority = Authority::from_static("127.0.0.1:8080");
+        for (site, allowed) in [("same-origin", true), ("same-site", false), ("cross-site", false)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ORIGIN, HeaderValue::from_static("https://train.example.net"));
+            headers.insert("sec-fetch-site", HeaderValue::from_static(site));
+            assert_eq!(check(&headers, Some(&authority), &[]).is_ok(), allowed, "{site}");
+        }
+        // The name of the host still counts: it is what a rebound name gives away.
+        let authority = Authority::from_static("evil.example");
+        let mut headers = HeaderMap::new();
+        headers.insert("sec-fetch-site", HeaderValue::from_static("same-origin"));
+        assert!(matches!(check(&headers, Some(&authority), &[]), Err(Denied::Host(_))));
     }
 
     #[test]
@@ -191,7 +250,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(ORIGIN, HeaderValue::from_static("http://localhost"));
         headers.append(ORIGIN, HeaderValue::from_static("http://localhost"));
-        assert!(matches!(check(&headers, Some(&authority), &[]), Err(Denied::Origin(_))));
+        assert!(matches!(check(&headers, Some(&authority), &[]), Err(Denied::Origin { .. })));
     }
 
     #[test]

@@ -89,3 +89,28 @@ pub(super) const MESSAGE_OVERHEAD_BYTES: u64 = 32;
 pub(super) const RESULTS_OWED_MAX: usize = 128;
 /// Bytes of an answer without its vector.
 pub(super) const ANSWER_BYTES_MAX: u64 = 1024;
+
+/// Requests of one address at once, and a second after that.
+pub(super) const REQUESTS_BURST: u64 = 10_000;
+/// See [`REQUESTS_BURST`].
+pub(super) const REQUESTS_PER_SECOND: u64 = 500;
+/// Statuses of one address at once, and a second after that: a page asks about once a second.
+pub(super) const STATUS_BURST: u64 = 2_000;
+/// See [`STATUS_BURST`].
+pub(super) const STATUS_PER_SECOND: u64 = 200;
+/// Channels of one address at once, and a second after that.
+pub(super) const CHANNELS_BURST: u64 = 1_024;
+/// See [`CHANNELS_BURST`].
+pub(super) const CHANNELS_PER_SECOND: u64 = 10;
+/// Bytes of shards for one address at once: a class that opens the page.
+pub(super) const BYTES_BURST: u64 = 8 << 30;
+/// Bytes of shards a second after that.
+pub(super) const BYTES_PER_SECOND: u64 = 32 << 20;
+/// All addresses together have so many times as much.
+pub(super) const ALL_TIMES_ONE: u64 = 20;
+/// Addresses whose requests are counted at a time.
+pub(super) const ADDRESSES_MAX: usize = 1 << 16;
+/// Bytes of a token that a visitor sends.
+pub(super) const TOKEN_BYTES_MAX: u64 = 256;
+/// Seconds after which an address that has too many connections may try again.
+pub(super) const CROWDED_SECONDS: u64 = 30;

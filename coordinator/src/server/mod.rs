@@ -6,7 +6,7 @@
 //! goes on as the volunteer's session (`session`). So each connection has one task, from accept to close.
 //! [`crate::driver::exchange`] holds what a session and the engine's driver say to each other.
 //!
-//! Deliberately absent: TLS (a proxy in front terminates it), HTTP/2, and any state of the training.
+//! Deliberately absent: HTTP/2, and any state of the training.
 
 mod addresses;
 mod audience;
@@ -17,6 +17,7 @@ mod descriptors;
 mod ending;
 mod gate;
 mod greeting;
+mod invite;
 mod lanes;
 mod limits;
 mod listening;
@@ -24,12 +25,15 @@ mod mail;
 mod outgoing;
 mod owed;
 mod pace;
+mod rates;
 mod replies;
 mod rights;
 mod routes;
 mod session;
 mod speaking;
+mod tls;
 mod upgrade;
+mod visit;
 
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -38,6 +42,7 @@ use std::sync::atomic::AtomicU64;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use futures_util::TryFutureExt as _;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -45,12 +50,15 @@ use hyper_util::service::TowerToHyperService;
 use protocol::message::Welcome;
 use socket2::SockRef;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use warp::Filter;
 use warp::filters::BoxedFilter;
+use warp::http::HeaderValue;
+use warp::http::header::STRICT_TRANSPORT_SECURITY;
 use warp::reply::Response;
 
 use self::connections::{Slot, Slots};
@@ -59,7 +67,9 @@ use self::limits::{
     ACCEPT_PAUSE, ARRIVING_KIB_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, HTTP_AGE_MAX, SHUTDOWN_MAX,
     UNSENT_BYTES_MAX,
 };
+use self::routes::Gate;
 use self::upgrade::Visitor;
+use crate::config::Cidr;
 use crate::data::ShardStore;
 use crate::driver::exchange::DriverHandle;
 use crate::report::status::Status;
@@ -68,6 +78,9 @@ pub use self::addresses::addresses;
 pub use self::audience::Audience;
 pub use self::bench::serve_bench;
 pub use self::descriptors::connections_max;
+pub use self::invite::Invitation;
+pub(crate) use self::invite::cookie_of;
+pub use self::tls::{Tls, TlsError};
 
 /// The parts of a server.
 #[derive(Debug)]
@@ -97,6 +110,12 @@ pub struct Site {
 pub struct ServerConfig {
     /// Host names that requests may use, besides IP addresses and `localhost`.
     pub allowed_hosts: Vec<String>,
+    /// Proxies whose forwarded headers are believed.
+    pub trusted_proxies: Vec<Cidr>,
+    /// The invitation that visitors need, if any.
+    pub invitation: Option<Invitation>,
+    /// The certificate; `None` serves plain HTTP.
+    pub tls: Option<Tls>,
     /// Most volunteers at the same time.
     pub volunteers_max: usize,
     /// Most open connections, those of volunteers included.
@@ -109,6 +128,9 @@ impl Default for ServerConfig {
     fn default() -> Self {
         ServerConfig {
             allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            invitation: None,
+            tls: None,
             volunteers_max: 10_000,
             connections_max: CONNECTIONS_MAX,
             deadlines: Deadlines::default(),
@@ -158,9 +180,10 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 /// ends do.
 pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future<Output = ()>) {
     let (close, closing) = watch::channel(false);
-    let connections = site.config.connections_max;
+    let slots = Slots::new(site.config.connections_max);
+    let gate = Gate::new(&site.config, Arc::clone(&slots));
     let server = Arc::new(Server {
-        routes: routes::routes(Arc::clone(&site)).boxed(),
+        routes: routes::routes(Arc::clone(&site), Arc::clone(&gate)).boxed(),
         volunteers: Arc::new(Semaphore::new(site.config.volunteers_max.min(Semaphore::MAX_PERMITS))),
         arriving: Arc::new(Semaphore::new(ARRIVING_KIB_MAX as usize)),
         unpacking: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
@@ -168,7 +191,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future
         site,
         closing,
     });
-    accept_all(listener, Slots::new(connections), shutdown, close, move |stream, peer, slot| {
+    accept_all(listener, slots, gate, shutdown, close, move |stream, peer, slot| {
         connection(Arc::clone(&server), stream, peer, slot)
     })
     .await;
@@ -179,6 +202,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future
 async fn accept_all<C: Future<Output = ()> + Send + 'static>(
     listener: TcpListener,
     slots: Arc<Slots>,
+    gate: Arc<Gate>,
     shutdown: impl Future<Output = ()>,
     close: watch::Sender<bool>,
     connection: impl Fn(TcpStream, SocketAddr, Slot) -> C,
@@ -189,7 +213,7 @@ async fn accept_all<C: Future<Output = ()> + Send + 'static>(
         tokio::select! {
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => report_panic(ended),
-            (stream, peer, slot) = accept(&listener, &slots) => {
+            (stream, peer, slot) = accept(&listener, &slots, &gate) => {
                 connections.spawn(connection(stream, peer, slot));
             }
         }
@@ -234,15 +258,17 @@ async fn closes(mut closing: watch::Receiver<bool>) {
 }
 
 /// The next connection for which there is room.
-async fn accept(listener: &TcpListener, slots: &Arc<Slots>) -> (TcpStream, SocketAddr, Slot) {
+async fn accept(listener: &TcpListener, slots: &Arc<Slots>, gate: &Gate) -> (TcpStream, SocketAddr, Slot) {
     let mut has_complained = false;
     loop {
         let place = slots.place().await;
         match listener.accept().await {
-            Ok((stream, peer)) => match slots.occupy(place, peer.ip()) {
-                Some(slot) => return (stream, peer, slot),
-                None => tracing::debug!(%peer, "refused a connection: this address has too many"),
-            },
+            Ok((stream, peer)) => {
+                match slots.occupy(place, Some(peer.ip()).filter(|peer| !gate.trusts(*peer))) {
+                    Some(slot) => return (stream, peer, slot),
+                    None => tracing::debug!(%peer, "refused a connection: this address has too many"),
+                }
+            }
             Err(error) => {
                 if !std::mem::replace(&mut has_complained, true) {
                     tracing::warn!(%error, "cannot accept connections for now; is the limit of open files too low?");
@@ -255,32 +281,61 @@ async fn accept(listener: &TcpListener, slots: &Arc<Slots>) -> (TcpStream, Socke
 
 /// One connection from accept to close: HTTP, then perhaps a volunteer's session.
 async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, slot: Slot) {
-    let visitor = Visitor::new(peer.ip().to_canonical());
-    // In a box, so that its memory is freed before a session of many hours begins.
-    let (routes, closing) = (server.routes.clone(), server.closing.clone());
+    // Small messages, such as assignments, must not wait until more bytes fill a packet.
+    let _ = stream.set_nodelay(true);
+    bound_unsent(&stream);
     let deadline = server.site.config.deadlines.handshake;
-    Box::pin(http(routes, deadline, closing, stream, visitor.clone())).await;
-    if let Some(channel) = visitor.channel().await {
-        session::run(&server, channel, visitor.address).await;
+    let peer = peer.ip().to_canonical();
+    match &server.site.config.tls {
+        None => converse(&server, stream, Visitor::new(peer, false), true).await,
+        Some(tls) => {
+            // A browser that was told once to use TLS only would not even show its warning of a certificate that
+            // nobody vouches for.
+            let strict = !tls.is_self_signed();
+            if let Some(stream) = Box::pin(tls.accept(stream, deadline)).await {
+                converse(&server, stream, Visitor::new(peer, true), strict).await;
+            }
+        }
     }
     drop(slot);
 }
 
-/// Serves HTTP on one connection. Each request's head must arrive within `deadline`.
+/// HTTP, then perhaps a volunteer's session, over TLS or not.
+async fn converse(
+    server: &Server,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    visitor: Visitor,
+    strict: bool,
+) {
+    // In a box, so that its memory is freed before a session of many hours begins.
+    let (routes, closing) = (server.routes.clone(), server.closing.clone());
+    let deadline = server.site.config.deadlines.handshake;
+    Box::pin(http(routes, deadline, closing, stream, visitor.clone(), strict)).await;
+    if let Some(channel) = visitor.channel().await {
+        session::run(server, channel, visitor.address()).await;
+    }
+}
+
+/// Serves HTTP on one connection. Each request's head must arrive within `deadline`. If `strict`, visitors with
+/// encrypted connections are told to come with nothing else.
 async fn http(
     routes: BoxedFilter<(Response,)>,
     deadline: Duration,
     closing: watch::Receiver<bool>,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     visitor: Visitor,
+    strict: bool,
 ) {
-    // Small messages, such as assignments, must not wait until more bytes fill a packet.
-    let _ = stream.set_nodelay(true);
-    bound_unsent(&stream);
     let routes = TowerToHyperService::new(warp::service(routes));
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(visitor.clone());
-        routes.call(request)
+        let visitor = visitor.clone();
+        routes.call(request).map_ok(move |mut response| {
+            if strict && visitor.is_secure() {
+                response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, STRICTLY);
+            }
+            response
+        })
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -313,6 +368,9 @@ fn bound_unsent(stream: &TcpStream) {
     #[cfg(not(target_os = "linux"))]
     let _ = socket.set_send_buffer_size(limits::SEND_BUFFER_BYTES);
 }
+
+/// Half a year without plain HTTP.
+const STRICTLY: HeaderValue = HeaderValue::from_static("max-age=15768000");
 
 async fn too_old_or_closing(closing: watch::Receiver<bool>) {
     let _ = timeout(HTTP_AGE_MAX, closes(closing)).await;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -9,25 +10,31 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::time::Instant;
 use warp::filters::path::FullPath;
 use warp::http::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
-    IF_NONE_MATCH, VARY,
+    IF_NONE_MATCH, RETRY_AFTER, SET_COOKIE, VARY,
 };
 use warp::http::uri::Authority;
-use warp::http::{HeaderName, StatusCode};
+use warp::http::{HeaderName, Method, StatusCode};
 use warp::reject::{InvalidHeader, LengthRequired, MethodNotAllowed, PayloadTooLarge, Reject, Rejection};
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
+use super::connections::Slots;
 use super::gate::{self, Denied};
-use super::limits::{BENCH_RESULT_BYTES_MAX, COMPRESSIONS_MAX};
+use super::invite::Invitation;
+use super::limits::{BENCH_RESULT_BYTES_MAX, COMPRESSIONS_MAX, CROWDED_SECONDS, TOKEN_BYTES_MAX};
+use super::rates::{Asked, Rates, TooMuch};
 use super::replies::{lists, words};
 use super::upgrade::{self, Visitor};
-use super::{Audience, Site};
+use super::visit::Visit;
+use super::{Audience, ServerConfig, Site};
 use crate::assets::{Asset, asset};
 use crate::bench;
 use crate::bench::report::Outcome;
+use crate::config::Cidr;
 use crate::report::status::{CurvePoint, RunPhase, Status};
 
 /// Sent with every response.
@@ -35,7 +42,7 @@ use crate::report::status::{CurvePoint, RunPhase, Status};
 /// Workers obey the policy that came with their own script, so scripts carry it too. The two cross-origin
 /// headers isolate the pages from the sites that opened them. Browsers also demand them for precise timers
 /// and shared memory.
-const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 7] = [
     (
         HeaderName::from_static("content-security-policy"),
         HeaderValue::from_static(
@@ -46,84 +53,248 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
     ),
     (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
     (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")),
+    (
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static(
+            "camera=(), microphone=(), geolocation=(), payment=(), usb=(), serial=(), hid=(), midi=(), \
+             display-capture=(), screen-wake-lock=(self)",
+        ),
+    ),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
     (HeaderName::from_static("cross-origin-embedder-policy"), HeaderValue::from_static("require-corp")),
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
+/// Who may ask for what.
+#[derive(Debug)]
+pub(super) struct Gate {
+    allowed_hosts: Vec<String>,
+    trusted: Vec<Cidr>,
+    invitation: Option<Invitation>,
+    rates: Rates,
+    slots: Arc<Slots>,
+}
+
+impl Gate {
+    /// The gate of a server with these settings.
+    pub(super) fn new(config: &ServerConfig, slots: Arc<Slots>) -> Arc<Gate> {
+        Arc::new(Gate {
+            allowed_hosts: config.allowed_hosts.clone(),
+            trusted: config.trusted_proxies.clone(),
+            invitation: config.invitation.clone(),
+            rates: Rates::new(Instant::now()),
+            slots,
+        })
+    }
+
+    /// Whether a connection from that address is a trusted proxy's.
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(peer))
+    }
+
+    /// Lets a request in, or says why not.
+    fn admit(
+        &self,
+        visitor: &Visitor,
+        authority: Option<Authority>,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<(), Rejection> {
+        let visit = Visit::of(visitor.peer, authority, visitor.encrypted, headers, &self.trusted);
+        let address = visit.address;
+        let mut judged = gate::check(headers, visit.authority.as_ref(), &self.allowed_hosts);
+        visitor.visits(visit);
+        // Pages and scripts hold nothing that another site could not have from anywhere. Answered, they can at
+        // least say why the rest is not.
+        let is_public = method.is_safe() && asset(path).is_some();
+        if is_public && matches!(judged, Err(Denied::Origin { .. })) {
+            judged = Ok(());
+        }
+        judged.map_err(warp::reject::custom)?;
+        self.take(address, Asked::Request)?;
+        match &self.invitation {
+            Some(invitation) if !DOORSTEP.contains(&path) && !invitation.admits(headers) => {
+                Err(warp::reject::custom(Denied::Uninvited))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&self, address: IpAddr, asked: Asked) -> Result<(), Rejection> {
+        self.rates.take(address, asked, Instant::now()).map_err(warp::reject::custom)
+    }
+
+    /// Counts a visitor's channel.
+    fn count_channel(&self, visitor: &Visitor) -> Result<(), Rejection> {
+        let address = visitor.address();
+        self.take(address, Asked::Channel)?;
+        if self.trusts(visitor.peer) {
+            let counted = self.slots.count(address).ok_or_else(|| warp::reject::custom(Crowded))?;
+            visitor.keep(counted);
+        }
+        Ok(())
+    }
+}
+
+/// An address has the most connections that it may have.
+#[derive(Debug)]
+struct Crowded;
+
+/// What those may see that are not invited.
+const DOORSTEP: [&str; 5] = ["/", "/door.js", "/theme.css", "/logo.svg", "/invite"];
+
 /// All answers of the server. The request must carry a [`Visitor`] among its extensions.
 pub(super) fn routes(
     site: Arc<Site>,
+    gate: Arc<Gate>,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
     let shards_ahead = Arc::clone(&site.shards);
-    let answers = channel()
-        .or(shards(Arc::clone(&site)))
+    let answers = channel(Arc::clone(&gate))
+        .or(shards(Arc::clone(&site), Arc::clone(&gate)))
         .unify()
-        .or(status(site.status.clone(), Arc::clone(&site.audience)))
+        .or(status(site.status.clone(), Arc::clone(&site.audience), Arc::clone(&gate)))
         .unify()
-        .or(history(site.status.clone()))
+        .or(history(site.status.clone(), Arc::clone(&gate)))
         .unify()
         .or(bench_examples())
         .unify()
+        .or(door(Arc::clone(&gate)))
+        .unify()
+        .or(invitation(Arc::clone(&gate)))
+        .unify()
         .or(pages(move || shards_ahead.compress_ahead()))
         .unify();
-    gate(site.config.allowed_hosts.clone()).and(answers).recover(in_words).unify().map(with_security_headers)
+    pass(gate).and(answers).recover(in_words).unify().map(with_security_headers)
 }
 
 /// All answers of a server for a benchmark. The first posted result goes to `take`.
 pub(super) fn bench_routes(
     take: Arc<Mutex<Option<oneshot::Sender<Outcome>>>>,
+    gate: Arc<Gate>,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
     let answers = bench_result(take).or(bench_examples()).unify().or(pages(|| ())).unify();
-    gate(Vec::new()).and(answers).recover(in_words).unify().map(with_security_headers)
+    pass(gate).and(answers).recover(in_words).unify().map(with_security_headers)
 }
 
-/// Passes the requests that [`gate::check`] allows.
-fn gate(
-    allowed_hosts: Vec<String>,
-) -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
+/// Passes the requests that the gate admits.
+fn pass(gate: Arc<Gate>) -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
     warp::host::optional()
+        .and(warp::ext::get::<Visitor>())
+        .and(warp::method())
+        .and(warp::path::full())
         .and(warp::header::headers_cloned())
-        .and_then(move |authority: Option<Authority>, headers: HeaderMap| {
-            let judged = gate::check(&headers, authority.as_ref(), &allowed_hosts);
-            std::future::ready(judged.map_err(warp::reject::custom))
-        })
+        .and_then(
+            move |authority: Option<Authority>,
+                  visitor: Visitor,
+                  method: Method,
+                  path: FullPath,
+                  headers: HeaderMap| {
+                std::future::ready(gate.admit(&visitor, authority, &method, path.as_str(), &headers))
+            },
+        )
         .untuple_one()
 }
 
+/// `/` for those who are not invited: the page that takes the invitation.
+fn door(
+    gate: Arc<Gate>,
+) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+    warp::path::end().and(readable()).and(warp::header::headers_cloned()).and_then(
+        move |headers: HeaderMap| {
+            let is_invited = gate.invitation.as_ref().is_none_or(|invitation| invitation.admits(&headers));
+            let page = asset("/door.html").filter(|_| !is_invited).map(|asset| {
+                let mut response = page(asset, &headers);
+                if response.status() == StatusCode::OK {
+                    *response.status_mut() = StatusCode::UNAUTHORIZED;
+                }
+                response
+            });
+            std::future::ready(page.ok_or_else(warp::reject::not_found))
+        },
+    )
+}
+
+/// `POST /invite`: the token of an invitation, for a cookie.
+fn invitation(
+    gate: Arc<Gate>,
+) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+    warp::path!("invite")
+        .and(warp::post())
+        .and(warp::body::content_length_limit(TOKEN_BYTES_MAX))
+        .and(warp::body::bytes())
+        .and(warp::ext::get::<Visitor>())
+        .and_then(move |token: Bytes, visitor: Visitor| {
+            let answer = gate.take(visitor.address(), Asked::Channel).map(|()| {
+                let Some(invitation) = &gate.invitation else {
+                    return StatusCode::NO_CONTENT.into_response();
+                };
+                let token = std::str::from_utf8(&token).unwrap_or_default();
+                match invitation.cookie(token.trim(), visitor.is_secure()) {
+                    Some(cookie) => {
+                        let mut response = StatusCode::NO_CONTENT.into_response();
+                        response.headers_mut().insert(SET_COOKIE, cookie);
+                        response
+                    }
+                    None => words(
+                        StatusCode::FORBIDDEN,
+                        "This is not the invitation of the training that runs here; ask for a new link.",
+                    ),
+                }
+            });
+            std::future::ready(answer)
+        })
+}
+
 /// `/channel`: the WebSocket of a volunteer.
-fn channel() -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+fn channel(
+    gate: Arc<Gate>,
+) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
     warp::path!("channel")
         .and(warp::get())
         .and(warp::header::headers_cloned())
         .and(warp::ext::optional::<OnUpgrade>())
         .and(warp::ext::get::<Visitor>())
-        .map(|headers: HeaderMap, upgrade, visitor: Visitor| upgrade::answer(&headers, upgrade, &visitor))
+        .and_then(move |headers: HeaderMap, upgrade, visitor: Visitor| {
+            let counted = gate.count_channel(&visitor);
+            std::future::ready(counted.map(|()| upgrade::answer(&headers, upgrade, &visitor)))
+        })
 }
 
 /// `/shards/<hash>`: a shard, always compressed. It never changes.
 fn shards(
     site: Arc<Site>,
+    gate: Arc<Gate>,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
     let compressions = Arc::new(Semaphore::new(COMPRESSIONS_MAX));
-    warp::path!("shards" / String).and(readable()).then(move |name: String| {
-        let (site, compressions) = (Arc::clone(&site), Arc::clone(&compressions));
-        async move { shard(site, compressions, &name).await.unwrap_or_else(no_such_shard) }
-    })
+    warp::path!("shards" / String).and(readable()).and(warp::ext::get::<Visitor>()).and_then(
+        move |name: String, visitor: Visitor| {
+            let (site, compressions, gate) =
+                (Arc::clone(&site), Arc::clone(&compressions), Arc::clone(&gate));
+            async move {
+                let Some(bytes) = shard(site, compressions, &name).await else { return Ok(no_such_shard()) };
+                gate.take(visitor.address(), Asked::Bytes(bytes.len() as u64))?;
+                Ok::<_, Rejection>(shard_response(bytes))
+            }
+        },
+    )
 }
 
-async fn shard(site: Arc<Site>, compressions: Arc<Semaphore>, name: &str) -> Option<Response> {
+async fn shard(site: Arc<Site>, compressions: Arc<Semaphore>, name: &str) -> Option<Bytes> {
     let hash = blake3::Hash::from_hex(name).ok()?;
     let _turn = compressions.acquire_owned().await.ok()?;
     // The first request compresses the shard, which takes too long for an async task.
     let compressed = tokio::task::spawn_blocking(move || site.shards.compressed(hash.as_bytes()));
-    let bytes = compressed.await.ok()??;
+    compressed.await.ok()?
+}
+
+fn shard_response(bytes: Bytes) -> Response {
     let mut response = Response::new(bytes.into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
-    Some(response)
+    response
 }
 
 fn no_such_shard() -> Response {
@@ -135,10 +306,12 @@ fn no_such_shard() -> Response {
 fn status(
     latest: watch::Receiver<Arc<Status>>,
     audience: Arc<Audience>,
+    gate: Arc<Gate>,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
     let encoded: Arc<Mutex<Option<Encoded>>> = Arc::default();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    warp::path!("api" / "status").and(readable()).and(query).map(move |query: String| {
+    let path = warp::path!("api" / "status").and(readable()).and(counted(gate)).and(query);
+    path.map(move |query: String| {
         let status = Arc::clone(&latest.borrow());
         if let Some(page) = query.strip_prefix("page=").and_then(|page| page.parse().ok()) {
             audience.saw(page, status.phase == RunPhase::Finished);
@@ -164,22 +337,22 @@ struct Encoded {
 /// `/api/history`: the course of the training. It is large, so pages ask for it only when it has changed.
 fn history(
     latest: watch::Receiver<Arc<Status>>,
+    gate: Arc<Gate>,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
     let encoded: Arc<Mutex<Option<EncodedHistory>>> = Arc::default();
-    warp::path!("api" / "history").and(readable()).and(warp::header::headers_cloned()).map(
-        move |headers: HeaderMap| {
-            let status = Arc::clone(&latest.borrow());
-            let mut encoded = encoded.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = encoded.take().filter(|known| Arc::ptr_eq(&known.history, &status.history));
-            let known = encoded.insert(known.unwrap_or_else(|| EncodedHistory::of(&status)));
-            if !accepts_gzip(&headers) {
-                return json(known.body.clone());
-            }
-            let mut response = json(known.gzip.clone());
-            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            response
-        },
-    )
+    let path = warp::path!("api" / "history").and(readable()).and(counted(gate));
+    path.and(warp::header::headers_cloned()).map(move |headers: HeaderMap| {
+        let status = Arc::clone(&latest.borrow());
+        let mut encoded = encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = encoded.take().filter(|known| Arc::ptr_eq(&known.history, &status.history));
+        let known = encoded.insert(known.unwrap_or_else(|| EncodedHistory::of(&status)));
+        if !accepts_gzip(&headers) {
+            return json(known.body.clone());
+        }
+        let mut response = json(known.gzip.clone());
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response
+    })
 }
 
 /// A course and its JSON, plain and compressed.
@@ -211,6 +384,12 @@ fn gzip(bytes: &[u8]) -> Bytes {
     // Writing to memory cannot fail.
     let _ = encoder.write_all(bytes);
     encoder.finish().unwrap_or_default().into()
+}
+
+/// Counts a look at the status.
+fn counted(gate: Arc<Gate>) -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
+    let count = move |visitor: Visitor| std::future::ready(gate.take(visitor.address(), Asked::Status));
+    warp::ext::get::<Visitor>().and_then(count).untuple_one()
 }
 
 /// `/bench/mnist`: the examples of the benchmark's page, as a shard.
@@ -301,6 +480,17 @@ fn readable() -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + S
 async fn in_words(rejection: Rejection) -> Result<Response, Infallible> {
     let response = if let Some(denied) = rejection.find::<Denied>() {
         words(denied.status(), denied.to_string())
+    } else if let Some(too_much) = rejection.find::<TooMuch>() {
+        let mut response = words(StatusCode::TOO_MANY_REQUESTS, too_much.to_string());
+        response.headers_mut().insert(RETRY_AFTER, too_much.seconds.into());
+        response
+    } else if rejection.find::<Crowded>().is_some() {
+        let mut response = words(
+            StatusCode::TOO_MANY_REQUESTS,
+            "This address has as many connections as one may have; try again later.",
+        );
+        response.headers_mut().insert(RETRY_AFTER, CROWDED_SECONDS.into());
+        response
     } else if rejection.is_not_found() {
         words(StatusCode::NOT_FOUND, "There is nothing under this address. The front page is /.")
     } else if rejection.find::<PayloadTooLarge>().is_some() {
@@ -342,3 +532,7 @@ fn same_content(one: &str, other: &str) -> bool {
 }
 
 impl Reject for Denied {}
+
+impl Reject for TooMuch {}
+
+impl Reject for Crowded {}

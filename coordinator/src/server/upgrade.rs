@@ -4,7 +4,7 @@
 //! volunteers fit into memory.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -20,8 +20,10 @@ use warp::http::header::{
 };
 use warp::reply::Response;
 
+use super::connections::Counted;
 use super::limits::{READ_BUFFER_BYTES, WRITE_BUFFER_BYTES_MAX};
 use super::replies::{lists, words};
+use super::visit::Visit;
 
 /// A volunteer's channel.
 pub(super) type Channel = WebSocketStream<TokioIo<Upgraded>>;
@@ -35,19 +37,54 @@ const KEY_CHARACTERS: usize = 24;
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
     /// The other end.
-    pub(super) address: IpAddr,
-    upgrade: Arc<Mutex<Option<OnUpgrade>>>,
+    pub(super) peer: IpAddr,
+    /// Whether this server encrypts the connection.
+    pub(super) encrypted: bool,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The request that is being answered. On one connection, one comes after the other.
+    visit: Option<Visit>,
+    upgrade: Option<OnUpgrade>,
+    /// The visitor's own count, where the connection is a proxy's.
+    counted: Option<Counted>,
 }
 
 impl Visitor {
-    /// A connection from `address`.
-    pub(super) fn new(address: IpAddr) -> Visitor {
-        Visitor { address, upgrade: Arc::default() }
+    /// A connection from `peer`.
+    pub(super) fn new(peer: IpAddr, encrypted: bool) -> Visitor {
+        Visitor { peer, encrypted, inner: Arc::default() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes who makes the request that is being answered.
+    pub(super) fn visits(&self, visit: Visit) {
+        self.inner().visit = Some(visit);
+    }
+
+    /// The visitor's address: that of the last request, or the other end's.
+    pub(super) fn address(&self) -> IpAddr {
+        self.inner().visit.as_ref().map_or(self.peer, |visit| visit.address)
+    }
+
+    /// Whether the visitor's connection is encrypted.
+    pub(super) fn is_secure(&self) -> bool {
+        self.inner().visit.as_ref().map_or(self.encrypted, |visit| visit.secure)
+    }
+
+    /// Keeps the count of the visitor's connections for as long as this one is open.
+    pub(super) fn keep(&self, counted: Counted) {
+        self.inner().counted = Some(counted);
     }
 
     /// The channel, if a request asked for one. Call this when HTTP has ended on the connection.
     pub(super) async fn channel(&self) -> Option<Channel> {
-        let upgrade = self.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let upgrade = self.inner().upgrade.take()?;
         let upgraded = TokioIo::new(upgrade.await.ok()?);
         // Each fragment is flushed before the next is written, so collecting them gains nothing. The library
         // panics unless the maximum is above this size.
@@ -67,7 +104,9 @@ pub(super) fn answer(headers: &HeaderMap, upgrade: Option<OnUpgrade>, visitor: &
         |name: &HeaderName, word: &str| lists(headers, name).any(|item| item.eq_ignore_ascii_case(word));
     let asked = names(&CONNECTION, "upgrade") && names(&UPGRADE, "websocket");
     let (true, Some(upgrade)) = (asked, upgrade) else {
-        return only_websockets("This address is for volunteers' WebSockets. The page to open is /.");
+        return only_websockets(
+            "This address is for volunteers' WebSockets; a proxy in front must pass the headers Upgrade and Connection on.",
+        );
     };
     if !names(&SEC_WEBSOCKET_VERSION, WEBSOCKET_VERSION) {
         return only_websockets("This coordinator speaks version 13 of WebSockets only.");
@@ -77,7 +116,7 @@ pub(super) fn answer(headers: &HeaderMap, upgrade: Option<OnUpgrade>, visitor: &
     let Some(accept) = accept.and_then(|accept| HeaderValue::try_from(accept).ok()) else {
         return words(StatusCode::BAD_REQUEST, "The request has no valid Sec-WebSocket-Key.");
     };
-    visitor.upgrade.lock().unwrap_or_else(PoisonError::into_inner).replace(upgrade);
+    visitor.inner().upgrade = Some(upgrade);
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

@@ -10,8 +10,10 @@ mod defaults;
 mod identity;
 mod optimizer;
 mod prepare;
+mod saving;
 mod summary;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -25,16 +27,16 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::{Fraction, LocalWorkers, RunConfig};
+use crate::config::{Fraction, Invite, LocalWorkers, RunConfig};
 use crate::data::ShardStore;
 use crate::driver::exchange::DriverHandle;
 use crate::driver::{self, BeginRule, Checkpoint, Order, Referee, TrainingOutcome};
 use crate::report::Summary;
-use crate::report::progress::{Event, Observer};
+use crate::report::progress::{Event, Link, Observer};
 use crate::report::status::{CurvePoint, Status};
 use crate::room::Load;
 use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
-use crate::server::{self, Audience, ServerConfig, Site};
+use crate::server::{self, Audience, Invitation, ServerConfig, Site, Tls, TlsError};
 use crate::volunteer;
 
 pub use cut::examples_per_unit;
@@ -55,6 +57,8 @@ pub struct Training {
     pub checkpoint: Option<Checkpoint>,
     /// Where the page and the volunteers' channel are served.
     pub listener: TcpListener,
+    /// The certificate ([`tls_of`]); `None` serves plain HTTP.
+    pub tls: Option<Tls>,
     /// Who is told how it goes.
     pub observer: Box<dyn Observer + Send>,
     /// Whether to go on serving page and status when the model is saved, until told to stop.
@@ -67,12 +71,18 @@ pub struct Training {
 /// # Errors
 /// When the data cannot be cut into work units, or the model cannot be saved.
 pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summary> {
-    let Training { material, directory, checkpoint, listener, mut observer, keep_serving } = training;
+    let Training { material, directory, checkpoint, listener, tls, mut observer, keep_serving } = training;
     if crate::assets::worker_is_placeholder() {
         bail!("this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without");
     }
+    let invite = match &material.config.invite {
+        None => None,
+        Some(Invite::Token(token)) => Some(token.clone()),
+        Some(Invite::Auto) => Some(Invite::draw().context("cannot draw an invitation")?),
+    };
     let addresses = server::addresses(listener.local_addr()?);
-    observer.event(&Event::Listening { addresses });
+    let links = addresses.into_iter().map(|address| Link::new(address, tls.is_some(), invite.as_deref()));
+    observer.event(&Event::Listening { links: links.collect() });
 
     let run = run_number(&material.config, &material.data.fingerprint);
     if checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.run != run) {
@@ -98,6 +108,8 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         status,
         sessions.clone(),
         Arc::clone(&audience),
+        invite.as_deref(),
+        tls,
     );
     let (shut_down, shutting_down) = watch::channel(false);
     let server = tokio::spawn(server::serve(listener, Arc::new(site), until(shutting_down)));
@@ -129,6 +141,22 @@ async fn compressed_bytes(set: &SetPlan, shards: &Arc<ShardStore>) -> Result<u64
     let ratio = compressed.map_or(1.0, |bytes| bytes.len() as f64 / f64::from(first.bytes.max(1)));
     let all: u64 = set.shards.iter().map(|shard| u64::from(shard.bytes)).sum();
     Ok((all as f64 * ratio) as u64)
+}
+
+/// The certificate of a server that listens on `bound`, if its settings want one.
+///
+/// # Errors
+/// When it cannot be read or made.
+pub fn tls_of(config: &RunConfig, bound: SocketAddr) -> Result<Option<Tls>, TlsError> {
+    if let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) {
+        return Tls::from_files(cert, key).map(Some);
+    }
+    if !config.tls_self_signed {
+        return Ok(None);
+    }
+    let names: Vec<String> = config.allow_host.iter().map(|name| name.as_str().to_owned()).collect();
+    let addresses: Vec<IpAddr> = server::addresses(bound).iter().map(SocketAddr::ip).collect();
+    Tls::self_signed(&names, &addresses).map(Some)
 }
 
 /// What every volunteer is told of the run when it joins.
@@ -216,12 +244,17 @@ fn site(
     status: watch::Receiver<Arc<Status>>,
     driver: DriverHandle,
     audience: Arc<Audience>,
+    invite: Option<&str>,
+    tls: Option<Tls>,
 ) -> Site {
     let config = &material.config;
     let allowed_hosts = config.allow_host.iter().map(|name| name.as_str().to_owned());
     Site {
         config: ServerConfig {
             allowed_hosts: allowed_hosts.collect(),
+            trusted_proxies: config.trusted_proxy.clone(),
+            invitation: invite.map(Invitation::new),
+            tls,
             connections_max: server::connections_max(),
             ..ServerConfig::default()
         },
@@ -246,30 +279,25 @@ async fn train_and_save(
 ) -> Result<Summary> {
     let outcome = tokio::select! {
         outcome = &mut outcome => outcome,
-        () = until(stop) => {
+        () = until(stop.clone()) => {
             let _ = orders.send(Order::Stop).await;
             outcome.await
         }
     };
     let outcome = outcome.context("the engine stopped unexpectedly; the last checkpoint can be resumed")?;
     let mut summary = summary::summarize(&outcome, material.network.parameters(), &directory);
-    let model = saved_model(&material, Arc::clone(&outcome.weights));
-    let save = move || {
-        let saved = directory.save_trained_model(&model);
-        // Whatever became of the model: without this checkpoint the run goes on from the one before, to the
-        // same bits.
-        if let Err(error) = directory.save_checkpoint(Checkpoint::VERSION, &outcome.checkpoint.to_bytes()) {
-            tracing::warn!("the last checkpoint cannot be written: {error}");
-        }
-        saved?;
+    let model = Arc::new(saved_model(&material, Arc::clone(&outcome.weights)));
+    let patience = Duration::from_secs(material.config.save_seconds.into());
+    saving::save(&directory, &model, outcome.checkpoint, patience, orders, stop).await?;
+    let measure = move || {
         closing::measure(&mut summary, &model, &material.data);
         // The report says again what other files hold, so a training does not fail with it.
         if let Err(error) = summary::report(&summary, &material, &directory) {
             tracing::warn!("the report cannot be written: {error}");
         }
-        anyhow::Ok(summary)
+        summary
     };
-    let summary = tokio::task::spawn_blocking(save).await??;
+    let summary = tokio::task::spawn_blocking(measure).await?;
     let _ = orders.send(Order::Saved(Box::new(summary.clone()))).await;
     Ok(summary)
 }

@@ -26,6 +26,8 @@ pub(super) fn facts(material: &Material, run: u64, data_bytes: u64) -> Facts {
         iterations_max: config.iterations,
         data: blake3::Hash::from_bytes(data.fingerprint).to_hex()[..DATA_NAME_DIGITS].to_owned(),
         data_bytes,
+        operator: config.operator.clone(),
+        purpose: config.purpose.clone(),
     }
 }
 

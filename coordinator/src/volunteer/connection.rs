@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use hyper::header::COOKIE;
 use protocol::limits::{DOWNWARD_MESSAGE_BYTES_MAX, FRAGMENT_BYTES, PARAMETERS_MAX};
 use protocol::pack::packed_bytes_max;
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -20,6 +21,8 @@ use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use worker::ASSIGNMENTS_MAX;
 
 use super::http;
+use super::wire::{CONNECTING_MAX, Wire};
+use crate::server::cookie_of;
 
 /// Frames that may wait for the hub.
 const FRAMES_MAX: usize = 4;
@@ -38,8 +41,8 @@ pub(super) enum Event {
     Opened,
     /// A message arrived.
     Frame(Bytes),
-    /// It failed or ended. The last event.
-    Closed,
+    /// It failed or ended, for this reason if there was one. The last event.
+    Closed(Option<String>),
 }
 
 /// A connection. Dropping it sends the waiting messages and then closes it.
@@ -51,15 +54,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Opens the channel of the coordinator at `authority`.
-    pub(super) fn open(authority: String) -> Connection {
+    /// Opens the channel of a coordinator.
+    pub(super) fn open(wire: Wire) -> Connection {
         let (outgoing, to_send) = mpsc::channel(OUTGOING_MAX);
         let (report, events) = mpsc::channel(FRAMES_MAX);
         let task = tokio::spawn(async move {
-            if let Err(error) = hold(&authority, to_send, &report).await {
-                tracing::info!("connection to {authority}: {error:#}");
+            let why = hold(&wire, to_send, &report).await.err().map(|error| format!("{error:#}"));
+            if let Some(why) = &why {
+                tracing::info!("connection to {}: {why}", wire.address);
             }
-            let _ = report.send(Event::Closed).await;
+            let _ = report.send(Event::Closed(why)).await;
         });
         Connection { outgoing, events, task }
     }
@@ -74,7 +78,7 @@ impl Connection {
 
     /// The next event. May be canceled.
     pub(super) async fn event(&mut self) -> Event {
-        self.events.recv().await.unwrap_or(Event::Closed)
+        self.events.recv().await.unwrap_or(Event::Closed(None))
     }
 
     /// Sends the waiting messages, closes the connection and waits for that a short time.
@@ -85,16 +89,26 @@ impl Connection {
 }
 
 async fn hold(
-    authority: &str,
+    wire: &Wire,
     to_send: mpsc::Receiver<Bytes>,
     report: &mpsc::Sender<Event>,
 ) -> anyhow::Result<()> {
     let opening = async {
-        let stream = http::connect(authority).await?;
-        let request = format!("ws://{authority}/channel").into_client_request()?;
-        anyhow::Ok(client_async_with_config(request, stream, Some(config())).await?)
+        let stream = wire.connect().await?;
+        let mut request = wire.address.channel().into_client_request()?;
+        if let Some(token) = &wire.address.invite {
+            request.headers_mut().insert(COOKIE, cookie_of(token).parse()?);
+        }
+        match client_async_with_config(request, stream, Some(config())).await {
+            Ok(opened) => Ok(opened),
+            Err(SocketError::Http(response)) => {
+                let body = response.body().as_deref().unwrap_or_default();
+                bail!("it refuses the channel with {}{}", response.status(), http::sentence(body))
+            }
+            Err(error) => Err(error.into()),
+        }
     };
-    let (socket, _) = timeout(http::CONNECTING_MAX, opening).await.context("it does not answer")??;
+    let (socket, _) = timeout(CONNECTING_MAX, opening).await.context("it does not answer")??;
     let _ = report.send(Event::Opened).await;
     let (sink, stream) = socket.split();
     tokio::select! {

@@ -2,62 +2,50 @@
 
 use std::convert::Infallible;
 use std::future::pending;
-use std::io::{ErrorKind, Read};
-use std::net::SocketAddr;
+use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST};
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, COOKIE, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-/// Time in which a connection must be made.
-pub(super) const CONNECTING_MAX: Duration = Duration::from_secs(10);
+use super::wire::Wire;
+use crate::server::cookie_of;
+
 /// Time for a whole answer, even a large shard over a slow link.
 const ANSWER_MAX: Duration = Duration::from_secs(300);
 
-/// Connects to `authority` (host and port). An error says which step failed.
-pub(super) async fn connect(authority: &str) -> anyhow::Result<TcpStream> {
-    let addresses = match timeout(CONNECTING_MAX, lookup_host(authority)).await {
-        Ok(Ok(addresses)) => addresses.collect::<Vec<SocketAddr>>(),
-        Ok(Err(error)) => bail!("the host's name cannot be found ({error})"),
-        Err(_) => bail!("the host's name cannot be found in {} s", CONNECTING_MAX.as_secs()),
-    };
-    let stream = match timeout(CONNECTING_MAX, TcpStream::connect(&addresses[..])).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
-            bail!("the host refuses the connection: no program listens on that port")
-        }
-        Ok(Err(error)) => bail!("the host cannot be reached ({error})"),
-        Err(_) => bail!("the host does not answer within {} s", CONNECTING_MAX.as_secs()),
-    };
-    // Every message is sent whole and at once. Waiting for more bytes would only delay it.
-    stream.set_nodelay(true)?;
-    Ok(stream)
+/// Bytes of the sentence with which a coordinator refuses something.
+const SENTENCE_BYTES_MAX: usize = 512;
+
+/// Downloads `path`, which begins with a slash, from below the coordinator's page: the decompressed body, at most
+/// `limit` bytes.
+pub(crate) async fn get(wire: &Wire, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
+    timeout(ANSWER_MAX, request(wire, path, limit)).await.context("its answer took too long")?
 }
 
-/// Downloads `path` from the coordinator at `authority`: the decompressed body, at most `limit` bytes.
-pub(super) async fn get(authority: &str, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
-    timeout(ANSWER_MAX, request(authority, path, limit)).await.context("its answer took too long")?
-}
-
-async fn request(authority: &str, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
-    let stream = connect(authority).await?;
+async fn request(wire: &Wire, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
+    let stream = wire.connect().await?;
+    let address = &wire.address;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let asking = async {
-        let request = Request::get(path)
-            .header(HOST, authority)
-            .header(ACCEPT_ENCODING, "gzip")
-            .body(Empty::<Bytes>::new())?;
+        let mut request =
+            Request::get(address.path(path)).header(HOST, &address.authority).header(ACCEPT_ENCODING, "gzip");
+        if let Some(token) = &address.invite {
+            request = request.header(COOKIE, cookie_of(token));
+        }
+        let request = request.body(Empty::<Bytes>::new())?;
         let response = sender.send_request(request).await?;
         let status = response.status();
         if status != StatusCode::OK {
-            bail!("it answered {status} to a request for {path}");
+            let body = Limited::new(response.into_body(), SENTENCE_BYTES_MAX).collect().await;
+            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+            bail!("it answered {status} to a request for {path}{}", sentence(&body));
         }
         let compressed = response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
         // Incompressible data grow a little.
@@ -83,6 +71,14 @@ async fn request(authority: &str, path: &str, limit: usize) -> anyhow::Result<Ve
     Ok(bytes)
 }
 
+/// The plain sentence in a refusal, after a colon; empty if there is none.
+pub(super) fn sentence(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(SENTENCE_BYTES_MAX)]);
+    let text = text.trim().trim_end_matches('.');
+    let is_plain = !text.is_empty() && !text.starts_with('<') && !text.contains(char::is_control);
+    if is_plain { format!(": {text}") } else { String::new() }
+}
+
 /// Decompresses at most one byte more than `limit`, however far the data would expand.
 fn decompress(body: &[u8], limit: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -99,6 +95,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
+    use super::super::wire::connect;
     use super::*;
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -108,7 +105,7 @@ mod tests {
     }
 
     /// A server that gives one answer to one request.
-    async fn answer(head: &str, body: Vec<u8>) -> String {
+    async fn answer(head: &str, body: Vec<u8>) -> Wire {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let authority = listener.local_addr().unwrap().to_string();
         let head = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -120,25 +117,25 @@ mod tests {
             }
             stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
         });
-        authority
+        Wire::new(authority.parse().unwrap(), None).unwrap()
     }
 
     #[tokio::test]
     async fn plain_and_compressed_bodies_arrive() {
-        let authority = answer("200 OK", vec![7; 100]).await;
-        assert_eq!(get(&authority, "/x", 100).await.unwrap(), [7; 100]);
-        let authority = answer("200 OK\r\ncontent-encoding: gzip", gzip(&[8; 50_000])).await;
-        assert_eq!(get(&authority, "/x", 50_000).await.unwrap(), [8; 50_000]);
+        let wire = answer("200 OK", vec![7; 100]).await;
+        assert_eq!(get(&wire, "/x", 100).await.unwrap(), [7; 100]);
+        let wire = answer("200 OK\r\ncontent-encoding: gzip", gzip(&[8; 50_000])).await;
+        assert_eq!(get(&wire, "/x", 50_000).await.unwrap(), [8; 50_000]);
     }
 
     #[tokio::test]
     async fn bodies_over_the_limit_are_refused_compressed_or_not() {
-        let authority = answer("200 OK", vec![7; 101]).await;
-        assert!(get(&authority, "/x", 100).await.is_err());
+        let wire = answer("200 OK", vec![7; 101]).await;
+        assert!(get(&wire, "/x", 100).await.is_err());
         let bomb = gzip(&vec![0; 10_000_000]);
         assert!(decompress(&bomb, 1000).unwrap().len() <= 1001);
-        let authority = answer("200 OK\r\ncontent-encoding: gzip", bomb).await;
-        assert!(get(&authority, "/x", 100_000).await.is_err());
+        let wire = answer("200 OK\r\ncontent-encoding: gzip", bomb).await;
+        assert!(get(&wire, "/x", 100_000).await.is_err());
     }
 
     #[tokio::test]
@@ -155,8 +152,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_status_other_than_ok_is_an_error_that_names_it() {
-        let authority = answer("404 Not Found", Vec::new()).await;
-        let error = get(&authority, "/shards/none", 100).await.unwrap_err().to_string();
-        assert!(error.contains("404") && error.contains("/shards/none"), "{error}");
+        let wire = answer("404 Not Found", b"No such shard.\n".to_vec()).await;
+        let error = get(&wire, "/shards/none", 100).await.unwrap_err().to_string();
+        assert!(error.contains("404") && error.contains("/shards/none: No such shard"), "{error}");
     }
 }

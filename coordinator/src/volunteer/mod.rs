@@ -13,6 +13,7 @@ mod native;
 mod runner;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use address::{Address, AddressError};
 pub use local::{RESTARTS_MAX, spawn_local};

@@ -1,5 +1,6 @@
 //! A volunteer without a browser: lends this machine's cores to a coordinator until the training ends.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
@@ -11,11 +12,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use worker::{HubInput, HubPhase, HubStatus, Settings};
 
-use super::address::Address;
 use super::connection::{Connection, Event};
 use super::http;
 use super::memory;
 use super::runner::{Errand, Runner, settings};
+use super::wire::Wire;
 
 /// Bytes of the coordinator's status.
 const STATUS_BYTES_MAX: usize = 1 << 20;
@@ -31,6 +32,8 @@ pub struct Options {
     pub cores: u16,
     /// How long to try a coordinator that has never answered.
     pub give_up_after: Duration,
+    /// A PEM file with certificates to trust besides the system's.
+    pub ca: Option<PathBuf>,
     /// Receives the hub's status.
     pub report: Option<watch::Sender<HubStatus>>,
 }
@@ -50,17 +53,17 @@ pub struct Summary {
     pub examples: u64,
 }
 
-/// Helps the coordinator at `url`, an [`Address`], until the training ends or `shutdown` completes.
+/// Helps the coordinator at `url`, an [`Address`](super::Address), until the training ends or `shutdown` completes.
 ///
 /// If the coordinator has answered once, the volunteer waits for it without limit, so that it may be
 /// restarted. Fails when the coordinator never answers, or refuses this volunteer.
 pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<Summary> {
-    let Address { authority } = url.parse()?;
+    let wire = Wire::new(url.parse()?, options.ca.as_deref())?;
     tokio::pin!(shutdown);
     let arithmetic = tokio::select! {
-        arithmetic = first_contact(&authority, &options) => arithmetic?,
+        arithmetic = first_contact(&wire, &options) => arithmetic?,
         () = &mut shutdown => return Ok(Summary {
-            text: format!("Left before the coordinator at http://{authority} answered."),
+            text: format!("Left before the coordinator at {} answered.", wire.address),
             finished: false,
             assignments: 0,
             units: 0,
@@ -71,10 +74,10 @@ pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>
     let settings =
         Settings { memory_bytes: memory::spare_bytes(), ..settings(arithmetic, options.cores, agent) };
     let mut volunteer =
-        Native { runner: Runner::new(settings), authority, connection: None, fetches: JoinSet::new() };
+        Native { runner: Runner::new(settings), wire, connection: None, why: None, fetches: JoinSet::new() };
     let told_to_leave = loop {
         volunteer.perform();
-        let status = volunteer.runner.status();
+        let status = volunteer.status();
         let is_last = status.phase.is_last();
         if let Some(report) = &options.report {
             report.send_if_modified(|shown| std::mem::replace(shown, status.clone()) != status);
@@ -105,8 +108,10 @@ pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>
 
 struct Native {
     runner: Runner,
-    authority: String,
+    wire: Wire,
     connection: Option<Connection>,
+    /// Why the last connection ended.
+    why: Option<String>,
     /// Downloads by the hub's numbers. At most [`worker::FETCHES_MAX`].
     fetches: JoinSet<(u64, anyhow::Result<Vec<u8>>)>,
 }
@@ -116,7 +121,7 @@ impl Native {
     fn perform(&mut self) {
         while let Some(errand) = self.runner.errand() {
             match errand {
-                Errand::Connect => self.connection = Some(Connection::open(self.authority.clone())),
+                Errand::Connect => self.connection = Some(Connection::open(self.wire.clone())),
                 Errand::Close => {
                     if let Some(connection) = self.connection.take() {
                         tokio::spawn(connection.close());
@@ -132,9 +137,18 @@ impl Native {
         }
     }
 
+    /// The hub's status. While there is no connection, it says why.
+    fn status(&self) -> HubStatus {
+        let mut status = self.runner.status();
+        if let Some(why) = self.why.as_ref().filter(|_| status.phase == HubPhase::Connecting) {
+            status.sentence = format!("Not connected to {}: {why}. Trying again.", self.wire.address);
+        }
+        status
+    }
+
     /// Waits for the next event and tells the hub. May be canceled.
     async fn event(&mut self) {
-        let Native { runner, connection, fetches, .. } = self;
+        let Native { runner, connection, why, fetches, .. } = self;
         let from_connection = async {
             match connection {
                 Some(connection) => connection.event().await,
@@ -144,10 +158,14 @@ impl Native {
         tokio::select! {
             () = runner.event() => {}
             event = from_connection => match event {
-                Event::Opened => runner.handle(HubInput::Connected),
+                Event::Opened => {
+                    *why = None;
+                    runner.handle(HubInput::Connected);
+                }
                 Event::Frame(frame) => runner.handle(HubInput::Frame(frame)),
-                Event::Closed => {
+                Event::Closed(because) => {
                     *connection = None;
+                    *why = because;
                     runner.handle(HubInput::Disconnected);
                 }
             },
@@ -162,8 +180,8 @@ impl Native {
     }
 
     fn fetch(&mut self, fetch: u64, shard: ShardRef, path: String) {
-        let authority = self.authority.clone();
-        self.fetches.spawn(async move { (fetch, http::get(&authority, &path, shard.bytes as usize).await) });
+        let wire = self.wire.clone();
+        self.fetches.spawn(async move { (fetch, http::get(&wire, &path, shard.bytes as usize).await) });
     }
 }
 
@@ -175,16 +193,17 @@ struct Beginning {
 
 /// Asks which arithmetic the run uses. Repeats the question for some time, because coordinator and volunteers
 /// may be started together. Reports each new reason for a missing answer.
-async fn first_contact(authority: &str, options: &Options) -> anyhow::Result<Arithmetic> {
+async fn first_contact(wire: &Wire, options: &Options) -> anyhow::Result<Arithmetic> {
     let until = Instant::now() + options.give_up_after;
+    let address = &wire.address;
     loop {
-        let answer = timeout_at(until, http::get(authority, "/api/status", STATUS_BYTES_MAX)).await;
+        let answer = timeout_at(until, http::get(wire, "/api/status", STATUS_BYTES_MAX)).await;
         let error = match answer.unwrap_or_else(|_| Err(anyhow!("the host does not answer"))) {
             Ok(status) => match serde_json::from_slice::<Beginning>(&status) {
                 Ok(beginning) => return Ok(beginning.arithmetic),
                 // Waiting does not turn another program into a coordinator.
                 Err(_) => bail!(
-                    "the program that answers at http://{authority} is not a Shoal coordinator; check host and port"
+                    "the program that answers at {address} is not a Shoal coordinator; check host and port"
                 ),
             },
             Err(error) => error,
@@ -192,12 +211,12 @@ async fn first_contact(authority: &str, options: &Options) -> anyhow::Result<Ari
         let seconds = options.give_up_after.as_secs();
         if Instant::now() + FIRST_CONTACT_PAUSE >= until {
             bail!(
-                "no coordinator answers at http://{authority}: {error:#}; gave up after {seconds} s; check the address \
+                "no coordinator answers at {address}: {error:#}; gave up after {seconds} s; check the address \
                  and that the coordinator is running (--give-up-after tries for longer)"
             );
         }
         if let Some(report) = &options.report {
-            let sentence = format!("No answer from http://{authority}: {error:#}. Trying for {seconds} s.");
+            let sentence = format!("No answer from {address}: {error:#}. Trying for {seconds} s.");
             report.send_if_modified(|shown| {
                 std::mem::replace(&mut shown.sentence, sentence.clone()) != sentence
             });

@@ -19,7 +19,7 @@ const MESSAGES_MAX: usize = 2 * SHARDS_MAX;
 
 /// What depends on the kind of volunteer: its communication with the coordinator.
 #[derive(Debug)]
-pub(super) enum Errand {
+pub(crate) enum Errand {
     /// [`HubOutput::Connect`].
     Connect,
     /// [`HubOutput::Close`].
@@ -42,7 +42,7 @@ type Answer = (u32, Option<FromCompute>);
 
 /// A hub with compute workers. Drain [`Runner::errand`] after every event.
 #[derive(Debug)]
-pub(super) struct Runner {
+pub(crate) struct Runner {
     hub: Hub,
     /// The compute threads' ears. A thread ends when its sender is dropped.
     threads: BTreeMap<u32, mpsc::Sender<ToCompute>>,
@@ -55,7 +55,7 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    pub(super) fn new(settings: Settings) -> Runner {
+    pub(crate) fn new(settings: Settings) -> Runner {
         let (answer, answers) = mpsc::channel(ANSWERS_MAX);
         Runner {
             hub: Hub::new(settings),
@@ -69,13 +69,13 @@ impl Runner {
     }
 
     /// Tells the hub of an event.
-    pub(super) fn handle(&mut self, input: HubInput) {
+    pub(crate) fn handle(&mut self, input: HubInput) {
         let now_ms = self.now_ms();
         self.hub.handle(now_ms, input);
     }
 
     /// The hub's next errand for the caller. What concerns the compute threads is done on the way.
-    pub(super) fn errand(&mut self) -> Option<Errand> {
+    pub(crate) fn errand(&mut self) -> Option<Errand> {
         if let Some(chunk) = self.sending.as_mut().and_then(Iterator::next) {
             return Some(Errand::Send(chunk));
         }
@@ -115,7 +115,7 @@ impl Runner {
 
     /// Waits for the next answer of a compute thread or the next wake-up, and tells the hub. May be
     /// canceled.
-    pub(super) async fn event(&mut self) {
+    pub(crate) async fn event(&mut self) {
         let wake = self.wake_ms.map(|at_ms| self.began + Duration::from_millis(at_ms));
         let alarm = async {
             match wake {
@@ -139,7 +139,7 @@ impl Runner {
         }
     }
 
-    pub(super) fn status(&self) -> HubStatus {
+    pub(crate) fn status(&self) -> HubStatus {
         self.hub.status()
     }
 
@@ -191,7 +191,7 @@ impl Drop for Obituary {
 }
 
 /// Settings of a volunteer on this machine that calls itself `agent` and takes as much memory as it needs.
-pub(super) fn settings(arithmetic: Arithmetic, cores: u16, agent: String) -> Settings {
+pub(crate) fn settings(arithmetic: Arithmetic, cores: u16, agent: String) -> Settings {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_nanos() as u64);
     let seed = now ^ u64::from(std::process::id()).rotate_left(32);
     Settings { fused_capable: fuses_quickly(), ..Settings::new(arithmetic, cores, agent, seed) }

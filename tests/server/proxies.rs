@@ -1,0 +1,134 @@
+//! Real proxies in front of the server, with the configurations of the documents.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::harness::{TestServer, upgrade_at};
+use crate::http::ask;
+
+/// A proxy that runs. Dropping it ends it.
+struct Proxy {
+    address: SocketAddr,
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Proxy {
+    /// Starts a proxy in front of `server` with one of the documents' configurations.
+    async fn start(file: &str, server: SocketAddr) -> Proxy {
+        let folder = TempDir::new().unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let text = std::fs::read_to_string(Path::new("../docs/proxies").join(file)).unwrap();
+        let text = text.replace("127.0.0.1:8080", &server.to_string());
+        let path = folder.path().join("configuration");
+        let mut command = if file.starts_with("nginx") {
+            let text = text.replace("listen 80;", &format!("listen {address};"));
+            let home = folder.path().display();
+            let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+                .map(|name| format!("{name}_temp_path {home}/{name};"))
+                .concat();
+            let whole = format!(
+                "daemon off; pid {home}/pid; error_log stderr; events {{}} \
+                 http {{ access_log off; {temporary} {text} }}"
+            );
+            std::fs::write(&path, whole).unwrap();
+            let mut command = Command::new("nginx");
+            command.arg("-p").arg(folder.path()).arg("-c").arg(&path).args(["-e", "stderr"]);
+            command
+        } else {
+            let text = text.replace("http://shoal.example.org", &format!("http://{address}"));
+            std::fs::write(&path, format!("{{\n\tadmin off\n}}\n{text}")).unwrap();
+            let mut command = Command::new("caddy");
+            command.args(["run", "--adapter", "caddyfile", "--config"]).arg(&path);
+            command.env("HOME", folder.path());
+            command
+        };
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = child.expect("nginx and caddy, which tests/run installs");
+        let proxy = Proxy { address, child, _folder: folder };
+        for _ in 0..600 {
+            if TcpStream::connect(address).await.is_ok() {
+                return proxy;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{file}: the proxy does not start");
+    }
+}
+
+#[tokio::test]
+async fn pages_scripts_status_and_channel_come_through_every_proxy() {
+    for (file, base) in
+        [("nginx.conf", ""), ("nginx-path.conf", "/shoal"), ("Caddyfile", ""), ("Caddyfile-path", "/shoal")]
+    {
+        let server = TestServer::start().await;
+        let proxy = Proxy::start(file, server.address).await;
+        let origin = format!("http://{}", proxy.address);
+        for path in ["/", "/hub.js", "/theme.css", "/api/status"] {
+            let answer = ask(proxy.address, &format!("GET {base}{path}"), &[("origin", &origin)]).await;
+            assert_eq!(answer.status, 200, "{file}: {path}: {}", answer.text());
+        }
+        let url = format!("ws://{}{base}/channel", proxy.address);
+        let channel = upgrade_at(&url, proxy.address, &[("origin", &origin)]).await;
+        assert_eq!(channel.map(|_| ()), Ok(()), "{file}");
+        let foreign = upgrade_at(&url, proxy.address, &[("origin", "http://evil.example")]).await;
+        assert_eq!(foreign.map(|_| ()).unwrap_err().as_u16(), 403, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn behind_a_proxy_that_changes_the_host_scripts_come_and_the_rest_says_how_to_mend_it() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::start("nginx-default-host.conf", server.address).await;
+    let origin = format!("http://{}", proxy.address);
+    for path in ["/", "/hub.js"] {
+        assert_eq!(ask(proxy.address, &format!("GET {path}"), &[("origin", &origin)]).await.status, 200);
+    }
+    let refused = ask(proxy.address, "GET /api/status", &[("origin", &origin)]).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("proxy_set_header Host $http_host;"), "{}", refused.text());
+    let url = format!("ws://{}/channel", proxy.address);
+    // The name that the operator allowed, on an ordinary port; and a browser that vouches for the page.
+    for headers in [
+        &[("origin", "https://shoal.test")][..],
+        &[("origin", origin.as_str()), ("sec-fetch-site", "same-origin")],
+    ] {
+        let channel = upgrade_at(&url, proxy.address, headers).await;
+        assert_eq!(channel.map(|_| ()), Ok(()), "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_proxys_visitors_are_counted_one_by_one() {
+    let server = TestServer::start_with(|config| {
+        config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    let ask_as =
+        async |visitor: &str| ask(server.address, "GET /channel", &[("x-forwarded-for", visitor)]).await;
+    // One visitor asks for more channels than one address may have.
+    let mut refused = None;
+    for _ in 0..5_000 {
+        let answer = ask_as("203.0.113.9").await;
+        if answer.status == 429 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("a limit");
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() >= 1);
+    assert!(refused.text().contains("This address asked for too many channels"), "{}", refused.text());
+    assert_eq!(ask_as("203.0.113.10").await.status, 426, "another visitor");
+}
