@@ -10,6 +10,7 @@ pub mod data;
 pub mod driver;
 pub mod export;
 mod inference;
+pub mod load;
 pub mod quality;
 pub mod report;
 pub mod room;

@@ -5,6 +5,7 @@
 //! plain loop over the model and L-BFGS ([`reference`]).
 //!
 //! - [`bench`]: the benchmark's page
+//! - [`load`]: a coordinator under attack
 //! - [`page`]: the volunteer's page
 //! - [`problem`]: the data set that is trained on
 //! - [`reference`]: the plain loop
@@ -12,6 +13,7 @@
 //! The browser tests need `chromium` and `chromedriver`; `tests/run` installs them.
 
 mod bench;
+mod load;
 mod page;
 mod problem;
 mod reference;

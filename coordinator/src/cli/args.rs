@@ -16,6 +16,7 @@ use crate::config::{
     self, ConfigFile, DataSource, LOCAL_WORKERS_MAX, MINIBATCH_MAX, SETTINGS, Section, default_minibatch,
 };
 use crate::export::Format;
+use crate::load::{Attack, VOLUNTEERS_MAX};
 use crate::sweep::{Over, Seeds, Targets};
 
 /// Trains neural networks on borrowed browser tabs.
@@ -62,6 +63,9 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Lend this machine to a training elsewhere, without a browser
     Volunteer(VolunteerArgs),
+    /// Load a coordinator with many volunteers in one process, to measure it
+    #[command(hide = true)]
+    Load(LoadArgs),
     /// Measure a trained model on data with known answers
     Evaluate(EvaluateArgs),
     /// Apply a trained model: CSV on standard output, one line an example
@@ -165,6 +169,32 @@ pub struct VolunteerArgs {
     /// A PEM file with certificates to trust besides the system's
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+}
+
+/// `shoal load`
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// The address of the page
+    pub url: String,
+    /// Volunteers to play
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=VOLUNTEERS_MAX.into()))]
+    pub volunteers: u32,
+    /// Examples a second of each volunteer [default: as fast as results are known]
+    #[arg(long, value_name = "X", value_parser = positive)]
+    pub speed: Option<f64>,
+    /// Milliseconds that each result takes on its way besides
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub latency: u64,
+    /// Share of the assignments at which a volunteer leaves and comes back
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
+    pub failures: f64,
+    /// What the volunteers play instead of helping, against a coordinator on this machine: zeros, false-unfit,
+    /// sleepers, unasked, cores, slow-reader or slow-writer
+    #[arg(long, value_name = "NAME")]
+    pub attack: Option<Attack>,
+    /// Seconds until the end
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub seconds: u64,
 }
 
 /// `shoal evaluate`
@@ -333,6 +363,10 @@ impl<const COMMAND: usize> Args for Flags<COMMAND> {
 /// same in a file.
 fn whole<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse().map_err(|_| "give a whole number, not too large")
+}
+
+fn positive(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|value| *value > 0.0 && f64::is_finite(*value)).ok_or("give a positive number")
 }
 
 fn minibatch(text: &str) -> Result<u32, String> {

@@ -14,6 +14,7 @@ mod inspect;
 mod inspect_data;
 mod launch;
 mod lines;
+mod load;
 mod logging;
 mod output;
 mod phones;
@@ -67,6 +68,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Resume(args) => resume::run(args, bars),
         Command::Sweep(args) => sweep::run(args, bars),
         Command::Volunteer(args) => volunteer::run(args, bars),
+        Command::Load(args) => load::run(args),
         Command::Bench(args) => bench::run(args, bars),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),

@@ -22,6 +22,7 @@ mod lanes;
 mod limits;
 mod listening;
 mod mail;
+mod memory;
 mod outgoing;
 mod owed;
 mod pace;
@@ -80,6 +81,7 @@ pub use self::bench::serve_bench;
 pub use self::descriptors::connections_max;
 pub use self::invite::Invitation;
 pub(crate) use self::invite::cookie_of;
+pub use self::memory::worst_case_bytes;
 pub use self::tls::{Tls, TlsError};
 
 /// The parts of a server.

@@ -16,5 +16,8 @@ mod tests;
 mod wire;
 
 pub use address::{Address, AddressError};
+pub(crate) use http::get;
 pub use local::{RESTARTS_MAX, spawn_local};
 pub use native::{GIVE_UP_AFTER, Options, Summary, run};
+pub(crate) use runner::{Errand, Runner, settings};
+pub(crate) use wire::Wire;

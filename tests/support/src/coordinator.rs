@@ -92,6 +92,11 @@ impl Coordinator {
         &self.address
     }
 
+    /// The number of its process.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What it said before it listened.
     pub fn greeting(&self) -> &str {
         self.process.said()

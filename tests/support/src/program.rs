@@ -127,6 +127,11 @@ impl Running {
         &self.said
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, such as `INT` for Ctrl-C.
     ///
     /// # Panics
