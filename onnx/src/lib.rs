@@ -5,6 +5,7 @@
 //! the answer in the user's terms. Everything here is a function of its arguments.
 
 pub mod export;
+pub mod import;
 mod proto;
 
 /// The version of the standard operators that [`export`] uses: the first with `Gelu`.

@@ -20,7 +20,7 @@ const EXAMPLES: usize = 5;
 const RANDOM_NETWORKS: usize = 40;
 
 /// Networks that have every layer and setting, with their number of features.
-const NETWORKS: [(&str, usize); 8] = [
+pub(crate) const NETWORKS: [(&str, usize); 8] = [
     (r#"{"layers": []}"#, 4),
     (
         r#"{"layers": [{"kind": "dense", "units": 9, "activation": "leaky-relu"}, {"kind": "layer-norm"},
@@ -85,18 +85,40 @@ fn every_network_answers_in_onnx_runtime_as_it_predicts() {
             cases += 1;
         }
     }
-    // Always the same ones, so that a failure can be seen again.
-    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    for i in 0..RANDOM_NETWORKS {
-        let layers = images(2).new_tree(&mut runner).unwrap().current();
-        let json = json!({"input": [2, 7, 6], "layers": layers}).to_string();
-        let spec = NetworkSpec::from_json(&json).unwrap();
+    for (i, spec) in random_specs().into_iter().enumerate() {
         write_case(folder.path(), &format!("random-{i}"), &spec, 84, Task::Classes(4));
         cases += 1;
     }
     let said = python::run("layers.py", &[folder.path()]);
     assert!(said.contains(&format!("{cases} networks agree")), "{said}");
+}
+
+/// Networks put together at random, of 84 features: always the same ones, so that a failure can be seen again.
+pub(crate) fn random_specs() -> Vec<NetworkSpec> {
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let mut spec = || {
+        let layers = images(2).new_tree(&mut runner).unwrap().current();
+        let json = json!({"input": [2, 7, 6], "layers": layers}).to_string();
+        NetworkSpec::from_json(&json).unwrap()
+    };
+    (0..RANDOM_NETWORKS).map(|_| spec()).collect()
+}
+
+/// Weights, biases, gains and statistics as a training would leave them, and not 0 and 1.
+pub(crate) fn random_weights(network: &Network, seed: u64) -> Vec<f32> {
+    let mut weights = network.initialize(seed);
+    for block in network.layout() {
+        for (i, weight) in weights[block.range.clone()].iter_mut().enumerate() {
+            let noise = ((i as u64 * 37 + seed) % 101) as f32 / 101.0;
+            match block.kind {
+                ParameterKind::Weight => {}
+                ParameterKind::Statistic if block.name.ends_with("variance") => *weight = 0.2 + noise,
+                _ => *weight += noise - 0.5,
+            }
+        }
+    }
+    weights
 }
 
 /// Layers from any image to something, which keep the size of images.
@@ -144,18 +166,7 @@ fn images(depth: u32) -> BoxedStrategy<Vec<Value>> {
 fn write_case(folder: &Path, name: &str, spec: &NetworkSpec, features: usize, task: Task) {
     let network = Network::new(spec, features, task).unwrap_or_else(|problem| panic!("{problem}: {spec:?}"));
     let seed = name.bytes().fold(7, |seed, byte| seed * 31 + u64::from(byte));
-    let mut weights = network.initialize(seed);
-    // Biases, gains and statistics as a training would leave them, and not 0 and 1.
-    for block in network.layout() {
-        for (i, weight) in weights[block.range.clone()].iter_mut().enumerate() {
-            let noise = ((i as u64 * 37 + seed) % 101) as f32 / 101.0;
-            match block.kind {
-                ParameterKind::Weight => {}
-                ParameterKind::Statistic if block.name.ends_with("variance") => *weight = 0.2 + noise,
-                _ => *weight += noise - 0.5,
-            }
-        }
-    }
+    let weights = random_weights(&network, seed);
     let vocabulary = spec.vocabulary();
     let rows: Vec<f32> = (0..EXAMPLES * features)
         .map(|i| match vocabulary {
@@ -181,7 +192,7 @@ fn write_case(folder: &Path, name: &str, spec: &NetworkSpec, features: usize, ta
         &mut predicted,
     );
     let names: Vec<String> = (0..width).map(|class| format!("class {class}")).collect();
-    let (mean, deviation) = (vec![100.0, -3.0, 0.0], vec![20.0, 0.5, 1.0]);
+    let (mean, deviation) = (vec![100.0_f64, -3.0, 0.0], vec![20.0_f64, 0.5, 1.0]);
     let (answers, outputs) = match task {
         Task::Classes(_) => {
             let likeliest = |row: &[f32]| {
@@ -199,7 +210,7 @@ fn write_case(folder: &Path, name: &str, spec: &NetworkSpec, features: usize, ta
             let (mean, deviation) = (&mean[..width], &deviation[..width]);
             for row in predicted.chunks_mut(width) {
                 for ((value, mean), deviation) in row.iter_mut().zip(mean).zip(deviation) {
-                    *value = *value * deviation + mean;
+                    *value = (f64::from(*value) * deviation + mean) as f32;
                 }
             }
             let outputs = json!({

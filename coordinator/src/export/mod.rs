@@ -77,15 +77,13 @@ pub fn export(model: &SavedModel, format: Format, options: &Options) -> Result<V
 fn to_onnx(model: &SavedModel, options: &Options) -> Result<Vec<u8>, ExportError> {
     let inputs = match options.without_preparation {
         true => Inputs::Prepared,
-        false => Inputs::Numbers(&model.preprocessing),
+        false => Inputs::Table(&model.preparation),
     };
-    // A graph computes in 32 bits.
-    let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
-    let scaling =
-        model.target_scaling.as_ref().map(|scaling| (narrow(&scaling.mean), narrow(&scaling.deviation)));
-    let answers = match (&model.preparation.targets, &scaling) {
+    let answers = match (&model.preparation.targets, &model.target_scaling) {
         (TargetSchema::Classes(names), _) => Answers::Classes(names),
-        (TargetSchema::Numbers(_), Some((mean, deviation))) => Answers::Numbers { mean, deviation },
+        (TargetSchema::Numbers(_), Some(scaling)) => {
+            Answers::Numbers { mean: &scaling.mean, deviation: &scaling.deviation }
+        }
         (TargetSchema::Numbers(_), None) => unreachable!("a saved model of numbers has a scaling"),
     };
     let metadata = described(model, options);
@@ -93,7 +91,7 @@ fn to_onnx(model: &SavedModel, options: &Options) -> Result<Vec<u8>, ExportError
     Ok(export.to_bytes()?)
 }
 
-/// Entries of a file's metadata: `classes` or `targets` and `columns` are lists in JSON, `network` is a
+/// Entries of a file's metadata: `classes` or `targets` and `columns` (those the graph takes, in order) are lists in JSON, `network` is a
 /// specification in JSON, `digest` is the BLAKE3 of the little-endian weights in Shoal's own layout.
 fn described(model: &SavedModel, options: &Options) -> Vec<(String, String)> {
     let mut entries = vec![match &model.preparation.targets {
@@ -101,7 +99,8 @@ fn described(model: &SavedModel, options: &Options) -> Vec<(String, String)> {
         TargetSchema::Numbers(names) => ("targets", json!(names).to_string()),
     }];
     if model.preparation.pixels.is_none() {
-        entries.push(("columns", json!(model.preparation.input_names()).to_string()));
+        let names: Vec<String> = model.preparation.columns.iter().map(onnx::export::input_name).collect();
+        entries.push(("columns", json!(names).to_string()));
     }
     let digest = blake3::Hash::from_bytes(model::weights_digest(&model.weights));
     entries.push(("network", model.network.spec().to_json()));

@@ -89,6 +89,20 @@ impl Graph {
         self.constant(name, DataType::Float, lengths, values)
     }
 
+    /// A constant of numbers in 64 bits, row-major.
+    pub(super) fn doubles(&mut self, name: &str, lengths: &[usize], values: &[f64]) -> Value {
+        let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let values = TensorProto { raw_data: Some(raw.into()), ..TensorProto::default() };
+        self.constant(name, DataType::Double, lengths, values)
+    }
+
+    /// A constant of integers, row-major.
+    pub(super) fn integers(&mut self, name: &str, lengths: &[usize], values: &[i64]) -> Value {
+        let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let values = TensorProto { raw_data: Some(raw.into()), ..TensorProto::default() };
+        self.constant(name, DataType::Int64, lengths, values)
+    }
+
     /// A constant list of texts.
     pub(super) fn texts<'a>(&mut self, name: &str, texts: impl IntoIterator<Item = &'a str>) -> Value {
         let string_data: Vec<Bytes> = texts.into_iter().map(|text| Bytes::from(text.to_owned())).collect();

@@ -3,17 +3,23 @@
 //! The graph takes what the user's table or images hold, prepares it as the training did, goes through the
 //! network and answers in the user's terms: for classes `label` (a text) and `probabilities`, for numbers
 //! `prediction`, in their own units. The first axis of every input and output is the number of examples.
+//!
+//! A table of numbers is one input, as images are. If a column has texts or dates, each column is an input
+//! with the column's name. A missing number is NaN, a missing text is empty, a date is given in seconds.
 
 mod graph;
 mod network;
+mod preparation;
 
 use std::fmt;
 
 use model::{LossSpec, Network, Preprocessing, Shape};
 use prost::Message;
+use table::{Becomes, Preparation, Standardized};
 
 use self::graph::{Graph, Setting, Value};
 use self::network::{Layers, lengths};
+pub use self::preparation::input_name;
 use crate::proto::{DataType, ModelProto, OperatorSetIdProto, StringStringEntryProto};
 use crate::{IR_VERSION, OPERATOR_SET};
 
@@ -26,6 +32,8 @@ pub const PROBABILITIES: &str = "probabilities";
 /// The name of the output of numbers, `[batch, columns]`.
 pub const PREDICTION: &str = "prediction";
 
+/// Numbers whose mean is so many times their deviation are answered in 64 bits.
+const FAR: f64 = 1024.0;
 /// Bytes of a file's content beside its weights that are allowed for: names, nodes, metadata.
 const OVERHEAD_MAX: usize = 1 << 24;
 /// Protobuf's own limit on a message.
@@ -53,6 +61,8 @@ pub enum Inputs<'a> {
     Prepared,
     /// One number for each of the network's inputs, which the graph standardizes.
     Numbers(&'a Preprocessing),
+    /// A table's columns, or an image, as they were prepared for training.
+    Table(&'a Preparation),
 }
 
 /// What the graph answers.
@@ -63,9 +73,9 @@ pub enum Answers<'a> {
     /// Numbers: the network's own, times `deviation`, plus `mean`, one of each for each column.
     Numbers {
         /// What is added.
-        mean: &'a [f32],
+        mean: &'a [f64],
         /// The factor.
-        deviation: &'a [f32],
+        deviation: &'a [f64],
     },
 }
 
@@ -132,11 +142,31 @@ impl Export<'_> {
             // What is looked up is never standardized.
             return graph.input(INPUT, DataType::Int64, &[shape.len()]);
         }
-        let input = graph.input(INPUT, DataType::Float, &lengths(shape));
-        match self.inputs {
-            Inputs::Prepared => input,
-            Inputs::Numbers(preprocessing) => standardized(graph, preprocessing, shape, &input),
+        let plain = |graph: &mut Graph| graph.input(INPUT, DataType::Float, &lengths(shape));
+        let preparation = match self.inputs {
+            Inputs::Prepared => return plain(graph),
+            Inputs::Numbers(preprocessing) => {
+                let input = plain(graph);
+                return standardized(graph, preprocessing, shape, &input);
+            }
+            Inputs::Table(preparation) => preparation,
+        };
+        let (offset, scale) = preparation.standardization();
+        let preprocessing = Preprocessing { offset, scale };
+        let is_image = matches!(shape, Shape::Image { .. });
+        if preparation.pixels.is_some() || is_image && has_plain_numbers(preparation) {
+            let input = plain(graph);
+            return standardized(graph, &preprocessing, shape, &input);
         }
+        let stored = preparation::write(graph, preparation);
+        let vector = standardized(graph, &preprocessing, Shape::Vector(shape.len()), &stored);
+        if !is_image {
+            return vector;
+        }
+        // A length of 0 is taken over.
+        let image: Vec<i64> = [0].into_iter().chain(lengths(shape).into_iter().map(|of| of as i64)).collect();
+        let image = graph.integers("input.shape", &[image.len()], &image);
+        graph.node("Reshape", "input.image", &[&vector, &image])
     }
 
     fn answer(&self, graph: &mut Graph, sums: Value) {
@@ -160,18 +190,43 @@ impl Export<'_> {
                     LossSpec::BinaryCrossEntropy => graph.node("Sigmoid", "sigmoid", &[&sums]),
                     LossSpec::MeanSquaredError | LossSpec::Huber | LossSpec::SoftmaxCrossEntropy => sums,
                 };
+                // 32 bits hold numbers of some size only to a small part of a small deviation.
+                let is_far = mean.iter().zip(deviation).any(|(mean, deviation)| mean.abs() > FAR * deviation);
+                let kind = if is_far { DataType::Double } else { DataType::Float };
+                if is_far {
+                    let settings = vec![("to", Setting::Int(DataType::Double as i64))];
+                    value = graph.node_with("Cast", "targets.standardized", &[&value], settings);
+                }
+                let constant = |graph: &mut Graph, name: &str, values: &[f64]| match kind {
+                    DataType::Double => graph.doubles(name, &[width], values),
+                    _ => {
+                        let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+                        graph.floats(name, &[width], &values)
+                    }
+                };
                 if deviation.iter().any(|&factor| factor != 1.0) {
-                    let deviation = graph.floats("targets.deviation", &[width], deviation);
+                    let deviation = constant(graph, "targets.deviation", deviation);
                     value = graph.node("Mul", "targets.scaled", &[&value, &deviation]);
                 }
                 if mean.iter().any(|&mean| mean != 0.0) {
-                    let mean = graph.floats("targets.mean", &[width], mean);
+                    let mean = constant(graph, "targets.mean", mean);
                     value = graph.node("Add", "targets.restored", &[&value, &mean]);
                 }
-                graph.output(value, PREDICTION, DataType::Float, &[width]);
+                graph.output(value, PREDICTION, kind, &[width]);
             }
         }
     }
+}
+
+/// Whether every column is a number that is stored as it is.
+fn has_plain_numbers(preparation: &Preparation) -> bool {
+    let is_plain = |number: &Standardized| {
+        (number.shift, number.unit, number.low, number.high) == (0.0, 1.0, None, None)
+    };
+    preparation.columns.iter().all(|column| match &column.becomes {
+        Becomes::Number { number: Some(number), missing: false } => is_plain(number),
+        _ => false,
+    })
 }
 
 /// `(value - offset) * scale`, in the shape of the values.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use apply::{InputValues, Inputs, Stored};
 
-use crate::{DateFormat, Kind, PixelScaling, error::ColumnPlace, limits};
+use crate::{DateFormat, Kind, PixelScaling, error::ColumnPlace, limits, missing::MISSING_TEXTS};
 
 /// The layout of a saved [`Preparation`].
 pub const VERSION: u32 = 1;
@@ -206,6 +206,18 @@ impl Preparation {
             }
             _ => Some(names.join(", ")),
         }
+    }
+
+    /// Every text that stands for a missing cell, the usual ones first.
+    pub fn missing_texts(&self) -> Vec<String> {
+        let usual = MISSING_TEXTS.iter().map(|&text| text.to_owned());
+        let mut texts: Vec<String> = usual.collect();
+        for own in self.missing.iter().map(|text| text.trim()) {
+            if !texts.iter().any(|text| text == own) {
+                texts.push(own.to_owned());
+            }
+        }
+        texts
     }
 
     /// The classes in id order; `None` when numbers are predicted.

@@ -1,0 +1,224 @@
+"""Writes networks as other programs export them, with what ONNX Runtime answers.
+
+NAME.onnx has the graph, NAME.json the inputs and the answer, row-major. In the subfolder refused, NAME.txt has
+words that the refusal must have.
+"""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+RNG = np.random.default_rng(7)
+EXAMPLES = 4
+
+
+class Graph:
+    """A graph under construction, whose values are numbered."""
+
+    def __init__(self, shape, kind=TensorProto.FLOAT, version=17):
+        self.nodes, self.constants, self.version, self.kind, self.shape = [], [], version, kind, shape
+
+    def constant(self, array):
+        name = f"constant{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
+
+    def weights(self, *shape):
+        return self.constant(RNG.normal(0, 0.4, shape).astype(np.float32))
+
+    def node(self, operator, *inputs, outputs=1, **settings):
+        names = [f"value{len(self.nodes)}_{i}" for i in range(outputs)]
+        self.nodes.append(helper.make_node(operator, inputs, names, name=f"node{len(self.nodes)}", **settings))
+        return names[0]
+
+    def linear(self, x, inputs, outputs):
+        """As PyTorch's Linear is exported."""
+        return self.node("Gemm", x, self.weights(outputs, inputs), self.weights(outputs), transB=1)
+
+    def norm(self, x, channels, epsilon=1e-5):
+        variance = self.constant(RNG.uniform(0.3, 2, channels).astype(np.float32))
+        parts = [self.weights(channels) for _ in range(3)]
+        return self.node("BatchNormalization", x, *parts, variance, epsilon=epsilon)
+
+    def model(self, answer):
+        value = helper.make_tensor_value_info
+        inputs = [value("x", self.kind, ["n", *self.shape])]
+        outputs = [value(answer, TensorProto.FLOAT, None)]
+        graph = helper.make_graph(self.nodes, "foreign", inputs, outputs, self.constants)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.version)], ir_version=9)
+
+
+def mlp_with_every_activation():
+    g = Graph([5])
+    x = "x"
+    for i, activation in enumerate(["Relu", "LeakyRelu", "Tanh", "Sigmoid", "Softplus", "Identity"]):
+        x = g.node(activation, g.linear(x, 5 if i == 0 else 6, 6))
+    x = g.node("Dropout", x, g.constant(np.float32(0.25)))
+    return g, g.node("Softmax", g.linear(x, 6, 3), axis=-1)
+
+
+def gelu_and_silu_in_parts():
+    g = Graph([6])
+    half, one, root = (g.constant(np.float32(value)) for value in (0.5, 1.0, 2**0.5))
+    x = g.linear("x", 6, 6)
+    e = g.node("Add", g.node("Erf", g.node("Div", x, root)), one)
+    x = g.linear(g.node("Mul", g.node("Mul", x, e), half), 6, 6)
+    e = g.node("Add", one, g.node("Erf", g.node("Mul", x, g.constant(np.float32(2**-0.5)))))
+    x = g.linear(g.node("Mul", g.node("Mul", half, x), e), 6, 6)
+    e = g.node("Add", g.node("Erf", g.node("Div", x, root)), one)
+    x = g.linear(g.node("Mul", x, g.node("Mul", e, half)), 6, 6)
+    x = g.node("Mul", x, g.node("Sigmoid", x))
+    return g, g.linear(x, 6, 2)
+
+
+def matmul_and_add():
+    g = Graph([4])
+    x = g.node("Add", g.node("MatMul", "x", g.weights(4, 5)), g.weights(5))
+    x = g.node("MatMul", g.node("Relu", x), g.node("Transpose", g.weights(5, 5), perm=[1, 0]))
+    x = g.node("Mul", g.node("Tanh", g.node("Mul", x, g.constant(np.float32(0.5)))), g.constant(np.float32(1)))
+    raise_if_read = g.node("Add", g.weights(3), g.node("MatMul", x, g.weights(5, 3)))
+    return g, raise_if_read
+
+
+def matmul_without_bias():
+    g = Graph([4])
+    x = g.node("MatMul", "x", g.node("Transpose", g.weights(5, 4), perm=[1, 0]))
+    x = g.node("Mul", x, g.weights(5))
+    x = g.node("Relu", x)
+    return g, g.node("Sigmoid", g.node("Add", g.weights(3), g.node("MatMul", x, g.weights(5, 3))))
+
+
+def convolutions_and_pools():
+    g = Graph([3, 11, 9])
+    x = g.node("Conv", "x", g.weights(6, 1, 3, 3), g.weights(6), group=3, pads=[1, 1, 1, 1])
+    x = g.node("Relu", g.norm(x, 6))
+    x = g.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+    x = g.node("Conv", x, g.weights(4, 6, 2, 2), auto_pad="SAME_UPPER")
+    x = g.node("Add", x, g.weights(1, 4, 1, 1))
+    x = g.node("AveragePool", x, kernel_shape=[2, 2])
+    # x.view(x.size(0), -1)
+    size = g.node("Gather", g.node("Shape", x), g.constant(np.int64(0)), axis=0)
+    sizes = [g.node("Unsqueeze", size, g.constant(np.array([0], np.int64))), g.constant(np.array([-1], np.int64))]
+    x = g.node("Reshape", x, g.node("Concat", *sizes, axis=0))
+    return g, g.node("LogSoftmax", g.linear(x, 4 * 4 * 3, 5))
+
+
+def residual_network():
+    """As torchvision's: the shortcut is a convolution of one place with a batch normalization."""
+    g = Graph([2, 8, 8])
+    x = g.node("Relu", g.norm(g.node("Conv", "x", g.weights(4, 2, 3, 3), pads=[1] * 4), 4))
+    y = g.node("Relu", g.norm(g.node("Conv", x, g.weights(4, 4, 3, 3), pads=[1] * 4), 4))
+    y = g.norm(g.node("Conv", y, g.weights(4, 4, 3, 3), pads=[1] * 4), 4)
+    x = g.node("Relu", g.node("Add", y, x))
+    y = g.node("Relu", g.norm(g.node("Conv", x, g.weights(6, 4, 3, 3), pads=[1] * 4, strides=[2, 2]), 6))
+    y = g.norm(g.node("Conv", y, g.weights(6, 6, 3, 3), pads=[1] * 4), 6)
+    x = g.node("Relu", g.node("Add", y, g.norm(g.node("Conv", x, g.weights(6, 4, 1, 1), strides=[2, 2]), 6)))
+    x = g.node("Flatten", g.node("GlobalAveragePool", x))
+    return g, g.node("Softmax", g.linear(x, 6, 3))
+
+
+def keras_images():
+    """Images as height, width, channels, turned before the first convolution and back before the vector."""
+    g = Graph([6, 5, 3])
+    x = g.node("Transpose", "x", perm=[0, 3, 1, 2])
+    x = g.node("Relu", g.node("Conv", x, g.weights(4, 3, 3, 3), g.weights(4)))
+    x = g.norm(x, 4, epsilon=1e-3)
+    x = g.node("Reshape", g.node("Transpose", x, perm=[0, 2, 3, 1]), g.constant(np.array([-1, 48], np.int64)))
+    x = g.node("Add", g.node("MatMul", x, g.weights(48, 4)), g.weights(4))
+    return g, g.node("Softmax", g.node("Identity", x))
+
+
+def keras_means():
+    g = Graph([4, 4, 2])
+    x = g.node("Conv", g.node("Transpose", "x", perm=[0, 3, 1, 2]), g.weights(3, 2, 2, 2), auto_pad="VALID")
+    x = g.node("Tanh", x)
+    x = g.node("ReduceMean", x, axes=[2, 3], keepdims=0)
+    return g, g.linear(x, 3, 2)
+
+
+def embedding():
+    g = Graph([3], TensorProto.INT64)
+    x = g.node("Flatten", g.node("Gather", g.weights(7, 4), "x"))
+    normal = g.node("LayerNormalization", x, g.weights(12), g.weights(12), axis=-1)
+    return g, g.linear(normal, 12, 2)
+
+
+def standardized_and_in_units():
+    """What stands around the network is left out, so that the constants here change nothing."""
+    g = Graph([4])
+    x = g.node("Div", g.node("Sub", "x", g.constant(np.zeros(4, np.float32))), g.constant(np.ones(4, np.float32)))
+    x = g.linear(g.node("Relu", g.linear(x, 4, 3)), 3, 2)
+    return g, g.node("Add", g.node("Mul", x, g.constant(np.float32(1))), g.constant(np.zeros(2, np.float32)))
+
+
+READ = [
+    mlp_with_every_activation, gelu_and_silu_in_parts, matmul_without_bias, convolutions_and_pools,
+    residual_network, keras_images, keras_means, embedding, standardized_and_in_units,
+]
+
+
+def refused():
+    """Graphs with words of their refusals."""
+    g = Graph([4])
+    yield "operator", g, g.linear(g.node("Elu", g.linear("x", 4, 3)), 3, 2), ["node1 (Elu)", "no such layer"]
+    g, answer = matmul_and_add()
+    yield "constant", g, answer, ["(Mul)", "constant"]
+    g = Graph([1, 6, 6])
+    x = g.node("Conv", "x", g.weights(2, 1, 3, 3), dilations=[2, 2])
+    yield "dilations", g, g.linear(g.node("Flatten", x), 8, 2), ["node0 (Conv)", "dilations"]
+    g = Graph([1, 6, 6])
+    x = g.node("Conv", "x", g.weights(2, 1, 3, 2))
+    yield "oblong", g, g.linear(g.node("Flatten", x), 40, 2), ["node0 (Conv)", "3x2"]
+    g = Graph([1, 6, 6])
+    x = g.node("Conv", "x", g.weights(2, 1, 3, 3), pads=[2, 0, 0, 0])
+    yield "pads", g, g.linear(g.node("Flatten", x), 48, 2), ["node0 (Conv)", "pads"]
+    g = Graph([1, 5, 5])
+    x = g.node("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    yield "partial", g, g.linear(g.node("Flatten", x), 9, 2), ["node0 (MaxPool)", "partial"]
+    g = Graph([4])
+    yield "slope", g, g.linear(g.node("LeakyRelu", "x", alpha=0.3), 4, 2), ["node0 (LeakyRelu)", "0.3"]
+    g = Graph([4])
+    yield "approximate", g, g.node("Relu", g.linear("x", 4, 2)), ["last layer", "relu"]
+    g = Graph([4])
+    x = g.linear("x", 4, 4)
+    yield "ways", g, g.linear(g.node("Mul", x, g.node("Tanh", x)), 4, 2), ["(Mul)"]
+    g = Graph([3, 5])
+    yield "axes", g, g.linear(g.node("Flatten", "x"), 15, 2), ["input x"]
+    g = Graph([4])
+    large = numpy_helper.from_array(np.zeros((4, 2), np.float32), "w")
+    large.dims[0] = 1 << 40
+    g.constants.append(large)
+    yield "dims", g, g.node("MatMul", "x", "w"), ["constant w"]
+
+
+def main(folder):
+    folder = pathlib.Path(folder)
+    for make in READ:
+        g, answer = make()
+        model = g.model(answer)
+        path = folder / f"{make.__name__}.onnx"
+        onnx.save(model, path)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        if g.kind == TensorProto.INT64:
+            x = RNG.integers(0, 7, (EXAMPLES, *g.shape))
+        else:
+            x = RNG.normal(0, 1, (EXAMPLES, *g.shape)).astype(np.float32)
+        (y,) = session.run(None, {"x": x})
+        # Shoal's images lie as channels, height, width, whatever the file says.
+        if make.__name__.startswith("keras"):
+            x = x.transpose(0, 3, 1, 2)
+        answers = np.exp(y) if make is convolutions_and_pools else y
+        case = {"inputs": x.reshape(EXAMPLES, -1).tolist(), "answers": answers.tolist()}
+        path.with_suffix(".json").write_text(json.dumps(case))
+    (folder / "refused").mkdir()
+    for name, g, answer, words in refused():
+        onnx.save(g.model(answer), folder / "refused" / f"{name}.onnx")
+        (folder / "refused" / f"{name}.txt").write_text("\n".join(words))
+
+
+main(sys.argv[1])
