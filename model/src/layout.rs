@@ -13,6 +13,8 @@ pub struct ParameterBlock {
     pub range: Range<usize>,
     /// The kind of its elements.
     pub kind: ParameterKind,
+    /// Whether its elements stay as they are in training.
+    pub frozen: bool,
 }
 
 /// The kind of a parameter.

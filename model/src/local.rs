@@ -8,7 +8,6 @@ use crate::arithmetic::Arithmetic;
 use crate::examples::{Examples, Targets};
 use crate::kernels::Kernel;
 use crate::layers::Layer;
-use crate::layout::ParameterKind;
 use crate::network::{Network, Scratch, Target};
 use crate::pass::{Masks, Mode, Numbers, Pass};
 use crate::spec::NetworkSpec;
@@ -202,7 +201,7 @@ impl Network {
         let pull = |penalty: f32| steps as f64 * f64::from(learning_rate) * f64::from(penalty);
         let keep = (1.0 - pull(l2)).max(0.0) as f32;
         let threshold = pull(l1) as f32;
-        for block in self.layout().iter().filter(|block| block.kind == ParameterKind::Weight) {
+        for block in self.penalized() {
             let weights = &mut weights[block.range.clone()];
             if l2 != 0.0 {
                 weights.iter_mut().for_each(|weight| *weight *= keep);

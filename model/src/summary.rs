@@ -18,6 +18,8 @@ pub struct LayerSummary {
     pub shape: Shape,
     /// The number of its learned parameters, excluding the layers inside it.
     pub trainable: usize,
+    /// The number of its parameters that stay as they are, excluding the layers inside it.
+    pub frozen: usize,
     /// The number of its statistics, excluding the layers inside it.
     pub statistics: usize,
     /// Floating-point operations of the forward pass over one example, excluding the layers inside it. A

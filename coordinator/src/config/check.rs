@@ -72,6 +72,12 @@ impl RunConfig {
         if self.tls_self_signed && self.tls_cert.is_some() {
             return refuse("tls-self-signed", "there is a certificate already; leave one of the two out");
         }
+        if !self.model.freeze.is_empty() && self.optimizer == OptimizerKind::AdamW {
+            return refuse(
+                "freeze",
+                "the optimizer adamw shrinks all weights; choose adam, or another optimizer",
+            );
+        }
         if !(self.model.l2 >= 0.0 && self.model.l2.is_finite()) {
             return refuse("l2", "the weight of the L2 penalty must be 0 or a positive number");
         }

@@ -127,6 +127,9 @@ impl ConfigFile {
         if let Some(l2) = self.l2 {
             model.l2 = l2;
         }
+        if let Some(freeze) = self.freeze.take() {
+            model.freeze = freeze;
+        }
         let mut config = self.complete(model)?;
         config.left_open = LeftOpen { network, l2, ..config.left_open };
         Ok(config)

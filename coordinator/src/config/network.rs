@@ -15,6 +15,8 @@ use super::file::read_text;
 use super::tree::{Content, Entry, Node, Problem};
 use super::words;
 
+/// The key by which a layer keeps its weights.
+const FREEZE: &str = "freeze";
 /// The key that a network must have.
 const LAYERS: &str = "layers";
 
@@ -66,12 +68,35 @@ pub(super) fn read(node: &Node) -> Result<NetworkSpec, Problem> {
     if !matches!(node.content(), Content::Table(_)) {
         return Err(node.refuse("a table with the key layers"));
     }
-    let network = NetworkSpec::deserialize(Reader(node))?;
+    let mut network = NetworkSpec::deserialize(Reader(node))?;
+    if let Some(wrong) = node.entries().iter().find(|entry| is_freeze(entry)) {
+        return Err(wrong.value.refuse("a list of the positions of layers"));
+    }
+    collect_frozen(node, "", &mut network.freeze);
     if node.get(LAYERS).is_none() {
         let text = "the key layers is missing; for a network without layers give linear".to_owned();
         return Err(Problem { line: node.line(), text });
     }
     Ok(network)
+}
+
+/// Whether an entry is `freeze = true` or `false`, which a layer may have. Serde does not see it: it becomes a
+/// part of [`NetworkSpec::freeze`].
+fn is_freeze(entry: &Entry) -> bool {
+    entry.key == FREEZE && matches!(entry.value.content(), Content::Bool(_))
+}
+
+/// Adds the positions of the layers with `freeze = true` in a table with layers, and in the blocks inside.
+fn collect_frozen(table: &Node, outer: &str, frozen: &mut Vec<String>) {
+    let Some(Content::List(layers)) = table.get(LAYERS).map(Node::content) else { return };
+    for (i, layer) in layers.iter().enumerate() {
+        let position = format!("{outer}{}", i + 1);
+        let is_frozen = matches!(layer.get(FREEZE).map(Node::content), Some(Content::Bool(true)));
+        collect_frozen(layer, &format!("{position}."), frozen);
+        if is_frozen && !frozen.contains(&position) {
+            frozen.push(position);
+        }
+    }
 }
 
 /// Writes a network as a table of a file, with keys spelled like all others there: `label-smoothing`.
@@ -95,14 +120,37 @@ pub(super) fn write<S: Serializer>(network: &NetworkSpec, serializer: S) -> Resu
         huber_delta: &'a Option<f32>,
         #[serde(skip_serializing_if = "Option::is_none")]
         initializer: &'a Option<Initializer>,
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        freeze: &'a [String],
     }
 
-    let NetworkSpec { input, layers, l2, l1, loss, label_smoothing, class_weights, huber_delta, initializer } =
-        network;
+    let NetworkSpec {
+        input,
+        layers,
+        l2,
+        l1,
+        loss,
+        label_smoothing,
+        class_weights,
+        huber_delta,
+        initializer,
+        freeze,
+    } = network;
     let unless_zero = |value: f32| (value != 0.0).then_some(value);
     let (l1, label_smoothing) = (unless_zero(*l1), unless_zero(*label_smoothing));
-    Table { input, layers, l2: *l2, l1, loss, label_smoothing, class_weights, huber_delta, initializer }
-        .serialize(serializer)
+    Table {
+        input,
+        layers,
+        l2: *l2,
+        l1,
+        loss,
+        label_smoothing,
+        class_weights,
+        huber_delta,
+        initializer,
+        freeze,
+    }
+    .serialize(serializer)
 }
 
 /// What serde finds wrong, told in words of the user. serde reads a layer into memory before it looks at it,
@@ -314,7 +362,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     type Error = Misfit;
 
     fn next_key_seed<K: de::DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Misfit> {
-        self.open = self.left.next();
+        self.open = self.left.find(|entry| !is_freeze(entry));
         let Some(entry) = self.open else { return Ok(None) };
         let key: de::value::StrDeserializer<'de, Misfit> = entry.key.as_str().into_deserializer();
         seed.deserialize(key).map(Some)
@@ -378,6 +426,18 @@ mod tests {
         assert_eq!((problem.line, problem.text.as_str()), (Some(5), "units: give a whole number, not \"x\""));
         assert_eq!(Node::from_json("{\n \"layers\": [").unwrap_err().text, "the file ends too early");
         assert_eq!(Node::from_json("{\n \"layers\": 1 2}").unwrap_err().line, Some(2));
+    }
+
+    #[test]
+    fn layers_with_freeze_become_positions() {
+        let toml = "freeze = [\"2\"]\nlayers = [\n {kind = \"dense\", units = 3, freeze = true},\n \
+            {kind = \"batch-norm\", freeze = true},\n {kind = \"residual\", layers = [{kind = \"dense\", units = 3}, \
+            {kind = \"layer-norm\", freeze = true}]},\n {kind = \"flatten\", freeze = false}]";
+        let network = read(&Node::from_toml(toml).unwrap()).unwrap();
+        assert_eq!(network.freeze, ["2", "1", "3.2"]);
+        let (line, text) = wrong("layers = []\nfreeze = true");
+        assert_eq!(line, 2);
+        assert!(text.contains("positions"), "{text}");
     }
 
     #[test]

@@ -215,6 +215,13 @@ settings! {
             }),
         }
 
+        /// Layers that keep their weights, by their positions in `shoal inspect`, such as 1 or 3.2; may be
+        /// repeated
+        freeze: Vec<String> {
+            commands: &[Command::Train], placeholder: "LAYER", identity: true,
+            rule: Some(|| "those of the network".to_owned()),
+        }
+
         /// Weight of the L2 penalty on large weights, instead of the network's own
         l2: f32 {
             placeholder: "X",

@@ -1,6 +1,6 @@
 //! The shapes and parameters of each kind of layer.
 
-use super::{BIAS, Compiled, GAIN, Place, WEIGHT};
+use super::{BIAS, Compiled, GAIN, MEAN, Place, VARIANCE, WEIGHT};
 use crate::initialize::Start;
 use crate::layers::batch_norm::BatchNorm;
 use crate::layers::conv2d::{self, Conv2d};
@@ -141,9 +141,16 @@ impl Compiled {
         self.check_room(place, 4, channels)?;
         let gain = self.push_block(place, GAIN, vec![channels], Start::Constant(1.0));
         let bias = self.push_block(place, BIAS, vec![channels], Start::Constant(0.0));
-        let mean = self.push_statistic(place, "running_mean", channels, 0.0);
-        let variance = self.push_statistic(place, "running_variance", channels, 1.0);
-        let layer = Layer::BatchNorm(BatchNorm { channels, places, gain, bias, mean, variance });
+        // What is frozen observes nothing: its statistics are parameters like others, which stay as they are.
+        let frozen = self.frozen;
+        let (mean, variance) = if frozen {
+            let mean = self.push_block(place, MEAN, vec![channels], Start::Constant(0.0));
+            (mean, self.push_block(place, VARIANCE, vec![channels], Start::Constant(1.0)))
+        } else {
+            let mean = self.push_statistic(place, "running_mean", channels, 0.0);
+            (mean, self.push_statistic(place, "running_variance", channels, 1.0))
+        };
+        let layer = Layer::BatchNorm(BatchNorm { channels, places, gain, bias, mean, variance, frozen });
         Ok(self.push_step(layer, place.input, place.input))
     }
 

@@ -20,6 +20,8 @@ type NamedKind = (&'static str, ParameterKind);
 const WEIGHT: NamedKind = ("weight", ParameterKind::Weight);
 const BIAS: NamedKind = ("bias", ParameterKind::Bias);
 const GAIN: NamedKind = ("gain", ParameterKind::Gain);
+const MEAN: NamedKind = ("running_mean", ParameterKind::Statistic);
+const VARIANCE: NamedKind = ("running_variance", ParameterKind::Statistic);
 
 /// The content of a [`Network`](crate::Network).
 pub(crate) struct Compiled {
@@ -30,6 +32,9 @@ pub(crate) struct Compiled {
     pub(crate) layers: Vec<LayerSummary>,
     /// The index of the layer to which new steps and parameters are charged.
     layer: usize,
+    /// Positions of layers that keep their weights, and whether the layer at hand is one of them.
+    freeze: Vec<String>,
+    frozen: bool,
     pub(crate) layout: Vec<ParameterBlock>,
     /// The initialization of each block of the layout.
     pub(crate) starts: Vec<Start>,
@@ -52,6 +57,8 @@ pub(crate) fn compile(spec: &NetworkSpec, features: usize, task: Task) -> Result
         steps: Vec::new(),
         layers: Vec::new(),
         layer: 0,
+        freeze: spec.freeze.clone(),
+        frozen: false,
         layout: Vec::new(),
         starts: Vec::new(),
         statistics: Vec::new(),
@@ -75,6 +82,14 @@ pub(crate) fn compile(spec: &NetworkSpec, features: usize, task: Task) -> Result
         compiled.shapes.push(shape);
     }
     compiled.append_statistics();
+    if let Some(position) =
+        spec.freeze.iter().find(|position| !compiled.layers.iter().any(|layer| layer.number == **position))
+    {
+        return Err(SpecError::NoSuchLayer { position: position.clone() });
+    }
+    if compiled.layout.iter().all(|block| block.frozen || block.kind == ParameterKind::Statistic) {
+        return Err(SpecError::AllFrozen { frozen: compiled.parameters() });
+    }
     Ok(compiled)
 }
 
@@ -133,7 +148,8 @@ impl Compiled {
         (number, description): (String, String),
         push: impl FnOnce(&mut Compiled) -> Result<Shape, SpecError>,
     ) -> Result<Shape, SpecError> {
-        let (index, outer) = (self.layers.len(), self.layer);
+        let (index, outer, outer_frozen) = (self.layers.len(), self.layer, self.frozen);
+        self.frozen |= self.freeze.contains(&number);
         self.layers.push(LayerSummary {
             number,
             name: place.name.clone(),
@@ -141,6 +157,7 @@ impl Compiled {
             description,
             shape: place.input,
             trainable: 0,
+            frozen: 0,
             statistics: 0,
             flops: 0,
             values: 0,
@@ -149,6 +166,7 @@ impl Compiled {
         let shape = push(self)?;
         self.layers[index].shape = shape;
         self.layer = outer;
+        self.frozen = outer_frozen;
         Ok(shape)
     }
 
@@ -180,7 +198,7 @@ impl Compiled {
     }
 
     fn push_step(&mut self, layer: Layer, input: Shape, output: Shape) -> Shape {
-        let step = Step { layer, inputs: input.len(), outputs: output.len() };
+        let step = Step { layer, inputs: input.len(), outputs: output.len(), frozen: self.frozen };
         let summary = &mut self.layers[self.layer];
         summary.flops += step.flops();
         summary.values += step.outputs;
@@ -203,9 +221,14 @@ impl Compiled {
             shape,
             range: range.clone(),
             kind,
+            frozen: self.frozen,
         });
         self.starts.push(start);
-        self.layers[self.layer].trainable += range.len();
+        let summary = &mut self.layers[self.layer];
+        match self.frozen {
+            true => summary.frozen += range.len(),
+            false => summary.trainable += range.len(),
+        }
         range
     }
 
@@ -218,6 +241,7 @@ impl Compiled {
             shape: vec![length],
             range: range.clone(),
             kind: ParameterKind::Statistic,
+            frozen: false,
         };
         self.statistics.push((block, Start::Constant(value)));
         self.layers[self.layer].statistics += length;

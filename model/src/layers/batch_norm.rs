@@ -29,10 +29,13 @@ pub(crate) struct BatchNorm {
     pub(crate) gain: Range<usize>,
     /// b, which starts at 0.
     pub(crate) bias: Range<usize>,
-    /// The running means, which start at 0. The range counts from the first statistic of the network.
+    /// The running means, which start at 0. The range counts from the first statistic of the network, or, if
+    /// frozen, from the beginning of the flat vector.
     pub(crate) mean: Range<usize>,
     /// The running variances, which start at 1. The range counts likewise.
     pub(crate) variance: Range<usize>,
+    /// Whether it always goes by its running statistics, which stay as they are.
+    pub(crate) frozen: bool,
 }
 
 impl BatchNorm {
@@ -40,6 +43,7 @@ impl BatchNorm {
     /// `means.observed`: the mean, and the variance divided by the number of values.
     pub(crate) fn forward(&self, means: &mut Means<'_>, inputs: &[f32], outputs: &mut [f32]) {
         let statistics = match means.mode {
+            _ if self.frozen => means.weights,
             Mode::Inference => means.running,
             Mode::Training(_) => {
                 self.observe(inputs, means.observed);
@@ -138,6 +142,20 @@ impl BatchNorm {
                     let rest = delta[first + i] - shift - (inputs[first + i] - mean) * slope;
                     *input_delta = factor * rest;
                 }
+            }
+        }
+    }
+
+    /// The derivatives by x if it is frozen: y is then a multiple of x, plus a constant.
+    pub(crate) fn backward_frozen(&self, means: &mut Means<'_>, delta: &[f32], input_delta: &mut [f32]) {
+        let (gain, variance) = (&means.weights[self.gain.clone()], &means.weights[self.variance.clone()]);
+        for (row, (delta, input_delta)) in
+            delta.chunks_exact(self.places).zip(input_delta.chunks_exact_mut(self.places)).enumerate()
+        {
+            let c = row % self.channels;
+            let factor = gain[c] * scale(variance[c]);
+            for (input_delta, delta) in input_delta.iter_mut().zip(delta) {
+                *input_delta = delta * factor;
             }
         }
     }

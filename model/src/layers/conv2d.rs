@@ -120,6 +120,18 @@ impl Conv2d {
         }
     }
 
+    /// The derivatives by x alone, as [`Conv2d::backward`] computes them.
+    pub(crate) fn backward_frozen(
+        &self,
+        means: &mut Means<'_>,
+        outputs: &[f32],
+        delta: &mut [f32],
+        input_delta: &mut [f32],
+    ) {
+        self.activation.backward(outputs, delta);
+        self.input_delta(means, delta, input_delta);
+    }
+
     /// Adds dW, computed as its transpose, so that vectors lie along the channels of y.
     fn add_weight_gradient(
         &self,

@@ -87,6 +87,18 @@ impl Dense {
         self.add_bias_gradient(delta, &mut gradient[self.bias.clone()]);
     }
 
+    /// The derivatives by the inputs alone, as [`Dense::backward`] computes them.
+    pub(crate) fn backward_frozen(
+        &self,
+        means: &mut Means<'_>,
+        outputs: &[f32],
+        delta: &mut [f32],
+        input_delta: &mut [f32],
+    ) {
+        self.activation.backward(outputs, delta);
+        self.input_delta(means.kernel, means.workspace, means.weights, delta, input_delta);
+    }
+
     /// Like [`Dense::backward`], but adds the step's factor times the gradient to the weights themselves,
     /// after computing the derivatives by the inputs.
     pub(crate) fn descend(

@@ -29,6 +29,8 @@ pub(crate) struct Step {
     pub(crate) layer: Layer,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
+    /// Whether its parameters stay as they are in training: no derivative by them is computed.
+    pub(crate) frozen: bool,
 }
 
 /// The computation of a step, with the ranges of its parameters in the flat vector.
@@ -80,15 +82,15 @@ pub(crate) struct Deltas<'a> {
 }
 
 impl Layer {
-    pub(crate) fn has_parameters(&self) -> bool {
+    /// Whether it has parameters, apart from those of a projection.
+    fn has_own_parameters(&self) -> bool {
         match self {
             Layer::Dense(_)
             | Layer::Conv2d(_)
             | Layer::LayerNorm(_)
             | Layer::BatchNorm(_)
             | Layer::Embedding(_) => true,
-            Layer::Sum(sum) => sum.projection.is_some(),
-            Layer::Pool(_) | Layer::Dropout(_) | Layer::Activation(_) => false,
+            Layer::Sum(_) | Layer::Pool(_) | Layer::Dropout(_) | Layer::Activation(_) => false,
         }
     }
 
@@ -147,6 +149,9 @@ impl Step {
         gradient: &mut [f32],
         deltas: Deltas<'_>,
     ) {
+        if self.frozen && self.layer.has_own_parameters() {
+            return self.backward_frozen(means, seen, delta, gradient, deltas.inputs);
+        }
         let input_delta = deltas.inputs;
         match &self.layer {
             Layer::Dense(dense) => {
@@ -178,6 +183,45 @@ impl Step {
                 input_delta.copy_from_slice(delta);
                 activation
                     .backward(if activation.needs_sums() { seen.inputs } else { seen.outputs }, input_delta);
+            }
+        }
+    }
+}
+
+impl Step {
+    /// Whether it has parameters to learn.
+    pub(crate) fn learns(&self) -> bool {
+        match &self.layer {
+            Layer::Sum(sum) => sum.projection.as_ref().is_some_and(|projection| projection.learns()),
+            layer => layer.has_own_parameters() && !self.frozen,
+        }
+    }
+
+    /// [`Step::backward`] of a step whose parameters stay as they are: writes the derivatives by the inputs, if
+    /// wanted. Its part of `gradient` stays 0.
+    fn backward_frozen(
+        &self,
+        means: &mut Means<'_>,
+        seen: Seen<'_>,
+        delta: &mut [f32],
+        gradient: &mut [f32],
+        input_delta: Option<&mut [f32]>,
+    ) {
+        let Some(input_delta) = input_delta else { return };
+        match &self.layer {
+            Layer::Dense(dense) => dense.backward_frozen(means, seen.outputs, delta, input_delta),
+            Layer::Conv2d(conv2d) => conv2d.backward_frozen(means, seen.outputs, delta, input_delta),
+            Layer::BatchNorm(batch_norm) => batch_norm.backward_frozen(means, delta, input_delta),
+            Layer::LayerNorm(layer_norm) => {
+                // Its derivatives by its few parameters are a by-product.
+                layer_norm.backward(means, seen, delta, gradient, Some(input_delta));
+                gradient[layer_norm.gain.clone()].fill(0.0);
+                gradient[layer_norm.bias.clone()].fill(0.0);
+            }
+            // The integers that it looks up have no derivatives.
+            Layer::Embedding(_) => {}
+            Layer::Sum(_) | Layer::Pool(_) | Layer::Dropout(_) | Layer::Activation(_) => {
+                unreachable!("a step without parameters of its own")
             }
         }
     }

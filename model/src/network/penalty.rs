@@ -1,6 +1,6 @@
 //! The penalties on the weights, l2 and l1, and their gradient.
 
-use crate::layout::ParameterKind;
+use crate::layout::{ParameterBlock, ParameterKind};
 use crate::spec::NetworkSpec;
 
 use super::Network;
@@ -28,7 +28,7 @@ impl Network {
 
     fn sum_over_weights(&self, weights: &[f32], term: impl Fn(f64) -> f64) -> f64 {
         let mut total = 0.0;
-        for block in self.layout.iter().filter(|block| block.kind == ParameterKind::Weight) {
+        for block in self.penalized() {
             let mut sums = [0.0f64; 8];
             for chunk in weights[block.range.clone()].chunks(sums.len()) {
                 for (sum, &weight) in sums.iter_mut().zip(chunk) {
@@ -52,7 +52,7 @@ impl Network {
         self.assert_trainable(weights.len());
         self.assert_trainable(gradient.len());
         let NetworkSpec { l1, l2, .. } = self.spec;
-        for block in self.layout.iter().filter(|block| block.kind == ParameterKind::Weight) {
+        for block in self.penalized() {
             let pairs = || block.range.clone().map(|i| (i, weights[i]));
             if l2 != 0.0 {
                 pairs().for_each(|(i, weight)| gradient[i] = gradient[i] + T::from(l2) * T::from(weight));
@@ -62,6 +62,11 @@ impl Network {
                 pairs().for_each(|(i, weight)| gradient[i] = gradient[i] + T::from(l1 * sign(weight)));
             }
         }
+    }
+
+    /// The blocks that the penalties apply to: weights that are learned.
+    pub(crate) fn penalized(&self) -> impl Iterator<Item = &ParameterBlock> {
+        self.layout.iter().filter(|block| block.kind == ParameterKind::Weight && !block.frozen)
     }
 
     /// Checks a length, which may include the statistics.

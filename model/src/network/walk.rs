@@ -130,7 +130,7 @@ impl Network {
             let (before, after) = activations.split_at_mut(i + 1);
             let outputs = &after[0][..count * step.outputs];
             match (&step.layer, &mut target) {
-                (Layer::Dense(dense), Target::InPlace { weights, factor, .. }) => {
+                (Layer::Dense(dense), Target::InPlace { weights, factor, .. }) if !step.frozen => {
                     let inputs = &mut before[i][..count * step.inputs];
                     let of_lists = i == 0 && *takes_lists;
                     let inputs = if of_lists { Inputs::Lists(lists, inputs) } else { Inputs::Rows(inputs) };
@@ -169,9 +169,9 @@ impl Network {
         from.map_or(&[], |from| &activations[from][..count * self.inputs_of(from)])
     }
 
-    /// The first step with parameters. No derivative is needed below it.
+    /// The first step with parameters to learn. No derivative is needed below it.
     fn lowest_step(&self) -> usize {
-        self.steps.iter().position(|step| step.layer.has_parameters()).unwrap_or(0)
+        self.steps.iter().position(Step::learns).unwrap_or(0)
     }
 
     pub(super) fn inputs_of(&self, step: usize) -> usize {

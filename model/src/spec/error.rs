@@ -274,6 +274,20 @@ pub enum SpecError {
          minibatch, or layer-norm"
     )]
     MinibatchOfOne,
+    /// A position to freeze at which there is no layer.
+    #[error("freeze: there is no layer {position}; give a position that `shoal inspect` shows")]
+    NoSuchLayer {
+        /// The value found in the specification.
+        position: String,
+    },
+    /// All weights are frozen.
+    #[error(
+        "freeze: with {frozen} parameters frozen no layer is left to learn; leave out one that has weights"
+    )]
+    AllFrozen {
+        /// Their number.
+        frozen: usize,
+    },
     /// A loss that does not suit the task.
     #[error("loss {written} does not suit these targets; leave it out or write {suitable}", written = loss_name(*.written), suitable = loss_name(*.suitable))]
     Loss {

@@ -76,6 +76,10 @@ pub struct NetworkSpec {
     /// activation: He before relu and similar ones, Glorot otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none", alias = "initialiser")]
     pub initializer: Option<Initializer>,
+    /// Positions of layers that keep their weights in training, such as `1`, or `3.2` for the second layer of a
+    /// residual block. A block's own position stands for all of its layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
 }
 
 fn is_zero(value: &f32) -> bool {
