@@ -16,6 +16,7 @@ pub mod report;
 pub mod room;
 pub mod run_directory;
 pub mod server;
+pub mod start;
 pub mod sweep;
 pub mod training;
 pub mod volunteer;

@@ -1,6 +1,7 @@
 //! The command line as a user meets it: the real binary, its output, its exit codes.
 //!
 //! - `misuse`: what is said, and with which exit code, when something typed is wrong.
+//! - `beginning`: `--init` and `--model` with files of other programs.
 //! - `configuration`: files and flags together, and `run.toml` as a file like any other.
 //! - `exporting`: `export`, and its files in other programs.
 //! - `defaults`: what a training gets without flags.
@@ -15,6 +16,7 @@
 //! - `using`: `evaluate` and `predict` with a trained model.
 //! - `shoal`: the helper that runs the binary in a folder of its own.
 
+mod beginning;
 mod configuration;
 mod data;
 mod defaults;

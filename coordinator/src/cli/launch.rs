@@ -64,7 +64,8 @@ pub(super) fn begin(mut config: RunConfig, place: Place, show: Show) -> anyhow::
         // Check before reading a large file in vain.
         return Err(RunError::Exists { path: path.clone() }.into());
     }
-    let material = training::prepare(config)?;
+    let mut material = training::prepare(config)?;
+    tell(material.read_start()?);
     let path = place.path()?;
     room::check(&material.network, training::load_of(&material), &path)?;
     let door = Door::open(&material.config)?;
@@ -133,6 +134,11 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
         StopReason::Optimizer(Halt::Diverged { .. } | Halt::NonFiniteStart { .. }) => Err(Diverged.into()),
         _ => Ok(()),
     }
+}
+
+/// Says what there is to know of the weights to begin with.
+pub(super) fn tell(notes: Vec<String>) {
+    notes.iter().for_each(|note| say(format!("Start weights: {note}.")));
 }
 
 /// The last good checkpoint of a run.

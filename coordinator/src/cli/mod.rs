@@ -37,6 +37,7 @@ use self::output::{ReaderGone, say};
 use crate::config::ConfigError;
 use crate::data::{DataError, TableError};
 use crate::run_directory::RunError;
+use crate::start::StartError;
 use crate::sweep::SweepError;
 
 const FAILURE: u8 = 1;
@@ -107,6 +108,7 @@ fn is_misuse(error: &anyhow::Error) -> bool {
     error.is::<Misuse>()
         || error.is::<ConfigError>()
         || error.is::<SweepError>()
+        || error.is::<StartError>()
         || error.downcast_ref().is_some_and(about_flags)
         || error.downcast_ref().is_some_and(wrong_place)
 }

@@ -38,9 +38,12 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
             require_same_settings(&config, recorded.as_bytes(), checkpoint, &file)?;
         }
     }
-    let material = training::prepare(config)?;
+    let mut material = training::prepare(config)?;
     if let Some(checkpoint) = &checkpoint {
         require_same_settings(&material.config, &material.data.fingerprint, checkpoint, &file)?;
+    }
+    if checkpoint.is_none() {
+        launch::tell(material.read_start()?);
     }
     room::check(&material.network, training::load_of(&material), directory.path())?;
     let door = Door::open(&material.config)?;

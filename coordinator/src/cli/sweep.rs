@@ -322,19 +322,23 @@ impl Trainer {
             config.take(Section::Volunteers, &asked_for);
         }
         let request = config.to_toml();
-        let material = training::prepare(config)?;
+        let mut material = training::prepare(config)?;
         let listener = self.runtime.block_on(server::bind(material.config.listen.0))?;
         let tls = training::tls_of(&material.config, listener.local_addr()?)?;
         begin()?;
         let directory = match begun {
             true => RunDirectory::open(path)?,
             false => {
+                launch::tell(material.read_start()?);
                 let directory = RunDirectory::create(path, &material.config.to_toml())?;
                 directory.save_request(&request)?;
                 directory
             }
         };
         let checkpoint = if begun { launch::load_checkpoint(&directory)? } else { None };
+        if begun && checkpoint.is_none() {
+            launch::tell(material.read_start()?);
+        }
         let directory = Arc::new(directory);
         let training = Training {
             material,

@@ -10,6 +10,7 @@ use super::table::{ConfigFile, LeftOpen, RunConfig, SETTINGS, declared};
 use super::tree::{Content, Node, Problem};
 use super::values::OptimizerKind;
 use super::words;
+use crate::start::{Source, StartError};
 
 /// Bytes of the largest configuration or network file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -95,7 +96,7 @@ impl ConfigFile {
                 below.clear(other);
             }
         }
-        Self { data_fingerprint: None, ..self.filled_from(below) }
+        Self { data_fingerprint: None, start_digest: None, ..self.filled_from(below) }
     }
 
     /// The whole configuration: defaults filled in, the network read, paths made absolute so that
@@ -105,6 +106,7 @@ impl ConfigFile {
     /// When something needed is missing, out of range, or contradicts something else.
     pub fn resolve(mut self) -> Result<RunConfig, ConfigError> {
         self.data_fingerprint = None;
+        self.start_digest = None;
         self.make_absolute()?;
         let config = self.into_run()?;
         config.check()?;
@@ -117,6 +119,9 @@ impl ConfigFile {
             // Before the network's file is read.
             let setting = &declared::data;
             return Err(ConfigError::Missing { setting: setting.key, example: setting.example });
+        }
+        if let (None, Some(init)) = (&self.model, &self.init) {
+            self.model = network_of(init)?.map(ModelChoice::Spec);
         }
         let network = self.model.is_none();
         let is_shorthand = self.model.as_ref().is_none_or(ModelChoice::is_shorthand);
@@ -133,6 +138,22 @@ impl ConfigFile {
         let mut config = self.complete(model)?;
         config.left_open = LeftOpen { network, l2, ..config.left_open };
         Ok(config)
+    }
+}
+
+/// The network that weights come with.
+fn network_of(init: &Path) -> Result<Option<model::NetworkSpec>, ConfigError> {
+    let refused = |error: StartError| ConfigError::Setting { setting: "init", problem: error.to_string() };
+    let source = Source::read(init).map_err(refused)?;
+    match source.network() {
+        Some(network) => Ok(Some(network.clone())),
+        None => Err(ConfigError::Setting {
+            setting: "init",
+            problem: format!(
+                "{} has weights and no network; say with --model which network they belong to",
+                init.display()
+            ),
+        }),
     }
 }
 

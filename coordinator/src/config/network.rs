@@ -15,6 +15,8 @@ use super::file::read_text;
 use super::tree::{Content, Entry, Node, Problem};
 use super::words;
 
+/// The ending of a file with a graph.
+const ONNX: &str = ".onnx";
 /// The key by which a layer keeps its weights.
 const FREEZE: &str = "freeze";
 /// The key that a network must have.
@@ -23,7 +25,7 @@ const LAYERS: &str = "layers";
 /// A network as a user gives it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ModelChoice {
-    /// A shorthand such as `mlp:128,64`, or the path of a TOML or JSON file.
+    /// A shorthand such as `mlp:128,64`, or the path of a TOML, JSON or ONNX file.
     Text(String),
     /// A table in the configuration file itself.
     Spec(NetworkSpec),
@@ -44,6 +46,11 @@ impl ModelChoice {
                 .map_err(|problem| ConfigError::Model { origin: "model".to_owned(), problem });
         }
         let path = Path::new(&text);
+        if text.ends_with(ONNX) {
+            let imported = crate::start::read_onnx(path)
+                .map_err(|error| ConfigError::Setting { setting: "model", problem: error.to_string() })?;
+            return Ok(imported.spec);
+        }
         let content = read_text(path)?;
         let file =
             if text.ends_with(".json") { Node::from_json(&content) } else { Node::from_toml(&content) };
@@ -60,7 +67,8 @@ impl ModelChoice {
 
 /// Whether a model's text means a file and not a shorthand.
 pub(super) fn is_file_name(text: &str) -> bool {
-    text.ends_with(".toml") || text.ends_with(".json") || text.contains(std::path::MAIN_SEPARATOR)
+    [".toml", ".json", ONNX].iter().any(|ending| text.ends_with(ending))
+        || text.contains(std::path::MAIN_SEPARATOR)
 }
 
 /// Reads a table with `layers`: an empty file or a list is not taken for a network without any.

@@ -204,7 +204,7 @@ settings! {
         }
     }
     elsewhere {
-        /// The network: layer widths such as mlp:128,64 or mlp:32:tanh, linear, or a .toml or .json file
+        /// The network: layer widths such as mlp:128,64 or mlp:32:tanh, linear, or a .toml, .json or .onnx file
         model: ModelChoice {
             placeholder: "SPEC|FILE", identity: true,
             default: Some(|_| ModelChoice::Text("mlp:128".to_owned())),
@@ -239,6 +239,14 @@ settings! {
             placeholder: "KIND", rule: Some(|| "none".to_owned()),
         }
 
+        /// Weights to begin with: a run directory, or a .safetensors or .onnx file. Without --model, the
+        /// network comes from there, too
+        init: optional PathBuf {
+            commands: &[Command::Train], placeholder: "RUN|FILE",
+            rule: Some(|| "random weights that the seed decides".to_owned()),
+            not_in_cases: Some("every case begins at random weights; leave it out"),
+        }
+
         /// Examples in a minibatch
         minibatch: always u32 {
             placeholder: "N", unit: "examples", identity: true,
@@ -258,7 +266,7 @@ settings! {
                 "60, for sgd, momentum, adam and adamw 1000; for a small table what cross-validation chooses"
                     .to_owned()
             }),
-            range: Some(|| Range::between(1, COUNT_MAX)),
+            range: Some(|| Range::between(0, COUNT_MAX)),
             help_of: &[(Command::Resume, "Raise the limit on iterations")],
         }
 
@@ -564,6 +572,12 @@ settings! {
         /// computes its own
         data_fingerprint: optional String {
             section: Section::Record, commands: &[], settles: true,
+            not_in_cases: Some("it is not a setting; leave it out"),
+        }
+
+        /// BLAKE3 of the weights that a run with --init begins with, in hexadecimal
+        start_digest: optional String {
+            section: Section::Record, commands: &[], identity: true, settles: true,
             not_in_cases: Some("it is not a setting; leave it out"),
         }
     }

@@ -117,7 +117,7 @@ impl Summary {
         match &self.stop_reason {
             StopReason::Interrupted => rows.push(("go on", format!("shoal resume {run}"))),
             StopReason::Iterations(_) => {
-                let more = self.iterations.saturating_mul(2);
+                let more = self.iterations.saturating_mul(2).max(1);
                 rows.push(("go on", format!("shoal resume {run} --iterations {more}")));
             }
             StopReason::Rounds(_) => {

@@ -52,8 +52,15 @@ impl SavedModel {
         safetensors::serialize(tensors, Some(metadata)).map_err(|error| unwritable(error.to_string()))
     }
 
+    /// Whether a safetensors file has what makes it a model of Shoal.
+    pub(crate) fn is_own(bytes: &[u8]) -> bool {
+        SafeTensors::read_metadata(bytes).is_ok_and(|(_, header)| {
+            header.metadata().as_ref().is_some_and(|metadata| metadata.contains_key(METADATA_KEY))
+        })
+    }
+
     /// Reads a file and trusts nothing in it. `path` only names it in errors.
-    pub(super) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, RunError> {
+    pub(crate) fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, RunError> {
         let damaged = |problem: String| RunError::damaged(path, problem);
         let (_, header) = SafeTensors::read_metadata(bytes)
             .map_err(|error| damaged(format!("it is not a complete safetensors file ({error})")))?;

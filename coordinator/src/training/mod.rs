@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use engine::{Counters, Course, Engine, KnownScales, LocalHelp, Secret, Snapshot, Statistics, StopRules};
-use model::Network;
 use protocol::message::Welcome;
 use protocol::plan::{SetPlan, SetPlans};
 use tokio::net::TcpListener;
@@ -204,7 +203,7 @@ fn setup(
     };
     let snapshot = match &checkpoint {
         Some(checkpoint) => checkpoint.snapshot.clone(),
-        None => first_snapshot(config, network, &plans.training),
+        None => first_snapshot(material, &plans.training),
     };
     Ok(driver::Setup {
         engine: Engine::new(settings, snapshot, &secret()?),
@@ -317,8 +316,9 @@ fn saved_model(material: &Material, weights: Arc<[f32]>) -> SavedModel {
 
 /// The state at the beginning of a run: a function of its settings, the network and the cut of the data
 /// alone.
-fn first_snapshot(config: &RunConfig, network: &Network, training: &SetPlan) -> Snapshot {
-    let start = network.initialize(config.seed);
+fn first_snapshot(material: &Material, training: &SetPlan) -> Snapshot {
+    let Material { config, network, start, .. } = material;
+    let start = start.clone().unwrap_or_else(|| network.initialize(config.seed).into());
     let (start, statistics) = start.split_at(network.trainable());
     let statistics: Arc<[f32]> = statistics.into();
     Snapshot {

@@ -8,6 +8,7 @@ use model::{LossSpec, Network, NetworkSpec};
 use super::defaults::{self, Candidates};
 use crate::config::{ConfigError, DataSource, Fraction, RunConfig, STANDARD_INPUT, declared};
 use crate::data::{self, Dataset, HeldBack, Loaded, Preparation, Prepared, ReadOptions};
+use crate::start::{Source, Start};
 
 /// What a run trains, and with which settings.
 pub struct Material {
@@ -19,6 +20,30 @@ pub struct Material {
     pub network: Network,
     /// What a person should know of how the settings came about.
     pub notes: Vec<String>,
+    /// The weights to begin with, where they come from elsewhere; otherwise the seed decides them.
+    pub start: Option<Arc<[f32]>>,
+}
+
+impl Material {
+    /// Reads the weights that `--init` names, and records their digest. Returns sentences for the user. A run
+    /// that goes on from a checkpoint does not need them.
+    ///
+    /// # Errors
+    /// When they cannot be read, do not fit, or are not those that the run was started with.
+    pub fn read_start(&mut self) -> Result<Vec<String>> {
+        let Some(path) = &self.config.init else { return Ok(Vec::new()) };
+        let Start { weights, notes } = Source::read(path)?.weights(&self.network, self.config.seed)?;
+        let digest = blake3::Hash::from_bytes(model::weights_digest(&weights)).to_hex().to_string();
+        if self.config.start_digest.as_ref().is_some_and(|started_with| *started_with != digest) {
+            bail!(
+                "{} does not have the weights that this run was started with; put them back, or start a new run",
+                path.display()
+            );
+        }
+        self.config.start_digest = Some(digest);
+        self.start = Some(weights.into());
+        Ok(notes)
+    }
 }
 
 /// Reads the data that `config` names, makes the network for it, and settles what only the two can tell.
@@ -67,7 +92,7 @@ impl Sets {
             None => {}
         }
         let network = network(&mut config, &data)?;
-        Ok(Material { config, data: Arc::new(data), network, notes })
+        Ok(Material { config, data: Arc::new(data), network, notes, start: None })
     }
 }
 
