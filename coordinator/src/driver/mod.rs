@@ -549,6 +549,7 @@ impl Driver {
         }
         let waited = self.began.elapsed();
         let progress = self.engine.round_progress();
+        self.picture.round(progress);
         self.picture.renew(
             self.engine.attendance(),
             self.fused_capable.len(),
@@ -556,7 +557,6 @@ impl Driver {
             waited,
             self.engine.local_helps(),
             self.seconds(),
-            progress,
         );
         self.credits.show();
         let status = self.picture.status();

@@ -193,6 +193,11 @@ impl Picture {
         (self.status.round_units, self.status.eta_seconds) = (None, None);
     }
 
+    /// Notes how far the open round is: units accounted for, and all of them.
+    pub(super) fn round(&mut self, units: Option<(u32, u32)>) {
+        self.status.round_units = units;
+    }
+
     pub(super) fn renew(
         &mut self,
         attendance: Attendance,
@@ -201,7 +206,6 @@ impl Picture {
         waited: Duration,
         local_helps: bool,
         seconds: f64,
-        round_units: Option<(u32, u32)>,
     ) {
         let since_last = self.status.seconds;
         let eta = self.eta_seconds(
@@ -209,7 +213,6 @@ impl Picture {
             self.course.last.map_or(since_last, |point| point.seconds.unwrap_or(since_last)),
         );
         let status = &mut self.status;
-        status.round_units = round_units;
         status.eta_seconds = eta;
         status.volunteers = attendance.volunteers;
         status.cores = attendance.cores;
