@@ -107,8 +107,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         status,
         sessions.clone(),
         Arc::clone(&audience),
-        invite.as_deref(),
-        tls,
+        (invite.as_deref(), tls),
     );
     let (shut_down, shutting_down) = watch::channel(false);
     let server = tokio::spawn(server::serve(listener, Arc::new(site), until(shutting_down)));
@@ -243,8 +242,7 @@ fn site(
     status: watch::Receiver<Arc<Status>>,
     driver: DriverHandle,
     audience: Arc<Audience>,
-    invite: Option<&str>,
-    tls: Option<Tls>,
+    (invite, tls): (Option<&str>, Option<Tls>),
 ) -> Site {
     let config = &material.config;
     let allowed_hosts = config.allow_host.iter().map(|name| name.as_str().to_owned());
