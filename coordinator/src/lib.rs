@@ -11,6 +11,7 @@ pub mod driver;
 pub mod export;
 mod inference;
 pub mod load;
+mod predictor;
 pub mod quality;
 pub mod report;
 pub mod room;
@@ -18,5 +19,8 @@ pub mod run_directory;
 pub mod server;
 pub mod start;
 pub mod sweep;
+mod traffic;
 pub mod training;
 pub mod volunteer;
+
+pub use predictor::{Description, Model, PredictError, Prediction, ROWS_MAX};

@@ -5,6 +5,8 @@
 //! - `configuration`: files and flags together, and `run.toml` as a file like any other.
 //! - `exporting`: `export`, and its files in other programs.
 //! - `defaults`: what a training gets without flags.
+//! - `observing`: TensorBoard, and lines of JSON.
+//! - `serving`: `serve` and `/metrics`.
 //! - `optimizers`: all of them, on sound and on odd data.
 //! - `figures`: the figures at the end of a training.
 //! - `inspecting`: `inspect`, and networks that look integers up.
@@ -26,8 +28,10 @@ mod inspecting;
 mod judging;
 mod kept;
 mod misuse;
+mod observing;
 mod optimizers;
 mod reports;
+mod serving;
 mod shoal;
 mod sweep;
 mod training;

@@ -156,7 +156,7 @@ fn a_run_is_resumed_only_by_what_a_new_one_would_take() {
     folder.train(&format!("--data classes.csv {SMALL} --out run"));
     let before = folder.read("run/run.toml");
     for (flags, fragments) in [
-        ("--iterations 0", ["iterations", "from 1"]),
+        ("--iterations 0", ["iterations", "the run has done 6 already"]),
         ("--iterations 5", ["iterations", "the run has done 6 already"]),
         ("--target-accuracy 0", ["target-accuracy", "0.97"]),
         ("--allow-host x.y:1", ["--allow-host", "port"]),

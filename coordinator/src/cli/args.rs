@@ -13,7 +13,8 @@ use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use model::Arithmetic;
 
 use crate::config::{
-    self, ConfigFile, DataSource, LOCAL_WORKERS_MAX, MINIBATCH_MAX, SETTINGS, Section, default_minibatch,
+    self, ConfigFile, DataSource, HostName, LOCAL_WORKERS_MAX, Listen, MINIBATCH_MAX, SETTINGS, Section,
+    default_minibatch,
 };
 use crate::export::Format;
 use crate::load::{Attack, VOLUNTEERS_MAX};
@@ -32,6 +33,19 @@ pub struct Cli {
     /// Say more on standard error; twice for everything (SHOAL_LOG takes a finer filter)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
+    /// How standard error is written: text for people, or json, one object a line, for programs
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// How standard error is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Sentences
+    #[default]
+    Text,
+    /// One object a line
+    Json,
 }
 
 /// The heading over what is said of results.
@@ -72,6 +86,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// Write a trained model as a file for other programs: ONNX, or weights for PyTorch or NumPy
     Export(ExportArgs),
+    /// Answer requests for predictions over HTTP, with a page to try the model on
+    Serve(ServeArgs),
     /// Measure how fast this machine trains, natively or in a browser
     ///
     /// The same as the page /bench that every coordinator serves. Each case is set against the roof:
@@ -243,6 +259,23 @@ pub struct ExportArgs {
     /// The terms under which others may use the model, such as MIT, for the file's metadata
     #[arg(long, value_name = "TEXT")]
     pub license: Option<String>,
+}
+
+/// `shoal serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The run directory
+    pub run: PathBuf,
+    /// Address to serve on, or just a port; 0.0.0.0:8080 lets the network in
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: Listen,
+    /// Another host name for the server, such as model.example.org; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<HostName>,
+    /// Let everybody read the figures under /metrics. Otherwise only this machine may, or whoever gives the
+    /// token in the environment variable SHOAL_METRICS_TOKEN
+    #[arg(long)]
+    pub public_metrics: bool,
 }
 
 /// `shoal bench`

@@ -13,8 +13,9 @@ use indicatif::MultiProgress;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
+use super::json_lines::JsonLines;
 use super::lines::Lines;
-use super::output::{results, say};
+use super::output::{results, say, writes_json};
 use super::terminal::Terminal;
 use super::{Diverged, Interrupted, misuse, stop};
 use crate::config::RunConfig;
@@ -106,7 +107,9 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
     introduce(&work, hint);
     work.material.notes.iter().for_each(say);
     let outcome = Arc::new(Outcome { json, shown: AtomicBool::new(false) });
-    let on_screen: Box<dyn Observer + Send> = if io::stderr().is_terminal() {
+    let on_screen: Box<dyn Observer + Send> = if writes_json() {
+        Box::new(JsonLines)
+    } else if io::stderr().is_terminal() {
         Box::new(Terminal::new(bars.clone(), invite_phones))
     } else {
         Box::new(Lines::default())

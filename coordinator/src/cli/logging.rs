@@ -6,6 +6,9 @@ use indicatif::MultiProgress;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::args::LogFormat;
+use super::output;
+
 /// The environment variable that holds a filter such as `coordinator=debug,hyper=warn`.
 const VARIABLE: &str = "SHOAL_LOG";
 
@@ -13,7 +16,7 @@ const VARIABLE: &str = "SHOAL_LOG";
 ///
 /// # Errors
 /// When the environment holds an invalid filter.
-pub(super) fn start(verbose: u8, bars: MultiProgress) -> anyhow::Result<()> {
+pub(super) fn start(verbose: u8, format: LogFormat, bars: MultiProgress) -> anyhow::Result<()> {
     let filter = match std::env::var(VARIABLE) {
         Ok(filter) => EnvFilter::try_new(&filter).map_err(|error| {
             super::misuse(format!("{VARIABLE}={filter}: {error}; give a filter such as coordinator=debug"))
@@ -27,7 +30,11 @@ pub(super) fn start(verbose: u8, bars: MultiProgress) -> anyhow::Result<()> {
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AroundBars { bars });
     // Only a second call can fail, and then the log exists already.
-    let _ = log.try_init();
+    let _ = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    output::write_as(format);
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod evaluate;
 mod export;
 mod inspect;
 mod inspect_data;
+mod json_lines;
 mod launch;
 mod lines;
 mod load;
@@ -20,6 +21,7 @@ mod output;
 mod phones;
 mod predict;
 mod resume;
+mod serve;
 mod stop;
 mod sweep;
 mod terminal;
@@ -62,7 +64,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let bars = MultiProgress::new();
-    logging::start(cli.verbose, bars.clone())?;
+    logging::start(cli.verbose, cli.log_format, bars.clone())?;
     match cli.command {
         Command::Demo(args) => demo::run(args, bars),
         Command::Train(args) => train::run(args, bars),
@@ -74,6 +76,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Export(args) => export::run(args),
+        Command::Serve(args) => serve::run(args, bars),
         Command::Inspect(args) => inspect::run(args),
     }
 }

@@ -2,6 +2,12 @@
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use super::args::LogFormat;
 
 /// The reader of the output has gone (`shoal predict ... | head`). This ends the command, but is no failure.
 #[derive(Debug, thiserror::Error)]
@@ -23,14 +29,48 @@ pub(super) fn results(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) 
     })
 }
 
+/// How standard error is written. It belongs to the whole process.
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Decides how standard error is written.
+pub(super) fn write_as(format: LogFormat) {
+    AS_JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+}
+
+/// Whether standard error is written for programs.
+pub(super) fn writes_json() -> bool {
+    AS_JSON.load(Ordering::Relaxed)
+}
+
 /// Writes a line for the user to standard error. If that is closed, nobody can be told.
 pub(super) fn say(line: impl AsRef<str>) {
+    if writes_json() {
+        return tell("message", &serde_json::json!({ "message": line.as_ref() }));
+    }
     let _ = writeln!(io::stderr().lock(), "{}", printable(line.as_ref()));
+}
+
+/// Writes an object on one line to standard error: when, what kind of event, and the fields of `content`.
+pub(super) fn tell(event: &str, content: &impl Serialize) {
+    #[derive(Serialize)]
+    struct Line<'a, T> {
+        /// Seconds since the beginning of 1970.
+        time: f64,
+        event: &'a str,
+        #[serde(flatten)]
+        content: &'a T,
+    }
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    if let Ok(line) = serde_json::to_string(&Line { time, event, content }) {
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
 }
 
 /// The same for a picture of our own, whose colors the terminal is to obey.
 pub(super) fn draw(picture: &str) {
-    let _ = writeln!(io::stderr().lock(), "{picture}");
+    if !writes_json() {
+        let _ = writeln!(io::stderr().lock(), "{picture}");
+    }
 }
 
 /// The text with control characters written out. A label or a file's name may hold some, and a terminal obeys them.

@@ -14,9 +14,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::args::{Flags, SweepArgs};
+use super::json_lines::JsonLines;
 use super::launch::{self, Place};
 use super::lines::Lines;
-use super::output::{self, say};
+use super::output::{self, say, writes_json};
 use super::terminal::Terminal;
 use super::{Interrupted, misuse, sentence, stop};
 use crate::config::{
@@ -359,6 +360,7 @@ impl Trainer {
     fn observer(&self) -> Watch {
         let is_terminal = io::stderr().is_terminal();
         let screen: Box<dyn Observer + Send> = match is_terminal {
+            _ if writes_json() => Box::new(JsonLines),
             true => Box::new(Terminal::new(self.bars.clone(), false)),
             false => Box::new(Lines::default()),
         };

@@ -510,6 +510,12 @@ settings! {
             default: Some(|_| Vec::new()), rule: Some(|| "none".to_owned()),
         }
 
+        /// Let everybody read the figures under /metrics. Otherwise only this machine may, or whoever gives the
+        /// token in the environment variable SHOAL_METRICS_TOKEN
+        public_metrics: always bool {
+            section: Section::Volunteers, commands: &Command::ALL, switch: true, default: Some(|_| false),
+        }
+
         /// Cores of the coordinator's own worker, or auto: all, until the volunteers together are faster.
         /// With 0 it only takes stuck units
         local_workers: always LocalWorkers {
@@ -546,6 +552,12 @@ settings! {
         on_lie: always LieResponse {
             section: Section::Volunteers, commands: &Command::ALL, placeholder: "RESPONSE",
             default: Some(|_| LieResponse::Rewind),
+        }
+
+        /// A directory for event files that TensorBoard reads, in a folder with the run's name
+        tensorboard: optional PathBuf {
+            section: Section::Results, commands: &Command::ALL, placeholder: "DIR",
+            rule: Some(|| "none".to_owned()),
         }
     }
     elsewhere {

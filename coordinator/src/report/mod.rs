@@ -6,6 +6,7 @@ mod page;
 pub mod progress;
 pub(crate) mod quality;
 pub mod status;
+pub(crate) mod tensorboard;
 pub(crate) mod words;
 
 use engine::{Figures, StopReason};

@@ -23,9 +23,11 @@ mod limits;
 mod listening;
 mod mail;
 mod memory;
+mod metrics;
 mod outgoing;
 mod owed;
 mod pace;
+mod predict;
 mod rates;
 mod replies;
 mod rights;
@@ -74,6 +76,7 @@ use crate::config::Cidr;
 use crate::data::ShardStore;
 use crate::driver::exchange::DriverHandle;
 use crate::report::status::Status;
+use crate::traffic::Counted;
 
 pub use self::addresses::addresses;
 pub use self::audience::Audience;
@@ -82,6 +85,8 @@ pub use self::descriptors::connections_max;
 pub use self::invite::Invitation;
 pub(crate) use self::invite::cookie_of;
 pub use self::memory::worst_case_bytes;
+pub use self::metrics::MetricsAccess;
+pub use self::predict::{PredictConfig, serve_model};
 pub use self::tls::{Tls, TlsError};
 
 /// The parts of a server.
@@ -124,6 +129,8 @@ pub struct ServerConfig {
     pub connections_max: usize,
     /// How long the server waits for others.
     pub deadlines: Deadlines,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsAccess,
 }
 
 impl Default for ServerConfig {
@@ -136,6 +143,7 @@ impl Default for ServerConfig {
             volunteers_max: 10_000,
             connections_max: CONNECTIONS_MAX,
             deadlines: Deadlines::default(),
+            metrics: MetricsAccess::default(),
         }
     }
 }
@@ -344,7 +352,7 @@ async fn http(
         .header_read_timeout(deadline)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Counted(stream)), service)
         .with_upgrades();
     let mut served = std::pin::pin!(served);
     let ended = tokio::select! {

@@ -157,6 +157,8 @@ pub(super) fn routes(
         .unify()
         .or(history(site.status.clone(), Arc::clone(&gate)))
         .unify()
+        .or(metrics(Arc::clone(&site)))
+        .unify()
         .or(bench_examples())
         .unify()
         .or(door(Arc::clone(&gate)))
@@ -165,6 +167,14 @@ pub(super) fn routes(
         .unify()
         .or(pages(move || shards_ahead.compress_ahead()))
         .unify();
+    guarded(gate, answers)
+}
+
+/// Answers for requests that the gate lets in; errors in words.
+pub(super) fn guarded(
+    gate: Arc<Gate>,
+    answers: impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static,
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
     pass(gate).and(answers).recover(in_words).unify().map(with_security_headers)
 }
 
@@ -174,7 +184,7 @@ pub(super) fn bench_routes(
     gate: Arc<Gate>,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
     let answers = bench_result(take).or(bench_examples()).unify().or(pages(|| ())).unify();
-    pass(gate).and(answers).recover(in_words).unify().map(with_security_headers)
+    guarded(gate, answers)
 }
 
 /// Passes the requests that the gate admits.
@@ -328,6 +338,20 @@ fn status(
     })
 }
 
+/// `/metrics`: the figures of the run for Prometheus.
+fn metrics(
+    site: Arc<Site>,
+) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+    warp::path!("metrics")
+        .and(readable())
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::get::<Visitor>())
+        .map(move |headers: HeaderMap, visitor: Visitor| {
+            let registry = super::metrics::of_training(&site.status.borrow());
+            super::metrics::answer(&site.config.metrics, visitor.peer, &headers, &registry)
+        })
+}
+
 /// A status and its JSON.
 struct Encoded {
     status: Arc<Status>,
@@ -433,7 +457,7 @@ fn bench_result(
 }
 
 /// The embedded pages, scripts and workers. Each visit of the front page calls `opened`.
-fn pages(
+pub(super) fn pages(
     opened: impl Fn() + Clone + Send + Sync + 'static,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
     readable().and(warp::path::full()).and(warp::header::headers_cloned()).and_then(
@@ -445,6 +469,14 @@ fn pages(
             std::future::ready(found.ok_or_else(warp::reject::not_found))
         },
     )
+}
+
+/// An embedded file, whatever the request's headers.
+pub(super) fn embedded(path: &str) -> Response {
+    match asset(path) {
+        Some(found) => page(found, &HeaderMap::new()),
+        None => words(StatusCode::NOT_FOUND, "This program was built without the page."),
+    }
 }
 
 fn page(asset: &'static Asset, request: &HeaderMap) -> Response {

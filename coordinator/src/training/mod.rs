@@ -33,9 +33,10 @@ use crate::driver::{self, BeginRule, Checkpoint, Order, Referee, TrainingOutcome
 use crate::report::Summary;
 use crate::report::progress::{Event, Link, Observer};
 use crate::report::status::{CurvePoint, Status};
+use crate::report::tensorboard::Recorder;
 use crate::room::Load;
 use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
-use crate::server::{self, Audience, Invitation, ServerConfig, Site, Tls, TlsError};
+use crate::server::{self, Audience, Invitation, MetricsAccess, ServerConfig, Site, Tls, TlsError};
 use crate::volunteer;
 
 pub use cut::examples_per_unit;
@@ -79,6 +80,11 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         Some(Invite::Token(token)) => Some(token.clone()),
         Some(Invite::Auto) => Some(Invite::draw().context("cannot draw an invitation")?),
     };
+    if let Some(folder) = &material.config.tensorboard {
+        let recorder = Recorder::create(folder, directory.path(), &material.config.to_toml(), observer);
+        let place = || format!("cannot write event files for TensorBoard in {}", folder.display());
+        observer = Box::new(recorder.with_context(place)?);
+    }
     let addresses = server::addresses(listener.local_addr()?);
     let links = addresses.into_iter().map(|address| Link::new(address, tls.is_some(), invite.as_deref()));
     observer.event(&Event::Listening { links: links.collect() });
@@ -253,6 +259,7 @@ fn site(
             invitation: invite.map(Invitation::new),
             tls,
             connections_max: server::connections_max(),
+            metrics: MetricsAccess::from_environment(config.public_metrics),
             ..ServerConfig::default()
         },
         welcome,
