@@ -83,7 +83,8 @@ impl Summary {
         rows.extend(known("train loss", figures.training_set_loss.map(loss)));
         // The mean over the examples of the round that led to the model, before or while the weights moved.
         let on_the_way = self.figures.map(|figures| figures.train_loss);
-        let on_the_way = on_the_way.filter(|mean| Some(*mean) != figures.training_set_loss);
+        let is_news = |mean: &f64| mean.is_finite() && Some(*mean) != figures.training_set_loss;
+        let on_the_way = on_the_way.filter(is_news);
         rows.extend(known(
             "  on the way",
             on_the_way.map(|mean| format!("{} in the model's round", loss(mean))),
