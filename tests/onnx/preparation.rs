@@ -34,12 +34,12 @@ fn a_tables_columns_become_the_inputs_they_were_trained_on() {
         } else {
             format!("{}-{:02}-{:02}", 1995 + i % 30, 1 + i * 7 % 12, 1 + i * 5 % 28)
         };
-        let leap = if i % 2 == 0 {
+        let leap = if i.is_multiple_of(2) {
             format!("2024-02-29 {:02}:30", i % 24)
         } else {
             format!("1999-12-31 {:02}:15", i % 24)
         };
-        let yes = if i % 3 == 0 { "yes" } else { "no" };
+        let yes = if i.is_multiple_of(3) { "yes" } else { "no" };
         format!("{x},{far},{wild},\"{color}\",{yes},{day},{leap},{}", ["a", "b"][i % 2])
     };
     let mut mixed = "x,far,label,color,flag,day,at,kind\n".to_owned();

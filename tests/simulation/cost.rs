@@ -1,5 +1,6 @@
 //! What the engine itself costs with thousands of volunteers, most of whom have nothing to do.
 
+#[expect(clippy::disallowed_types, reason = "the cost is printed, and nothing depends on it")]
 use std::time::Instant;
 
 use engine::decoder::Message;

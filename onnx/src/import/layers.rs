@@ -472,7 +472,7 @@ impl<'a> Walk<'a> {
         let more = float(node, "epsilon", EPSILON) - EPSILON;
         for variance in &mut parts[3].1.values {
             *variance += more;
-            if !(*variance >= 0.0) {
+            if variance.is_nan() || *variance < 0.0 {
                 return Err(ImportError::node(node, "it has a variance that is negative"));
             }
         }

@@ -120,7 +120,7 @@ fn input_shape(input: &ValueInfoProto) -> Result<Shape, ImportError> {
         )
     })?;
     let values = lengths.iter().try_fold(1_u64, |product, &length| product.checked_mul(length as u64));
-    if !values.is_some_and(|values| values <= FEATURES_MAX) {
+    if values.is_none_or(|values| values > FEATURES_MAX) {
         return Err(wrong("it has more values than a network may have inputs"));
     }
     match lengths[..] {
