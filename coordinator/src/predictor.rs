@@ -70,7 +70,9 @@ pub enum PredictError {
     #[error("{0} rows are too many at once; give at most {ROWS_MAX}")]
     TooManyRows(usize),
     /// The rows could not be kept while they are read.
-    #[error("the rows cannot be kept while they are read: {0}")]
+    #[error(
+        "the rows cannot be kept in a temporary file while they are read: {0}; make room there, or name another folder in TMPDIR"
+    )]
     Io(#[from] std::io::Error),
 }
 

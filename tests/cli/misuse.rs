@@ -139,7 +139,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("train --data classes.csv --minibatch 0", 2, &["minibatch", "from 1"]),
     ("train --data classes.csv --minibatch ten", 2, &["--minibatch", "whole number"]),
     ("train --data classes.csv --minibatch -5", 2, &["--minibatch", "whole number"]),
-    ("train --data classes.csv --iterations 0", 2, &["iterations", "from 1"]),
+    ("train --data classes.csv --iterations -1", 2, &["--iterations", "whole number"]),
     ("train --data classes.csv --seed -1", 2, &["--seed", "whole number"]),
     ("train --data classes.csv --l2 -1", 2, &["l2", "positive"]),
     ("train --data classes.csv --l2 nan", 2, &["l2"]),

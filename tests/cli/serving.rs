@@ -112,7 +112,8 @@ for family in text_string_to_metric_families(sys.argv[1]):
 fn a_training_has_metrics_for_its_operator() {
     let folder = Folder::new();
     let mut command = folder.command(
-        "train --data classes.csv --model mlp:4 --minibatch 8 --wait-for 1 --listen 127.0.0.1:0 --out run --log-format json",
+        "train --data classes.csv --model mlp:4 --iterations 60 --minibatch 8 --wait-for 1 --listen 127.0.0.1:0 --out run \
+         --log-format json",
     );
     command.env("SHOAL_METRICS_TOKEN", "secret");
     let mut running = Running::start(command);

@@ -91,7 +91,7 @@ fn another_training_at_the_same_address_asks_first() {
 fn a_tab_is_paused_frozen_and_comes_back() {
     in_browser(async || {
         let problem = Problem::dense();
-        let coordinator = train(&problem, &["--wait-for", "2", "--iterations", "100000"]);
+        let coordinator = train(&problem, &["--wait-for", "2", "--iterations", "100000", "--patience", "0"]);
         let tab = Tab::open(&coordinator).await;
         let metrics = |width: u32, height: u32| json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
         tab.debug("Emulation.setDeviceMetricsOverride", metrics(360, 640)).await;

@@ -334,7 +334,7 @@ mod tests {
         );
     }
 
-    /// The values are those of `statsmodels.stats.proportion.proportion_confint(method="wilson")`.
+    /// Wilson's interval at 95 %, computed with Python's floats.
     #[test]
     fn a_small_test_set_gives_a_wide_interval() {
         let close = |found: (f64, f64), low: f64, high: f64| {

@@ -159,20 +159,27 @@ impl Candidates {
         config.cross_validation = Some(self.folds.all);
         config.validation_fraction = Some(Fraction::ZERO);
         config.model = self.networks[candidate].spec().clone();
-        if config.left_open.iterations {
-            config.iterations = iterations;
-        }
+        let kept = match config.left_open.iterations {
+            true => {
+                config.iterations = iterations;
+                String::new()
+            }
+            false => format!(
+                "; it makes {}, as --iterations says",
+                counted(config.iterations as usize, "iteration")
+            ),
+        };
         let (name, l2) = &self.names[candidate];
         Some(format!(
             "Cross-validation in {}{} chose {name} with an L2 penalty of {} and {} of L-BFGS: a mean loss of {} on \
-             examples not trained on (--cross-validation 0 does without)",
+             examples not trained on (--cross-validation 0 does without){kept}",
             match self.folds {
                 Folds { all, tried } if tried < all => format!("{tried} of "),
                 _ => String::new(),
             },
             counted(self.folds.all as usize, "fold"),
             loss(f64::from(*l2)),
-            counted(config.iterations as usize, "iteration"),
+            counted(iterations as usize, "iteration"),
             loss(lowest),
         ))
     }
