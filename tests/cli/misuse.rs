@@ -240,7 +240,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
         2,
         &["unknown-key.toml", "line 2", "minibtach", "did you mean minibatch?"],
     ),
-    ("train --config unlike-any-key.toml", 2, &["line 2", "color", "data, label", "on-lie and out"]),
+    ("train --config unlike-any-key.toml", 2, &["line 2", "color", "data, label", ", out and "]),
     (
         "train --config wrong-kind.toml",
         2,
