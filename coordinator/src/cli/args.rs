@@ -174,7 +174,7 @@ pub struct SweepArgs {
 /// `shoal volunteer`
 #[derive(Debug, Args)]
 pub struct VolunteerArgs {
-    /// The address of the page, such as http://192.168.1.20:8080 or https://example.org/shoal/#invite=TOKEN
+    /// The address of the page, such as http://192.168.1.20:8080 or https://HOST/shoal/#invite=TOKEN
     pub url: String,
     /// Cores to lend [default: all but one]
     #[arg(long, value_name = "N", value_parser = cores, allow_negative_numbers = true)]

@@ -7,7 +7,7 @@ use super::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN, DESCRIPTORS_RESERVED};
 
 /// Raises the limit of open files as far as this process may and connections can use it. Answers with the
 /// number of connections that may be open at the same time. Where the limit is unknown, that is
-/// [`CONNECTIONS_MAX`].
+/// `CONNECTIONS_MAX`.
 pub fn connections_max() -> usize {
     descriptors().map_or(CONNECTIONS_MAX, connections_within)
 }
