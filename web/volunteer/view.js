@@ -130,8 +130,9 @@ export function showRun({ run, history, silentSince, mine, stays }) {
   showFirstRound(run, drawn);
 }
 
-function showFirstRound({ phase, round_units: units }, drawn) {
-  at("first-round").hidden = drawn || phase !== "training" || units === null;
+function showFirstRound({ phase, iteration, round_units: units }, drawn) {
+  // Two accepted points make a curve. When the page has just been opened, theirs is still on its way.
+  at("first-round").hidden = drawn || phase !== "training" || units === null || iteration > 1;
   if (units === null) return;
   const [done, all] = units;
   at("round").max = Math.max(all, 1);
