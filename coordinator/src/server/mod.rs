@@ -207,6 +207,27 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future
     .await;
 }
 
+/// Serves routes without volunteers or encryption until `shutdown` completes.
+async fn serve_routes(
+    listener: TcpListener,
+    slots: Arc<Slots>,
+    gate: Arc<Gate>,
+    routes: BoxedFilter<(Response,)>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let (close, closing) = watch::channel(false);
+    let deadline = Deadlines::default().handshake;
+    accept_all(listener, slots, gate, shutdown, close, move |stream: TcpStream, peer: SocketAddr, slot| {
+        let (routes, closing) = (routes.clone(), closing.clone());
+        async move {
+            let visitor = Visitor::new(peer.ip().to_canonical(), false);
+            http(routes, deadline, closing, stream, visitor, false).await;
+            drop(slot);
+        }
+    })
+    .await;
+}
+
 /// Accepts connections, each in a task of its own, until `shutdown` completes. Then sets `close` and waits a
 /// few seconds for the connections to end.
 async fn accept_all<C: Future<Output = ()> + Send + 'static>(

@@ -1,13 +1,12 @@
 //! The server of a model that is done: `POST /predict`, `/model`, `/metrics` and a page to try it on.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -20,7 +19,7 @@ use super::metrics::{self, MetricsAccess};
 use super::replies::words;
 use super::routes::Gate;
 use super::upgrade::Visitor;
-use super::{Deadlines, ServerConfig, accept_all, connections_max, http, routes};
+use super::{ServerConfig, connections_max, routes, serve_routes};
 use crate::predictor::{Model, PredictError, Prediction};
 
 /// Bytes of a request's body.
@@ -72,17 +71,7 @@ pub async fn serve_model(
     let server = ServerConfig { allowed_hosts: config.allowed_hosts, ..ServerConfig::default() };
     let gate = Gate::new(&server, Arc::clone(&slots));
     let routes: BoxedFilter<(Response,)> = routes::guarded(Arc::clone(&gate), answers).boxed();
-    let (close, closing) = watch::channel(false);
-    let deadline = Deadlines::default().handshake;
-    accept_all(listener, slots, gate, shutdown, close, move |stream: TcpStream, peer: SocketAddr, slot| {
-        let (routes, closing) = (routes.clone(), closing.clone());
-        async move {
-            let visitor = Visitor::new(peer.ip().to_canonical(), false);
-            http(routes, deadline, closing, stream, visitor, false).await;
-            drop(slot);
-        }
-    })
-    .await;
+    serve_routes(listener, slots, gate, routes, shutdown).await;
 }
 
 fn answers(
