@@ -9,24 +9,29 @@ use model::{Network, exact};
 use protocol::message::ResultHeader;
 use protocol::plan::{Part, RoundPlan};
 
-/// Integer sums of the results accepted so far, one for each part.
-#[derive(Debug)]
-pub(super) struct Sums {
-    pub(super) parts: Vec<PartSums>,
+/// Integer sums of results, one for each part of a round.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Those of each part.
+    pub parts: Vec<PartSums>,
 }
 
 /// Sums over the units of one part.
-#[derive(Debug, Clone, Default)]
-pub(super) struct PartSums {
-    pub(super) losses: Vec<i64>,
-    pub(super) unfit_steps: u32,
-    pub(super) correct: u64,
-    /// Empty where the work has no vector.
-    pub(super) vector: Vec<i64>,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartSums {
+    /// As in [`ResultHeader`].
+    pub losses: Vec<i64>,
+    /// As in [`ResultHeader`].
+    pub unfit_steps: u32,
+    /// As in [`ResultHeader`].
+    pub correct: u64,
+    /// One element for each parameter; empty where the work has no vector.
+    pub vector: Vec<i64>,
 }
 
 impl Sums {
-    pub(super) fn new(plan: &RoundPlan, parameters: usize) -> Sums {
+    /// Zeros, in the shape of a round's sums for a network of so many parameters.
+    pub fn new(plan: &RoundPlan, parameters: usize) -> Sums {
         let zero = |part: &Part| PartSums {
             losses: vec![0; part.work.losses()],
             vector: vec![0; if part.work.has_vector() { parameters } else { 0 }],

@@ -7,9 +7,9 @@ use protocol::scales::Scales;
 
 use super::course::Course;
 use super::figures::{Accepted, Counters, Figures};
-use super::misfits::Suspicions;
+use super::ledger::OWN_FLOOR;
 use super::optimizers::{Ask, Progress, Tell};
-use super::round::Round;
+use super::rounds::OpenRound;
 use super::snapshot::{Snapshot, Statistics, with_tail};
 use super::tally::Tally;
 use super::{Engine, Output, Stage};
@@ -35,22 +35,41 @@ struct Candidate {
 }
 
 impl Engine {
+    /// Goes on if all units of the open round are accounted for, and all that was to be checked is.
+    pub(super) fn complete_if_done(&mut self, now_ms: u64) {
+        let Stage::Open(round) = &mut self.stage else { return };
+        if !self.floor.is_drained() {
+            return;
+        }
+        let parameters = self.settings.network.parameters();
+        if let Some(partial) = self.floor.take_partial() {
+            let added = round.ledger.add(&round.plan, parameters, OWN_FLOOR, partial);
+            added.expect("the engine's own floor hands in what it has and what was judged");
+        }
+        if round.ledger.is_complete() {
+            self.complete(now_ms);
+        }
+    }
+
     /// All units are accounted for. What came out as zero because a scale was too wide is no result: the
     /// referee is asked for a better scale first.
-    pub(super) fn complete(&mut self, now_ms: u64) {
-        let Stage::Open { mut round, .. } = std::mem::replace(&mut self.stage, Stage::Waiting) else {
+    fn complete(&mut self, now_ms: u64) {
+        let Stage::Open(mut round) = std::mem::replace(&mut self.stage, Stage::Waiting) else {
             return;
         };
         if !std::mem::replace(&mut round.is_timed, true) {
             self.time(now_ms, &round);
         }
-        round.add_up();
-        let is_new = !round.refined && round.plan.parts[0].work.has_vector();
-        if is_new && Tally::new(&round, &self.settings).has_vanished() {
-            let Some(round) = self.confirm(now_ms, round, Some(Scope::All)) else { return };
+        round.ledger.add_up(&round.plan, self.settings.network.parameters());
+        let may_vanish = !round.refined && !round.is_nothing && round.plan.parts[0].work.has_vector();
+        if may_vanish && Tally::new(&round, &self.settings).has_vanished() {
+            if !self.is_confirmed(now_ms, &round, Some(Scope::All)) {
+                self.stage = Stage::Open(round);
+                return;
+            }
             let (plan, vectors) = (round.plan.clone(), round.vectors.clone());
             self.outputs.push_back(Output::Measure { plan, unit: 0, vectors });
-            self.stage = Stage::Vanished { round };
+            self.stage = Stage::Vanished(round);
             return;
         }
         self.conclude(now_ms, round);
@@ -58,25 +77,25 @@ impl Engine {
 
     /// Takes in what the round came to and goes on, unless that decides something and is not confirmed: then all is
     /// as before, until somebody else has computed the same.
-    pub(super) fn conclude(&mut self, now_ms: u64, round: Box<Round>) {
+    fn conclude(&mut self, now_ms: u64, round: Box<OpenRound>) {
         let (before, outputs) = (self.snapshot(), self.outputs.len());
         self.take_in(&round);
-        let is_doubtful =
-            self.settings.audit.compares() && round.all_settled().any(|(_, one)| one.is_doubtful());
+        let is_doubtful = self.settings.audit.compares() && self.floor.is_doubtful();
         let scope = if is_doubtful { self.decides(&before) } else { None };
+        let rounds = before.counters.rounds;
         if scope.is_some() {
             let after = self.snapshot();
             let told = self.outputs.split_off(outputs);
-            let rounds = before.counters.rounds;
             self.restore(before);
-            let Some(round) = self.confirm(now_ms, round, scope) else { return };
+            if !self.is_confirmed(now_ms, &round, scope) {
+                self.stage = Stage::Open(round);
+                return;
+            }
             self.restore(after);
             self.outputs.extend(told);
-            self.note_unchecked(&round, rounds);
-        } else {
-            self.note_unchecked(&round, before.counters.rounds);
         }
-        self.volunteers.bench_debtors(now_ms);
+        self.floor.note_unchecked(rounds);
+        self.floor.close(now_ms, true);
         self.go_on(now_ms);
     }
 
@@ -102,39 +121,21 @@ impl Engine {
         }
     }
 
-    /// Answers with the round if all of it within the scope is confirmed. Otherwise has somebody else compute what is
-    /// not, and holds the round open.
-    fn confirm(&mut self, now_ms: u64, mut round: Box<Round>, scope: Option<Scope>) -> Option<Box<Round>> {
+    /// Whether all of a round within the scope is confirmed. Otherwise somebody else is to compute what is not.
+    fn is_confirmed(&mut self, now_ms: u64, round: &OpenRound, scope: Option<Scope>) -> bool {
         let parts = &round.plan.parts;
-        let is_in_scope = |part: usize| match scope {
-            Some(Scope::All) => self.settings.audit.compares(),
+        let compares = self.settings.audit.compares();
+        self.floor.confirm(now_ms, |part: usize| match scope {
+            Some(Scope::All) => compares,
             Some(Scope::Validation) => {
                 parts[part].work == Work::Evaluation && parts[part].set == Set::Validation
             }
             None => false,
-        };
-        let doubtful =
-            round.all_settled().filter(|(_, one)| one.is_doubtful() && is_in_scope(one.group.part));
-        let doubtful: Vec<u64> = doubtful.map(|(id, _)| id).collect();
-        if doubtful.is_empty() {
-            return Some(round);
-        }
-        doubtful.into_iter().for_each(|id| round.want(id, now_ms));
-        self.stage = Stage::Open { round, suspicions: Suspicions::new() };
-        None
-    }
-
-    /// Remembers whose results of a round, before which so many were completed, nobody has checked.
-    fn note_unchecked(&mut self, round: &Round, rounds: u64) {
-        for (_, settled) in round.all_settled().filter(|(_, settled)| settled.is_doubtful()) {
-            if let Some(record) = self.volunteers.records.known(settled.identity.token) {
-                record.unchecked_since.get_or_insert(rounds);
-            }
-        }
+        })
     }
 
     /// Tells the optimizer what the round came to.
-    fn take_in(&mut self, round: &Round) {
+    fn take_in(&mut self, round: &OpenRound) {
         let tally = Tally::new(round, &self.settings);
         if let Work::Losses { steps } = &round.plan.parts[0].work {
             let losses = tally.losses_along(steps);
@@ -163,19 +164,14 @@ impl Engine {
     }
 
     /// Gives advice where a round of local steps is mostly spent on its way.
-    fn time(&mut self, now_ms: u64, round: &Round) {
+    fn time(&mut self, now_ms: u64, round: &OpenRound) {
         let Work::Local { steps, .. } = round.plan.parts[0].work else { return };
-        let local_helps = self.local_helps();
-        let helping = || self.volunteers.iter().map(|(_, one)| one).filter(|one| local_helps || !one.local);
-        let cores: u32 = helping().map(|one| u32::from(one.cores)).sum();
+        let Some((cores, needed_ms)) = self.floor.time_needed() else { return };
         // More cores than replicas is another matter, and told of in other words.
         if cores > round.plan.parts[0].units {
             return;
         }
-        let speed: f64 = helping().map(|one| f64::from(one.cores) * one.core_speed_at_best).sum();
-        let parts = round.plan.parts.iter().zip(round.parts());
-        let cost: f64 = parts.map(|(part, state)| f64::from(part.units) * state.unit_cost).sum();
-        let advice = self.advice.of_steps(steps, (now_ms - self.opened_ms) as f64, cost / speed);
+        let advice = self.advice.of_steps(steps, (now_ms - self.opened_ms) as f64, needed_ms);
         self.outputs.extend(advice.map(Output::Note));
     }
 
@@ -183,10 +179,11 @@ impl Engine {
     /// other, which makes the optimizer try something else. The next round's scales are those that
     /// this one began with, so that they do not depend on which unit was reported first.
     pub(super) fn complete_without_value(&mut self, now_ms: u64) {
-        let Stage::Open { mut round, .. } = std::mem::replace(&mut self.stage, Stage::Waiting) else {
+        let Stage::Open(mut round) = std::mem::replace(&mut self.stage, Stage::Waiting) else {
             return;
         };
-        round.add_up();
+        round.ledger.add_up(&round.plan, self.settings.network.parameters());
+        self.floor.close(now_ms, false);
         let nothing: Arc<[f32]> = vec![f32::NAN; self.settings.network.trainable()].into();
         let part = &round.plan.parts[0];
         let segments = round.plan.parts.iter().filter(|part| part.work == Work::Gradient).count();

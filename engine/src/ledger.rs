@@ -1,197 +1,338 @@
-//! The sums of an open round, kept apart by who contributed to them.
+//! The ledger of an open round: who has which of its units, and the sums of those that are done.
 //!
-//! A volunteer may be convicted of a lie while the round is open. Its results then leave the sums exactly, and
-//! only their units are handed out again: the round itself never begins anew. So each session adds to a share,
-//! and the round's sums are the sum of the shares. Integers add up the same in any grouping.
-//!
-//! A share costs as much memory as the round's sums, so there is only room for some. Where there are more
-//! sessions than shares, several have one in common, and what all of them did is done again. Newcomers have
-//! shares of their own, so that a stranger's lie never undoes the work of those who have proved themselves.
+//! Each unit is free, leased to one owner, or done: in a partial sum that its owner has handed in. An owner is a
+//! [floor](crate::floor) of volunteers: the engine's own, or one in another process, under a number that is used once.
+//! Units move from one owner to another only by being given back, or because the owner is expelled. A partial sum
+//! counts whole or not at all, and only if its sender owns every unit in it. So no unit is ever counted twice,
+//! whatever is lost, repeated, delayed, or said by somebody who was frozen and knows nothing of what has happened since.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Range;
 
-use protocol::message::ResultHeader;
-use protocol::plan::RoundPlan;
+use model::exact::UNIT_LIMIT;
+use protocol::plan::{Part, RoundPlan};
 
-use super::aggregator::Sums;
+use crate::aggregator::Sums;
+use crate::units::{Units, count};
 
-/// Bytes of all shares of a round together, unless [`SHARES_MIN`] of them take more.
-const LEDGER_BYTES_MAX: usize = 256 << 20;
-/// The most shares of a round.
-const SHARES_MAX: usize = 32;
-/// The fewest: one for newcomers and one for all others.
-const SHARES_MIN: usize = 2;
-/// Of so many shares one is the newcomers'.
-const NEWCOMERS_ONE_IN: usize = 4;
+/// Names an owner of units.
+pub type Owner = u64;
+
+/// The engine's own floor.
+pub const OWN_FLOOR: Owner = 0;
+/// The most ranges of units that are leased at a time: a lease fits a message of some kilobytes.
+pub const LEASE_RANGES_MAX: usize = 256;
+/// The most partial sums of one owner in a round. An owner that hands in more is refused, so that what the ledger
+/// holds is bounded.
+pub const PARTIALS_MAX: usize = 1024;
+
+/// The sum of some units' results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partial {
+    /// Numbers the partial sums of one owner in one round.
+    pub number: u64,
+    /// The units, in increasing order, not empty, not touching.
+    pub units: Vec<Range<u32>>,
+    /// Their sums.
+    pub sums: Sums,
+}
+
+/// Why a partial sum does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The sender does not own all of its units, or the number was used.
+    Stale,
+    /// It does not have the shape of a sum of these units, or a value that no sum of them has.
+    Malformed,
+}
 
 /// See the module's description.
 #[derive(Debug)]
-pub(super) struct Ledger {
-    parameters: usize,
-    shares: Vec<Share>,
-    /// How many shares, from the first on, are for newcomers.
-    newcomers: usize,
-    of_session: BTreeMap<u64, usize>,
-    /// The sum of several shares, until something is added or taken out.
+pub struct Ledger {
+    free: Units,
+    leased: BTreeMap<Owner, Units>,
+    done: BTreeMap<(Owner, u64), Partial>,
+    /// Units that are not done.
+    open: u32,
+    checks_owners: bool,
+    /// The sum of several partial sums, until one is added or taken out.
     total: Option<Sums>,
 }
 
-#[derive(Debug, Default)]
-struct Share {
-    /// `None` until something is added.
-    sums: Option<Sums>,
-    /// The groups in the sums.
-    groups: BTreeSet<u64>,
-    sessions: usize,
-}
-
 impl Ledger {
-    /// An empty ledger for a round of this plan and a network of so many parameters.
-    pub(super) fn new(plan: &RoundPlan, parameters: usize) -> Ledger {
-        let vectors = plan.parts.iter().filter(|part| part.work.has_vector()).count();
-        let bytes = (vectors * parameters * size_of::<i64>()).max(1);
-        let shares = (LEDGER_BYTES_MAX / bytes).clamp(SHARES_MIN, SHARES_MAX);
+    /// A ledger in which all units of a round are free.
+    pub fn new(plan: &RoundPlan) -> Ledger {
+        let units = plan.units();
         Ledger {
-            parameters,
-            shares: (0..shares).map(|_| Share::default()).collect(),
-            newcomers: (shares / NEWCOMERS_ONE_IN).max(1),
-            of_session: BTreeMap::new(),
+            free: Units::from_iter([0..units]),
+            leased: BTreeMap::new(),
+            done: BTreeMap::new(),
+            open: units,
+            checks_owners: true,
             total: None,
         }
     }
 
-    /// Adds a result that the validator has passed, of a group of one part of the round.
-    pub(super) fn add(
+    /// The same without the check that whoever hands in a partial sum owns its units. It exists to show that the tests
+    /// notice when the check is missing.
+    #[doc(hidden)]
+    pub fn without_check_of_owners(self) -> Ledger {
+        Ledger { checks_owners: false, ..self }
+    }
+
+    /// Whether all units are done.
+    pub fn is_complete(&self) -> bool {
+        self.open == 0
+    }
+
+    /// How many units are done.
+    pub fn done(&self) -> u32 {
+        self.done.values().map(|partial| count(&partial.units)).sum()
+    }
+
+    /// How many units nobody has.
+    pub fn free(&self) -> u32 {
+        self.free.len()
+    }
+
+    /// The units that an owner has and has not handed in.
+    pub fn leased_to(&self, owner: Owner) -> impl Iterator<Item = Range<u32>> {
+        self.leased.get(&owner).into_iter().flat_map(Units::ranges)
+    }
+
+    /// Those who have units, or have handed some in.
+    pub fn owners(&self) -> impl Iterator<Item = Owner> {
+        self.leased.keys().copied()
+    }
+
+    /// Leases the first free units to an owner, at most `most`.
+    pub fn lease(&mut self, owner: Owner, most: u32) -> Vec<Range<u32>> {
+        let leased = self.free.take(most, LEASE_RANGES_MAX);
+        let units = self.leased.entry(owner).or_default();
+        leased.iter().cloned().for_each(|range| {
+            units.insert(range);
+        });
+        leased
+    }
+
+    /// An owner gives units back. Those that it does not have are no matter: it may have said so before.
+    pub fn give_back(&mut self, owner: Owner, units: &[Range<u32>]) {
+        let Some(leased) = self.leased.get_mut(&owner) else { return };
+        for range in units {
+            let given: Units = leased.ranges().filter_map(|own| intersection(&own, range)).collect();
+            for range in given.ranges() {
+                leased.remove(range.clone());
+                self.free.insert(range);
+            }
+        }
+    }
+
+    /// Adds a partial sum.
+    ///
+    /// # Errors
+    /// When it does not count; then nothing has changed.
+    pub fn add(
         &mut self,
         plan: &RoundPlan,
-        part: usize,
-        group: u64,
-        contributor: Contributor,
-        result: (&ResultHeader, Option<&[i64]>),
-    ) {
-        let share = self.share_of(contributor);
-        let share = &mut self.shares[share];
-        let parameters = self.parameters;
-        share.sums.get_or_insert_with(|| Sums::new(plan, parameters)).add(part, result.0, result.1);
-        share.groups.insert(group);
-        self.total = None;
-    }
-
-    fn share_of(&mut self, Contributor { session, is_newcomer }: Contributor) -> usize {
-        if let Some(share) = self.of_session.get(&session) {
-            return *share;
+        parameters: usize,
+        owner: Owner,
+        partial: Partial,
+    ) -> Result<(), Refusal> {
+        // The engine's own floor has judged every result.
+        if owner != OWN_FLOOR {
+            is_sum_of_units(plan, parameters, &partial)?;
         }
-        let range = if is_newcomer { 0..self.newcomers } else { self.newcomers..self.shares.len() };
-        let share = range.min_by_key(|share| self.shares[*share].sessions).expect("each kind has a share");
-        self.shares[share].sessions += 1;
-        self.of_session.insert(session, share);
-        share
-    }
-
-    /// Takes out the share of a session. Answers with the groups that are not in the sums any more.
-    pub(super) fn take_out(&mut self, session: u64) -> BTreeSet<u64> {
-        let Some(share) = self.of_session.remove(&session) else { return BTreeSet::new() };
-        let share = &mut self.shares[share];
-        share.sessions -= 1;
-        share.sums = None;
+        let owns_all = self.leased.get(&owner).is_some_and(|leased| leased.contains_all(&partial.units));
+        let handed_in = self.done.range((owner, 0)..=(owner, u64::MAX)).count();
+        let is_stale =
+            !owns_all || handed_in >= PARTIALS_MAX || self.done.contains_key(&(owner, partial.number));
+        if is_stale && self.checks_owners {
+            return Err(Refusal::Stale);
+        }
+        if let Some(leased) = self.leased.get_mut(&owner) {
+            partial.units.iter().cloned().for_each(|range| {
+                leased.remove(range);
+            });
+        }
+        self.open = self.open.saturating_sub(count(&partial.units));
         self.total = None;
-        std::mem::take(&mut share.groups)
+        self.done.insert((owner, partial.number), partial);
+        Ok(())
     }
 
-    /// Adds the shares up. Call this before [`Ledger::sums`].
-    pub(super) fn add_up(&mut self, plan: &RoundPlan) {
-        let mut used = self.shares.iter().filter_map(|share| share.sums.as_ref());
-        let first = used.next();
-        let others: Vec<&Sums> = used.collect();
-        self.total = match first {
-            Some(_) if others.is_empty() => None,
-            first => {
-                let mut total = Sums::new(plan, self.parameters);
-                first.into_iter().chain(others).for_each(|sums| total.merge(sums));
-                Some(total)
-            }
-        };
+    /// Takes a partial sum out again, exactly: a result in it was a lie. Its units are its owner's as before.
+    pub fn take_out(&mut self, owner: Owner, number: u64) -> bool {
+        let Some(partial) = self.done.remove(&(owner, number)) else { return false };
+        self.open += count(&partial.units);
+        self.total = None;
+        let leased = self.leased.entry(owner).or_default();
+        partial.units.into_iter().for_each(|range| {
+            leased.insert(range);
+        });
+        true
+    }
+
+    /// An owner is gone: what it has is free. What it has handed in counts.
+    pub fn expel(&mut self, owner: Owner) {
+        for range in self.leased.remove(&owner).iter().flat_map(Units::ranges) {
+            self.free.insert(range);
+        }
+    }
+
+    /// Adds all partial sums up. Call this before [`Ledger::sums`].
+    pub(crate) fn add_up(&mut self, plan: &RoundPlan, parameters: usize) {
+        if self.done.len() == 1 {
+            return;
+        }
+        let mut total = Sums::new(plan, parameters);
+        self.done.values().for_each(|partial| total.merge(&partial.sums));
+        self.total = Some(total);
     }
 
     /// The round's sums.
-    pub(super) fn sums(&self) -> &Sums {
-        let only = || self.shares.iter().find_map(|share| share.sums.as_ref());
-        self.total.as_ref().or_else(only).expect("the shares are added up first")
+    pub(crate) fn sums(&self) -> &Sums {
+        let only = || self.done.first_key_value().map(|(_, partial)| &partial.sums);
+        self.total.as_ref().or_else(only).expect("the partial sums are added up first")
     }
 }
 
-/// Who a result comes from.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Contributor {
-    pub(super) session: u64,
-    /// Whether it has yet to prove itself.
-    pub(super) is_newcomer: bool,
+fn intersection(a: &Range<u32>, b: &Range<u32>) -> Option<Range<u32>> {
+    let both = a.start.max(b.start)..a.end.min(b.end);
+    (!both.is_empty()).then_some(both)
+}
+
+/// Whether a partial sum may be one of its units, to judge by its shape and size: then no sum of partial sums of
+/// different units leaves its integers' range.
+fn is_sum_of_units(plan: &RoundPlan, parameters: usize, partial: &Partial) -> Result<(), Refusal> {
+    let Partial { units, sums, .. } = partial;
+    let is_in_order = units.iter().all(|range| !range.is_empty() && range.end <= plan.units())
+        && units.windows(2).all(|pair| pair[0].end < pair[1].start);
+    if units.is_empty() || !is_in_order || sums.parts.len() != plan.parts.len() {
+        return Err(Refusal::Malformed);
+    }
+    let mut begins = 0;
+    for (Part { work, units: in_part, .. }, sums) in plan.parts.iter().zip(&sums.parts) {
+        let part = begins..begins + in_part;
+        begins = part.end;
+        let inside: Vec<Range<u32>> = units.iter().filter_map(|range| intersection(range, &part)).collect();
+        let limit = u64::from(count(&inside)) * UNIT_LIMIT.unsigned_abs();
+        let length = if work.has_vector() { parameters } else { 0 };
+        let is_small = |value: &i64| value.unsigned_abs() < limit || *value == 0;
+        let has_shape = sums.losses.len() == work.losses() && sums.vector.len() == length;
+        if !has_shape || !sums.losses.iter().all(is_small) || !sums.vector.iter().all(is_small) {
+            return Err(Refusal::Malformed);
+        }
+        if inside.is_empty() && (sums.correct > 0 || sums.unfit_steps > 0) {
+            return Err(Refusal::Malformed);
+        }
+        // No unit has more examples than a set.
+        if sums.correct > u64::from(u32::MAX) * u64::from(count(&inside)) {
+            return Err(Refusal::Malformed);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use protocol::plan::{Part, Set, Work};
+    use protocol::plan::{Set, Work};
 
     use super::*;
 
+    /// 100 units of gradients for two parameters.
     fn plan() -> RoundPlan {
         RoundPlan { parts: vec![Part::in_turn(Work::Gradient, Set::Training, 100)], ..RoundPlan::default() }
     }
 
-    fn result(value: i64) -> (ResultHeader, Vec<i64>) {
-        (ResultHeader { losses: vec![value], ..ResultHeader::default() }, vec![value, -value])
+    fn partial(number: u64, units: Vec<Range<u32>>) -> Partial {
+        let mut sums = Sums::new(&plan(), 2);
+        let value = i64::from(count(&units));
+        sums.parts[0].losses = vec![value];
+        sums.parts[0].vector = vec![value, -value];
+        Partial { number, units, sums }
     }
 
-    fn add(ledger: &mut Ledger, group: u64, session: u64, is_newcomer: bool, value: i64) {
-        let (header, vector) = result(value);
-        let contributor = Contributor { session, is_newcomer };
-        ledger.add(&plan(), 0, group, contributor, (&header, Some(&vector)));
-    }
-
-    fn total(ledger: &mut Ledger) -> Vec<i64> {
-        ledger.add_up(&plan());
-        ledger.sums().parts[0].vector.clone()
+    fn add(ledger: &mut Ledger, owner: Owner, partial: Partial) -> Result<(), Refusal> {
+        ledger.add(&plan(), 2, owner, partial)
     }
 
     #[test]
-    fn what_a_session_added_is_taken_out_exactly() {
-        let mut ledger = Ledger::new(&plan(), 2);
-        add(&mut ledger, 1, 10, true, 1);
-        assert_eq!(total(&mut ledger), [1, -1]);
-        add(&mut ledger, 2, 11, false, 20);
-        add(&mut ledger, 3, 10, true, 300);
-        assert_eq!(total(&mut ledger), [321, -321]);
-        assert_eq!(ledger.take_out(10), BTreeSet::from([1, 3]));
-        assert_eq!(total(&mut ledger), [20, -20]);
-        assert!(ledger.take_out(10).is_empty());
-        add(&mut ledger, 4, 12, true, 4);
-        assert_eq!(total(&mut ledger), [24, -24]);
-        ledger.take_out(11);
-        ledger.take_out(12);
-        assert_eq!(total(&mut ledger), [0, 0]);
+    fn a_partial_sum_counts_only_if_its_sender_owns_every_unit_in_it() {
+        let mut ledger = Ledger::new(&plan());
+        assert_eq!(ledger.lease(1, 60), [0..60]);
+        assert_eq!(ledger.lease(2, 60), [60..100]);
+        assert_eq!(add(&mut ledger, 1, partial(1, vec![0..61])), Err(Refusal::Stale));
+        assert_eq!(add(&mut ledger, 3, partial(1, vec![0..1])), Err(Refusal::Stale));
+        assert_eq!(add(&mut ledger, 1, partial(1, vec![0..30])), Ok(()));
+        assert_eq!(add(&mut ledger, 1, partial(1, vec![0..30])), Err(Refusal::Stale), "once is enough");
+        assert_eq!(add(&mut ledger, 1, partial(1, vec![30..60])), Err(Refusal::Stale), "the number is used");
+        // Frozen, expelled, and back with what it has done in the meantime.
+        ledger.expel(1);
+        assert_eq!(add(&mut ledger, 1, partial(2, vec![30..60])), Err(Refusal::Stale));
+        assert_eq!((ledger.done(), ledger.free()), (30, 30));
+        assert_eq!(ledger.lease(2, 100), [30..60]);
+        assert_eq!(add(&mut ledger, 2, partial(1, vec![30..100])), Ok(()));
+        assert!(ledger.is_complete());
+        ledger.add_up(&plan(), 2);
+        assert_eq!(ledger.sums().parts[0].vector, [100, -100]);
     }
 
     #[test]
-    fn a_newcomer_undoes_nothing_of_those_who_are_known_however_large_the_network() {
-        // So large that there are only two shares.
-        let mut ledger = Ledger::new(&plan(), 1 << 27);
-        assert_eq!(ledger.shares.len(), SHARES_MIN);
-        ledger.parameters = 2;
-        for session in 0..5 {
-            add(&mut ledger, session, session, session % 2 == 0, 1 << session);
+    fn without_that_check_units_count_twice() {
+        let mut ledger = Ledger::new(&plan()).without_check_of_owners();
+        ledger.lease(1, 60);
+        ledger.expel(1);
+        ledger.lease(2, 100);
+        add(&mut ledger, 2, partial(1, vec![0..100])).unwrap();
+        assert_eq!(add(&mut ledger, 1, partial(1, vec![0..60])), Ok(()));
+        ledger.add_up(&plan(), 2);
+        assert_eq!(ledger.sums().parts[0].vector, [160, -160]);
+    }
+
+    #[test]
+    fn what_is_given_back_or_taken_out_is_done_again() {
+        let mut ledger = Ledger::new(&plan());
+        ledger.lease(1, 100);
+        ledger.give_back(1, &[90..100, 10..20]);
+        ledger.give_back(1, &[95..100]);
+        ledger.give_back(2, &[0..10]);
+        assert_eq!(ledger.free(), 20);
+        add(&mut ledger, 1, partial(1, vec![0..10])).unwrap();
+        add(&mut ledger, 1, partial(2, vec![20..90])).unwrap();
+        assert!(ledger.take_out(1, 1) && !ledger.take_out(1, 1));
+        assert_eq!(ledger.leased_to(1).collect::<Vec<_>>(), [0..10]);
+        assert_eq!(ledger.lease(2, 100), [10..20, 90..100]);
+        add(&mut ledger, 2, partial(1, vec![10..20, 90..100])).unwrap();
+        add(&mut ledger, 1, partial(3, vec![0..10])).unwrap();
+        ledger.add_up(&plan(), 2);
+        assert_eq!(ledger.sums().parts[0].losses, [100]);
+    }
+
+    #[test]
+    fn a_sum_that_no_units_have_is_refused() {
+        let mut ledger = Ledger::new(&plan());
+        ledger.lease(1, 100);
+        #[expect(clippy::reversed_empty_ranges, reason = "the check must reject such a range")]
+        let disordered = [vec![], vec![5..5], vec![9..2], vec![0..2, 2..3], vec![5..6, 0..1], vec![99..101]];
+        for units in disordered {
+            let ranges = Partial { units, ..partial(1, vec![0..1]) };
+            assert_eq!(add(&mut ledger, 1, ranges), Err(Refusal::Malformed));
         }
-        // Groups 0, 2 and 4 are those of newcomers.
-        assert_eq!(ledger.take_out(2), BTreeSet::from([0, 2, 4]));
-        assert_eq!(total(&mut ledger), [0b1010, -0b1010]);
-    }
-
-    #[test]
-    fn more_sessions_than_shares_have_some_in_common() {
-        let mut ledger = Ledger::new(&plan(), 2);
-        (0..1000).for_each(|session| add(&mut ledger, session, session, false, 1));
-        assert_eq!(ledger.shares.len(), SHARES_MAX);
-        let gone = ledger.take_out(7).len();
-        assert!((1000 / SHARES_MAX..1000 / (SHARES_MAX / 2)).contains(&gone), "{gone}");
-        assert_eq!(total(&mut ledger)[0], 1000 - gone as i64);
+        let change = |change: fn(&mut Sums)| {
+            let mut changed = partial(1, vec![0..2]);
+            change(&mut changed.sums);
+            changed
+        };
+        for changed in [
+            change(|sums| sums.parts[0].losses.push(0)),
+            change(|sums| sums.parts[0].vector.push(0)),
+            change(|sums| sums.parts.clear()),
+            change(|sums| sums.parts[0].vector[0] = i64::MIN),
+            change(|sums| sums.parts[0].losses[0] = 2 << 44),
+            change(|sums| sums.parts[0].correct = u64::MAX),
+        ] {
+            assert_eq!(add(&mut ledger, 1, changed), Err(Refusal::Malformed));
+        }
+        assert_eq!(ledger.done(), 0);
     }
 }

@@ -6,10 +6,10 @@
 //! failures can be replayed in a test, and the weights are a function of the data, the
 //! configuration and the seed alone.
 //!
-//! The walk of a round: the [optimizer](optimizers) asks for a point; [`Engine`] opens a round
-//! there; the scheduler hands out units; the validator judges what comes back; the
-//! [aggregator] sums it exactly; the optimizer is told. Between two rounds the state is a
-//! [`Snapshot`].
+//! The walk of a round: the [optimizer](optimizers) asks for a point; [`Engine`] opens a round there and leases its
+//! units, which the [ledger] keeps account of, to the [floor]; the floor hands them out to volunteers, judges what comes
+//! back and sums it exactly; when all of it is in the ledger the optimizer is told. Between two rounds the state is
+//! a [`Snapshot`].
 //!
 //! This program is coordinator, referee and volunteer in one. Linear regression on four examples:
 //!
@@ -136,62 +136,50 @@
 
 mod advice;
 pub mod aggregator;
-mod answers;
-mod audits;
-mod checks;
 mod completion;
 mod convictions;
 mod course;
 pub mod decoder;
 mod figures;
-mod fingerprint;
-mod ledger;
+pub mod floor;
+pub mod ledger;
 mod misfits;
 pub mod optimizers;
 mod ring;
-mod roster;
-mod round;
 mod rounds;
 pub mod scales;
-mod scheduler;
-mod secret;
 mod settings;
 mod snapshot;
-mod standing;
 mod stopping;
 mod tally;
-mod validator;
-mod volunteers;
+pub mod units;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use protocol::plan::{Assignment, RoundPlan, Set};
+use protocol::plan::{Assignment, RoundPlan};
 
 use advice::Advice;
 use decoder::Message;
-use fingerprint::Key;
-use misfits::Suspicions;
+use floor::{Floor, FloorEvent};
+use ledger::OWN_FLOOR;
 use optimizers::Optimizer;
 use ring::Ring;
-use round::Round;
-use secret::Chance;
+use rounds::OpenRound;
 use snapshot::with_tail;
-use volunteers::{Volunteer, Volunteers};
 
-pub use audits::{Answer, Audit, OnLie};
 pub use course::{Best, Course};
 pub use figures::{Accepted, Counters, Figures};
+pub use floor::roster::OUTSTANDING_MAX;
+pub use floor::scheduler::LAST_RESORT_MS;
+pub use floor::standing::NEWCOMER_RESULTS;
+pub use floor::volunteers::REST_MS;
+pub use floor::{Answer, Attendance, Audit, Identity, Secret};
 pub use protocol::measure::Measure;
-pub use roster::OUTSTANDING_MAX;
-pub use scheduler::LAST_RESORT_MS;
-pub use secret::Secret;
-pub use settings::{LocalHelp, Settings};
+pub use settings::{LocalHelp, OnLie, Settings};
 pub use snapshot::{KnownScales, Snapshot, Statistics};
-pub use standing::{Identity, NEWCOMER_RESULTS};
 pub use stopping::{StopReason, StopRules};
-pub use volunteers::{Attendance, REST_MS};
 
 /// Everything that can happen to the engine. Volunteers are named by their session's number.
 #[derive(Debug)]
@@ -334,19 +322,11 @@ pub struct Engine {
     accepted: Option<Accepted>,
     course: Course,
     stage: Stage,
-    volunteers: Volunteers,
-    /// When a volunteer's result was last counted, or else the round was opened.
-    heard_ms: u64,
-    /// Nobody was heard for so long that the coordinator's own worker helps whatever its setting.
-    /// Outlasts the round: only a volunteer's result ends it.
-    left_alone: bool,
+    /// The volunteers, and their part of the open round.
+    floor: Floor,
     /// When the round was opened, for the last time if it was more than once.
     opened_ms: u64,
     advice: Advice,
-    /// Who is audited, and by whom.
-    chance: Chance,
-    /// What results are compared by.
-    key: Key,
     /// States to go back to.
     ring: Ring,
     /// Until so many rounds are completed all results are audited, because a liar was found out.
@@ -367,25 +347,18 @@ enum Stage {
         vectors: Vec<Arc<[f32]>>,
     },
     /// A round is under way, perhaps with wider scales than [`Engine::scales`].
-    Open {
-        round: Box<Round>,
-        suspicions: Suspicions,
-    },
+    Open(Box<OpenRound>),
     /// All units of a round are accounted for, and something vanished at its scales: the referee measures one.
-    Vanished {
-        round: Box<Round>,
-    },
+    Vanished(Box<OpenRound>),
     Finished(StopReason),
 }
 
 impl Engine {
     /// An engine that goes on from `snapshot`. `secret` decides who is audited; it never touches the weights.
     pub fn new(settings: Settings, snapshot: Snapshot, secret: &Secret) -> Engine {
-        let mut chance = Chance::new(secret);
         let rewinds = settings.on_lie == OnLie::Rewind && matches!(settings.audit, Audit::Sample(_));
         Engine {
-            key: Key::draw(&mut chance),
-            chance,
+            floor: Floor::new(settings.floor(), secret, snapshot.counters.assignment),
             ring: Ring::new(settings.network.parameters(), rewinds),
             wary_until: 0,
             settings,
@@ -396,9 +369,6 @@ impl Engine {
             accepted: snapshot.accepted,
             course: snapshot.course,
             stage: Stage::Waiting,
-            volunteers: Volunteers::default(),
-            heard_ms: 0,
-            left_alone: false,
             opened_ms: 0,
             advice: Advice::default(),
             outputs: VecDeque::new(),
@@ -413,7 +383,7 @@ impl Engine {
             optimizer: self.optimizer.clone(),
             scales: self.scales,
             statistics: self.statistics.clone(),
-            counters: self.counters,
+            counters: self.counters(),
             accepted: self.accepted,
             course: self.course.clone(),
         }
@@ -442,7 +412,7 @@ impl Engine {
 
     /// What has been counted.
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters { assignment: self.floor.assignment(), ..self.counters }
     }
 
     /// Whether the training has nothing to do: the point it stands at is the one to stop at.
@@ -452,14 +422,13 @@ impl Engine {
 
     /// Units accounted for and units in all, while a round is open.
     pub fn round_progress(&self) -> Option<(u32, u32)> {
-        let (Stage::Open { round, .. } | Stage::Vanished { round }) = &self.stage else { return None };
-        Some((round.done(), round.plan.units()))
+        let (Stage::Open(round) | Stage::Vanished(round)) = &self.stage else { return None };
+        Some((self.floor.done(), round.plan.units()))
     }
 
     /// The units accounted for, while a round is open.
     pub fn accounted_units(&self) -> Vec<Range<u32>> {
-        let (Stage::Open { round, .. } | Stage::Vanished { round }) = &self.stage else { return Vec::new() };
-        round.accounted().collect()
+        self.floor.accounted()
     }
 
     /// Why the training ended, once it has.
@@ -472,18 +441,18 @@ impl Engine {
 
     /// Whether the coordinator's own worker is given work at present, be it as the last resort.
     pub fn local_helps(&self) -> bool {
-        self.left_alone || scheduler::local_helps(self.settings.local_help, &self.volunteers)
+        self.floor.local_helps()
     }
 
     /// The number of volunteers and their cores.
     pub fn attendance(&self) -> Attendance {
-        self.volunteers.attendance()
+        self.floor.attendance()
     }
 
     /// Whether the session belongs to a connected volunteer, other than the coordinator's own worker, that has had
     /// a result accepted.
     pub fn has_helped(&self, session: u64) -> bool {
-        self.volunteers.get(session).is_some_and(Volunteer::has_helped)
+        self.floor.has_helped(session)
     }
 
     /// What is to be done next; `None` when there is nothing more for now.
@@ -491,7 +460,12 @@ impl Engine {
         if self.outputs.is_empty()
             && let Some(now_ms) = self.to_hand_out.take()
         {
-            self.hand_out(now_ms);
+            self.wake_ms = None;
+            if matches!(self.stage, Stage::Open(_)) {
+                self.floor.hand_out(now_ms);
+                self.wake_ms = self.floor.wake_ms();
+                self.heed_floor(now_ms);
+            }
         }
         self.outputs.pop_front()
     }
@@ -511,18 +485,80 @@ impl Engine {
                 }
             }
             Input::Joined { session, cores, local, identity, training_shards } => {
-                let existing = |shard: &u32| (*shard as usize) < self.settings.sets.training.shards.len();
-                let shards = training_shards.into_iter().filter(existing).map(|shard| (Set::Training, shard));
-                self.volunteers.join(session, cores, local, identity, shards.collect());
+                self.floor.join(session, cores, local, identity, training_shards);
             }
-            Input::Left { session } => self.remove(session),
-            Input::Message { session, message } => self.message(now_ms, session, message),
+            Input::Left { session } => self.floor.leave(session),
+            Input::Message { session, message } => self.floor.message(now_ms, session, message),
             Input::Measured { round, measure } => self.measured(now_ms, round, measure),
-            Input::Recomputed { round, answer } => self.recomputed(now_ms, round, answer),
+            Input::Recomputed { round, answer } => self.floor.recomputed(round, answer),
             Input::Tick => {}
             Input::Stop => self.break_off(now_ms, StopReason::Interrupted),
             Input::TimeIsUp { seconds } => self.break_off(now_ms, StopReason::Time(seconds)),
         }
+        self.heed_floor(now_ms);
         self.to_hand_out = Some(now_ms);
+    }
+
+    /// Does what the floor wants, and goes on if it has done all there is.
+    fn heed_floor(&mut self, now_ms: u64) {
+        while let Some(event) = self.floor.poll_event() {
+            self.heed(now_ms, event);
+        }
+        self.complete_if_done(now_ms);
+    }
+
+    fn heed(&mut self, now_ms: u64, event: FloorEvent) {
+        match event {
+            FloorEvent::Assign { session, assignment } => {
+                self.outputs.push_back(Output::Assign { session, assignment });
+            }
+            FloorEvent::Dismiss { session, text } => {
+                self.outputs.push_back(Output::Dismiss { session, text })
+            }
+            FloorEvent::Delivered { session, examples } => {
+                self.outputs.push_back(Output::Delivered { session, examples });
+            }
+            FloorEvent::Convicted { session, identity, offense, unchecked_since } => {
+                self.outputs.push_back(Output::Convicted { session, identity, offense });
+                if let Some(since) = unchecked_since.filter(|since| *since < self.counters.rounds) {
+                    self.go_back(now_ms, since);
+                }
+            }
+            FloorEvent::Tainted { partials } => self.take_out(OWN_FLOOR, &partials),
+            FloorEvent::Recompute { round: number, units } => {
+                let Some(round) = self.open_round().filter(|round| round.plan.round == number) else {
+                    return;
+                };
+                let (plan, vectors) = (round.plan.clone(), round.vectors.clone());
+                self.outputs.push_back(Output::Recompute { plan, units, vectors });
+            }
+            FloorEvent::Unfit { round: number, unit } => {
+                if self.open_round().is_some_and(|round| round.plan.round == number) {
+                    self.reported(OWN_FLOOR, unit);
+                }
+            }
+        }
+    }
+
+    fn open_round(&self) -> Option<&OpenRound> {
+        match &self.stage {
+            Stage::Open(round) | Stage::Vanished(round) => Some(round),
+            _ => None,
+        }
+    }
+
+    /// Partial sums do not count any more, because a lie was among them.
+    fn take_out(&mut self, owner: ledger::Owner, partials: &[u64]) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Waiting) {
+            // All was accounted for, and now it is not.
+            Stage::Open(mut round) | Stage::Vanished(mut round) => {
+                partials.iter().for_each(|number| {
+                    round.ledger.take_out(owner, *number);
+                });
+                round.is_nothing = false;
+                Stage::Open(round)
+            }
+            stage => stage,
+        };
     }
 }

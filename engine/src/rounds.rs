@@ -1,18 +1,38 @@
 //! Opens the rounds that the optimizer asks for, and ends the training.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use protocol::plan::{Part, RoundPlan, Selection, Set, Work};
+use protocol::plan::{Part, RoundPlan, Selection, Set, UnitLayout, Work};
 use protocol::scales::Scales;
 
 use super::figures::Counters;
-use super::misfits::Suspicions;
+use super::ledger::{Ledger, OWN_FLOOR};
+use super::misfits::Report;
 use super::optimizers::{Ask, Batch, Segment};
-use super::round::Round;
 use super::settings::Settings;
 use super::snapshot::{Statistics, with_tail};
 use super::stopping::StopReason;
 use super::{Engine, Output, Stage};
+
+/// A round under way.
+#[derive(Debug)]
+pub(super) struct OpenRound {
+    pub(super) plan: RoundPlan,
+    /// The weights, and for a scalars-only round the direction.
+    pub(super) vectors: Vec<Arc<[f32]>>,
+    /// The examples and shards of the units of each part.
+    pub(super) layouts: Arc<[UnitLayout]>,
+    pub(super) ledger: Ledger,
+    /// Units that are reported not to fit, the one that the referee looks into first.
+    pub(super) reports: VecDeque<Report>,
+    /// Whether advice was given on the time that it took.
+    pub(super) is_timed: bool,
+    /// Whether it was opened again because something had vanished at the scales of before.
+    pub(super) refined: bool,
+    /// Whether the referee has found that what vanished is nothing.
+    pub(super) is_nothing: bool,
+}
 
 impl Engine {
     /// Ends the training if a rule says so, otherwise opens the round that the optimizer asks for;
@@ -25,8 +45,7 @@ impl Engine {
         self.ring.push(state);
         let ask = self.optimizer.ask();
         if let Ask::Local { replicas, .. } = ask {
-            let lent = self.volunteers.iter().map(|(_, volunteer)| u32::from(volunteer.cores)).sum();
-            self.outputs.extend(self.advice.of_replicas(lent, replicas).map(Output::Note));
+            self.outputs.extend(self.advice.of_replicas(self.floor.cores(), replicas).map(Output::Note));
         }
         let training = |work: Work, batch: Batch| match batch {
             Batch::Full => vec![Part::in_turn(work, Set::Training, self.settings.sets.training.units())],
@@ -87,18 +106,26 @@ impl Engine {
         mask_epoch: u64,
         scales: Scales,
     ) {
-        self.volunteers.forget_unanswered(now_ms, self.counters.round + 1);
-        self.heard_ms = now_ms;
         self.opened_ms = now_ms;
         let plan = self.plan(parts, mask_epoch, scales);
         self.outputs.push_back(Output::OpenRound { plan: plan.clone(), vectors: vectors.clone() });
-        let round = Round::new(plan, vectors, self.settings.network.parameters(), self.settings.run_plan());
-        self.stage = Stage::Open { round: Box::new(round), suspicions: Suspicions::new() };
+        let layouts = self.settings.run_plan().lay_out(&plan);
+        let is_wary = self.counters.rounds < self.wary_until;
+        self.floor.open(now_ms, plan.clone(), &layouts, is_wary);
+        let mut ledger = Ledger::new(&plan);
+        // There is one floor, so it has all there is to do.
+        while ledger.free() > 0 {
+            self.floor.grant(&ledger.lease(OWN_FLOOR, u32::MAX));
+        }
+        let reports = VecDeque::new();
+        let (is_timed, refined, is_nothing) = (false, false, false);
+        let round = OpenRound { plan, vectors, layouts, ledger, reports, is_timed, refined, is_nothing };
+        self.stage = Stage::Open(Box::new(round));
     }
 
     /// Opens the round once more under a new number, all of its results forgotten.
     pub(super) fn reopen(&mut self, now_ms: u64, parts: Vec<Part>, scales: Scales) {
-        if let Stage::Open { round, .. } | Stage::Vanished { round } = &mut self.stage {
+        if let Stage::Open(round) | Stage::Vanished(round) = &mut self.stage {
             let (vectors, mask_epoch) = (std::mem::take(&mut round.vectors), round.plan.mask_epoch);
             let refined = round.refined;
             self.open(now_ms, parts, vectors, mask_epoch, scales);
@@ -108,7 +135,7 @@ impl Engine {
 
     /// Notes whether the open round has scales that were refined: once is enough.
     pub(super) fn set_refined(&mut self, refined: bool) {
-        if let Stage::Open { round, .. } = &mut self.stage {
+        if let Stage::Open(round) = &mut self.stage {
             round.refined = refined;
         }
     }
@@ -157,7 +184,7 @@ impl Engine {
         if !self.optimizer.has_set_out() {
             self.outputs.extend(self.accepted.map(Output::Accepted));
         }
-        self.volunteers.forget_unanswered(now_ms, self.counters.round + 1);
+        self.floor.finish(now_ms, self.counters.round + 1);
         self.stage = Stage::Finished(reason.clone());
         self.outputs.push_back(Output::Finished(reason));
     }

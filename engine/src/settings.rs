@@ -1,10 +1,11 @@
 //! The settings that define a run for the engine.
 
-use model::Network;
-use protocol::plan::{Part, Selection, SetPlans, Work};
+use std::sync::Arc;
 
-use super::audits::{Audit, OnLie};
-use super::round::RunPlan;
+use model::Network;
+use protocol::plan::{Part, RoundPlan, Selection, Set, SetPlan, SetPlans, UnitLayout, Work};
+
+use super::floor::{Audit, FloorSettings};
 use super::stopping::StopRules;
 
 /// What defines the run for the engine.
@@ -46,7 +47,30 @@ pub enum LocalHelp {
     Auto,
 }
 
+/// What becomes of earlier rounds when a volunteer is found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLie {
+    /// The training goes back to the last kept state before the first round with a result of that volunteer that
+    /// nobody has checked.
+    Rewind,
+    /// The training goes on from where it is.
+    Continue,
+}
+
 impl Settings {
+    /// What a floor must know of the run.
+    pub fn floor(&self) -> FloorSettings {
+        FloorSettings {
+            run: self.run,
+            network: self.network.clone(),
+            sets: self.sets.clone(),
+            seed: self.seed,
+            minibatch: self.minibatch,
+            local_help: self.local_help,
+            audit: self.audit,
+        }
+    }
+
     pub(super) fn run_plan(&self) -> RunPlan<'_> {
         let Settings { sets, seed, minibatch, .. } = self;
         RunPlan { sets, seed: *seed, minibatch: *minibatch }
@@ -56,5 +80,43 @@ impl Settings {
     pub(super) fn measures_training_set(&self, parts: &[Part]) -> bool {
         let is_full = |part: &Part| part.work == Work::Gradient && part.selection == Selection::InTurn;
         self.network.infers_as_it_trains() && parts.first().is_some_and(is_full)
+    }
+}
+
+/// How the examples of a run are cut and drawn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunPlan<'a> {
+    pub(crate) sets: &'a SetPlans,
+    /// Keys the run's random orders.
+    pub(crate) seed: u64,
+    /// Examples of one gradient step.
+    pub(crate) minibatch: u32,
+}
+
+impl<'a> RunPlan<'a> {
+    pub(crate) fn of(&self, set: Set) -> &'a SetPlan {
+        self.sets.of(set)
+    }
+
+    /// The examples and shards of the units of each part.
+    pub(crate) fn lay_out(&self, plan: &RoundPlan) -> Arc<[UnitLayout]> {
+        plan.parts.iter().map(|part| part.lay_out(self.of(part.set), self.seed)).collect()
+    }
+
+    /// How many losses a part sums, each use of an example counted, and of how many minibatches.
+    pub(crate) fn size(&self, part: &Part, layout: &UnitLayout) -> (u64, u64) {
+        let minibatch = u64::from(self.minibatch);
+        let set = self.of(part.set);
+        let lengths = (0..part.units).map(|unit| layout.examples_of(set, unit).len() as u64);
+        match part.work {
+            Work::Local { steps, .. } => {
+                let steps = u64::from(steps);
+                (lengths.map(|pool| steps * minibatch.min(pool)).sum(), steps * u64::from(part.units))
+            }
+            Work::Gradient | Work::Losses { .. } | Work::Evaluation => {
+                let minibatches = lengths.clone().map(|length| length.div_ceil(minibatch)).sum();
+                (lengths.sum(), minibatches)
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use protocol::scales::Scales;
 
 use super::aggregator::{PartSums, mean, mean_gradient, mix_statistics};
 use super::figures::Figures;
-use super::round::Round;
+use super::rounds::OpenRound;
 use super::scales::{self, Found};
 use super::settings::Settings;
 
@@ -39,15 +39,16 @@ struct TrainingPart<'a> {
 }
 
 impl<'a> Tally<'a> {
-    pub(super) fn new(round: &'a Round, settings: &'a Settings) -> Tally<'a> {
+    pub(super) fn new(round: &'a OpenRound, settings: &'a Settings) -> Tally<'a> {
         let (plan, run) = (&round.plan, settings.run_plan());
         let (mut training, mut evaluations) = (Vec::new(), Vec::new());
-        for (state, (part, sums)) in round.parts().iter().zip(plan.parts.iter().zip(&round.sums().parts)) {
+        let parts = plan.parts.iter().zip(&round.ledger.sums().parts);
+        for (layout, (part, sums)) in round.layouts.iter().zip(parts) {
             if part.work == Work::Evaluation {
                 evaluations.push((part, sums));
                 continue;
             }
-            let (examples, minibatches) = run.size(part, &state.layout);
+            let (examples, minibatches) = run.size(part, layout);
             training.push(TrainingPart { part, sums, examples, minibatches });
         }
         Tally {

@@ -12,7 +12,7 @@ use super::round::{Round, Settled};
 use super::secret::Chance;
 use super::standing::NEWCOMER_RESULTS;
 use super::volunteers::Volunteers;
-use super::{Engine, Output, Stage};
+use super::{Floor, FloorEvent};
 
 /// Which results are computed by somebody else too.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,16 +23,6 @@ pub enum Audit {
     Sample(f64),
     /// All.
     Full,
-}
-
-/// What becomes of earlier rounds when a volunteer is found out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnLie {
-    /// The training goes back to the last kept state before the first round with a result of that volunteer that
-    /// nobody has checked.
-    Rewind,
-    /// The training goes on from where it is.
-    Continue,
 }
 
 /// Exact sums over units of one part, as the coordinator itself has computed them.
@@ -55,7 +45,7 @@ const OWN_CHECKS_MAX: usize = 2;
 
 impl Audit {
     /// Whether results are compared at all.
-    pub(super) fn compares(self) -> bool {
+    pub(crate) fn compares(self) -> bool {
         self != Audit::None
     }
 
@@ -74,13 +64,13 @@ impl Audit {
     }
 }
 
-impl Engine {
+impl Floor {
     /// Draws whether a result that has just been accepted is to be checked.
     pub(super) fn audit(&mut self, now_ms: u64, id: u64, proven: u64, is_suspicious: bool) {
-        let is_wary = self.counters.rounds < self.wary_until;
-        let audit = if is_wary && self.settings.audit.compares() { Audit::Full } else { self.settings.audit };
+        let is_wary = self.is_wary && self.settings.audit.compares();
+        let audit = if is_wary { Audit::Full } else { self.settings.audit };
         let is_drawn = self.chance.happens(audit.probability(proven));
-        if let Stage::Open { round, .. } = &mut self.stage
+        if let Some(round) = &mut self.round
             && (is_drawn || is_suspicious && audit.compares())
         {
             round.want(id, now_ms);
@@ -88,14 +78,8 @@ impl Engine {
     }
 
     /// Compares a result of a group with the one that is in the sums.
-    pub(super) fn compare(
-        &mut self,
-        now_ms: u64,
-        session: u64,
-        assignment: u64,
-        fingerprint: Option<Fingerprint>,
-    ) {
-        let Stage::Open { round, .. } = &mut self.stage else { return };
+    pub(super) fn compare(&mut self, session: u64, assignment: u64, fingerprint: Option<Fingerprint>) {
+        let Some(round) = &mut self.round else { return };
         let Some(id) = round.answered(assignment) else { return };
         let (Some(settled), Some(volunteer)) = (round.settled(id), self.volunteers.get(session)) else {
             return;
@@ -113,9 +97,9 @@ impl Engine {
                 round.checks.abandon(id);
             }
         } else if volunteer.local {
-            self.convict(now_ms, first, WRONG_RESULT);
+            self.convict(first, WRONG_RESULT);
         } else if first_is_own {
-            self.convict(now_ms, session, WRONG_RESULT);
+            self.convict(session, WRONG_RESULT);
         } else {
             self.summon(id, [(first, known), (session, fingerprint)]);
         }
@@ -123,7 +107,7 @@ impl Engine {
 
     /// Brings a settled group before the coordinator's own computation.
     fn summon(&mut self, id: u64, rivals: impl IntoIterator<Item = (u64, Fingerprint)>) {
-        let Stage::Open { round, .. } = &mut self.stage else { return };
+        let Some(round) = &mut self.round else { return };
         let Some(settled) = round.settled(id) else { return };
         let units = settled.group.units.clone();
         if round.checks.summon(id, &units, rivals) {
@@ -133,19 +117,17 @@ impl Engine {
 
     /// Has the coordinator compute what is first before its court.
     fn next_case(&mut self) {
-        let Stage::Open { round, .. } = &self.stage else { return };
+        let Some(round) = &self.round else { return };
         if let Some(case) = round.checks.court.front() {
-            let (plan, vectors) = (round.plan.clone(), round.vectors.clone());
-            self.outputs.push_back(Output::Recompute { plan, units: case.units.clone(), vectors });
+            let (round, units) = (round.plan.round, case.units.clone());
+            self.events.push_back(FloorEvent::Recompute { round, units });
         }
     }
 
-    /// The coordinator has computed what was first before its court; `None` if a unit has no result at all.
-    pub(super) fn recomputed(&mut self, now_ms: u64, number: u64, answer: Option<Answer>) {
-        let Stage::Open { round, .. } = &mut self.stage else { return };
-        if round.plan.round != number {
-            return;
-        }
+    /// What was first before the court has been computed for round number `number`; `None` if a unit has no result at
+    /// all.
+    pub fn recomputed(&mut self, number: u64, answer: Option<Answer>) {
+        let Some(round) = self.round.as_mut().filter(|round| round.plan.round == number) else { return };
         let Some(case) = round.checks.court.pop_front() else { return };
         let truth = answer.map(|answer| {
             let Answer { losses, unfit_steps, correct, vector } = answer;
@@ -169,13 +151,12 @@ impl Engine {
             case.rivals.into_iter().filter(|(session, _)| known.is_none_or(|(first, _)| first != *session));
         rivals.for_each(|(session, fingerprint)| judge(session, fingerprint));
         self.next_case();
-        liars.into_iter().for_each(|session| self.convict(now_ms, session, WRONG_RESULT));
-        self.complete_if_done(now_ms);
+        liars.into_iter().for_each(|session| self.convict(session, WRONG_RESULT));
     }
 
     /// Finds somebody for each check that nobody has been chosen for, and takes those to court that take too long.
     pub(super) fn distribute_checks(&mut self, now_ms: u64) {
-        let Stage::Open { round, .. } = &mut self.stage else { return };
+        let Some(round) = &mut self.round else { return };
         let mut for_the_court = round.checks.give_up(now_ms);
         for id in round.checks.take_orphans() {
             match choose(round, id, &self.volunteers, &mut self.chance, now_ms) {

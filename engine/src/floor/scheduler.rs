@@ -17,9 +17,9 @@ use protocol::plan::{Assignment, Work};
 
 use super::audits::{Trust, trust};
 use super::roster::{OUTSTANDING_MAX, Standing};
-use super::round::{Group, PartState, Round, RunPlan};
-use super::settings::LocalHelp;
+use super::round::{Group, PartState, Round};
 use super::volunteers::{Expected, GRACE_MS_MIN, SLICE_MS, Volunteer, Volunteers, grace_ms};
+use crate::settings::{LocalHelp, RunPlan};
 
 /// How long it should keep it busy at least, where units are short: its way there and back costs some
 /// milliseconds.
@@ -131,7 +131,7 @@ impl Scheduler<'_> {
 
     /// Whether somebody who never delivered may be given a unit.
     fn may_try(&self, outstanding: usize) -> bool {
-        let most = (self.round.plan.units() / TRIALS_ONE_IN).max(1) as usize;
+        let most = (self.round.granted() / TRIALS_ONE_IN).max(1) as usize;
         let roster = &self.volunteers.roster;
         outstanding == 0
             && (roster.trials < most || roster.known == 0 && !self.local_helps || self.left_alone)

@@ -1,6 +1,6 @@
-//! The open round: which of its units are free, out with volunteers, or done.
+//! The open round: which of the floor's units are free, out with volunteers, or done.
 //!
-//! Units leave in groups, one for each first assignment; a backup task is a further copy of a whole
+//! It begins without units, and is [granted](Round::grant) some. Units leave in groups, one for each first assignment; a backup task is a further copy of a whole
 //! group. The first valid result of any copy settles the group, all later ones are ignored: so no
 //! unit is ever counted twice. Who turns out to be a liar is [expelled](Round::expel): its results leave the
 //! sums, and their units are free again.
@@ -10,56 +10,25 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use protocol::message::ResultHeader;
-use protocol::plan::{Part, RoundPlan, Set, SetPlan, SetPlans, UnitLayout, Work};
+use protocol::plan::{RoundPlan, Set, UnitLayout, Work};
 
-use super::aggregator::Sums;
 use super::checks::Checks;
 use super::fingerprint::Fingerprint;
-use super::ledger::{Contributor, Ledger};
+use super::free::FreeUnits;
+use super::shares::{Contributor, Shares};
 use super::standing::Identity;
 use super::volunteers::Task;
-
-/// How the examples of a run are cut and drawn.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RunPlan<'a> {
-    pub(super) sets: &'a SetPlans,
-    /// Keys the run's random orders.
-    pub(super) seed: u64,
-    /// Examples of one gradient step.
-    pub(super) minibatch: u32,
-}
-
-impl<'a> RunPlan<'a> {
-    pub(super) fn of(&self, set: Set) -> &'a SetPlan {
-        self.sets.of(set)
-    }
-
-    /// How many losses a part sums, each use of an example counted, and of how many minibatches.
-    pub(super) fn size(&self, part: &Part, layout: &UnitLayout) -> (u64, u64) {
-        let minibatch = u64::from(self.minibatch);
-        let set = self.of(part.set);
-        let lengths = (0..part.units).map(|unit| layout.examples_of(set, unit).len() as u64);
-        match part.work {
-            Work::Local { steps, .. } => {
-                let steps = u64::from(steps);
-                (lengths.map(|pool| steps * minibatch.min(pool)).sum(), steps * u64::from(part.units))
-            }
-            Work::Gradient | Work::Losses { .. } | Work::Evaluation => {
-                let minibatches = lengths.clone().map(|length| length.div_ceil(minibatch)).sum();
-                (lengths.sum(), minibatches)
-            }
-        }
-    }
-}
+use crate::ledger::Partial;
+use crate::settings::RunPlan;
+use crate::units::{Units, count};
 
 /// A round under way.
 #[derive(Debug)]
 pub(super) struct Round {
     pub(super) plan: RoundPlan,
-    /// The weights, and for a scalars-only round the direction.
-    pub(super) vectors: Vec<Arc<[f32]>>,
-    ledger: Ledger,
+    shares: Shares,
     parts: Vec<PartState>,
+    layouts: Arc<[UnitLayout]>,
     groups: BTreeMap<u64, Group>,
     /// Which group an assignment is a copy of.
     copies: BTreeMap<u64, u64>,
@@ -67,12 +36,14 @@ pub(super) struct Round {
     settled: BTreeMap<u64, Settled>,
     /// Which of them others compute too.
     pub(super) checks: Checks,
-    /// Units without an accepted result.
+    /// Units that were granted.
+    granted: u32,
+    /// Those without an accepted result.
     open: u32,
-    /// Whether advice was given on the time that it took.
-    pub(super) is_timed: bool,
-    /// Whether it was opened again because something had vanished at the scales of before.
-    pub(super) refined: bool,
+    /// Partial sums that were handed in.
+    partials: u64,
+    /// The one that is the sum of the shares, as long as nothing was added to them since.
+    handed_in: Option<u64>,
 }
 
 /// One part's units.
@@ -80,75 +51,10 @@ pub(super) struct Round {
 pub(super) struct PartState {
     /// The first of the round's units that belong to it.
     pub(super) begins: u32,
-    /// Which examples each covers.
-    pub(super) layout: UnitLayout,
     /// What a full unit costs, in passes of one example forward through the network; backward takes about as
     /// long as two.
     pub(super) unit_cost: f64,
     pub(super) free: FreeUnits,
-}
-
-/// Units of one part that nobody has, numbered through the round, by the first of the shards that each needs.
-#[derive(Debug)]
-pub(super) struct FreeUnits {
-    by_shard: BTreeMap<u32, BTreeSet<u32>>,
-    count: usize,
-    begins: u32,
-    /// The first shard that each of the part's units needs.
-    homes: Vec<u32>,
-}
-
-impl FreeUnits {
-    /// All units of a part that begins at unit `begins`, with the first shard of each.
-    fn all(begins: u32, homes: Vec<u32>) -> FreeUnits {
-        let mut free = FreeUnits { by_shard: BTreeMap::new(), count: 0, begins, homes };
-        (begins..begins + free.homes.len() as u32).for_each(|unit| free.insert(unit));
-        free
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.count
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// The free units whose first shard this is, in increasing order.
-    pub(super) fn at(&self, shard: u32) -> impl Iterator<Item = u32> {
-        self.by_shard.get(&shard).into_iter().flatten().copied()
-    }
-
-    /// First shards of free units, in increasing order.
-    pub(super) fn shards(&self) -> impl Iterator<Item = u32> {
-        self.by_shard.keys().copied()
-    }
-
-    /// How many those are.
-    pub(super) fn shard_count(&self) -> usize {
-        self.by_shard.len()
-    }
-
-    fn home(&self, unit: u32) -> u32 {
-        self.homes[(unit - self.begins) as usize]
-    }
-
-    fn insert(&mut self, unit: u32) {
-        let is_new = self.by_shard.entry(self.home(unit)).or_default().insert(unit);
-        self.count += usize::from(is_new);
-    }
-
-    /// Answers whether the unit was free.
-    fn remove(&mut self, unit: u32) -> bool {
-        let home = self.home(unit);
-        let Some(units) = self.by_shard.get_mut(&home) else { return false };
-        let was_free = units.remove(&unit);
-        if units.is_empty() {
-            self.by_shard.remove(&home);
-        }
-        self.count -= usize::from(was_free);
-        was_free
-    }
 }
 
 /// Units that went out together, all of one part.
@@ -167,6 +73,8 @@ pub(super) struct Group {
 pub(super) struct Settled {
     /// Its copies are further ones that are still out.
     pub(super) group: Group,
+    /// The partial sum that it was handed in with.
+    partial: Option<u64>,
     /// The session whose result it is, and who that is; the coordinator's own is not doubted.
     pub(super) session: u64,
     pub(super) identity: Identity,
@@ -195,19 +103,19 @@ pub(super) struct Sender {
 }
 
 impl Round {
+    /// A round without units. `layouts` are those of the plan's parts.
     pub(super) fn new(
         plan: RoundPlan,
-        vectors: Vec<Arc<[f32]>>,
+        layouts: &Arc<[UnitLayout]>,
         parameters: usize,
         run: RunPlan<'_>,
     ) -> Round {
         let mut begins = 0;
         let mut parts = Vec::new();
-        for part in &plan.parts {
+        for (part, layout) in plan.parts.iter().zip(layouts.iter()) {
             let set = run.of(part.set);
-            let layout = part.lay_out(set, run.seed);
             let home = |unit| layout.shards_of(set, unit).start;
-            let free = FreeUnits::all(begins, (0..part.units).map(home).collect());
+            let free = FreeUnits::none(begins, (0..part.units).map(home).collect());
             let examples = f64::from(set.examples_per_unit);
             let unit_cost = match &part.work {
                 Work::Gradient => 3.0 * examples,
@@ -215,32 +123,68 @@ impl Round {
                 Work::Losses { steps } => steps.len() as f64 * examples,
                 Work::Local { steps, .. } => 3.0 * f64::from(*steps) * f64::from(run.minibatch),
             };
-            parts.push(PartState { begins, layout, unit_cost, free });
+            parts.push(PartState { begins, unit_cost, free });
             begins += part.units;
         }
         Round {
-            ledger: Ledger::new(&plan, parameters),
-            open: plan.units(),
+            shares: Shares::new(&plan, parameters),
             plan,
-            vectors,
             parts,
+            layouts: Arc::clone(layouts),
             groups: BTreeMap::new(),
             copies: BTreeMap::new(),
             settled: BTreeMap::new(),
             checks: Checks::default(),
-            is_timed: false,
-            refined: false,
+            granted: 0,
+            open: 0,
+            partials: 0,
+            handed_in: None,
         }
     }
 
-    /// Whether all units are accounted for and all that was to be checked is.
+    /// Adds units, which nobody has yet.
+    pub(super) fn grant(&mut self, units: Range<u32>) {
+        for (state, part) in self.parts.iter_mut().zip(&self.plan.parts) {
+            let (begins, ends) = (state.begins, state.begins + part.units);
+            let of_part = units.start.clamp(begins, ends)..units.end.clamp(begins, ends);
+            let new = state.free.insert(of_part);
+            self.granted += new;
+            self.open += new;
+        }
+    }
+
+    /// Takes away free units, at most so many, those of the last parts first.
+    pub(super) fn give_back(&mut self, most: u32) -> Vec<Range<u32>> {
+        let mut given = Vec::new();
+        for state in self.parts.iter_mut().rev() {
+            while let Some(range) = state.free.pop_last(most - count(&given)) {
+                given.push(range);
+            }
+        }
+        let given = Units::from_iter(given);
+        self.granted -= given.len();
+        self.open -= given.len();
+        given.ranges().collect()
+    }
+
+    /// Whether all units that were granted are accounted for, and all that was to be checked is.
     pub(super) fn is_complete(&self) -> bool {
         self.open == 0 && self.checks.is_empty()
     }
 
     /// Units with an accepted result.
     pub(super) fn done(&self) -> u32 {
-        self.plan.units() - self.open
+        self.granted - self.open
+    }
+
+    /// Units that were granted.
+    pub(super) fn granted(&self) -> u32 {
+        self.granted
+    }
+
+    /// Units that nobody has.
+    pub(super) fn free(&self) -> u32 {
+        self.parts.iter().map(|part| part.free.len()).sum()
     }
 
     /// The units of each part.
@@ -250,15 +194,15 @@ impl Round {
 
     /// Examples that units of a part cover together.
     pub(super) fn examples(&self, run: RunPlan<'_>, part: usize, units: &[Range<u32>]) -> u64 {
-        let (state, set) = (&self.parts[part], run.of(self.plan.parts[part].set));
-        let examples = |unit: u32| state.layout.examples_of(set, unit - state.begins).len() as u64;
+        let (begins, set) = (self.parts[part].begins, run.of(self.plan.parts[part].set));
+        let examples = |unit: u32| self.layouts[part].examples_of(set, unit - begins).len() as u64;
         units.iter().cloned().flatten().map(examples).sum()
     }
 
     /// The shards that units of a part need.
     pub(super) fn shards(&self, run: RunPlan<'_>, part: usize, units: &[Range<u32>]) -> Vec<(Set, u32)> {
-        let (state, set) = (&self.parts[part], self.plan.parts[part].set);
-        let shards = |unit: u32| state.layout.shards_of(run.of(set), unit - state.begins);
+        let (begins, set) = (self.parts[part].begins, self.plan.parts[part].set);
+        let shards = |unit: u32| self.layouts[part].shards_of(run.of(set), unit - begins);
         let mut shards: Vec<_> =
             units.iter().cloned().flatten().flat_map(shards).map(|shard| (set, shard)).collect();
         shards.sort_unstable();
@@ -300,9 +244,10 @@ impl Round {
 
     /// Hands out units that are free, as assignment number `assignment`.
     pub(super) fn issue(&mut self, assignment: u64, part: usize, units: Vec<Range<u32>>, now_ms: u64) {
-        for unit in units.iter().cloned().flatten() {
-            let was_free = self.parts[part].free.remove(unit);
-            assert!(was_free, "only free units are handed out");
+        for range in units.iter().cloned() {
+            let wanted = range.end - range.start;
+            let were_free = self.parts[part].free.remove(range);
+            assert_eq!(were_free, wanted, "only free units are handed out");
         }
         self.groups.insert(assignment, Group { part, units, issued_ms: now_ms, copies: vec![assignment] });
         self.copies.insert(assignment, assignment);
@@ -332,30 +277,69 @@ impl Round {
         let (id, mut group) = group.expect("only copies that are out are settled");
         group.copies.retain(|copy| *copy != assignment);
         let Sender { session, identity, is_newcomer, is_own } = sender;
-        self.ledger.add(&self.plan, group.part, id, Contributor { session, is_newcomer }, result);
+        if self.handed_in.take().is_some() {
+            self.shares.clear();
+        }
+        self.shares.add(&self.plan, group.part, id, Contributor { session, is_newcomer }, result);
         self.open -= count(&group.units);
-        let settled = Settled { group, session, identity, is_own, fingerprint, is_checked: false };
+        let settled =
+            Settled { group, partial: None, session, identity, is_own, fingerprint, is_checked: false };
         self.settled.insert(id, settled);
         id
     }
 
     /// Takes a session's results out of the sums; their units are free again, unless a copy is out. Where the
-    /// session shares its sums with others (see [`Ledger`]), so are theirs. Answers with how many units are to be
-    /// done again.
-    pub(super) fn expel(&mut self, session: u64) -> u32 {
-        let mut again = 0;
-        for id in self.ledger.take_out(session) {
+    /// session shares its sums with others (see [`Shares`]), so are theirs, and so are all of a partial sum that was
+    /// handed in with one of its results and is not at hand any more. Answers with the partial sums that do not count.
+    pub(super) fn expel(&mut self, session: u64) -> Vec<u64> {
+        let of_session = self.settled.values().filter(|settled| settled.session == session);
+        let mut tainted: BTreeSet<Option<u64>> = of_session.map(|settled| settled.partial).collect();
+        let mut again = BTreeSet::new();
+        // What was added since the last partial sum, or that one, is at hand.
+        if tainted.remove(&self.handed_in) {
+            again = self.shares.take_out(session);
+            if let Some(number) = self.handed_in.take() {
+                let rest = self.settled.values_mut().filter(|settled| settled.partial == Some(number));
+                rest.for_each(|settled| settled.partial = None);
+                tainted.insert(Some(number));
+            }
+        }
+        let lost = self
+            .settled
+            .iter()
+            .filter(|(_, settled)| settled.partial.is_some() && tainted.contains(&settled.partial));
+        again.extend(lost.map(|(id, _)| *id));
+        for id in again {
             let Settled { group, .. } = self.settled.remove(&id).expect("a group in the sums is settled");
             self.checks.forget(id);
-            again += count(&group.units);
+            self.open += count(&group.units);
             if group.copies.is_empty() {
-                self.free(group);
+                self.free_units(group);
             } else {
                 self.groups.insert(id, group);
             }
         }
-        self.open += again;
-        again
+        tainted.into_iter().flatten().collect()
+    }
+
+    /// The sums of what was settled since the last partial sum; `None` if nothing was.
+    pub(super) fn take_partial(&mut self) -> Option<Partial> {
+        if self.handed_in.is_some() || self.shares.is_empty() {
+            return None;
+        }
+        self.partials += 1;
+        let number = self.partials;
+        let mut units = Units::default();
+        for id in self.shares.groups() {
+            let settled = self.settled.get_mut(&id).expect("a group in the sums is settled");
+            settled.partial = Some(number);
+            settled.group.units.iter().cloned().for_each(|range| {
+                units.insert(range);
+            });
+        }
+        self.handed_in = Some(number);
+        let sums = self.shares.add_up(&self.plan);
+        Some(Partial { number, units: units.ranges().collect(), sums })
     }
 
     /// The number of the settled group that a copy belongs to.
@@ -407,20 +391,10 @@ impl Round {
         self.settled.values().flat_map(|settled| settled.group.units.iter().cloned())
     }
 
-    /// Adds up what all have contributed. Call this before [`Round::sums`].
-    pub(super) fn add_up(&mut self) {
-        self.ledger.add_up(&self.plan);
-    }
-
-    /// The sums of all accepted results.
-    pub(super) fn sums(&self) -> &Sums {
-        self.ledger.sums()
-    }
-
     /// Takes an assignment back, if it is out. Its units are free again unless another copy is out.
     pub(super) fn take_back(&mut self, assignment: u64) {
         if let Some(group) = self.remove_copy(assignment) {
-            self.free(group);
+            self.free_units(group);
         }
     }
 
@@ -433,16 +407,14 @@ impl Round {
 
     /// Frees the units of a group that was withdrawn.
     pub(super) fn restore(&mut self, group: Group) {
-        self.free(group);
+        self.free_units(group);
     }
 
-    fn free(&mut self, group: Group) {
-        self.free_units(group.part, group.units);
-    }
-
-    fn free_units(&mut self, part: usize, units: Vec<Range<u32>>) {
+    fn free_units(&mut self, Group { part, units, .. }: Group) {
         let free = &mut self.parts[part].free;
-        units.into_iter().flatten().for_each(|unit| free.insert(unit));
+        units.into_iter().for_each(|range| {
+            free.insert(range);
+        });
     }
 
     /// Answers with the group if this was its last copy.
@@ -461,14 +433,9 @@ impl Round {
     }
 }
 
-/// How many units the ranges hold.
-pub(super) fn count(units: &[Range<u32>]) -> u32 {
-    units.iter().map(|range| range.end - range.start).sum()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
-    use protocol::plan::ShardRef;
+    use protocol::plan::{Part, SetPlan, SetPlans, ShardRef};
 
     use super::*;
 
@@ -487,8 +454,15 @@ pub(super) mod tests {
         let part = Part::in_turn;
         let parts = vec![part(Work::Gradient, Set::Training, 4), part(Work::Evaluation, Set::Test, 2)];
         let plan = RoundPlan { round: 1, version: 1, parts, ..RoundPlan::default() };
-        let run = RunPlan { sets: &sets(), seed: 1, minibatch: 5 };
-        Round::new(plan, vec![Arc::from([0.0])], 1, run)
+        let sets = sets();
+        let run = RunPlan { sets: &sets, seed: 1, minibatch: 5 };
+        let mut round = Round::new(plan.clone(), &run.lay_out(&plan), 1, run);
+        round.grant(0..plan.units());
+        round
+    }
+
+    fn vector(round: &mut Round) -> Vec<i64> {
+        round.take_partial().unwrap().sums.parts[0].vector.clone()
     }
 
     fn free(round: &Round) -> Vec<u32> {
@@ -517,8 +491,8 @@ pub(super) mod tests {
         assert_eq!(round.who_did(2), None);
         assert_eq!(round.done(), 3);
         assert!(round.group_of(1).is_none() && round.group_of(2).is_none());
-        assert_eq!(round.expel(20), 3);
-        assert_eq!(free(&round), [2, 4, 5], "the other copy is still out");
+        assert_eq!(round.expel(20), [0; 0]);
+        assert_eq!((round.done(), free(&round)), (0, vec![2, 4, 5]), "the other copy is still out");
         settle(&mut round, 1, 21, 1);
         round.take_back(1);
         assert_eq!(free(&round), [2, 4, 5]);
@@ -551,16 +525,50 @@ pub(super) mod tests {
             settle(&mut round, assignment, session, 1 << assignment);
         }
         assert!(round.is_complete());
-        round.add_up();
-        assert_eq!(round.sums().parts[0].vector, [0b110]);
-        assert_eq!(round.expel(10), 3);
+        assert_eq!(vector(&mut round), [0b110]);
+        assert!(round.take_partial().is_none(), "all was handed in");
+        assert_eq!(round.expel(10), [1], "what was handed in does not count");
         assert_eq!(free(&round), [0, 4, 5]);
-        assert_eq!((round.done(), round.expel(10)), (3, 0));
+        assert_eq!((round.done(), round.expel(10)), (3, vec![]));
         assert_eq!(round.accounted().collect::<Vec<_>>(), [1..4]);
         round.issue(4, 0, vec![0..1], 0);
         settle(&mut round, 4, 12, 1 << 4);
-        round.add_up();
-        assert_eq!(round.sums().parts[0].vector, [0b10100]);
+        assert_eq!(vector(&mut round), [0b10100]);
+    }
+
+    #[test]
+    fn a_partial_sum_that_is_not_at_hand_any_more_is_done_again_with_all_its_units() {
+        let mut round = round();
+        for (assignment, part, units) in [(1, 0, 0..1), (2, 0, 1..2), (3, 0, 2..4), (4, 1, 4..6)] {
+            round.issue(assignment, part, vec![units], 0);
+        }
+        settle(&mut round, 1, 10, 1);
+        settle(&mut round, 2, 11, 10);
+        assert_eq!(round.take_partial().unwrap().units, [0..2]);
+        settle(&mut round, 3, 12, 100);
+        assert_eq!(round.take_partial().unwrap().units, [2..4]);
+        settle(&mut round, 4, 10, 1);
+        // Of the first, of the last, and not of the second.
+        assert_eq!(round.expel(10), [1]);
+        assert_eq!((free(&round), round.done()), (vec![0, 1, 4, 5], 2));
+        round.issue(5, 0, vec![0..2], 0);
+        settle(&mut round, 5, 12, 1000);
+        let partial = round.take_partial().unwrap();
+        assert_eq!((partial.number, partial.units, partial.sums.parts[0].vector[0]), (3, vec![0..2], 1000));
+    }
+
+    #[test]
+    fn only_what_nobody_has_is_given_back() {
+        let mut round = round();
+        round.issue(1, 0, vec![1..2], 0);
+        assert_eq!(round.give_back(3), [3..6]);
+        assert_eq!(free(&round), [0, 2]);
+        assert_eq!(round.give_back(100), [0..1, 2..3]);
+        assert!(!round.is_complete() && round.granted() == 1);
+        settle(&mut round, 1, 10, 1);
+        assert!(round.is_complete());
+        round.grant(3..6);
+        assert_eq!((free(&round), round.free()), (vec![3, 4, 5], 3));
     }
 
     #[test]

@@ -1,0 +1,411 @@
+//! The floor: volunteers, and the work of an open round on some of its units.
+//!
+//! Whoever runs a training keeps a [ledger](crate::ledger) of a round's units and leases them to floors. A floor hands
+//! its units out to the volunteers that are connected to it, judges what comes back, has a share of it checked, and
+//! hands in exact sums. It knows nothing of optimizers. A coordinator by itself has one floor, in the same thread, and
+//! leases everything to it; a gateway is a floor with a link to a coordinator.
+//!
+//! - `volunteers`: who is there, with the speed and the shards of each; `roster`: who of them can be given work;
+//!   `standing`: what is known of them beyond their sessions.
+//! - `round`: the units that are granted; `free`: those that nobody has; `scheduler`: who gets which.
+//! - `answers`: what volunteers send; `validator`: whether it can be right; `shares`: the sums.
+//! - `audits`, `checks`, `fingerprint`, `secret`: results that others compute too; `reports`: units that do not fit.
+
+mod answers;
+mod audits;
+mod checks;
+mod fingerprint;
+mod free;
+mod reports;
+pub(crate) mod roster;
+pub(crate) mod round;
+pub(crate) mod scheduler;
+mod secret;
+mod shares;
+pub(crate) mod standing;
+mod validator;
+pub(crate) mod volunteers;
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use model::Network;
+use protocol::plan::{Assignment, RoundPlan, Set, SetPlans, UnitLayout};
+
+use crate::ledger::Partial;
+use crate::settings::{LocalHelp, RunPlan};
+
+use fingerprint::Key;
+use reports::Reports;
+use round::Round;
+use scheduler::{LAST_RESORT_MS, Scheduler};
+use secret::Chance;
+use volunteers::{Volunteer, Volunteers};
+
+pub use audits::{Answer, Audit};
+pub use secret::Secret;
+pub use standing::Identity;
+pub use volunteers::Attendance;
+
+/// What a floor knows of its run.
+#[derive(Debug, Clone)]
+pub struct FloorSettings {
+    /// Names the run; results of other runs are refused.
+    pub run: u64,
+    /// The network being trained.
+    pub network: Network,
+    /// How the examples are cut.
+    pub sets: SetPlans,
+    /// Keys the run's random orders and masks.
+    pub seed: u64,
+    /// Examples of one gradient step.
+    pub minibatch: u32,
+    /// When the floor's own worker helps.
+    pub local_help: LocalHelp,
+    /// Which results are computed by somebody else too.
+    pub audit: Audit,
+}
+
+/// What a floor wants done, or tells of.
+#[derive(Debug)]
+pub enum FloorEvent {
+    /// Give a volunteer work.
+    Assign {
+        /// Its session.
+        session: u64,
+        /// The work.
+        assignment: Assignment,
+    },
+    /// Send a volunteer away.
+    Dismiss {
+        /// Its session.
+        session: u64,
+        /// Why, in one sentence.
+        text: String,
+    },
+    /// A volunteer was found out: it sent something that no honest volunteer sends. What it did is done again.
+    Convicted {
+        /// Its session.
+        session: u64,
+        /// Who it said it is.
+        identity: Identity,
+        /// What it sent.
+        offense: &'static str,
+        /// The number of rounds completed before the first that counts a result of it which nobody has checked.
+        unchecked_since: Option<u64>,
+    },
+    /// Partial sums that were handed in contain a lie: they do not count, and their units are open again.
+    Tainted {
+        /// Their numbers.
+        partials: Vec<u64>,
+    },
+    /// A volunteer has delivered a valid result.
+    Delivered {
+        /// Its session.
+        session: u64,
+        /// The examples that were counted; `None` if somebody else was first with the same units.
+        examples: Option<u64>,
+    },
+    /// Add units up by oneself, to decide what is right, and answer with [`Floor::recomputed`]. One request of a round
+    /// is made at a time.
+    Recompute {
+        /// The round's number.
+        round: u64,
+        /// The units, all of one part.
+        units: Vec<Range<u32>>,
+    },
+    /// A unit is reported not to fit the round's fixed point. Nobody is given what was withdrawn for that until
+    /// [`Floor::ruled`] says what is true. One report of a round is told of at a time.
+    Unfit {
+        /// The round's number.
+        round: u64,
+        /// The unit.
+        unit: u32,
+    },
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Floor {
+    settings: FloorSettings,
+    volunteers: Volunteers,
+    round: Option<Box<Round>>,
+    /// Reports on units of the round.
+    reports: Reports,
+    /// Whether all results of the round are checked, because a liar was found out.
+    is_wary: bool,
+    /// When a volunteer's result was last counted, or else the round was opened.
+    heard_ms: u64,
+    /// Nobody was heard for so long that the floor's own worker helps whatever its setting. Outlasts the round: only a
+    /// volunteer's result ends it.
+    left_alone: bool,
+    /// The number of the last assignment.
+    assignment: u64,
+    /// Who is audited, and by whom.
+    chance: Chance,
+    /// What results are compared by.
+    key: Key,
+    events: VecDeque<FloorEvent>,
+    wake_ms: Option<u64>,
+}
+
+impl Floor {
+    /// An empty floor. `secret` decides who is audited; it never touches the weights. Assignments are numbered from
+    /// the one after `assignment`.
+    pub fn new(settings: FloorSettings, secret: &Secret, assignment: u64) -> Floor {
+        let mut chance = Chance::new(secret);
+        Floor {
+            settings,
+            volunteers: Volunteers::default(),
+            round: None,
+            reports: Reports::new(),
+            is_wary: false,
+            heard_ms: 0,
+            left_alone: false,
+            assignment,
+            key: Key::draw(&mut chance),
+            chance,
+            events: VecDeque::new(),
+            wake_ms: None,
+        }
+    }
+
+    /// What is to be done next; `None` when there is nothing more for now.
+    pub fn poll_event(&mut self) -> Option<FloorEvent> {
+        self.events.pop_front()
+    }
+
+    /// When to hand out work again if nothing happens before.
+    pub fn wake_ms(&self) -> Option<u64> {
+        self.wake_ms
+    }
+
+    /// The number of the last assignment.
+    pub fn assignment(&self) -> u64 {
+        self.assignment
+    }
+
+    /// A volunteer is ready for work. `local` marks the floor's own worker.
+    pub fn join(
+        &mut self,
+        session: u64,
+        cores: u16,
+        local: bool,
+        identity: Identity,
+        training_shards: Vec<u32>,
+    ) {
+        let existing = |shard: &u32| (*shard as usize) < self.settings.sets.training.shards.len();
+        let shards = training_shards.into_iter().filter(existing).map(|shard| (Set::Training, shard));
+        self.volunteers.join(session, cores, local, identity, shards.collect());
+    }
+
+    /// A volunteer is gone.
+    pub fn leave(&mut self, session: u64) {
+        let unanswered = self.volunteers.leave(session);
+        if let Some(round) = &mut self.round {
+            unanswered.into_iter().for_each(|assignment| round.take_back(assignment));
+            round.checks.release(session);
+        }
+    }
+
+    /// Opens a round of which the floor has no unit yet; it replaces the one before. `layouts` are those of its parts.
+    /// If `is_wary`, all results are checked.
+    pub fn open(&mut self, now_ms: u64, plan: RoundPlan, layouts: &Arc<[UnitLayout]>, is_wary: bool) {
+        self.volunteers.forget_unanswered(now_ms, plan.round);
+        self.reports.clear();
+        self.heard_ms = now_ms;
+        self.is_wary = is_wary;
+        let parameters = self.settings.network.parameters();
+        self.round = Some(Box::new(Round::new(plan, layouts, parameters, self.settings.run_plan())));
+    }
+
+    /// Adds units to those that the floor has of the open round.
+    pub fn grant(&mut self, units: &[Range<u32>]) {
+        if let Some(round) = &mut self.round {
+            units.iter().cloned().for_each(|range| round.grant(range));
+        }
+    }
+
+    /// Gives back units that no volunteer has, at most so many. They are not the floor's any more.
+    pub fn give_back(&mut self, most: u32) -> Vec<Range<u32>> {
+        self.round.as_mut().map_or_else(Vec::new, |round| round.give_back(most))
+    }
+
+    /// Ends the round. If it was completed, those who left work unanswered that others have done get less.
+    pub fn close(&mut self, now_ms: u64, is_completed: bool) {
+        if is_completed {
+            self.volunteers.bench_debtors(now_ms);
+        }
+        self.round = None;
+        self.reports.clear();
+        self.wake_ms = None;
+    }
+
+    /// There will be no further round.
+    pub fn finish(&mut self, now_ms: u64, next_round: u64) {
+        self.close(now_ms, false);
+        self.volunteers.forget_unanswered(now_ms, next_round);
+    }
+
+    /// Whether all units that the floor has are accounted for, and all that was to be checked is.
+    pub fn is_drained(&self) -> bool {
+        self.round.as_ref().is_some_and(|round| round.is_complete())
+    }
+
+    /// Units that no volunteer has.
+    pub fn free(&self) -> u32 {
+        self.round.as_ref().map_or(0, |round| round.free())
+    }
+
+    /// Units accounted for.
+    pub fn done(&self) -> u32 {
+        self.round.as_ref().map_or(0, |round| round.done())
+    }
+
+    /// The units accounted for.
+    pub fn accounted(&self) -> Vec<Range<u32>> {
+        self.round.as_ref().map_or_else(Vec::new, |round| round.accounted().collect())
+    }
+
+    /// The sums of what was accounted for since this was last asked, if that is anything.
+    pub fn take_partial(&mut self) -> Option<Partial> {
+        self.round.as_mut()?.take_partial()
+    }
+
+    /// Has somebody else compute all results of these parts that nobody but their sender vouches for. Answers whether
+    /// there are none.
+    pub fn confirm(&mut self, now_ms: u64, is_in_scope: impl Fn(usize) -> bool) -> bool {
+        let Some(round) = &mut self.round else { return true };
+        let doubtful =
+            round.all_settled().filter(|(_, one)| one.is_doubtful() && is_in_scope(one.group.part));
+        let doubtful: Vec<u64> = doubtful.map(|(id, _)| id).collect();
+        doubtful.iter().for_each(|id| round.want(*id, now_ms));
+        doubtful.is_empty()
+    }
+
+    /// Whether nobody but its sender vouches for some result of the round.
+    pub fn is_doubtful(&self) -> bool {
+        self.round.as_ref().is_some_and(|round| round.all_settled().any(|(_, one)| one.is_doubtful()))
+    }
+
+    /// Remembers whose results of the round, before which so many were completed, nobody has checked.
+    pub fn note_unchecked(&mut self, rounds: u64) {
+        let Some(round) = &self.round else { return };
+        for (_, settled) in round.all_settled().filter(|(_, settled)| settled.is_doubtful()) {
+            if let Some(record) = self.volunteers.records.known(settled.identity.token) {
+                record.unchecked_since.get_or_insert(rounds);
+            }
+        }
+    }
+
+    /// The training went back to where so many rounds were completed.
+    pub fn rewind(&mut self, rounds: u64) {
+        self.volunteers.records.rewind(rounds);
+    }
+
+    /// Dismisses a volunteer that sent `offense`, which no honest volunteer sends. Nothing else of it can be trusted
+    /// either. What it contributed to the open round leaves the sums, and only those units are handed out again: so
+    /// a volunteer that comes back again and again does not hold up the round.
+    ///
+    /// The volunteer may have left, if it had results in the open round.
+    pub fn convict(&mut self, session: u64, offense: &'static str) {
+        let Some(identity) = self.volunteers.identity(session) else { return };
+        let is_present = self.volunteers.get(session).is_some();
+        self.leave(session);
+        if is_present {
+            let text = format!("The coordinator dismissed this volunteer: it sent {offense}.");
+            self.events.push_back(FloorEvent::Dismiss { session, text });
+        }
+        let unchecked_since = self.volunteers.records.convict(identity.token);
+        let partials = self.round.as_mut().map_or_else(Vec::new, |round| round.expel(session));
+        if !partials.is_empty() {
+            self.events.push_back(FloorEvent::Tainted { partials });
+        }
+        self.events.push_back(FloorEvent::Convicted { session, identity, offense, unchecked_since });
+    }
+
+    /// Dismisses whoever sent a result that covers a unit.
+    pub fn convict_author(&mut self, unit: u32, offense: &'static str) {
+        if let Some(session) = self.round.as_ref().and_then(|round| round.who_did(unit)) {
+            self.convict(session, offense);
+        }
+    }
+
+    /// Finds work for whoever should have some.
+    pub fn hand_out(&mut self, now_ms: u64) {
+        self.wake_ms = None;
+        if self.round.is_none() {
+            return;
+        }
+        self.distribute_checks(now_ms);
+        let last_resort_ms = self.heard_ms + LAST_RESORT_MS;
+        if now_ms >= last_resort_ms && !std::mem::replace(&mut self.left_alone, true) {
+            self.volunteers.pardon();
+        }
+        self.volunteers.wake(now_ms);
+        let local_helps = self.local_helps();
+        let Some(round) = &mut self.round else { return };
+        let scheduler = Scheduler {
+            round,
+            volunteers: &mut self.volunteers,
+            run: self.settings.run_plan(),
+            assignment: &mut self.assignment,
+            local_helps,
+            left_alone: self.left_alone,
+            now_ms,
+        };
+        let handed = scheduler.hand_out();
+        let patience_ms = round.checks.patience_ms().map(|ms| ms.max(now_ms + 1));
+        let assign = |(session, assignment)| FloorEvent::Assign { session, assignment };
+        self.events.extend(handed.assignments.into_iter().map(assign));
+        let last_resort_ms = (!self.left_alone).then_some(last_resort_ms);
+        self.wake_ms = handed.again_ms.into_iter().chain(last_resort_ms).chain(patience_ms).min();
+    }
+
+    /// Whether the floor's own worker is given work at present, be it as the last resort.
+    pub fn local_helps(&self) -> bool {
+        self.left_alone || scheduler::local_helps(self.settings.local_help, &self.volunteers)
+    }
+
+    /// The number of volunteers and their cores.
+    pub fn attendance(&self) -> Attendance {
+        self.volunteers.attendance()
+    }
+
+    /// Cores that are lent, those of the floor's own worker included.
+    pub(crate) fn cores(&self) -> u32 {
+        self.volunteers.iter().map(|(_, volunteer)| u32::from(volunteer.cores)).sum()
+    }
+
+    /// Whether the session belongs to a connected volunteer, other than the floor's own worker, that has had a result
+    /// accepted.
+    pub fn has_helped(&self, session: u64) -> bool {
+        self.volunteers.get(session).is_some_and(Volunteer::has_helped)
+    }
+
+    /// The measured speed of all volunteers together, in cost per millisecond (see [`scheduler`]).
+    pub fn speed(&self) -> f64 {
+        self.volunteers.roster.speed()
+    }
+
+    /// The cores of those who help with the open round, and how long they should need for the whole of it, in
+    /// milliseconds.
+    pub(crate) fn time_needed(&self) -> Option<(u32, f64)> {
+        let round = self.round.as_ref()?;
+        let local_helps = self.local_helps();
+        let helping = || self.volunteers.iter().map(|(_, one)| one).filter(|one| local_helps || !one.local);
+        let cores = helping().map(|one| u32::from(one.cores)).sum();
+        let speed: f64 = helping().map(|one| f64::from(one.cores) * one.core_speed_at_best).sum();
+        let parts = round.plan.parts.iter().zip(round.parts());
+        let cost: f64 = parts.map(|(part, state)| f64::from(part.units) * state.unit_cost).sum();
+        Some((cores, cost / speed))
+    }
+}
+
+impl FloorSettings {
+    pub(crate) fn run_plan(&self) -> RunPlan<'_> {
+        let FloorSettings { sets, seed, minibatch, .. } = self;
+        RunPlan { sets, seed: *seed, minibatch: *minibatch }
+    }
+}
