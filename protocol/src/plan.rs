@@ -203,23 +203,23 @@ impl Part {
     }
 
     /// Gives each unit its examples. `seed` is the run's.
-    pub fn lay_out(&self, cut: &SetPlan, seed: u64) -> UnitLayout {
+    pub fn lay_out(&self, set: &SetPlan, seed: u64) -> UnitLayout {
         match (&self.work, self.selection) {
             (Work::Local { .. }, _) => UnitLayout::Replicas(self.units),
             (_, Selection::InTurn) => UnitLayout::InTurn,
-            (_, Selection::Drawn { .. }) if cut.units() == 0 => UnitLayout::Drawn(Vec::new()),
+            (_, Selection::Drawn { .. }) if set.units() == 0 => UnitLayout::Drawn(Vec::new()),
             (_, Selection::Drawn { first }) => {
-                UnitLayout::Drawn(draw::endless(seed, "units", first, self.units as usize, cut.units()))
+                UnitLayout::Drawn(draw::endless(seed, "units", first, self.units as usize, set.units()))
             }
         }
     }
 
     /// Whether the set has enough examples or units for the part.
-    pub fn suits(&self, cut: &SetPlan) -> bool {
+    pub fn suits(&self, set: &SetPlan) -> bool {
         match (&self.work, self.selection) {
-            (Work::Local { .. }, _) => self.units <= cut.examples,
-            (_, Selection::InTurn) => self.units <= cut.units(),
-            (_, Selection::Drawn { .. }) => self.units == 0 || cut.units() > 0,
+            (Work::Local { .. }, _) => self.units <= set.examples,
+            (_, Selection::InTurn) => self.units <= set.units(),
+            (_, Selection::Drawn { .. }) => self.units == 0 || set.units() > 0,
         }
     }
 }
@@ -237,16 +237,16 @@ pub enum UnitLayout {
 
 impl UnitLayout {
     /// The examples of unit `unit` of the part; empty if the part has no such unit.
-    pub fn examples_of(&self, cut: &SetPlan, unit: u32) -> Range<u32> {
+    pub fn examples_of(&self, set: &SetPlan, unit: u32) -> Range<u32> {
         match self {
-            UnitLayout::InTurn => cut.examples_of(unit),
-            UnitLayout::Drawn(units) => units.get(unit as usize).map_or(0..0, |unit| cut.examples_of(*unit)),
+            UnitLayout::InTurn => set.examples_of(unit),
+            UnitLayout::Drawn(units) => units.get(unit as usize).map_or(0..0, |unit| set.examples_of(*unit)),
             UnitLayout::Replicas(replicas) => {
                 let border = |replica: u32| {
-                    let scaled = u64::from(replica) * u64::from(cut.examples);
+                    let scaled = u64::from(replica) * u64::from(set.examples);
                     u32::try_from(scaled / u64::from((*replicas).max(1)))
-                        .unwrap_or(cut.examples)
-                        .min(cut.examples)
+                        .unwrap_or(set.examples)
+                        .min(set.examples)
                 };
                 border(unit)..border(unit.saturating_add(1))
             }
@@ -254,12 +254,12 @@ impl UnitLayout {
     }
 
     /// The indices of the shards that hold the unit's examples; empty if there are none.
-    pub fn shards_of(&self, cut: &SetPlan, unit: u32) -> Range<u32> {
-        let examples = self.examples_of(cut, unit);
+    pub fn shards_of(&self, set: &SetPlan, unit: u32) -> Range<u32> {
+        let examples = self.examples_of(set, unit);
         if examples.is_empty() {
             return 0..0;
         }
-        cut.shard_of_example(examples.start)..cut.shard_of_example(examples.end - 1) + 1
+        set.shard_of_example(examples.start)..set.shard_of_example(examples.end - 1) + 1
     }
 }
 

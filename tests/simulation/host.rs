@@ -330,8 +330,8 @@ impl<'a> Host<'a> {
                 self.counts.measured += 1;
                 let (part, unit) = plan.locate(unit).unwrap();
                 let part = &plan.parts[part];
-                let cut = self.problem.cut(part.set);
-                let examples = part.lay_out(cut, SEED).examples_of(cut, unit);
+                let set = self.problem.set(part.set);
+                let examples = part.lay_out(set, SEED).examples_of(set, unit);
                 let unit = Unit {
                     network: &self.problem.network,
                     arithmetic: self.problem.arithmetic,
@@ -413,8 +413,8 @@ impl<'a> Host<'a> {
         for unit in units {
             let (part, number) = plan.locate(*unit).unwrap();
             let part = &plan.parts[part];
-            let cut = self.problem.cut(part.set);
-            let examples = part.lay_out(cut, SEED).examples_of(cut, number);
+            let set = self.problem.set(part.set);
+            let examples = part.lay_out(set, SEED).examples_of(set, number);
             let unit = Unit {
                 network: &self.problem.network,
                 arithmetic: self.problem.arithmetic,

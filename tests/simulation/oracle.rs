@@ -37,9 +37,9 @@ fn descent_along_the_gradient_goes_through_the_same_bits_as_plain_sums() {
         for (plan, vectors) in &report.opened {
             assert_eq!(*vectors[0], weights, "round {}", plan.round);
             let part = &plan.parts[0];
-            let cut = problem.cut(Set::Training);
-            let layout = part.lay_out(cut, SEED);
-            let units = (0..part.units).map(|unit| layout.examples_of(cut, unit));
+            let set = problem.set(Set::Training);
+            let layout = part.lay_out(set, SEED);
+            let units = (0..part.units).map(|unit| layout.examples_of(set, unit));
             let sums = Sums::of(&problem, &weights, units, plan.scales.vector_exponent);
             // Each element of the mean is rounded to f32 once, and so is each weight.
             let gradient = sums.mean_gradient(&problem, &weights).into_iter().map(|g| f64::from(g as f32));
@@ -127,8 +127,8 @@ impl Sums {
 
     /// Over all of the training set, exactly.
     fn of_all(problem: &Problem, weights: &[f32]) -> Sums {
-        let cut = problem.cut(Set::Training);
-        Sums::of(problem, weights, (0..cut.units()).map(|unit| cut.examples_of(unit)), WHOLE)
+        let set = problem.set(Set::Training);
+        Sums::of(problem, weights, (0..set.units()).map(|unit| set.examples_of(unit)), WHOLE)
     }
 
     /// Mean loss with the penalty.

@@ -303,7 +303,7 @@ impl Problem {
         self.start.clone()
     }
 
-    pub(crate) fn cut(&self, set: Set) -> &SetPlan {
+    pub(crate) fn set(&self, set: Set) -> &SetPlan {
         self.sets.of(set)
     }
 
@@ -339,12 +339,12 @@ fn cut(
 ) -> SetPlan {
     let ProblemPlan { examples_per_unit, units_per_shard, features, .. } = *plan;
     let preprocessing = Preprocessing::identity(features);
-    let (cut, encoded) = world::cut(examples, examples_per_unit, units_per_shard, |range| {
+    let (set, encoded) = world::cut(examples, examples_per_unit, units_per_shard, |range| {
         let examples = table.examples(range, &preprocessing);
         shard::encode(&examples.features.rows, &examples.targets)
     });
-    shards.extend(cut.shards.iter().map(|shard| shard.hash).zip(encoded));
-    cut
+    shards.extend(set.shards.iter().map(|shard| shard.hash).zip(encoded));
+    set
 }
 
 impl Table {

@@ -111,13 +111,13 @@ impl Compute {
             if *of_part != part_index {
                 return Err(Stop::Failed("the assignment mixes parts of the round"));
             }
-            let cut = run.set(part.set);
+            let set = run.set(part.set);
             let layout = &layouts[part_index];
-            let examples = layout.examples_of(cut, unit_of_part);
+            let examples = layout.examples_of(set, unit_of_part);
             let mut slices = Vec::new();
-            for index in layout.shards_of(cut, unit_of_part) {
+            for index in layout.shards_of(set, unit_of_part) {
                 let shard = shards.get(&(part.set, index)).ok_or(Stop::Failed("a shard cannot be read"))?;
-                let held = cut.examples_in_shard(index);
+                let held = set.examples_in_shard(index);
                 let (start, end) = (examples.start.max(held.start), examples.end.min(held.end));
                 let within = (start - held.start) as usize..(end - held.start) as usize;
                 let short = Stop::Failed("a shard has too few examples");

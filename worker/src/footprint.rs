@@ -84,20 +84,20 @@ impl DataFootprint {
         let SetPlans { training, validation, test } = &welcome.sets;
         let sets = [training, validation, test];
         let (mut encoded, mut decoded) = (ShardSizes::default(), ShardSizes::default());
-        for cut in sets {
-            encoded.count(cut, |index| encoded_bytes(cut, index));
-            decoded.count(cut, |index| decoded_bytes(network, cut, index));
+        for set in sets {
+            encoded.count(set, |index| encoded_bytes(set, index));
+            decoded.count(set, |index| decoded_bytes(network, set, index));
         }
-        let mut examples = sets.map(|cut| EXAMPLE * u64::from(cut.examples_per_unit.min(cut.examples)));
+        let mut examples = sets.map(|set| EXAMPLE * u64::from(set.examples_per_unit.min(set.examples)));
         if let Some(local) = welcome.local {
-            let cut = training;
-            let pool = cut.examples.div_ceil(local.replicas.max(1));
+            let set = training;
+            let pool = set.examples.div_ceil(local.replicas.max(1));
             let steps = u64::from(local.steps) * u64::from(welcome.minibatch.min(pool));
             // Each example has a loss and an index in the order, and the pool's next order is being drawn.
             let drawn = 2 * steps.min(LOCAL_EXAMPLES_MAX.into()) + u64::from(pool);
             examples[0] = examples[0].max(EXAMPLE * drawn);
-            encoded.count_pools(cut, local.replicas, |index| encoded_bytes(cut, index));
-            decoded.count_pools(cut, local.replicas, |index| decoded_bytes(network, cut, index));
+            encoded.count_pools(set, local.replicas, |index| encoded_bytes(set, index));
+            decoded.count_pools(set, local.replicas, |index| decoded_bytes(network, set, index));
         }
         // A pool is decoded while another shard arrives.
         encoded.of_unit = encoded.of_unit.saturating_add(encoded.largest);
@@ -112,17 +112,17 @@ impl DataFootprint {
 }
 
 /// Bytes of an encoded shard, as it is sent and as the hub holds it.
-fn encoded_bytes(cut: &SetPlan, index: u32) -> u64 {
-    cut.shards.get(index as usize).map_or(0, |shard| shard.bytes.into())
+fn encoded_bytes(set: &SetPlan, index: u32) -> u64 {
+    set.shards.get(index as usize).map_or(0, |shard| shard.bytes.into())
 }
 
 /// Maximum bytes of a shard in a compute worker, including lists of its nonzero inputs if the network uses
 /// them.
-pub(crate) fn decoded_bytes(network: &Network, cut: &SetPlan, index: u32) -> u64 {
-    let examples = cut.examples_in_shard(index).len() as u64;
+pub(crate) fn decoded_bytes(network: &Network, set: &SetPlan, index: u32) -> u64 {
+    let examples = set.examples_in_shard(index).len() as u64;
     let lists =
         if network.skips_zeros() { NonZeros::bytes_max(examples, network.features() as u64) } else { 0 };
-    encoded_bytes(cut, index).saturating_add(lists)
+    encoded_bytes(set, index).saturating_add(lists)
 }
 
 /// Sizes of shards, in bytes.
@@ -136,8 +136,8 @@ struct ShardSizes {
 
 impl ShardSizes {
     /// Counts the shards of a set, each of whose units lies in one shard.
-    fn count(&mut self, cut: &SetPlan, bytes: impl Fn(u32) -> u64) {
-        for bytes in (0..cut.shards.len() as u32).map(bytes) {
+    fn count(&mut self, set: &SetPlan, bytes: impl Fn(u32) -> u64) {
+        for bytes in (0..set.shards.len() as u32).map(bytes) {
             self.all = self.all.saturating_add(bytes);
             self.largest = self.largest.max(bytes);
             self.of_unit = self.of_unit.max(bytes);
@@ -145,10 +145,10 @@ impl ShardSizes {
     }
 
     /// Counts the pools of the replicas of a set whose shards have been counted.
-    fn count_pools(&mut self, cut: &SetPlan, replicas: u32, bytes: impl Fn(u32) -> u64) {
+    fn count_pools(&mut self, set: &SetPlan, replicas: u32, bytes: impl Fn(u32) -> u64) {
         let layout = UnitLayout::Replicas(replicas);
-        for replica in 0..replicas.min(cut.examples) {
-            let pool = layout.shards_of(cut, replica).map(&bytes).fold(0, u64::saturating_add);
+        for replica in 0..replicas.min(set.examples) {
+            let pool = layout.shards_of(set, replica).map(&bytes).fold(0, u64::saturating_add);
             self.of_unit = self.of_unit.max(pool);
         }
     }

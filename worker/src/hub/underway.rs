@@ -50,7 +50,7 @@ impl Underway {
         let (part_index, unit_of_part) = plan.locate(first)?;
         let part = plan.parts[part_index].clone();
         let part_begins = first - unit_of_part;
-        let (cut, layout) = (set(part.set), layouts.get(part_index)?);
+        let (set, layout) = (set(part.set), layouts.get(part_index)?);
         let mut pending: Vec<Segment> = Vec::new();
         let mut examples = 0;
         for range in &assignment.units {
@@ -58,12 +58,12 @@ impl Underway {
                 return None;
             }
             for unit in range.clone() {
-                let shards = layout.shards_of(cut, unit - part_begins);
+                let shards = layout.shards_of(set, unit - part_begins);
                 match pending.last_mut() {
                     Some(last) if last.shards == shards && last.units.end == unit => last.units.end += 1,
                     _ => pending.push(Segment { shards, units: unit..unit + 1 }),
                 }
-                examples += layout.examples_of(cut, unit - part_begins).len() as u64;
+                examples += layout.examples_of(set, unit - part_begins).len() as u64;
             }
         }
         Some(Underway { key, assignment, part, sums: None, examples, pending, shares: BTreeMap::new() })
@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    fn cut() -> SetPlan {
+    fn set_plan() -> SetPlan {
         let shards = vec![ShardRef { hash: [0; 32], bytes: 1 }; 4];
         SetPlan { examples: 95, examples_per_unit: 10, units_per_shard: 3, shards }
     }
@@ -203,10 +203,10 @@ mod tests {
     }
 
     fn underway_of(plan: &RoundPlan, units: &[Range<u32>]) -> Option<Underway> {
-        let cut = cut();
-        let layouts: Vec<UnitLayout> = plan.parts.iter().map(|part| part.lay_out(&cut, 1)).collect();
+        let set = set_plan();
+        let layouts: Vec<UnitLayout> = plan.parts.iter().map(|part| part.lay_out(&set, 1)).collect();
         let assignment = Assignment { assignment: 7, round: 1, units: units.to_vec() };
-        Underway::new(9, assignment, plan, &layouts, |_| &cut)
+        Underway::new(9, assignment, plan, &layouts, |_| &set)
     }
 
     fn sums(correct: u64) -> UnitSums {
