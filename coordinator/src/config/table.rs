@@ -400,6 +400,8 @@ settings! {
         /// Evaluate validation and test examples every N rounds
         evaluate_every: optional u64 {
             section: Section::Judging, placeholder: "N", unit: "rounds",
+            // It decides which weights can be the best ones.
+            identity: true,
             range: Some(|| Range::between(1, COUNT_MAX)),
             rule: Some(|| {
                 "with every round that covers a tenth of the training examples, otherwise about every tenth of an epoch"

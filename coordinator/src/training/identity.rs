@@ -104,6 +104,7 @@ mod tests {
         listen = "127.0.0.1:8080"
         local-workers = "auto"
         wait-for = 0
+        evaluate-every = 2
 
         [model]
         input = [1, 8, 8]
@@ -126,6 +127,7 @@ mod tests {
         let expected = format!(
             r#"arithmetic="fused"
 data={}
+evaluate-every=2
 learning-rate=0.10000000149011612
 minibatch=10
 minibatches-per-round=4
