@@ -15,8 +15,8 @@ use crate::{
 /// Stands for a missing text.
 pub(crate) const MISSING_CODE: u32 = u32::MAX;
 
-/// Examples as they were read: columns of values, or pixels, and what is to be predicted. Every part has as
-/// many rows.
+/// Examples as they were read: columns of values, or pixels, and targets. All have the same number of
+/// rows.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The first file, for messages.
@@ -25,17 +25,17 @@ pub struct Table {
     pub rows: usize,
     /// Whether the columns have names.
     pub named: bool,
-    /// All columns of the file, those to predict and those left out as well; none for images.
+    /// All columns of the file, including targets and columns left out; none for images.
     pub columns: Vec<Column>,
-    /// Images, in the place of columns.
+    /// Images, which stand in place of columns.
     pub pixels: Option<Pixels>,
-    /// Positions among `columns` of what is to be predicted; empty for images.
+    /// Positions of the targets among `columns`; empty for images.
     pub labels: Vec<usize>,
-    /// What is to be predicted; `None` where nobody asked for it.
+    /// The targets; `None` if the caller did not ask for them.
     pub targets: Option<Targets>,
-    /// Sentences about the data that the user should know of.
+    /// Notices about the data for the user.
     pub notices: Vec<String>,
-    /// Where the rows stand.
+    /// The place of each row in its file.
     pub(crate) lines: Lines,
 }
 
@@ -84,9 +84,9 @@ pub struct Column {
     pub position: usize,
     /// What its cells are.
     pub kind: Kind,
-    /// Why it is not learned from, if it is not.
+    /// Why the column is left out, if it is.
     pub left_out: Option<LeftOut>,
-    /// Whether the user wants it learned from whatever its values are.
+    /// Whether the user wants the column kept whatever its values are.
     pub kept: bool,
     /// How its dates are written.
     pub date_format: Option<DateFormat>,
@@ -103,7 +103,7 @@ pub struct Column {
 /// The cells of a column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
-    /// Nobody wants them.
+    /// Not kept, because nothing needs them.
     Unread,
     /// Numbers; 0 or 1 for a boolean; seconds since 1970 (or midnight) for a date. NaN where the cell is
     /// missing.
@@ -112,7 +112,7 @@ pub enum Values {
     Texts(Texts),
 }
 
-/// Texts by number, so that each stands in memory once.
+/// Texts by number, so that memory holds each text once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Texts {
     codes: Vec<u32>,
@@ -199,14 +199,14 @@ impl Texts {
         self.codes.extend(more.codes.iter().map(code));
     }
 
-    /// The rows that are wanted.
+    /// Keeps the wanted rows.
     pub(crate) fn retained(mut self, wanted: &[bool]) -> Self {
         let mut wanted = wanted.iter();
         self.codes.retain(|_| wanted.next() == Some(&true));
         self
     }
 
-    /// The same where some texts count as missing.
+    /// The same, with some texts counted as missing.
     pub(crate) fn without(mut self, gone: &[bool]) -> Self {
         for code in &mut self.codes {
             if gone.get(*code as usize) == Some(&true) {
@@ -247,7 +247,7 @@ impl Values {
 }
 
 impl Column {
-    /// How messages name it.
+    /// The name in messages.
     pub fn place(&self) -> ColumnPlace {
         ColumnPlace { index: self.position, name: (!self.name.is_empty()).then(|| self.name.clone()) }
     }
@@ -273,7 +273,7 @@ pub enum PixelValues {
     F32(Vec<f32>),
 }
 
-/// What is done to all values of [`Pixels`] alike.
+/// The scaling of all values of [`Pixels`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PixelScaling {

@@ -1,7 +1,7 @@
 //! Dates and times as people write them, in seconds.
 //!
-//! A column has the formats that every one of its cells fits. Days and months that could be either way round
-//! in every cell are told from no other column: such a column is no date until the user says so.
+//! A column has the formats that all of its cells fit. If day and month could be swapped in every cell, the
+//! order stays unknown: such a column is not a date unless the user says so.
 
 use jiff::{
     Timestamp,
@@ -160,7 +160,7 @@ fn seconds_of(text: &str, format: DateFormat) -> Option<f64> {
     let bytes = text.as_bytes();
     match format.0 {
         ISO => {
-            // YYYY-MM-DD first, so that what is no date costs nothing.
+            // YYYY-MM-DD first, so that cells without a date cost nothing.
             let shape = bytes.len() >= 10
                 && bytes[..4].iter().all(u8::is_ascii_digit)
                 && bytes[4] == b'-'
@@ -228,14 +228,14 @@ fn time(text: &str) -> Option<(f64, f64)> {
     })
 }
 
-/// Whether the first byte can be that of such a date: most formats are ruled out by it.
+/// Whether a date in this format can begin with this byte, which rules most formats out.
 fn begins_like(bytes: &[u8], format: &str) -> bool {
     let letter = matches!(&format[..2], "%b" | "%B" | "%a");
     bytes.first().is_some_and(|byte| if letter { byte.is_ascii_alphabetic() } else { byte.is_ascii_digit() })
 }
 
 fn parse(format: &str, text: &str) -> Option<BrokenDownTime> {
-    // A year of fewer digits is no year: 1-2-3 is no date.
+    // A year has at least this many digits: 1-2-3 is no date.
     const LEAST_YEAR: i16 = 1000;
     let parsed = BrokenDownTime::parse(format, text).ok()?;
     parsed.year().is_none_or(|year| year >= LEAST_YEAR).then_some(parsed)
@@ -255,7 +255,7 @@ fn of_time(time: Time) -> f64 {
     since.as_secs() as f64 + f64::from(since.subsec_nanos()) / 1e9
 }
 
-/// The parts of a moment that come again and again.
+/// The recurring parts of a moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Parts {
     /// Days since 1970, with the time as a fraction.

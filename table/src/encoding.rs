@@ -1,8 +1,8 @@
 //! Text in any encoding, read as UTF-8.
 //!
-//! A byte-order mark decides; without one, bytes that are UTF-8 are UTF-8; zeros at every other place are
-//! UTF-16; the rest is an older encoding of one region, guessed by `chardetng`, which answers Windows-1252
-//! where nothing speaks against it.
+//! A byte-order mark decides. Without one, valid UTF-8 is UTF-8, and text with a zero in every other byte is
+//! UTF-16. `chardetng` guesses the regional encoding of anything else, and answers Windows-1252 unless it
+//! finds evidence against it.
 
 use std::{
     fmt,
@@ -44,7 +44,7 @@ pub(crate) fn of_head(head: &[u8]) -> &'static Encoding {
     if let Some((encoding, _)) = Encoding::for_bom(head) {
         return encoding;
     }
-    // Text has no zeros but in UTF-16, where every plain character has one.
+    // Only UTF-16 text contains zeros: every ASCII character has one.
     let zeros = |parity: usize| head.iter().skip(parity).step_by(2).filter(|&&byte| byte == 0).count();
     let pairs = head.len() / 2;
     let (even, odd) = (zeros(0), zeros(1));
@@ -76,15 +76,15 @@ pub(crate) fn of_other(sample: &[u8]) -> &'static Encoding {
     if guess == UTF_8 { WINDOWS_1252 } else { guess }
 }
 
-/// Bytes of another encoding as UTF-8; a byte-order mark is left out. What cannot be decoded becomes U+FFFD.
+/// Decodes to UTF-8 and leaves a byte-order mark out. Bytes that cannot be decoded become U+FFFD.
 struct Decoding {
     inner: Box<dyn Read + Send>,
     decoder: Decoder,
     raw: Vec<u8>,
-    /// Bytes of `raw` that are decoded already, and that there are.
+    /// Number of bytes of `raw` that are decoded already, and number of bytes in it.
     used: usize,
     filled: usize,
-    /// Decoded text, and how much of it was given out.
+    /// Decoded text, and how much of it was returned.
     text: Vec<u8>,
     given: usize,
     decoded: usize,

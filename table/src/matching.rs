@@ -18,13 +18,13 @@ use crate::{
     target::{self, Targets},
 };
 
-/// What to do about labels in a file for a trained model.
+/// How to treat labels in a file for a trained model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Labels {
     /// Testing needs them: a file without is an error, and so is a label that the training data does not
     /// have.
     Required,
-    /// Predicting does not: a label column may be there and hold anything, it is not looked at.
+    /// Predicting does not: a label column may be present and is ignored.
     Ignored,
 }
 
@@ -75,7 +75,7 @@ fn read_as(
     }
 }
 
-/// What a further file must have.
+/// Requirements on a further file.
 pub(crate) struct Expected {
     width: usize,
     named: bool,

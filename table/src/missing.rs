@@ -1,4 +1,4 @@
-//! Cells that stand for a value nobody knows.
+//! Cells that stand for a missing value.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +11,14 @@ pub(crate) const MISSING_TEXTS: [&str; 16] = [
 /// The texts that mean a missing value in one data set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MissingTexts {
-    /// The user's own, beside [`MISSING_TEXTS`].
+    /// The user's texts, beside [`MISSING_TEXTS`].
     own: BTreeSet<Vec<u8>>,
-    /// Whether one of them is a number, such as -999, so that numbers need a look, too.
+    /// Whether one of them is a number such as -999, so that numbers must be compared too.
     numbers: bool,
 }
 
 impl MissingTexts {
-    /// The usual ones and these.
+    /// The usual texts and the given ones.
     pub(crate) fn with(own: &[String]) -> Self {
         let own: BTreeSet<Vec<u8>> = own.iter().map(|text| text.trim().as_bytes().to_vec()).collect();
         let numbers = own.iter().any(|text| crate::csv::number::whole(text).is_some());

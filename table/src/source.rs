@@ -20,7 +20,7 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// One file that can be read as often as needed.
 #[derive(Clone, Debug)]
 pub struct DataFile {
-    /// Its name in messages; `-` for standard input.
+    /// The name in messages; `-` for standard input.
     pub path: PathBuf,
     content: Content,
 }
@@ -92,7 +92,7 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<DataFile>, TableError> {
     Ok(files)
 }
 
-/// The operating system's own words for a file that is not there.
+/// The operating system's words for a file that does not exist.
 fn not_found(path: &Path) -> io::Error {
     std::fs::metadata(path).err().unwrap_or_else(|| io::ErrorKind::NotFound.into())
 }
@@ -115,7 +115,7 @@ impl DataFile {
         Self { path: path.to_owned(), content: Content::OnDisk }
     }
 
-    /// Bytes that are in memory already; `path` only names them in messages.
+    /// Bytes in memory; `path` only names them in messages.
     pub fn in_memory(path: &Path, bytes: &[u8]) -> Self {
         Self { path: path.to_owned(), content: Content::InMemory(bytes.into()) }
     }

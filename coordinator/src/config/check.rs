@@ -1,5 +1,4 @@
-//! What settings may be: the same for a new run, for one that is resumed, and for a `run.toml` that
-//! somebody has edited.
+//! Checks of settings: the same for a new run, a resumed run and a `run.toml` that somebody has edited.
 
 use super::TaskKind;
 use super::error::ConfigError;
@@ -7,10 +6,10 @@ use super::table::RunConfig;
 use super::values::{Fraction, OptimizerKind};
 
 impl RunConfig {
-    /// Whether all settings are in range and go together.
+    /// Checks that all settings are in range and consistent.
     ///
     /// # Errors
-    /// The first that is not or does not, with what to do.
+    /// The first mistake, with its remedy.
     pub fn check(&self) -> Result<(), ConfigError> {
         let refuse =
             |setting, problem: &str| Err(ConfigError::Setting { setting, problem: problem.to_owned() });

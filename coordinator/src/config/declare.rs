@@ -1,4 +1,4 @@
-//! What a declaration in the table of settings makes: a field of [`ConfigFile`](super::ConfigFile) and of
+//! A declaration in the table of settings expands to a field of [`ConfigFile`](super::ConfigFile) and of
 //! [`RunConfig`](super::RunConfig), and a step of each function that goes through all settings.
 
 /// The field's type in a run's configuration.
@@ -40,7 +40,7 @@ macro_rules! complete {
     };
 }
 
-/// Gives a setting that was left to data and network its default.
+/// Gives its default to a setting that was left to data and network.
 macro_rules! settle {
     (always $setting:expr, $place:expr, $optimizer:expr) => {};
     (optional $setting:expr, $place:expr, $optimizer:expr) => {
@@ -50,8 +50,8 @@ macro_rules! settle {
     };
 }
 
-/// The table. Settings `of_run` are fields of both structs; those `elsewhere` are read and then become part
-/// of something else: of the network, or the place of the run.
+/// The table. Settings `of_run` are fields of both structs. Settings `elsewhere` are read and then become part
+/// of the network or of the run's place.
 macro_rules! settings {
     ($(
         of_run {$(
@@ -133,7 +133,7 @@ macro_rules! settings {
                 Ok(false)
             }
 
-            /// What was given by the flags of `command`.
+            /// The values given by the flags of `command`.
             pub fn from_flags(matches: &ArgMatches, command: Command) -> Self {
                 fn given<T: Value>(setting: &Setting<T>, matches: &ArgMatches, command: Command) -> Option<T> {
                     let is_given = setting.commands.contains(&command)
@@ -159,7 +159,7 @@ macro_rules! settings {
                 false
             }
 
-            /// Takes the value of a key away.
+            /// Removes the value of a key.
             pub(super) fn clear(&mut self, key: &str) {
                 $(
                     $(if key == declared::$name.key {
@@ -171,7 +171,7 @@ macro_rules! settings {
                 )*
             }
 
-            /// These values, and the ones of `below` where these have none.
+            /// Merges: these values take precedence over those of `below`.
             pub(super) fn filled_from(self, below: Self) -> Self {
                 Self {$(
                     $($name: self.$name.or(below.$name),)*
@@ -179,7 +179,7 @@ macro_rules! settings {
                 )*}
             }
 
-            /// Takes paths from `folder`.
+            /// Resolves relative paths against `folder`.
             pub(super) fn rebase(&mut self, folder: &Path) {
                 $(
                     $(if let Some(value) = &mut self.$name {
@@ -191,7 +191,7 @@ macro_rules! settings {
                 )*
             }
 
-            /// Makes paths mean the same in any folder.
+            /// Makes paths absolute.
             pub(super) fn make_absolute(&mut self) -> Result<(), ConfigError> {
                 let named = |setting| move |problem| ConfigError::Setting { setting, problem };
                 $($(if let Some(value) = &mut self.$name {
@@ -221,7 +221,7 @@ macro_rules! settings {
                 Ok(())
             }
 
-            /// Gives defaults to the settings that were left open until data and network are known.
+            /// Gives defaults to the settings that depend on data and network.
             pub(super) fn settle_each(&mut self) {
                 $($(settle!($presence declared::$name, self.$name, self.optimizer);)*)*
             }
@@ -260,7 +260,7 @@ macro_rules! key {
     }};
 }
 
-/// `name` without the `r#` that a keyword needs to be a name.
+/// `name` without the `r#` of a raw identifier.
 pub(super) const fn plain(name: &str) -> &[u8] {
     match name.as_bytes() {
         [b'r', b'#', rest @ ..] => rest,

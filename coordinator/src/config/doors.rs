@@ -1,4 +1,4 @@
-//! The values of the settings that say who may come in, and from where.
+//! Values of the settings that say who may visit, and from where.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,14 +15,14 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// Whether an address belongs to the network. IPv4 addresses that are written as IPv6 count as IPv4.
+    /// Whether an address belongs to the network. IPv4 addresses mapped to IPv6 count as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         let network = |address: IpAddr| match address {
             IpAddr::V4(address) => u128::from(u32::from(address)).checked_shr(32 - u32::from(self.prefix)),
             IpAddr::V6(address) => u128::from(address).checked_shr(128 - u32::from(self.prefix)),
         };
         let address = address.to_canonical();
-        // A prefix of 0 shifts everything away, and contains everything of its kind.
+        // A prefix of 0 shifts all bits away and contains every address of its kind.
         address.is_ipv4() == self.address.is_ipv4()
             && network(address).unwrap_or(0) == network(self.address).unwrap_or(0)
     }
@@ -58,7 +58,7 @@ impl FromStr for Cidr {
 pub enum Invite {
     /// `auto`: the coordinator draws one.
     Auto,
-    /// This one.
+    /// A given value.
     Token(String),
 }
 
@@ -70,7 +70,7 @@ impl Invite {
     /// Bytes of randomness in a token that is drawn.
     const RANDOM_BYTES: usize = 16;
 
-    /// A token that nobody can guess.
+    /// Draws a token that nobody can guess.
     ///
     /// # Errors
     /// When the system has no randomness.
@@ -82,7 +82,7 @@ impl Invite {
 }
 
 impl RunConfig {
-    /// Draws the token of an invitation that is to have one, so that `run.toml` keeps it.
+    /// Draws the token of an `auto` invitation, so that `run.toml` keeps it.
     ///
     /// # Errors
     /// When the system has no randomness.
@@ -108,7 +108,7 @@ impl fmt::Debug for Invite {
     }
 }
 
-/// As it stands in `run.toml`, so that a run that is resumed keeps its link.
+/// The value in `run.toml`, with which a resumed run keeps its link.
 impl fmt::Display for Invite {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {

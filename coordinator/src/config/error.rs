@@ -1,12 +1,12 @@
-//! What can be wrong with a configuration, each in one sentence that names the file and the line
-//! or the setting, and says what to do.
+//! Mistakes in a configuration. Each is one sentence that names the file and the line, or the
+//! setting, and says what to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::tree::Problem;
 
-/// A configuration that cannot be used. All of these are the user's to mend.
+/// A configuration that cannot be used. The user can correct each of these.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -25,7 +25,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// Line, from 1.
         line: usize,
-        /// What is wrong there.
+        /// The mistake.
         problem: String,
     },
     /// A setting that has no default is not given.
@@ -35,7 +35,7 @@ pub enum ConfigError {
     Missing {
         /// Its key.
         setting: &'static str,
-        /// What could be given.
+        /// Values that could be given.
         example: &'static str,
     },
     /// A setting out of its range, or at odds with another one.
@@ -43,7 +43,7 @@ pub enum ConfigError {
     Setting {
         /// Its key.
         setting: &'static str,
-        /// What is wrong and what to do.
+        /// The mistake and the remedy.
         problem: String,
     },
     /// The network is not understood.
@@ -51,13 +51,13 @@ pub enum ConfigError {
     Model {
         /// The key.
         origin: String,
-        /// What is wrong and what to do.
+        /// The mistake and the remedy.
         problem: model::SpecError,
     },
 }
 
 impl ConfigError {
-    /// What is wrong in the file at `path`.
+    /// A mistake in the file at `path`.
     pub(super) fn at(path: &Path, problem: Problem) -> Self {
         Self::Parse { path: path.to_owned(), line: problem.line.unwrap_or(1), problem: problem.text }
     }

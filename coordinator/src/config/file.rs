@@ -1,4 +1,4 @@
-//! Settings as a user gives them: read from a file, laid over each other, completed with defaults.
+//! Settings as a user gives them: read from a file, merged, completed with defaults.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ impl ConfigFile {
     /// Reads a file. Paths in it are taken from the folder it is in.
     ///
     /// # Errors
-    /// When it cannot be read, or says what is not understood.
+    /// When the file cannot be read or understood.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         Self::of_tree(path, &read_tree(path)?)
     }
@@ -28,7 +28,7 @@ impl ConfigFile {
     /// the text are taken from the folder it is in.
     ///
     /// # Errors
-    /// When the text says what is not understood.
+    /// When the text cannot be understood.
     pub fn from_toml(path: &Path, text: &str) -> Result<Self, ConfigError> {
         Self::of_tree(path, &Node::from_toml(text).map_err(|problem| ConfigError::at(path, problem))?)
     }
@@ -40,7 +40,7 @@ impl ConfigFile {
     /// The settings that the values of keys give. For `path` see [`ConfigFile::from_toml`].
     ///
     /// # Errors
-    /// When a key or a value is not understood.
+    /// When a key is unknown or a value cannot be understood.
     pub fn from_entries<'a>(
         path: &Path,
         entries: impl IntoIterator<Item = (&'a str, &'a Node)>,
@@ -54,7 +54,7 @@ impl ConfigFile {
     }
 
     fn read_entry(&mut self, key: &str, value: &Node) -> Result<(), Problem> {
-        // Flags have hyphens; whoever writes a field's name instead is understood.
+        // Keys have hyphens like the flags; underscores are accepted too.
         let spelled = key.replace('_', "-");
         let line = value.line();
         if self.is_given(&spelled) {
@@ -63,7 +63,7 @@ impl ConfigFile {
         match self.read_key(&spelled, value) {
             Ok(true) => Ok(()),
             Ok(false) => {
-                // Nobody writes what run.toml records.
+                // Only run.toml contains recorded values; a user's file may repeat but not set them.
                 let offered = SETTINGS.iter().filter(|setting| setting.section != Section::Record);
                 let known: Vec<&str> = offered.map(|setting| setting.key).collect();
                 Err(Problem { line, text: words::no_such_key(key, &known) })
@@ -79,16 +79,16 @@ impl ConfigFile {
         }
     }
 
-    /// These settings, and those of `below` where these have none.
+    /// Merges: these settings take precedence over those of `below`.
     pub fn or(self, mut below: Self) -> Self {
         let is_another = |optimizer: OptimizerKind| below.optimizer.is_some_and(|other| other != optimizer);
         let other_optimizer = self.optimizer.is_some_and(is_another);
         for setting in SETTINGS.iter() {
-            // The settings of one optimizer say nothing of another.
+            // The settings of one optimizer do not apply to another.
             if other_optimizer && !setting.optimizers.is_empty() {
                 below.clear(setting.key);
             }
-            // Of two that exclude each other, either on top hides both below.
+            // Of two settings that exclude each other, either one on top hides both below.
             if let Some(other) = setting.excludes
                 && (self.is_given(setting.key) || self.is_given(other))
             {
@@ -103,7 +103,7 @@ impl ConfigFile {
     /// the run can be resumed from any folder. `out` is left to the caller.
     ///
     /// # Errors
-    /// When something needed is missing, out of range, or contradicts something else.
+    /// When a required setting is missing, or settings are out of range or contradict each other.
     pub fn resolve(mut self) -> Result<RunConfig, ConfigError> {
         self.data_fingerprint = None;
         self.start_digest = None;
@@ -157,10 +157,10 @@ fn network_of(init: &Path) -> Result<Option<model::NetworkSpec>, ConfigError> {
     }
 }
 
-/// A file of TOML whose keys mean something to the caller.
+/// A TOML file whose keys the caller interprets.
 ///
 /// # Errors
-/// When it cannot be read or is not TOML.
+/// When the file cannot be read or is not TOML.
 pub fn read_tree(path: &Path) -> Result<Node, ConfigError> {
     Node::from_toml(&read_text(path)?).map_err(|problem| ConfigError::at(path, problem))
 }

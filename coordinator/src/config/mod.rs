@@ -1,4 +1,4 @@
-//! What a run is told to do, with every default filled in.
+//! The configuration of a run, with every default filled in.
 //!
 //! Each setting is declared once, in the table ([`SETTINGS`]). [`RunConfig`] is what the training works from
 //! and what `run.toml` holds. A user's own file ([`ConfigFile`]) has the same keys, all of them optional, and
@@ -49,7 +49,7 @@ pub use values::{
 };
 
 impl ConfigFile {
-    /// How a file is read, as far as these settings say.
+    /// The settings that say how to read a file.
     pub fn read_options(self) -> ReadOptions {
         ReadOptions {
             labels: self.label.unwrap_or_default(),
@@ -69,7 +69,7 @@ impl ConfigFile {
 }
 
 impl RunConfig {
-    /// How the data are read.
+    /// The settings that say how to read the data.
     pub fn read_options(&self) -> ReadOptions {
         ReadOptions {
             labels: self.label.clone(),
@@ -90,7 +90,7 @@ impl RunConfig {
     /// Reads the text of the `run.toml` at `path`. [`RunConfig::check`] says whether it can be used.
     ///
     /// # Errors
-    /// When it was changed into something that is not understood.
+    /// When somebody edited the file into something that cannot be understood.
     pub fn from_toml(path: &Path, text: &str) -> Result<Self, ConfigError> {
         ConfigFile::from_toml(path, text)?.into_run()
     }

@@ -15,11 +15,11 @@ use super::file::read_text;
 use super::tree::{Content, Entry, Node, Problem};
 use super::words;
 
-/// The ending of a file with a graph.
+/// The extension of an ONNX file.
 const ONNX: &str = ".onnx";
-/// The key by which a layer keeps its weights.
+/// The key that freezes a layer's weights.
 const FREEZE: &str = "freeze";
-/// The key that a network must have.
+/// The one key that every network needs.
 const LAYERS: &str = "layers";
 
 /// A network as a user gives it.
@@ -32,10 +32,10 @@ pub enum ModelChoice {
 }
 
 impl ModelChoice {
-    /// The network itself, read from its file where that is what is named.
+    /// The network itself, read from its file if the text names one.
     ///
     /// # Errors
-    /// When the shorthand or the file is not understood.
+    /// When the shorthand or the file cannot be understood.
     pub fn resolve(self) -> Result<NetworkSpec, ConfigError> {
         let text = match self {
             Self::Spec(spec) => return Ok(spec),
@@ -59,13 +59,13 @@ impl ModelChoice {
 }
 
 impl ModelChoice {
-    /// Whether it says no more than the layers' widths, so that the other properties of the network are open.
+    /// Whether the text gives only the layers' widths, which leaves the network's other properties open.
     pub(super) fn is_shorthand(&self) -> bool {
         matches!(self, Self::Text(text) if !is_file_name(text))
     }
 }
 
-/// Whether a model's text means a file and not a shorthand.
+/// Whether a model's text names a file rather than a shorthand.
 pub(super) fn is_file_name(text: &str) -> bool {
     [".toml", ".json", ONNX].iter().any(|ending| text.ends_with(ending))
         || text.contains(std::path::MAIN_SEPARATOR)
@@ -161,15 +161,15 @@ pub(super) fn write<S: Serializer>(network: &NetworkSpec, serializer: S) -> Resu
     .serialize(serializer)
 }
 
-/// What serde finds wrong, told in words of the user. serde reads a layer into memory before it looks at it,
-/// so what is wrong in a layer comes without its place, which is then looked for.
+/// A mistake that serde found, in the user's words. Serde reads a layer into memory before it checks it,
+/// so a mistake in a layer comes without a place. [`Problem`] gets its place afterwards.
 #[derive(Debug)]
 struct Misfit {
     problem: Problem,
     about: About,
 }
 
-/// What to look for.
+/// What to search for.
 #[derive(Debug)]
 enum About {
     Nothing,
@@ -189,7 +189,7 @@ impl Misfit {
         Self { problem: text.into(), about }
     }
 
-    /// Gives it its place, in a table that was not understood, unless it has one.
+    /// Adds the place in the table that was not understood, unless the mistake has a place.
     fn within(mut self, table: &Node) -> Self {
         if self.problem.line.is_some() {
             return self;
@@ -211,7 +211,7 @@ impl Misfit {
         }
     }
 
-    /// Names an entry, unless it has a place already.
+    /// Adds the place of an entry, unless the mistake has a place.
     fn at(mut self, entry: &Entry) -> Self {
         if self.problem.line.is_none() {
             if let Some(misfit) = wrong_layer(entry) {
@@ -226,7 +226,7 @@ impl Misfit {
     }
 }
 
-/// What is wrong with the first layer that is not understood, if `entry` holds layers.
+/// The mistake in the first layer that cannot be understood, if `entry` holds layers.
 fn wrong_layer(entry: &Entry) -> Option<Misfit> {
     let Content::List(layers) = entry.value.content() else { return None };
     let wrong = |layer| LayerSpec::deserialize(Reader(layer)).err().map(|misfit| misfit.within(layer));
@@ -360,7 +360,7 @@ impl From<Problem> for Misfit {
     }
 }
 
-/// The entries of a table, of which each names itself in what is wrong with its value.
+/// The entries of a table. A mistake in a value names its entry.
 struct Entries<'de> {
     left: std::slice::Iter<'de, Entry>,
     open: Option<&'de Entry>,

@@ -1,4 +1,4 @@
-//! How a setting is declared, and what follows from its declaration alone. The settings themselves are in the
+//! The declaration of a setting, and everything that follows from it alone. The settings themselves are in the
 //! table ([`super::table`]).
 
 use clap::Arg;
@@ -10,40 +10,40 @@ use super::value::{Named as _, Value};
 use super::values::OptimizerKind;
 use super::words;
 
-/// A declared setting. The table states what differs from [`Setting::NEW`].
+/// A declared setting. The table states only the differences from [`Setting::NEW`].
 pub struct Setting<T: 'static> {
-    /// Its name in files; the flag has two hyphens before it.
+    /// The name in files. The flag has two hyphens before it.
     pub key: &'static str,
-    /// What it does.
+    /// The help text.
     pub help: &'static str,
-    /// What it belongs to, a heading in help and in the reference.
+    /// The group, a heading in help and in the reference.
     pub section: Section,
-    /// The commands that take it as a flag; a file may always have it.
+    /// The commands that take the setting as a flag. A file may always contain it.
     pub commands: &'static [Command],
-    /// Stands for the value in help.
+    /// Placeholder of the value in help.
     pub placeholder: &'static str,
-    /// What the number counts.
+    /// The unit of a number.
     pub unit: &'static str,
     /// A flag without a value, which means true.
     pub switch: bool,
-    /// What it is where nobody gives it, for the run's optimizer.
+    /// The default, for the run's optimizer.
     pub default: Option<fn(OptimizerKind) -> T>,
-    /// The default in words, where it is no value or not only one.
+    /// The default in words, if it is not a single value.
     pub rule: Option<fn() -> String>,
-    /// What could be given, for a setting that has no default and must be given.
+    /// Possible values of a required setting that has no default.
     pub example: &'static str,
-    /// The values that are allowed.
+    /// The allowed values.
     pub range: Option<fn() -> Range<T>>,
-    /// The optimizers that it concerns; `None`: it concerns every run.
+    /// The optimizers that the setting applies to; `None` means all.
     pub optimizers: Option<&'static [OptimizerKind]>,
-    /// Why it does not concern the others.
+    /// Why it does not apply to the others.
     pub because: &'static str,
-    /// Whether the weights depend on it other than by the data: it is then part of the run's identity.
+    /// Whether the weights depend on it other than through the data. It is then part of the run's identity.
     pub identity: bool,
-    /// Whether data and network decide where nobody gives it, see
+    /// Whether the default follows from data and network, see
     /// [`RunConfig::settle`](super::RunConfig::settle).
     pub settles: bool,
-    /// The key of a setting that says the same in another way, so that only one of the two can be given.
+    /// The key of a setting that excludes this one, because both say the same thing.
     pub excludes: Option<&'static str>,
     /// What to do instead of giving it in a case of a sweep.
     pub not_in_cases: Option<&'static str>,
@@ -52,7 +52,7 @@ pub struct Setting<T: 'static> {
 }
 
 impl<T> Setting<T> {
-    /// What a declaration starts from.
+    /// The values that a declaration starts from.
     pub const NEW: Self = Self {
         key: "",
         help: "",
@@ -74,12 +74,12 @@ impl<T> Setting<T> {
         help_of: &[],
     };
 
-    /// Whether it concerns a run with this optimizer.
+    /// Whether it applies to a run with this optimizer.
     pub fn concerns(&self, optimizer: OptimizerKind) -> bool {
         self.optimizers.is_none_or(|optimizers| optimizers.contains(&optimizer))
     }
 
-    /// What it is where nobody gives it.
+    /// The default.
     pub fn default_for(&self, optimizer: OptimizerKind) -> Option<T> {
         self.default.map(|default| default(optimizer))
     }
@@ -135,10 +135,10 @@ impl<T: Value> Setting<T> {
         Some(format!("{first}, for {} {}", words::list(&names, "and"), text(other)))
     }
 
-    /// Whether a value that is given is one that the setting may have in a run with this optimizer.
+    /// Checks a given value for a run with this optimizer.
     ///
     /// # Errors
-    /// What to do instead.
+    /// The sentence says what to do instead.
     pub(super) fn check(&self, value: &T, optimizer: OptimizerKind) -> Result<(), ConfigError> {
         let refuse = |problem| Err(ConfigError::Setting { setting: self.key, problem });
         if !self.concerns(optimizer) {
@@ -162,7 +162,7 @@ impl<T: Value> Setting<T> {
     }
 }
 
-/// The help text, with the optimizers that it is for before it.
+/// The help text, preceded by the optimizers that it applies to.
 fn sentence(help: &str, optimizers: &str) -> String {
     if optimizers.is_empty() {
         return help.to_owned();
@@ -178,7 +178,7 @@ pub struct Description {
     pub key: &'static str,
     /// See [`Setting::help`].
     pub text: &'static str,
-    /// The same with the optimizers that it is for before it.
+    /// The help text, preceded by the optimizers that it applies to.
     pub help: String,
     /// See [`Setting::section`].
     pub section: Section,
@@ -190,11 +190,11 @@ pub struct Description {
     pub unit: &'static str,
     /// See [`Setting::switch`].
     pub switch: bool,
-    /// What a file must have: `a whole number`.
+    /// The kind of value that a file must have, such as `a whole number`.
     pub kind: &'static str,
-    /// The names that it can have, if there are only so many.
+    /// The allowed names, for a setting with a fixed list of them.
     pub names: Vec<PossibleValue>,
-    /// What it is where nobody gives it, in words.
+    /// The default in words.
     pub default: Option<String>,
     /// See [`Setting::range`], in words.
     pub range: Option<String>,
@@ -213,7 +213,7 @@ pub struct Description {
 }
 
 impl Description {
-    /// Its flag for `command`; `None` where it has none.
+    /// The flag for `command`, if the command has one.
     pub fn flag(&self, command: Command) -> Option<Arg> {
         if !self.commands.contains(&command) {
             return None;
@@ -221,7 +221,7 @@ impl Description {
         let own_help = self.help_of.iter().find(|(other, _)| *other == command).map(|(_, help)| *help);
         let help = match (own_help, &self.default) {
             (Some(help), _) => help.to_owned(),
-            // What is not given to a run that is resumed stays as it is.
+            // A resumed run keeps the settings that are not given.
             (None, Some(default)) if command != Command::Resume => {
                 format!("{} [default: {default}]", self.help)
             }
@@ -240,7 +240,7 @@ impl Description {
     }
 }
 
-/// What settings belong together.
+/// The groups of settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
     /// What to train on.
@@ -249,15 +249,15 @@ pub enum Section {
     Training,
     /// The settings of some optimizers.
     Optimizers,
-    /// How to tell how good the weights are.
+    /// How to judge the weights.
     Judging,
-    /// When to stop. The number of iterations is a limit besides.
+    /// When to stop, beside the limit on iterations.
     Stopping,
-    /// Whom to let in and wait for. Nothing here changes the trained weights.
+    /// Which volunteers to admit and wait for. Nothing here changes the trained weights.
     Volunteers,
     /// Where the results go.
     Results,
-    /// What `run.toml` records and nobody sets.
+    /// Values that `run.toml` records and users do not set.
     Record,
 }
 
@@ -309,9 +309,9 @@ pub enum Command {
 }
 
 impl Command {
-    /// Of these every one begins runs.
+    /// The commands that begin runs.
     pub const OF_NEW_RUNS: [Command; 3] = [Self::Train, Self::Demo, Self::Sweep];
-    /// Those of [`Command::OF_NEW_RUNS`] that bring no data of their own.
+    /// The commands that begin runs on the user's own data.
     pub const WITH_DATA: [Command; 2] = [Self::Train, Self::Sweep];
     /// The commands that read data to train on.
     pub const READERS: [Command; 3] = [Self::Train, Self::Sweep, Self::Inspect];

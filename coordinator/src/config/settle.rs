@@ -1,5 +1,5 @@
-//! Settings of the optimizer that follow from the data and the network where nobody gives them: the same
-//! for everybody who has the same data and flags, however fast their machines are.
+//! Settings of the optimizer that follow from data and network if they are not given. They are the same for
+//! everyone with the same data and flags, however fast the machine is.
 
 use model::Network;
 use protocol::limits::LOCAL_EXAMPLES_MAX;
@@ -8,17 +8,17 @@ use super::error::ConfigError;
 use super::table::{RunConfig, STOCHASTIC_EXAMPLES};
 use super::values::Decay;
 
-/// Steps a replica takes in a round at least, where the network allows: rounds follow the number of steps far
-/// more than that of replicas.
+/// The fewest steps of a replica in a round, where the network allows: the number of rounds depends on the steps far
+/// more than on the replicas.
 const STEPS_WANTED: u32 = 200;
 /// Steps that each replica should be able to take in one pass over its part of the examples.
 const PASS_STEPS: u32 = 400;
-/// Steps it takes however large the network is.
+/// The fewest steps, however large the network is.
 const STEPS_LEAST: u32 = 50;
 /// Most replicas, and least where the data allow: several times the cores that a handful of
 /// volunteers lend.
 const REPLICAS: (u32, u32) = (8, 32);
-/// Minibatches that a replica's own part of the examples holds at least: with fewer it would learn
+/// The fewest minibatches in a replica's own part of the examples: with fewer it would learn
 /// them by heart.
 const MINIBATCHES_OF_REPLICA: u32 = 20;
 /// Floating-point operations of a round beyond which it does not grow to have [`STEPS_WANTED`], or to
@@ -29,7 +29,7 @@ const ROUND_OPERATIONS: f64 = 1e11;
 const OPERATIONS_PER_PARAMETER: f64 = 6.0;
 
 impl RunConfig {
-    /// Fills in what only data and network can tell. What is given stays.
+    /// Fills in the settings that follow from data and network. Given settings stay.
     ///
     /// # Errors
     /// When a setting does not fit the data.
@@ -70,8 +70,8 @@ impl RunConfig {
     }
 }
 
-/// So many that each can take [`PASS_STEPS`] in one pass over its examples, within [`REPLICAS`] and
-/// as few as small data demand.
+/// As many replicas as leave each [`PASS_STEPS`] in one pass over its examples, within [`REPLICAS`] and
+/// fewer for small data.
 fn replicas(examples: u32, minibatch: u32) -> u32 {
     let with_minibatches = |minibatches: u32| examples / minibatch.saturating_mul(minibatches);
     let (least, most) = REPLICAS;

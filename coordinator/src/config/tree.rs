@@ -1,4 +1,4 @@
-//! A file as a tree that knows its lines, read from TOML or JSON, and what is wrong with a value in it.
+//! A file as a tree that knows its lines, read from TOML or JSON, and mistakes in its values.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,7 +15,7 @@ use super::words;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     content: Content,
-    /// From 1; `None` for a value that stands in no file.
+    /// The line, from 1; `None` for a value that comes from no file.
     line: Option<usize>,
 }
 
@@ -30,7 +30,7 @@ pub enum Content {
     Integer(i64),
     /// Another number.
     Float(f64),
-    /// A text; a date too, which no setting takes.
+    /// Text, or a date, which no setting takes.
     Text(String),
     /// Values in brackets.
     List(Vec<Node>),
@@ -47,7 +47,7 @@ pub struct Entry {
     pub value: Node,
 }
 
-/// What is wrong with a value, and where.
+/// A mistake in a value, and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     /// The line, once it is known.
@@ -66,7 +66,7 @@ impl Node {
     /// Reads TOML.
     ///
     /// # Errors
-    /// When it is none.
+    /// When the text is not in that format.
     pub fn from_toml(text: &str) -> Result<Self, Problem> {
         let lines = Lines::of(text);
         let table = DeTable::parse(text).map_err(|error| Problem {
@@ -80,7 +80,7 @@ impl Node {
     /// Reads JSON.
     ///
     /// # Errors
-    /// When it is none.
+    /// When the text is not in that format.
     pub fn from_json(text: &str) -> Result<Self, Problem> {
         let line = Cell::new(1);
         let mut reader =
@@ -97,7 +97,7 @@ impl Node {
         })
     }
 
-    /// A text that stands in no file.
+    /// A text that comes from no file.
     pub fn text(text: &str) -> Self {
         Self { content: Content::Text(text.to_owned()), line: None }
     }
@@ -130,7 +130,7 @@ impl Node {
         Problem { line: self.line, text: format!("give {wanted}, not {}", self.in_words()) }
     }
 
-    /// The value as it can stand in a sentence.
+    /// The value as a sentence quotes it.
     pub fn in_words(&self) -> String {
         match &self.content {
             Content::Nothing => "nothing".to_owned(),

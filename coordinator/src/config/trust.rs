@@ -1,4 +1,4 @@
-//! How far a run trusts those who help.
+//! How far a run trusts its volunteers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -65,7 +65,7 @@ impl Value for Audits {
     fn read(node: &Node) -> Result<Self, Problem> {
         match node.content() {
             Content::Text(text) => Ok(Self::parse(text)?),
-            // Its own sentence says what to give.
+            // The parser's own sentence says which values are allowed.
             _ => Ok(Self::parse("")?),
         }
     }
@@ -75,7 +75,7 @@ impl Value for Audits {
     }
 }
 
-/// What becomes of earlier rounds when a volunteer is found out.
+/// What happens to earlier rounds when a wrong result is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LieResponse {
     /// `rewind`

@@ -1,4 +1,4 @@
-//! How values are read, from the command line and from a file, with the same sentence where they are wrong.
+//! Reading values from the command line and from a file, with one error sentence for both.
 
 use std::path::{Path, PathBuf, absolute};
 
@@ -14,41 +14,41 @@ use super::{ColumnKind, ImageSize, Separator, TextEncoding};
 
 /// The type of a setting.
 pub trait Value: Clone + Send + Sync + 'static {
-    /// What a file must have: `a whole number`.
+    /// The kind of value that a file must have, such as `a whole number`.
     const KIND: &'static str;
 
-    /// The names that it can have, if there are only so many.
+    /// The allowed names, for a setting with a fixed list of them.
     fn names() -> Vec<PossibleValue> {
         Vec::new()
     }
 
-    /// Reads what stands on the command line.
+    /// Reads a value from the command line.
     ///
     /// # Errors
-    /// What to give instead.
+    /// The sentence says which values are allowed.
     fn parse(text: &str) -> Result<Self, String>;
 
-    /// Reads what stands in a file.
+    /// Reads a value from a file.
     ///
     /// # Errors
-    /// What to give instead.
+    /// The sentence says which values are allowed.
     fn read(node: &Node) -> Result<Self, Problem>;
 
-    /// As it would be typed.
+    /// The value as a user would type it.
     fn text(&self) -> String;
 
-    /// Makes it what it means if written in a file in `folder`.
+    /// Resolves a relative path against `folder`, the folder of the file that contains it.
     fn rebase(&mut self, _folder: &Path) {}
 
-    /// Makes it what it means in any folder.
+    /// Makes a path absolute, so that it holds in any folder.
     ///
     /// # Errors
-    /// Why `run.toml` cannot keep it.
+    /// The sentence says why `run.toml` cannot keep the path.
     fn make_absolute(&mut self) -> Result<(), String> {
         Ok(())
     }
 
-    /// Teaches a flag to take such values.
+    /// Configures a flag of clap to take such values.
     fn flag(flag: Arg) -> Arg {
         let names = Self::names();
         if names.is_empty() {
@@ -57,7 +57,7 @@ pub trait Value: Clone + Send + Sync + 'static {
         flag.value_parser(PossibleValuesParser::new(names).try_map(|name| Self::parse(&name)))
     }
 
-    /// What was given by the flag `id`.
+    /// The value given by the flag `id`, if any.
     fn given(matches: &ArgMatches, id: &str) -> Option<Self> {
         matches.get_one(id).cloned()
     }
@@ -144,7 +144,7 @@ impl Value for bool {
     }
 }
 
-/// Values that a file holds as the text that a flag takes.
+/// Values that a file spells as the same text as a flag.
 macro_rules! texts {
     ($($type:ty: $kind:literal { $($own:tt)* }),* $(,)?) => {$(
         impl Value for $type {
@@ -233,7 +233,7 @@ impl Value for PathBuf {
     }
 }
 
-/// Values that a file holds as a number or as a text, and that read either as the text that a flag takes.
+/// Values that a file may give as a number or as text; both are read like the text of a flag.
 macro_rules! numbers_or_texts {
     ($($type:ty: $kind:literal),*) => {$(
         impl Value for $type {
@@ -246,10 +246,10 @@ macro_rules! numbers_or_texts {
             fn read(node: &Node) -> Result<Self, Problem> {
                 Ok(match node.content() {
                     Content::Integer(value) => Self::parse(&value.to_string())?,
-                    // Back to as many digits as were written.
+                    // Restores the number of digits that the user wrote.
                     Content::Float(value) => Self::parse(&(*value as f32).to_string())?,
                     Content::Text(text) => Self::parse(text)?,
-                    // Its own sentence says what to give.
+                    // The parser's own sentence says which values are allowed.
                     _ => Self::parse("")?,
                 })
             }
@@ -283,7 +283,7 @@ impl Value for Fraction {
     }
 }
 
-/// Values that are names, of which there are only some.
+/// Values that are one of a fixed list of names.
 pub trait Named: Copy + Send + Sync + 'static {
     /// All of them.
     const ALL: &'static [Self];
@@ -291,7 +291,7 @@ pub trait Named: Copy + Send + Sync + 'static {
     /// As it is written.
     fn name(self) -> &'static str;
 
-    /// What it means, for help.
+    /// The meaning, for help texts.
     fn meaning(self) -> &'static str {
         ""
     }

@@ -16,10 +16,10 @@ use crate::data::TaskKind;
 
 /// The port used where an address names none.
 pub const DEFAULT_PORT: u16 = 8080;
-/// Most compute workers of the coordinator's own.
+/// The largest number of compute workers that the coordinator itself may run.
 pub const LOCAL_WORKERS_MAX: u16 = 256;
 const EMBEDDED_MNIST: &str = "embedded:mnist";
-/// Stands for standard input where a path could stand.
+/// Means standard input in place of a path.
 pub const STANDARD_INPUT: &str = "-";
 
 /// Where examples come from.
@@ -148,10 +148,10 @@ impl OptimizerKind {
 /// A learning rate, written `auto` or as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Rate {
-    /// Found by trials where replicas take local steps; the method's customary one otherwise.
+    /// The training finds it by trials where replicas take local steps; other methods use their customary rate.
     #[default]
     Auto,
-    /// This one.
+    /// A given value.
     Given(f32),
 }
 
@@ -256,7 +256,7 @@ impl Named for Arithmetic {
     }
 }
 
-/// Names are shown as they are written.
+/// A name is displayed as a user writes it.
 macro_rules! shown_by_name {
     ($($type:ty),*) => {$(
         impl fmt::Display for $type {
@@ -275,7 +275,7 @@ pub enum LocalWorkers {
     /// It helps until the volunteers together are faster than it.
     #[default]
     Auto,
-    /// So many compute workers help all the time; with 0 it only steps in for a stuck unit.
+    /// This number of compute workers helps all the time; with 0 the coordinator only computes stuck units.
     Count(u16),
 }
 
@@ -340,7 +340,7 @@ impl FromStr for Listen {
     }
 }
 
-/// A name under which the page may be opened: a host name and nothing but that, as no request could ever have
+/// A name under which the page may be opened. It must be a bare host name, because no request could ever have
 /// another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostName(String);
@@ -440,7 +440,7 @@ impl Serialize for LocalWorkers {
     }
 }
 
-/// Values that a file holds as the text a flag takes.
+/// Values that a file spells as the same text as a flag.
 macro_rules! as_text {
     ($($type:ty),*) => {$(
         impl Serialize for $type {

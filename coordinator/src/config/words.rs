@@ -1,21 +1,21 @@
-//! Sentences for what is wrong with a file, in words that do not speak of the program's types.
+//! Sentences about mistakes in a file, without the names of the program's types.
 
 /// A message as one line.
 pub(super) fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// For a name that there is not.
+/// The sentence for an unknown name.
 pub(super) fn no_such_name(given: &str, known: &[&str]) -> String {
     format!("there is no \"{given}\"; {}", offer(given, known, "give"))
 }
 
-/// For a key that there is not.
+/// The sentence for an unknown key.
 pub(super) fn no_such_key(given: &str, known: &[&str]) -> String {
     format!("there is no key {given}; {}", offer(given, known, "the keys are"))
 }
 
-/// The kind of value that a type of the program is for.
+/// The kind of value that a Rust type stands for.
 pub(super) fn kind(wanted: &str) -> String {
     match wanted {
         "u8" | "u16" | "u32" | "u64" | "usize" | "i64" => "a whole number".to_owned(),
@@ -30,7 +30,7 @@ pub(super) fn kind(wanted: &str) -> String {
     }
 }
 
-/// The numbers that fit into a type of the program.
+/// The numbers that fit into a Rust type.
 pub(super) fn range(wanted: &str) -> String {
     let most = match wanted {
         "u8" => u8::MAX.into(),
@@ -52,11 +52,11 @@ pub(super) fn list(names: &[&str], joined: &str) -> String {
     }
 }
 
-/// The known name that was most probably meant, or all of them.
+/// The known name that the user most probably meant, or all known names.
 fn offer(given: &str, known: &[&str], otherwise: &str) -> String {
-    /// As many mistakes as leave a name recognizable.
+    /// The most mistakes that leave a name recognizable.
     const MISTAKES_MAX: usize = 2;
-    /// Longer than any name there is.
+    /// Longer than any known name.
     const BYTES_MAX: usize = 64;
     let names = if given.len() <= BYTES_MAX { known } else { &[] };
     if let Some(name) = names.iter().find(|name| name.eq_ignore_ascii_case(given)) {

@@ -9,11 +9,11 @@ use super::DataError;
 /// Examples in file order, nothing split or scaled yet.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// Columns or pixels, and what is to be predicted.
+    /// Columns or pixels, and the targets.
     pub(super) table: Table,
-    /// How many integers the network looks up, where the columns are such.
+    /// The size of the vocabulary, if the network looks integers up.
     pub(super) vocabulary: Option<u32>,
-    /// Texts that meant a missing value, beside the usual ones.
+    /// Texts for a missing value, beside the usual ones.
     pub(super) missing: Vec<String>,
 }
 
@@ -44,7 +44,7 @@ impl Dataset {
         self.len() == 0
     }
 
-    /// What is to be predicted.
+    /// The targets.
     pub fn targets(&self) -> &Targets {
         self.table.targets.as_ref().expect("a data set has targets")
     }

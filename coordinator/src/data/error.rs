@@ -1,5 +1,5 @@
-//! What can be wrong with data once they have been read, each in one sentence that says what to do. What can
-//! be wrong with a file is [`TableError`].
+//! Mistakes in data that have been read, each in one sentence that says what to do. Mistakes in a file are
+//! [`TableError`]s.
 
 use table::TableError;
 

@@ -36,7 +36,7 @@ pub use self::{
     warnings::{rare_classes, repeated_examples, telling_columns},
 };
 
-/// What a source holds.
+/// The data of a source.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// Examples to train on, or to split.

@@ -57,12 +57,12 @@ impl Prepared {
     }
 }
 
-/// Where the examples of a part that is held back come from.
+/// Where the examples of a part that is not trained on come from.
 #[derive(Clone, Debug, Default)]
 pub struct HeldBack {
-    /// From elsewhere.
+    /// Separate files.
     pub own: Option<Dataset>,
-    /// Without such: this share of the examples there are to train on; 0 for none.
+    /// This share of the training examples; 0 for none.
     pub fraction: f64,
 }
 
@@ -80,8 +80,8 @@ pub fn prepare(
 }
 
 /// Splits, shuffles and scales. The test part is drawn first, the validation part from what then remains; so
-/// neither is another one because of the other. Targets that are numbers are standardized unless they are
-/// wanted as they are. `seed` alone decides who is drawn and in which order the training part is.
+/// neither changes the other. Number targets are standardized unless the caller wants the raw values. `seed`
+/// alone decides which examples are drawn and the order of the training part.
 ///
 /// # Errors [`DataError::Split`] for a fraction that is not at least 0 and below 1, that leaves a part
 /// without examples, or that comes together with a part from elsewhere.
@@ -159,9 +159,9 @@ fn check_integers(stored: &Stored, preparation: &Preparation, vocabulary: u32) -
     Ok(())
 }
 
-/// A part that is held back.
+/// A part that is not trained on.
 enum Part {
-    /// These rows of the examples there are to train on.
+    /// These rows of the training examples.
     Rows(Vec<usize>),
     /// A file of its own.
     Own(Box<Dataset>),
@@ -205,14 +205,14 @@ impl StoredPart {
     }
 }
 
-/// What a part that is held back is called, and what it is for.
+/// Name and purpose of a part that is not trained on.
 struct Purpose {
     name: &'static str,
     /// Names its stream of random numbers.
     stream: &'static str,
-    /// What is wrong when it is asked for twice.
+    /// The error when it is requested twice.
     twice: &'static str,
-    /// What is wrong when it would be empty.
+    /// The error when it would be empty.
     empty: &'static str,
 }
 
@@ -229,7 +229,7 @@ const VALIDATION: Purpose = Purpose {
     empty: "no example would be left to validate with; give --validation-fraction 0 to validate with none",
 };
 
-/// Takes a part out of the rows there are; answers with the rows that remain.
+/// Takes a part out of the rows and returns the rest.
 fn hold_back(
     train: &Dataset,
     rows: Vec<usize>,
@@ -357,7 +357,7 @@ fn fingerprint(
         Task::Classes(classes) => hasher.update(b"classes").update(&classes.to_le_bytes()),
         Task::Numbers(columns) => hasher.update(b"numbers").update(&columns.to_le_bytes()),
     };
-    // A column or a class under another name is another one to whoever uses the model. The encoding is that of
+    // A renamed column or class is a different one to users of the model. The encoding is the same as in
     // the model file.
     let encoded = serde_json::to_vec(preparation).expect("a preparation has a form in JSON");
     count(&mut hasher, encoded.len());

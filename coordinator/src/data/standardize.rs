@@ -1,4 +1,4 @@
-//! Means and standard deviations of the targets of the training part, and what is made of them.
+//! Standardization of the targets by the training part's means and standard deviations.
 
 use serde::{Deserialize, Serialize};
 use table::Targets;
@@ -20,7 +20,7 @@ pub struct TargetScaling {
 }
 
 impl TargetScaling {
-    /// From the training part's targets, row-major, in their order.
+    /// Computes the scaling from the training part's targets, row-major. Their order decides the last bits.
     pub(super) fn of(targets: &[f64], columns: usize) -> Self {
         let moments = |column: usize| {
             let values = || targets.iter().skip(column).step_by(columns).copied();

@@ -1,4 +1,4 @@
-//! A [`Preparation`] in the terms of the crate `model`, which knows nothing of columns and names.
+//! A [`Preparation`] in the terms of the crate `model`, which knows no columns or names.
 
 use model::{Preprocessing, Task};
 use table::{Preparation, TargetSchema};
@@ -14,7 +14,7 @@ pub fn task_of(preparation: &Preparation) -> Task {
     }
 }
 
-/// What volunteers do to stored values before they are inputs.
+/// The preprocessing that volunteers apply to stored values.
 pub fn preprocessing_of(preparation: &Preparation) -> Preprocessing {
     let (offset, scale) = preparation.standardization();
     Preprocessing { offset, scale }

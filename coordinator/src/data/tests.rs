@@ -1,5 +1,5 @@
-//! Whole files through [`load`] and [`prepare_sets`]: splits, shuffles, and what volunteers get. What is read
-//! of a file is tested where it is read, in the crate `table`.
+//! Whole files through [`load`] and [`prepare_sets`]: splits, shuffles, and what volunteers get. The crate
+//! `table` tests how files are read.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What in a data set may make figures look better than they are.
+//! Warnings about data that make figures look better than they are.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hasher as _};
@@ -8,14 +8,14 @@ use table::{Column, Table, Targets, Values};
 
 use super::{ExampleTable, FeatureValues, Prepared};
 
-/// With fewer examples, that a column tells the label is chance.
+/// With fewer examples, a column may give the label away by chance.
 const EXAMPLES_MIN: usize = 20;
-/// Different values of a column that may each stand for a class; in more, any label could be read.
+/// The most different values in a column that may give classes away: more values would fit any labels.
 const EXAMPLES_PER_VALUE: usize = 5;
 /// From this correlation on, a column is the label in another unit.
 const CORRELATION_MIN: f64 = 0.99999;
 
-/// Sentences about the columns that give the label away: each tells it without an error.
+/// Sentences about columns that give the label away without an error.
 pub fn telling_columns(table: &Table) -> Vec<String> {
     let Some(targets) = table.targets.as_ref().filter(|targets| targets.len() >= EXAMPLES_MIN) else {
         return Vec::new();
@@ -85,7 +85,7 @@ fn is_multiple(values: &Values, targets: &[f64]) -> bool {
     pairs.len() >= EXAMPLES_MIN && sums.0.abs() / (sums.1 * sums.2).sqrt() >= CORRELATION_MIN
 }
 
-/// A sentence for each part that has examples of the training part in it.
+/// A sentence for each part that contains examples of the training part.
 pub fn repeated_examples(data: &Prepared) -> Vec<String> {
     let parts = [("test", &data.test), ("validation", &data.validation)];
     if parts.iter().all(|(_, part)| part.is_none()) {

@@ -43,7 +43,7 @@ pub(crate) struct Read {
     pub(crate) bad_rows: usize,
     /// What is wrong with the first bad row.
     pub(crate) first_bad: Option<String>,
-    /// Where the rows stand.
+    /// The place of each row in its file.
     pub(crate) lines: Lines,
 }
 
