@@ -40,26 +40,27 @@ pub enum Message {
     },
 }
 
-/// A message that no honest volunteer sends. The session tells the volunteer and closes.
+/// A message that no honest volunteer sends. The session tells the volunteer and closes. In words, it is the object
+/// of "it sent".
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Misbehavior {
     /// A frame or a packed vector cannot be read.
-    #[error("it sent an unreadable message: {0}")]
+    #[error("an unreadable message: {0}")]
     Undecodable(#[from] DecodeError),
     /// A message that does not belong here.
-    #[error("it sent a message out of order")]
+    #[error("a message out of order")]
     OutOfOrder,
     /// A result of some other run.
-    #[error("it sent a result of another run")]
+    #[error("a result of another run")]
     OtherRun,
     /// A vector that the network cannot have.
-    #[error("it announced a vector of {0} bytes, which this network cannot have")]
+    #[error("an announcement of a vector of {0} bytes, which this network cannot have")]
     VectorSize(u32),
     /// A chunk that is not the announced vector's next.
-    #[error("it sent a chunk of the wrong size")]
+    #[error("a chunk of the wrong size")]
     ChunkSize,
     /// Shards that the run does not have, or not in increasing order.
-    #[error("it claims to hold shards that do not exist")]
+    #[error("a list of shards that do not exist")]
     UnknownShard,
 }
 

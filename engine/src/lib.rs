@@ -204,6 +204,13 @@ pub enum Input {
         /// Its session.
         session: u64,
     },
+    /// A volunteer broke the rules of its channel, as no honest one does: its session is over.
+    Misbehaved {
+        /// Its session.
+        session: u64,
+        /// What it sent.
+        offense: String,
+    },
     /// A volunteer that has joined says something.
     Message {
         /// Its session.
@@ -287,7 +294,7 @@ pub enum Output {
         /// Who it said it is.
         identity: Identity,
         /// What it sent.
-        offense: &'static str,
+        offense: String,
     },
     /// The training went back: points after this iteration are void; after the start point too, if it is `None`.
     Rewound {
@@ -488,6 +495,7 @@ impl Engine {
                 self.floor.join(session, cores, local, identity, training_shards);
             }
             Input::Left { session } => self.floor.leave(session),
+            Input::Misbehaved { session, offense } => self.floor.disbar(session, offense),
             Input::Message { session, message } => self.floor.message(now_ms, session, message),
             Input::Measured { round, measure } => self.measured(now_ms, round, measure),
             Input::Recomputed { round, answer } => self.floor.recomputed(round, answer),

@@ -244,6 +244,7 @@ mod tests {
                 cores: 3,
                 fused_capable: true,
                 agent: "a browser".into(),
+                token: [9; 16],
             }),
             FromVolunteer::Ready(Ready { training_shards: vec![0, 5, 70_000] }),
             FromVolunteer::Cores(0),

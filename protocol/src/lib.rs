@@ -22,7 +22,7 @@ use thiserror::Error;
 
 /// The protocol's version: raised whenever a message, the packing, the shard format or the meaning of a unit
 /// changes. `tests/frames.rs` pins the bytes.
-pub const PROTOCOL_VERSION: u16 = 7;
+pub const PROTOCOL_VERSION: u16 = 8;
 
 /// Why bytes could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -11,6 +11,8 @@ pub const UPWARD_MESSAGE_BYTES_MAX: usize = 2 * FRAGMENT_BYTES;
 pub const DOWNWARD_MESSAGE_BYTES_MAX: usize = 2 * 4 * PARAMETERS_MAX + (1 << 20);
 /// Cores that one volunteer may lend.
 pub const CORES_MAX: u16 = 256;
+/// Seconds that a volunteer may be told to wait: a day.
+pub const WAIT_SECONDS_MAX: u32 = 24 * 60 * 60;
 /// Bytes of any text in a message.
 pub const TEXT_BYTES_MAX: usize = 512;
 /// Bytes of a network specification in JSON.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{
     CORES_MAX, FEATURES_MAX, LOCAL_EXAMPLES_MAX, PARAMETERS_MAX, READY_SHARDS_MAX, SPECIFICATION_BYTES_MAX,
-    STEPS_MAX, TEXT_BYTES_MAX, UNITS_MAX,
+    STEPS_MAX, TEXT_BYTES_MAX, UNITS_MAX, WAIT_SECONDS_MAX,
 };
 use crate::plan::{Assignment, SetPlans};
 use crate::{DecodeError, within};
@@ -101,6 +101,14 @@ pub enum Refusal {
     Full,
     /// The volunteer sent something that no honest volunteer sends.
     Misbehaved,
+    /// The volunteer must wait: it was dismissed of late, or too many have joined from its network. It may try
+    /// again then.
+    Wait {
+        /// Seconds from now, at most [`WAIT_SECONDS_MAX`].
+        seconds: u32,
+    },
+    /// A newer session has the same [`Hello::token`]. The volunteer may come back with another token.
+    Replaced,
 }
 
 /// A volunteer's introduction.
@@ -118,7 +126,13 @@ pub struct Hello {
     pub fused_capable: bool,
     /// The name of its browser or program, for the log and the page.
     pub agent: String,
+    /// A random number that the volunteer keeps. It tells nobody else, so the coordinator knows it again when it
+    /// comes back. Zeros if it has none.
+    pub token: [u8; TOKEN_BYTES],
 }
+
+/// Bytes of a volunteer's token.
+pub const TOKEN_BYTES: usize = 16;
 
 /// Everything that a volunteer needs to know about the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -244,8 +258,13 @@ impl FromCoordinator {
                 }
                 welcome.sets.check()
             }
-            FromCoordinator::Refused { text: words, .. }
-            | FromCoordinator::Finished(Farewell { text: words, .. }) => text("the text", words),
+            FromCoordinator::Refused { reason, text: words } => {
+                if let Refusal::Wait { seconds } = reason {
+                    within("the time to wait", (*seconds).into(), WAIT_SECONDS_MAX.into())?;
+                }
+                text("the text", words)
+            }
+            FromCoordinator::Finished(Farewell { text: words, .. }) => text("the text", words),
             FromCoordinator::Assign(assignment) => assignment.check(),
             FromCoordinator::Credit(_) | FromCoordinator::Heartbeat => Ok(()),
         }

@@ -74,6 +74,7 @@ fn from_volunteer() -> Vec<(&'static str, FromVolunteer)> {
                 cores: 3,
                 fused_capable: true,
                 agent: "a browser".into(),
+                token: [0xb6; 16],
             }),
         ),
         ("from the volunteer: ready", FromVolunteer::Ready(Ready { training_shards: vec![0, 5, 70_000] })),
@@ -114,6 +115,8 @@ fn from_coordinator() -> Vec<(&'static str, FromCoordinator)> {
         ("from the coordinator: refused, other bits", refused(Refusal::OtherBits)),
         ("from the coordinator: refused, full", refused(Refusal::Full)),
         ("from the coordinator: refused, misbehaved", refused(Refusal::Misbehaved)),
+        ("from the coordinator: refused, wait", refused(Refusal::Wait { seconds: 300 })),
+        ("from the coordinator: refused, replaced", refused(Refusal::Replaced)),
         (
             "from the coordinator: assign",
             FromCoordinator::Assign(Assignment { assignment: 1, round: 200, units: vec![0..3, 7..70_000] }),

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use bytes::Bytes;
 use coordinator::data::ShardStore;
 use coordinator::data::{Dataset, prepare};
+use coordinator::driver::doors::Doors;
 use coordinator::driver::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound};
 use coordinator::report::status::Status;
 use coordinator::server::{ServerConfig, Site, bind, serve};
@@ -39,6 +40,8 @@ pub(crate) const KNOWN_ANSWER: [u8; 32] = [7; 32];
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
     pub(crate) training: SetPlan,
+    /// Who may join.
+    pub(crate) doors: Doors,
     inbox: mpsc::Receiver<Letter>,
     round: watch::Sender<Option<Arc<OpenRound>>>,
     stop: Option<oneshot::Sender<()>>,
@@ -58,6 +61,7 @@ impl TestServer {
         let training = sets.training.clone();
         let (round, round_receiver) = watch::channel(None);
         let (driver, inbox) = DriverHandle::new(round_receiver);
+        let doors = driver.doors.clone();
         let (status_sender, status) = watch::channel(Arc::new(Status {
             sentence: "Waiting for volunteers.".into(),
             ..Status::default()
@@ -79,7 +83,16 @@ impl TestServer {
         let served = tokio::spawn(serve(listener, Arc::new(site), async {
             let _ = stopped.await;
         }));
-        TestServer { address, training, inbox, round, stop: Some(stop), served, _status: status_sender }
+        TestServer {
+            address,
+            training,
+            doors,
+            inbox,
+            round,
+            stop: Some(stop),
+            served,
+            _status: status_sender,
+        }
     }
 
     /// The next thing a session tells the driver.
@@ -102,6 +115,16 @@ impl TestServer {
             (number, FromSession::Left) => assert_eq!(number, session),
             other => panic!("expected the volunteer to leave, found {other:?}"),
         }
+    }
+
+    /// The next thing is that session's end, because of what the volunteer sent. Answers with that.
+    pub(crate) async fn dismissed(&mut self, session: u64) -> String {
+        let offense = match self.event().await {
+            (number, FromSession::Misbehaved { offense }) if number == session => offense,
+            other => panic!("expected the volunteer to misbehave, found {other:?}"),
+        };
+        self.left(session).await;
+        offense
     }
 
     /// Nothing more has been said to the driver.
@@ -154,6 +177,7 @@ pub(crate) fn hello() -> Hello {
         cores: 3,
         fused_capable: true,
         agent: "a test".into(),
+        token: [0; 16],
     }
 }
 

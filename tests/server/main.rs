@@ -11,4 +11,5 @@ mod harness;
 mod http;
 mod proxies;
 mod sessions;
+mod standing;
 mod unkind;

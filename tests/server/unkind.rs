@@ -68,7 +68,8 @@ async fn rubbish_during_work_ends_the_session_and_nothing_else() {
         let (reason, text) = volunteer.refused().await;
         assert_eq!(reason, Refusal::Misbehaved);
         assert!(text.ends_with('.'), "{text}");
-        server.left(session).await;
+        let offense = server.dismissed(session).await;
+        assert!(text.contains(&offense), "{offense}: {text}");
     }
     bystander.say(FromVolunteer::Cores(2)).await;
     let (session, event) = server.event().await;
@@ -82,7 +83,7 @@ async fn bytes_that_are_no_websocket_frames_end_the_session() {
     volunteer.introduce().await;
     let (session, _joined) = server.joined().await;
     volunteer.send_raw(&[0xff; 64]).await;
-    server.left(session).await;
+    server.dismissed(session).await;
     server.volunteer().await;
 }
 
@@ -98,6 +99,7 @@ async fn a_flood_is_stopped() {
     loop {
         match server.event().await {
             (_, FromSession::Said(decoder::Message::Cores(1))) => messages += 1,
+            (_, FromSession::Misbehaved { offense }) => assert!(offense.contains("more than"), "{offense}"),
             (from, FromSession::Left) => break assert_eq!(from, session),
             other => panic!("{other:?}"),
         }
@@ -218,7 +220,7 @@ async fn a_result_that_nobody_asked_for_is_refused_at_its_header() {
         let (reason, text) = volunteer.refused().await;
         assert_eq!(reason, Refusal::Misbehaved);
         assert!(text.contains("was not asked for"), "{text}");
-        server.left(session).await;
+        server.dismissed(session).await;
     }
 }
 

@@ -234,7 +234,12 @@ fn more_local_steps_are_not_advised_where_computing_takes_all_the_time() {
 
 #[test]
 fn dying_every_second_is_no_obstacle() {
-    let kill = |second: u64| Kill { at_ms: 1_000 * second, down_ms: 200, orderly: second.is_multiple_of(2) };
+    let kill = |second: u64| Kill {
+        at_ms: 1_000 * second,
+        down_ms: 200,
+        orderly: second.is_multiple_of(2),
+        torn: false,
+    };
     let kills: Vec<Kill> = (1..12).map(kill).collect();
     let guests = vec![Guest::own(100), Guest::steady(100), Guest::steady(300)];
     let scenario = Scenario::calm(ProblemPlan::plain(40), guests);
@@ -245,7 +250,7 @@ fn dying_every_second_is_no_obstacle() {
 #[test]
 fn local_steps_give_the_same_bits_through_kills() {
     for method in [Method::Auto, Method::Average, Method::Timid] {
-        let kill = |at_ms, orderly| Kill { at_ms, down_ms: 200, orderly };
+        let kill = |at_ms, orderly| Kill { at_ms, down_ms: 200, orderly, torn: false };
         let kills = vec![kill(700, false), kill(1_900, true), kill(3_000, false)];
         let problem = ProblemPlan { method, ..ProblemPlan::plain(40) };
         let guests = vec![Guest::own(100), Guest::steady(100), Guest::steady(300)];

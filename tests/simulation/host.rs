@@ -14,7 +14,7 @@ use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit, measure_
 
 use crate::problem::{Problem, RUN, SEED};
 use crate::reference::Reference;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Trouble};
 use crate::stage::{Event, Item, Stage};
 use crate::watch::Watch;
 
@@ -32,8 +32,15 @@ pub(crate) struct Host<'a> {
     sessions: BTreeMap<u64, Session>,
     next_session: u64,
     round: Option<(RoundPlan, Arc<Vec<u8>>)>,
-    /// The last checkpoint's bytes.
+    /// The last checkpoint's bytes, and those of the one before it.
     checkpoint: Vec<u8>,
+    previous: Vec<u8>,
+    /// Until then no checkpoint can be written.
+    disk_full_until_ms: u64,
+    /// Until then its process stands still.
+    pub(crate) frozen_until_ms: u64,
+    /// How much its clock is ahead of the stage's.
+    ahead_ms: u64,
     wake_ms: Option<u64>,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) counts: Counts,
@@ -107,6 +114,10 @@ impl<'a> Host<'a> {
             next_session: 0,
             round: None,
             checkpoint: postcard::to_allocvec(&problem.start()).unwrap(),
+            previous: postcard::to_allocvec(&problem.start()).unwrap(),
+            disk_full_until_ms: 0,
+            frozen_until_ms: 0,
+            ahead_ms: 0,
             wake_ms: None,
             outcome: None,
             counts: Counts::default(),
@@ -152,8 +163,46 @@ impl<'a> Host<'a> {
         stage.after(HEARTBEAT_MS, Event::Heartbeat { life: self.life });
     }
 
+    /// What the engine takes for the time.
+    fn clock_ms(&self, stage: &Stage) -> u64 {
+        stage.now_ms + self.ahead_ms
+    }
+
+    pub(crate) fn suffer(&mut self, stage: &mut Stage, trouble: Trouble) {
+        match trouble {
+            Trouble::Freeze(ms) => {
+                stage.fault("froze", format_args!("the coordinator, for {ms} ms"));
+                self.frozen_until_ms = self.frozen_until_ms.max(stage.now_ms + ms);
+            }
+            Trouble::ClockJump(ms) => {
+                stage.fault("clock jumped", format_args!("by {ms} ms"));
+                self.ahead_ms += ms;
+                // Whatever it waited for is due earlier.
+                self.set_wake(stage);
+            }
+            Trouble::FullDisk(ms) => {
+                stage.fault("disk full", format_args!("for {ms} ms"));
+                self.disk_full_until_ms = self.disk_full_until_ms.max(stage.now_ms + ms);
+            }
+        }
+    }
+
+    /// Replaces the last checkpoint, which becomes the one before, if the disk has room.
+    fn save(&mut self, stage: &Stage, bytes: Vec<u8>) {
+        if stage.now_ms >= self.disk_full_until_ms {
+            self.previous = std::mem::replace(&mut self.checkpoint, bytes);
+        }
+    }
+
+    fn set_wake(&mut self, stage: &mut Stage) {
+        if let Some(at_ms) = self.wake_ms {
+            stage.at(at_ms.saturating_sub(self.ahead_ms), Event::Wake { life: self.life });
+        }
+    }
+
     /// Dies; all connections with it. If orderly, the state is saved as it is.
-    pub(crate) fn kill(&mut self, stage: &mut Stage, orderly: bool) {
+    pub(crate) fn kill(&mut self, stage: &mut Stage, orderly: bool, torn: bool) {
+        let now_ms = self.clock_ms(stage);
         if orderly {
             // Volunteers are not told that this training has ended, so that the same may go on.
             let Some(engine) = &mut self.engine else { return };
@@ -162,10 +211,16 @@ impl<'a> Host<'a> {
             } else {
                 (Input::TimeIsUp { seconds: 9 }, StopReason::Time(9))
             };
-            engine.handle(stage.now_ms, input);
+            engine.handle(now_ms, input);
             assert_eq!(engine.stop_reason(), Some(&reason), "whoever wants the training to end is heard");
-            self.checkpoint = postcard::to_allocvec(&engine.snapshot()).unwrap();
+            let bytes = postcard::to_allocvec(&engine.snapshot()).unwrap();
+            self.save(stage, bytes);
         }
+        if torn {
+            stage.fault("torn write", "the last checkpoint");
+            self.checkpoint.clone_from(&self.previous);
+        }
+        self.frozen_until_ms = 0;
         self.engine = None;
         self.count_watched();
         self.watch = Watch::new(self.scenario.crowded);
@@ -232,6 +287,7 @@ impl<'a> Host<'a> {
                 if self.outcome.is_some() {
                     return self.send_finished(stage, connection);
                 }
+                self.replace(stage, connection, guest);
                 if self.scenario.eager_rounds {
                     self.show_round(stage, connection);
                 }
@@ -244,14 +300,31 @@ impl<'a> Host<'a> {
                 let input = match decoder.frame(frame) {
                     Ok(None) => return,
                     Ok(Some(message)) => Input::Message { session: number, message },
-                    Err(_) => {
-                        self.engine(stage, Input::Left { session: number });
+                    Err(error) => {
+                        let offense = error.to_string();
+                        self.engine(stage, Input::Misbehaved { session: number, offense });
                         return self.farewell(stage, connection, Refusal::Misbehaved);
                     }
                 };
                 self.engine(stage, input);
             }
         }
+    }
+
+    /// A volunteer has a newer connection: the older session ends, as nobody may have noticed yet.
+    fn replace(&mut self, stage: &mut Stage, newer: u64, guest: usize) {
+        let is_older =
+            |one: &Session, connection: u64| one.guest == guest && connection != newer && !one.local;
+        let older = self
+            .sessions
+            .iter()
+            .find(|(connection, one)| is_older(one, **connection) && matches!(one.stage, Greeting::Open(_)));
+        let Some((connection, number)) = older.map(|(connection, one)| (*connection, one.number)) else {
+            return;
+        };
+        stage.fault("replaced", format_args!("session {number} of volunteer {guest}"));
+        self.engine(stage, Input::Left { session: number });
+        self.farewell(stage, connection, Refusal::Replaced);
     }
 
     fn farewell(&mut self, stage: &mut Stage, connection: u64, reason: Refusal) {
@@ -279,20 +352,21 @@ impl<'a> Host<'a> {
 
     /// Feeds the engine and does what it wants.
     pub(crate) fn engine(&mut self, stage: &mut Stage, input: Input) {
+        let now_ms = self.clock_ms(stage);
         let Some(engine) = &mut self.engine else { return };
-        let before = self.watch.before(stage.now_ms, engine, &input);
-        engine.handle(stage.now_ms, input);
+        let before = self.watch.before(now_ms, engine, &input);
+        engine.handle(now_ms, input);
         let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll_output()).collect();
-        self.watch.after(stage.now_ms, engine, before, &outputs);
+        self.watch.after(now_ms, engine, before, &outputs);
+        let between = outputs.iter().any(|output| matches!(output, Output::Accepted(_) | Output::Between));
+        let saved = (between && stage.draw.percent(self.scenario.checkpoints))
+            .then(|| postcard::to_allocvec(&engine.snapshot()).unwrap());
         if engine.wake_ms() != self.wake_ms {
             self.wake_ms = engine.wake_ms();
-            if let Some(at_ms) = self.wake_ms {
-                stage.at(at_ms, Event::Wake { life: self.life });
-            }
+            self.set_wake(stage);
         }
-        let between = outputs.iter().any(|output| matches!(output, Output::Accepted(_) | Output::Between));
-        if between && stage.draw.percent(self.scenario.checkpoints) {
-            self.checkpoint = postcard::to_allocvec(&engine.snapshot()).unwrap();
+        if let Some(bytes) = saved {
+            self.save(stage, bytes);
         }
         for output in outputs {
             self.carry_out(stage, output);

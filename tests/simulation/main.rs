@@ -8,9 +8,10 @@
 //! - `host`: the coordinator; `guest`: a volunteer; `mouth`: what it sends instead of the truth.
 //! - `watch`: what must be true of the engine at every moment.
 //! - `cases`: single things that go wrong, each written down; `lies`: volunteers that lie.
+//! - `population`: all of them together, and how long rounds take beside them.
 //! - `efficiency`: what backup copies cost and gain; `cost`: what the engine itself costs.
 //!
-//! `SHOAL_SIMULATION_SEEDS=n` runs n seeds instead of 200, `SHOAL_SIMULATION_SEED=n` just that one.
+//! `SHOAL_SIMULATION_SEEDS=n` runs n seeds instead of 1,000, `SHOAL_SIMULATION_SEED=n` just that one.
 
 mod cases;
 mod cost;
@@ -20,6 +21,7 @@ mod host;
 mod lies;
 mod mouth;
 mod oracle;
+mod population;
 mod problem;
 mod random;
 mod reference;
@@ -29,14 +31,16 @@ mod watch;
 mod world;
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use scenario::Scenario;
 
 /// Seeds run by default.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 1_000;
 
 #[test]
-#[allow(clippy::disallowed_methods, reason = "the environment names the seeds to replay")]
+#[allow(clippy::disallowed_methods, reason = "the environment names the seeds, and all cores replay them")]
 fn the_same_bits_whoever_helps_and_whatever_goes_wrong() {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     if let Some(seed) = number("SHOAL_SIMULATION_SEED") {
@@ -44,13 +48,26 @@ fn the_same_bits_whoever_helps_and_whatever_goes_wrong() {
         return;
     }
     let seeds = number("SHOAL_SIMULATION_SEEDS").unwrap_or(SEEDS);
-    let mut happened = BTreeMap::new();
-    for seed in 0..seeds {
-        let report = world::run(&Scenario::draw(seed));
-        for (what, count) in report.happened() {
-            *happened.entry(what).or_insert(0) += count;
+    let (next, happened) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()));
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        return;
+                    }
+                    let report = world::run(&Scenario::draw(seed));
+                    let mut happened = happened.lock().unwrap();
+                    for (what, count) in report.happened() {
+                        *happened.entry(what).or_insert(0) += count;
+                    }
+                }
+            });
         }
-    }
+    });
+    let happened = happened.into_inner().unwrap();
     if seeds >= SEEDS {
         // A simulation in which nothing goes wrong shows nothing.
         let missing: Vec<_> =
@@ -62,16 +79,19 @@ fn the_same_bits_whoever_helps_and_whatever_goes_wrong() {
 }
 
 /// What must happen somewhere in [`SEEDS`] runs.
-const HAPPENS: [&str; 41] = [
+const HAPPENS: [&str; 47] = [
     "all places taken",
     "backup task",
     "best point before the last",
     "changed its cores",
     "check",
+    "clock jumped",
+    "collusion",
     "compute worker died",
     "connection broke",
     "convicted",
     "declined",
+    "disk full",
     "dismissed",
     "download failed",
     "duplicate result",
@@ -86,6 +106,7 @@ const HAPPENS: [&str; 41] = [
     "ended by the optimizer",
     "fell asleep",
     "fell asleep for good",
+    "froze",
     "killed",
     "left",
     "left without a word",
@@ -96,11 +117,13 @@ const HAPPENS: [&str; 41] = [
     "paused",
     "point without a value",
     "point without an evaluation",
+    "replaced",
     "restart without the test set",
     "result overtaken",
     "scale moved",
     "step out of range",
     "stopped",
+    "torn write",
     "wrong result",
     "wrong shard bytes",
     "round opened again",

@@ -20,6 +20,10 @@ pub(crate) struct Scenario {
     /// When the training begins (and begins again after a restart), from the coordinator's start.
     pub(crate) begin_ms: u64,
     pub(crate) kills: Vec<Kill>,
+    /// What happens to the coordinator's machine, and when.
+    pub(crate) troubles: Vec<(u64, Trouble)>,
+    /// Whether there are liars who vouch for each other: what is promised then is only that nothing else goes wrong.
+    pub(crate) colludes: bool,
     /// How long the referee takes for a unit.
     pub(crate) referee_ms: (u64, u64),
     /// Chance that a moment between two rounds is saved as a checkpoint, in percent.
@@ -152,6 +156,29 @@ pub(crate) struct Kill {
     pub(crate) down_ms: u64,
     /// Whether it can still save its state, in the middle of a round as it may be.
     pub(crate) orderly: bool,
+    /// Whether the last checkpoint turns out to be damaged, so that the one before it counts.
+    pub(crate) torn: bool,
+}
+
+/// What happens to the coordinator's machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Trouble {
+    /// The process stands still for that long.
+    Freeze(u64),
+    /// Its clock jumps forward by that much.
+    ClockJump(u64),
+    /// No checkpoint can be written for that long.
+    FullDisk(u64),
+}
+
+impl Trouble {
+    fn draw(draw: &mut Draw) -> Trouble {
+        match draw.between(0, 2) {
+            0 => Trouble::Freeze(draw.of(&[200, 6_000, 90_000])),
+            1 => Trouble::ClockJump(draw.of(&[500, 20_000, 3_600_000])),
+            _ => Trouble::FullDisk(draw.of(&[1_000, 20_000])),
+        }
+    }
 }
 
 impl Scenario {
@@ -172,6 +199,8 @@ impl Scenario {
             guests,
             begin_ms: 0,
             kills: Vec::new(),
+            troubles: Vec::new(),
+            colludes: false,
             referee_ms: (1, 1),
             checkpoints: 0,
             eager_rounds: true,
@@ -211,8 +240,9 @@ impl Scenario {
             at_ms: draw.between(1, calm_ms),
             down_ms: draw.of(&[1, 100, 3_000]),
             orderly: draw.percent(40),
+            torn: false,
         });
-        let kills: Vec<Kill> = kills.collect();
+        let mut kills: Vec<Kill> = kills.collect();
         let mut trust = Draw::new(seed, "trust");
         let audit = trust.of(&[Audit::None, Audit::Sample(0.1), Audit::Full, Audit::Full]);
         // What was saved with a lie in it is gone back to after a kill.
@@ -241,6 +271,37 @@ impl Scenario {
                 guests.push(liar);
             }
         }
+        let mut more = Draw::new(seed, "more");
+        let more = &mut more;
+        kills.iter_mut().for_each(|kill| kill.torn = more.percent(30));
+        let troubles =
+            (0..more.of(&[0, 0, 1, 2])).map(|_| (more.between(1, calm_ms), Trouble::draw(more))).collect();
+        let colludes = !forgives && more.percent(8);
+        if colludes {
+            let lie = Lie {
+                kind: more.of(&LieKind::ALL),
+                after: more.of(&[0, 12]),
+                chance: 100,
+                at_once: more.percent(50),
+            };
+            for _ in 0..2 {
+                let mut liar = Guest::draw(more, unit_ms);
+                liar.arrive(more, calm_ms);
+                guests.push(Guest { lie: Some(lie), ..liar });
+            }
+        }
+        let crowded = more.percent(3);
+        if crowded {
+            for _ in 0..100 {
+                guests.push(Guest::asleep_from(more.between(1, calm_ms), unit_ms));
+            }
+        }
+        if more.percent(15) {
+            // A link on which every message takes seconds.
+            let mut slow = Guest::draw(more, unit_ms);
+            slow.arrive(more, calm_ms);
+            guests.push(Guest { latency_ms: (2_000, 9_000), ..slow });
+        }
         let few_addresses = trust.percent(20);
         for (number, guest) in guests.iter_mut().enumerate() {
             guest.address = if few_addresses { number as u128 % 2 } else { number as u128 };
@@ -255,11 +316,13 @@ impl Scenario {
             guests,
             begin_ms: draw.of(&[0, 50, 1_500]),
             kills,
+            troubles,
+            colludes,
             referee_ms: draw.of(&[(0, 1), (1, 50), (500, 2_000)]),
             checkpoints: draw.of(&[20, 60, 100]),
             eager_rounds: draw.percent(50),
             full: draw.of(&[0, 0, 30]),
-            crowded: false,
+            crowded,
             calm_ms,
         }
     }

@@ -6,7 +6,7 @@ use engine::{Answer, Measure};
 use worker::FromCompute;
 
 use crate::random::Draw;
-use crate::scenario::Happening;
+use crate::scenario::{Happening, Trouble};
 
 /// Something that happens at a moment of virtual time.
 #[derive(Debug)]
@@ -39,9 +39,24 @@ pub(crate) enum Event {
     Kill { kill: usize },
     /// It is started again.
     Restart,
+    /// Something happens to its machine.
+    Trouble { trouble: Trouble },
 }
 
 impl Event {
+    /// Whether the coordinator's process must run for this.
+    pub(crate) fn is_hosts(&self) -> bool {
+        matches!(
+            self,
+            Event::Up { .. }
+                | Event::Wake { .. }
+                | Event::Begin { .. }
+                | Event::Measured { .. }
+                | Event::Recomputed { .. }
+                | Event::Heartbeat { .. }
+        )
+    }
+
     /// The volunteer whose machine must be awake for this.
     pub(crate) fn on_machine(&self) -> Option<usize> {
         match self {

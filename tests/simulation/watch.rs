@@ -15,11 +15,17 @@ pub(crate) struct Watch {
     /// Leave out the check that nobody idles while units are free, which goes through all units each time.
     crowded: bool,
     members: BTreeMap<u64, Member>,
+    /// The token of each session there ever was.
+    tokens: BTreeMap<u64, u128>,
+    /// Of those that have left, whether a round had ended with work of theirs unanswered.
+    missed: BTreeMap<u128, bool>,
     /// Tokens of those of whom a result was counted.
     delivered: BTreeSet<u128>,
     plan: Option<RoundPlan>,
     /// Units of the open round whose result was counted, and whose that was.
     counted: BTreeMap<u32, u64>,
+    /// Everybody of whom a result of it was ever counted.
+    contributors: BTreeSet<u64>,
     last_round: u64,
     last_assignment: u64,
     /// The referee looks into the open round: some units are with nobody.
@@ -64,12 +70,15 @@ impl Watch {
         match input {
             Input::Joined { session, cores, local, identity, .. } => {
                 let (cores, local, token) = (*cores, *local, identity.token);
-                let member =
-                    Member { cores, local, token, owes: BTreeMap::new(), rests_until_ms: 0, missed: false };
+                let missed = self.missed.get(&token).copied().unwrap_or(false);
+                let member = Member { cores, local, token, owes: BTreeMap::new(), rests_until_ms: 0, missed };
                 self.members.insert(*session, member);
+                self.tokens.insert(*session, token);
             }
-            Input::Left { session } => {
-                self.members.remove(session);
+            Input::Left { session } | Input::Misbehaved { session, .. } => {
+                if let Some(member) = self.members.remove(session) {
+                    self.missed.insert(member.token, member.missed);
+                }
             }
             Input::Message { session, message } => {
                 answers = self.message(now_ms, *session, message).map(|units| (*session, units));
@@ -81,7 +90,8 @@ impl Watch {
 
     /// The units that the message answers, if it is a result.
     fn message(&mut self, now_ms: u64, session: u64, message: &Message) -> Option<Vec<u32>> {
-        if let Some(member) = self.members.get_mut(&session) {
+        let is_answer = matches!(message, Message::Result { .. } | Message::Unfit(_));
+        if let Some(member) = self.members.get_mut(&session).filter(|_| is_answer) {
             member.missed = false;
         }
         match message {
@@ -111,10 +121,10 @@ impl Watch {
     pub(crate) fn after(&mut self, now_ms: u64, engine: &Engine, before: Before, outputs: &[Output]) {
         let mut completed = false;
         let is_convicted = |output: &Output| match output {
-            Output::Convicted { session, .. } => Some(*session),
+            Output::Convicted { identity, .. } => Some(identity.token),
             _ => None,
         };
-        let convicted: BTreeSet<u64> = outputs.iter().filter_map(is_convicted).collect();
+        let convicted: BTreeSet<u128> = outputs.iter().filter_map(is_convicted).collect();
         let is_over = |output: &Output| {
             let ends = matches!(output, Output::Accepted(_) | Output::Between | Output::Finished(_));
             ends || matches!(output, Output::OpenRound { .. } | Output::Rewound { .. })
@@ -187,6 +197,7 @@ impl Watch {
         self.last_round = plan.round;
         self.plan = Some(plan.clone());
         self.counted.clear();
+        self.contributors.clear();
         self.suspicion = false;
         for member in self.members.values_mut() {
             member.missed |= !member.owes.is_empty();
@@ -208,7 +219,7 @@ impl Watch {
         if is_check {
             assert_eq!(known.len(), units.len(), "what is checked is known");
             assert!(known.iter().all(|one| **one == *known[0]), "one result is checked at a time");
-            let token = |session: &u64| self.members.get(session).map(|member| member.token);
+            let token = |session: &u64| self.tokens.get(session);
             let is_own = self.members.get(&session).is_some_and(|member| member.local);
             assert!(*known[0] != session, "nobody checks himself");
             assert!(
@@ -241,6 +252,7 @@ impl Watch {
     }
 
     fn count(&mut self, (session, units): &(u64, Vec<u32>)) {
+        self.contributors.insert(*session);
         self.delivered.extend(self.members.get(session).map(|member| member.token));
         for unit in units {
             assert!(self.counted.insert(*unit, *session).is_none(), "unit {unit} is counted twice");
@@ -248,10 +260,12 @@ impl Watch {
     }
 
     /// What a dismissed volunteer did leaves the sums. Others lose work only where they share sums with it.
-    fn retract(&mut self, engine: &Engine, dismissed: &BTreeSet<u64>) {
+    fn retract(&mut self, engine: &Engine, convicted: &BTreeSet<u128>) {
         if self.plan.is_none() {
             return;
         }
+        let all = self.tokens.iter().filter(|(_, token)| convicted.contains(token));
+        let dismissed: BTreeSet<u64> = all.map(|(session, _)| *session).collect();
         let left: BTreeSet<u32> = engine.accounted_units().into_iter().flatten().collect();
         for unit in &left {
             let session = self.counted.get(unit).expect("nobody's work appears out of nothing");
@@ -259,8 +273,7 @@ impl Watch {
         }
         let retracted = self.counted.len() - left.len();
         let own = self.counted.values().filter(|session| dismissed.contains(session)).count();
-        let contributors = self.counted.values().collect::<BTreeSet<_>>().len();
-        assert!(retracted == own || contributors > FEW, "the work of others is thrown away");
+        assert!(retracted == own || self.contributors.len() > FEW, "the work of others is thrown away");
         self.counted.retain(|unit, _| left.contains(unit));
     }
 

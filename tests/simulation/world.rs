@@ -11,7 +11,7 @@ use crate::guest::Guest;
 use crate::host::{Counts, Host};
 use crate::problem::Problem;
 use crate::reference::{self, Events, Reference};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Trouble};
 use crate::stage::{Event, Stage};
 
 /// More events than any run needs.
@@ -131,6 +131,9 @@ impl World<'_> {
         for (kill, plan) in self.scenario.kills.iter().enumerate() {
             self.stage.at(plan.at_ms, Event::Kill { kill });
         }
+        for &(at_ms, trouble) in &self.scenario.troubles {
+            self.stage.at(at_ms, Event::Trouble { trouble });
+        }
         self.start_host();
         let limit_ms = self.limit_ms();
         let mut events = 0;
@@ -141,7 +144,11 @@ impl World<'_> {
             events += 1;
             assert!(events <= EVENTS_MAX, "the run goes round in circles");
             assert!(self.stage.now_ms <= limit_ms, "the run should have ended by {limit_ms} ms");
-            let asleep_until_ms = event.on_machine().map_or(0, |guest| self.guests[guest].asleep_until_ms);
+            let asleep_until_ms = match event.on_machine() {
+                Some(guest) => self.guests[guest].asleep_until_ms,
+                None if event.is_hosts() => self.host.frozen_until_ms,
+                None => 0,
+            };
             if asleep_until_ms > self.stage.now_ms {
                 self.stage.put_off(asleep_until_ms, number, event);
             } else {
@@ -168,7 +175,17 @@ impl World<'_> {
         // is the only one that may help, too.
         let unit_ms = guests.iter().map(|guest| guest.unit_ms.1 + guest.latency_ms.1 + guest.download_ms.1);
         let round_ms = 3 * units * unit_ms.max().unwrap_or(0);
-        let calm_ms = calm_ms + begin_ms + kills.iter().map(|kill| kill.down_ms).sum::<u64>() + 60_000;
+        let frozen_ms = self.scenario.troubles.iter().map(|(_, trouble)| match trouble {
+            Trouble::Freeze(ms) => *ms,
+            _ => 0,
+        });
+        let calm_ms = calm_ms
+            + begin_ms
+            + kills.iter().map(|kill| kill.down_ms).sum::<u64>()
+            + frozen_ms.sum::<u64>()
+            + 60_000;
+        // Other weights may need more rounds.
+        let rounds = if self.scenario.colludes { 50 * rounds } else { rounds };
         calm_ms + rounds * (round_ms + 4 * LAST_RESORT_MS + 10 * referee_ms.1)
     }
 
@@ -249,7 +266,7 @@ impl World<'_> {
                 let kill = scenario.kills[kill];
                 if host.is_up() {
                     stage.fault(if kill.orderly { "stopped" } else { "killed" }, "the coordinator");
-                    host.kill(stage, kill.orderly);
+                    host.kill(stage, kill.orderly, kill.torn);
                     // The coordinator's own worker dies with it.
                     for guest in guests.iter_mut().zip(&scenario.guests).filter(|(_, plan)| plan.local) {
                         guest.0.leave(stage, true);
@@ -258,6 +275,7 @@ impl World<'_> {
                 }
             }
             Event::Restart => self.start_host(),
+            Event::Trouble { trouble } => host.suffer(stage, trouble),
         }
     }
 
@@ -268,6 +286,9 @@ impl World<'_> {
             return self
                 .stage
                 .fault("undetected", format_args!("volunteers {:?}", self.stage.undetected.clone()));
+        }
+        if self.scenario.colludes && !self.stage.undetected.is_empty() {
+            return self.stage.fault("collusion", format_args!("{:?}", self.stage.undetected.clone()));
         }
         let outcome = self.host.outcome.as_ref().expect("the run has ended");
         assert_eq!(outcome.reason, self.reference.reason);

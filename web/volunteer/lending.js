@@ -1,5 +1,7 @@
 // Owns this tab's hub worker: loads it, starts it, passes the visitor's choices on, and ends it.
 
+import { takeToken } from "./token.js";
+
 /** The hub gets this long to say goodbye to the coordinator. */
 const GOODBYE_MS = 500;
 /** A worker that has not arrived counts as lost after this long without a single byte. */
@@ -11,6 +13,8 @@ export class Lending {
   /** A loaded worker that has not been started, {arithmetic, worker, failed}; `failed` if loading failed. */
   #prepared = null;
   #hub = null;
+  /** Gives the hub's token back. */
+  #release = () => {};
   #watchdog = 0;
   #onReport;
   #onDownload;
@@ -51,7 +55,7 @@ export class Lending {
     };
   }
 
-  /** `settings` as in `FromPage::Start` (worker-wasm/src/page.rs). */
+  /** `settings` as in `FromPage::Start` (worker-wasm/src/page.rs), without the token. */
   start(arithmetic, settings) {
     this.stop();
     if (this.#prepared?.failed) this.#prepared = null;
@@ -70,9 +74,13 @@ export class Lending {
       event.preventDefault();
       if (hub === this.#hub) this.#hear({ type: "failed", text: event.message ?? "" });
     };
-    hub.postMessage({ type: "start", ...settings });
     this.#hub = hub;
     this.#wait();
+    takeToken().then(({ token, release }) => {
+      if (hub !== this.#hub) return release();
+      this.#release = release;
+      hub.postMessage({ type: "start", ...settings, token });
+    });
   }
 
   setCores(cores) {
@@ -106,6 +114,8 @@ export class Lending {
     clearTimeout(this.#watchdog);
     const hub = this.#hub;
     this.#hub = null;
+    this.#release();
+    this.#release = () => {};
     return hub;
   }
 

@@ -61,8 +61,8 @@ impl HubWorker {
     /// Obeys the page. Ignores everything that is not one of its messages.
     fn page_says(self: &Rc<Self>, data: JsValue) {
         match FromPage::read(data) {
-            Some(FromPage::Start { cores, fused_capable, memory_bytes, effort }) => {
-                self.start(cores, fused_capable, memory_bytes, effort);
+            Some(FromPage::Start { cores, fused_capable, memory_bytes, effort, token }) => {
+                self.start(cores, fused_capable, memory_bytes, effort, &token);
             }
             Some(FromPage::Effort { effort }) => {
                 if let Some(lending) = self.lending.borrow_mut().as_mut() {
@@ -76,7 +76,7 @@ impl HubWorker {
         }
     }
 
-    fn start(self: &Rc<Self>, cores: u16, fused_capable: bool, memory_bytes: u64, effort: u8) {
+    fn start(self: &Rc<Self>, cores: u16, fused_capable: bool, memory_bytes: u64, effort: u8, token: &str) {
         if self.lending.borrow().is_some() {
             return;
         }
@@ -87,6 +87,7 @@ impl HubWorker {
         settings.fused_capable |= fused_capable;
         settings.memory_bytes = memory_bytes;
         settings.follows = false;
+        settings.token = u128::from_str_radix(token, 16).unwrap_or(0).to_be_bytes();
 
         let (socket, computes, wake, report) = (self.clone(), self.clone(), self.clone(), self.clone());
         let lending = Lending {

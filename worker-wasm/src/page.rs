@@ -7,7 +7,7 @@ use worker::HubStatus;
 use crate::scope;
 
 /// A message from the page. In JavaScript: `{type: "start", cores: 3, fused_capable: true, memory_bytes:
-/// 2e9, effort: 100}`, `{type: "effort", effort: 50}`, `{type: "cores", cores: 2}`, `{type: "retry"}`, `{type: "stop"}`.
+/// 2e9, effort: 100, token: "0123456789abcdef0123456789abcdef"}`, `{type: "effort", effort: 50}`, `{type: "cores", cores: 2}`, `{type: "retry"}`, `{type: "stop"}`.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum FromPage {
@@ -21,6 +21,8 @@ pub(crate) enum FromPage {
         memory_bytes: u64,
         /// The share of its time that each core works, in percent.
         effort: u8,
+        /// The number by which the coordinator knows this volunteer again, in hexadecimal; anything else for none.
+        token: String,
     },
     /// Let each core work for this share of its time.
     Effort {

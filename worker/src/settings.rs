@@ -1,6 +1,7 @@
 //! A volunteer's settings: its machine, and how much of it the training may use.
 
 use model::Arithmetic;
+use protocol::message::TOKEN_BYTES;
 
 /// Bytes of shards a hub keeps by default.
 pub const SHARD_CACHE_BYTES: usize = 512 << 20;
@@ -23,6 +24,8 @@ pub struct Settings {
     /// Whether the hub also helps another run, if the coordinator begins one. Otherwise the hub ends then, so
     /// that somebody can be asked.
     pub follows: bool,
+    /// The random number by which the coordinator knows this volunteer again. Zeros, the default, if there is none.
+    pub token: [u8; TOKEN_BYTES],
     /// Any number that differs between volunteers. It spreads their reconnections.
     pub seed: u64,
     /// Bytes of shards to keep, by default [`SHARD_CACHE_BYTES`]. Shards in use may exceed it.
@@ -47,6 +50,7 @@ impl Settings {
             cores,
             agent: agent.into(),
             follows: true,
+            token: [0; TOKEN_BYTES],
             seed,
             shard_cache_bytes: SHARD_CACHE_BYTES,
             compute_shard_bytes: COMPUTE_SHARD_BYTES,

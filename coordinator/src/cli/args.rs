@@ -185,6 +185,10 @@ pub struct VolunteerArgs {
     /// A PEM file with certificates to trust besides the system's
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// A file that keeps the random number by which coordinators know this volunteer again [default: one of this
+    /// user's]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
 }
 
 /// `shoal load`

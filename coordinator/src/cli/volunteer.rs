@@ -16,7 +16,7 @@ use super::output::{results, say};
 use super::{Interrupted, misuse, stop};
 use crate::config::LOCAL_WORKERS_MAX;
 use crate::report::words::counted;
-use crate::volunteer::{self, Address, AddressError, Options};
+use crate::volunteer::{self, Address, AddressError, Identity, Options};
 
 const LEAVING: &str = "Leaving; press Ctrl-C again to leave at once.";
 
@@ -25,6 +25,11 @@ pub(super) fn run(args: VolunteerArgs, bars: MultiProgress) -> anyhow::Result<()
     let cores = args.cores.unwrap_or_else(all_but_one);
     let give_up_after =
         args.give_up_after.map_or(volunteer::GIVE_UP_AFTER, |seconds| Duration::from_secs(seconds.into()));
+    let identity = match &args.identity {
+        Some(file) => Identity::of_file(file)?,
+        None => Identity::of_user()?,
+    };
+    let token = identity.token(address.authority());
     say(format!("Lending {} to {address}; Ctrl-C ends it.", counted(cores.into(), "core")));
     let summary = Runtime::new()?.block_on(async {
         let (report, status) = watch::channel(beginning(cores));
@@ -33,7 +38,7 @@ pub(super) fn run(args: VolunteerArgs, bars: MultiProgress) -> anyhow::Result<()
             let _ = stop.wait_for(|stop| *stop).await;
         };
         let watching = tokio::spawn(show(address, status, bars));
-        let options = Options { cores, give_up_after, ca: args.ca, report: Some(report) };
+        let options = Options { cores, give_up_after, ca: args.ca, token, report: Some(report) };
         let summary = volunteer::run(&args.url, options, shutdown).await;
         // The sender is gone, so this ends, and the screen is clear before the result.
         let _ = watching.await;

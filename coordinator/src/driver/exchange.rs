@@ -6,6 +6,7 @@
 //! so a slow session skips the rounds it missed. It never makes others wait and never makes memory grow.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use engine::Identity;
@@ -14,6 +15,9 @@ use protocol::message::{Credit, Farewell};
 use protocol::plan::{Assignment, RoundPlan};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use super::crowd::Lines;
+use super::doors::Doors;
 
 /// Messages that may wait for the driver, from all sessions together.
 pub const INBOX_MAX: usize = 1024;
@@ -30,6 +34,11 @@ pub enum FromSession {
     Joined(Joined),
     /// A message from a volunteer that has joined.
     Said(Message),
+    /// The volunteer sent that, as no honest volunteer does. Its session is over.
+    Misbehaved {
+        /// What it sent.
+        offense: String,
+    },
     /// The volunteer has left. The last message of a session.
     Left,
 }
@@ -82,6 +91,8 @@ pub enum ToSession {
         /// Why, in one sentence.
         text: String,
     },
+    /// The volunteer has a newer session: tell it and close.
+    Replace,
     /// The training has ended: tell it and close.
     Finish(Farewell),
 }
@@ -102,6 +113,10 @@ pub struct DriverHandle {
     room: Arc<Semaphore>,
     /// The newest round; `None` before the first.
     pub round: watch::Receiver<Option<Arc<OpenRound>>>,
+    /// Who may join.
+    pub doors: Doors,
+    /// The lines of the log that strangers cause.
+    pub(crate) lines: Lines,
 }
 
 /// A message on its way to the driver. Until it is dropped, it takes up memory that all sessions share.
@@ -128,7 +143,8 @@ impl DriverHandle {
     pub fn new(round: watch::Receiver<Option<Arc<OpenRound>>>) -> (DriverHandle, mpsc::Receiver<Letter>) {
         let (inbox, letters) = mpsc::channel(INBOX_MAX);
         let room = Arc::new(Semaphore::new(INBOX_KIB_MAX as usize));
-        (DriverHandle { inbox, room, round }, letters)
+        let (doors, lines) = (Doors::default(), Lines::new(Instant::now()));
+        (DriverHandle { inbox, room, round, doors, lines }, letters)
     }
 
     /// Waits for room for a vector of that many bytes. Reserve the room before unpacking the vector.

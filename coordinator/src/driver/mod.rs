@@ -7,10 +7,12 @@
 mod checkpoint;
 mod checkpoint_writer;
 mod credits;
-mod crowd;
+pub(crate) mod crowd;
+pub mod doors;
 pub mod exchange;
 mod picture;
 mod referee;
+mod tokens;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,13 +31,15 @@ use crate::report::progress::{Event, Observer, RoundProgress};
 use crate::report::status::{CurvePoint, Offender, RunPhase, Status};
 use crate::run_directory::RunDirectory;
 use engine::decoder::Message;
-use engine::{Accepted, Answer, Engine, Input, Measure, Output, StopReason};
+use engine::{Accepted, Answer, Engine, Identity, Input, Measure, Output, StopReason};
 
 use checkpoint_writer::CheckpointWriter;
 use credits::Credits;
-use crowd::Crowd;
+use crowd::{Line, Lines};
+use doors::Doors;
 use exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
 use picture::Picture;
+use tokens::Tokens;
 use trouble::Trouble;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
@@ -169,7 +173,9 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         lost: Vec::new(),
         helped: 0,
         helping: BTreeSet::new(),
-        dismissals: Crowd::new(Instant::now()),
+        tokens: Tokens::default(),
+        doors: sessions.doors.clone(),
+        lines: sessions.lines.clone(),
         metrics_trouble: Trouble::default(),
         checkpoint_trouble: Trouble::default(),
         round: round_sender,
@@ -222,7 +228,9 @@ struct Driver {
     helped: u64,
     /// Those of them that are connected.
     helping: BTreeSet<u64>,
-    dismissals: Crowd,
+    tokens: Tokens,
+    doors: Doors,
+    lines: Lines,
     metrics_trouble: Trouble,
     checkpoint_trouble: Trouble,
     round: watch::Sender<Option<Arc<OpenRound>>>,
@@ -308,6 +316,9 @@ impl Driver {
                 }
                 if !joined.local {
                     self.credits.add(session, joined.credit.clone());
+                    if let Some(older) = self.tokens.join(session, joined.identity.token) {
+                        self.replace(older);
+                    }
                 }
                 self.outboxes.insert(session, joined.outbox.clone());
                 if joined.fused_capable && !joined.local {
@@ -328,10 +339,22 @@ impl Driver {
                 self.engine.handle(self.now_ms(), Input::Message { session, message });
                 if is_result && self.engine.has_helped(session) && self.helping.insert(session) {
                     self.helped += 1;
+                    if let Some(token) = self.tokens.of(session) {
+                        self.doors.helped(token);
+                    }
                 }
+            }
+            FromSession::Misbehaved { offense } => {
+                self.engine.handle(self.now_ms(), Input::Misbehaved { session, offense });
             }
             FromSession::Left => self.leave(session),
         }
+    }
+
+    /// Ends a session whose volunteer has a newer one.
+    fn replace(&mut self, session: u64) {
+        self.send(session, ToSession::Replace);
+        self.leave(session);
     }
 
     fn leave(&mut self, session: u64) {
@@ -344,6 +367,7 @@ impl Driver {
         self.fused_capable.remove(&session);
         self.credits.remove(session);
         self.helping.remove(&session);
+        self.tokens.leave(session);
     }
 
     fn begin_if_due(&mut self) {
@@ -403,9 +427,6 @@ impl Driver {
             }
             Output::Assign { session, assignment } => self.send(session, ToSession::Assign(assignment)),
             Output::Dismiss { session, text } => {
-                if self.dismissals.admits(Instant::now()) {
-                    tracing::warn!(session, text, "a volunteer is dismissed");
-                }
                 self.send(session, ToSession::Dismiss { text });
                 self.forget(session);
             }
@@ -415,7 +436,7 @@ impl Driver {
             Output::Recompute { plan, units, vectors } => {
                 self.referee.recompute(referee::Request { plan, units, vectors });
             }
-            Output::Convicted { session, offense, .. } => self.convicted(session, offense),
+            Output::Convicted { session, identity, offense } => self.convicted(session, identity, offense),
             Output::Rewound { iteration } => self.rewound(iteration),
             Output::Delivered { session, examples } => self.credits.count(session, examples),
             Output::Accepted(accepted) => self.accepted(&accepted),
@@ -428,11 +449,14 @@ impl Driver {
         }
     }
 
-    fn convicted(&mut self, session: u64, offense: &str) {
-        let agent = self.agents.get(&session).map_or("", String::as_str);
-        tracing::warn!(session, agent, offense, "a volunteer is found out");
+    fn convicted(&mut self, session: u64, identity: Identity, offense: String) {
+        let (now, agent) = (Instant::now(), self.agents.get(&session).map_or("", String::as_str));
+        if self.lines.admits(Line::Convicted, now) {
+            tracing::warn!(session, agent, offense, "a volunteer is found out");
+        }
+        self.doors.dismissed(now, identity, &offense);
         let iteration = self.engine.accepted().map_or(0, |accepted| accepted.iteration);
-        let offender = Offender { session, agent: agent.to_owned(), offense: offense.to_owned(), iteration };
+        let offender = Offender { session, agent: agent.to_owned(), offense, iteration };
         self.picture.convicted(offender);
         self.show();
     }
@@ -544,9 +568,7 @@ impl Driver {
     /// Renews the status, and tells the observer the round's progress or why there is none.
     fn show(&mut self) {
         self.pictured = Some(Instant::now());
-        if let Some(count) = self.dismissals.sum(Instant::now()) {
-            tracing::warn!(count, "more volunteers were dismissed in the last minute");
-        }
+        self.lines.sum_up(Instant::now());
         let waited = self.began.elapsed();
         let progress = self.engine.round_progress();
         self.picture.round(progress);

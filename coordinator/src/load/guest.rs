@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -14,7 +14,7 @@ use protocol::PROTOCOL_VERSION;
 use protocol::frame::{DownwardFrame, decode_downward, encode_chunks};
 use protocol::limits::DOWNWARD_MESSAGE_BYTES_MAX;
 use protocol::message::{
-    FromCoordinator, FromVolunteer, Hello, Ready, Refusal, ResultHeader, Unfit, Welcome,
+    FromCoordinator, FromVolunteer, Hello, Ready, Refusal, ResultHeader, TOKEN_BYTES, Unfit, Welcome,
 };
 use protocol::pack::{pack, packed_bytes_max};
 use protocol::plan::Assignment;
@@ -63,6 +63,8 @@ enum Over {
     ForGood,
     /// It may come back.
     ForNow,
+    /// It may come back after that time.
+    Until(Duration),
 }
 
 /// What it knows of the run.
@@ -77,9 +79,10 @@ impl Guest {
     pub(super) async fn live(self, number: u32) {
         let mut chance = Chance(u64::from(number) + 1);
         loop {
-            match self.once(&mut chance).await {
+            match self.once(number, &mut chance).await {
                 Ok(Over::ForGood) => return,
                 Ok(Over::ForNow) => {}
+                Ok(Over::Until(wait)) => sleep(wait).await,
                 Err(error) => tracing::debug!("a volunteer's connection ended: {error:#}"),
             }
             // Not all at the same time.
@@ -87,12 +90,24 @@ impl Guest {
         }
     }
 
-    async fn once(&self, chance: &mut Chance) -> anyhow::Result<Over> {
+    /// An honest volunteer keeps its token. An attacker has another each time.
+    fn token(&self, number: u32) -> anyhow::Result<[u8; TOKEN_BYTES]> {
+        if self.plan.attack.is_some() {
+            let mut token = [0; TOKEN_BYTES];
+            getrandom::fill(&mut token)
+                .map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
+            return Ok(token);
+        }
+        let material = [&std::process::id().to_le_bytes()[..], &number.to_le_bytes()].concat();
+        Ok(*blake3::hash(&material).as_bytes().first_chunk().expect("a hash is longer than a token"))
+    }
+
+    async fn once(&self, number: u32, chance: &mut Chance) -> anyhow::Result<Over> {
         let socket = timeout(PATIENCE, self.connect()).await.context("no answer")??;
         self.counts.made.fetch_add(1, Ordering::Relaxed);
         let open = self.counts.open.fetch_add(1, Ordering::Relaxed) + 1;
         self.counts.open_most.fetch_max(open, Ordering::Relaxed);
-        let over = self.converse(socket, chance).await;
+        let over = self.converse(number, socket, chance).await;
         self.counts.open.fetch_sub(1, Ordering::Relaxed);
         over
     }
@@ -115,7 +130,7 @@ impl Guest {
         Ok(socket)
     }
 
-    async fn converse(&self, socket: Socket, chance: &mut Chance) -> anyhow::Result<Over> {
+    async fn converse(&self, number: u32, socket: Socket, chance: &mut Chance) -> anyhow::Result<Over> {
         let (mut sink, mut stream) = socket.split();
         let hello = Hello {
             protocol: PROTOCOL_VERSION,
@@ -124,6 +139,7 @@ impl Guest {
             cores: 1,
             fused_capable: true,
             agent: "shoal load".into(),
+            token: self.token(number)?,
         };
         say(&mut sink, FromVolunteer::Hello(hello)).await?;
         let frame = timeout(PATIENCE, self.hear(&mut stream)).await.context("no welcome")??;
@@ -131,7 +147,11 @@ impl Guest {
             DownwardFrame::Message(FromCoordinator::Welcome(welcome)) => read(&welcome)?,
             DownwardFrame::Message(FromCoordinator::Refused { reason, .. }) => {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
-                return Ok(if reason == Refusal::Full { Over::ForNow } else { Over::ForGood });
+                return Ok(match reason {
+                    Refusal::Wait { seconds } => Over::Until(Duration::from_secs(seconds.into())),
+                    Refusal::Full | Refusal::Replaced => Over::ForNow,
+                    _ => Over::ForGood,
+                });
             }
             _ => bail!("no welcome"),
         };

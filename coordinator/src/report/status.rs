@@ -72,7 +72,8 @@ pub struct Status {
     /// Training examples a second, over the last rounds.
     pub examples_per_second: f64,
     /// The last volunteers that were found out to have sent what no honest volunteer sends, at most
-    /// [`OFFENDERS_MAX`].
+    /// [`OFFENDERS_MAX`]. They are for the operator: volunteers are not told of each other.
+    #[serde(skip)]
     pub offenders: Vec<Offender>,
     /// How many there were.
     pub offenders_count: u64,

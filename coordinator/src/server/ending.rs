@@ -1,5 +1,6 @@
 //! The reasons for a session's end.
 
+use engine::decoder::Misbehavior;
 use protocol::message::Farewell;
 use thiserror::Error;
 
@@ -18,6 +19,9 @@ pub(super) enum Ending {
     /// The volunteer is refused or dismissed.
     #[error("the volunteer is turned away: {}", .0.1)]
     Refused(Objection),
+    /// The volunteer sent what no honest volunteer sends.
+    #[error("the volunteer is dismissed: it sent {0}")]
+    Misbehaved(String),
     /// The training has ended.
     #[error("the training has ended: {}", .0.text)]
     Finished(Farewell),
@@ -35,6 +39,12 @@ impl From<Lost> for Ending {
             Lost::Gone => Ending::Gone,
             Lost::Stalled => Ending::Unresponsive("it takes less than 8 KB a second"),
         }
+    }
+}
+
+impl From<Misbehavior> for Ending {
+    fn from(misbehavior: Misbehavior) -> Ending {
+        Ending::Misbehaved(misbehavior.to_string())
     }
 }
 

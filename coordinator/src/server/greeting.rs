@@ -58,12 +58,12 @@ pub(super) fn judge(frame: &[u8], terms: &Terms) -> Result<Hello, Objection> {
 
 /// The objection to a message that no honest volunteer sends.
 pub(super) fn misbehaved(misbehavior: Misbehavior) -> Objection {
-    sent_away(format!("{misbehavior}."))
+    sent_away(misbehavior)
 }
 
-/// The objection to a volunteer's behavior. `because` continues a sentence whose subject is the volunteer.
-pub(super) fn sent_away(because: impl Display) -> Objection {
-    (Refusal::Misbehaved, format!("The coordinator dismissed this volunteer: {because}"))
+/// The objection to `offense`, which a volunteer sent and no honest one sends.
+pub(super) fn sent_away(offense: impl Display) -> Objection {
+    (Refusal::Misbehaved, format!("The coordinator dismissed this volunteer: it sent {offense}."))
 }
 
 #[cfg(test)]
@@ -82,6 +82,7 @@ mod tests {
             cores: 4,
             fused_capable: true,
             agent: "a test".into(),
+            token: [5; 16],
         }
     }
 

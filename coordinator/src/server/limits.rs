@@ -102,6 +102,11 @@ pub(super) const STATUS_PER_SECOND: u64 = 200;
 pub(super) const CHANNELS_BURST: u64 = 1_024;
 /// See [`CHANNELS_BURST`].
 pub(super) const CHANNELS_PER_SECOND: u64 = 10;
+/// Volunteers that join from one address at once and have never helped before, and a second after that: a school may
+/// press Start together, and reload.
+pub(super) const JOINS_BURST: u64 = 512;
+/// See [`JOINS_BURST`].
+pub(super) const JOINS_PER_SECOND: u64 = 2;
 /// Bytes of shards for one address at once: a class that opens the page.
 pub(super) const BYTES_BURST: u64 = 8 << 30;
 /// Bytes of shards a second after that.

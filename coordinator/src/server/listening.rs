@@ -23,7 +23,6 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error as SocketError,
 
 use super::Server;
 use super::ending::Ending;
-use super::greeting::{misbehaved, sent_away};
 use super::limits::{ARRIVING_KIB_MAX, CORES_PERIOD, UNPACKED_IN_TASK_MAX};
 use super::pace::{Pace, enough_in};
 use super::rights::{Rights, of};
@@ -87,7 +86,7 @@ impl<'a> Listener<'a> {
 
     async fn take(&mut self, frame: &Bytes) -> Result<(), Ending> {
         self.skip_if_over();
-        match self.decoder.take(frame).map_err(misbehaved)? {
+        match self.decoder.take(frame)? {
             Some(Upward::Announced { assignment, round, vector_bytes }) => {
                 self.redeem(assignment, round)?;
                 of(self.rights).budget.grant_vector(vector_bytes);
@@ -136,7 +135,7 @@ impl<'a> Listener<'a> {
         if of(self.rights).owed.redeem(assignment, round) {
             return Ok(());
         }
-        Err(sent_away("it sent a result that it was not asked for.").into())
+        Err(misbehaved("a result that it was not asked for"))
     }
 
     /// Waits for room for a vector of the open round; `None` if its round is over.
@@ -196,7 +195,7 @@ impl<'a> Listener<'a> {
         } else {
             unpack()
         };
-        let message = FromSession::Said(unpacked.map_err(misbehaved)?);
+        let message = FromSession::Said(unpacked?);
         driver.tell_in(room, self.number, message).await.map_err(|_| Ending::Released)
     }
 
@@ -225,7 +224,7 @@ impl<'a> Listener<'a> {
             self.signs.heard();
             let bytes = message.as_ref().and_then(|message| message.as_ref().ok()).map_or(0, Message::len);
             if !of(self.rights).budget.spend(bytes, Instant::now()) {
-                return Err(sent_away("it sent more than it was asked for.").into());
+                return Err(misbehaved("more than it was asked for"));
             }
             if let Some(frame) = frame_of(message)? {
                 return Ok(frame);
@@ -296,16 +295,19 @@ pub(super) fn frame_of(read: Option<Result<Message, SocketError>>) -> Result<Opt
     match read {
         Some(Ok(Message::Binary(frame))) => Ok(Some(frame)),
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
-        Some(Ok(Message::Text(_))) => Err(sent_away("it sent text instead of a binary frame.").into()),
+        Some(Ok(Message::Text(_))) => Err(misbehaved("text instead of a binary frame")),
         None | Some(Ok(Message::Close(_))) => Err(Ending::Gone),
         Some(Err(SocketError::Capacity(CapacityError::MessageTooLong { .. }))) => {
-            let because = format!("it sent a message of more than {UPWARD_MESSAGE_BYTES_MAX} bytes.");
-            Err(sent_away(because).into())
+            Err(misbehaved(format!("a message of more than {UPWARD_MESSAGE_BYTES_MAX} bytes")))
         }
         Some(Err(SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Err(Ending::Gone),
         Some(Err(error @ (SocketError::Protocol(_) | SocketError::Utf8(_) | SocketError::Capacity(_)))) => {
-            Err(sent_away(format!("it broke the rules of WebSockets ({error}).")).into())
+            Err(misbehaved(format!("what breaks the rules of WebSockets ({error})")))
         }
         Some(Err(_)) => Err(Ending::Gone),
     }
+}
+
+fn misbehaved(offense: impl Into<String>) -> Ending {
+    Ending::Misbehaved(offense.into())
 }

@@ -121,6 +121,10 @@ impl Mail {
             Some(ToSession::Dismiss { text }) => {
                 self.last_word = Some(Ending::Refused((Refusal::Misbehaved, text)));
             }
+            Some(ToSession::Replace) => {
+                let text = "This volunteer has connected again, and only its newer connection counts.".into();
+                self.last_word = Some(Ending::Refused((Refusal::Replaced, text)));
+            }
             Some(ToSession::Finish(farewell)) => self.last_word = Some(Ending::Finished(farewell)),
             None => self.last_word = Some(Ending::Released),
         }

@@ -198,6 +198,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future
         arriving: Arc::new(Semaphore::new(ARRIVING_KIB_MAX as usize)),
         unpacking: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
         lanes: Lanes::new(),
+        gate: Arc::clone(&gate),
         site,
         closing,
     });
@@ -273,6 +274,7 @@ struct Server {
     /// Free turns to unpack.
     unpacking: Arc<Semaphore>,
     lanes: Lanes,
+    gate: Arc<Gate>,
     closing: watch::Receiver<bool>,
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::connections::counted_as;
 use super::limits::{
     ADDRESSES_MAX, ALL_TIMES_ONE, BYTES_BURST, BYTES_PER_SECOND, CHANNELS_BURST, CHANNELS_PER_SECOND,
-    REQUESTS_BURST, REQUESTS_PER_SECOND, STATUS_BURST, STATUS_PER_SECOND,
+    JOINS_BURST, JOINS_PER_SECOND, REQUESTS_BURST, REQUESTS_PER_SECOND, STATUS_BURST, STATUS_PER_SECOND,
 };
 
 /// What is asked for.
@@ -28,6 +28,8 @@ pub(super) enum Asked {
     Channel,
     /// So many bytes of shards.
     Bytes(u64),
+    /// To join as a volunteer that has never helped before.
+    Join,
 }
 
 /// Too much was asked for.
@@ -58,13 +60,15 @@ pub(super) struct Rates {
 
 #[derive(Debug, Clone, Copy)]
 struct Buckets {
-    levels: [f64; 4],
+    levels: [f64; KINDS],
     filled: Instant,
 }
 
-const NAMES: [&str; 4] = ["requests", "statuses", "channels", "bytes"];
-const BURSTS: [u64; 4] = [REQUESTS_BURST, STATUS_BURST, CHANNELS_BURST, BYTES_BURST];
-const PER_SECOND: [u64; 4] = [REQUESTS_PER_SECOND, STATUS_PER_SECOND, CHANNELS_PER_SECOND, BYTES_PER_SECOND];
+const KINDS: usize = 5;
+const NAMES: [&str; KINDS] = ["requests", "statuses", "channels", "bytes", "joins"];
+const BURSTS: [u64; KINDS] = [REQUESTS_BURST, STATUS_BURST, CHANNELS_BURST, BYTES_BURST, JOINS_BURST];
+const PER_SECOND: [u64; KINDS] =
+    [REQUESTS_PER_SECOND, STATUS_PER_SECOND, CHANNELS_PER_SECOND, BYTES_PER_SECOND, JOINS_PER_SECOND];
 
 impl Asked {
     fn bucket(self) -> (usize, f64) {
@@ -73,6 +77,7 @@ impl Asked {
             Asked::Status => (1, 1.0),
             Asked::Channel => (2, 1.0),
             Asked::Bytes(bytes) => (3, bytes as f64),
+            Asked::Join => (4, 1.0),
         }
     }
 }

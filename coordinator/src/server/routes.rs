@@ -125,6 +125,11 @@ impl Gate {
         self.rates.take(address, asked, Instant::now()).map_err(warp::reject::custom)
     }
 
+    /// Counts a volunteer that joins and has never helped before.
+    pub(super) fn count_join(&self, address: IpAddr, now: Instant) -> Result<(), TooMuch> {
+        self.rates.take(address, Asked::Join, now)
+    }
+
     /// Counts a visitor's channel.
     fn count_channel(&self, visitor: &Visitor) -> Result<(), Rejection> {
         let address = visitor.address();

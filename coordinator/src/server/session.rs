@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
-use protocol::limits::TEXT_BYTES_MAX;
-use protocol::message::{Farewell, FromCoordinator, Hello, Refusal, Welcome};
+use protocol::limits::{TEXT_BYTES_MAX, WAIT_SECONDS_MAX};
+use protocol::message::{Farewell, FromCoordinator, Hello, Refusal, TOKEN_BYTES, Welcome};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::ending::Ending;
 use super::gate::quote;
-use super::greeting::{self, Objection, Terms, misbehaved};
+use super::greeting::{self, Objection, Terms, misbehaved, sent_away};
 use super::limits::{FAREWELL_MAX, LINGER_MAX};
 use super::listening::{Listener, frame_of};
 use super::mail::Mail;
@@ -31,6 +31,8 @@ use super::rights::Rights;
 use super::speaking::{say, speak};
 use super::upgrade::Channel;
 use super::{Deadlines, Server};
+use crate::driver::crowd::Line;
+use crate::driver::doors::{Wait, network_of};
 use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, SharedCredit};
 use engine::Identity;
 use engine::decoder::read_ready;
@@ -49,7 +51,9 @@ pub(super) async fn run(server: &Server, channel: Channel, address: IpAddr) {
         }
         () = server.closing() => Ending::Closing,
     };
-    tracing::info!(session = number, %address, "session over: {ending}");
+    if server.site.driver.lines.admits(Line::Left, Instant::now().into_std()) {
+        tracing::info!(session = number, %address, "session over: {ending}");
+    }
     // A lost channel cannot carry a last message, and there is nobody to tell.
     let _ = timeout(FAREWELL_MAX, take_leave(&mut outgoing, ending)).await;
     if let Ok(channel) = outgoing.into_sink().reunite(incoming) {
@@ -66,19 +70,17 @@ async fn converse(
     incoming: &mut SplitStream<Channel>,
 ) -> Result<Infallible, Ending> {
     let site = &server.site;
-    let deadlines = &site.config.deadlines;
-    let terms = Terms { arithmetic: site.welcome.arithmetic, known_answer: site.known_answer };
-    let hello = greeting::judge(&next_greeting(incoming, deadlines).await?, &terms)?;
-    let _place = place_for_volunteer(server)?;
-    let welcome = Welcome { session: number, ..site.welcome.clone() };
-    say(outgoing, FromCoordinator::Welcome(Box::new(welcome))).await?;
-    let ready = next_greeting(incoming, deadlines).await?;
-    let training_shards = read_ready(&ready, site.welcome.sets.training.shards.len()).map_err(misbehaved)?;
+    let greeted = greet(server, number, address, outgoing, incoming).await;
+    if let Err(Ending::Misbehaved(_) | Ending::Refused((Refusal::Misbehaved, _))) = &greeted {
+        site.driver.doors.stranger_dismissed(Instant::now().into_std(), network_of(address));
+    }
+    let Greeted { hello, identity, training_shards, _place } = greeted?;
 
     let Hello { cores, fused_capable, agent, .. } = hello;
-    tracing::info!(session = number, %address, cores, agent = quote(&agent), "volunteer joined");
+    if site.driver.lines.admits(Line::Joined, Instant::now().into_std()) {
+        tracing::info!(session = number, %address, cores, agent = quote(&agent), "volunteer joined");
+    }
     let (outbox, messages) = mpsc::channel(OUTBOX_MAX);
-    let identity = Identity { token: number.into(), address: network_of(address) };
     let credit = SharedCredit::default();
     let joined = Joined {
         outbox,
@@ -90,7 +92,7 @@ async fn converse(
         training_shards,
         credit: credit.clone(),
     };
-    let _presence = Presence::announce(&site.driver, number, joined).await?;
+    let mut presence = Presence::announce(&site.driver, number, joined).await?;
     let rights = Mutex::new(Rights::new(Instant::now()));
     let mut listener = Listener::new(server, number, &rights, outgoing.taken());
     let mut mail = Mail::new(messages, site.driver.round.clone());
@@ -98,8 +100,67 @@ async fn converse(
         // In this order, so that the driver's last message goes out even if the volunteer has just failed.
         biased;
         ended = speak(server, outgoing, &mut mail, &rights, &credit) => ended,
-        ended = listener.listen(incoming) => ended,
+        ended = listener.listen(incoming) => {
+            if let Err(Ending::Misbehaved(offense)) = &ended {
+                presence.offense = Some(offense.clone());
+            }
+            ended
+        }
     }
+}
+
+/// A volunteer that may join.
+struct Greeted {
+    hello: Hello,
+    identity: Identity,
+    training_shards: Vec<u32>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Hello, welcome, ready.
+async fn greet(
+    server: &Server,
+    number: u64,
+    address: IpAddr,
+    outgoing: &mut Outgoing,
+    incoming: &mut SplitStream<Channel>,
+) -> Result<Greeted, Ending> {
+    let site = &server.site;
+    let deadlines = &site.config.deadlines;
+    let terms = Terms { arithmetic: site.welcome.arithmetic, known_answer: site.known_answer };
+    let hello = greeting::judge(&next_greeting(incoming, deadlines).await?, &terms)?;
+    let identity = Identity { token: token_of(&hello)?, address: network_of(address) };
+    let now = Instant::now();
+    let held = match site.driver.doors.judge(now.into_std(), identity) {
+        Err(wait) => Some(wait),
+        Ok(()) if site.driver.doors.knows(identity.token) => None,
+        Ok(()) => server.gate.count_join(address, now).err().map(|too_much| Wait {
+            seconds: u32::try_from(too_much.seconds).unwrap_or(WAIT_SECONDS_MAX).min(WAIT_SECONDS_MAX),
+            text: too_much.to_string(),
+        }),
+    };
+    if let Some(Wait { seconds, text }) = held {
+        if site.driver.lines.admits(Line::Held, now.into_std()) {
+            tracing::info!(session = number, %address, seconds, "a volunteer has to wait");
+        }
+        return Err(Ending::Refused((Refusal::Wait { seconds }, text)));
+    }
+    let place = place_for_volunteer(server)?;
+    let welcome = Welcome { session: number, ..site.welcome.clone() };
+    say(outgoing, FromCoordinator::Welcome(Box::new(welcome))).await?;
+    let ready = next_greeting(incoming, deadlines).await?;
+    let training_shards = read_ready(&ready, site.welcome.sets.training.shards.len()).map_err(misbehaved)?;
+    Ok(Greeted { hello, identity, training_shards, _place: place })
+}
+
+/// The token that a volunteer gave; one for this session alone if it has none.
+fn token_of(hello: &Hello) -> Result<u128, Ending> {
+    let mut token = hello.token;
+    if token == [0; TOKEN_BYTES] {
+        // Without random numbers there is nothing that tells strangers apart.
+        getrandom::fill(&mut token).map_err(|_| Ending::Released)?;
+    }
+    Ok(u128::from_le_bytes(token))
 }
 
 /// The driver's knowledge of the session. However the session ends, even by a failure or by being cut off,
@@ -107,32 +168,29 @@ async fn converse(
 struct Presence {
     number: u64,
     driver: DriverHandle,
+    /// What it sent that no honest volunteer sends.
+    offense: Option<String>,
 }
 
 impl Presence {
     async fn announce(driver: &DriverHandle, number: u64, joined: Joined) -> Result<Presence, Ending> {
         driver.tell(number, FromSession::Joined(joined)).await.map_err(|_| Ending::Released)?;
-        Ok(Presence { number, driver: driver.clone() })
+        Ok(Presence { number, driver: driver.clone(), offense: None })
     }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let (number, driver) = (self.number, self.driver.clone());
+        let (number, driver, offense) = (self.number, self.driver.clone(), self.offense.take());
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
                 // An error means that the driver has ended.
+                if let Some(offense) = offense {
+                    let _ = driver.tell(number, FromSession::Misbehaved { offense }).await;
+                }
                 let _ = driver.tell(number, FromSession::Left).await;
             });
         }
-    }
-}
-
-/// Names the network of an address: whoever has one IPv6 address has half of all bits to choose from.
-fn network_of(address: IpAddr) -> u128 {
-    match address.to_canonical() {
-        IpAddr::V4(address) => u128::from(u32::from(address)),
-        IpAddr::V6(address) => u128::from(address) >> 64 << 64,
     }
 }
 
@@ -163,6 +221,10 @@ async fn take_leave(outgoing: &mut Outgoing, ending: Ending) -> Result<(), Endin
     let (words, code) = match ending {
         Ending::Gone | Ending::Unresponsive(_) => (None, CloseCode::Normal),
         Ending::Refused((reason, text)) => {
+            (Some(FromCoordinator::Refused { reason, text: brief(text) }), CloseCode::Policy)
+        }
+        Ending::Misbehaved(offense) => {
+            let (reason, text) = sent_away(offense);
             (Some(FromCoordinator::Refused { reason, text: brief(text) }), CloseCode::Policy)
         }
         Ending::Finished(farewell) => {

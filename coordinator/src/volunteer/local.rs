@@ -217,7 +217,7 @@ impl Local {
             Stage::Ready { joined } => return self.tell(FromSession::Joined(joined)).await,
             Stage::Open => {}
         }
-        let misbehaves = |error: Misbehavior| Over::Failed(error.to_string());
+        let misbehaves = |error: Misbehavior| Over::Failed(format!("it sent {error}"));
         match self.decoder.take(frame).map_err(misbehaves)? {
             Some(Upward::Message(message)) => self.tell(FromSession::Said(message)).await,
             Some(Upward::Packed(result)) => {
@@ -245,6 +245,7 @@ impl Local {
                 }
                 FromCoordinator::Assign(assignment)
             }
+            ToSession::Replace => return,
             ToSession::Dismiss { text } => {
                 tracing::error!(text, "the local volunteer is dismissed");
                 FromCoordinator::Finished(Farewell { text, ..Farewell::default() })

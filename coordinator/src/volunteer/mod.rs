@@ -7,6 +7,7 @@
 mod address;
 mod connection;
 mod http;
+mod identity;
 mod local;
 mod memory;
 mod native;
@@ -17,6 +18,7 @@ mod wire;
 
 pub use address::{Address, AddressError};
 pub(crate) use http::get;
+pub use identity::Identity;
 pub use local::{RESTARTS_MAX, spawn_local};
 pub use native::{GIVE_UP_AFTER, Options, Summary, run};
 pub(crate) use runner::{Errand, Runner, settings};

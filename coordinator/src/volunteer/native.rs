@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use model::Arithmetic;
+use protocol::message::TOKEN_BYTES;
 use protocol::plan::ShardRef;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -34,6 +35,8 @@ pub struct Options {
     pub give_up_after: Duration,
     /// A PEM file with certificates to trust besides the system's.
     pub ca: Option<PathBuf>,
+    /// The random number by which the coordinator knows this volunteer again; zeros for none.
+    pub token: [u8; TOKEN_BYTES],
     /// Receives the hub's status.
     pub report: Option<watch::Sender<HubStatus>>,
 }
@@ -71,8 +74,11 @@ pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>
         }),
     };
     let agent = format!("shoal {} on {}", env!("CARGO_PKG_VERSION"), std::env::consts::OS);
-    let settings =
-        Settings { memory_bytes: memory::spare_bytes(), ..settings(arithmetic, options.cores, agent) };
+    let settings = Settings {
+        memory_bytes: memory::spare_bytes(),
+        token: options.token,
+        ..settings(arithmetic, options.cores, agent)
+    };
     let mut volunteer =
         Native { runner: Runner::new(settings), wire, connection: None, why: None, fetches: JoinSet::new() };
     let told_to_leave = loop {

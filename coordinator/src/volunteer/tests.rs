@@ -238,7 +238,7 @@ async fn aborting_the_local_volunteer_ends_it() {
 async fn a_native_volunteer_works_until_the_training_ends() {
     let mut stage = Stage::new();
     let (url, _shown) = stage.serve(model::known_answer::digest(Arithmetic::Portable)).await;
-    let options = Options { cores: 2, give_up_after: HANG, ca: None, report: None };
+    let options = Options { cores: 2, give_up_after: HANG, ca: None, token: [0; 16], report: None };
     let volunteer = tokio::spawn(async move { run(&url, options, std::future::pending()).await });
     let joined = stage.joined().await;
     assert!(!joined.local && joined.training_shards.is_empty());
@@ -258,7 +258,7 @@ async fn a_native_volunteer_leaves_when_told_to() {
     let mut stage = Stage::new();
     let (url, _shown) = stage.serve(model::known_answer::digest(Arithmetic::Portable)).await;
     let (leave, told) = oneshot::channel::<()>();
-    let options = Options { cores: 1, give_up_after: HANG, ca: None, report: None };
+    let options = Options { cores: 1, give_up_after: HANG, ca: None, token: [0; 16], report: None };
     let volunteer = tokio::spawn(async move {
         let told = async { drop(told.await) };
         run(&url, options, told).await
@@ -274,7 +274,7 @@ async fn a_native_volunteer_leaves_when_told_to() {
 async fn a_native_volunteer_that_is_turned_away_says_why() {
     let stage = Stage::new();
     let (url, _shown) = stage.serve([0; 32]).await;
-    let options = Options { cores: 1, give_up_after: HANG, ca: None, report: None };
+    let options = Options { cores: 1, give_up_after: HANG, ca: None, token: [0; 16], report: None };
     let error = timeout(HANG, run(&url, options, std::future::pending())).await.expect("this hangs");
     let reason = format!("{:#}", error.unwrap_err());
     assert!(reason.contains("does not give the same bits"), "{reason}");

@@ -10,7 +10,7 @@ use crate::decoder::Message;
 impl Floor {
     /// A volunteer that has joined says something.
     pub fn message(&mut self, now_ms: u64, session: u64, message: Message) {
-        self.volunteers.heard(session);
+        self.volunteers.heard(session, matches!(message, Message::Result { .. } | Message::Unfit(_)));
         match message {
             Message::Cores(cores) => {
                 self.volunteers.lend(session, cores);

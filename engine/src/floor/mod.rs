@@ -91,7 +91,7 @@ pub enum FloorEvent {
         /// Who it said it is.
         identity: Identity,
         /// What it sent.
-        offense: &'static str,
+        offense: String,
         /// The number of rounds completed before the first that counts a result of it which nobody has checked.
         unchecked_since: Option<u64>,
     },
@@ -308,21 +308,48 @@ impl Floor {
     /// either. What it contributed to the open round leaves the sums, and only those units are handed out again: so
     /// a volunteer that comes back again and again does not hold up the round.
     ///
-    /// The volunteer may have left, if it had results in the open round.
+    /// The volunteer may have left, if it had results in the open round, and it may have come back.
     pub fn convict(&mut self, session: u64, offense: &'static str) {
         let Some(identity) = self.volunteers.identity(session) else { return };
-        let is_present = self.volunteers.get(session).is_some();
-        self.leave(session);
-        if is_present {
-            let text = format!("The coordinator dismissed this volunteer: it sent {offense}.");
-            self.events.push_back(FloorEvent::Dismiss { session, text });
+        let sessions = self.volunteers.sessions_of(identity.token);
+        for &session in &sessions {
+            let is_present = self.volunteers.get(session).is_some();
+            self.leave(session);
+            if is_present {
+                let text = format!("The coordinator dismissed this volunteer: it sent {offense}.");
+                self.events.push_back(FloorEvent::Dismiss { session, text });
+            }
         }
         let unchecked_since = self.volunteers.records.convict(identity.token);
-        let partials = self.round.as_mut().map_or_else(Vec::new, |round| round.expel(session));
-        if !partials.is_empty() {
-            self.events.push_back(FloorEvent::Tainted { partials });
-        }
+        self.expel(identity, &sessions);
+        let offense = offense.into();
         self.events.push_back(FloorEvent::Convicted { session, identity, offense, unchecked_since });
+    }
+
+    /// A volunteer broke the rules of its channel, which is closed. No honest volunteer does that, so what it
+    /// contributed to the open round leaves the sums as well. It is no proof that earlier results were wrong: the
+    /// training does not go back.
+    pub fn disbar(&mut self, session: u64, offense: String) {
+        let Some(volunteer) = self.volunteers.get(session).filter(|volunteer| !volunteer.local) else {
+            return;
+        };
+        let identity = volunteer.identity;
+        let sessions = self.volunteers.sessions_of(identity.token);
+        self.leave(session);
+        self.volunteers.records.demote(identity.token);
+        self.expel(identity, &sessions);
+        self.events.push_back(FloorEvent::Convicted { session, identity, offense, unchecked_since: None });
+    }
+
+    /// Takes what a volunteer contributed to the open round in these sessions out of its sums.
+    fn expel(&mut self, identity: Identity, sessions: &[u64]) {
+        if let Some(round) = &mut self.round {
+            let partials: Vec<u64> = sessions.iter().flat_map(|session| round.expel(*session)).collect();
+            if !partials.is_empty() {
+                self.events.push_back(FloorEvent::Tainted { partials });
+            }
+        }
+        self.volunteers.settle_departed(identity.token);
     }
 
     /// Dismisses whoever sent a result that covers a unit.

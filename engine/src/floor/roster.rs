@@ -22,6 +22,7 @@ pub(super) struct Roster {
     /// What those who work amount to together.
     pub(super) count: usize,
     pub(super) measured: usize,
+    pub(super) cores: usize,
     speed: f64,
     /// How many are known to deliver.
     pub(super) known: usize,
@@ -45,6 +46,7 @@ pub(super) struct Entry {
     pub(super) standing: Standing,
     /// Whether it never delivered.
     pub(super) on_trial: bool,
+    pub(super) cores: u16,
     pub(super) outstanding: usize,
     pub(super) speed: Option<f64>,
     pub(super) core_speed: Option<f64>,
@@ -90,6 +92,7 @@ impl Roster {
             return;
         }
         self.count += 1;
+        self.cores += usize::from(entry.cores);
         self.measured += usize::from(entry.speed.is_some());
         self.speed += entry.speed.unwrap_or(0.0);
         if entry.has_room() {
@@ -109,6 +112,7 @@ impl Roster {
             return;
         }
         self.count -= 1;
+        self.cores -= usize::from(entry.cores);
         self.measured -= usize::from(entry.speed.is_some());
         self.speed -= entry.speed.unwrap_or(0.0);
         if self.measured == 0 {
@@ -176,6 +180,7 @@ mod tests {
         Entry {
             standing: Standing::Delivers,
             on_trial: false,
+            cores: 1,
             outstanding,
             speed: Some(speed),
             core_speed: Some(speed),

@@ -107,6 +107,7 @@ impl Scheduler<'_> {
                 let Some((part, units)) = self.choose(session) else { continue };
                 *self.assignment += 1;
                 self.round.issue(*self.assignment, part, units.clone(), self.now_ms);
+                self.volunteers.gave(session, self.round.task_of(part, &units).cost);
                 assignments.push((session, self.ask(session, part, units)));
             }
         }
@@ -287,8 +288,22 @@ impl Scheduler<'_> {
         // A unit is computed by one core: where units are long, each core gets one.
         let slice = volunteer.speed.map_or(cores, |speed| (SLICE_MS * speed / unit_cost).max(cores));
         let least = volunteer.speed.map_or(1.0, |speed| (SLICE_MS_MIN * speed / unit_cost).max(1.0));
+        let round_cost = || {
+            parts
+                .iter()
+                .zip(&self.round.plan.parts)
+                .map(|(state, part)| f64::from(part.units) * state.unit_cost)
+        };
+        let most = match self.left_alone {
+            true => f64::INFINITY,
+            false => self.volunteers.may_be_given(session, round_cost().sum()) / unit_cost,
+        };
+        if most <= 0.0 {
+            return None;
+        }
         // Who never delivered proves itself with a unit first.
-        let wanted = if volunteer.delivers() { slice.min(share).max(least) as usize } else { 1 };
+        let wanted =
+            if volunteer.delivers() { slice.min(share).max(least).min(most.ceil()) as usize } else { 1 };
 
         let mut chosen = BTreeSet::new();
         // First what nobody else holds: what is held by several is left to whoever is done first, so that

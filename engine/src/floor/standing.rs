@@ -33,6 +33,13 @@ pub(super) struct Record {
     pub(super) proven: u64,
     /// The number of rounds completed before the first one that counts a result of it which nobody has checked.
     pub(super) unchecked_since: Option<u64>,
+    /// When it was last there: rounds in a row that ended with work of it that it left unanswered.
+    pub(super) missed: u32,
+    /// It gets no work in rounds up to this one.
+    pub(super) benched_until: u64,
+    /// The round in which it was last there, and the cost of what it was given of it.
+    pub(super) last_round: u64,
+    pub(super) given: f64,
 }
 
 impl Record {
@@ -70,6 +77,15 @@ impl Records {
         since
     }
 
+    /// A volunteer broke the rules of its channel: it begins as a newcomer again, should it come back. That says
+    /// nothing about its earlier results, so it stays known since when they are unchecked.
+    pub(super) fn demote(&mut self, token: u128) {
+        if let Some(record) = self.known(token) {
+            let Record { session, unchecked_since, .. } = *record;
+            *record = Record { session, unchecked_since, ..Record::default() };
+        }
+    }
+
     /// After a rewind to a state before which so many rounds were completed: what was done later is undone.
     pub(super) fn rewind(&mut self, rounds: u64) {
         for record in self.by_token.values_mut() {
@@ -102,6 +118,16 @@ mod tests {
         assert!(records.by_token.len() < 20);
         assert_eq!(records.get(1).accepted, 5);
         assert_eq!(records.get(7).accepted, 0);
+    }
+
+    #[test]
+    fn who_breaks_a_rule_of_the_channel_begins_anew_and_is_still_traced() {
+        let mut records = Records::default();
+        *records.of(1) = Record { accepted: 50, proven: 20, unchecked_since: Some(7), ..Record::default() };
+        records.demote(1);
+        assert!(records.get(1).is_newcomer());
+        assert_eq!(records.convict(1), Some(7));
+        assert_eq!(records.convict(1), None);
     }
 
     #[test]

@@ -24,6 +24,8 @@ const RECENT_MS: f64 = SLICE_MS;
 const BENCH_DOUBLINGS_MAX: u32 = 12;
 /// Sessions that are remembered after they have left, so that what they did in the open round can still be traced.
 const DEPARTED_MAX: usize = 4096;
+/// Of a round's work a volunteer gets at most so many times its part of all cores.
+const SHARE_TIMES_MAX: f64 = 16.0;
 /// A volunteer whose speed is not known is expected to take this long for anything.
 pub(super) const UNKNOWN_DURATION_MS: f64 = 1000.0;
 
@@ -89,6 +91,8 @@ pub(super) struct Volunteer {
     /// nobody told it to stop, so it is still busy with it, or asleep.
     unanswered: BTreeMap<u64, Asked>,
     answered_ms: u64,
+    /// The cost of what it was given of the open round that nobody else had.
+    given: f64,
 }
 
 /// The volunteers that are connected. The coordinator's own worker does not count.
@@ -194,13 +198,14 @@ impl Volunteers {
             chain: Chain::default(),
             newcomer: !local && record.is_newcomer(),
             delivers: local || record.accepted > 0,
-            missed: 0,
-            benched_until: 0,
+            missed: record.missed,
+            benched_until: record.benched_until,
             silent: false,
             shards,
             refused: BTreeSet::new(),
             unanswered: BTreeMap::new(),
             answered_ms: 0,
+            given: if record.last_round == self.round { record.given } else { 0.0 },
         };
         if local {
             self.own = Some(session);
@@ -221,6 +226,7 @@ impl Volunteers {
                 (false, _) => Standing::OnTrial,
             },
             on_trial: !one.delivers,
+            cores: one.cores,
             outstanding: one.unanswered.len(),
             speed: one.speed,
             core_speed: one.core_speed,
@@ -271,6 +277,8 @@ impl Volunteers {
         self.roster.update(session, None);
         if let Some(record) = self.records.known(volunteer.identity.token) {
             record.session = record.session.filter(|newest| *newest != session);
+            (record.missed, record.benched_until) = (volunteer.missed, volunteer.benched_until);
+            (record.last_round, record.given) = (self.round, volunteer.given);
         }
         if volunteer.delivers && !volunteer.local {
             if self.departed.len() >= DEPARTED_MAX {
@@ -312,6 +320,24 @@ impl Volunteers {
         self.refresh(session);
     }
 
+    /// Notes that a volunteer was given work of that cost that nobody else had.
+    pub(super) fn gave(&mut self, session: u64, cost: f64) {
+        if let Some(volunteer) = self.members.get_mut(&session) {
+            volunteer.given += cost;
+        }
+    }
+
+    /// The cost of what a volunteer may still be given of a round of that cost. Nobody's cores are so much faster than
+    /// those of all others: whoever answers at once must not get the whole round. It does not apply to the coordinator's
+    /// own worker.
+    pub(super) fn may_be_given(&self, session: u64, round_cost: f64) -> f64 {
+        let Some(volunteer) = self.members.get(&session).filter(|volunteer| !volunteer.local) else {
+            return f64::INFINITY;
+        };
+        let share = SHARE_TIMES_MAX * f64::from(volunteer.cores) / self.roster.cores.max(1) as f64;
+        if share >= 1.0 { f64::INFINITY } else { round_cost * share - volunteer.given }
+    }
+
     /// When the answer to an assignment should come, to judge by the speed of the volunteer that has it, and how long
     /// it needs for it; `None` when nothing is to be expected of it.
     pub(super) fn expected(&self, assignment: u64) -> Option<Expected> {
@@ -319,11 +345,14 @@ impl Volunteers {
         volunteer.expected(assignment).filter(|_| !volunteer.silent)
     }
 
-    /// Something came from a volunteer: it is awake.
-    pub(super) fn heard(&mut self, session: u64) {
+    /// Something came from a volunteer: it is awake. If it was an answer, be it a late one, what it left unanswered
+    /// before is forgiven.
+    pub(super) fn heard(&mut self, session: u64, is_answer: bool) {
         if let Some(volunteer) = self.members.get_mut(&session) {
             volunteer.silent = false;
-            (volunteer.missed, volunteer.benched_until) = (0, 0);
+            if is_answer {
+                (volunteer.missed, volunteer.benched_until) = (0, 0);
+            }
         }
         self.refresh(session);
     }
@@ -357,6 +386,18 @@ impl Volunteers {
     pub(super) fn identity(&self, session: u64) -> Option<Identity> {
         let present = self.members.get(&session).map(|volunteer| volunteer.identity);
         present.or_else(|| self.departed.get(&session).copied())
+    }
+
+    /// The sessions of a volunteer that are there, or had results in the open round.
+    pub(super) fn sessions_of(&self, token: u128) -> Vec<u64> {
+        let departed = self.departed.iter().filter(|(_, identity)| identity.token == token);
+        let present = self.iter().filter(|(_, one)| !one.local && one.identity.token == token);
+        departed.map(|(session, _)| *session).chain(present.map(|(session, _)| session)).collect()
+    }
+
+    /// A volunteer was found out: nothing of its sessions is left in the open round.
+    pub(super) fn settle_departed(&mut self, token: u128) {
+        self.departed.retain(|_, identity| identity.token != token);
     }
 
     /// Any session; `None` if nobody is there.
@@ -431,6 +472,7 @@ impl Volunteers {
         self.round = round;
         for volunteer in self.members.values_mut() {
             volunteer.forget_unanswered(now_ms);
+            volunteer.given = 0.0;
         }
         let sessions: Vec<u64> = self.members.keys().copied().collect();
         sessions.into_iter().for_each(|session| self.refresh(session));
@@ -598,6 +640,39 @@ mod tests {
     }
 
     #[test]
+    fn one_of_many_gets_no_more_of_a_round_than_its_cores_can_do() {
+        let mut volunteers = Volunteers::default();
+        let identity = |token| Identity { token, address: 1 };
+        (0..64).for_each(|one| volunteers.join(one, 1, false, identity(one.into()), BTreeSet::new()));
+        assert_eq!(volunteers.may_be_given(7, 640.0), 160.0);
+        volunteers.gave(7, 100.0);
+        assert_eq!(volunteers.may_be_given(7, 640.0), 60.0);
+        // Coming back does not help.
+        volunteers.leave(7);
+        volunteers.join(99, 1, false, identity(7), BTreeSet::new());
+        assert_eq!(volunteers.may_be_given(99, 640.0), 60.0);
+        volunteers.forget_unanswered(0, 1);
+        assert_eq!(volunteers.may_be_given(99, 640.0), 160.0, "the next round");
+        // A workstation among them may do most of it.
+        volunteers.lend(99, 64);
+        assert_eq!(volunteers.may_be_given(99, 640.0), f64::INFINITY);
+    }
+
+    #[test]
+    fn what_a_volunteer_left_undone_stays_with_its_token() {
+        let mut volunteers = one();
+        volunteers.asked(7, 1, task(1000.0), &[], 0);
+        volunteers.bench_debtors(10_000);
+        assert!(volunteers.get(7).unwrap().missed > 0);
+        volunteers.leave(7);
+        volunteers.join(8, 2, false, Identity::default(), BTreeSet::new());
+        volunteers.heard(8, false);
+        assert!(volunteers.roster.room(8).is_none(), "it gets nothing in this round");
+        volunteers.heard(8, true);
+        assert!(volunteers.roster.room(8).is_some(), "it has answered");
+    }
+
+    #[test]
     fn who_never_finishes_is_no_longer_believed_to_be_fast() {
         let mut volunteers = one();
         volunteers.asked(7, 1, task(1000.0), &[], 0);
@@ -611,7 +686,7 @@ mod tests {
         assert_eq!(speed(&volunteers), Some(1.0));
         assert_eq!(volunteers.get(7).unwrap().outstanding(), 0);
         assert!(volunteers.get(7).unwrap().silent);
-        volunteers.heard(7);
+        volunteers.heard(7, false);
         assert!(!volunteers.get(7).unwrap().silent);
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use protocol::PROTOCOL_VERSION;
 use protocol::frame::{DownwardFrame, decode_downward};
 use protocol::limits::READY_SHARDS_MAX;
-use protocol::message::{FromCoordinator, FromVolunteer, Hello, Ready, Refusal, Welcome};
+use protocol::message::{FromCoordinator, FromVolunteer, Hello, Ready, Refusal, TOKEN_BYTES, Welcome};
 use protocol::plan::Set;
 
 use super::status::HubPhase;
@@ -34,6 +34,8 @@ const CHANGED: &str = "A different training has begun here.";
 pub(super) enum Link {
     /// Closed because of `why`. The hub reconnects at `until_ms`.
     Waiting { until_ms: u64, why: String },
+    /// The coordinator wants the hub to wait until then, for the reason in `text`.
+    Held { until_ms: u64, text: String },
     /// The connection has been asked for.
     Connecting,
     /// The hello is sent; an answer must come by `until_ms`.
@@ -58,12 +60,13 @@ impl Hub {
             cores: self.lent(),
             fused_capable: self.settings.fused_capable,
             agent: self.settings.agent.clone(),
+            token: self.settings.token,
         };
         self.send(FromVolunteer::Hello(hello).encode());
     }
 
     pub(super) fn disconnected(&mut self, now_ms: u64, why: &str) {
-        if matches!(self.link, Link::Waiting { .. }) {
+        if matches!(self.link, Link::Waiting { .. } | Link::Held { .. }) {
             return;
         }
         let until_ms = now_ms.saturating_add(self.backoff.next_delay_ms());
@@ -73,7 +76,7 @@ impl Hub {
 
     pub(super) fn tick(&mut self, now_ms: u64) {
         match self.link {
-            Link::Waiting { until_ms, .. } if now_ms >= until_ms => {
+            Link::Waiting { until_ms, .. } | Link::Held { until_ms, .. } if now_ms >= until_ms => {
                 self.link = Link::Connecting;
                 self.outputs.push_back(HubOutput::Connect);
             }
@@ -89,7 +92,7 @@ impl Hub {
         self.wake_ms = None;
     }
 
-    /// Connects now, whatever the backoff says.
+    /// Connects now, whatever the backoff says, but not before the coordinator wants it.
     pub(super) fn retry(&mut self, now_ms: u64) {
         let is_silent = now_ms.saturating_sub(self.heard_ms) >= SUSPICIOUS_MS;
         match self.link {
@@ -97,7 +100,7 @@ impl Hub {
                 self.hang_up(now_ms, "the coordinator was silent for too long");
             }
             Link::Waiting { .. } | Link::Connecting => {}
-            Link::Open | Link::Greeting { .. } | Link::Ended { .. } => return,
+            Link::Open | Link::Greeting { .. } | Link::Held { .. } | Link::Ended { .. } => return,
         }
         self.backoff.reset();
         self.link = Link::Connecting;
@@ -202,6 +205,15 @@ impl Hub {
     fn refused(&mut self, now_ms: u64, reason: Refusal, text: String) {
         match reason {
             Refusal::Full => self.hang_up(now_ms, text.trim_end_matches('.')),
+            Refusal::Wait { seconds } => {
+                self.hang_up(now_ms, "");
+                let until_ms = now_ms.saturating_add(1000 * u64::from(seconds));
+                self.link = Link::Held { until_ms, text };
+            }
+            Refusal::Replaced => {
+                self.settings.token = next_token(self.settings.token);
+                self.hang_up(now_ms, text.trim_end_matches('.'));
+            }
             Refusal::OtherArithmetic if !self.settings.follows => {
                 self.end(HubPhase::Changed, CHANGED.to_owned());
             }
@@ -215,4 +227,14 @@ impl Hub {
         self.counters.bytes_sent += frame.len() as u64;
         self.outputs.push_back(HubOutput::Send(frame));
     }
+}
+
+/// The token to come back with when a newer session has this one. Where several volunteers share what they keep, each
+/// so finds one of its own, and the same ones again later.
+fn next_token(token: [u8; TOKEN_BYTES]) -> [u8; TOKEN_BYTES] {
+    if token == [0; TOKEN_BYTES] {
+        return token;
+    }
+    let derived = blake3::derive_key("shoal next token of a volunteer, version 1", &token);
+    *derived.first_chunk().expect("a hash is longer than a token")
 }

@@ -162,7 +162,9 @@ impl Hub {
 
     fn set_wake(&mut self, now_ms: u64) {
         let at_ms = match &self.link {
-            Link::Waiting { until_ms, .. } | Link::Greeting { until_ms } => Some(*until_ms),
+            Link::Waiting { until_ms, .. } | Link::Held { until_ms, .. } | Link::Greeting { until_ms } => {
+                Some(*until_ms)
+            }
             Link::Open => {
                 let again_ms = self.shards.again_ms(now_ms, &self.wanted_shards());
                 let silent_ms = self.silent_until_ms();

@@ -17,6 +17,7 @@ impl Hub {
             Link::Waiting { why, .. } => {
                 (HubPhase::Connecting, format!("No connection to the coordinator: {why}. Trying again soon."))
             }
+            Link::Held { text, .. } => (HubPhase::Connecting, text.clone()),
             Link::Connecting | Link::Greeting { .. } => {
                 (HubPhase::Connecting, "Connecting to the coordinator.".to_owned())
             }

@@ -272,6 +272,51 @@ fn a_refusal_is_final_unless_it_is_for_lack_of_room() {
 }
 
 #[test]
+fn who_is_told_to_wait_waits_so_long_and_says_why() {
+    let world = World::new();
+    let mut volunteer = Volunteer::new(&world, settings(1));
+    volunteer.tell(HubInput::Connected);
+    let reason = Refusal::Wait { seconds: 40 };
+    volunteer.frame(&FromCoordinator::Refused { reason, text: "Wait for 40 s.".into() }.encode());
+    let refused_ms = volunteer.now_ms;
+    let status = volunteer.hub.status();
+    assert_eq!((status.phase, status.sentence.as_str()), (HubPhase::Connecting, "Wait for 40 s."));
+    assert!(volunteer.closed);
+    volunteer.now_ms += 39_000;
+    volunteer.tell(HubInput::Disconnected);
+    volunteer.tell(HubInput::Retry);
+    assert_eq!(volunteer.connects, 1, "the page's wish changes nothing");
+    volunteer.wake();
+    assert_eq!((volunteer.connects, volunteer.now_ms), (2, refused_ms + 40_000));
+}
+
+#[test]
+fn who_is_replaced_comes_back_under_another_name_that_it_finds_again() {
+    let world = World::new();
+    let tokens = || {
+        let mut volunteer = Volunteer::new(&world, Settings { token: [7; 16], ..settings(1) });
+        let mut tokens = Vec::new();
+        for _ in 0..3 {
+            volunteer.tell(HubInput::Connected);
+            let Heard::Message(FromVolunteer::Hello(hello)) = volunteer.heard().remove(0) else {
+                panic!("a hello comes first")
+            };
+            tokens.push(hello.token);
+            let replaced =
+                FromCoordinator::Refused { reason: Refusal::Replaced, text: "Another tab.".into() };
+            volunteer.frame(&replaced.encode());
+            assert!(volunteer.hub.status().sentence.contains("Another tab"));
+            volunteer.wake();
+        }
+        tokens
+    };
+    let (once, again) = (tokens(), tokens());
+    assert_eq!(once, again);
+    assert_eq!(once[0], [7; 16]);
+    assert!(once[1] != once[0] && once[2] != once[0] && once[1] != once[2]);
+}
+
+#[test]
 fn the_end_of_the_training_is_the_end() {
     let world = World::new();
     let mut volunteer = Volunteer::welcomed(&world, 2);
