@@ -4,6 +4,7 @@
 
 pub mod assets;
 pub mod bench;
+mod choice;
 pub mod cli;
 pub mod config;
 pub mod data;
@@ -23,4 +24,5 @@ mod traffic;
 pub mod training;
 pub mod volunteer;
 
+pub use choice::Weights;
 pub use predictor::{Description, Model, PredictError, Prediction, ROWS_MAX};

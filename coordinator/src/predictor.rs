@@ -6,9 +6,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::choice::{self, Weights};
 use crate::data::{self, FeatureRows, FeatureValues, Labels, ReadOptions, TargetSchema};
 use crate::inference::{Trained, likeliest};
-use crate::run_directory::{self, RunError, SavedModel};
+use crate::run_directory::{RunError, SavedModel};
 
 /// Most rows of a call.
 pub const ROWS_MAX: usize = 1 << 16;
@@ -94,12 +95,21 @@ pub struct Description {
 }
 
 impl Model {
-    /// Opens the model of a run directory.
+    /// Opens the model of a run directory: the weights with the lowest validation loss, or the last ones without
+    /// validation examples.
     ///
     /// # Errors
     /// When the directory has no model, or a damaged one.
     pub fn open(run: impl AsRef<Path>) -> Result<Model, PredictError> {
-        Ok(Model { model: run_directory::load_model(run.as_ref())? })
+        Self::open_with(run, Weights::Best)
+    }
+
+    /// The same, with a choice of the run's weights.
+    ///
+    /// # Errors
+    /// As [`Model::open`], and when the run's checkpoint, which has the last weights, cannot be used.
+    pub fn open_with(run: impl AsRef<Path>, weights: Weights) -> Result<Model, PredictError> {
+        Ok(Model { model: choice::load(run.as_ref(), weights)? })
     }
 
     /// The names of the columns that the model takes; `None` where its data had none.

@@ -28,6 +28,13 @@ pub struct Snapshot {
     pub course: Course,
 }
 
+impl Snapshot {
+    /// The weights of the last accepted point, with the statistics it was evaluated with.
+    pub fn weights(&self) -> Arc<[f32]> {
+        with_tail(self.optimizer.weights(), &self.statistics.accepted)
+    }
+}
+
 /// The scales of the next round of each kind of training work; `None` before the first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownScales {

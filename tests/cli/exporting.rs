@@ -77,6 +77,47 @@ print(ours['layers.0.weight'].shape, torch['layers.0.weight'].shape)
 }
 
 #[test]
+fn the_last_weights_are_there_beside_the_best() {
+    let folder = Folder::new();
+    let noise = |from: usize| -> String {
+        let row = |i: usize| format!("{},{},{}\n", i * 37 % 91, i * 53 % 89, ["a", "b"][i * i % 7 % 2]);
+        "x,y,kind\n".to_owned() + &(from..from + 90).map(row).collect::<String>()
+    };
+    folder.write("noise.csv", &noise(0));
+    folder.write("more.csv", &noise(1000));
+    let settings = "--data noise.csv --model mlp:16 --test-fraction 0 --cross-validation 0 --optimizer lbfgs --l2 0 \
+                    --iterations 30 --patience 0";
+    let chosen = folder.train(&format!("{settings} --validation more.csv --out run"));
+    assert!(chosen["saved_iteration"].as_u64() < Some(30), "{chosen}");
+    // The same training without a choice saves its last weights.
+    folder.train(&format!("{settings} --validation-fraction 0 --out unchosen"));
+    let exported = |flags: &str| {
+        folder.run(&format!("export {flags} --output model.npz")).succeeded();
+        std::fs::read(folder.path("model.npz")).unwrap()
+    };
+    assert_eq!(exported("run --last"), exported("unchosen"));
+    assert_eq!(exported("run --best"), exported("run"));
+    assert!(exported("run --last") != exported("run"));
+    let loss = |flags: &str| {
+        let evaluated = folder.run(&format!("evaluate {flags} --data noise.csv --json")).succeeded();
+        evaluated.last_json()["loss"].as_f64().unwrap()
+    };
+    assert_eq!(loss("run --last"), loss("unchosen"));
+    assert!(loss("run --last") < loss("run --best"));
+    let predicted = |flags: &str| folder.run(&format!("predict {flags} --data more.csv")).succeeded().stdout;
+    assert_eq!(predicted("run --last"), predicted("unchosen"));
+
+    folder.run("export run --last --best --output model.npz").failed(2, &["--last", "--best"]);
+    std::fs::remove_file(folder.path("run/checkpoint")).unwrap();
+    // Not there if the training was over before its second checkpoint.
+    let _ = std::fs::remove_file(folder.path("run/checkpoint.previous"));
+    folder
+        .run("export run --last --output model.npz")
+        .failed(1, &["run", "no checkpoint", "leave --last out"]);
+    folder.run("export run --output model.npz").succeeded();
+}
+
+#[test]
 fn what_cannot_be_exported_is_said() {
     let folder = Folder::new();
     folder.run("export nowhere --output model.onnx").failed(2, &["nowhere", "run directory"]);

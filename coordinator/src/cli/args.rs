@@ -12,6 +12,7 @@ use clap::builder::TypedValueParser as _;
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use model::Arithmetic;
 
+use crate::choice::Weights;
 use crate::config::{
     self, ConfigFile, DataSource, HostName, LOCAL_WORKERS_MAX, Listen, MINIBATCH_MAX, SETTINGS, Section,
     default_minibatch,
@@ -217,11 +218,32 @@ pub struct LoadArgs {
     pub seconds: u64,
 }
 
+/// Which weights of a run a command uses.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct WhichArgs {
+    /// Use the weights with the lowest validation loss, which the run saved as its model; without validation
+    /// examples these are the last ones [default]
+    #[arg(long, conflicts_with = "last")]
+    pub best: bool,
+    /// Use the weights of the last iteration
+    #[arg(long)]
+    pub last: bool,
+}
+
+impl WhichArgs {
+    pub(super) fn weights(self) -> Weights {
+        if self.last { Weights::Last } else { Weights::Best }
+    }
+}
+
 /// `shoal evaluate`
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
     /// The run directory
     pub run: PathBuf,
+    /// Which of its weights.
+    #[command(flatten)]
+    pub which: WhichArgs,
     /// Data with known answers, in any format that train takes
     #[arg(long, value_name = "PATH")]
     pub data: DataSource,
@@ -238,6 +260,9 @@ pub struct EvaluateArgs {
 pub struct PredictArgs {
     /// The run directory
     pub run: PathBuf,
+    /// Which of its weights.
+    #[command(flatten)]
+    pub which: WhichArgs,
     /// Data in any format that train takes, with or without the label
     #[arg(long, value_name = "PATH")]
     pub data: DataSource,
@@ -251,6 +276,9 @@ pub struct PredictArgs {
 pub struct ExportArgs {
     /// The run directory
     pub run: PathBuf,
+    /// Which of its weights.
+    #[command(flatten)]
+    pub which: WhichArgs,
     /// The file to write
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
@@ -270,6 +298,9 @@ pub struct ExportArgs {
 pub struct ServeArgs {
     /// The run directory
     pub run: PathBuf,
+    /// Which of its weights.
+    #[command(flatten)]
+    pub which: WhichArgs,
     /// Address to serve on, or just a port; 0.0.0.0:8080 lets the network in
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: Listen,

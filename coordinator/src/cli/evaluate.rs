@@ -22,7 +22,7 @@ const SHOWN_CONFUSIONS: usize = 10;
 const NAME_CHARS_MAX: usize = 12;
 
 pub(super) fn run(args: EvaluateArgs) -> anyhow::Result<()> {
-    let run = TrainedRun::open(&args.run)?;
+    let run = TrainedRun::open(&args.run, args.which.weights())?;
     let matched = run.read(&args.data, &args.reading.0.read_options(), Labels::Required)?;
     let Some(table) = ExampleTable::of_matched(matched, run.target_scaling()) else {
         unreachable!("labels were required")

@@ -3,6 +3,7 @@
 use super::args::ExportArgs;
 use super::misuse;
 use super::output::say;
+use crate::choice;
 use crate::export::{self, Format, Options};
 use crate::report::words::counted;
 use crate::run_directory;
@@ -18,7 +19,7 @@ pub(super) fn run(args: ExportArgs) -> anyhow::Result<()> {
             format.ending()
         )));
     }
-    let model = run_directory::load_model(&args.run)?;
+    let model = choice::load(&args.run, args.which.weights())?;
     let options = Options { without_preparation: args.without_preparation, license: args.license };
     let bytes = export::export(&model, format, &options)?;
     run_directory::replace_bytes(&args.output, &bytes)?;

@@ -7,7 +7,7 @@ use crate::data::{Labels, TargetSchema};
 use crate::inference::{batches, likeliest};
 
 pub(super) fn run(args: PredictArgs) -> anyhow::Result<()> {
-    let run = TrainedRun::open(&args.run)?;
+    let run = TrainedRun::open(&args.run, args.which.weights())?;
     let features = run.read(&args.data, &args.reading.0.read_options(), Labels::Ignored)?.features;
     results(|output| {
         let mut table = csv::Writer::from_writer(output);

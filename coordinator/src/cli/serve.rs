@@ -12,7 +12,7 @@ use crate::server::{self, MetricsAccess, PredictConfig};
 const STOPPING: &str = "Answering what was asked, then ending; press Ctrl-C again to end at once.";
 
 pub(super) fn run(args: ServeArgs, bars: MultiProgress) -> anyhow::Result<()> {
-    let model = Model::open(&args.run)?;
+    let model = Model::open_with(&args.run, args.which.weights())?;
     let config = PredictConfig {
         allowed_hosts: args.allow_host.iter().map(|name| name.as_str().to_owned()).collect(),
         metrics: MetricsAccess::from_environment(args.public_metrics),

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use super::misuse;
 use super::output::say;
+use crate::choice::{self, Weights};
 use crate::config::DataSource;
 use crate::data::{self, Labels, Matched, ReadOptions, TargetScaling, TargetSchema};
 use crate::inference::Trained;
-use crate::run_directory::{self, SavedModel};
+use crate::run_directory::SavedModel;
 
 /// The model of a run and everything needed to feed it.
 pub(super) struct TrainedRun {
@@ -15,8 +16,8 @@ pub(super) struct TrainedRun {
 }
 
 impl TrainedRun {
-    pub(super) fn open(run: &Path) -> anyhow::Result<Self> {
-        Ok(Self { model: run_directory::load_model(run)? })
+    pub(super) fn open(run: &Path, weights: Weights) -> anyhow::Result<Self> {
+        Ok(Self { model: choice::load(run, weights)? })
     }
 
     /// Reads examples as the training data was read. Says on standard error what the user should know of them.

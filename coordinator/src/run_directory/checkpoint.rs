@@ -42,22 +42,26 @@ pub(super) fn save(directory: &Path, version: u32, state: &[u8]) -> Result<(), R
     atomic::sync_parent(&path)
 }
 
+/// Reads the last good checkpoint, and moves a damaged one away: otherwise the next save would replace the good
+/// one by it.
 pub(super) fn load(directory: &Path, version: u32) -> Result<Option<LoadedCheckpoint>, RunError> {
-    let path = directory.join(FILE);
-    let last_was_damaged = match read(&path, version) {
+    let loaded = look(directory, version)?;
+    if loaded.as_ref().is_some_and(|loaded| loaded.last_was_damaged.is_some()) {
+        rename_if_there(&directory.join(FILE), &directory.join(DAMAGED))?;
+    }
+    Ok(loaded)
+}
+
+/// Reads the last good checkpoint and changes nothing, so that the directory need not be held.
+pub(super) fn look(directory: &Path, version: u32) -> Result<Option<LoadedCheckpoint>, RunError> {
+    let last_was_damaged = match read(&directory.join(FILE), version) {
         Ok(Some(state)) => return Ok(Some(LoadedCheckpoint { state, last_was_damaged: None })),
         Ok(None) => None,
         Err(damaged @ RunError::Damaged { .. }) => Some(damaged),
         Err(error) => return Err(error),
     };
     match (read(&directory.join(PREVIOUS), version), last_was_damaged) {
-        (Ok(Some(state)), last_was_damaged) => {
-            if last_was_damaged.is_some() {
-                // Move it away; otherwise the next save would replace the good one by it.
-                rename_if_there(&path, &directory.join(DAMAGED))?;
-            }
-            Ok(Some(LoadedCheckpoint { state, last_was_damaged }))
-        }
+        (Ok(Some(state)), last_was_damaged) => Ok(Some(LoadedCheckpoint { state, last_was_damaged })),
         (_, Some(damaged)) => Err(RunError::NoGoodCheckpoint { damaged: Box::new(damaged) }),
         (previous, None) => previous.map(|_| None),
     }

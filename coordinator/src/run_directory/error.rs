@@ -93,6 +93,14 @@ pub enum RunError {
         /// The directory.
         path: PathBuf,
     },
+    /// The checkpoint, which has the last weights, cannot be used.
+    #[error("the last weights of {} cannot be had: {problem}; leave --last out for the model that was saved", path.display())]
+    NoLastWeights {
+        /// The run directory.
+        path: PathBuf,
+        /// What is wrong with the checkpoint.
+        problem: String,
+    },
     /// A file differs from what was written.
     #[error("{} is damaged: {problem}", path.display())]
     Damaged {

@@ -14,7 +14,7 @@
 //! holds the old content or the new, never a part. Metrics are appended. If a crash tears a line, opening the
 //! run cuts it off.
 //!
-//! Reading a model or metrics takes no lock, so that a run can be evaluated while it trains.
+//! Reading a model, its last weights or metrics takes no lock, so that a run can be evaluated while it trains.
 
 mod atomic;
 mod checkpoint;
@@ -229,6 +229,15 @@ pub fn load_model(run: &Path) -> Result<SavedModel, RunError> {
         }
         Err(error) => Err(RunError::io("read", &path)(error)),
     }
+}
+
+/// A run's last good checkpoint, of this version; `None` if it has none. Takes no lock.
+///
+/// # Errors
+/// [`RunError::OtherVersion`] if its state has another version, [`RunError::NoGoodCheckpoint`] if all are damaged.
+pub fn look_at_checkpoint(run: &Path, version: u32) -> Result<Option<LoadedCheckpoint>, RunError> {
+    require_run(run)?;
+    checkpoint::look(run, version)
 }
 
 /// The metrics of a run, one entry an iteration. An unfinished line of a running training is left out.
