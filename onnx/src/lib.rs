@@ -11,5 +11,9 @@ mod proto;
 /// The version of the standard operators that [`export`] uses: the first with `Gelu`.
 pub const OPERATOR_SET: i64 = 20;
 
+/// The key of a file's metadata with the name of the value at which the network begins, where the graph prepares
+/// its inputs before.
+const NETWORK_INPUT: &str = "network_input";
+
 /// The version of the file format, the one that came with [`OPERATOR_SET`].
 const IR_VERSION: i64 = 9;

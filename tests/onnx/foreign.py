@@ -122,6 +122,57 @@ def residual_network():
     return g, g.node("Softmax", g.linear(x, 6, 3))
 
 
+def blocks_in_blocks():
+    """Blocks whose body begins with another block, with projections and without."""
+    g = Graph([3, 8, 8])
+    conv = lambda x, i, o, k, **settings: g.node("Conv", x, g.weights(o, i, k, k), g.weights(o), **settings)
+    same = dict(pads=[1] * 4)
+    x = "x"
+    inner = g.node("Add", g.node("Relu", conv(x, 3, 3, 3, **same)), x)
+    x = g.node("Relu", g.node("Add", x, conv(inner, 3, 3, 3, **same)))
+    # Three ways: two projections, and the inner body.
+    inner = g.node("Add", conv(x, 3, 4, 3, strides=[2, 2], **same), g.norm(conv(x, 3, 4, 1, strides=[2, 2]), 4))
+    body = conv(g.node("Tanh", inner), 4, 5, 3, **same)
+    x = g.node("Add", g.norm(conv(x, 3, 5, 1, strides=[2, 2]), 5), body)
+    # Three blocks that begin at one value.
+    y = g.node("Add", x, g.node("Relu", conv(x, 5, 5, 3, **same)))
+    y = g.node("Add", g.node("Tanh", conv(y, 5, 5, 3, **same)), x)
+    x = g.node("Add", g.norm(y, 5), x)
+    x = g.node("Flatten", g.node("GlobalMaxPool", x))
+    # Bodies that begin with an activation in parts.
+    root, half, one = (g.constant(np.float32(value)) for value in (2**0.5, 0.5, 1))
+    gelu = g.node("Mul", g.node("Mul", x, g.node("Add", g.node("Erf", g.node("Div", x, root)), one)), half)
+    x = g.node("Add", g.linear(gelu, 5, 5), x)
+    silu = g.node("Mul", x, g.node("Sigmoid", x))
+    x = g.node("Add", g.linear(g.linear(silu, 5, 6), 6, 4), g.linear(x, 5, 4))
+    return g, g.node("Softmax", g.linear(x, 4, 3))
+
+
+def preactivated_blocks():
+    """Normalization and activation before each layer, and a layer of one place with its own normalization."""
+    g = Graph([4, 6, 6])
+    x = "x"
+    for _ in range(2):
+        y = g.node("Relu", g.norm(x, 4))
+        y = g.node("Conv", y, g.weights(4, 4, 3, 3), pads=[1] * 4)
+        x = g.node("Add", x, y)
+    y = g.norm(g.node("Conv", x, g.weights(4, 4, 1, 1)), 4)
+    x = g.node("Sum", y, x)
+    return g, g.linear(g.node("Flatten", x), 4 * 36, 2)
+
+
+def values_beside_the_graph():
+    """As PyTorch's exporter writes by default: large constants in a second file, lists as nodes."""
+    g = Graph([2, 4, 4])
+    x = g.node("Conv", "x", g.weights(3, 2, 3, 3), g.weights(3))
+    x = g.node("Reshape", x, g.node("Constant", value_ints=[-1, 12]), allowzero=1)
+    scale = g.node("Constant", value_float=2**0.5)
+    x = g.linear(x, 12, 40)
+    one, half = g.node("Constant", value_floats=[1.0]), g.node("Constant", value_float=0.5)
+    x = g.node("Mul", g.node("Mul", x, half), g.node("Add", g.node("Erf", g.node("Div", x, scale)), one))
+    return g, g.linear(x, 40, 3)
+
+
 def keras_images():
     """Images as height, width, channels, turned before the first convolution and back before the vector."""
     g = Graph([6, 5, 3])
@@ -129,6 +180,8 @@ def keras_images():
     x = g.node("Relu", g.node("Conv", x, g.weights(4, 3, 3, 3), g.weights(4)))
     x = g.norm(x, 4, epsilon=1e-3)
     x = g.node("Reshape", g.node("Transpose", x, perm=[0, 2, 3, 1]), g.constant(np.array([-1, 48], np.int64)))
+    # Its parameters are in the order of the turned values.
+    x = g.norm(x, 48)
     x = g.node("Add", g.node("MatMul", x, g.weights(48, 4)), g.weights(4))
     return g, g.node("Softmax", g.node("Identity", x))
 
@@ -158,7 +211,7 @@ def standardized_and_in_units():
 
 READ = [
     mlp_with_every_activation, gelu_and_silu_in_parts, matmul_without_bias, convolutions_and_pools,
-    residual_network, keras_images, keras_means, embedding, standardized_and_in_units,
+    residual_network, blocks_in_blocks, preactivated_blocks, values_beside_the_graph, keras_images, keras_means, embedding, standardized_and_in_units,
 ]
 
 
@@ -187,6 +240,25 @@ def refused():
     g = Graph([4])
     x = g.linear("x", 4, 4)
     yield "ways", g, g.linear(g.node("Mul", x, g.node("Tanh", x)), 4, 2), ["(Mul)"]
+    g = Graph([4])
+    x = g.linear("x", 4, 4)
+    x = g.node("Add", g.node("Relu", g.node("Mul", x, g.constant(np.float32(0.5)))), x)
+    yield "scaled", g, g.linear(x, 4, 2), ["(Mul)", "constant"]
+    g = Graph([4])
+    x = g.linear("x", 4, 4)
+    x = g.node("Add", g.node("Relu", g.linear(x, 4, 4)), g.node("Tanh", g.linear(x, 4, 4)))
+    yield "shortcut", g, g.linear(x, 4, 2), ["(Add)", "neither of its inputs is a shortcut"]
+    g = Graph([4])
+    x = g.node("Concat", g.linear("x", 4, 3), g.linear("x", 4, 3), axis=1)
+    yield "concat", g, g.linear(x, 6, 2), ["(Concat)", "meet in an Add"]
+    g = Graph([2, 4, 4])
+    yield "axis", g, g.linear(g.node("Flatten", "x", axis=2), 8, 2), ["(Flatten)", "its axis is 2"]
+    # A shape made of so many empty lists that counting them takes forever.
+    g = Graph([1, 4, 4])
+    x = g.constant(np.zeros(0, np.int64))
+    for _ in range(15):
+        x = g.node("Concat", *[x] * 8, axis=0)
+    yield "shape", g, g.linear(g.node("Reshape", "x", x), 16, 2), ["(Reshape)", "its shape"]
     g = Graph([3, 5])
     yield "axes", g, g.linear(g.node("Flatten", "x"), 15, 2), ["input x"]
     g = Graph([4])
@@ -202,8 +274,9 @@ def main(folder):
         g, answer = make()
         model = g.model(answer)
         path = folder / f"{make.__name__}.onnx"
-        onnx.save(model, path)
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        beside = make is values_beside_the_graph
+        onnx.save(model, path, save_as_external_data=beside, location=f"{path.name}.data", size_threshold=64)
         if g.kind == TensorProto.INT64:
             x = RNG.integers(0, 7, (EXAMPLES, *g.shape))
         else:

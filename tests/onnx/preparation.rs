@@ -6,11 +6,13 @@ use std::fs;
 use std::path::Path;
 
 use model::{Arithmetic, Features, Network, NetworkSpec, Preprocessing, Rows, Scratch, Task};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use onnx::export::{Answers, Export, INPUT, Inputs, LABEL, PROBABILITIES};
 use serde_json::{Map, Value, json};
 use support::python;
 use table::{Becomes, InputValues, Labels, Preparation, ReadOptions, Table, Values, read, read_matching};
+
+use crate::importing::{answers, predict};
 
 #[test]
 fn a_tables_columns_become_the_inputs_they_were_trained_on() {
@@ -93,6 +95,12 @@ fn write_case(folder: &Path, name: &str, csv: &str, new: &str, spec: &str) {
         answers: Answers::Classes(&names),
         metadata: Vec::new(),
     };
+    // Whoever reads the file again gets the network without the preparation.
+    let again = onnx::import::read(export.to_bytes().unwrap()).unwrap();
+    assert_eq!(again.features, preparation.inputs(), "{name}");
+    let rows = Array2::from_shape_fn((3, again.features), |(i, j)| (i * 7 + j) as f32 / 5.0 - 1.0);
+    assert_eq!(answers(&again, &rows), predict(&network, &weights, &rows), "{name}");
+    assert!(again.notes[0].contains("preparation of its columns is left out"), "{:?}", again.notes);
     for (part, table) in [("old", table), ("new", new)] {
         let inputs = raw_inputs(&network, &preparation, &table);
         let rows = table.rows;

@@ -11,7 +11,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use model::{Network, NetworkSpec};
-use onnx::import::Imported;
+use onnx::import::{External, Imported};
 
 use self::named::Named;
 use crate::run_directory::{self, RunError, SavedModel};
@@ -161,7 +161,16 @@ impl Source {
 /// # Errors
 /// [`StartError`] with the path and what is wrong.
 pub fn read_onnx(path: &Path) -> Result<Imported, StartError> {
-    onnx::import::read(read_file(path)?).map_err(|error| unusable(path, error.to_string()))
+    let wrong = |error: onnx::import::ImportError| unusable(path, error.to_string());
+    let file = onnx::import::File::parse(read_file(path)?).map_err(wrong)?;
+    let mut external = External::new();
+    let mut left = FILE_BYTES_MAX;
+    for name in file.external_files().map_err(wrong)? {
+        let bytes = read_up_to(&path.with_file_name(name), left)?;
+        left -= bytes.len() as u64;
+        external.insert(name.to_owned(), bytes.into());
+    }
+    file.network(&external).map_err(wrong)
 }
 
 fn unusable(path: &Path, problem: impl Into<String>) -> StartError {
@@ -170,11 +179,15 @@ fn unusable(path: &Path, problem: impl Into<String>) -> StartError {
 
 /// A whole file, unless it is too large.
 fn read_file(path: &Path) -> Result<Vec<u8>, StartError> {
+    read_up_to(path, FILE_BYTES_MAX)
+}
+
+fn read_up_to(path: &Path, bytes_max: u64) -> Result<Vec<u8>, StartError> {
     let failed = |source| StartError::Read { path: path.to_owned(), source };
     let file = fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > bytes_max {
         return Err(unusable(path, "it is larger than the weights of the largest network"));
     }
     Ok(bytes)

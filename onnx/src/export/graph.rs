@@ -57,6 +57,12 @@ impl Graph {
         self.proto.node.push(node);
     }
 
+    /// Notes the shape of a value within, `[batch, lengths...]`. Returns its name.
+    pub(super) fn describe(&mut self, value: &Value, kind: DataType, lengths: &[usize]) -> String {
+        self.proto.value_info.push(value_info(&value.0, kind, lengths));
+        value.0.clone()
+    }
+
     /// The value of an operator with one output.
     pub(super) fn node(&mut self, operator: &str, name: &str, inputs: &[&Value]) -> Value {
         self.node_with(operator, name, inputs, Vec::new())

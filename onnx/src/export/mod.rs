@@ -21,7 +21,7 @@ use self::graph::{Graph, Setting, Value};
 use self::network::{Layers, lengths};
 pub use self::preparation::input_name;
 use crate::proto::{DataType, ModelProto, OperatorSetIdProto, StringStringEntryProto};
-use crate::{IR_VERSION, OPERATOR_SET};
+use crate::{IR_VERSION, NETWORK_INPUT, OPERATOR_SET};
 
 /// The name of the only input, where there is one for all columns.
 pub const INPUT: &str = "input";
@@ -113,13 +113,15 @@ impl Export<'_> {
             return Err(TooLarge { parameters });
         }
         let mut graph = Graph::with_reserved(&[LABEL, PROBABILITIES, PREDICTION]);
-        let input = self.input(&mut graph);
+        let (input, is_prepared) = self.input(&mut graph);
+        // Whoever reads the network finds its beginning by this.
+        let begins =
+            is_prepared.then(|| graph.describe(&input, DataType::Float, &lengths(self.network.shapes()[0])));
         let sums = Layers::new(&mut graph, self.network, self.weights).write(self.network, input);
         self.answer(&mut graph, sums);
-        let entry = |(key, value): &(String, String)| StringStringEntryProto {
-            key: Some(key.clone()),
-            value: Some(value.clone()),
-        };
+        let entry = |(key, value)| StringStringEntryProto { key: Some(key), value: Some(value) };
+        let begins = begins.map(|name| (NETWORK_INPUT.to_owned(), name));
+        let metadata = self.metadata.iter().cloned().chain(begins);
         let model = ModelProto {
             ir_version: Some(IR_VERSION),
             producer_name: Some("shoal".to_owned()),
@@ -130,24 +132,24 @@ impl Export<'_> {
                 domain: Some(String::new()),
                 version: Some(OPERATOR_SET),
             }],
-            metadata_props: self.metadata.iter().map(entry).collect(),
+            metadata_props: metadata.map(entry).collect(),
         };
         Ok(model.encode_to_vec())
     }
 
-    /// The network's inputs, in the shape that its first layer sees.
-    fn input(&self, graph: &mut Graph) -> Value {
+    /// The network's inputs, in the shape that its first layer sees, and whether the graph prepares them.
+    fn input(&self, graph: &mut Graph) -> (Value, bool) {
         let shape = self.network.shapes()[0];
         if self.network.spec().vocabulary().is_some() {
             // What is looked up is never standardized.
-            return graph.input(INPUT, DataType::Int64, &[shape.len()]);
+            return (graph.input(INPUT, DataType::Int64, &[shape.len()]), false);
         }
         let plain = |graph: &mut Graph| graph.input(INPUT, DataType::Float, &lengths(shape));
         let preparation = match self.inputs {
-            Inputs::Prepared => return plain(graph),
+            Inputs::Prepared => return (plain(graph), false),
             Inputs::Numbers(preprocessing) => {
                 let input = plain(graph);
-                return standardized(graph, preprocessing, shape, &input);
+                return (standardized(graph, preprocessing, shape, &input), true);
             }
             Inputs::Table(preparation) => preparation,
         };
@@ -156,17 +158,17 @@ impl Export<'_> {
         let is_image = matches!(shape, Shape::Image { .. });
         if preparation.pixels.is_some() || is_image && has_plain_numbers(preparation) {
             let input = plain(graph);
-            return standardized(graph, &preprocessing, shape, &input);
+            return (standardized(graph, &preprocessing, shape, &input), true);
         }
         let stored = preparation::write(graph, preparation);
         let vector = standardized(graph, &preprocessing, Shape::Vector(shape.len()), &stored);
         if !is_image {
-            return vector;
+            return (vector, true);
         }
         // A length of 0 is taken over.
         let image: Vec<i64> = [0].into_iter().chain(lengths(shape).into_iter().map(|of| of as i64)).collect();
         let image = graph.integers("input.shape", &[image.len()], &image);
-        graph.node("Reshape", "input.image", &[&vector, &image])
+        (graph.node("Reshape", "input.image", &[&vector, &image]), true)
     }
 
     fn answer(&self, graph: &mut Graph, sums: Value) {

@@ -1,9 +1,12 @@
 //! A graph's constants: initializers, `Constant` nodes, and copies of these under another name.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::ImportError;
-use super::error::operator;
+use bytes::Bytes;
+
+use super::error::{operator, shown};
+use super::{External, ImportError};
 use crate::proto::{AttributeProto, DataType, GraphProto, NodeProto, TensorProto};
 
 /// Copies of copies that are followed.
@@ -11,9 +14,11 @@ const COPIES_MAX: usize = 16;
 
 /// The constants by name.
 pub(super) struct Constants<'a> {
-    tensors: BTreeMap<&'a str, &'a TensorProto>,
+    tensors: BTreeMap<&'a str, Cow<'a, TensorProto>>,
     /// Nodes that only rename or turn a constant, by their output.
     copies: BTreeMap<&'a str, &'a NodeProto>,
+    /// The files with values beside the graph's.
+    external: &'a External,
 }
 
 /// A constant of numbers, row-major.
@@ -24,15 +29,16 @@ pub(super) struct Floats {
 }
 
 impl<'a> Constants<'a> {
-    pub(super) fn of(graph: &'a GraphProto) -> Constants<'a> {
-        let named = |tensor: &'a TensorProto| Some((tensor.name.as_deref()?, tensor));
-        let mut tensors: BTreeMap<&str, &TensorProto> = graph.initializer.iter().filter_map(named).collect();
+    pub(super) fn of(graph: &'a GraphProto, external: &'a External) -> Constants<'a> {
+        let named = |tensor: &'a TensorProto| Some((tensor.name.as_deref()?, Cow::Borrowed(tensor)));
+        let mut tensors: BTreeMap<&str, Cow<'_, TensorProto>> =
+            graph.initializer.iter().filter_map(named).collect();
         let mut copies = BTreeMap::new();
         for node in &graph.node {
             let Some(output) = node.output.first() else { continue };
             match operator(node) {
                 "Constant" => {
-                    let value = node.attribute.iter().find_map(|attribute| attribute.t.as_ref());
+                    let value = node.attribute.iter().find_map(value_of);
                     tensors.extend(value.map(|tensor| (output.as_str(), tensor)));
                 }
                 "Identity" | "Transpose" => {
@@ -56,12 +62,25 @@ impl<'a> Constants<'a> {
             false
         };
         let copies = copies.iter().filter(|(name, _)| is_constant(name)).map(|(name, node)| (*name, *node));
-        Constants { copies: copies.collect(), tensors }
+        Constants { copies: copies.collect(), tensors, external }
     }
 
     /// Whether there is a constant of this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name) || self.copies.contains_key(name)
+    }
+
+    /// A constant that is one number.
+    pub(super) fn number(&self, name: &str) -> Option<f32> {
+        let mut source = name;
+        for _ in 0..COPIES_MAX {
+            match self.copies.get(source) {
+                Some(node) => source = node.input.first()?,
+                None => break,
+            }
+        }
+        let is_one = self.tensors.get(source)?.dims.iter().all(|&length| length == 1);
+        if is_one { self.floats(name).ok()?.values.first().copied() } else { None }
     }
 
     /// The numbers of a constant.
@@ -88,7 +107,7 @@ impl<'a> Constants<'a> {
         let tensor = self.tensor(name)?;
         let shape = shape_of(name, tensor)?;
         let kind = DataType::try_from(tensor.data_type.unwrap_or(0)).unwrap_or(DataType::Undefined);
-        let values: Vec<f32> = match (kind, &tensor.raw_data) {
+        let values: Vec<f32> = match (kind, &self.raw(name, tensor)?) {
             (DataType::Float, Some(raw)) => {
                 raw.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
             }
@@ -113,7 +132,7 @@ impl<'a> Constants<'a> {
     pub(super) fn integers(&self, name: &str) -> Result<Vec<i64>, ImportError> {
         let tensor = self.tensor(name)?;
         let shape = shape_of(name, tensor)?;
-        let values: Vec<i64> = match (tensor.data_type, &tensor.raw_data) {
+        let values: Vec<i64> = match (tensor.data_type, &self.raw(name, tensor)?) {
             (Some(kind), Some(raw)) if kind == DataType::Int64 as i32 => {
                 raw.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect()
             }
@@ -124,14 +143,64 @@ impl<'a> Constants<'a> {
         Ok(values)
     }
 
-    fn tensor(&self, name: &str) -> Result<&'a TensorProto, ImportError> {
-        let tensor = self.tensors.get(name).copied();
-        let tensor = tensor.ok_or_else(|| ImportError::constant(name, "it is not in the file"))?;
-        if !tensor.external_data.is_empty() {
-            let problem = "its values are in another file; export the network into one";
-            return Err(ImportError::constant(name, problem));
+    fn tensor(&self, name: &str) -> Result<&TensorProto, ImportError> {
+        let tensor = self.tensors.get(name);
+        tensor.map(Cow::as_ref).ok_or_else(|| ImportError::constant(name, "it is not in the file"))
+    }
+
+    /// The bytes of a constant's values, from here or from another file; `None` if they are a list.
+    fn raw(&self, name: &str, tensor: &TensorProto) -> Result<Option<Bytes>, ImportError> {
+        if tensor.external_data.is_empty() {
+            return Ok(tensor.raw_data.clone());
         }
-        Ok(tensor)
+        let location = external_entry(tensor, "location").unwrap_or_default();
+        let file = self.external.get(location).ok_or_else(|| {
+            let problem = format!("its values are in the file {}, which is not there", shown(location));
+            ImportError::constant(name, problem)
+        })?;
+        let number = |key: &str, default: usize| match external_entry(tensor, key) {
+            None => Some(default),
+            Some(text) => text.parse().ok(),
+        };
+        let range = number("offset", 0).and_then(|start| {
+            let end = start.checked_add(number("length", file.len().checked_sub(start)?)?)?;
+            (end <= file.len()).then_some(start..end)
+        });
+        let range = range.ok_or_else(|| {
+            let problem =
+                format!("its values lie beyond the end of the file {}; export both again", shown(location));
+            ImportError::constant(name, problem)
+        })?;
+        Ok(Some(file.slice(range)))
+    }
+}
+
+/// Where the values of a tensor are that has them in another file.
+pub(super) fn external_entry<'a>(tensor: &'a TensorProto, key: &str) -> Option<&'a str> {
+    let entry = tensor.external_data.iter().find(|entry| entry.key.as_deref() == Some(key))?;
+    entry.value.as_deref()
+}
+
+/// The value of a `Constant` node, which may be a tensor, a number or a list.
+fn value_of(attribute: &AttributeProto) -> Option<Cow<'_, TensorProto>> {
+    let list = |kind: DataType, dims: Vec<i64>, floats: Vec<f32>, ints: Vec<i64>| {
+        let data_type = Some(kind as i32);
+        let tensor =
+            TensorProto { dims, data_type, float_data: floats, int64_data: ints, ..TensorProto::default() };
+        Some(Cow::Owned(tensor))
+    };
+    let length = |length: usize| vec![length as i64];
+    match attribute.name.as_deref()? {
+        "value" => attribute.t.as_ref().map(Cow::Borrowed),
+        "value_float" => list(DataType::Float, Vec::new(), vec![attribute.f?], Vec::new()),
+        "value_floats" => {
+            list(DataType::Float, length(attribute.floats.len()), attribute.floats.clone(), Vec::new())
+        }
+        "value_int" => list(DataType::Int64, Vec::new(), Vec::new(), vec![attribute.i?]),
+        "value_ints" => {
+            list(DataType::Int64, length(attribute.ints.len()), Vec::new(), attribute.ints.clone())
+        }
+        _ => None,
     }
 }
 

@@ -22,6 +22,10 @@ impl ImportError {
         ImportError { place: format!("the constant {}", shown(name)), problem: problem.into() }
     }
 
+    pub(super) fn input(name: &str, problem: impl Into<String>) -> ImportError {
+        ImportError { place: format!("the input {}", shown(name)), problem: problem.into() }
+    }
+
     pub(super) fn node(node: &NodeProto, problem: impl Into<String>) -> ImportError {
         let name = match node.name.as_deref() {
             Some(name) if !name.is_empty() => name,
@@ -38,7 +42,7 @@ pub(super) fn operator(node: &NodeProto) -> &str {
 }
 
 /// A name from a file, short and without control characters.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     const CHARS_MAX: usize = 80;
     name.chars().take(CHARS_MAX).map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }

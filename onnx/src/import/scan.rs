@@ -34,7 +34,7 @@ impl Kind {
             (Kind::Model, 8 | 14) => Kind::Leaf,
             (Kind::Graph, 1) => Kind::Node,
             (Kind::Graph, 5) | (Kind::Attribute, 5) => Kind::Tensor,
-            (Kind::Graph, 11 | 12) => Kind::Value,
+            (Kind::Graph, 11..=13) => Kind::Value,
             (Kind::Node, 5) => Kind::Attribute,
             (Kind::Tensor, 13) => Kind::Leaf,
             (Kind::Value, 2) => Kind::Type,
