@@ -1,10 +1,11 @@
 //! `--init` and `--model FILE.onnx`: networks and weights from elsewhere, and back.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use support::python;
 
-use crate::shoal::Folder;
+use crate::shoal::{ALONE, Folder};
 
 const ALL: &str = "--minibatch 8 --test-fraction 0";
 
@@ -118,6 +119,39 @@ print(np.mean([row['side'] == given for row, given in zip(rows, label)]))
     let evaluated = folder.run("evaluate trained --data classes.csv --json").succeeded().last_json();
     assert_eq!(evaluated["accuracy"].as_f64().unwrap(), exported);
     assert!(exported > 0.9, "{exported}");
+}
+
+/// A state dict has the weights of the graph that PyTorch exported beside it, under other names.
+#[test]
+fn a_state_dict_of_pytorch_fits_the_layers_of_its_network() {
+    let folder = Folder::new();
+    let of_pytorch = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/pytorch");
+    let place = |name: &str| of_pytorch.join(name).to_str().unwrap().to_owned();
+    let row = |i: usize| {
+        (0..36).map(|x| format!("{},", (i * 37 + x * 11) % 29)).collect::<String>() + &(i % 3).to_string()
+    };
+    folder.write("rows.csv", &(0..60).map(|i| row(i) + "\n").collect::<String>());
+    let options = format!("--data rows.csv --header false --task classes {ALL} --iterations 0");
+    for (name, renamed) in
+        [("convolutions", "conv1 as layers.0, conv2 as layers.2"), ("dense", "1 as layers.1")]
+    {
+        let (graph, tensors) = (place(&format!("{name}.onnx")), place(&format!("{name}.safetensors")));
+        let of_graph = folder.train(&format!("{options} --init {graph} --out {name}-graph"));
+        let ran = folder.run(&format!(
+            "train {options} --model {graph} --init {tensors} --out {name}-tensors {ALONE} --json"
+        ));
+        let ran = ran.succeeded();
+        assert!(ran.stderr.contains(renamed), "{}", ran.stderr);
+        assert_eq!(ran.last_json()["weights_digest"], of_graph["weights_digest"], "{name}");
+    }
+    // `bn` and `block1.bn1` have equal shapes and no order.
+    let block =
+        r#"{"kind": "conv2d", "channels": 4, "kernel": 3, "padding": "same"}, {"kind": "batch-norm"}"#;
+    folder
+        .write("network.json", &format!(r#"{{"input": [1, 6, 6], "layers": [{block}, {block}, {block}]}}"#));
+    folder
+        .run(&format!("train {options} --model network.json --init {}", place("residual.safetensors")))
+        .failed(2, &["cannot be told", "block1.bn1"]);
 }
 
 #[test]

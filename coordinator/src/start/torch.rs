@@ -1,8 +1,8 @@
 //! Tensors of a safetensors file that PyTorch wrote, matched with the layers of a network.
 //!
-//! Modules are matched by name if all of the network's names are there. Otherwise by the shapes of their
-//! tensors: those that fit only one module, then the others in the order of their names (numbers in names
-//! count as numbers), if there are as many as layers of that kind.
+//! Modules are matched by name if any of the network's names is there. Otherwise by the shapes of their tensors.
+//! Modules of equal shapes are taken in the order of the numbers in their names, if there are as many as layers of
+//! that kind and if their names differ in numbers alone: `encoder` and `decoder` have no order.
 
 use std::collections::BTreeMap;
 
@@ -137,9 +137,17 @@ fn pair_by_shape(
         }
         // All layers of this kind, and all modules that could be one of them.
         let alike: Vec<usize> = (i..ours.len()).filter(|&j| same_shapes(&ours[i].1, &ours[j].1)).collect();
-        let could: Vec<usize> = order.iter().copied().filter(|&j| fits(&ours[i].1, &theirs[j].1)).collect();
+        let mut could: Vec<usize> =
+            order.iter().copied().filter(|&j| fits(&ours[i].1, &theirs[j].1)).collect();
+        // A layer normalization fits a batch normalization, but lacks its statistics.
+        let has_all = |&j: &usize| theirs[j].1.len() == ours[i].1.len();
+        if could.iter().any(has_all) {
+            could.retain(has_all);
+        }
         alike.iter().for_each(|&j| done[j] = true);
-        if !could.is_empty() && alike.len() != could.len() {
+        let skeleton = |&j: &usize| without_numbers(theirs[j].0);
+        let is_ordered = could.iter().all(|j| skeleton(j) == skeleton(&could[0]));
+        if !could.is_empty() && (alike.len() != could.len() || !is_ordered) {
             let names = |list: &[usize], of: &dyn Fn(usize) -> String| {
                 list.iter().map(|&j| of(j)).collect::<Vec<_>>().join(", ")
             };
@@ -183,9 +191,15 @@ fn natural(name: &str) -> Vec<(u64, String)> {
     parts
 }
 
+/// A name with one mark in the place of each number.
+fn without_numbers(name: &str) -> Vec<String> {
+    natural(name).into_iter().map(|(_, text)| text).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use model::{NetworkSpec, Task};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -243,6 +257,61 @@ mod tests {
         assert_eq!(unused, ["layers.2.weight [10, 3]"]);
         let twice = [found("a.weight", &[3, 3], 0.0), found("b.weight", &[3, 3], 0.0)];
         assert!(matched(&twice, &network()).err().unwrap().contains("a, b"));
+    }
+
+    #[test]
+    fn modules_of_equal_shapes_need_an_order_and_the_same_parts() {
+        let json = r#"{"layers": [{"kind": "layer-norm"}, {"kind": "dense", "units": 2}, {"kind": "batch-norm"},
+            {"kind": "dense", "units": 2}]}"#;
+        let network = Network::new(&NetworkSpec::from_json(json).unwrap(), 2, Task::Classes(3)).unwrap();
+        let norm = |name: &str, statistics: bool| {
+            let parts = ["weight", "bias", "running_mean", "running_var"];
+            let parts = &parts[..if statistics { 4 } else { 2 }];
+            parts.iter().map(|part| found(&format!("{name}.{part}"), &[2], 1.0)).collect::<Vec<_>>()
+        };
+        let dense = |name: &str| found(&format!("{name}.weight"), &[2, 2], 1.0);
+        let file =
+            |names: [&str; 2]| [norm("n.0", false), norm("n.2", true), names.map(dense).to_vec()].concat();
+        let (_, note) = matched(&file(["n.1", "n.3"]), &network).unwrap();
+        assert!(
+            note.unwrap()
+                .starts_with("took n.0 as layers.0, n.1 as layers.1, n.3 as layers.3, n.2 as layers.2")
+        );
+        let error = matched(&file(["encoder", "decoder"]), &network).err().unwrap();
+        assert!(error.contains("decoder, encoder"), "{error}");
+    }
+
+    proptest! {
+        /// Bytes changed, cut out and doubled: an error or tensors, and no panic.
+        #[test]
+        fn a_mutated_file_never_panics(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3u8), 1..6),
+        ) {
+            let weights: Vec<u8> = (0..24u8).collect();
+            let tensor = |kind, shape: &[usize], bytes: usize| {
+                TensorView::new(kind, shape.to_vec(), &weights[..bytes]).unwrap()
+            };
+            let tensors = [
+                ("layers.0.weight", tensor(Dtype::F32, &[3, 2], 24)),
+                ("layers.0.bias", tensor(Dtype::F16, &[3], 6)),
+                ("steps", tensor(Dtype::I64, &[], 8)),
+            ];
+            let mut bytes = safetensors::serialize(tensors, None).unwrap();
+            for (at, byte, kind) in changes {
+                let at = at.index(bytes.len());
+                match kind {
+                    0 => bytes[at] = byte,
+                    1 => bytes[at] ^= 1 << (byte % 8),
+                    _ => drop(bytes.drain(at..(at + usize::from(byte) % 40).min(bytes.len()))),
+                }
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+            if let Ok(found) = read(&bytes) {
+                let _ = matched(&found, &network());
+            }
+        }
     }
 
     #[test]
