@@ -1,6 +1,7 @@
 //! `export`: files for other programs, used by these programs.
 
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use support::python;
 
@@ -52,6 +53,24 @@ fn the_documented_example_answers_in_onnx_runtime_as_predict_does() {
     assert!(metadata.contains(&r#"columns=["x","y"]"#.to_owned()), "{metadata:?}");
     assert!(metadata.contains(&"license=MIT".to_owned()), "{metadata:?}");
     assert!(metadata.iter().any(|entry| entry.starts_with("digest=") && entry.len() == 7 + 64));
+}
+
+#[test]
+fn the_documented_example_answers_in_a_web_page_as_predict_does() {
+    let folder = Folder::new();
+    folder.train("--data classes.csv --label side --model mlp:8 --minibatch 8 --iterations 5 --out run");
+    folder.run("export run --output model.onnx").succeeded();
+    // The rows of the example.
+    folder.write("rows.csv", "x,y\n-3.5,2.25\n4.5,1.25\n");
+    folder.write("example.mjs", &python::example("export.md", "js"));
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/node/node_modules");
+    std::os::unix::fs::symlink(packages, folder.path("node_modules")).unwrap();
+    let mut node = Command::new("node");
+    node.arg("example.mjs").current_dir(folder.path(".")).stdin(Stdio::null());
+    let printed = python::output(&mut node);
+    let answers: Vec<Vec<String>> =
+        printed.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect();
+    assert_alike(&predicted(&folder, "rows.csv"), &answers);
 }
 
 #[test]
