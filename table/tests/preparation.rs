@@ -165,15 +165,44 @@ fn a_column_that_is_constant_in_training_decides_nothing() {
 fn one_wild_cell_does_not_flatten_the_rest() {
     let rows: String = (0..300).map(|row| format!("{},{}\n", row * 7 % 12, row % 2)).collect();
     let data = table(&format!("x,k\n{rows}1000000,1\n"));
-    let (preparation, notices) = fit(&data);
+    let (preparation, _) = fit(&data);
+    let notices = preparation.store(data.clone()).notices;
     assert!(
-        notices[0].contains("1 value of column 1 (x) lies far outside the rest, 1000000 on line 302"),
+        notices[0].contains("1 value of column 1 (x) lies far outside the usual range, 1000000 on line 302"),
         "{notices:?}"
     );
     let values = column(&inputs(&preparation, data), 0);
     let spread = values[..300].iter().fold(0.0_f32, |most, value| most.max(value.abs()));
     assert!(spread > 0.8, "{spread}");
     assert!(values[300] < 20.0, "{}", values[300]);
+}
+
+#[test]
+fn a_wild_cell_of_a_file_to_predict_is_clipped_with_a_notice() {
+    let rows: String =
+        (0..40).map(|row| format!("{},0,2024-01-{:02},{}\n", row % 12, 1 + row % 28, row % 2)).collect();
+    let data = table(&format!("x,rare,day,k\n1,5,2024-01-01,0\n{rows}"));
+    let (preparation, _) = fit(&data);
+    assert_eq!(preparation.store(data).notices, Vec::<String>::new());
+    let wild =
+        matching(&preparation, "x,rare,day\n1000000,0,2024-01-02\n30,900,2999-01-01\n-1e9,0,2024-03-01\n");
+    let notices = preparation.store(wild.clone()).notices;
+    assert_eq!(notices.len(), 3, "{notices:?}");
+    assert!(
+        notices[0].contains(
+            "2 values of column 1 (x) lie far outside the usual range, such as -1000000000 on line 4"
+        ),
+        "{notices:?}"
+    );
+    assert!(
+        notices[1].contains("1 value of column 2 (rare) lies far outside the usual range, 900 on line 3"),
+        "{notices:?}"
+    );
+    assert!(notices[2].contains("2999-01-01"), "{notices:?}");
+    // Values somewhat beyond the training rows are not clipped.
+    let rows = inputs(&preparation, wild);
+    assert!(rows[0][0] < 40.0 && rows[0][0] > rows[1][0], "{rows:?}");
+    assert!(rows.iter().flatten().all(|value| value.abs() < 70.0), "{rows:?}");
 }
 
 #[test]

@@ -116,6 +116,7 @@ pub fn prepare_sets(
         table::Targets::Numbers { values, names } => Some(TargetScaling::of(&values, names.len())),
     };
     let stored = preparation.store(train.table);
+    notices.extend(stored.notices.iter().cloned());
     // Files of their own are stored before any part is put together: one type serves all, so that a volunteer
     // meets one.
     let mut own = |part: Option<Part>| part.map(|part| part.store(&preparation, &mut notices));

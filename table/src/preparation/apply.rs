@@ -1,19 +1,19 @@
-//! From typed columns to inputs, row-major, as volunteers get them.
+//! Turns typed columns into the row-major inputs that volunteers get.
 
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::{Becomes, Preparation, PreparedColumn, Standardized};
-use crate::{PixelValues, Table, Values, date, error::counted};
+use super::{Becomes, DAY, Preparation, PreparedColumn, Standardized};
+use crate::{Kind, PixelValues, Table, Values, date, error::counted, lines::Lines};
 
-/// A table's columns, each as narrow as its inputs allow: rows are put together from it in any order.
+/// A table's columns, each in the narrowest type, from which rows are assembled in any order.
 #[derive(Clone, Debug)]
 pub struct Stored {
     rows: usize,
     columns: Vec<StoredColumn>,
     pixels: Option<(usize, PixelValues)>,
-    /// Sentences about cells that the training rows have no like of.
+    /// Notices about cells unlike any in the training rows.
     pub notices: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ impl Preparation {
             .iter()
             .map(|column| {
                 let values = by_position.remove(&column.position).unwrap_or(Values::Unread);
-                store(column, values, table.rows, &mut notices)
+                store(column, values, &table.lines, table.rows, &mut notices)
             })
             .collect();
         let pixels = table.pixels.map(|pixels| (pixels.width(), pixels.values));
@@ -68,10 +68,22 @@ impl Preparation {
     }
 }
 
-fn store(column: &PreparedColumn, values: Values, rows: usize, notices: &mut Vec<String>) -> StoredColumn {
+fn store(
+    column: &PreparedColumn,
+    values: Values,
+    lines: &Lines,
+    rows: usize,
+    notices: &mut Vec<String>,
+) -> StoredColumn {
     match (&column.becomes, values) {
-        (Becomes::Date { .. }, Values::Numbers(values)) => StoredColumn::Moments(values),
+        (Becomes::Date { days, .. }, Values::Numbers(values)) => {
+            let clipped = |days: &Standardized| clipped_in_words(column, days, &values, DAY, lines);
+            notices.extend(days.as_ref().and_then(clipped));
+            StoredColumn::Moments(values)
+        }
         (Becomes::Number { number, .. }, Values::Numbers(values)) => {
+            let clipped = |number: &Standardized| clipped_in_words(column, number, &values, 1.0, lines);
+            notices.extend(number.as_ref().and_then(clipped));
             let store = |value: f64| match number {
                 Some(number) => number.store(value),
                 None if value.is_nan() => f32::NAN,
@@ -101,6 +113,38 @@ fn store(column: &PreparedColumn, values: Values, rows: usize, notices: &mut Vec
         (Becomes::Category { .. }, _) => StoredColumn::Codes(vec![NONE; rows]),
         (_, _) => StoredColumn::Numbers(vec![f32::NAN; rows]),
     }
+}
+
+/// A notice about the values that are clipped, in `unit`s of what the bounds are in.
+fn clipped_in_words(
+    column: &PreparedColumn,
+    number: &Standardized,
+    values: &[f64],
+    unit: f64,
+    lines: &Lines,
+) -> Option<String> {
+    let is_clipped = |value: f64| !value.is_nan() && number.clip(value / unit) != value / unit;
+    let clipped = values.par_iter().enumerate().filter(|(_, value)| is_clipped(**value));
+    // The first of the farthest, whatever the threads do.
+    let (count, value, row) = clipped.map(|(row, value)| (1, *value, row)).reduce_with(|a, b| {
+        let order = a.1.abs().total_cmp(&b.1.abs()).then(b.2.cmp(&a.2));
+        let farther = if order.is_lt() { b } else { a };
+        (a.0 + b.0, farther.1, farther.2)
+    })?;
+    let in_words =
+        |value: f64| if column.kind == Kind::Date { date::written(value) } else { value.to_string() };
+    let (place, line, bound) = (column.place(), lines.place(row), in_words(number.clip(value / unit) * unit));
+    let value = in_words(value);
+    Some(match count {
+        1 => format!(
+            "1 value of {place} lies far outside the usual range, {value} {line}; it counts as {bound} (correct it \
+             if it is wrong)"
+        ),
+        count => format!(
+            "{count} values of {place} lie far outside the usual range, such as {value} {line}; they count as the \
+             bound, here {bound} (correct them if they are wrong)"
+        ),
+    })
 }
 
 fn notice_unseen(column: &PreparedColumn, cells: usize, other: bool) -> String {
@@ -142,8 +186,8 @@ impl Stored {
         })
     }
 
-    /// The rows named by `order`, in that order. `as_bytes` only where [`Stored::fits_bytes`]. Panics on a
-    /// row that is not there.
+    /// The rows named by `order`, in that order. `as_bytes` requires [`Stored::fits_bytes`]. Panics on a
+    /// row number out of range.
     pub fn inputs(&self, preparation: &Preparation, order: &[usize], as_bytes: bool) -> Inputs {
         let width = preparation.inputs();
         if let Some((_, values)) = &self.pixels {
@@ -210,7 +254,7 @@ fn fill(
                 let seconds = values[from];
                 let mut place = 0;
                 if let Some(days) = days {
-                    row[0] = or_median(days.store(seconds / 86_400.0), days);
+                    row[0] = or_median(days.store(seconds / DAY), days);
                     place = 1;
                 }
                 let parts = date::parts(seconds);

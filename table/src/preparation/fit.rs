@@ -3,51 +3,48 @@
 use rayon::prelude::*;
 
 use super::{
-    Becomes, CATEGORY_VALUES_MAX, Preparation, PreparedColumn, PreparedPixels, RARE_VALUES_MAX, Standardized,
-    VERSION,
+    Becomes, CATEGORY_VALUES_MAX, DAY, Preparation, PreparedColumn, PreparedPixels, RARE_VALUES_MAX,
+    Standardized, VERSION,
 };
 use crate::{
     Column, Kind, PixelScaling, PixelValues, Pixels, Table, TableError, Texts, Values, date, error::listed,
-    lines::Lines,
 };
 
 /// Below this a standard deviation is taken for zero, because its inverse would not be a useful f32.
 const SMALLEST_DEVIATION: f64 = 1e-30;
-/// A column whose values are larger than so many of its deviations is stored as its distance from its mean:
-/// 32 bits hold any other to a ten-thousandth of a deviation.
+/// A column whose values exceed this many standard deviations is stored as the distance from its mean.
+/// 32 bits hold every other column to a ten-thousandth of a deviation.
 const FAR_FROM_ZERO: f64 = 1024.0;
 /// A deviation outside of this range is brought to 1 before 32 bits have to hold it.
 const ORDINARY_DEVIATION: std::ops::Range<f64> = 1e-15..1e15;
-/// A value so many deviations from the mean is looked at: it may be what the deviation comes from.
+/// A value this many deviations from the mean is examined: it may dominate the deviation.
 const SUSPICIOUS_DEVIATIONS: f64 = 8.0;
-/// Values farther than so many interquartile ranges from the quartiles count as that far.
-const CUT_RANGES: f64 = 10.0;
-/// If more values than one in so many lie there, they are the tail of the data and not outliers.
+/// Values farther from the quartiles than this many interquartile ranges are clipped to that distance.
+const CLIP_RANGES: f64 = 10.0;
+/// If more than one value in this many lies there, the values are the data's tail and not outliers.
 const OUTLIERS_ONE_IN: usize = 100;
 /// Times that a value of a category must occur in training to have an input of its own.
 const CATEGORY_COUNT_MIN: usize = 2;
-const DAY: f64 = 86_400.0;
 
 impl Preparation {
-    /// Learns from these rows of a table, in this order: the sums' last bits depend on it. Returns sentences
-    /// that the user should know of as well.
+    /// Learns from these rows of a table, in this order, on which the sums' last bits depend. Also returns
+    /// notices for the user.
     ///
     /// # Errors When there is no column left to learn from.
     pub fn fit(table: &Table, rows: &[usize], missing: &[String]) -> Result<(Self, Vec<String>), TableError> {
-        let fitted: Vec<Option<(Becomes, Option<String>)>> = table
+        let fitted: Vec<Option<Becomes>> = table
             .columns
             .par_iter()
             .map(|column| {
                 (column.left_out.is_none() && !table.labels.contains(&column.position))
-                    .then(|| fit_column(column, rows, &table.lines))
+                    .then(|| fit_column(column, rows))
             })
             .collect();
         let mut columns = Vec::new();
         let mut notices = Vec::new();
         let mut constant = Vec::new();
         for (column, fitted) in table.columns.iter().zip(fitted) {
-            let Some((becomes, notice)) = fitted else { continue };
-            notices.extend(notice);
+            let Some(becomes) = fitted else { continue };
             if becomes.inputs() == 0 {
                 constant.push(column.place().to_string());
             } else {
@@ -93,7 +90,7 @@ impl Preparation {
     /// The preparation of integers that a network looks up: every column is an input as it is.
     ///
     /// # Errors
-    /// When a column has no numbers, or not in every row.
+    /// When a column has a cell that is not a number.
     pub fn of_integers(table: &Table, missing: &[String]) -> Result<Self, TableError> {
         let all: Vec<usize> = (0..table.rows).collect();
         let (mut preparation, _) = Self::fit(table, &all, missing)?;
@@ -125,26 +122,23 @@ impl Preparation {
     }
 }
 
-fn fit_column(column: &Column, rows: &[usize], lines: &Lines) -> (Becomes, Option<String>) {
+fn fit_column(column: &Column, rows: &[usize]) -> Becomes {
     match &column.values {
-        Values::Unread => (Becomes::Number { number: None, missing: false }, None),
-        Values::Texts(texts) => (category(texts, rows), None),
+        Values::Unread => Becomes::Number { number: None, missing: false },
+        Values::Texts(texts) => category(texts, rows),
         Values::Numbers(values) if column.kind == Kind::Date => {
             let is_time = column.date_format.is_some_and(crate::DateFormat::is_time);
-            (date_parts(values, rows, is_time, column.kept), None)
+            date_parts(values, rows, is_time, column.kept)
         }
         Values::Numbers(values) => {
             let values: Vec<f64> = rows.iter().map(|&row| values[row]).collect();
-            let absent = values.iter().any(|value| value.is_nan());
-            let number = standardized(&values, column.kept);
-            let notice =
-                number.as_ref().and_then(|number| outliers_in_words(column, number, &values, rows, lines));
-            (Becomes::Number { number, missing: absent }, notice)
+            let missing = values.iter().any(|value| value.is_nan());
+            Becomes::Number { number: standardized(&values, column.kept), missing }
         }
     }
 }
 
-/// How numbers (NaN where missing) become an input. `None` if they are all the same, unless they are kept.
+/// How numbers (NaN where missing) become an input. `None` if they are all the same and not kept on purpose.
 fn standardized(values: &[f64], kept: bool) -> Option<Standardized> {
     let mut present: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
     let plain =
@@ -163,27 +157,23 @@ fn standardized(values: &[f64], kept: bool) -> Option<Standardized> {
     let middle = (present.len() - 1) / 2;
     let needs_median = present.len() < values.len();
     let mut far = (wide.mean, deviation, magnitude);
-    if farthest > SUSPICIOUS_DEVIATIONS * deviation {
-        present.sort_unstable_by(f64::total_cmp);
-        let (low, high) = cut(&present);
-        (number.low, number.high) = (low, high);
-        if low.is_some() || high.is_some() {
-            let cut = moments(present.iter().map(|&value| {
-                let value = low.map_or(value, |low| value.max(low));
-                high.map_or(value, |high| value.min(high))
-            }));
-            let most = [low, high].into_iter().flatten().fold(0.0_f64, |most, value| most.max(value.abs()));
-            far = (cut.mean, cut.deviation.unwrap_or(deviation), most.min(magnitude));
-        }
+    let may_clip = farthest > SUSPICIOUS_DEVIATIONS * deviation;
+    let (low, high) = bounds(&mut present, deviation, may_clip);
+    (number.low, number.high) = (Some(low), Some(high));
+    if present.iter().any(|value| !(low..=high).contains(value)) {
+        let clipped =
+            moments(values.iter().filter(|value| !value.is_nan()).map(|value| value.clamp(low, high)));
+        far =
+            (clipped.mean, clipped.deviation.unwrap_or(deviation), low.abs().max(high.abs()).min(magnitude));
     }
     let (mean, deviation, magnitude) = far;
     if magnitude > FAR_FROM_ZERO * deviation || !ORDINARY_DEVIATION.contains(&deviation) {
         (number.shift, number.unit) = (mean, deviation);
     }
-    // A median is needed at prediction, too, where cells may be missing that never were in training.
+    // Prediction needs a median too: cells may be missing there that were never missing in training.
     let (_, median, _) = present.select_nth_unstable_by(middle, f64::total_cmp);
     number.median = f64::from(number.store(*median));
-    // What is stored, in the rows' order: the bits of its sums are the same everywhere.
+    // The stored values in the rows' order, so that the bits of their sums are the same everywhere.
     let fill = if needs_median { number.median } else { 0.0 };
     let stored =
         || values.iter().map(|&value| if value.is_nan() { fill } else { f64::from(number.store(value)) });
@@ -197,47 +187,24 @@ fn standardized(values: &[f64], kept: bool) -> Option<Standardized> {
     (number.scale > 0.0 || kept).then_some(number)
 }
 
-/// Where values that lie far outside the rest are cut off; `present` is sorted.
-fn cut(present: &[f64]) -> (Option<f64>, Option<f64>) {
-    let quartile = |quarter: usize| present[(present.len() - 1) * quarter / 4];
-    let range = quartile(3) - quartile(1);
-    if range <= 0.0 {
-        return (None, None);
-    }
-    let (low, high) = (quartile(1) - CUT_RANGES * range, quartile(3) + CUT_RANGES * range);
-    let below = present.partition_point(|&value| value < low);
-    let above = present.len() - present.partition_point(|&value| value <= high);
-    let few = |count: usize| count > 0 && count * OUTLIERS_ONE_IN <= present.len();
-    (few(below).then_some(low), few(above).then_some(high))
-}
-
-/// `values` are those of `rows`.
-fn outliers_in_words(
-    column: &Column,
-    number: &Standardized,
-    values: &[f64],
-    rows: &[usize],
-    lines: &Lines,
-) -> Option<String> {
-    let beyond = |value: f64| {
-        number.low.is_some_and(|low| value < low) || number.high.is_some_and(|high| value > high)
-    };
-    let outside: Vec<(f64, usize)> =
-        values.iter().copied().zip(rows.iter().copied()).filter(|(value, _)| beyond(*value)).collect();
-    let &(farthest, row) =
-        outside.iter().max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()).then(b.1.cmp(&a.1)))?;
-    let bound = if number.high.is_some_and(|high| farthest > high) { number.high } else { number.low };
-    let (place, line, bound) = (column.place(), lines.place(row), bound.unwrap_or_default());
-    Some(match outside.len() {
-        1 => format!(
-            "1 value of {place} lies far outside the rest, {farthest} {line}; it counts as {bound} (correct it if it is \
-             wrong)"
-        ),
-        count => format!(
-            "{count} values of {place} lie far outside the rest, such as {farthest} {line}; they count as the bound, \
-             here {bound} (correct them if they are wrong)"
-        ),
-    })
+/// The least and the greatest value that an input takes, on both sides [`CLIP_RANGES`] interquartile ranges from
+/// the quartiles. They are farther out where training values lie beyond them that are not few or must not be
+/// clipped, so that any other training value stays as it is. `deviation` takes the place of a range of zero.
+fn bounds(present: &mut [f64], deviation: f64, may_clip: bool) -> (f64, f64) {
+    let last = present.len() - 1;
+    let mut quartile = |quarter: usize| *present.select_nth_unstable_by(last * quarter / 4, f64::total_cmp).1;
+    let (first, third) = (quartile(1), quartile(3));
+    let range = if third > first { third - first } else { deviation };
+    let (low, high) = (first - CLIP_RANGES * range, third + CLIP_RANGES * range);
+    let few = |count: usize| may_clip && third > first && count * OUTLIERS_ONE_IN <= present.len();
+    let below = present.iter().filter(|value| **value < low);
+    let above = present.iter().filter(|value| **value > high);
+    let least = below.clone().copied().fold(low, f64::min);
+    let most = above.clone().copied().fold(high, f64::max);
+    (
+        if few(below.count()) { low } else { least - CLIP_RANGES * range * f64::from(least < low) },
+        if few(above.count()) { high } else { most + CLIP_RANGES * range * f64::from(most > high) },
+    )
 }
 
 fn category(texts: &Texts, rows: &[usize]) -> Becomes {
@@ -280,7 +247,7 @@ fn date_parts(seconds: &[f64], rows: &[usize], is_time: bool, kept: bool) -> Bec
     };
     Becomes::Date {
         days: standardized(&days, kept),
-        // Within less than a year no day comes again: the days say all there is to say.
+        // Within a year no day recurs, so that the days alone suffice.
         year: !is_time && span >= YEAR_DAYS && different(|parts| parts.year),
         week: !is_time && span >= WEEK_DAYS && different(|parts| parts.week),
         day: present().any(|day| day.fract() != 0.0) && different(|parts| parts.day),

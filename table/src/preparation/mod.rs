@@ -31,23 +31,23 @@ pub const RARE_VALUES_MAX: usize = 1000;
 pub struct Preparation {
     /// [`VERSION`].
     pub version: u32,
-    /// Columns of the training file, those to predict included; 0 for images.
+    /// Number of columns in the training file, targets included; 0 for images.
     pub width: usize,
-    /// Whether they have names.
+    /// Whether the columns have names.
     pub named: bool,
     /// Texts that meant a missing value, beside the usual ones.
     pub missing: Vec<String>,
-    /// The columns that are learned from, in the training file's order.
+    /// The input columns, in the training file's order.
     pub columns: Vec<PreparedColumn>,
-    /// Images, in the place of columns.
+    /// Images, which stand in place of columns.
     pub pixels: Option<PreparedPixels>,
-    /// The columns to predict.
+    /// The target columns.
     pub labels: Vec<LabelColumn>,
     /// What is predicted.
     pub targets: TargetSchema,
 }
 
-/// A column that is learned from.
+/// An input column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PreparedColumn {
@@ -59,17 +59,17 @@ pub struct PreparedColumn {
     pub kind: Kind,
     /// How its dates are written.
     pub date_format: Option<DateFormat>,
-    /// What is made of it.
+    /// The inputs that it becomes.
     pub becomes: Becomes,
 }
 
-/// What is made of a column.
+/// The inputs that a column becomes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum Becomes {
     /// One input, and one for missing cells.
     Number {
-        /// The number itself; `None` where it is the same in all training rows, so that only its absence
+        /// The number itself; `None` if it is the same in all training rows, so that only its absence
         /// tells.
         number: Option<Standardized>,
         /// Whether an input says that the cell was missing.
@@ -101,7 +101,7 @@ pub enum Becomes {
     },
 }
 
-/// A number on its way to an input: cut off at `low` and `high`, then `(x - shift) / unit` in 64 bits, which
+/// A number on its way to an input: clipped at `low` and `high`, then `(x - shift) / unit` in 64 bits, which
 /// is stored in 32 bits; volunteers subtract `offset` and multiply by `scale` in 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -112,9 +112,9 @@ pub struct Standardized {
     pub shift: f64,
     /// 1, or the deviation of such a column.
     pub unit: f64,
-    /// Values beyond these count as these, where the training rows have some that lie far outside the rest.
+    /// Smaller values are clipped to this.
     pub low: Option<f64>,
-    /// The same.
+    /// Larger values are clipped to this.
     pub high: Option<f64>,
     /// Mean of the stored values over the training rows (an f32).
     pub offset: f64,
@@ -129,18 +129,24 @@ impl Standardized {
         if value.is_nan() {
             return f32::NAN;
         }
-        let low = self.low.map_or(value, |low| value.max(low));
-        let cut = self.high.map_or(low, |high| low.min(high));
         // Not beyond f32, whatever a file to predict holds.
-        (((cut - self.shift) / self.unit) as f32).clamp(-STORED_MAX, STORED_MAX)
+        (((self.clip(value) - self.shift) / self.unit) as f32).clamp(-STORED_MAX, STORED_MAX)
     }
 
-    /// Whether cells are stored as they are.
+    /// The value within the bounds.
+    fn clip(&self, value: f64) -> f64 {
+        let value = self.low.map_or(value, |low| value.max(low));
+        self.high.map_or(value, |high| value.min(high))
+    }
+
+    /// Whether cells within the bounds are stored as they are.
     fn is_plain(&self) -> bool {
-        self.shift == 0.0 && self.unit == 1.0 && self.low.is_none() && self.high.is_none()
+        self.shift == 0.0 && self.unit == 1.0
     }
 }
 
+/// Seconds of a day.
+const DAY: f64 = 86_400.0;
 /// The largest stored magnitude: the subtraction of a mean and the product with a scale stay finite.
 const STORED_MAX: f32 = 1e30;
 
@@ -346,7 +352,7 @@ impl Becomes {
 }
 
 impl PreparedColumn {
-    /// How messages name it.
+    /// The name in messages.
     pub fn place(&self) -> ColumnPlace {
         ColumnPlace { index: self.position, name: (!self.name.is_empty()).then(|| self.name.clone()) }
     }
