@@ -10,7 +10,7 @@ use super::figures::{Accepted, Counters, Figures};
 use super::ledger::OWN_FLOOR;
 use super::optimizers::{Ask, Progress, Tell};
 use super::rounds::OpenRound;
-use super::snapshot::{Snapshot, Statistics, with_tail};
+use super::snapshot::{Snapshot, with_tail};
 use super::tally::Tally;
 use super::{Engine, Output, Stage};
 
@@ -31,7 +31,10 @@ struct Candidate {
     figures: Figures,
     /// For the rounds after it.
     scales: Scales,
-    statistics: Statistics,
+    /// Batch statistics that went out with it.
+    statistics_sent: Arc<[f32]>,
+    /// Running statistics after it.
+    statistics: Arc<[f32]>,
 }
 
 impl Engine {
@@ -155,10 +158,8 @@ impl Engine {
             work: round.plan.parts[0].work.clone(),
             figures: tally.figures(),
             scales: tally.scales(self.scales.of(&round.plan.parts[0].work).unwrap_or_default(), is_due),
-            statistics: Statistics {
-                accepted: Arc::clone(self.statistics_to_send()),
-                running: tally.statistics(self.statistics_to_send()),
-            },
+            statistics_sent: Arc::clone(self.statistics_to_send()),
+            statistics: tally.statistics(self.statistics_to_send()),
         };
         self.tell(answer, tally.examples, Some(point));
     }
@@ -209,7 +210,7 @@ impl Engine {
             Tell::Local { displacement, .. } => (false, norm(displacement)),
             Tell::Losses(_) => (false, 0.0),
         };
-        let Progress { accepted: step, note, starts_afresh } =
+        let Progress { accepted: step, note, starts_afresh, is_good, went_back } =
             self.optimizer.tell(answer).expect("a round answers what the optimizer asked for");
         self.outputs.extend(note.map(Output::Note));
         let is_start = !had_set_out && self.optimizer.loss() != last_loss;
@@ -234,7 +235,10 @@ impl Engine {
             });
             // A rejected point may lie far off: its sums say nothing of the next.
             *self.scales.of(&point.work) = Some(point.scales);
-            self.statistics = point.statistics;
+            self.statistics.accept(point.statistics_sent, point.statistics, is_good);
+        }
+        if went_back {
+            self.statistics.go_back();
         }
         if starts_afresh {
             self.scales.local = None;

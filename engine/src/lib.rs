@@ -55,7 +55,7 @@
 //! let start = Snapshot {
 //!     optimizer: Optimizer::Lbfgs(Lbfgs::new(network.initialize(1), lbfgs)),
 //!     scales: KnownScales::default(),
-//!     statistics: Statistics { accepted: no_statistics.clone(), running: no_statistics },
+//!     statistics: Statistics::new(no_statistics),
 //!     counters: Counters::default(),
 //!     accepted: None,
 //!     course: Course::default(),

@@ -76,7 +76,7 @@ mod tests {
         Snapshot {
             optimizer: Optimizer::Lbfgs(Lbfgs::new(vec![0.0], settings)),
             scales: KnownScales::default(),
-            statistics: Statistics { accepted: Arc::clone(&none), running: none },
+            statistics: Statistics::new(none),
             counters: Counters { rounds, ..Counters::default() },
             accepted: None,
             course: Course::default(),

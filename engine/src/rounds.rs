@@ -88,7 +88,7 @@ impl Engine {
 
     /// Batch statistics that go out with the next point: as long as it is the start, the first.
     pub(super) fn statistics_to_send(&self) -> &Arc<[f32]> {
-        let Statistics { accepted, running } = &self.statistics;
+        let Statistics { accepted, running, .. } = &self.statistics;
         if self.optimizer.has_set_out() { running } else { accepted }
     }
 

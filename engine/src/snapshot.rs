@@ -51,6 +51,30 @@ pub struct Statistics {
     pub accepted: Arc<[f32]>,
     /// Those that go out with the next point: the last accepted point's own.
     pub running: Arc<[f32]>,
+    /// Both as they were at the last good point, if the optimizer may go back to it.
+    pub good: Option<(Arc<[f32]>, Arc<[f32]>)>,
+}
+
+impl Statistics {
+    /// The statistics at the start of a training.
+    pub fn new(start: Arc<[f32]>) -> Self {
+        Self { accepted: Arc::clone(&start), running: start, good: None }
+    }
+
+    /// A point was accepted that went out with the statistics `sent`; its round gave `running`.
+    pub(super) fn accept(&mut self, sent: Arc<[f32]>, running: Arc<[f32]>, is_good: bool) {
+        (self.accepted, self.running) = (sent, running);
+        if is_good {
+            self.good = Some((Arc::clone(&self.accepted), Arc::clone(&self.running)));
+        }
+    }
+
+    /// The optimizer went back to the last good point.
+    pub(super) fn go_back(&mut self) {
+        if let Some((accepted, running)) = &self.good {
+            (self.accepted, self.running) = (Arc::clone(accepted), Arc::clone(running));
+        }
+    }
 }
 
 impl KnownScales {

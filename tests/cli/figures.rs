@@ -82,6 +82,31 @@ fn a_run_that_diverges_fails_names_the_learning_rate_and_keeps_sound_weights() {
 }
 
 #[test]
+fn batch_statistics_go_back_with_the_weights_of_a_run_that_diverges() {
+    let folder = Folder::new();
+    folder.write(
+        "normalized.toml",
+        "layers = [{ kind = \"dense\", units = 8 }, { kind = \"batch-norm\" }, { kind = \"activation\", function = \"relu\" }]",
+    );
+    let train = "--data numbers.csv --model normalized.toml --minibatch 8 --optimizer sgd --learning-rate 10";
+    let ran = folder.run(&format!("train {train} {ALONE} --out diverged"));
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let good = "the iterations that were not given up";
+    let loss = |run: &str| {
+        folder.run(&format!("evaluate {run} --data numbers.csv --json")).succeeded().last_json()["loss"]
+            .as_f64()
+            .unwrap()
+    };
+    let kept = loss("diverged");
+    let same = (0..4).any(|iterations| {
+        let out = format!("first-{iterations}");
+        folder.run(&format!("train {train} {ALONE} --iterations {iterations} --out {out}"));
+        loss(&out) == kept
+    });
+    assert!(same, "{good} have another loss than {kept}");
+}
+
+#[test]
 fn an_accuracy_below_that_of_the_most_frequent_class_is_seen_for_what_it_is() {
     let folder = Folder::new();
     // One in twenty is positive, and nothing tells which.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use engine::optimizers::{
     self, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimizer, Outer, Rule, Sample, Schedule,
@@ -273,11 +272,10 @@ impl Problem {
             _ => network.initialize(plan.seed),
         };
         let (start, statistics) = start.split_at(network.trainable());
-        let statistics: Arc<[f32]> = statistics.into();
         let start = Snapshot {
             optimizer: plan.method.optimizer(start, plan, sets.training.units() / 2),
             scales: KnownScales::default(),
-            statistics: Statistics { accepted: Arc::clone(&statistics), running: statistics },
+            statistics: Statistics::new(statistics.into()),
             counters: Counters::default(),
             accepted: None,
             course: Course::default(),

@@ -155,6 +155,7 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
     let mut optimizer = start.optimizer;
     let mut trainer = Trainer { problem, scratch: Scratch::new(), events: Events::default() };
     let (mut statistics, mut running) = (start.statistics.accepted, start.statistics.running);
+    let mut good = (Arc::clone(&statistics), Arc::clone(&running));
     // Local steps have scales of their own.
     let mut scales: BTreeMap<bool, Scales> = BTreeMap::new();
     let (mut history, mut examples) = (History::default(), 0);
@@ -233,6 +234,9 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
         if let Some(found) = found {
             scales.insert(is_local, found.scales);
             (statistics, running) = (sent, Arc::clone(&found.statistics));
+            if progress.is_good {
+                good = (Arc::clone(&statistics), Arc::clone(&running));
+            }
             let (gradient_norm, step) =
                 accepted.as_ref().map_or((norm_at_start, 0.0), |one| (one.gradient_norm, one.step));
             let point = Accepted {
@@ -268,6 +272,9 @@ pub(crate) fn train(problem: &Problem, limits: &Limits) -> Reference {
                 trainer.events.training_evaluations +=
                     u64::from(found.evaluations.contains_key(&Set::Training));
             }
+        }
+        if progress.went_back {
+            (statistics, running) = good.clone();
         }
         if progress.starts_afresh {
             scales.remove(&true);

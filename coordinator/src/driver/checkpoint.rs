@@ -36,7 +36,7 @@ pub enum CheckpointError {
 impl Checkpoint {
     /// The layout's version. Raise it when the bytes change, with this type, [`Snapshot`] or the state of any
     /// optimizer, and when the same run gets another number ([`run_number`](crate::training::run_number)).
-    pub const VERSION: u32 = 4;
+    pub const VERSION: u32 = 5;
 
     /// The bytes for [`RunDirectory::save_checkpoint`](crate::run_directory::RunDirectory::save_checkpoint).
     pub fn to_bytes(&self) -> Vec<u8> {

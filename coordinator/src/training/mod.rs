@@ -325,11 +325,10 @@ fn first_snapshot(material: &Material, training: &SetPlan) -> Snapshot {
     let Material { config, network, start, .. } = material;
     let start = start.clone().unwrap_or_else(|| network.initialize(config.seed).into());
     let (start, statistics) = start.split_at(network.trainable());
-    let statistics: Arc<[f32]> = statistics.into();
     Snapshot {
         optimizer: optimizer::optimizer(config, start.into(), training),
         scales: KnownScales::default(),
-        statistics: Statistics { accepted: Arc::clone(&statistics), running: statistics },
+        statistics: Statistics::new(statistics.into()),
         counters: Counters::default(),
         accepted: None,
         course: Course::default(),

@@ -214,6 +214,10 @@ pub struct Progress {
     /// Whether this answer says nothing about the size of the next one: its learning rate may have been far
     /// too high, and the optimizer tries a lower one.
     pub starts_afresh: bool,
+    /// Whether the accepted point is one to go back to if the run diverges.
+    pub is_good: bool,
+    /// Whether the optimizer gave up accepted points and went back to the last good one.
+    pub went_back: bool,
 }
 
 /// One iteration: a trial point that became the accepted point.

@@ -181,7 +181,8 @@ impl State {
         let step = self.learning_rate(self.iteration);
         self.weights = Arc::clone(&self.point);
         self.loss = Some(loss);
-        if self.start_loss.is_some_and(|start| loss <= GOOD * start.max(f64::MIN_POSITIVE)) {
+        let is_good = self.start_loss.is_some_and(|start| loss <= GOOD * start.max(f64::MIN_POSITIVE));
+        if is_good {
             self.good = Some((Arc::clone(&self.weights), loss));
         }
         if !is_start {
@@ -197,18 +198,19 @@ impl State {
         let iteration = self.iteration;
         let accepted =
             Iteration { iteration, loss, gradient_norm, step, backtracked: false, damped: false, memory: 0 };
-        Progress { accepted: (!is_start).then_some(accepted), ..Progress::default() }
+        Progress { accepted: (!is_start).then_some(accepted), is_good, ..Progress::default() }
     }
 
     /// Goes back to the last good point and lowers the learning rate, or stops.
     fn go_back(&mut self, loss: f64) -> Progress {
         let rate = self.learning_rate(self.iteration);
+        let went_back = self.good.is_some();
         if let Some((weights, loss)) = &self.good {
             (self.weights, self.loss) = (Arc::clone(weights), Some(*loss));
         }
         if !self.settings.may_lower || self.lowered == LOWERED_MAX {
             self.stopped = Some(Halt::Diverged { learning_rate: rate });
-            return Progress::default();
+            return Progress { went_back, ..Progress::default() };
         }
         self.lowered += 1;
         self.lowered_at = self.rounds();
@@ -226,6 +228,7 @@ impl State {
                 "{what} with a learning rate of {rate:.3e}: going back to the last good weights and lowering it \
                  to {lower:.3e}"
             )),
+            went_back,
             ..Progress::default()
         }
     }
