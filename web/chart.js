@@ -1,5 +1,15 @@
 // Line charts, the same on every page: labelled axes, names at the ends of the lines, a cursor that the keyboard
-// moves, and a table with the same numbers.
+// moves, and a table with the same numbers. The page links chart.css too.
+//
+//   const chart = new Chart(document.querySelector("#place"));
+//   chart.draw({
+//     name: "Loss",
+//     series: [{ label: "test", style: "test", points: [{ x: 0, y: 2.3 }, { x: 4, y: 0.4, note: "iteration 2" }] }],
+//     x: { label: "time of training", format: words.duration },
+//     y: { format: words.loss, tick: words.tick, logarithmic: true },
+//     bands: [{ from: 1, to: 3, label: "this tab" }],
+//     marks: marksOf(history, (mark) => mark.seconds),
+//   });
 
 const WIDTH = 640;
 const HEIGHT = 260;
@@ -12,6 +22,8 @@ const LOGARITHMIC_FROM = 8;
 const TICKS = 4;
 /** Two names at the ends of lines keep this distance. */
 const NAME_HEIGHT = 18;
+/** The room that the label of a mark takes. */
+const MARK_WIDTH = 70;
 
 let charts = 0;
 
@@ -45,8 +57,10 @@ export class Chart {
   }
 
   /**
-   * Draws `series`, each {label, style, points: {x, y, note}} with x increasing; a point with `gap` begins a new line.
-   * `x` and `y` are {label, format, tick, logarithmic}; `bands` are {from, to, label} along x, `marks` {x, label}.
+   * Draws `series`, each {label, style, points: {x, y, note, gap}} with x increasing. `style` is test, validation, train
+   * or way (chart.css). A point with `gap` begins a new line: what was measured before it is something else.
+   * `x` and `y` are {label, format, tick, logarithmic}; `bands` are {from, to, label} along x; `marks` are {x, label},
+   * vertical lines where something begins. The readout of the nearest point and the table name them too.
    */
   draw(content) {
     const state = JSON.stringify([content.name, content.series, content.bands, content.marks]);
@@ -55,7 +69,15 @@ export class Chart {
     this.#content = { bands: [], marks: [], ...content };
     const { series, name } = this.#content;
     const all = series.flatMap(({ points }) => points);
-    this.#content.xs = [...new Set(all.map(({ x }) => x))].sort((one, other) => one - other);
+    const xs = [...new Set(all.map(({ x }) => x))].sort((one, other) => one - other);
+    this.#content.xs = xs;
+    this.#content.marks = this.#content.marks.filter(({ x }) => x >= xs[0] && x <= xs.at(-1));
+    /** The labels of the marks by the point that is nearest. */
+    this.#content.news = new Map();
+    for (const { x, label } of this.#content.marks) {
+      const at = xs[nearest(xs, x)];
+      this.#content.news.set(at, [...(this.#content.news.get(at) ?? []), label]);
+    }
     this.#slider.setAttribute("aria-label", `${name}: ${series.map(({ label }) => label).join(", ")}`);
     this.#slider.setAttribute("aria-valuemin", "0");
     this.#slider.setAttribute("aria-valuemax", String(this.#content.xs.length - 1));
@@ -84,9 +106,13 @@ export class Chart {
       parts.push(element("text", { class: "label middle", x: across(value), y: floor + 18 }, (x.tick ?? x.format)(value)));
     }
     parts.push(element("text", { class: "label middle", x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 6 }, x.label));
+    let labelFrom = 0;
     for (const { x: at, label } of marks) {
       parts.push(element("line", { class: "mark", x1: across(at), x2: across(at), y1: TOP, y2: floor }));
+      // A label that would cover the one before it is left out; the line is there, and the readout names it.
+      if (across(at) < labelFrom) continue;
       parts.push(element("text", { class: "label middle", x: across(at), y: TOP - 4 }, label));
+      labelFrom = across(at) + MARK_WIDTH;
     }
     const names = [];
     for (const { label, style, points } of series) {
@@ -115,12 +141,15 @@ export class Chart {
     let note = "";
     for (const { label, style, points } of series) {
       const point = points[nearest(points.map((one) => one.x), at)];
+      // A line that began later, or ended before, says nothing here.
+      if (at < points[0].x || at > points.at(-1).x) continue;
       parts.push(element("circle", { class: style, cx: places.across(point.x), cy: places.up(point.y), r: 4.5 }));
       said.push(`${label} ${y.format(point.y)}`);
       if (point.x === at && point.note) note = `, ${point.note}`;
     }
     places.cursor.replaceChildren(...parts);
-    const text = `${x.format(at)}${note}: ${said.join(", ")}`;
+    const news = this.#content.news.get(at);
+    const text = `${x.format(at)}${note}: ${said.join(", ")}${news ? ` (${news.join(", ")} from here)` : ""}`;
     this.#readout.textContent = text;
     this.#slider.setAttribute("aria-valuenow", String(index));
     this.#slider.setAttribute("aria-valuetext", text);
@@ -161,12 +190,18 @@ export class Chart {
     caption.textContent = name;
     const byX = series.map(({ points }) => new Map(points.map((point) => [point.x, point])));
     const head = row("th", [x.label, ...series.map(({ label }) => label)]);
-    const body = xs.map((at) => row("td", [x.format(at), ...byX.map((points) => (points.has(at) ? y.format(points.get(at).y) : "–"))]));
+    const first = (at) => [x.format(at), ...(this.#content.news.get(at) ?? [])].join(", ");
+    const body = xs.map((at) => row("td", [first(at), ...byX.map((points) => (points.has(at) ? y.format(points.get(at).y) : "–"))]));
     const [thead, tbody] = [html("thead"), html("tbody")];
     thead.append(head);
     tbody.append(...body);
     this.#table.replaceChildren(caption, thead, tbody);
   }
+}
+
+/** The marks of a course from api/history; `x` says where one stands. */
+export function marksOf(course, x) {
+  return (course?.marks ?? []).map((mark) => ({ x: x(mark), label: mark.label })).filter((mark) => Number.isFinite(mark.x));
 }
 
 function row(tag, texts) {

@@ -164,7 +164,7 @@ use advice::Advice;
 use decoder::Message;
 use floor::{Floor, FloorEvent};
 use ledger::OWN_FLOOR;
-use optimizers::Optimizer;
+use optimizers::{Method, Optimizer};
 use ring::Ring;
 use rounds::OpenRound;
 use snapshot::with_tail;
@@ -415,6 +415,11 @@ impl Engine {
     /// The run's number.
     pub fn run(&self) -> u64 {
         self.settings.run
+    }
+
+    /// The method by which the optimizer goes on from there.
+    pub fn method(&self) -> Method {
+        self.optimizer.method()
     }
 
     /// What has been counted.

@@ -1,6 +1,6 @@
 // The two curves of the volunteer's page: accuracy and loss on examples kept aside, by time.
 
-import { Chart } from "../chart.js";
+import { Chart, marksOf } from "../chart.js";
 import * as words from "../words.js";
 
 const at = (id) => document.getElementById(id);
@@ -24,18 +24,23 @@ const KINDS = {
       { key: "validation_loss", label: "validation", style: "validation" },
       { key: "training_set_loss", label: "training", style: "train" },
     ],
-    // Without examples kept aside there is only what the rounds measure. The first round measures something else.
-    otherwise: [{ key: "train_loss", label: "training rounds", style: "train", from: 1 }],
+    // Without examples kept aside there is only what the rounds measure: gradient rounds the loss at a point, local steps
+    // a mean on the way to it. These are two quantities, so they are two lines.
+    otherwise: [
+      { key: "training_set_loss", label: "training", style: "train" },
+      { key: "train_loss", label: "on the way", style: "way", onTheWay: true },
+    ],
   },
 };
 
 let chosen = "accuracy";
 let chart = null;
-let last = { history: [], stays: [] };
+let last = { course: null, stays: [] };
 
-/** Draws the course ({iteration, seconds, test_accuracy, ...}), and whether it could. `stays` are shaded. */
-export function draw(history, stays) {
-  last = { history, stays };
+/** Draws the course ({points, marks} of api/history, or null), and whether it could. `stays` are shaded. */
+export function draw(course, stays) {
+  last = { course, stays };
+  const history = course?.points ?? [];
   const kinds = Object.keys(KINDS).filter((kind) => lines(kind, history).length > 0);
   at("charts").hidden = kinds.length === 0;
   if (kinds.length === 0) return false;
@@ -55,6 +60,7 @@ export function draw(history, stays) {
     x: { label: "time of training", format: words.duration },
     y: { format, tick, logarithmic },
     bands: stays.filter(({ from, to }) => to > from).map(({ from, to }) => ({ from, to, label: "this tab" })),
+    marks: marksOf(course, (mark) => mark.seconds),
   });
   return true;
 }
@@ -63,12 +69,14 @@ export function draw(history, stays) {
 function lines(kind, history) {
   const { series, otherwise } = KINDS[kind];
   const found = series.map((one) => line(one, history)).filter(({ points }) => points.length > 1);
-  if (found.length > 0 || otherwise === undefined) return found;
+  if (otherwise === undefined || found.some(({ style }) => style !== "train")) return found;
   return otherwise.map((one) => line(one, history)).filter(({ points }) => points.length > 1);
 }
 
-function line({ key, label, style, from = 0 }, history) {
-  const known = history.filter((point) => point.iteration >= from && Number.isFinite(point[key]) && Number.isFinite(point.seconds));
+function line({ key, label, style, onTheWay = false }, history) {
+  // The start point has no way to it, and a gradient round measures the point itself.
+  const suits = (point) => !onTheWay || (point.iteration > 0 && point.train_loss !== point.training_set_loss && point.method !== "lbfgs");
+  const known = history.filter((point) => suits(point) && Number.isFinite(point[key]) && Number.isFinite(point.seconds));
   return { label, style, points: known.map((point) => ({ x: point.seconds, y: point[key], note: `iteration ${words.count(point.iteration)}` })) };
 }
 
@@ -86,5 +94,5 @@ for (const kind of tabs) {
 
 function choose(kind) {
   chosen = kind;
-  draw(last.history, last.stays);
+  draw(last.course, last.stays);
 }

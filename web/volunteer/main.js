@@ -197,7 +197,7 @@ function showTab() {
 function showAll() {
   showTab();
   const helping = hub !== null && hub.phase !== "connecting";
-  const course = history?.run === run?.run ? history?.points : null;
+  const course = history?.run === run?.run ? history : null;
   showRun({ run, history: course, silentSince, mine: helping, stays: contribution.stays });
 }
 

@@ -126,7 +126,7 @@ export function showRun({ run, history, silentSince, mine, stays }) {
   const lent = words.plural(run.cores, "core", "cores");
   show("volunteers-note", run.local_worker ? `${lent}, and the coordinator itself` : lent);
   drawSchool(at("school"), run.volunteers, mine);
-  const drawn = curves.draw(history ?? [], stays);
+  const drawn = curves.draw(history, stays);
   showFirstRound(run, drawn);
 }
 

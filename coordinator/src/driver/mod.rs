@@ -151,6 +151,8 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
     let (round_sender, round) = watch::channel(None);
     let (sessions, inbox) = DriverHandle::new(round);
     let (outcome_sender, outcome) = oneshot::channel();
+    let resume_is_news =
+        setup.resumed.as_ref().is_some_and(|checkpoint| checkpoint.snapshot.accepted.is_some());
     let picture = Picture::new(setup.facts, setup.resumed.as_ref(), setup.history);
     let (status_sender, status) = watch::channel(Arc::new(picture.status()));
     let referee = referee::start(setup.referee, orders_sender.downgrade(), runtime.clone())?;
@@ -176,6 +178,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         tokens: Tokens::default(),
         doors: sessions.doors.clone(),
         lines: sessions.lines.clone(),
+        resume_is_news,
         metrics_trouble: Trouble::default(),
         checkpoint_trouble: Trouble::default(),
         round: round_sender,
@@ -231,6 +234,8 @@ struct Driver {
     tokens: Tokens,
     doors: Doors,
     lines: Lines,
+    /// The metrics do not tell yet that the training was resumed.
+    resume_is_news: bool,
     metrics_trouble: Trouble,
     checkpoint_trouble: Trouble,
     round: watch::Sender<Option<Arc<OpenRound>>>,
@@ -481,9 +486,12 @@ impl Driver {
 
     fn accepted(&mut self, accepted: &Accepted) {
         let seconds = self.seconds();
-        self.picture.accepted(accepted, self.engine.counters(), seconds);
-        let report = self.picture.report(accepted, self.engine.attendance(), seconds);
+        let method = self.engine.method();
+        self.picture.accepted(accepted, method, self.engine.counters(), seconds);
+        let mut report = self.picture.report(accepted, method, self.engine.attendance(), seconds);
+        report.resumed = self.resume_is_news;
         let metrics = self.directory.append_metrics(&report).map_err(|error| error.to_string());
+        let metrics = metrics.map(|is_new| self.resume_is_news &= !is_new);
         let note = self.metrics_trouble.note("the metrics", metrics);
         self.tell(note);
         self.observer.event(&Event::Iteration(report));

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use model::Arithmetic;
 
 use super::{BeginRule, Checkpoint};
+use crate::report::marks::Marks;
 use crate::report::progress::IterationReport;
 use crate::report::status::{CurvePoint, HISTORY_MAX, OFFENDERS_MAX, Offender, RunPhase, Status};
+use engine::optimizers::Method;
 use engine::{Accepted, Attendance, Counters, Figures};
 
 /// The facts that do not change during a run.
@@ -44,6 +46,8 @@ const BYTES_PER_PARAMETER: (u64, u64) = (4, 4);
 pub(super) struct Picture {
     status: Status,
     course: Course,
+    /// The training was resumed, and no point has been accepted since.
+    resumed: bool,
     /// The epochs at the last measurement of the speed, and its time.
     measured: Option<(u64, Instant)>,
     /// Why the training has ended, once it has.
@@ -79,7 +83,8 @@ impl Picture {
             ..Status::default()
         };
         let course = Course::default();
-        let mut picture = Picture { status, course, measured: None, ended: None, origin: None };
+        let resumed = accepted.is_some();
+        let mut picture = Picture { status, course, resumed, measured: None, ended: None, origin: None };
         history.into_iter().for_each(|point| picture.course.add(point));
         picture.show_course();
         picture
@@ -115,20 +120,22 @@ impl Picture {
         self.status.epochs = self.epochs(counters);
     }
 
-    pub(super) fn accepted(&mut self, accepted: &Accepted, counters: Counters, seconds: f64) {
+    pub(super) fn accepted(&mut self, accepted: &Accepted, method: Method, counters: Counters, seconds: f64) {
         self.between(counters);
         self.origin.get_or_insert((seconds, accepted.iteration));
         self.status.iteration = accepted.iteration;
         // If the point was not evaluated, the figures of the last evaluated point stay.
         let earlier = self.status.figures.unwrap_or(Figures::UNKNOWN);
         self.status.figures = Some(accepted.figures.or(earlier));
-        self.course.add(point(accepted, seconds));
+        let resumed = std::mem::take(&mut self.resumed);
+        self.course.add(CurvePoint { method: Some(method), resumed, ..point(accepted, seconds) });
         self.show_course();
     }
 
     fn show_course(&mut self) {
         self.status.history_until = self.course.last.as_ref().map(|point| point.iteration);
         self.status.history = Arc::new(self.course.points());
+        self.status.marks = self.course.marks.list().into();
     }
 
     /// Notes that a volunteer was found out.
@@ -153,6 +160,7 @@ impl Picture {
     pub(super) fn report(
         &self,
         accepted: &Accepted,
+        method: Method,
         attendance: Attendance,
         seconds: f64,
     ) -> IterationReport {
@@ -170,6 +178,8 @@ impl Picture {
             examples_per_second: self.status.examples_per_second,
             seconds,
             eta_seconds,
+            method,
+            resumed: false,
         }
     }
 
@@ -282,6 +292,8 @@ fn point(accepted: &Accepted, seconds: f64) -> CurvePoint {
         validation_accuracy,
         test_loss,
         test_accuracy,
+        method: None,
+        resumed: false,
     }
 }
 
@@ -293,11 +305,12 @@ struct Course {
     stride: u64,
     points: Vec<CurvePoint>,
     last: Option<CurvePoint>,
+    marks: Marks,
 }
 
 impl Default for Course {
     fn default() -> Course {
-        Course { stride: 1, points: Vec::new(), last: None }
+        Course { stride: 1, points: Vec::new(), last: None, marks: Marks::default() }
     }
 }
 
@@ -307,6 +320,7 @@ impl Course {
         while self.points.last().is_some_and(|last| last.iteration >= point.iteration) {
             self.points.pop();
         }
+        self.marks.add(&point);
         self.last = Some(point);
         self.put(point);
         while self.points.len() >= HISTORY_MAX {
@@ -319,6 +333,7 @@ impl Course {
     fn rewind(&mut self, iteration: Option<u64>) {
         self.points.retain(|point| iteration.is_some_and(|last| point.iteration <= last));
         self.last = self.points.last().copied();
+        self.marks.rewind(iteration);
     }
 
     fn put(&mut self, point: CurvePoint) {

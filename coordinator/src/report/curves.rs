@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::marks::Mark;
+
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 72.0;
@@ -12,6 +14,8 @@ const BOTTOM: f64 = 34.0;
 const TICKS: f64 = 4.0;
 /// Two names at the ends of lines keep this distance.
 const NAME_HEIGHT: f64 = 18.0;
+/// The room that the label of a mark takes.
+const MARK_WIDTH: f64 = 70.0;
 
 /// A line of a chart.
 #[derive(Debug)]
@@ -24,8 +28,9 @@ pub(super) struct Line {
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// Draws the lines that have at least two points; `None` if none has. `format` writes a value of the vertical axis.
-pub(super) fn chart(lines: &[Line], format: impl Fn(f64) -> String) -> Option<String> {
+/// Draws the lines that have at least two points, and the marks at their iterations; `None` if no line has. `format`
+/// writes a value of the vertical axis.
+pub(super) fn chart(lines: &[Line], marks: &[Mark], format: impl Fn(f64) -> String) -> Option<String> {
     let lines: Vec<&Line> = lines.iter().filter(|line| line.points.len() > 1).collect();
     let points = || lines.iter().flat_map(|line| &line.points);
     let range = |values: &mut dyn Iterator<Item = f64>| {
@@ -62,6 +67,25 @@ pub(super) fn chart(lines: &[Line], format: impl Fn(f64) -> String) -> Option<St
             across(value),
             HEIGHT - BOTTOM + 18.0
         );
+    }
+    let mut label_from = LEFT;
+    for mark in marks.iter().filter(|mark| (first..=last).contains(&(mark.iteration as f64))) {
+        let x = across(mark.iteration as f64);
+        let _ = writeln!(
+            svg,
+            "<line class=\"mark\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{:.1}\"/>",
+            HEIGHT - BOTTOM
+        );
+        // A label that would cover the one before it is left out; the line says where.
+        if x >= label_from {
+            let _ = writeln!(
+                svg,
+                "<text class=\"middle\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
+                TOP - 4.0,
+                mark.label
+            );
+            label_from = x + MARK_WIDTH;
+        }
     }
     let mut ends: Vec<(f64, &Line)> =
         lines.iter().map(|line| (up(line.points[line.points.len() - 1].1), *line)).collect();
@@ -106,12 +130,13 @@ mod tests {
     #[test]
     fn a_chart_has_the_lines_that_have_points() {
         let line = |name, points: &[(f64, f64)]| Line { name, style: "test", points: points.to_vec() };
-        let svg = chart(&[line("one", &[(0.0, 1.0), (10.0, 3.0)]), line("other", &[(0.0, 1.0)])], |value| {
-            format!("{value}")
-        });
-        let svg = svg.unwrap();
+        let lines = [line("one", &[(0.0, 1.0), (10.0, 3.0)]), line("other", &[(0.0, 1.0)])];
+        let marks =
+            [4, 5, 20].map(|iteration| Mark { iteration, seconds: None, label: format!("from {iteration}") });
+        let svg = chart(&lines, &marks, |value| format!("{value}")).unwrap();
         assert!(svg.contains(">one</text>") && !svg.contains("other"), "{svg}");
         assert!(svg.contains(">10</text>") && svg.contains(">2</text>"), "{svg}");
-        assert_eq!(chart(&[line("alone", &[(0.0, 1.0)])], |value| format!("{value}")), None);
+        assert_eq!((svg.matches("class=\"mark\"").count(), svg.matches(">from ").count()), (2, 1), "{svg}");
+        assert_eq!(chart(&[line("alone", &[(0.0, 1.0)])], &[], |value| format!("{value}")), None);
     }
 }

@@ -2,6 +2,7 @@
 //! holds the events of a training, [`status`] the state that the pages show.
 
 mod curves;
+pub mod marks;
 mod page;
 pub mod progress;
 pub(crate) mod quality;

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use engine::Figures;
 
-use super::Summary;
 use super::curves::{Line, chart};
+use super::marks::Marks;
 use super::words::{count, counted, duration, loss, percent};
 use crate::quality::{ClassQuality, Quality};
 use crate::report::status::CurvePoint;
@@ -151,8 +151,15 @@ impl Report<'_> {
             line("test", "test", |point| point.test_loss),
             line("validation", "validation", |point| point.validation_loss),
             line("training", "train", |point| point.training_set_loss),
+            line("on the way", "way", CurvePoint::on_the_way_loss),
         ];
-        let drawn = [("Accuracy", chart(&accuracies, percent)), ("Loss", chart(&losses, loss))];
+        // What rounds measure on the way is another quantity: it is drawn only where there is nothing better.
+        let shown = if losses[..2].iter().any(|line| line.points.len() > 1) { 3 } else { 4 };
+        let marks = Marks::of(self.course);
+        let drawn = [
+            ("Accuracy", chart(&accuracies, marks.list(), percent)),
+            ("Loss", chart(&losses[..shown], marks.list(), loss)),
+        ];
         for (name, drawing) in drawn {
             let Some(drawing) = drawing else { continue };
             let _ = writeln!(

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use engine::Figures;
+use engine::optimizers::Method;
 use serde::Serialize;
 
 use crate::report::Summary;
@@ -103,4 +104,9 @@ pub struct IterationReport {
     pub seconds: f64,
     /// Seconds that the remaining iterations will take at this pace; `None` if unknown.
     pub eta_seconds: Option<f64>,
+    /// The method by which the training goes on from the point.
+    pub method: Method,
+    /// Whether it is the first point after the training was resumed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use engine::Figures;
+use engine::optimizers::Method;
 use serde::{Deserialize, Serialize};
+
+use super::marks::Mark;
 
 /// Most points of a curve on the page. When there are more, the points become twice as far apart.
 pub const HISTORY_MAX: usize = 400;
@@ -43,6 +46,9 @@ pub struct Status {
     /// that ask for it.
     #[serde(skip)]
     pub history: Arc<Vec<CurvePoint>>,
+    /// Where the curves show something else from then on; served with the course.
+    #[serde(skip)]
+    pub marks: Arc<[Mark]>,
     /// The number of the last point in the course, so that pages know when to ask.
     pub history_until: Option<u64>,
     /// Units of the open round that are accounted for, and all of them.
@@ -132,11 +138,24 @@ pub struct CurvePoint {
     pub test_loss: Option<f64>,
     /// Share of test examples predicted correctly.
     pub test_accuracy: Option<f64>,
+    /// The method by which the training goes on from the point; `None` in metrics of an earlier release.
+    #[serde(default)]
+    pub method: Option<Method>,
+    /// Whether it is the first point after the training was resumed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
 }
 
 impl CurvePoint {
     /// Whether the point was evaluated on examples that it was not trained on.
     pub fn is_evaluated(&self) -> bool {
         self.validation_loss.is_some() || self.test_loss.is_some()
+    }
+
+    /// The loss that the round measured on the way to the point, while the weights moved; `None` for the start point
+    /// and where the round measured the point itself.
+    pub fn on_the_way_loss(&self) -> Option<f64> {
+        let is_other = self.iteration > 0 && self.training_set_loss != self.train_loss;
+        self.train_loss.filter(|_| is_other && self.method != Some(Method::Lbfgs))
     }
 }

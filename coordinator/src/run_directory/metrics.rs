@@ -56,17 +56,17 @@ impl MetricsLog {
         Ok(log)
     }
 
-    /// Appends `line`, an object with its `iteration`, unless the file has that iteration already.
-    pub(super) fn append(&mut self, iteration: u64, line: &impl Serialize) -> Result<(), RunError> {
+    /// Appends `line`, an object with its `iteration`, unless the file has that iteration already; whether it did.
+    pub(super) fn append(&mut self, iteration: u64, line: &impl Serialize) -> Result<bool, RunError> {
         if self.last_iteration.is_some_and(|last| iteration <= last) {
-            return Ok(());
+            return Ok(false);
         }
         let mut text =
             serde_json::to_vec(line).map_err(|error| RunError::io("write", &self.path)(error.into()))?;
         text.push(b'\n');
         self.write(&text)?;
         self.last_iteration = Some(iteration);
-        Ok(())
+        Ok(true)
     }
 
     /// Cuts off the lines after `iteration`, or all lines.

@@ -166,8 +166,8 @@ impl RunDirectory {
     }
 
     /// Appends a line to the metrics, unless they have that iteration already: a resumed run goes through its
-    /// last iterations again. A value that is not finite is written as null.
-    pub fn append_metrics(&self, report: &IterationReport) -> Result<(), RunError> {
+    /// last iterations again. A value that is not finite is written as null. Returns whether a line was added.
+    pub fn append_metrics(&self, report: &IterationReport) -> Result<bool, RunError> {
         locked(&self.metrics).append(report.iteration, report)
     }
 

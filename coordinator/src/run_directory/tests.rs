@@ -10,6 +10,7 @@ use model::{Arithmetic, Network, NetworkSpec};
 use tempfile::TempDir;
 
 use engine::Figures;
+use engine::optimizers::Method;
 
 use super::*;
 use crate::data::{TargetScaling, TargetSchema, preprocessing_of, task_of};
@@ -34,6 +35,8 @@ fn report(iteration: u64, train_loss: f64) -> IterationReport {
         examples_per_second: 1e6,
         seconds: 1.5,
         eta_seconds: None,
+        method: Method::Lbfgs,
+        resumed: false,
     }
 }
 

@@ -394,7 +394,7 @@ struct EncodedHistory {
 impl EncodedHistory {
     fn of(status: &Status) -> EncodedHistory {
         let history = Arc::clone(&status.history);
-        let value = serde_json::json!({ "run": status.run, "points": *history });
+        let value = serde_json::json!({ "run": status.run, "points": *history, "marks": *status.marks });
         let body = Bytes::from(value.to_string());
         EncodedHistory { history, gzip: gzip(&body), body }
     }

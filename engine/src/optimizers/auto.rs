@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::averaged::{Averaged, AveragedSettings};
 use super::lbfgs::{Lbfgs, LbfgsSettings};
-use super::{Ask, Halt, Progress, Tell, TellError};
+use super::{Ask, Halt, Method, Progress, Tell, TellError};
 
 /// Rounds in a row without progress that count as a stall.
 const STALLED_ROUNDS: u32 = 5;
@@ -111,6 +111,13 @@ impl Auto {
 
     pub(super) fn is_searching_at_start(&self) -> bool {
         matches!(&self.stage, Stage::Averaged { averaged, .. } if averaged.is_searching_at_start())
+    }
+
+    pub(super) fn method(&self) -> Method {
+        match self.stage {
+            Stage::Averaged { .. } => Method::LocalSteps,
+            Stage::Finisher { .. } => Method::Lbfgs,
+        }
     }
 
     /// The last accepted point (the start point until one is accepted).

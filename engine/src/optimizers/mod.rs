@@ -14,6 +14,7 @@ mod pair;
 mod stochastic;
 mod vectors;
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,28 @@ pub enum Optimizer {
     Lbfgs(Lbfgs<f32>),
     /// SGD, Nesterov momentum, Adam and AdamW: one gradient per round.
     Stochastic(Stochastic),
+}
+
+/// What an optimizer does at present, as people tell methods apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Local steps of replicas, averaged.
+    LocalSteps,
+    /// L-BFGS on gradients.
+    Lbfgs,
+    /// A step along each gradient: SGD, momentum, Adam, AdamW.
+    Gradients,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::LocalSteps => "local steps",
+            Self::Lbfgs => "L-BFGS",
+            Self::Gradients => "gradient steps",
+        })
+    }
 }
 
 /// Calls the same method on the optimizer of any variant.
@@ -91,6 +114,16 @@ impl Optimizer {
     /// Number of iterations (accepted steps) so far.
     pub fn iteration(&self) -> u64 {
         delegate!(self, optimizer => optimizer.iteration())
+    }
+
+    /// The method by which it goes on from [`Optimizer::weights`].
+    pub fn method(&self) -> Method {
+        match self {
+            Self::Auto(auto) => auto.method(),
+            Self::Averaged(_) => Method::LocalSteps,
+            Self::Lbfgs(_) => Method::Lbfgs,
+            Self::Stochastic(_) => Method::Gradients,
+        }
     }
 }
 
