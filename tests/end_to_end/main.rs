@@ -9,6 +9,8 @@
 //! - [`page`]: the volunteer's page
 //! - [`problem`]: the data set that is trained on
 //! - [`reference`]: the plain loop
+//! - [`relay`]: a line to the coordinator that breaks when told to
+//! - [`states`]: every state of the volunteer's page
 //!
 //! The browser tests need `chromium` and `chromedriver`; `tests/run` installs them.
 
@@ -17,6 +19,8 @@ mod load;
 mod page;
 mod problem;
 mod reference;
+mod relay;
+mod states;
 
 use model::Arithmetic::{self, Fused, Portable};
 use support::browser::Tab;

@@ -7,19 +7,19 @@ use support::coordinator::{Coordinator, Volunteer};
 use crate::problem::Problem;
 
 /// `shoal train` on the problem's data; nobody but volunteers computes.
-fn train(problem: &Problem, more: &[&str]) -> Coordinator {
+pub(crate) fn train(problem: &Problem, more: &[&str]) -> Coordinator {
     let path = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
     let (data, network) = (path(problem.csv()), path(problem.network()));
     let arguments = ["--data", &data, "--model", &network, "--optimizer", "lbfgs", "--local-workers", "0"];
     Coordinator::train(problem.new_run(), &[&arguments[..], more].concat())
 }
 
-fn in_browser(test: impl AsyncFnOnce()) {
+pub(crate) fn in_browser(test: impl AsyncFnOnce()) {
     tokio::runtime::Runtime::new().unwrap().block_on(test());
 }
 
 /// The number before ` of ` and the one after it in `You did 1,200 of 2,400 examples`.
-fn did(sentence: &str) -> (f64, f64) {
+pub(crate) fn did(sentence: &str) -> (f64, f64) {
     let (_, counts) = sentence.split_once("You did ").expect(sentence);
     let mut numbers = counts.split(" of ").map(|part| {
         let digits: String =
@@ -68,12 +68,14 @@ fn another_training_at_the_same_address_asks_first() {
         let tab = Tab::lend(&coordinator, 1).await;
         coordinator.reaches_iteration(3).await;
         tab.until("!document.querySelector('#charts').hidden").await;
+        tab.is_accessible().await;
         let other = Problem::other();
         let data = other.csv().to_str().unwrap().to_owned();
         let arguments = ["--data", &data, "--model", "mlp:8", "--local-workers", "0", "--wait-for", "1"];
         let coordinator = coordinator.replace(other.new_run(), &arguments);
         let sentence = tab.reaches("changed").await;
         assert!(sentence.contains("Its data would come to you"), "{sentence}");
+        tab.is_accessible().await;
         assert!(tab.evaluate("return document.querySelector('#charts').hidden", vec![]).await == json!(true));
         assert_eq!(tab.text("#examples").await, "0");
         tab.click("#refuse").await;
@@ -105,6 +107,7 @@ fn a_tab_is_paused_frozen_and_comes_back() {
         tab.until("document.documentElement.scrollWidth <= innerWidth").await;
         tab.start(1).await;
         tab.reaches("waiting").await;
+        tab.is_accessible().await;
         let _volunteer = Volunteer::join(&coordinator, 1);
         assert_eq!(tab.reaches("computing").await, "Computing on 1 core.");
         tab.until("document.title.startsWith('Computing')").await;
@@ -136,6 +139,7 @@ fn a_browser_that_starts_no_worker_is_told_apart_from_a_silent_coordinator() {
         tab.click("#start").await;
         let sentence = tab.reaches("blocked").await;
         assert!(sentence.contains("cannot run in this browser"), "{sentence}");
+        tab.is_accessible().await;
         tab.until("document.querySelector('#phase').textContent.startsWith('Waiting for')").await;
         tab.close().await;
     });

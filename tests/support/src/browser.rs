@@ -1,10 +1,13 @@
-//! Chromium tabs that lend themselves, driven through chromedriver.
+//! Browser tabs that lend themselves, driven through chromedriver or geckodriver.
 
 use std::fs::DirEntry;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -14,7 +17,7 @@ use tokio::time::sleep;
 
 use crate::coordinator::Coordinator;
 
-/// A tab in a Chromium of its own. The browser is killed when this is dropped.
+/// A browser of its own with a tab in front. The browser is killed when this is dropped.
 pub struct Tab {
     client: Client,
     port: u16,
@@ -46,9 +49,16 @@ impl Tab {
         tab
     }
 
-    /// Opens a browser, and no page yet.
+    /// Opens Firefox, and no page yet.
+    pub async fn firefox() -> Tab {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/bin/geckodriver");
+        let (driver, port) = Driver::start("GECKODRIVER", own.to_str().expect("a name in Unicode"));
+        Tab::connect(driver, port, json!({ "moz:firefoxOptions": { "args": ["-headless"] } })).await
+    }
+
+    /// Opens Chromium, and no page yet.
     pub async fn blank() -> Tab {
-        let (driver, port) = Driver::start();
+        let (driver, port) = Driver::start("CHROMEDRIVER", "chromedriver");
         let flags = [
             "--headless",
             "--no-sandbox",
@@ -60,7 +70,10 @@ impl Tab {
             "--disable-component-update",
             "--disable-sync",
         ];
-        let capabilities = json!({ "goog:chromeOptions": { "args": flags } });
+        Tab::connect(driver, port, json!({ "goog:chromeOptions": { "args": flags } })).await
+    }
+
+    async fn connect(driver: Driver, port: u16, capabilities: Value) -> Tab {
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities.as_object().unwrap().clone());
         let client = builder.connect(&format!("http://127.0.0.1:{port}")).await.unwrap();
@@ -81,6 +94,11 @@ impl Tab {
     /// Runs a script in the page and answers with what it returns.
     pub async fn evaluate(&self, script: &str, arguments: Vec<Value>) -> Value {
         self.client.execute(script, arguments).await.unwrap()
+    }
+
+    /// The same for a script that calls the last of its arguments when it is done.
+    pub async fn evaluate_async(&self, script: &str) -> Value {
+        self.client.execute_async(script, vec![]).await.unwrap()
     }
 
     /// Sends a command of the browser's debugging protocol, which chromedriver passes on.
@@ -114,6 +132,20 @@ impl Tab {
         }
         let page = self.evaluate("return document.body.innerText", vec![]).await;
         panic!("waited in vain for {script} in: {page}");
+    }
+
+    /// Waits until something is so in the test itself.
+    ///
+    /// # Panics
+    /// When that takes a minute.
+    pub async fn until_here(&self, mut condition: impl FnMut() -> bool) {
+        for _ in 0..POLLS_MAX {
+            if condition() {
+                return;
+            }
+            sleep(POLL).await;
+        }
+        panic!("waited in vain");
     }
 
     /// Waits until the page is in that state, and gives its sentence.
@@ -161,6 +193,52 @@ impl Tab {
         processes.filter_map(peak).max().expect("the tab has a process")
     }
 
+    /// Opens an address.
+    pub async fn goto(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
+    }
+
+    /// Goes back to the page before.
+    pub async fn back(&self) {
+        self.client.back().await.unwrap();
+    }
+
+    /// Opens another tab in the same browser, brings it to the front, and names it.
+    pub async fn beside(&self) -> WindowHandle {
+        let handle = self.client.new_window(true).await.unwrap().handle;
+        self.front(&handle).await;
+        handle
+    }
+
+    /// All tabs.
+    pub async fn handles(&self) -> Vec<WindowHandle> {
+        self.client.windows().await.unwrap()
+    }
+
+    /// The tab in front.
+    pub async fn handle(&self) -> WindowHandle {
+        self.client.window().await.unwrap()
+    }
+
+    /// Brings a tab of the browser to the front.
+    pub async fn front(&self, handle: &WindowHandle) {
+        self.client.switch_to_window(handle.clone()).await.unwrap();
+    }
+
+    /// Has axe-core look for what people with disabilities cannot use.
+    ///
+    /// # Panics
+    /// When it finds anything; it shows what.
+    pub async fn is_accessible(&self) {
+        if self.evaluate("return typeof axe", vec![]).await == json!("undefined") {
+            self.evaluate(axe(), vec![]).await;
+        }
+        let run = "const [done] = arguments; axe.run().then(({ violations }) => done(violations.map(({ id, help, nodes }) => \
+                   `${id}: ${help}: ${nodes.map(({ html }) => html.slice(0, 200)).join(' | ')}`)), (error) => done([String(error)]))";
+        let found = self.evaluate_async(run).await;
+        assert_eq!(found, json!([]), "axe-core finds something");
+    }
+
     /// Closes the tab as a person would.
     pub async fn close(self) {
         self.client.close().await.unwrap();
@@ -173,23 +251,37 @@ impl Tab {
 }
 
 impl Driver {
-    /// A chromedriver on a free port.
-    fn start() -> (Driver, u16) {
-        let program = std::env::var("CHROMEDRIVER").unwrap_or_else(|_| "chromedriver".into());
+    /// A driver on a free port: the program that the environment names, or else this one.
+    fn start(variable: &str, otherwise: &str) -> (Driver, u16) {
+        let program = std::env::var(variable).unwrap_or_else(|_| otherwise.into());
         let mut command = Command::new(&program);
         command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut child = command.spawn().unwrap_or_else(|error| {
-            panic!("{program}: {error}; install Debian's chromium-driver or set CHROMEDRIVER")
-        });
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let port = lines.map_while(Result::ok).find_map(|line| {
-            let (_, port) = line.rsplit_once("on port ")?;
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}; tests/run installs it, or set {variable}"));
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            // "... started successfully on port 41235." or "... Listening on 127.0.0.1:41235".
+            let (_, port) = line.rsplit_once("on port ").or_else(|| line.rsplit_once("on 127.0.0.1:"))?;
             port.trim_end_matches('.').parse().ok().filter(|port| *port != 0)
         });
+        // Geckodriver goes on writing, and ends when nobody reads.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         (Driver(child), port.expect("chromedriver names its port"))
     }
+}
+
+/// The script of axe-core.
+fn axe() -> &'static str {
+    static SCRIPT: OnceLock<String> = OnceLock::new();
+    SCRIPT.get_or_init(|| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../target/tools/axe/node_modules/axe-core/axe.min.js");
+        let read = std::fs::read_to_string(&path);
+        read.unwrap_or_else(|error| panic!("{}: {error}; tests/run installs axe-core", path.display()))
+    })
 }
 
 impl Drop for Driver {
