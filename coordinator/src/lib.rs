@@ -22,6 +22,7 @@ pub mod start;
 pub mod sweep;
 mod traffic;
 pub mod training;
+pub mod trial;
 pub mod volunteer;
 
 pub use choice::Weights;

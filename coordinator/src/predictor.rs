@@ -10,6 +10,7 @@ use crate::choice::{self, Weights};
 use crate::data::{self, FeatureRows, FeatureValues, Labels, ReadOptions, TargetSchema};
 use crate::inference::{Trained, likeliest};
 use crate::run_directory::{RunError, SavedModel};
+use crate::trial::{self, Compressed};
 
 /// Most rows of a call.
 pub const ROWS_MAX: usize = 1 << 16;
@@ -146,6 +147,15 @@ impl Model {
             parameters: self.model.network.parameters(),
             digest: digest.to_hex().to_string(),
         }
+    }
+
+    /// What the page `/try` is told of it, in JSON.
+    pub(crate) fn trial(&self) -> Compressed {
+        let SavedModel { network, arithmetic, preparation, preprocessing, target_scaling, .. } = &self.model;
+        let title = format!("the network {}", network.outline());
+        let network = (network, *arithmetic);
+        let scaling = target_scaling.as_ref();
+        Compressed::of(&trial::Description::new(&title, network, preparation, preprocessing, scaling))
     }
 
     /// Predicts rows of cells, numbers or texts as the training file has them, in its columns' order without the

@@ -80,7 +80,7 @@ fn a_model_is_served_as_predict_answers() {
     let (status, model) = ask(&address, "GET", "/model", "", "");
     let model: Value = serde_json::from_str(&model).unwrap();
     assert_eq!((status, &model["classes"]), (200, &json!(["left", "right"])));
-    assert!(ask(&address, "GET", "/", "", "").1.contains("/try/main.js"));
+    assert!(ask(&address, "GET", "/", "", "").1.contains("try/main.js"));
 
     let (status, metrics) = ask(&address, "GET", "/metrics", "", "");
     assert_eq!(status, 200);

@@ -11,6 +11,7 @@
 //! - [`reference`]: the plain loop
 //! - [`relay`]: a line to the coordinator that breaks when told to
 //! - [`states`]: every state of the volunteer's page
+//! - [`trying`]: the page that tries a network
 //!
 //! The browser tests need `chromium` and `chromedriver`; `tests/run` installs them.
 
@@ -21,6 +22,7 @@ mod problem;
 mod reference;
 mod relay;
 mod states;
+mod trying;
 
 use model::Arithmetic::{self, Fused, Portable};
 use support::browser::Tab;

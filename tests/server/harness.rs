@@ -74,6 +74,7 @@ impl TestServer {
             shards: Arc::new(shards),
             status,
             audience: Arc::default(),
+            trial: None,
             driver,
             next_session: Arc::new(AtomicU64::new(1)),
         };

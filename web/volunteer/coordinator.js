@@ -10,8 +10,15 @@ const PATIENCE_MS = 5000;
 /** The course is asked for at most this often. */
 const HISTORY_MS = 2000;
 
-/** Names this page to the coordinator, which waits at its end until every open page has seen it. */
+/** Names this page to the coordinator, which waits at its end until every open page has what it needs. */
 const PAGE = Math.floor(Math.random() * Number.MAX_SAFE_INTEGER);
+/** Said until the page needs nothing more once the training is over. */
+let needs = "&more";
+
+/** The page has all that it needs: the coordinator need not wait for it. */
+export function satisfied() {
+  needs = "";
+}
 
 /**
  * Calls `onAnswer(status)` after every answer, `onHistory(history)` when the course has changed, and
@@ -32,7 +39,7 @@ export function watch({ onAnswer, onHistory, onSilence }) {
     asking = true;
     let status = null;
     try {
-      status = await fetchJson(`api/status?page=${PAGE}`);
+      status = await fetchJson(`api/status?page=${PAGE}${needs}`);
       silentSince = null;
       silences = 0;
     } catch {

@@ -9,6 +9,7 @@ import * as coordinator from "./coordinator.js";
 import { Lending } from "./lending.js";
 import { describe } from "./states.js";
 import * as traffic from "./traffic.js";
+import * as trial from "./trial.js";
 import { at, showCosts, showMine, showPage, showRun, showState } from "./view.js";
 import * as wakeLock from "./wake-lock.js";
 
@@ -160,7 +161,19 @@ function adjust() {
   else if (hub !== null && told !== lentCores()) lending.setCores((told = lentCores()));
 }
 
+/** The training is over, and the coordinator leaves soon: fetches the network, so that it can be tried without it. */
+async function takeTheModel() {
+  const { up, down } = traffic.total();
+  const { trafficBytes } = choices();
+  const room = trafficBytes === 0 ? Infinity : trafficBytes + allowed.traffic - up - down;
+  await trial.take(run, room);
+  coordinator.satisfied();
+  askNow();
+  showAll();
+}
+
 const actions = {
+  try: trial.show,
   reload: () => location.reload(),
   retry: () => {
     askNow();
@@ -187,7 +200,7 @@ function showTab() {
   const reason = obstacle(run?.arithmetic ?? "portable");
   const shown = describe({
     wanted, hub, computedAt, run, silentSince, ending, finals, contribution, trafficBytes,
-    pause: pause(), offer: isOffer(), obstacle: reason,
+    pause: pause(), offer: isOffer(), obstacle: reason, canTry: trial.isReady(run),
   });
   showState(shown, { wanted, hub, over: run?.phase === "finished" });
   showMine(contribution, traffic.total(), hub?.cores ?? null);
@@ -268,6 +281,7 @@ const askNow = coordinator.watch({
     // The coordinator now trains with the other arithmetic, which needs the other worker, or something else.
     if (arithmetic !== null && (arithmetic !== run.arithmetic || isOffer())) endHub(() => lending.stop());
     if (run.phase !== "finished" && obstacle(run.arithmetic) === null && !away) lending.prepare(run.arithmetic);
+    if (run.phase === "finished" && !trial.isAsked(run)) takeTheModel();
     launch();
     adjust();
     showAll();

@@ -28,7 +28,8 @@ export const NAMES = {
  * `tab`: `wanted` (Start was pressed), `hub` (its last report) and `computedAt` (when it last computed), `run` (the
  * last status) and `silentSince` (Date or null), `pause` (why nothing is lent: "visitor", "battery", "traffic" or
  * null), `offer` (another training waits for consent), `ending` ({state, sentence, action} of the last lending, or
- * null), `obstacle` (why this browser cannot help, or null), `contribution`, `trafficBytes` (the limit).
+ * null), `obstacle` (why this browser cannot help, or null), `contribution`, `trafficBytes` (the limit),
+ * `canTry` (the trained network is here).
  */
 export function describe(tab) {
   const { wanted, hub, run, silentSince, pause, offer, ending, obstacle } = tab;
@@ -88,7 +89,7 @@ function working({ hub, computedAt }) {
   return { state: "waiting", sentence: "Waiting for the next piece of work." };
 }
 
-function over({ run, contribution, finals }) {
+function over({ run, contribution, finals, canTry }) {
   const accuracy = finals?.accuracy ?? run.test_accuracy ?? run.validation_accuracy;
   const loss = finals?.loss ?? run.test_loss ?? run.validation_loss;
   let result = "";
@@ -98,5 +99,6 @@ function over({ run, contribution, finals }) {
   const thanks = examples > 0
     ? ` You did ${words.count(examples)} of ${words.count(ofAll)} examples. Thank you.`
     : "";
-  return { state: "over", sentence: `${run.sentence}${result}${thanks}` };
+  const action = canTry ? { does: "try", label: "Try it" } : undefined;
+  return { state: "over", sentence: `${run.sentence}${result}${thanks}`, action };
 }

@@ -4,7 +4,7 @@
 //! connection, the shards and the compute workers. [`start_compute`] runs in each compute worker, one per
 //! lent core. The `worker` crate makes the decisions. This crate adds only the browser's part: the WebSocket,
 //! downloads, timers, and messages between workers and page. [`BenchCase`] lets the page `/bench` measure the
-//! same code on its own.
+//! same code on its own, and [`TrialNetwork`] lets the page `/try` ask the network.
 
 #![forbid(unsafe_code)]
 
@@ -20,7 +20,9 @@ mod pool;
 mod reports;
 mod scope;
 mod socket;
+mod trial;
 
 pub use bench::{BenchCase, bench_cases};
 pub use compute::start_compute;
 pub use hub::start_hub;
+pub use trial::TrialNetwork;

@@ -10,6 +10,7 @@ mod credits;
 pub(crate) mod crowd;
 pub mod doors;
 pub mod exchange;
+mod gallery;
 mod picture;
 mod referee;
 mod tokens;
@@ -43,6 +44,7 @@ use tokens::Tokens;
 use trouble::Trouble;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use gallery::{Gallery, SNAPSHOTS_BYTES_MAX, SNAPSHOTS_MAX, Snapshot};
 pub use picture::Facts;
 pub use referee::Referee;
 
@@ -113,6 +115,8 @@ pub struct Running {
     pub orders: mpsc::Sender<Order>,
     /// The status that the page shows.
     pub status: watch::Receiver<Arc<Status>>,
+    /// The weights that the page `/try` may have.
+    pub gallery: watch::Receiver<Arc<Gallery>>,
     /// Receives one value, when the training has ended.
     pub outcome: oneshot::Receiver<TrainingOutcome>,
     /// The thread. It must end before the runtime that it uses for waiting.
@@ -155,6 +159,11 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         setup.resumed.as_ref().is_some_and(|checkpoint| checkpoint.snapshot.accepted.is_some());
     let picture = Picture::new(setup.facts, setup.resumed.as_ref(), setup.history);
     let (status_sender, status) = watch::channel(Arc::new(picture.status()));
+    let mut first = Gallery::default();
+    if let Some(accepted) = setup.engine.accepted() {
+        first.add(accepted.iteration, setup.engine.weights());
+    }
+    let (gallery_sender, gallery) = watch::channel(Arc::new(first));
     let referee = referee::start(setup.referee, orders_sender.downgrade(), runtime.clone())?;
     let checkpoints = CheckpointWriter::start(Arc::clone(&setup.directory))?;
     let driver = Driver {
@@ -183,6 +192,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         checkpoint_trouble: Trouble::default(),
         round: round_sender,
         status: status_sender,
+        gallery: gallery_sender,
         outcome: Some(outcome_sender),
         picture,
         pictured: None,
@@ -192,7 +202,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         observer: setup.observer,
     };
     let thread = std::thread::Builder::new().name("engine".into()).spawn(move || driver.run())?;
-    Ok(Running { sessions, orders: orders_sender, status, outcome, thread })
+    Ok(Running { sessions, orders: orders_sender, status, gallery, outcome, thread })
 }
 
 /// Sets the names and the number of the threads for the optimizer's arithmetic. Their number does not
@@ -240,6 +250,7 @@ struct Driver {
     checkpoint_trouble: Trouble,
     round: watch::Sender<Option<Arc<OpenRound>>>,
     status: watch::Sender<Arc<Status>>,
+    gallery: watch::Sender<Arc<Gallery>>,
     outcome: Option<oneshot::Sender<TrainingOutcome>>,
     picture: Picture,
     /// When the status was last renewed.
@@ -469,6 +480,7 @@ impl Driver {
     /// The training has gone back: what was reported after that iteration is void.
     fn rewound(&mut self, iteration: Option<u64>) {
         self.picture.rewound(iteration);
+        self.hang(|gallery| gallery.rewind(iteration));
         let cut = self.directory.cut_metrics(iteration).map_err(|error| error.to_string());
         let note = self.metrics_trouble.note("the metrics", cut);
         self.tell(note);
@@ -486,6 +498,8 @@ impl Driver {
 
     fn accepted(&mut self, accepted: &Accepted) {
         let seconds = self.seconds();
+        let weights = self.engine.weights();
+        self.hang(|gallery| gallery.add(accepted.iteration, weights));
         let method = self.engine.method();
         self.picture.accepted(accepted, method, self.engine.counters(), seconds);
         let mut report = self.picture.report(accepted, method, self.engine.attendance(), seconds);
@@ -497,6 +511,11 @@ impl Driver {
         self.observer.event(&Event::Iteration(report));
         self.offer_checkpoint();
         self.show();
+    }
+
+    /// Changes the weights that the page `/try` may have.
+    fn hang(&self, change: impl FnOnce(&mut Gallery)) {
+        self.gallery.send_modify(|gallery| change(Arc::make_mut(gallery)));
     }
 
     fn offer_checkpoint(&mut self) {
@@ -539,6 +558,8 @@ impl Driver {
             Some(best) => (Arc::clone(&best.weights), Some(best.point)),
             None => (self.engine.weights(), last),
         };
+        let saved_iteration = saved.map_or(0, |point| point.iteration);
+        self.hang(|gallery| gallery.finish(saved_iteration, Arc::clone(&weights)));
         let outcome = TrainingOutcome {
             reason,
             last,

@@ -28,6 +28,8 @@ pub(super) const HTTP_AGE_MAX: Duration = Duration::from_secs(600);
 pub(super) const CREDIT_EVERY: Duration = Duration::from_secs(1);
 /// Shards compressed at the same time. Training needs the other cores.
 pub(super) const COMPRESSIONS_MAX: usize = 2;
+/// Descriptions and weights for the page `/try` that are made at the same time.
+pub(super) const ENCODINGS_MAX: usize = 2;
 /// Bytes of a benchmark's result; a result with every case has a tenth of that.
 pub(super) const BENCH_RESULT_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of a client's text that are repeated to the client or to the log.

@@ -35,6 +35,7 @@ mod routes;
 mod session;
 mod speaking;
 mod tls;
+mod trial;
 mod upgrade;
 mod visit;
 
@@ -77,6 +78,7 @@ use crate::data::ShardStore;
 use crate::driver::exchange::DriverHandle;
 use crate::report::status::Status;
 use crate::traffic::Counted;
+use crate::trial::Trial;
 
 pub use self::addresses::addresses;
 pub use self::audience::Audience;
@@ -106,6 +108,8 @@ pub struct Site {
     pub status: watch::Receiver<Arc<Status>>,
     /// The pages that look on.
     pub audience: Arc<Audience>,
+    /// What the page `/try` gets; `None` if there is nothing to try.
+    pub trial: Option<Arc<Trial>>,
     /// The way to the engine's driver.
     pub driver: DriverHandle,
     /// The number of the next session, shared with everything else that opens sessions with the driver.

@@ -19,8 +19,9 @@ use super::metrics::{self, MetricsAccess};
 use super::replies::words;
 use super::routes::Gate;
 use super::upgrade::Visitor;
-use super::{ServerConfig, connections_max, routes, serve_routes};
+use super::{ServerConfig, connections_max, routes, serve_routes, trial};
 use crate::predictor::{Model, PredictError, Prediction};
+use crate::trial::Compressed;
 
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: u64 = 16 << 20;
@@ -42,6 +43,8 @@ pub struct PredictConfig {
 #[derive(Debug)]
 struct Served {
     model: Arc<Model>,
+    /// What the page is told of the model.
+    trial: Compressed,
     metrics: MetricsAccess,
     turns: Semaphore,
     waiting: Semaphore,
@@ -58,6 +61,7 @@ pub async fn serve_model(
     shutdown: impl Future<Output = ()>,
 ) {
     let served = Arc::new(Served {
+        trial: model.trial(),
         model: Arc::new(model),
         metrics: config.metrics,
         turns: Semaphore::new(PREDICTIONS_AT_ONCE),
@@ -94,6 +98,11 @@ fn answers(
         .and(warp::get())
         .and(with())
         .map(|served: Arc<Served>| warp::reply::json(&served.model.description()).into_response());
+    let description = warp::path!("api" / "model")
+        .and(warp::get())
+        .and(warp::header::headers_cloned())
+        .and(with())
+        .map(|headers: HeaderMap, served: Arc<Served>| trial::compressed(served.trial.clone(), &headers));
     let metrics = warp::path!("metrics")
         .and(warp::get())
         .and(warp::header::headers_cloned())
@@ -111,7 +120,17 @@ fn answers(
             metrics::answer(&served.metrics, visitor.peer, &headers, &registry)
         });
     let page = warp::path::end().and(warp::get()).map(|| routes::embedded("/try.html"));
-    predict.or(model).unify().or(metrics).unify().or(page).unify().or(routes::pages(|| ())).unify()
+    predict
+        .or(model)
+        .unify()
+        .or(description)
+        .unify()
+        .or(metrics)
+        .unify()
+        .or(page)
+        .unify()
+        .or(routes::pages(|| ()))
+        .unify()
 }
 
 async fn predict(served: Arc<Served>, headers: &HeaderMap, body: Bytes) -> Response {

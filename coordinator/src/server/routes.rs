@@ -28,6 +28,7 @@ use super::invite::Invitation;
 use super::limits::{BENCH_RESULT_BYTES_MAX, COMPRESSIONS_MAX, CROWDED_SECONDS, TOKEN_BYTES_MAX};
 use super::rates::{Asked, Rates, TooMuch};
 use super::replies::{lists, words};
+use super::trial;
 use super::upgrade::{self, Visitor};
 use super::visit::Visit;
 use super::{Audience, ServerConfig, Site};
@@ -121,7 +122,7 @@ impl Gate {
         }
     }
 
-    fn take(&self, address: IpAddr, asked: Asked) -> Result<(), Rejection> {
+    pub(super) fn take(&self, address: IpAddr, asked: Asked) -> Result<(), Rejection> {
         self.rates.take(address, asked, Instant::now()).map_err(warp::reject::custom)
     }
 
@@ -161,6 +162,8 @@ pub(super) fn routes(
         .or(status(site.status.clone(), Arc::clone(&site.audience), Arc::clone(&gate)))
         .unify()
         .or(history(site.status.clone(), Arc::clone(&gate)))
+        .unify()
+        .or(trial::routes(Arc::clone(&site), Arc::clone(&gate)))
         .unify()
         .or(metrics(Arc::clone(&site)))
         .unify()
@@ -317,7 +320,8 @@ fn no_such_shard() -> Response {
 }
 
 /// `/api/status`: the status of the run as JSON. Each status is encoded once, however many pages ask. A page
-/// names itself by a random number, `/api/status?page=NUMBER`.
+/// names itself by a random number, `/api/status?page=NUMBER`. With `&more`, it is not done with the end yet: it
+/// fetches the model.
 fn status(
     latest: watch::Receiver<Arc<Status>>,
     audience: Arc<Audience>,
@@ -328,8 +332,12 @@ fn status(
     let path = warp::path!("api" / "status").and(readable()).and(counted(gate)).and(query);
     path.map(move |query: String| {
         let status = Arc::clone(&latest.borrow());
-        if let Some(page) = query.strip_prefix("page=").and_then(|page| page.parse().ok()) {
-            audience.saw(page, status.phase == RunPhase::Finished);
+        let (page, wants_more) = match query.strip_suffix("&more") {
+            Some(page) => (page, true),
+            None => (query.as_str(), false),
+        };
+        if let Some(page) = page.strip_prefix("page=").and_then(|page| page.parse().ok()) {
+            audience.saw(page, status.phase == RunPhase::Finished && !wants_more);
         }
         let mut encoded = encoded.lock().unwrap_or_else(PoisonError::into_inner);
         let body = match &*encoded {
@@ -400,7 +408,7 @@ impl EncodedHistory {
     }
 }
 
-fn json(body: Bytes) -> Response {
+pub(super) fn json(body: Bytes) -> Response {
     let mut response = Response::new(body.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -416,7 +424,9 @@ fn gzip(bytes: &[u8]) -> Bytes {
 }
 
 /// Counts a look at the status.
-fn counted(gate: Arc<Gate>) -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
+pub(super) fn counted(
+    gate: Arc<Gate>,
+) -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
     let count = move |visitor: Visitor| std::future::ready(gate.take(visitor.address(), Asked::Status));
     warp::ext::get::<Visitor>().and_then(count).untuple_one()
 }
@@ -510,7 +520,7 @@ fn page(asset: &'static Asset, request: &HeaderMap) -> Response {
 }
 
 /// Passes methods that only read.
-fn readable() -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
+pub(super) fn readable() -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
     warp::get().or(warp::head()).unify()
 }
 
@@ -554,7 +564,7 @@ fn with_security_headers(mut response: Response) -> Response {
 }
 
 /// Whether the client accepts gzip: by name or by `*`, with a weight above zero.
-fn accepts_gzip(request: &HeaderMap) -> bool {
+pub(super) fn accepts_gzip(request: &HeaderMap) -> bool {
     lists(request, &ACCEPT_ENCODING).any(|item| {
         let mut parts = item.split(';').map(str::trim);
         let coding = parts.next().unwrap_or_default();

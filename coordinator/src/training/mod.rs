@@ -37,6 +37,7 @@ use crate::report::tensorboard::Recorder;
 use crate::room::Load;
 use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
 use crate::server::{self, Audience, Invitation, MetricsAccess, ServerConfig, Site, Tls, TlsError};
+use crate::trial::Trial;
 use crate::volunteer;
 
 pub use cut::examples_per_unit;
@@ -104,7 +105,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
 
     let setup = setup(&material, run, data_bytes, plans, Arc::clone(&directory), checkpoint, observer)?;
     let running = driver::start(setup, Handle::current()).context("cannot start the engine's thread")?;
-    let driver::Running { sessions, orders, status, outcome, thread } = running;
+    let driver::Running { sessions, orders, status, gallery, outcome, thread } = running;
     let audience = Arc::new(Audience::default());
     let site = site(
         &material,
@@ -113,6 +114,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         status,
         sessions.clone(),
         Arc::clone(&audience),
+        Arc::new(summary::trial(&material, gallery)),
         (invite.as_deref(), tls),
     );
     let (shut_down, shutting_down) = watch::channel(false);
@@ -248,6 +250,7 @@ fn site(
     status: watch::Receiver<Arc<Status>>,
     driver: DriverHandle,
     audience: Arc<Audience>,
+    trial: Arc<Trial>,
     (invite, tls): (Option<&str>, Option<Tls>),
 ) -> Site {
     let config = &material.config;
@@ -268,6 +271,7 @@ fn site(
         shards,
         status,
         audience,
+        trial: Some(trial),
         driver,
         next_session: Arc::new(AtomicU64::new(LOCAL_SESSION + 1)),
     }

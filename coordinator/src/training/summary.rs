@@ -1,14 +1,18 @@
 //! What is said of a training: of the run while it goes on, and of its outcome.
 
+use std::sync::Arc;
+
 use model::{Network, weights_digest};
+use tokio::sync::watch;
 
 use super::Material;
 use crate::config::{DataSource, RunConfig};
 use crate::data::{ExampleTable, Prepared};
-use crate::driver::{Facts, TrainingOutcome};
+use crate::driver::{Facts, Gallery, TrainingOutcome};
 use crate::report::status::CurvePoint;
 use crate::report::{Report, Summary};
 use crate::run_directory::{RunDirectory, RunError, load_metrics};
+use crate::trial::Trial;
 
 /// Digits of the data's fingerprint that name the data on the pages.
 const DATA_NAME_DIGITS: usize = 16;
@@ -29,6 +33,12 @@ pub(super) fn facts(material: &Material, run: u64, data_bytes: u64) -> Facts {
         operator: config.operator.clone(),
         purpose: config.purpose.clone(),
     }
+}
+
+/// What the page `/try` gets of a training.
+pub(super) fn trial(material: &Material, gallery: watch::Receiver<Arc<Gallery>>) -> Trial {
+    let Material { config, data, network, .. } = material;
+    Trial::new(title(config, data), (network.clone(), config.arithmetic), Arc::clone(data), gallery)
 }
 
 /// What is trained, for people who know nothing of networks: `a network that predicts price from

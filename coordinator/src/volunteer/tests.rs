@@ -159,6 +159,7 @@ impl Stage {
             shards: Arc::clone(&self.shards),
             status,
             audience: Arc::default(),
+            trial: None,
             driver: self.handle.clone(),
             next_session: Arc::new(AtomicU64::new(1)),
         };
