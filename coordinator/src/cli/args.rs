@@ -10,6 +10,7 @@ use std::str::FromStr;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 use model::Arithmetic;
 
 use crate::choice::Weights;
@@ -34,6 +35,9 @@ pub struct Cli {
     /// Say more on standard error; twice for everything (SHOAL_LOG takes a finer filter)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
+    /// Say nothing on standard error but warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
     /// How standard error is written: text for people, or json, one object a line, for programs
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -96,6 +100,29 @@ pub enum Command {
     Bench(BenchArgs),
     /// Show what a network is made of and what it costs, layer by layer
     Inspect(InspectArgs),
+    /// Print the links to a training that runs, and where its report is
+    Open(OpenArgs),
+    /// Print a script that completes commands and flags in a shell
+    ///
+    /// For bash: shoal completions bash > ~/.local/share/bash-completion/completions/shoal
+    Completions(CompletionsArgs),
+}
+
+/// `shoal open`
+#[derive(Debug, Args)]
+pub struct OpenArgs {
+    /// The run directory
+    pub run: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `shoal completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
 }
 
 /// `shoal demo`

@@ -1,6 +1,5 @@
 //! From a configuration to a result: the code that `demo`, `train` and `resume` share.
 
-use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +14,7 @@ use tokio::runtime::Runtime;
 
 use super::json_lines::JsonLines;
 use super::lines::Lines;
-use super::output::{results, say, writes_json};
+use super::output::{has_screen, is_quiet, results, say, writes_json};
 use super::terminal::Terminal;
 use super::{Diverged, Interrupted, misuse, stop};
 use crate::config::RunConfig;
@@ -107,9 +106,11 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
     introduce(&work, hint);
     work.material.notes.iter().for_each(say);
     let outcome = Arc::new(Outcome { json, shown: AtomicBool::new(false) });
-    let on_screen: Box<dyn Observer + Send> = if writes_json() {
+    let on_screen: Box<dyn Observer + Send> = if is_quiet() {
+        Box::new(Nothing)
+    } else if writes_json() {
         Box::new(JsonLines)
-    } else if io::stderr().is_terminal() {
+    } else if has_screen() {
         Box::new(Terminal::new(bars.clone(), invite_phones))
     } else {
         Box::new(Lines::default())
@@ -137,6 +138,13 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
         StopReason::Optimizer(Halt::Diverged { .. } | Halt::NonFiniteStart { .. }) => Err(Diverged.into()),
         _ => Ok(()),
     }
+}
+
+/// Shows nothing of a training.
+struct Nothing;
+
+impl Observer for Nothing {
+    fn event(&mut self, _: &Event) {}
 }
 
 /// Says what there is to know of the weights to begin with.

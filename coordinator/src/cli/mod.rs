@@ -7,6 +7,7 @@
 
 pub mod args;
 mod bench;
+mod completions;
 mod demo;
 mod evaluate;
 mod export;
@@ -17,6 +18,7 @@ mod launch;
 mod lines;
 mod load;
 mod logging;
+mod open;
 mod output;
 mod phones;
 mod predict;
@@ -32,10 +34,10 @@ mod volunteer;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use indicatif::MultiProgress;
+use indicatif::{MultiProgress, ProgressDrawTarget};
 
 use self::args::{Cli, Command};
-use self::output::{ReaderGone, say};
+use self::output::{ReaderGone, complain};
 use crate::config::ConfigError;
 use crate::data::{DataError, TableError};
 use crate::run_directory::RunError;
@@ -58,12 +60,15 @@ pub fn main() -> ExitCode {
     if error.is::<Interrupted>() {
         return ExitCode::from(stop::exit_code());
     }
-    say(format!("error: {}", sentence(&error)));
+    complain(format!("error: {}", sentence(&error)));
     ExitCode::from(if is_misuse(&error) { MISUSE } else { FAILURE })
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let bars = MultiProgress::new();
+    output::be_quiet(cli.quiet);
+    let screen =
+        if output::has_screen() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bars = MultiProgress::with_draw_target(screen);
     logging::start(cli.verbose, cli.log_format, bars.clone())?;
     match cli.command {
         Command::Demo(args) => demo::run(args, bars),
@@ -78,6 +83,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Export(args) => export::run(args),
         Command::Serve(args) => serve::run(args, bars),
         Command::Inspect(args) => inspect::run(args),
+        Command::Open(args) => open::run(&args),
+        Command::Completions(args) => completions::run(&args),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Standard output for results, standard error for everything else.
 
 use std::borrow::Cow;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -31,6 +31,18 @@ pub(super) fn results(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) 
 
 /// How standard error is written. It belongs to the whole process.
 static AS_JSON: AtomicBool = AtomicBool::new(false);
+/// Whether only errors are written there, beside the log.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Decides whether only errors are written to standard error.
+pub(super) fn be_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
+/// Whether only errors are written to standard error.
+pub(super) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
 
 /// Decides how standard error is written.
 pub(super) fn write_as(format: LogFormat) {
@@ -42,16 +54,36 @@ pub(super) fn writes_json() -> bool {
     AS_JSON.load(Ordering::Relaxed)
 }
 
-/// Writes a line for the user to standard error. If that is closed, nobody can be told.
+/// Whether standard error is a terminal that can redraw a line, as those of editors and build logs cannot.
+pub(super) fn has_screen() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|kind| kind == "dumb");
+    io::stderr().is_terminal() && !is_dumb && !is_quiet()
+}
+
+/// Writes a line for the user to standard error, unless only errors are wanted.
 pub(super) fn say(line: impl AsRef<str>) {
+    if !is_quiet() {
+        complain(line);
+    }
+}
+
+/// Writes an error to standard error. If that is closed, nobody can be told.
+pub(super) fn complain(line: impl AsRef<str>) {
     if writes_json() {
-        return tell("message", &serde_json::json!({ "message": line.as_ref() }));
+        return write_event("message", &serde_json::json!({ "message": line.as_ref() }));
     }
     let _ = writeln!(io::stderr().lock(), "{}", printable(line.as_ref()));
 }
 
-/// Writes an object on one line to standard error: when, what kind of event, and the fields of `content`.
+/// Writes an object on one line to standard error, unless only errors are wanted.
 pub(super) fn tell(event: &str, content: &impl Serialize) {
+    if !is_quiet() {
+        write_event(event, content);
+    }
+}
+
+/// Writes when, what kind of event, and the fields of `content`.
+fn write_event(event: &str, content: &impl Serialize) {
     #[derive(Serialize)]
     struct Line<'a, T> {
         /// Seconds since the beginning of 1970.
@@ -68,7 +100,7 @@ pub(super) fn tell(event: &str, content: &impl Serialize) {
 
 /// The same for a picture of our own, whose colors the terminal is to obey.
 pub(super) fn draw(picture: &str) {
-    if !writes_json() {
+    if !writes_json() && !is_quiet() {
         let _ = writeln!(io::stderr().lock(), "{picture}");
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use super::args::{Flags, SweepArgs};
 use super::json_lines::JsonLines;
 use super::launch::{self, Place};
 use super::lines::Lines;
-use super::output::{self, say, writes_json};
+use super::output::{self, has_screen, say, writes_json};
 use super::terminal::Terminal;
 use super::{Interrupted, misuse, sentence, stop};
 use crate::config::{
@@ -358,7 +357,7 @@ impl Trainer {
     }
 
     fn observer(&self) -> Watch {
-        let is_terminal = io::stderr().is_terminal();
+        let is_terminal = has_screen();
         let screen: Box<dyn Observer + Send> = match is_terminal {
             _ if writes_json() => Box::new(JsonLines),
             true => Box::new(Terminal::new(self.bars.clone(), false)),

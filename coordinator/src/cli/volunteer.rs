@@ -1,6 +1,5 @@
 //! `shoal volunteer`: lends this machine's cores to a training elsewhere.
 
-use std::io::{self, IsTerminal as _};
 use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use tokio::time::timeout;
 use worker::{HubPhase, HubStatus};
 
 use super::args::VolunteerArgs;
-use super::output::{results, say};
+use super::output::{has_screen, results, say};
 use super::{Interrupted, misuse, stop};
 use crate::config::LOCAL_WORKERS_MAX;
 use crate::report::words::counted;
@@ -93,7 +92,7 @@ async fn show(address: Address, mut status: watch::Receiver<HubStatus>, bars: Mu
     const TICK: Duration = Duration::from_millis(120);
     /// A running coordinator has answered by then.
     const PATIENCE: Duration = Duration::from_secs(2);
-    let bar = io::stderr().is_terminal().then(|| {
+    let bar = has_screen().then(|| {
         let style =
             ProgressStyle::with_template("{spinner:.cyan} {wide_msg}").expect("the template is valid");
         let bar = bars.add(ProgressBar::new_spinner().with_style(style));

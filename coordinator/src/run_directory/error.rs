@@ -101,6 +101,12 @@ pub enum RunError {
         /// What is wrong with the checkpoint.
         problem: String,
     },
+    /// Neither does a process train the run, nor is there a report of it.
+    #[error("nobody trains {0} at present, and it has no report; go on with `shoal resume {0}`", path.display())]
+    NothingToOpen {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A file differs from what was written.
     #[error("{} is damaged: {problem}", path.display())]
     Damaged {

@@ -52,6 +52,15 @@ impl Lock {
         Ok(Self { directory: entry, _file: file })
     }
 
+    /// Whether a process holds the lock of a directory.
+    pub(super) fn is_held(directory: &Path) -> Result<bool, RunError> {
+        match Lock::take(directory) {
+            Ok(_) => Ok(false),
+            Err(RunError::Held { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes sure that `directory` still is the directory that this lock holds. A path can come to name
     /// another directory: where the run was deleted, or moved away, and something else made in its place.
     ///

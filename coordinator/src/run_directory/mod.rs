@@ -7,6 +7,8 @@
 //! | `checkpoint` | the state to resume from; `checkpoint.previous` is the state before it |
 //! | `metrics.jsonl` | one line an iteration |
 //! | `request.toml` | the settings that a sweep gave, before the data settled the rest of `run.toml` |
+//! | `links` | the links to the page, one a line, while a process trains the run |
+//! | `report.html` | the report for people, once the training has ended |
 //! | `outcome.json` | the outcome of a sweep's finished run |
 //! | `lock` | names the process that works in the directory, which has the lock on the directory itself |
 //!
@@ -45,6 +47,7 @@ const METRICS: &str = "metrics.jsonl";
 const REQUEST: &str = "request.toml";
 const OUTCOME: &str = "outcome.json";
 const REPORT: &str = "report.html";
+const LINKS: &str = "links";
 
 /// A run directory that this process holds. All methods may be called from several threads.
 #[derive(Debug)]
@@ -125,6 +128,13 @@ impl RunDirectory {
         atomic::replace(&self.path.join(REPORT), &[html.as_bytes()])
     }
 
+    /// Replaces the links to the page.
+    pub fn save_links<'a>(&self, links: impl Iterator<Item = &'a str>) -> Result<(), RunError> {
+        let text: String = links.map(|link| format!("{link}\n")).collect();
+        let _replacing = self.replacing()?;
+        atomic::replace(&self.path.join(LINKS), &[text.as_bytes()])
+    }
+
     /// Replaces the model.
     pub fn save_model(&self, model: &SavedModel) -> Result<(), RunError> {
         let bytes = model.to_bytes(&self.path.join(MODEL))?;
@@ -202,6 +212,25 @@ pub(crate) fn replace_file(path: &Path, content: &str) -> Result<(), RunError> {
 /// The same for content that is no text.
 pub(crate) fn replace_bytes(path: &Path, content: &[u8]) -> Result<(), RunError> {
     atomic::replace(path, &[content])
+}
+
+/// The links to the page of a run that a process trains at present; none if no process does.
+pub fn load_links(run: &Path) -> Result<Vec<String>, RunError> {
+    require_run(run)?;
+    if !Lock::is_held(run)? {
+        return Ok(Vec::new());
+    }
+    let path = run.join(LINKS);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(RunError::io("read", &path)(error)),
+    }
+}
+
+/// Where the report of a run is, if it has one.
+pub fn report_path(run: &Path) -> Option<PathBuf> {
+    Some(run.join(REPORT)).filter(|path| path.exists())
 }
 
 /// A run's outcome; `None` if none is saved because the run has not ended or is not part of a sweep.

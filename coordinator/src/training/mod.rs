@@ -88,7 +88,11 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     }
     let addresses = server::addresses(listener.local_addr()?);
     let links = addresses.into_iter().map(|address| Link::new(address, tls.is_some(), invite.as_deref()));
-    observer.event(&Event::Listening { links: links.collect() });
+    let links: Vec<Link> = links.collect();
+    if let Err(error) = directory.save_links(links.iter().map(|link| link.url.as_str())) {
+        tracing::warn!("the links to the page are not kept for shoal open: {error}");
+    }
+    observer.event(&Event::Listening { links });
 
     let run = run_number(&material.config, &material.data.fingerprint);
     if checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.run != run) {
