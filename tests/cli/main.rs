@@ -8,6 +8,7 @@
 //! - `observing`: TensorBoard, and lines of JSON.
 //! - `serving`: `serve` and `/metrics`.
 //! - `optimizers`: all of them, on sound and on odd data.
+//! - `guide`: the commands of the guide.
 //! - `figures`: the figures at the end of a training.
 //! - `inspecting`: `inspect`, and networks that look integers up.
 //! - `reports`: the report for people in a run directory.
@@ -24,6 +25,7 @@ mod data;
 mod defaults;
 mod exporting;
 mod figures;
+mod guide;
 mod inspecting;
 mod judging;
 mod kept;
