@@ -1,5 +1,6 @@
 //! TLS and invitations.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use coordinator::server::{Invitation, Tls};
@@ -9,6 +10,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::clock::in_time;
 use crate::harness::{TestServer, upgrade};
@@ -26,10 +28,8 @@ fn certificate() -> (Tls, CertificateDer<'static>) {
     (Tls::from_files(&cert, &key).unwrap(), made.cert.der().clone())
 }
 
-#[tokio::test]
-async fn a_page_is_served_over_tls_and_plain_http_is_told_so() {
-    let (tls, trusted) = certificate();
-    let server = TestServer::start_with(|config| config.tls = Some(tls)).await;
+/// A connection to shoal.test that trusts this certificate.
+pub(crate) async fn encrypted(address: SocketAddr, trusted: CertificateDer<'static>) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -38,9 +38,16 @@ async fn a_page_is_served_over_tls_and_plain_http_is_told_so() {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let stream = TcpStream::connect(server.address).await.unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("shoal.test").unwrap();
-    let mut stream = in_time(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.unwrap();
+    in_time(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_page_is_served_over_tls_and_plain_http_is_told_so() {
+    let (tls, trusted) = certificate();
+    let server = TestServer::start_with(|config| config.tls = Some(tls)).await;
+    let mut stream = encrypted(server.address, trusted).await;
     let request = b"GET / HTTP/1.1\r\nhost: shoal.test\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
