@@ -25,6 +25,9 @@ fn a_report_has_the_figures_of_an_evaluation_and_needs_nothing_from_elsewhere() 
     // Two curves, with a line each for the only set kept aside.
     assert_eq!(report.matches("<svg").count(), 2);
     assert!(report.contains("&lt;script&gt;alert(1)&lt;/script&gt; &amp; \u{201d}right"));
+    let worst = report.split_once("<h2>The worst mistakes</h2>");
+    let wrong = evaluated["accuracy"].as_f64().unwrap() < 1.0;
+    assert_eq!(worst.is_some(), wrong, "mistakes are shown where there are any");
     for markup in ["<script", "http://", "https://", "url(", "src=", "<link"] {
         assert!(!report.contains(markup), "{markup}");
     }
@@ -42,4 +45,7 @@ fn a_report_on_numbers_is_in_the_labels_unit() {
     let (_, cells) = report.split_once("<td>price</td><td>").unwrap();
     let (rmse, _) = cells.split_once("</td>").unwrap();
     assert!(evaluated.contains(rmse), "{rmse} is not in {evaluated}");
+    let (_, worst) = report.split_once("<h2>The worst mistakes</h2>").unwrap();
+    assert!(worst.contains("<th scope=\"col\">size</th>"), "{worst}");
+    assert_eq!(worst.split_once("</tbody>").unwrap().0.matches("<tr><td>").count(), 12);
 }

@@ -7,10 +7,12 @@
 mod classes;
 mod numbers;
 mod ranking;
+mod worst;
 
 use model::{LossSpec, Network, NetworkSpec};
 use serde::Serialize;
 
+use self::worst::Worst;
 use crate::data::{ExampleTable, TargetSchema, TargetValues};
 use crate::inference::{Trained, batches};
 use crate::run_directory::SavedModel;
@@ -18,6 +20,7 @@ use crate::run_directory::SavedModel;
 pub(crate) use self::classes::ClassTally;
 pub use self::classes::{ClassFigures, ClassQuality, Means, NamingClass};
 pub use self::numbers::{ColumnQuality, NamingMean};
+pub(crate) use self::worst::{Mistake, Wrong};
 
 /// See the module's description. Field names are those of the JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,14 +37,23 @@ pub enum Quality {
 
 /// Measures a model on examples. `mean_loss` is its loss on them, as [`Trained::measure`] gives it.
 pub(crate) fn of(model: &SavedModel, table: &ExampleTable, mean_loss: f64) -> Quality {
+    judge(model, table, mean_loss).0
+}
+
+/// The same with the worst mistakes, the worst first.
+pub(crate) fn judge(model: &SavedModel, table: &ExampleTable, mean_loss: f64) -> (Quality, Vec<Mistake>) {
+    let mut worst = Worst::default();
     let trained = Trained::of(model);
     let outputs = model.network.outputs();
     let answers = batches(table.len()).map(|range| (range.clone(), trained.answers(table.features(), range)));
-    match (table.target_values(), &model.preparation.targets) {
+    let quality = match (table.target_values(), &model.preparation.targets) {
         (TargetValues::Classes(truth), TargetSchema::Classes(names)) => {
             let mut tally = ClassTally::new(names.len(), truth.len());
             for (range, answers) in answers {
-                tally.add(&truth[range], &answers);
+                tally.add(&truth[range.clone()], &answers);
+                for (example, probabilities) in range.zip(answers.chunks_exact(outputs)) {
+                    worst.class(example, truth[example].into(), probabilities);
+                }
             }
             let log_loss = match plain(&model.network) {
                 Some(network) => {
@@ -58,6 +70,8 @@ pub(crate) fn of(model: &SavedModel, table: &ExampleTable, mean_loss: f64) -> Qu
             let mut tallies = numbers::tallies(values, outputs);
             for (range, answers) in answers {
                 let truth = &values[range.start * outputs..range.end * outputs];
+                let rows = truth.chunks_exact(outputs).zip(answers.chunks_exact(outputs));
+                range.zip(rows).for_each(|(example, (truth, answer))| worst.numbers(example, truth, answer));
                 for (index, (truth, answer)) in truth.iter().zip(&answers).enumerate() {
                     tallies[index % outputs].add(f64::from(*truth), f64::from(*answer));
                 }
@@ -68,7 +82,8 @@ pub(crate) fn of(model: &SavedModel, table: &ExampleTable, mean_loss: f64) -> Qu
             }
         }
         _ => unreachable!("the examples were read by the model's preparation"),
-    }
+    };
+    (quality, worst.finish())
 }
 
 /// The network with cross-entropy alone as its loss; `None` if that is its loss already.

@@ -3,6 +3,7 @@
 
 mod curves;
 pub mod marks;
+mod mistakes;
 mod page;
 pub mod progress;
 pub(crate) mod quality;
@@ -13,6 +14,7 @@ pub(crate) mod words;
 use engine::{Figures, StopReason};
 use serde::Serialize;
 
+pub(crate) use self::mistakes::{ShownMistake, show as show_mistakes};
 pub use self::page::Report;
 use self::status::Offender;
 use self::words::{count, counted, duration, loss, percent};

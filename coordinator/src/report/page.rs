@@ -7,6 +7,7 @@ use engine::Figures;
 use super::curves::{Line, chart};
 use super::marks::Marks;
 use super::words::{count, counted, duration, loss, percent};
+use super::{ShownMistake, Summary};
 use crate::quality::{ClassQuality, Quality};
 use crate::report::status::CurvePoint;
 
@@ -40,6 +41,8 @@ pub struct Report<'a> {
     pub examples: [usize; 3],
     /// All settings of the run, as a TOML file.
     pub settings: String,
+    /// The worst mistakes on the test examples.
+    pub(crate) mistakes: Vec<ShownMistake>,
 }
 
 impl Report<'_> {
@@ -81,6 +84,7 @@ impl Report<'_> {
             ];
             table(&mut page, &heads, rows);
         }
+        self.worst(&mut page);
         self.facts(&mut page);
         self.use_it(&mut page);
         self.cautions(&mut page);
@@ -169,6 +173,40 @@ impl Report<'_> {
                 self.summary.saved_iteration
             );
         }
+    }
+
+    fn worst(&self, page: &mut String) {
+        if self.mistakes.is_empty() {
+            return;
+        }
+        page.push_str("<h2>The worst mistakes</h2>\n");
+        if self.mistakes.iter().all(|mistake| mistake.picture.is_some()) {
+            page.push_str("<div class=\"pictures\">\n");
+            for ShownMistake { picture, truth, said, .. } in &self.mistakes {
+                let picture = picture.as_deref().unwrap_or_default();
+                let _ = writeln!(
+                    page,
+                    "<figure>{picture}<figcaption>taken for {}; it is {}</figcaption></figure>",
+                    escape(said),
+                    escape(truth)
+                );
+            }
+            page.push_str("</div>\n");
+            return;
+        }
+        let names = self.mistakes.first().map_or(&[][..], |mistake| &mistake.cells);
+        page.push_str("<div class=\"scroll\"><table>\n<thead><tr>");
+        let heads = ["the model's answer", "the truth"].into_iter();
+        for head in heads.chain(names.iter().map(|(name, _)| name.as_str())) {
+            let _ = write!(page, "<th scope=\"col\">{}</th>", escape(head));
+        }
+        page.push_str("</tr></thead>\n<tbody>\n");
+        for ShownMistake { cells, truth, said, .. } in &self.mistakes {
+            let values = [said, truth].into_iter().chain(cells.iter().map(|(_, value)| value));
+            let row: String = values.map(|value| format!("<td>{}</td>", escape(value))).collect();
+            let _ = writeln!(page, "<tr>{row}</tr>");
+        }
+        page.push_str("</tbody></table></div>\n");
     }
 
     fn facts(&self, page: &mut String) {

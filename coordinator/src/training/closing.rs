@@ -6,7 +6,7 @@ use engine::{Figures, StopReason};
 use crate::data::{ExampleTable, Prepared};
 use crate::inference::Trained;
 use crate::quality;
-use crate::report::Summary;
+use crate::report::{ShownMistake, Summary, show_mistakes};
 use crate::run_directory::SavedModel;
 
 /// Most floating-point operations for measuring a set once more: some seconds on one core. A larger set keeps
@@ -16,8 +16,9 @@ const OPERATIONS_MAX: f64 = 3e11;
 /// The same after a limit on the time: whoever gave one does not want to wait long after it.
 const OPERATIONS_AFTER_TIME_MAX: f64 = 3e10;
 
-/// Replaces the figures measured on the way by the figures of the saved weights.
-pub(super) fn measure(summary: &mut Summary, model: &SavedModel, data: &Prepared) {
+/// Replaces the figures measured on the way by the figures of the saved weights. Gives the worst mistakes on the test
+/// examples.
+pub(super) fn measure(summary: &mut Summary, model: &SavedModel, data: &Prepared) -> Vec<ShownMistake> {
     let trained = Trained::of(model);
     let operations_max = match summary.stop_reason {
         StopReason::Time(_) => OPERATIONS_AFTER_TIME_MAX,
@@ -43,6 +44,9 @@ pub(super) fn measure(summary: &mut Summary, model: &SavedModel, data: &Prepared
     if let Some(table) = data.test.as_ref().filter(is_quick) {
         let (loss, accuracy) = measure(table);
         (figures.test_loss, figures.test_accuracy) = (Some(loss), accuracy);
-        summary.test_quality = Some(quality::of(model, table, loss));
+        let (quality, worst) = quality::judge(model, table, loss);
+        summary.test_quality = Some(quality);
+        return show_mistakes(&worst, table, &data.preparation, data.target_scaling.as_ref());
     }
+    Vec::new()
 }

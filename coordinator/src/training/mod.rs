@@ -302,9 +302,9 @@ async fn train_and_save(
     let patience = Duration::from_secs(material.config.save_seconds.into());
     saving::save(&directory, &model, outcome.checkpoint, patience, orders, stop).await?;
     let measure = move || {
-        closing::measure(&mut summary, &model, &material.data);
+        let mistakes = closing::measure(&mut summary, &model, &material.data);
         // The report says again what other files hold, so a training does not fail with it.
-        if let Err(error) = summary::report(&summary, &material, &directory) {
+        if let Err(error) = summary::report(&summary, mistakes, &material, &directory) {
             tracing::warn!("the report cannot be written: {error}");
         }
         summary

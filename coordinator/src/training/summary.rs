@@ -10,7 +10,7 @@ use crate::config::{DataSource, RunConfig};
 use crate::data::{ExampleTable, Prepared};
 use crate::driver::{Facts, Gallery, TrainingOutcome};
 use crate::report::status::CurvePoint;
-use crate::report::{Report, Summary};
+use crate::report::{Report, ShownMistake, Summary};
 use crate::run_directory::{RunDirectory, RunError, load_metrics};
 use crate::trial::Trial;
 
@@ -83,6 +83,7 @@ pub(super) fn summarize(outcome: &TrainingOutcome, parameters: usize, directory:
 /// Writes the report for people into the run directory.
 pub(super) fn report(
     summary: &Summary,
+    mistakes: Vec<ShownMistake>,
     material: &Material,
     directory: &RunDirectory,
 ) -> Result<(), RunError> {
@@ -98,6 +99,7 @@ pub(super) fn report(
         data_digest: blake3::Hash::from_bytes(data.fingerprint).to_hex().to_string(),
         examples: examples.map(|table| table.map_or(0, ExampleTable::len)),
         settings: config.to_toml(),
+        mistakes,
     };
     directory.save_report(&report.to_html())
 }
