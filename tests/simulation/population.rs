@@ -63,3 +63,19 @@ fn rounds_take_at_most_three_times_as_long_whoever_else_is_there() {
         );
     }
 }
+
+/// Their cores are no reason to give those who deliver less.
+#[test]
+fn hundreds_who_never_answer_hold_nobody_up() {
+    let honest = || (0..HONEST).map(|_| Guest::steady(10)).collect::<Vec<Guest>>();
+    let scenario = |guests| Scenario {
+        audit: Audit::Sample(0.03),
+        crowded: true,
+        ..Scenario::calm(ProblemPlan::plain(240), guests)
+    };
+    let alone_ms = run(&scenario(honest())).ended_ms;
+    let mut guests = honest();
+    guests.extend((0..300).map(|_| Guest::asleep_from(30, 10)));
+    let ms = run(&Scenario { calm_ms: 120_000, ..scenario(guests) }).ended_ms;
+    assert!(ms <= alone_ms * 3 / 2, "{ms} ms instead of {alone_ms}");
+}

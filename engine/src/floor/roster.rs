@@ -22,6 +22,7 @@ pub(super) struct Roster {
     /// What those who work amount to together.
     pub(super) count: usize,
     pub(super) measured: usize,
+    /// Without those of whom nothing is to be expected.
     pub(super) cores: usize,
     speed: f64,
     /// How many are known to deliver.
@@ -62,6 +63,12 @@ fn bits(speed: Option<f64>) -> u64 {
 }
 
 impl Entry {
+    /// Its cores, if something is to be expected of it.
+    fn counted_cores(&self) -> usize {
+        let works = self.standing == Standing::Delivers && !self.is_benched;
+        if works { self.cores.into() } else { 0 }
+    }
+
     fn has_room(&self) -> bool {
         self.outstanding < OUTSTANDING_MAX && !self.is_benched
     }
@@ -92,7 +99,7 @@ impl Roster {
             return;
         }
         self.count += 1;
-        self.cores += usize::from(entry.cores);
+        self.cores += entry.counted_cores();
         self.measured += usize::from(entry.speed.is_some());
         self.speed += entry.speed.unwrap_or(0.0);
         if entry.has_room() {
@@ -112,7 +119,7 @@ impl Roster {
             return;
         }
         self.count -= 1;
-        self.cores -= usize::from(entry.cores);
+        self.cores -= entry.counted_cores();
         self.measured -= usize::from(entry.speed.is_some());
         self.speed -= entry.speed.unwrap_or(0.0);
         if self.measured == 0 {

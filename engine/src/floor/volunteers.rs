@@ -24,7 +24,7 @@ const RECENT_MS: f64 = SLICE_MS;
 const BENCH_DOUBLINGS_MAX: u32 = 12;
 /// Sessions that are remembered after they have left, so that what they did in the open round can still be traced.
 const DEPARTED_MAX: usize = 4096;
-/// Of a round's work a volunteer gets at most so many times its part of all cores.
+/// Of a round's work a volunteer gets at most so many times its part of the cores of all who deliver.
 const SHARE_TIMES_MAX: f64 = 16.0;
 /// A volunteer whose speed is not known is expected to take this long for anything.
 pub(super) const UNKNOWN_DURATION_MS: f64 = 1000.0;
@@ -644,6 +644,9 @@ mod tests {
         let mut volunteers = Volunteers::default();
         let identity = |token| Identity { token, address: 1 };
         (0..64).for_each(|one| volunteers.join(one, 1, false, identity(one.into()), BTreeSet::new()));
+        (0..64).for_each(|one| volunteers.accepted(one, true));
+        // Those who never deliver are not others.
+        (1_000..2_000).for_each(|one| volunteers.join(one, 1, false, identity(one.into()), BTreeSet::new()));
         assert_eq!(volunteers.may_be_given(7, 640.0), 160.0);
         volunteers.gave(7, 100.0);
         assert_eq!(volunteers.may_be_given(7, 640.0), 60.0);
