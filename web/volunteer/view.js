@@ -37,6 +37,8 @@ export function showState({ state, sentence, action, refuse }, { wanted, hub, ov
   const canStart = !wanted && !over && state !== "blocked" && state !== "changed";
   swap(at("start"), !canStart, at("stop"), !wanted);
   at("start").hidden = wanted;
+  // When it is over there is nothing to lend, nor to choose.
+  for (const id of ["actions", "costs", "choices"]) at(id).hidden = state === "over";
   at("pause").hidden = !wanted || state === "paused" || state === "changed";
   const limit = wanted ? (hub?.limit ?? null) : null;
   at("cores-limit").hidden = limit === null;
