@@ -109,6 +109,14 @@ fn a_tab_is_paused_frozen_and_comes_back() {
         tab.reaches("waiting").await;
         tab.is_accessible().await;
         let _volunteer = Volunteer::join(&coordinator, 1);
+        coordinator.reaches_iteration(2).await;
+        tab.until("!document.querySelector('#charts').hidden").await;
+        // Narrow, and with letters of twice the size.
+        for size in ["", "200%"] {
+            tab.evaluate(&format!("document.documentElement.style.fontSize = '{size}'"), vec![]).await;
+            tab.until("document.documentElement.scrollWidth <= innerWidth && innerWidth === 320").await;
+        }
+        tab.evaluate("document.documentElement.style.fontSize = ''", vec![]).await;
         assert_eq!(tab.reaches("computing").await, "Computing on 1 core.");
         tab.until("document.title.startsWith('Computing')").await;
         tab.click("#pause").await;

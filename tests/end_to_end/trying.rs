@@ -122,6 +122,12 @@ fn a_drawn_three_is_a_three_and_nothing_is_sent() {
         tab.click("#clear").await;
         tab.until("document.querySelector('#verdict').textContent === 'Nothing to answer yet.'").await;
         tab.is_accessible().await;
+        let phone = json!({ "width": 320, "height": 640, "deviceScaleFactor": 1, "mobile": true });
+        tab.debug("Emulation.setDeviceMetricsOverride", phone).await;
+        for size in ["", "200%"] {
+            tab.evaluate(&format!("document.documentElement.style.fontSize = '{size}'"), vec![]).await;
+            tab.until("document.documentElement.scrollWidth <= innerWidth && innerWidth === 320").await;
+        }
         let methods = tab.evaluate("return methods", vec![]).await;
         let methods = methods.as_array().unwrap();
         assert!(methods.len() > 3 && methods.iter().all(|method| method == "GET"), "{methods:?}");
