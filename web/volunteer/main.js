@@ -42,6 +42,9 @@ const allowed = { battery: false, traffic: 0 };
 /** The page is hidden away or frozen by the browser. */
 let away = false;
 
+/** A tab that has computed within this time is still helping. */
+const ROUNDS_APART_MS = 5000;
+
 const contribution = new Contribution();
 const lending = new Lending(heard, (bytes) => {
   traffic.download(bytes);
@@ -276,7 +279,9 @@ const askNow = coordinator.watch({
     contribution.follow(status.run);
     run = status;
     silentSince = null;
-    contribution.at(run.seconds, hub !== null && hub.phase === "computing");
+    // A busy tab waits for a moment between two rounds.
+    const helps = hub !== null && pause() === null && performance.now() - computedAt < ROUNDS_APART_MS;
+    contribution.at(run.seconds, helps);
     if (wasSilent) lending.retry();
     // The coordinator now trains with the other arithmetic, which needs the other worker, or something else.
     if (arithmetic !== null && (arithmetic !== run.arithmetic || isOffer())) endHub(() => lending.stop());
