@@ -7,11 +7,22 @@
 
 use std::ops::RangeInclusive;
 
-/// Every integer of a unit is smaller than this in magnitude.
+/// Every integer of a unit is smaller than this in magnitude, in a round of up to [`WIDE_UNITS_MAX`] units.
 pub const UNIT_LIMIT: i64 = 1 << 44;
 
-/// Maximum units of a round: their sum stays below 2^62.
-pub const UNITS_MAX: usize = 1 << 18;
+/// The most units of a round each of which has the whole range up to [`UNIT_LIMIT`].
+pub const WIDE_UNITS_MAX: usize = 1 << 18;
+
+/// The most units of a round. With so many each still has 2^38, which is 2^8 times the mean unit's loss and 2^14
+/// times the largest element of its vector at the scales that the engine chooses.
+pub const UNITS_MAX: usize = 1 << 24;
+
+/// The magnitude that every integer of a unit stays below in a round of so many units, so that their sum stays below
+/// 2^62: [`UNIT_LIMIT`], or less if there are more than [`WIDE_UNITS_MAX`].
+pub const fn unit_limit(units: u32) -> i64 {
+    let most = (units as u64).next_power_of_two();
+    if most <= WIDE_UNITS_MAX as u64 { UNIT_LIMIT } else { (1 << 62) >> most.trailing_zeros() }
+}
 
 /// The permitted exponents. The smallest still fits the largest finite `f32` (2^128); the largest gives the
 /// smallest subnormal (2^-149) more bits than a unit has. Every product is exact in an `f64`.
@@ -20,7 +31,7 @@ pub const EXPONENTS: RangeInclusive<i32> = -128..=200;
 /// Whether a unit's vector can be added at an exponent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// Every element is finite and its integer is below [`UNIT_LIMIT`] in magnitude.
+    /// Every element is finite and its integer is below the limit in magnitude.
     Fits,
     /// Every element is finite but at least one is too large: the round needs a smaller exponent.
     Overflow,
@@ -28,16 +39,24 @@ pub enum Fit {
     NonFinite,
 }
 
-/// Whether [`add`] may be called with `vector` at `exponent`.
+/// Whether [`add`] may be called with `vector` at `exponent` in a round of up to [`WIDE_UNITS_MAX`] units.
 ///
 /// # Panics
 /// If `exponent` is not one of [`EXPONENTS`]. Check exponents from outside first.
 pub fn fit(vector: &[f32], exponent: i32) -> Fit {
+    fit_below(vector, exponent, UNIT_LIMIT)
+}
+
+/// The same in a round whose units have this limit ([`unit_limit`]).
+///
+/// # Panics
+/// If `exponent` is not one of [`EXPONENTS`]. Check exponents from outside first.
+pub fn fit_below(vector: &[f32], exponent: i32, limit: i64) -> Fit {
     let scale = power_of_two(exponent);
     let largest = largest(vector);
     if !largest.is_finite() {
         Fit::NonFinite
-    } else if f64::from(largest) * scale < UNIT_LIMIT as f64 - 0.5 {
+    } else if f64::from(largest) * scale < limit as f64 - 0.5 {
         Fit::Fits
     } else {
         Fit::Overflow
@@ -180,8 +199,20 @@ mod tests {
 
     #[test]
     fn the_most_and_largest_units_of_a_round_fit() {
-        let largest = (UNIT_LIMIT - 1).checked_mul(UNITS_MAX as i64);
-        assert!(largest.is_some());
+        assert_eq!(unit_limit(0), UNIT_LIMIT);
+        assert_eq!(unit_limit(WIDE_UNITS_MAX as u32), UNIT_LIMIT);
+        for units in [1, 1000, 1 << 18, (1 << 18) + 1, 1 << 19, 5_000_000, UNITS_MAX as u32] {
+            let limit = unit_limit(units);
+            assert!((limit - 1).checked_mul(units.into()).is_some_and(|sum| sum < 1 << 62), "{units}");
+            assert!(
+                limit == UNIT_LIMIT || limit * i64::from(units) > 1 << 61,
+                "{units}: {limit} wastes range"
+            );
+            let value = limit as f32;
+            assert_eq!(fit_below(&[value.next_down(), -value.next_down()], 0, limit), Fit::Fits);
+            assert_eq!(fit_below(&[0.0, -value], 0, limit), Fit::Overflow);
+        }
+        assert_eq!(unit_limit(UNITS_MAX as u32), 1 << 38);
     }
 
     #[test]

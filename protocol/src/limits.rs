@@ -17,9 +17,9 @@ pub const WAIT_SECONDS_MAX: u32 = 24 * 60 * 60;
 pub const TEXT_BYTES_MAX: usize = 512;
 /// Bytes of a network specification in JSON.
 pub const SPECIFICATION_BYTES_MAX: usize = 1 << 20;
-/// Units of one round. With this many units, each within [`model::exact::UNIT_LIMIT`], no sum leaves an
-/// `i64`.
-pub const UNITS_MAX: u32 = 1 << 18;
+/// Units of one round. The more there are, the smaller the integers of each ([`model::exact::unit_limit`]), so that no
+/// sum leaves an `i64`.
+pub const UNITS_MAX: u32 = model::exact::UNITS_MAX as u32;
 /// Parts of one round.
 pub const PARTS_MAX: usize = 8;
 /// Ranges of units in one assignment.

@@ -46,6 +46,11 @@ impl<'a> Unit<'a> {
         examples
     }
 
+    /// What its integers stay below in magnitude.
+    fn limit(&self) -> i64 {
+        exact::unit_limit(self.plan.units())
+    }
+
     /// The training pass of the examples.
     fn pass(&self) -> Pass {
         Pass {
@@ -204,8 +209,8 @@ fn add_vector(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> Un
 fn fits(unit: &Unit<'_>, vector: &[f32]) -> [Fit; 2] {
     let (learned, statistics) = vector.split_at(unit.network.trainable());
     [
-        exact::fit(learned, unit.plan.scales.vector_exponent),
-        exact::fit(statistics, unit.plan.scales.statistics_exponent),
+        exact::fit_below(learned, unit.plan.scales.vector_exponent, unit.limit()),
+        exact::fit_below(statistics, unit.plan.scales.statistics_exponent, unit.limit()),
     ]
 }
 
@@ -318,11 +323,10 @@ fn losses_at(unit: &Unit<'_>, buffers: &mut Buffers, step: f32) {
 /// Number of losses that are converted to integers at a time.
 const LOSSES_AT_ONCE: usize = 256;
 
-/// The sum of the losses in the buffers as an integer below [`exact::UNIT_LIMIT`], or the reason why there is
-/// none.
+/// The sum of the losses in the buffers as an integer below the unit's limit, or the reason why there is none.
 fn loss_sum(unit: &Unit<'_>, buffers: &mut Buffers) -> Result<i64, Fit> {
     let exponent = unit.plan.scales.loss_exponent_of(unit.work);
-    match exact::fit(&buffers.losses, exponent) {
+    match exact::fit_below(&buffers.losses, exponent, unit.limit()) {
         Fit::Fits => {}
         unfit => return Err(unfit),
     }
@@ -334,7 +338,7 @@ fn loss_sum(unit: &Unit<'_>, buffers: &mut Buffers) -> Result<i64, Fit> {
         sum += integers.iter().map(|loss| i128::from(*loss)).sum::<i128>();
     }
     match i64::try_from(sum) {
-        Ok(sum) if sum.abs() < exact::UNIT_LIMIT => Ok(sum),
+        Ok(sum) if sum.abs() < unit.limit() => Ok(sum),
         _ => Err(Fit::Overflow),
     }
 }

@@ -5,7 +5,7 @@ use model::Network;
 use protocol::limits::LOCAL_EXAMPLES_MAX;
 
 use super::error::ConfigError;
-use super::table::{RunConfig, STOCHASTIC_EXAMPLES};
+use super::table::{REPLICAS_MAX, RunConfig, STOCHASTIC_EXAMPLES};
 use super::values::Decay;
 
 /// The fewest steps of a replica in a round, where the network allows: the number of rounds depends on the steps far
@@ -21,9 +21,15 @@ const REPLICAS: (u32, u32) = (8, 32);
 /// The fewest minibatches in a replica's own part of the examples: with fewer it would learn
 /// them by heart.
 const MINIBATCHES_OF_REPLICA: u32 = 20;
+/// Replicas for each core that volunteers are expected to lend: a fast core takes two or three while a slow one takes
+/// one.
+const REPLICAS_PER_CORE: u32 = 2;
 /// Floating-point operations of a round beyond which it does not grow to have [`STEPS_WANTED`], or to
 /// cover all examples: some seconds of ten cores.
 const ROUND_OPERATIONS: f64 = 1e11;
+/// The same for each core that volunteers are expected to lend: two or three seconds, because a crowd's weights and
+/// sums take as long on their way.
+const CORE_OPERATIONS: f64 = 5e10;
 /// Operations on an example for each parameter: a multiplication and an addition forward, and twice
 /// that backward.
 const OPERATIONS_PER_PARAMETER: f64 = 6.0;
@@ -37,7 +43,8 @@ impl RunConfig {
         let examples = u32::try_from(examples).unwrap_or(u32::MAX);
         let optimizer = self.optimizer;
         if optimizer.is_local() {
-            let replicas = *self.replicas.get_or_insert_with(|| replicas(examples, self.minibatch));
+            let cores = self.expected_cores;
+            let replicas = *self.replicas.get_or_insert_with(|| replicas(examples, self.minibatch, cores));
             if replicas > examples {
                 let problem =
                     format!("there are only {examples} examples to train on; give no more than that");
@@ -46,7 +53,7 @@ impl RunConfig {
             let work = OPERATIONS_PER_PARAMETER * network.trainable() as f64;
             let steps = *self
                 .local_steps
-                .get_or_insert_with(|| local_steps(examples, self.minibatch, replicas, work));
+                .get_or_insert_with(|| local_steps(examples, self.minibatch, replicas, work, cores));
             let step = self.minibatch.min(examples.div_ceil(replicas));
             if u64::from(steps) * u64::from(step) > LOCAL_EXAMPLES_MAX.into() {
                 let problem = format!(
@@ -70,20 +77,23 @@ impl RunConfig {
     }
 }
 
-/// As many replicas as leave each [`PASS_STEPS`] in one pass over its examples, within [`REPLICAS`] and
-/// fewer for small data.
-fn replicas(examples: u32, minibatch: u32) -> u32 {
+/// As many replicas as leave each [`PASS_STEPS`] in one pass over its examples, within [`REPLICAS`], or as many as the
+/// expected cores need; fewer for small data.
+fn replicas(examples: u32, minibatch: u32, cores: Option<u32>) -> u32 {
     let with_minibatches = |minibatches: u32| examples / minibatch.saturating_mul(minibatches);
     let (least, most) = REPLICAS;
-    with_minibatches(PASS_STEPS).clamp(least, most).min(with_minibatches(MINIBATCHES_OF_REPLICA)).max(1)
+    let of_cores = cores.map_or(0, |cores| cores.saturating_mul(REPLICAS_PER_CORE)).min(REPLICAS_MAX);
+    let wanted = with_minibatches(PASS_STEPS).clamp(least, most).max(of_cores);
+    wanted.min(with_minibatches(MINIBATCHES_OF_REPLICA)).max(1)
 }
 
 /// [`STEPS_WANTED`], or those of one pass over the replica's examples if they are more; fewer where
 /// that would take too long with a network of `work` operations an example.
-fn local_steps(examples: u32, minibatch: u32, replicas: u32, work: f64) -> u32 {
+fn local_steps(examples: u32, minibatch: u32, replicas: u32, work: f64, cores: Option<u32>) -> u32 {
+    let most = cores.map_or(0.0, |cores| f64::from(cores) * CORE_OPERATIONS).max(ROUND_OPERATIONS);
     let one_pass = examples.div_ceil(replicas).div_ceil(minibatch);
     let step_of_all = f64::from(replicas) * f64::from(minibatch) * work;
-    let affordable = (ROUND_OPERATIONS / step_of_all.max(1.0)) as u32;
+    let affordable = (most / step_of_all.max(1.0)) as u32;
     one_pass.max(STEPS_WANTED).min(affordable.max(STEPS_LEAST))
 }
 
@@ -109,9 +119,29 @@ mod tests {
             // A large network.
             (60_000, 10, 6.0 * 2e7, (15, 50)),
         ] {
-            let replicas = replicas(examples, minibatch);
-            let steps = local_steps(examples, minibatch, replicas, work);
+            let replicas = replicas(examples, minibatch, None);
+            let steps = local_steps(examples, minibatch, replicas, work, None);
             assert_eq!((replicas, steps), expected, "{examples} examples, minibatch {minibatch}");
+        }
+    }
+
+    #[test]
+    fn a_crowd_that_is_expected_has_enough_to_do() {
+        for (examples, cores, expected) in [
+            // No more than there would be anyway.
+            (60_000, 4, (15, 400)),
+            // As many as the data allow.
+            (60_000, 100, (200, 200)),
+            (60_000, 10_000, (300, 200)),
+            (1_000_000, 1_000, (2_000, 200)),
+            (1_000_000, 100_000, (5_000, 200)),
+            (100_000_000, 1_000, (2_000, 4_094)),
+            (100_000_000, 100_000, (200_000, 200)),
+        ] {
+            let cores = Some(cores);
+            let replicas = replicas(examples, 10, cores);
+            let steps = local_steps(examples, 10, replicas, SMALL, cores);
+            assert_eq!((replicas, steps), expected, "{examples} examples, {cores:?} cores");
         }
     }
 }

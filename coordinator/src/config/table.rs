@@ -29,7 +29,9 @@ use super::{ColumnKind, ImageSize, Separator, TaskKind, TextEncoding};
 /// Examples in the largest minibatch, and minibatches in the largest round of a stochastic method.
 pub const MINIBATCH_MAX: u32 = 1 << 20;
 /// Replicas of a round.
-const REPLICAS_MAX: u32 = 1 << 16;
+pub(super) const REPLICAS_MAX: u32 = 1 << 18;
+/// Cores that volunteers are expected to lend.
+const EXPECTED_CORES_MAX: u32 = 1 << 20;
 /// Minibatch steps of a replica in a round.
 const LOCAL_STEPS_MAX: u32 = 1 << 20;
 /// Curvature pairs; more than a few dozen have no use and cost memory.
@@ -291,11 +293,20 @@ settings! {
             placeholder: "NAME", identity: true, default: Some(|_| Arithmetic::Portable),
         }
 
+        /// Cores that volunteers are expected to lend. Rounds are cut so that each has work; fewer or more may come
+        expected_cores: optional u32 {
+            placeholder: "N", unit: "cores", identity: true,
+            rule: Some(|| "some ten".to_owned()), range: Some(|| Range::between(1, EXPECTED_CORES_MAX)),
+        }
+
         /// Number of replicas, which take local steps from the same point
         replicas: optional u32 {
             section: Section::Optimizers, placeholder: "R", identity: true, settles: true,
             optimizers: Some(LOCAL), range: Some(|| Range::between(1, REPLICAS_MAX)),
-            rule: Some(|| "8 to 32, as many as leave each 400 steps per pass; fewer for small data".to_owned()),
+            rule: Some(|| {
+                "8 to 32, as many as leave each 400 steps per pass, or two for each expected core; fewer for small data"
+                    .to_owned()
+            }),
         }
 
         /// Minibatch steps of each replica in a round

@@ -14,6 +14,12 @@ use crate::data::{Prepared, ShardStore};
 const UNIT_EXAMPLES: u32 = 256;
 /// Aim for a round's units if the data are few, so that several volunteers find work.
 const UNITS_WANTED: u32 = 64;
+/// Aim for a round's units for each core that volunteers are expected to lend.
+const UNITS_PER_CORE: u32 = 50;
+/// Most units of a set, unless more cores are expected.
+const SET_UNITS_MAX: u32 = 1 << 16;
+/// Most units of a set in any case: a quarter of the limit, because evaluations of three sets add to the round.
+const CROWD_UNITS_MAX: u32 = UNITS_MAX / 4;
 
 /// Cuts all sets of a run, and keeps the shards ready to serve.
 ///
@@ -31,7 +37,7 @@ pub(super) fn cut(config: &RunConfig, data: Arc<Prepared>) -> Result<(ShardStore
 /// that allows.
 fn unit_of_run(config: &RunConfig, examples: usize) -> u32 {
     let Some(minibatches) = config.minibatches_per_round else {
-        return examples_per_unit(examples, config.minibatch);
+        return cut_for(examples, config.minibatch, config.expected_cores);
     };
     let fits = |count: &u32| minibatches.is_multiple_of(*count);
     let most = (UNIT_EXAMPLES / config.minibatch).clamp(1, minibatches);
@@ -43,9 +49,22 @@ fn unit_of_run(config: &RunConfig, examples: usize) -> u32 {
 pub fn examples_per_unit(examples: usize, minibatch: u32) -> u32 {
     let examples = u32::try_from(examples).unwrap_or(u32::MAX);
     let wanted = (examples / UNITS_WANTED).clamp(1, UNIT_EXAMPLES);
-    // A quarter of the limit, because evaluations of three sets add to the round.
-    let least = examples.div_ceil(UNITS_MAX / 4);
+    let least = examples.div_ceil(SET_UNITS_MAX);
     wanted.max(least).div_ceil(minibatch).saturating_mul(minibatch)
+}
+
+/// The same for so many expected cores: where that would leave fewer than 50 units for each, units are smaller, down
+/// to one minibatch.
+fn cut_for(examples: usize, minibatch: u32, cores: Option<u32>) -> u32 {
+    let ordinary = examples_per_unit(examples, minibatch);
+    let examples = u32::try_from(examples).unwrap_or(u32::MAX);
+    let wanted = cores.map_or(0, |cores| cores.saturating_mul(UNITS_PER_CORE));
+    if wanted <= examples.div_ceil(ordinary) {
+        return ordinary;
+    }
+    let minibatches = (examples / wanted / minibatch).max(1);
+    let least = examples.div_ceil(CROWD_UNITS_MAX).div_ceil(minibatch);
+    minibatches.max(least).saturating_mul(minibatch)
 }
 
 /// Refuses a cut that volunteers would refuse.
@@ -79,6 +98,21 @@ mod tests {
         assert_eq!(examples_per_unit(1, 32), 32);
         let unit = examples_per_unit(u32::MAX as usize, 1);
         assert!(u32::MAX.div_ceil(unit) <= UNITS_MAX / 4);
+    }
+
+    #[test]
+    fn each_expected_core_has_fifty_units_where_the_data_allow() {
+        let units = |examples: usize, cores| examples.div_ceil(cut_for(examples, 10, Some(cores)) as usize);
+        assert_eq!(cut_for(60_000, 10, Some(4)), examples_per_unit(60_000, 10), "there are enough anyway");
+        assert!(units(60_000, 100) >= 5_000);
+        assert_eq!(units(60_000, 10_000), 6_000, "a minibatch is the least");
+        assert!(units(1_000_000, 1_000) >= 50_000);
+        // 256 examples are the most, as long as the round has room for the units.
+        assert!(units(100_000_000, 7_000) >= 50 * 7_000);
+        assert!(units(100_000_000, 100_000) >= 30 * 100_000);
+        assert!(u32::MAX.div_ceil(cut_for(u32::MAX as usize, 1, Some(1 << 20))) <= CROWD_UNITS_MAX);
+        // Without that, a cut of today.
+        assert_eq!(examples_per_unit(100_000_000, 10), 1530);
     }
 
     #[test]

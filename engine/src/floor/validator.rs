@@ -2,7 +2,7 @@
 //! the right shape, and lie within the range that honest units cannot leave. Whatever can be refused without
 //! computing it again is refused here.
 
-use model::exact::{UNIT_LIMIT, to_f64};
+use model::exact::{to_f64, unit_limit};
 use model::{LossBounds, Network, Task};
 use protocol::message::ResultHeader;
 use protocol::plan::{RoundPlan, Work};
@@ -40,7 +40,7 @@ pub(super) fn judge(
     }
     let work = &plan.parts[group.part].work;
     let units: u32 = group.units.iter().map(|range| range.end - range.start).sum();
-    let limit = u64::from(units) * UNIT_LIMIT.unsigned_abs();
+    let limit = u64::from(units) * unit_limit(plan.units()).unsigned_abs();
     if header.losses.len() != work.losses() {
         return Err("a result with the wrong number of losses");
     }
@@ -96,6 +96,7 @@ fn is_possible(bounds: LossBounds, plan: &RoundPlan, header: &ResultHeader, exam
 #[cfg(test)]
 mod tests {
     use model::NetworkSpec;
+    use model::exact::UNIT_LIMIT;
     use protocol::plan::{Part, Set};
     use protocol::scales::Scales;
 
