@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::plan::{Selection, Set, Work};
+use protocol::plan::{Part, Selection, Set, Work};
 use protocol::scales::Scales;
 
 use super::course::Course;
@@ -19,9 +19,16 @@ const PLAUSIBLE_FALL: f64 = 8.0;
 
 /// What of a round is to be confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
+pub(super) enum Scope {
     All,
     Validation,
+}
+
+impl Scope {
+    /// Whether all of another scope is in this one.
+    pub(super) fn includes(self, other: Scope) -> bool {
+        self == Scope::All || self == other
+    }
 }
 
 /// What a round found out about its point, for when it is accepted.
@@ -66,13 +73,14 @@ impl Engine {
         round.ledger.add_up(&round.plan, self.settings.network.parameters());
         let may_vanish = !round.refined && !round.is_nothing && round.plan.parts[0].work.has_vector();
         if may_vanish && Tally::new(&round, &self.settings).has_vanished() {
-            if !self.is_confirmed(now_ms, &round, Some(Scope::All)) {
-                self.stage = Stage::Open(round);
-                return;
+            self.stage = Stage::Open(round);
+            if self.is_confirmed(now_ms, Scope::All)
+                && let Stage::Open(round) = std::mem::replace(&mut self.stage, Stage::Waiting)
+            {
+                let (plan, vectors) = (round.plan.clone(), round.vectors.clone());
+                self.outputs.push_back(Output::Measure { plan, unit: 0, vectors });
+                self.stage = Stage::Vanished(round);
             }
-            let (plan, vectors) = (round.plan.clone(), round.vectors.clone());
-            self.outputs.push_back(Output::Measure { plan, unit: 0, vectors });
-            self.stage = Stage::Vanished(round);
             return;
         }
         self.conclude(now_ms, round);
@@ -83,17 +91,19 @@ impl Engine {
     fn conclude(&mut self, now_ms: u64, round: Box<OpenRound>) {
         let (before, outputs) = (self.snapshot(), self.outputs.len());
         self.take_in(&round);
-        let is_doubtful = self.settings.audit.compares() && self.floor.is_doubtful();
+        let is_doubtful = self.floor.is_doubtful() || self.has_many_floors;
+        let is_doubtful = is_doubtful && self.settings.audit.compares();
         let scope = if is_doubtful { self.decides(&before) } else { None };
         let rounds = before.counters.rounds;
-        if scope.is_some() {
+        if let Some(scope) = scope {
             let after = self.snapshot();
             let told = self.outputs.split_off(outputs);
             self.restore(before);
-            if !self.is_confirmed(now_ms, &round, scope) {
-                self.stage = Stage::Open(round);
+            self.stage = Stage::Open(round);
+            if !self.is_confirmed(now_ms, scope) {
                 return;
             }
+            self.stage = Stage::Waiting;
             self.restore(after);
             self.outputs.extend(told);
         }
@@ -124,17 +134,20 @@ impl Engine {
         }
     }
 
-    /// Whether all of a round within the scope is confirmed. Otherwise somebody else is to compute what is not.
-    fn is_confirmed(&mut self, now_ms: u64, round: &OpenRound, scope: Option<Scope>) -> bool {
-        let parts = &round.plan.parts;
-        let compares = self.settings.audit.compares();
-        self.floor.confirm(now_ms, |part: usize| match scope {
-            Some(Scope::All) => compares,
-            Some(Scope::Validation) => {
-                parts[part].work == Work::Evaluation && parts[part].set == Set::Validation
-            }
-            None => false,
-        })
+    /// Whether all of the open round within the scope is confirmed. Otherwise somebody else is to compute what is not.
+    fn is_confirmed(&mut self, now_ms: u64, scope: Scope) -> bool {
+        let Stage::Open(round) = &self.stage else { return true };
+        if !self.settings.audit.compares() {
+            return true;
+        }
+        let is_in_scope = |part: &Part| match scope {
+            Scope::All => true,
+            Scope::Validation => part.work == Work::Evaluation && part.set == Set::Validation,
+        };
+        let parts = round.plan.parts.iter().enumerate().filter(|(_, part)| is_in_scope(part));
+        let parts: Vec<usize> = parts.map(|(index, _)| index).collect();
+        let by_own = self.floor.confirm(now_ms, |part| parts.contains(&part));
+        self.is_confirmed_by_floors(scope, &parts) && by_own
     }
 
     /// Tells the optimizer what the round came to.

@@ -6,10 +6,10 @@
 //! counts whole or not at all, and only if its sender owns every unit in it. So no unit is ever counted twice,
 //! whatever is lost, repeated, delayed, or said by somebody who was frozen and knows nothing of what has happened since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use model::exact::UNIT_LIMIT;
+use model::exact::unit_limit;
 use protocol::plan::{Part, RoundPlan};
 
 use crate::aggregator::Sums;
@@ -100,9 +100,24 @@ impl Ledger {
         self.leased.get(&owner).into_iter().flat_map(Units::ranges)
     }
 
-    /// Those who have units, or have handed some in.
+    /// Those who have units, or had some and are not expelled.
     pub fn owners(&self) -> impl Iterator<Item = Owner> {
         self.leased.keys().copied()
+    }
+
+    /// Those whose partial sums count.
+    pub(crate) fn contributors(&self) -> BTreeSet<Owner> {
+        self.done.keys().map(|(owner, _)| *owner).collect()
+    }
+
+    /// Whether each unit is free, leased to one owner, or done once.
+    pub fn is_consistent(&self, plan: &RoundPlan) -> bool {
+        let mut all = Units::default();
+        let mut is_new = |range: Range<u32>| all.insert(range.clone()) == range.end - range.start;
+        let free = self.free.ranges().all(&mut is_new);
+        let leased = self.leased.values().flat_map(Units::ranges).all(&mut is_new);
+        let done = self.done.values().flat_map(|partial| partial.units.iter().cloned()).all(&mut is_new);
+        free && leased && done && all.len() == plan.units() && self.open == plan.units() - self.done()
     }
 
     /// Leases the first free units to an owner, at most `most`.
@@ -172,6 +187,16 @@ impl Ledger {
         true
     }
 
+    /// What an owner that is gone has handed in does not count after all: its units are free.
+    pub(crate) fn revoke(&mut self, owner: Owner) {
+        let numbers: Vec<u64> =
+            self.done.range((owner, 0)..=(owner, u64::MAX)).map(|(key, _)| key.1).collect();
+        numbers.into_iter().for_each(|number| {
+            self.take_out(owner, number);
+        });
+        self.expel(owner);
+    }
+
     /// An owner is gone: what it has is free. What it has handed in counts.
     pub fn expel(&mut self, owner: Owner) {
         for range in self.leased.remove(&owner).iter().flat_map(Units::ranges) {
@@ -210,12 +235,13 @@ fn is_sum_of_units(plan: &RoundPlan, parameters: usize, partial: &Partial) -> Re
     if units.is_empty() || !is_in_order || sums.parts.len() != plan.parts.len() {
         return Err(Refusal::Malformed);
     }
+    let limit_of_one = unit_limit(plan.units()).unsigned_abs();
     let mut begins = 0;
     for (Part { work, units: in_part, .. }, sums) in plan.parts.iter().zip(&sums.parts) {
         let part = begins..begins + in_part;
         begins = part.end;
         let inside: Vec<Range<u32>> = units.iter().filter_map(|range| intersection(range, &part)).collect();
-        let limit = u64::from(count(&inside)) * UNIT_LIMIT.unsigned_abs();
+        let limit = u64::from(count(&inside)) * limit_of_one;
         let length = if work.has_vector() { parameters } else { 0 };
         let is_small = |value: &i64| value.unsigned_abs() < limit || *value == 0;
         let has_shape = sums.losses.len() == work.losses() && sums.vector.len() == length;

@@ -142,6 +142,7 @@ mod course;
 pub mod decoder;
 mod figures;
 pub mod floor;
+mod floors;
 pub mod ledger;
 mod misfits;
 pub mod optimizers;
@@ -163,7 +164,7 @@ use protocol::plan::{Assignment, RoundPlan};
 use advice::Advice;
 use decoder::Message;
 use floor::{Floor, FloorEvent};
-use ledger::OWN_FLOOR;
+use ledger::{Ledger, OWN_FLOOR, Owner};
 use optimizers::{Method, Optimizer};
 use ring::Ring;
 use rounds::OpenRound;
@@ -176,6 +177,7 @@ pub use floor::scheduler::LAST_RESORT_MS;
 pub use floor::standing::NEWCOMER_RESULTS;
 pub use floor::volunteers::REST_MS;
 pub use floor::{Answer, Attendance, Audit, Identity, Secret};
+pub use floors::{FromFloor, ToFloor};
 pub use protocol::measure::Measure;
 pub use settings::{LocalHelp, OnLie, Settings};
 pub use snapshot::{KnownScales, Snapshot, Statistics};
@@ -231,6 +233,21 @@ pub enum Input {
         round: u64,
         /// What the units sum to; `None` if one of them has no result at the round's scales.
         answer: Option<Answer>,
+    },
+    /// A floor in another process says something about a round.
+    Floor {
+        /// Its number, which is used once.
+        owner: Owner,
+        /// The round's number.
+        round: u64,
+        /// What it says.
+        message: FromFloor,
+    },
+    /// In another process a volunteer was found out of whom results were counted that nobody had checked, the first
+    /// after so many rounds were completed.
+    Convicted {
+        /// The number of rounds.
+        unchecked_since: u64,
     },
     /// Time has passed.
     Tick,
@@ -308,6 +325,13 @@ pub enum Output {
         /// The examples that were counted; `None` if somebody else was first with the same units.
         examples: Option<u64>,
     },
+    /// Tell a floor in another process.
+    Floor {
+        /// Its number.
+        owner: Owner,
+        /// What.
+        message: ToFloor,
+    },
     /// A point was accepted. The engine is between two rounds: a good moment for a checkpoint.
     Accepted(Accepted),
     /// A line search goes on. The engine is between two rounds.
@@ -331,6 +355,12 @@ pub struct Engine {
     stage: Stage,
     /// The volunteers, and their part of the open round.
     floor: Floor,
+    /// Whether there are others, in other processes.
+    has_many_floors: bool,
+    /// Whether the ledger checks who owns units.
+    checks_owners: bool,
+    /// When one of those was last heard.
+    floors_heard_ms: u64,
     /// When the round was opened, for the last time if it was more than once.
     opened_ms: u64,
     advice: Advice,
@@ -376,6 +406,9 @@ impl Engine {
             accepted: snapshot.accepted,
             course: snapshot.course,
             stage: Stage::Waiting,
+            has_many_floors: false,
+            checks_owners: true,
+            floors_heard_ms: 0,
             opened_ms: 0,
             advice: Advice::default(),
             outputs: VecDeque::new(),
@@ -474,8 +507,9 @@ impl Engine {
         {
             self.wake_ms = None;
             if matches!(self.stage, Stage::Open(_)) {
+                let help_ms = if self.has_many_floors { self.help_as_last_resort(now_ms) } else { None };
                 self.floor.hand_out(now_ms);
-                self.wake_ms = self.floor.wake_ms();
+                self.wake_ms = self.floor.wake_ms().into_iter().chain(help_ms).min();
                 self.heed_floor(now_ms);
             }
         }
@@ -504,6 +538,12 @@ impl Engine {
             Input::Message { session, message } => self.floor.message(now_ms, session, message),
             Input::Measured { round, measure } => self.measured(now_ms, round, measure),
             Input::Recomputed { round, answer } => self.floor.recomputed(round, answer),
+            Input::Floor { owner, round, message } => self.floor_says(now_ms, owner, round, message),
+            Input::Convicted { unchecked_since } => {
+                if unchecked_since < self.counters.rounds {
+                    self.go_back(now_ms, unchecked_since);
+                }
+            }
             Input::Tick => {}
             Input::Stop => self.break_off(now_ms, StopReason::Interrupted),
             Input::TimeIsUp { seconds } => self.break_off(now_ms, StopReason::Time(seconds)),
@@ -553,6 +593,11 @@ impl Engine {
         }
     }
 
+    /// The account of the open round's units.
+    pub fn ledger(&self) -> Option<&Ledger> {
+        self.open_round().map(|round| &round.ledger)
+    }
+
     fn open_round(&self) -> Option<&OpenRound> {
         match &self.stage {
             Stage::Open(round) | Stage::Vanished(round) => Some(round),
@@ -561,7 +606,7 @@ impl Engine {
     }
 
     /// Partial sums do not count any more, because a lie was among them.
-    fn take_out(&mut self, owner: ledger::Owner, partials: &[u64]) {
+    fn take_out(&mut self, owner: Owner, partials: &[u64]) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Waiting) {
             // All was accounted for, and now it is not.
             Stage::Open(mut round) | Stage::Vanished(mut round) => {
@@ -569,6 +614,7 @@ impl Engine {
                     round.ledger.take_out(owner, *number);
                 });
                 round.is_nothing = false;
+                round.confirmed.remove(&owner);
                 Stage::Open(round)
             }
             stage => stage,

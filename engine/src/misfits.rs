@@ -3,10 +3,14 @@
 use protocol::measure::Measure;
 use protocol::plan::{Set, Work};
 
-use super::ledger::Owner;
+use super::floors::ToFloor;
+use super::ledger::{OWN_FLOOR, Owner};
 use super::scales::{self, Misfit};
 use super::tally::Tally;
 use super::{Engine, Output, Stage};
+
+/// Reports that wait for the referee. A floor has one at a time, and repeats one that it hears nothing of.
+const REPORTS_MAX: usize = 4096;
 
 /// A unit that somebody's volunteer reports not to fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +23,11 @@ impl Engine {
     /// A floor tells of a unit that is reported not to fit.
     pub(super) fn reported(&mut self, owner: Owner, unit: u32) {
         let Stage::Open(round) = &mut self.stage else { return };
-        round.reports.push_back(Report { unit, owner });
+        let report = Report { unit, owner };
+        if round.reports.len() >= REPORTS_MAX || round.reports.contains(&report) {
+            return;
+        }
+        round.reports.push_back(report);
         if round.reports.len() == 1 {
             self.look_into_next();
         }
@@ -53,11 +61,15 @@ impl Engine {
     }
 
     /// The referee has measured a unit that was reported not to fit.
-    fn rule_on(&mut self, now_ms: u64, number: u64, Report { unit, .. }: Report, measure: Measure) {
+    fn rule_on(&mut self, now_ms: u64, number: u64, Report { unit, owner }: Report, measure: Measure) {
         if measure.fits() {
             self.look_into_next();
         }
-        self.floor.ruled(unit, measure.fits());
+        if owner == OWN_FLOOR {
+            self.floor.ruled(unit, measure.fits());
+        } else {
+            self.tell_floor(owner, ToFloor::Ruled { unit, fits: measure.fits() });
+        }
         self.heed_floor(now_ms);
         // If somebody was found out, the training may have gone back.
         let Stage::Open(round) = &self.stage else { return };

@@ -1,13 +1,14 @@
 //! Opens the rounds that the optimizer asks for, and ends the training.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use protocol::plan::{Part, RoundPlan, Selection, Set, UnitLayout, Work};
 use protocol::scales::Scales;
 
+use super::completion::Scope;
 use super::figures::Counters;
-use super::ledger::{Ledger, OWN_FLOOR};
+use super::ledger::{Ledger, OWN_FLOOR, Owner};
 use super::misfits::Report;
 use super::optimizers::{Ask, Batch, Segment};
 use super::settings::Settings;
@@ -32,6 +33,11 @@ pub(super) struct OpenRound {
     pub(super) refined: bool,
     /// Whether the referee has found that what vanished is nothing.
     pub(super) is_nothing: bool,
+    /// What other floors are asked to confirm, and what they have confirmed of all that they have handed in.
+    pub(super) asked_to_confirm: BTreeMap<Owner, Scope>,
+    pub(super) confirmed: BTreeMap<Owner, Scope>,
+    /// Floors that were here and are gone.
+    pub(super) gone: BTreeSet<Owner>,
 }
 
 impl Engine {
@@ -112,15 +118,25 @@ impl Engine {
         let layouts = self.settings.run_plan().lay_out(&plan);
         let is_wary = self.counters.rounds < self.wary_until;
         self.floor.open(now_ms, plan.clone(), &layouts, is_wary);
-        let mut ledger = Ledger::new(&plan);
-        // There is one floor, so it has all there is to do.
-        while ledger.free() > 0 {
+        let ledger = Ledger::new(&plan);
+        let mut ledger = if self.checks_owners { ledger } else { ledger.without_check_of_owners() };
+        // A floor that is alone has all there is to do.
+        while !self.has_many_floors && ledger.free() > 0 {
             self.floor.grant(&ledger.lease(OWN_FLOOR, u32::MAX));
         }
-        let reports = VecDeque::new();
-        let (is_timed, refined, is_nothing) = (false, false, false);
-        let round = OpenRound { plan, vectors, layouts, ledger, reports, is_timed, refined, is_nothing };
-        self.stage = Stage::Open(Box::new(round));
+        self.stage = Stage::Open(Box::new(OpenRound {
+            plan,
+            vectors,
+            layouts,
+            ledger,
+            reports: VecDeque::new(),
+            is_timed: false,
+            refined: false,
+            is_nothing: false,
+            asked_to_confirm: BTreeMap::new(),
+            confirmed: BTreeMap::new(),
+            gone: BTreeSet::new(),
+        }));
     }
 
     /// Opens the round once more under a new number, all of its results forgotten.

@@ -181,6 +181,7 @@ impl Watch {
                 }
                 Output::Finished(_) => self.plan = None,
                 Output::Note(_) | Output::Delivered { .. } => {}
+                Output::Floor { .. } => panic!("there is one floor"),
             }
         }
         if let (true, Some(_), Some((done, _))) = (goes_on, &self.plan, engine.round_progress()) {

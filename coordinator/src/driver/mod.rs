@@ -461,6 +461,8 @@ impl Driver {
                 self.offer_checkpoint();
             }
             Output::Note(text) => self.observer.event(&Event::Note { text }),
+            // There is one floor, and it is in this process.
+            Output::Floor { .. } => {}
             Output::Finished(reason) => self.finished(reason),
         }
     }

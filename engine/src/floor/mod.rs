@@ -38,10 +38,11 @@ use crate::settings::{LocalHelp, RunPlan};
 
 use fingerprint::Key;
 use reports::Reports;
+use roster::OUTSTANDING_MAX;
 use round::Round;
 use scheduler::{LAST_RESORT_MS, Scheduler};
 use secret::Chance;
-use volunteers::{Volunteer, Volunteers};
+use volunteers::{SLICE_MS, Volunteer, Volunteers};
 
 pub use audits::{Answer, Audit};
 pub use secret::Secret;
@@ -266,6 +267,22 @@ impl Floor {
     /// The units accounted for.
     pub fn accounted(&self) -> Vec<Range<u32>> {
         self.round.as_ref().map_or_else(Vec::new, |round| round.accounted().collect())
+    }
+
+    /// Units that keep all volunteers busy for a while: what is worth a lease. None, if nobody lends a core.
+    pub fn units_wanted(&self) -> u32 {
+        let Some(round) = &self.round else { return 0 };
+        let cost = round.parts().first().map_or(1.0, |part| part.unit_cost);
+        let slices = OUTSTANDING_MAX as f64 * SLICE_MS * self.volunteers.roster.speed() / cost;
+        let helps = |one: &Volunteer| !one.local || self.local_helps();
+        let cores = self.volunteers.iter().map(|(_, one)| one).filter(|one| helps(one));
+        let cores: u32 = cores.map(|one| u32::from(one.cores)).sum();
+        if cores == 0 { 0 } else { (slices as u32).max(cores) }
+    }
+
+    /// Whether something was accounted for since [`Floor::take_partial`] was last asked.
+    pub fn has_unsent(&self) -> bool {
+        self.round.as_ref().is_some_and(|round| round.has_unsent())
     }
 
     /// The sums of what was accounted for since this was last asked, if that is anything.

@@ -322,9 +322,14 @@ impl Round {
         tainted.into_iter().flatten().collect()
     }
 
+    /// Whether anything was settled since the last partial sum.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.handed_in.is_none() && !self.shares.is_empty()
+    }
+
     /// The sums of what was settled since the last partial sum; `None` if nothing was.
     pub(super) fn take_partial(&mut self) -> Option<Partial> {
-        if self.handed_in.is_some() || self.shares.is_empty() {
+        if !self.has_unsent() {
             return None;
         }
         self.partials += 1;
