@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use mentions::mentions;
 
 /// Crates that must not reach the outside world.
-const PURE: [&str; 6] = ["model", "protocol", "worker", "bench", "engine", "onnx"];
+const PURE: [&str; 7] = ["model", "protocol", "worker", "bench", "engine", "gateway", "onnx"];
 
 /// Paths to the outside world: the runtime, files, sockets, threads, clocks, randomness from the operating
 /// system, and the ways to import one of these under another name. The threads of rayon are allowed: they

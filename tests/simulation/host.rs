@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::decoder::{UpwardDecoder, read_hello, read_ready};
-use engine::{
-    Accepted, Answer, Best, Engine, Identity, Input, Output, Secret, Settings, Snapshot, StopReason,
-};
+use engine::{Accepted, Best, Engine, Identity, Input, Output, Secret, Settings, Snapshot, StopReason};
 use protocol::frame::encode_round;
 use protocol::message::{Farewell, FromCoordinator, Refusal};
 use protocol::plan::RoundPlan;
-use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit, measure_unit};
 
-use crate::problem::{Problem, RUN, SEED};
+use crate::problem::{Problem, RUN};
 use crate::reference::Reference;
 use crate::scenario::{Scenario, Trouble};
 use crate::stage::{Event, Item, Stage};
@@ -134,17 +131,10 @@ impl<'a> Host<'a> {
     pub(crate) fn start(&mut self, stage: &mut Stage) {
         let snapshot: Snapshot = postcard::from_bytes(&self.checkpoint).unwrap();
         let settings = Settings {
-            run: RUN,
-            network: self.problem.network.clone(),
-            sets: self.problem.sets.clone(),
-            seed: SEED,
-            minibatch: self.problem.minibatch,
-            stop: self.scenario.limits.stop.clone(),
-            evaluate_every: self.scenario.limits.evaluate_every,
-            evaluate_training: self.scenario.limits.evaluate_training,
             local_help: self.scenario.local_help,
             audit: self.scenario.audit,
             on_lie: self.scenario.on_lie,
+            ..self.problem.settings(&self.scenario.limits)
         };
         self.life += 1;
         let mut secret = [0; 32];
@@ -402,24 +392,7 @@ impl<'a> Host<'a> {
             }
             Output::Measure { plan, unit, vectors } => {
                 self.counts.measured += 1;
-                let (part, unit) = plan.locate(unit).unwrap();
-                let part = &plan.parts[part];
-                let set = self.problem.set(part.set);
-                let examples = part.lay_out(set, SEED).examples_of(set, unit);
-                let unit = Unit {
-                    network: &self.problem.network,
-                    arithmetic: self.problem.arithmetic,
-                    seed: SEED,
-                    minibatch: self.problem.minibatch,
-                    plan: &plan,
-                    work: &part.work,
-                    number: unit,
-                    examples: &[self.problem.examples(part.set, examples.clone())],
-                    first_example: examples.start,
-                    weights: &vectors[0],
-                    direction: vectors.get(1).map_or(&[][..], |direction| direction),
-                };
-                let measure = measure_unit(&unit, &mut Buffers::default());
+                let measure = self.problem.measure(&plan, unit, &vectors);
                 let delay_ms = stage.draw.between(self.scenario.referee_ms.0, self.scenario.referee_ms.1);
                 stage.after(delay_ms, Event::Measured { life: self.life, round: plan.round, measure });
             }
@@ -427,7 +400,7 @@ impl<'a> Host<'a> {
                 self.counts.recomputed += 1;
                 let numbers: Vec<u32> = units.into_iter().flatten().collect();
                 let delay_ms = stage.draw.between(self.scenario.referee_ms.0, self.scenario.referee_ms.1);
-                let answer = self.recompute(&plan, &numbers, &vectors);
+                let answer = self.problem.compute(&plan, &numbers, &vectors).ok();
                 let event = Event::Recomputed { life: self.life, round: plan.round, answer };
                 stage.after(delay_ms * numbers.len() as u64, event);
             }
@@ -479,37 +452,6 @@ impl<'a> Host<'a> {
                 }
             }
         }
-    }
-
-    /// What units sum to; `None` if one has no result.
-    fn recompute(&self, plan: &RoundPlan, units: &[u32], vectors: &[Arc<[f32]>]) -> Option<Answer> {
-        let mut sums: Option<UnitSums> = None;
-        for unit in units {
-            let (part, number) = plan.locate(*unit).unwrap();
-            let part = &plan.parts[part];
-            let set = self.problem.set(part.set);
-            let examples = part.lay_out(set, SEED).examples_of(set, number);
-            let unit = Unit {
-                network: &self.problem.network,
-                arithmetic: self.problem.arithmetic,
-                seed: SEED,
-                minibatch: self.problem.minibatch,
-                plan,
-                work: &part.work,
-                number,
-                examples: &[self.problem.examples(part.set, examples.clone())],
-                first_example: examples.start,
-                weights: &vectors[0],
-                direction: vectors.get(1).map_or(&[][..], |direction| direction),
-            };
-            let parameters = self.problem.network.parameters();
-            let sums = sums.get_or_insert_with(|| UnitSums::zero(&part.work, parameters));
-            if evaluate_unit(&unit, &mut Buffers::default(), sums) != UnitOutcome::Added {
-                return None;
-            }
-        }
-        let UnitSums { losses, unfit_steps, correct, vector } = sums?;
-        Some(Answer { losses, unfit_steps, correct, vector })
     }
 
     fn connection(&self, session: u64) -> Option<u64> {

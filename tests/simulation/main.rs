@@ -9,6 +9,7 @@
 //! - `watch`: what must be true of the engine at every moment.
 //! - `cases`: single things that go wrong, each written down; `lies`: volunteers that lie.
 //! - `population`: all of them together, and how long rounds take beside them.
+//! - `gateways`: several coordinators and gateways, with a bus and a store that fail.
 //! - `efficiency`: what backup copies cost and gain; `cost`: what the engine itself costs.
 //!
 //! `SHOAL_SIMULATION_SEEDS=n` runs n seeds instead of 1,000, `SHOAL_SIMULATION_SEED=n` just that one.
@@ -16,6 +17,7 @@
 mod cases;
 mod cost;
 mod efficiency;
+mod gateways;
 mod guest;
 mod host;
 mod lies;

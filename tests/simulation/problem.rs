@@ -2,21 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use engine::optimizers::{
     self, Auto, Averaged, AveragedSettings, Lbfgs, LearningRate, Optimizer, Outer, Rule, Sample, Schedule,
     Stochastic, StochasticSettings,
 };
-use engine::{Counters, Course, KnownScales, Snapshot, Statistics};
+use engine::{
+    Answer, Audit, Counters, Course, KnownScales, LocalHelp, Measure, OnLie, Settings, Snapshot, Statistics,
+};
 use model::{Arithmetic, Examples, Features, Network, NetworkSpec, Preprocessing, Rows, Targets, Task};
 use ndarray::{Array2, s};
 use protocol::limits::LOCAL_EXAMPLES_MAX;
 use protocol::message::{LocalBounds, Welcome};
-use protocol::plan::{Set, SetPlan, SetPlans};
+use protocol::plan::{RoundPlan, Set, SetPlan, SetPlans};
 use protocol::shard;
 use support::world;
+use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit, measure_unit};
 
 use crate::random::Draw;
+use crate::reference::Limits;
 
 /// Names the simulated run.
 pub(crate) const RUN: u64 = 0x5a0a1;
@@ -313,6 +318,78 @@ impl Problem {
             Set::Test => &self.test_table,
         };
         table.examples(range.start as usize..range.end as usize, &self.preprocessing)
+    }
+
+    /// What units of one part sum to.
+    ///
+    /// # Errors
+    /// The first unit that has no result.
+    pub(crate) fn compute(
+        &self,
+        plan: &RoundPlan,
+        units: &[u32],
+        vectors: &[Arc<[f32]>],
+    ) -> Result<Answer, u32> {
+        let (part, _) = plan.locate(units[0]).unwrap();
+        let mut sums = UnitSums::zero(&plan.parts[part].work, self.network.parameters());
+        for &number in units {
+            let outcome = self.with_unit(plan, number, vectors, |unit| {
+                evaluate_unit(unit, &mut Buffers::default(), &mut sums)
+            });
+            if outcome != UnitOutcome::Added {
+                return Err(number);
+            }
+        }
+        let UnitSums { losses, unfit_steps, correct, vector } = sums;
+        Ok(Answer { losses, unfit_steps, correct, vector })
+    }
+
+    /// How large the values of a unit are.
+    pub(crate) fn measure(&self, plan: &RoundPlan, unit: u32, vectors: &[Arc<[f32]>]) -> Measure {
+        self.with_unit(plan, unit, vectors, |unit| measure_unit(unit, &mut Buffers::default()))
+    }
+
+    fn with_unit<T>(
+        &self,
+        plan: &RoundPlan,
+        unit: u32,
+        vectors: &[Arc<[f32]>],
+        compute: impl FnOnce(&Unit<'_>) -> T,
+    ) -> T {
+        let (part, number) = plan.locate(unit).unwrap();
+        let part = &plan.parts[part];
+        let set = self.set(part.set);
+        let examples = part.lay_out(set, SEED).examples_of(set, number);
+        compute(&Unit {
+            network: &self.network,
+            arithmetic: self.arithmetic,
+            seed: SEED,
+            minibatch: self.minibatch,
+            plan,
+            work: &part.work,
+            number,
+            examples: &[self.examples(part.set, examples.clone())],
+            first_example: examples.start,
+            weights: &vectors[0],
+            direction: vectors.get(1).map_or(&[][..], |direction| direction),
+        })
+    }
+
+    /// What defines the run for an engine, with these limits.
+    pub(crate) fn settings(&self, limits: &Limits) -> Settings {
+        Settings {
+            run: RUN,
+            network: self.network.clone(),
+            sets: self.sets.clone(),
+            seed: SEED,
+            minibatch: self.minibatch,
+            stop: limits.stop.clone(),
+            evaluate_every: limits.evaluate_every,
+            evaluate_training: limits.evaluate_training,
+            local_help: LocalHelp::Never,
+            audit: Audit::None,
+            on_lie: OnLie::Rewind,
+        }
     }
 
     pub(crate) fn welcome(&self, session: u64) -> Welcome {

@@ -1,0 +1,461 @@
+//! A coordinator that leads: the engine, and those who own units of its rounds.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use engine::{Engine, FromFloor, Input, Output, Snapshot, StopReason, ToFloor};
+use protocol::frame::encode_round;
+use protocol::plan::RoundPlan;
+
+use crate::blob::{Name, Place, decode_partial, name_of};
+use crate::wire::{Answer, Broadcast, Opening, Order, Reply, Request, Says, Term};
+use crate::{BROADCAST_EVERY_MS, SILENCE_MS_MAX};
+
+/// Gateways at a time. A request of another one is not answered.
+const GATEWAYS_MAX: usize = 4096;
+/// Expelled incarnations that are remembered, the newest. An older one owns nothing, so it is refused all the same.
+const EXPELLED_MAX: usize = 4096;
+/// Orders that wait for a gateway's next request.
+const ORDERS_MAX: usize = 256;
+/// Rounds after which nobody needs a round's objects any more.
+const ROUNDS_KEPT: usize = 2;
+
+/// What happens to a leader.
+#[derive(Debug)]
+pub enum LeaderInput {
+    /// Something for the engine.
+    Engine(Input),
+    /// A gateway speaks.
+    Heard(Request),
+    /// Another leader, or this one, speaks.
+    HeardLeader(Broadcast),
+    /// [`LeaderOutput::Put`] is done.
+    Stored(Place),
+    /// What [`LeaderOutput::Fetch`] asked for; `None` if there is no such object.
+    Fetched(Place, Option<Vec<u8>>),
+    /// Time has passed.
+    Tick,
+}
+
+/// What a leader wants done.
+#[derive(Debug)]
+pub enum LeaderOutput {
+    /// Something that the engine wants done for its own volunteers, its referee and its records.
+    Engine(Output),
+    /// Say this to everybody.
+    Broadcast(Broadcast),
+    /// Answer a gateway.
+    Answer(Answer),
+    /// Put an object into the store, however often that takes.
+    Put(Place, Vec<u8>),
+    /// Get an object, however often that takes.
+    Fetch(Place),
+    /// Nobody needs this object any more.
+    Drop(Place),
+    /// Save this state: it is the newest of this term.
+    Save(Box<Snapshot>),
+    /// The training has ended. Say so in the store, where only one can.
+    Finished(StopReason),
+    /// A newer leader was heard: this one is none any more.
+    StepDown(Term),
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Leader {
+    term: Term,
+    engine: Engine,
+    parameters: usize,
+    gateways: BTreeMap<u64, Peer>,
+    expelled: BTreeSet<u64>,
+    expelled_in_order: VecDeque<u64>,
+    round: Option<OpenRound>,
+    /// Objects of the last rounds, the oldest first.
+    objects: VecDeque<Vec<Name>>,
+    broadcast_ms: u64,
+    has_finished: bool,
+    has_stepped_down: bool,
+    outputs: VecDeque<LeaderOutput>,
+}
+
+#[derive(Debug)]
+struct OpenRound {
+    plan: RoundPlan,
+    opening: Opening,
+    /// Whether the frame is in the store, so that gateways may be told.
+    is_stored: bool,
+}
+
+/// What is known of a gateway.
+#[derive(Debug)]
+struct Peer {
+    heard_ms: u64,
+    speed: f32,
+    /// The number of its last request.
+    number: u64,
+    /// What it was answered; `None` while the answer waits for an object.
+    answer: Option<Answer>,
+    /// The request that waits for an object.
+    waits_for: Option<(Name, u64)>,
+    /// What it is to do, and has not been told or has perhaps not heard.
+    orders: Vec<Order>,
+    /// How many of those are in the last answer.
+    told: usize,
+    /// Whether it was given nothing when it last asked.
+    is_hungry: bool,
+}
+
+impl Leader {
+    /// A leader for a term. The engine must not have begun.
+    pub fn new(term: Term, engine: Engine, parameters: usize) -> Leader {
+        Leader {
+            term,
+            engine: engine.for_many_floors(),
+            parameters,
+            gateways: BTreeMap::new(),
+            expelled: BTreeSet::new(),
+            expelled_in_order: VecDeque::new(),
+            round: None,
+            objects: VecDeque::new(),
+            broadcast_ms: 0,
+            has_finished: false,
+            has_stepped_down: false,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The term that it leads.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Its engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The plan of the open round.
+    pub fn plan(&self) -> Option<&RoundPlan> {
+        self.round.as_ref().map(|round| &round.plan)
+    }
+
+    /// How many gateways it hears.
+    pub fn gateways(&self) -> usize {
+        self.gateways.len()
+    }
+
+    /// What is to be done next; `None` when there is nothing more for now.
+    pub fn poll_output(&mut self) -> Option<LeaderOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When to hand in [`LeaderInput::Tick`] if nothing else happens before.
+    pub fn wake_ms(&self) -> Option<u64> {
+        let silent = self.gateways.values().map(|peer| peer.heard_ms + SILENCE_MS_MAX);
+        let wakes = self.engine.wake_ms().into_iter().chain(silent);
+        wakes.chain([self.broadcast_ms + BROADCAST_EVERY_MS]).min()
+    }
+
+    /// Takes in what happened at `now_ms` (any monotonic clock).
+    pub fn handle(&mut self, now_ms: u64, input: LeaderInput) {
+        if self.has_stepped_down {
+            return;
+        }
+        match input {
+            LeaderInput::Engine(input) => self.feed(now_ms, input),
+            LeaderInput::Heard(request) => self.heard(now_ms, request),
+            LeaderInput::HeardLeader(broadcast) => self.follow(broadcast.term()),
+            LeaderInput::Stored(place) => {
+                let is_frame = |round: &&mut OpenRound| {
+                    place == Place { term: round.opening.term, name: round.opening.frame }
+                };
+                if let Some(round) = self.round.as_mut().filter(is_frame) {
+                    round.is_stored = true;
+                    self.broadcast(now_ms);
+                }
+            }
+            LeaderInput::Fetched(place, bytes) if place.term == self.term => {
+                self.fetched(now_ms, place.name, bytes);
+            }
+            LeaderInput::Fetched(..) => {}
+            LeaderInput::Tick => self.feed(now_ms, Input::Tick),
+        }
+        self.expel_the_silent(now_ms);
+        if now_ms >= self.broadcast_ms + BROADCAST_EVERY_MS {
+            self.broadcast(now_ms);
+        }
+    }
+
+    /// Somebody follows this term. If it is a newer one, so must this leader.
+    fn follow(&mut self, term: Term) {
+        if term > self.term && !self.has_stepped_down {
+            self.has_stepped_down = true;
+            self.outputs.push_back(LeaderOutput::StepDown(term));
+        }
+    }
+
+    fn broadcast(&mut self, now_ms: u64) {
+        self.broadcast_ms = now_ms;
+        let term = self.term;
+        let broadcast = match &self.round {
+            _ if self.has_finished => Broadcast::Finished { term },
+            Some(round) if round.is_stored => Broadcast::Open(round.opening),
+            _ => Broadcast::Leads { term },
+        };
+        self.outputs.push_back(LeaderOutput::Broadcast(broadcast));
+    }
+
+    fn heard(&mut self, now_ms: u64, request: Request) {
+        self.follow(request.term);
+        if request.term != self.term || self.has_stepped_down {
+            return;
+        }
+        let Request { round, gateway, number, says, .. } = request;
+        if self.expelled.contains(&gateway) && self.engine.checks_owners() {
+            let answer = self.answer(round, gateway, number, Reply::Expelled);
+            return self.outputs.push_back(LeaderOutput::Answer(answer));
+        }
+        if !self.gateways.contains_key(&gateway) {
+            if self.gateways.len() >= GATEWAYS_MAX {
+                return;
+            }
+            self.gateways.insert(gateway, Peer::new(now_ms));
+        }
+        let Some(peer) = self.gateways.get_mut(&gateway) else { return };
+        peer.heard_ms = now_ms;
+        if number == peer.number {
+            // It has not heard the answer.
+            let answer = peer.answer.clone();
+            return self.outputs.extend(answer.map(LeaderOutput::Answer));
+        }
+        if number < peer.number {
+            // It is late: there is a newer one.
+            return;
+        }
+        // It has heard the last answer, or has given up what it asked because there is another round.
+        peer.orders.drain(..peer.told);
+        (peer.number, peer.answer, peer.waits_for, peer.told) = (number, None, None, 0);
+        let is_open = self.round.as_ref().is_some_and(|open| open.plan.round == round);
+        match says {
+            Says::Leaves => {
+                self.tell_engine(now_ms, gateway, round, FromFloor::Gone);
+                self.reply(round, gateway, Reply::Noted);
+                self.gateways.remove(&gateway);
+                self.remember_expelled(gateway);
+            }
+            Says::Pulse => {
+                self.reply(round, gateway, if is_open { Reply::Noted } else { Reply::RoundIsOver })
+            }
+            Says::Convicted { unchecked_since } => {
+                self.feed(now_ms, Input::Convicted { unchecked_since });
+                self.reply(round, gateway, Reply::Noted);
+            }
+            _ if !is_open => self.reply(round, gateway, Reply::RoundIsOver),
+            Says::HandsIn { blob } => {
+                if let Some(peer) = self.gateways.get_mut(&gateway) {
+                    peer.waits_for = Some((blob, round));
+                }
+                self.remember_object(blob);
+                let place = Place { term: self.term, name: blob };
+                self.outputs.push_back(LeaderOutput::Fetch(place));
+            }
+            Says::Asks { speed, least } => {
+                if let Some(peer) = self.gateways.get_mut(&gateway) {
+                    peer.speed = speed;
+                }
+                let all: f64 = self.gateways.values().map(|peer| f64::from(peer.speed)).sum();
+                let share = if all > 0.0 { f64::from(speed) / all } else { 1.0 / self.gateways.len() as f64 };
+                self.tell_engine(now_ms, gateway, round, FromFloor::Asks { share, least });
+            }
+            Says::GivesBack { units } => {
+                self.tell_engine(now_ms, gateway, round, FromFloor::GivesBack(units));
+            }
+            Says::Tainted { partials } => {
+                self.tell_engine(now_ms, gateway, round, FromFloor::Tainted(partials));
+            }
+            Says::Reports { unit } => self.tell_engine(now_ms, gateway, round, FromFloor::Reports { unit }),
+            Says::Confirms => self.tell_engine(now_ms, gateway, round, FromFloor::Confirms),
+        }
+    }
+
+    fn fetched(&mut self, now_ms: u64, name: Name, bytes: Option<Vec<u8>>) {
+        let waits = |peer: &Peer| peer.waits_for.is_some_and(|(blob, _)| blob == name);
+        let waiting = self.gateways.iter().filter(|(_, peer)| waits(peer));
+        let waiting: Vec<u64> = waiting.map(|(gateway, _)| *gateway).collect();
+        for gateway in waiting {
+            let Some((_, round)) = self.gateways.get_mut(&gateway).and_then(|peer| peer.waits_for.take())
+            else {
+                continue;
+            };
+            let Some(open) = self.round.as_ref().filter(|open| open.plan.round == round) else {
+                self.reply(round, gateway, Reply::RoundIsOver);
+                continue;
+            };
+            let bytes = bytes.as_deref().filter(|bytes| name_of(bytes) == name);
+            match bytes.and_then(|bytes| decode_partial(bytes, &open.plan, self.parameters).ok()) {
+                Some(partial) => self.tell_engine(now_ms, gateway, round, FromFloor::HandsIn(partial)),
+                None => self.reply(round, gateway, Reply::Refused),
+            }
+        }
+    }
+
+    fn tell_engine(&mut self, now_ms: u64, gateway: u64, round: u64, message: FromFloor) {
+        self.feed(now_ms, Input::Floor { owner: gateway, round, message });
+    }
+
+    /// Feeds the engine and does what it wants.
+    fn feed(&mut self, now_ms: u64, input: Input) {
+        self.engine.handle(now_ms, input);
+        // The round that a request speaks of; the engine may have opened another by the end.
+        let round = self.round.as_ref().map_or(0, |open| open.plan.round);
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Floor { owner, message } => self.engine_tells(round, owner, message),
+                Output::OpenRound { plan, vectors } => {
+                    self.open(&plan, &vectors);
+                    self.outputs.push_back(LeaderOutput::Engine(Output::OpenRound { plan, vectors }));
+                }
+                Output::Accepted(_) | Output::Between => {
+                    self.outputs.push_back(LeaderOutput::Save(Box::new(self.engine.snapshot())));
+                    self.outputs.push_back(LeaderOutput::Engine(output));
+                }
+                Output::Finished(reason) => {
+                    self.round = None;
+                    self.has_finished = true;
+                    self.broadcast(now_ms);
+                    self.outputs.push_back(LeaderOutput::Finished(reason));
+                }
+                output => self.outputs.push_back(LeaderOutput::Engine(output)),
+            }
+        }
+    }
+
+    fn engine_tells(&mut self, round: u64, gateway: u64, message: ToFloor) {
+        match message {
+            ToFloor::Leased(units) => {
+                let is_hungry = units.is_empty();
+                if let Some(peer) = self.gateways.get_mut(&gateway) {
+                    peer.is_hungry = is_hungry;
+                }
+                self.reply(round, gateway, Reply::Leased { units });
+                if is_hungry {
+                    self.recall(gateway);
+                }
+            }
+            ToFloor::Taken => self.reply(round, gateway, Reply::Taken),
+            ToFloor::Refused(_) => self.reply(round, gateway, Reply::Refused),
+            ToFloor::Noted => self.reply(round, gateway, Reply::Noted),
+            ToFloor::RoundIsOver => self.reply(round, gateway, Reply::RoundIsOver),
+            ToFloor::Ruled { unit, fits } => self.order(gateway, Order::Ruled { unit, fits }),
+            ToFloor::Confirm { parts } => {
+                let parts = parts.into_iter().map(|part| part as u32).collect();
+                self.order(gateway, Order::Confirm { parts });
+            }
+        }
+    }
+
+    /// Nothing is free, and somebody has nothing to do: whoever owns most gives back half of what none of its
+    /// volunteers has.
+    fn recall(&mut self, hungry: u64) {
+        let Some(ledger) = self.engine.ledger() else { return };
+        let owned = |owner: u64| ledger.leased_to(owner).map(|range| range.end - range.start).sum::<u32>();
+        let others = self.gateways.iter().filter(|(gateway, peer)| **gateway != hungry && !peer.is_hungry);
+        let most = others.map(|(gateway, _)| (owned(*gateway), *gateway)).max();
+        if let Some((units, gateway)) = most.filter(|(units, _)| *units > 1) {
+            let order = Order::Recall { most: units / 2 };
+            let is_recalled = |peer: &Peer| peer.orders.iter().any(|one| matches!(one, Order::Recall { .. }));
+            if !self.gateways.get(&gateway).is_some_and(is_recalled) {
+                self.order(gateway, order);
+            }
+        }
+    }
+
+    fn order(&mut self, gateway: u64, order: Order) {
+        if let Some(peer) = self.gateways.get_mut(&gateway)
+            && peer.orders.len() < ORDERS_MAX
+        {
+            peer.orders.push(order);
+        }
+    }
+
+    fn answer(&self, round: u64, gateway: u64, number: u64, reply: Reply) -> Answer {
+        Answer { term: self.term, round, gateway, number, reply, orders: Vec::new() }
+    }
+
+    /// Answers a gateway's last request, and tells it what it is to do.
+    fn reply(&mut self, round: u64, gateway: u64, reply: Reply) {
+        let term = self.term;
+        let Some(peer) = self.gateways.get_mut(&gateway).filter(|peer| peer.answer.is_none()) else { return };
+        let (number, orders) = (peer.number, peer.orders.clone());
+        peer.told = orders.len();
+        let answer = Answer { term, round, gateway, number, reply, orders };
+        peer.answer = Some(answer.clone());
+        self.outputs.push_back(LeaderOutput::Answer(answer));
+    }
+
+    fn open(&mut self, plan: &RoundPlan, vectors: &[std::sync::Arc<[f32]>]) {
+        let slices: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..]).collect();
+        let frame = encode_round(plan, &slices);
+        let name = name_of(&frame);
+        let (term, rounds, is_wary) = (self.term, self.engine.counters().rounds, self.engine.is_wary());
+        let opening = Opening { term, round: plan.round, rounds, is_wary, frame: name };
+        self.round = Some(OpenRound { plan: plan.clone(), opening, is_stored: false });
+        for peer in self.gateways.values_mut() {
+            // What was ordered in the round before is void.
+            peer.orders.clear();
+            (peer.told, peer.is_hungry) = (0, false);
+        }
+        self.objects.push_back(vec![name]);
+        while self.objects.len() > ROUNDS_KEPT {
+            let old = self.objects.pop_front().unwrap_or_default();
+            let is_needed = |name: &Name| self.objects.iter().flatten().any(|kept| kept == name);
+            let old: Vec<Name> = old.into_iter().filter(|name| !is_needed(name)).collect();
+            self.outputs.extend(old.into_iter().map(|name| LeaderOutput::Drop(Place { term, name })));
+        }
+        self.outputs.push_back(LeaderOutput::Put(Place { term, name }, frame));
+    }
+
+    fn remember_object(&mut self, name: Name) {
+        if let Some(objects) = self.objects.back_mut() {
+            objects.push(name);
+        }
+    }
+
+    fn expel_the_silent(&mut self, now_ms: u64) {
+        let is_silent = |peer: &Peer| now_ms >= peer.heard_ms + SILENCE_MS_MAX;
+        let silent = self.gateways.iter().filter(|(_, peer)| is_silent(peer));
+        let silent: Vec<u64> = silent.map(|(gateway, _)| *gateway).collect();
+        for gateway in silent {
+            self.gateways.remove(&gateway);
+            self.remember_expelled(gateway);
+            if let Some(round) = self.plan().map(|plan| plan.round) {
+                self.tell_engine(now_ms, gateway, round, FromFloor::Gone);
+            }
+        }
+    }
+
+    fn remember_expelled(&mut self, gateway: u64) {
+        if self.expelled.insert(gateway) {
+            self.expelled_in_order.push_back(gateway);
+        }
+        if self.expelled_in_order.len() > EXPELLED_MAX
+            && let Some(oldest) = self.expelled_in_order.pop_front()
+        {
+            self.expelled.remove(&oldest);
+        }
+    }
+}
+
+impl Peer {
+    fn new(now_ms: u64) -> Peer {
+        Peer {
+            heard_ms: now_ms,
+            speed: 0.0,
+            number: 0,
+            answer: None,
+            waits_for: None,
+            orders: Vec::new(),
+            told: 0,
+            is_hungry: false,
+        }
+    }
+}
