@@ -10,12 +10,14 @@
 //! - `cases`: single things that go wrong, each written down; `lies`: volunteers that lie.
 //! - `population`: all of them together, and how long rounds take beside them.
 //! - `gateways`: several coordinators and gateways, with a bus and a store that fail.
-//! - `efficiency`: what backup copies cost and gain; `cost`: what the engine itself costs.
+//! - `efficiency`: what backup copies cost and gain; `cost`: what the engine itself costs;
+//!   `demand`: a model of what crowds can do.
 //!
 //! `SHOAL_SIMULATION_SEEDS=n` runs n seeds instead of 1,000, `SHOAL_SIMULATION_SEED=n` just that one.
 
 mod cases;
 mod cost;
+mod demand;
 mod efficiency;
 mod gateways;
 mod guest;
