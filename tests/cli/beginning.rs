@@ -57,6 +57,7 @@ fn what_does_not_fit_starts_at_random_and_is_named() {
         .run("train --data numbers.csv --model mlp:3 --init first --out other")
         .failed(2, &["first", "none of its weights"]);
     folder.run("train --data classes.csv --init nowhere.onnx").failed(2, &["nowhere.onnx"]);
+    folder.run("train --data classes.csv --init runs/nowhere").failed(2, &["cannot read", "runs/nowhere"]);
     folder.write("broken.onnx", "no graph");
     folder.run("train --data classes.csv --init broken.onnx").failed(2, &["broken.onnx"]);
     folder.run("train --data classes.csv --model broken.onnx").failed(2, &["broken.onnx"]);

@@ -42,6 +42,12 @@ fn the_documented_example_answers_in_onnx_runtime_as_predict_does() {
     assert_eq!(said.stdout, "");
     let answers = run_example(&folder, &python::example("export.md", "python"));
     assert_alike(&predicted(&folder, "classes.csv"), &answers);
+    // A program that writes endings in capitals is understood, and the network can be looked at.
+    folder.run("export run --output MODEL.ONNX").succeeded();
+    let inspected = folder.run("inspect MODEL.ONNX --json").succeeded().last_json();
+    let of_run = folder.run("inspect run --json").succeeded().last_json();
+    assert_eq!(inspected["parameters"], of_run["parameters"]);
+    assert!(of_run["parameters"].as_u64() > Some(0), "{of_run}");
     let metadata = run_example(
         &folder,
         "import onnx; print(*(p.key + '=' + p.value for p in onnx.load('model.onnx').metadata_props), sep='\\n')",

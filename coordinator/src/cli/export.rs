@@ -36,7 +36,7 @@ pub(super) fn run(args: ExportArgs) -> anyhow::Result<()> {
 fn format_of(args: &ExportArgs) -> anyhow::Result<Format> {
     let ending = args.output.extension().unwrap_or_default();
     let all = [Format::Onnx, Format::Safetensors, Format::Npz];
-    all.into_iter().find(|format| ending == format.ending()).ok_or_else(|| {
+    all.into_iter().find(|format| ending.eq_ignore_ascii_case(format.ending())).ok_or_else(|| {
         misuse(format!(
             "{} does not say in which format; give --format onnx, safetensors or npz",
             args.output.display()

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use model::{LayerSummary, Network, NetworkSpec, Shape, Task};
+use onnx::import::End;
 use serde::Serialize;
 use worker::{DataFootprint, Footprint};
 
@@ -11,11 +12,11 @@ use super::args::{ImageShape, InspectArgs};
 use super::inspect_data;
 use super::misuse;
 use super::output::results;
-use crate::config::{ConfigFile, DataSource, ModelChoice, RunConfig, default_seed};
+use crate::config::{ConfigFile, DataSource, ModelChoice, RunConfig, default_seed, is_graph};
 use crate::data::{self, ReadOptions};
 use crate::report::words::{bytes, count, large};
 use crate::run_directory::{self, RunError};
-use crate::training;
+use crate::{start, training};
 
 /// Approximate bytes of an element in a packed sum: see [`protocol::pack`].
 const SUM_BYTES: u64 = 5;
@@ -41,6 +42,10 @@ pub(super) fn run(args: InspectArgs) -> anyhow::Result<()> {
 fn network(args: &InspectArgs) -> anyhow::Result<Network> {
     if Path::new(&args.model).is_dir() {
         return of_run(args);
+    }
+    let is_told = args.data.is_some() || args.input.is_some() || args.features.is_some();
+    if is_graph(&args.model) && !is_told && args.classes.is_none() && args.numbers.is_none() {
+        return of_graph(Path::new(&args.model));
     }
     let mut spec = ModelChoice::Text(args.model.clone()).resolve()?;
     let (features, task) = match &args.data {
@@ -69,6 +74,19 @@ fn of_run(args: &InspectArgs) -> anyhow::Result<Network> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The network of an ONNX file, with the inputs and outputs that it has there.
+fn of_graph(path: &Path) -> anyhow::Result<Network> {
+    let imported = start::read_onnx(path)?;
+    let outputs = u32::try_from(imported.outputs).unwrap_or(u32::MAX);
+    let task = match imported.end {
+        End::Sigmoid => Task::Numbers(outputs),
+        // A single sum is a number; several may be either, at the same cost.
+        End::Sums if outputs == 1 => Task::Numbers(outputs),
+        End::Softmax | End::Sums => Task::Classes(outputs),
+    };
+    Network::new(&imported.spec, imported.features, task).map_err(|error| misuse(format!("model: {error}")))
 }
 
 fn of_data(source: &DataSource, spec: &mut NetworkSpec, args: &InspectArgs) -> anyhow::Result<(usize, Task)> {

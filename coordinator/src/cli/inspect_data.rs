@@ -8,7 +8,7 @@ use table::{Becomes, Column, PreparedColumn, Table, Targets};
 
 use super::args::InspectArgs;
 use super::output::results;
-use crate::config::{ConfigFile, DataSource, Fraction, RunConfig, STANDARD_INPUT};
+use crate::config::{ConfigFile, DataSource, Fraction, RunConfig, STANDARD_INPUT, is_graph};
 use crate::data;
 use crate::report::words::{count, counted};
 use crate::training::{self, Material, Sets};
@@ -23,7 +23,7 @@ const SPLIT_EXAMPLES_MIN: usize = 20;
 /// The data that the command line names, unless it names a network or a run.
 pub(super) fn source(text: &str) -> anyhow::Result<Option<DataSource>> {
     let path = Path::new(text);
-    let network = text.ends_with(".toml") || text.ends_with(".json");
+    let network = text.ends_with(".toml") || text.ends_with(".json") || is_graph(text);
     let run = path.join("run.toml").exists();
     // No shorthand of a network has a dot, a slash or a star.
     let place = text.contains(['.', '/', '*']) || path.exists();

@@ -33,6 +33,7 @@ pub use doors::{Cidr, Invite};
 pub use error::ConfigError;
 pub use file::read_tree;
 pub use network::ModelChoice;
+pub(crate) use network::is_graph;
 pub use range::Range;
 pub use reference::reference;
 pub use setting::{Command, Description, Section, Setting};

@@ -46,7 +46,7 @@ impl ModelChoice {
                 .map_err(|problem| ConfigError::Model { origin: "model".to_owned(), problem });
         }
         let path = Path::new(&text);
-        if text.ends_with(ONNX) {
+        if is_graph(&text) {
             let imported = crate::start::read_onnx(path)
                 .map_err(|error| ConfigError::Setting { setting: "model", problem: error.to_string() })?;
             return Ok(imported.spec);
@@ -65,9 +65,15 @@ impl ModelChoice {
     }
 }
 
+/// Whether a model's text names an ONNX file.
+pub(crate) fn is_graph(text: &str) -> bool {
+    text.to_ascii_lowercase().ends_with(ONNX)
+}
+
 /// Whether a model's text names a file rather than a shorthand.
 pub(super) fn is_file_name(text: &str) -> bool {
-    [".toml", ".json", ONNX].iter().any(|ending| text.ends_with(ending))
+    [".toml", ".json"].iter().any(|ending| text.ends_with(ending))
+        || is_graph(text)
         || text.contains(std::path::MAIN_SEPARATOR)
 }
 

@@ -77,10 +77,12 @@ impl Source {
     /// # Errors
     /// [`StartError`] with the path and what is wrong.
     pub fn read(path: &Path) -> Result<Source, StartError> {
-        let content = if path.is_dir() {
+        let failed = |source| StartError::Read { path: path.to_owned(), source };
+        let content = if fs::metadata(path).map_err(failed)?.is_dir() {
             Content::Model(Box::new(run_directory::load_model(path)?))
         } else {
-            match path.extension().and_then(|ending| ending.to_str()) {
+            let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+            match ending.to_str() {
                 Some("onnx") => Content::Graph(Box::new(read_onnx(path)?)),
                 Some("safetensors") => Self::safetensors(path, &read_file(path)?)?,
                 _ => {
