@@ -223,7 +223,8 @@ pub struct VolunteerArgs {
 #[derive(Debug, Args)]
 pub struct LoadArgs {
     /// The address of the page
-    pub url: String,
+    #[arg(required_unless_present = "bare")]
+    pub url: Option<String>,
     /// Volunteers to play
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=VOLUNTEERS_MAX.into()))]
     pub volunteers: u32,
@@ -236,13 +237,19 @@ pub struct LoadArgs {
     /// Share of the assignments at which a volunteer leaves and comes back
     #[arg(long, value_name = "F", default_value_t = 0.0)]
     pub failures: f64,
-    /// What the volunteers play instead of helping, against a coordinator on this machine: zeros, false-unfit,
-    /// sleepers, unasked, cores, slow-reader or slow-writer
+    /// What the volunteers play instead of helping, against a coordinator on this machine: zeros, stall,
+    /// false-unfit, sleepers, unasked, cores, slow-reader or slow-writer
     #[arg(long, value_name = "NAME")]
     pub attack: Option<Attack>,
     /// Seconds until the end
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub seconds: u64,
+    /// Send a message of so many bytes to the volunteers instead, without a coordinator, to compare
+    #[arg(long, value_name = "BYTES", conflicts_with = "url")]
+    pub bare: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which weights of a run a command uses.

@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub enum Attack {
     /// Answers every assignment with zeros, at once.
     Zeros,
+    /// Answers one assignment with zeros, reports the next falsely unfit, and comes back as somebody else.
+    Stall,
     /// Reports every unit unfit.
     FalseUnfit,
     /// Takes assignments and never answers.
@@ -24,8 +26,9 @@ pub enum Attack {
 
 impl Attack {
     /// All of them.
-    pub const ALL: [Attack; 7] = [
+    pub const ALL: [Attack; 8] = [
         Attack::Zeros,
+        Attack::Stall,
         Attack::FalseUnfit,
         Attack::Sleepers,
         Attack::Unasked,
@@ -37,6 +40,7 @@ impl Attack {
     fn name(self) -> &'static str {
         match self {
             Attack::Zeros => "zeros",
+            Attack::Stall => "stall",
             Attack::FalseUnfit => "false-unfit",
             Attack::Sleepers => "sleepers",
             Attack::Unasked => "unasked",

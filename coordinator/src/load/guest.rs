@@ -20,7 +20,7 @@ use protocol::pack::{pack, packed_bytes_max};
 use protocol::plan::Assignment;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -55,6 +55,7 @@ pub(super) struct Guest {
     pub(super) plan: Plan,
     pub(super) counts: Arc<Counts>,
     pub(super) oracle: Oracle,
+    pub(super) began: Instant,
 }
 
 /// How a connection ended.
@@ -166,11 +167,16 @@ impl Guest {
             }
             _ => {}
         }
+        self.counts.ready(self.began.elapsed());
+        let (mut has_round, mut answered) = (false, 0);
         loop {
             let frame = self.hear(&mut stream).await?;
             match decode_downward(&frame)? {
                 DownwardFrame::Round(round) if round.is_whole(run.parameters) => {
                     self.counts.rounds.fetch_add(1, Ordering::Relaxed);
+                    if !std::mem::replace(&mut has_round, true) {
+                        self.counts.arrived(self.began.elapsed());
+                    }
                     let number = round.plan.round;
                     self.oracle.round(number, frame).await;
                 }
@@ -178,7 +184,8 @@ impl Guest {
                     if chance.draw() < self.plan.failures {
                         return Ok(Over::ForNow);
                     }
-                    self.answer(&mut sink, assignment, &run).await?;
+                    self.answer(&mut sink, assignment, &run, answered).await?;
+                    answered += 1;
                 }
                 DownwardFrame::Message(FromCoordinator::Refused { .. }) => {
                     self.counts.refused.fetch_add(1, Ordering::Relaxed);
@@ -195,11 +202,16 @@ impl Guest {
         sink: &mut SplitSink<Socket, Message>,
         assignment: Assignment,
         run: &Run,
+        answered: u64,
     ) -> anyhow::Result<()> {
         let (number, round) = (assignment.assignment, assignment.round);
         let units: u32 = assignment.units.iter().map(|range| range.end - range.start).sum();
         match self.plan.attack {
             Some(Attack::Sleepers) => return Ok(()),
+            Some(Attack::Stall) if answered % 2 == 1 => {
+                let unit = assignment.units.first().map_or(0, |range| range.start);
+                return say(sink, FromVolunteer::Unfit(Unfit { assignment: number, round, unit })).await;
+            }
             Some(Attack::FalseUnfit) => {
                 let unit = assignment.units.first().map_or(0, |range| range.start);
                 return say(sink, FromVolunteer::Unfit(Unfit { assignment: number, round, unit })).await;
@@ -208,7 +220,7 @@ impl Guest {
         }
         let Some(answer) = self.oracle.result(assignment).await else { return Ok(()) };
         let mut header = ResultHeader { assignment: number, ..answer.header.clone() };
-        if self.plan.attack == Some(Attack::Zeros) {
+        if matches!(self.plan.attack, Some(Attack::Zeros | Attack::Stall)) {
             header.losses.fill(0);
             header.correct = 0;
             let vector = if header.vector_bytes > 0 { pack(&vec![0; run.parameters]) } else { Vec::new() };

@@ -5,12 +5,13 @@
 //! cost this machine little more than one, and what is measured is the coordinator.
 
 mod attack;
+mod bare;
 mod guest;
 mod oracle;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -22,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::volunteer::{Address, Wire, get};
 
 pub use attack::Attack;
+pub use bare::fan_out;
 use guest::Guest;
 use oracle::Oracle;
 
@@ -64,6 +66,50 @@ pub struct Counts {
     pub(crate) rounds: AtomicU64,
     pub(crate) results: AtomicU64,
     pub(crate) bytes_received: AtomicU64,
+    /// When the last volunteer was ready for the first time, and when each had its first whole round.
+    ready: Mutex<Duration>,
+    arrived: Mutex<Vec<Duration>>,
+}
+
+impl Counts {
+    /// A volunteer is ready, so long after the beginning.
+    pub(crate) fn ready(&self, after: Duration) {
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = after;
+    }
+
+    /// A volunteer has its first whole round.
+    pub(crate) fn arrived(&self, after: Duration) {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).push(after);
+    }
+
+    /// How long the first rounds took from when the last volunteer was ready.
+    fn arrivals(&self) -> Arrivals {
+        let ready = *self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        Arrivals::of(arrived.iter().map(|after| after.saturating_sub(ready).as_secs_f64()).collect())
+    }
+}
+
+/// When so many had a message.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrivals {
+    /// How many.
+    pub count: usize,
+    /// Seconds until half of them had it.
+    pub median: f64,
+    /// Seconds until all of them had it.
+    pub last: f64,
+}
+
+impl Arrivals {
+    fn of(mut seconds: Vec<f64>) -> Arrivals {
+        seconds.sort_by(f64::total_cmp);
+        Arrivals {
+            count: seconds.len(),
+            median: seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN),
+            last: seconds.last().copied().unwrap_or(f64::NAN),
+        }
+    }
 }
 
 /// What came of it.
@@ -83,6 +129,8 @@ pub struct Outcome {
     pub bytes_received: u64,
     /// Seconds that it took.
     pub seconds: f64,
+    /// When the volunteers had their first whole round, counted from when the last of them was ready.
+    pub first_round: Arrivals,
     /// Seconds until the status was there: half of the times, and all.
     pub status_median: f64,
     /// See `status_median`.
@@ -120,6 +168,7 @@ pub async fn run(url: &str, plan: Plan) -> anyhow::Result<Outcome> {
         plan: plan.clone(),
         counts: Arc::clone(&counts),
         oracle,
+        began: Instant::now(),
     };
     let mut guests = JoinSet::new();
     for number in 0..plan.volunteers {
@@ -162,6 +211,7 @@ pub async fn run(url: &str, plan: Plan) -> anyhow::Result<Outcome> {
         rounds: rounds - beginning.rounds,
         results: count(&counts.results),
         bytes_received: count(&counts.bytes_received),
+        first_round: counts.arrivals(),
         seconds: began.elapsed().as_secs_f64(),
         status_median: times.get(times.len() / 2).copied().unwrap_or(f64::NAN),
         status_most: times.last().copied().unwrap_or(f64::NAN),
