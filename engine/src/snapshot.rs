@@ -44,6 +44,9 @@ pub struct KnownScales {
     pub local: Option<Scales>,
 }
 
+/// Statistics as in [`Statistics::accepted`] and [`Statistics::running`].
+type AcceptedAndRunning = (Arc<[f32]>, Arc<[f32]>);
+
 /// The part of the parameters that is observed, not learned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
@@ -52,7 +55,7 @@ pub struct Statistics {
     /// Those that go out with the next point: the last accepted point's own.
     pub running: Arc<[f32]>,
     /// Both as they were at the last good point, if the optimizer may go back to it.
-    pub good: Option<(Arc<[f32]>, Arc<[f32]>)>,
+    pub good: Option<AcceptedAndRunning>,
 }
 
 impl Statistics {
