@@ -428,7 +428,8 @@ impl Floor {
         self.volunteers.get(session).is_some_and(Volunteer::has_helped)
     }
 
-    /// The measured speed of all volunteers together, in cost per millisecond (see [`scheduler`]).
+    /// The measured speed of all volunteers together: passes of one example forward through the network in a
+    /// millisecond.
     pub fn speed(&self) -> f64 {
         self.volunteers.roster.speed()
     }
