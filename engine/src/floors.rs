@@ -61,7 +61,8 @@ pub enum ToFloor {
         /// Whether it does.
         fits: bool,
     },
-    /// It is to have all of its results in these parts computed by somebody else too, and to [say so](FromFloor::Confirms).
+    /// It is to have all of its results in these parts computed by somebody else too, and to
+    /// [say so](FromFloor::Confirms).
     Confirm {
         /// The parts' numbers.
         parts: Vec<usize>,

@@ -1,9 +1,9 @@
 //! The open round: which of the floor's units are free, out with volunteers, or done.
 //!
-//! It begins without units, and is [granted](Round::grant) some. Units leave in groups, one for each first assignment; a backup task is a further copy of a whole
-//! group. The first valid result of any copy settles the group, all later ones are ignored: so no
-//! unit is ever counted twice. Who turns out to be a liar is [expelled](Round::expel): its results leave the
-//! sums, and their units are free again.
+//! It begins without units, and is [granted](Round::grant) some. Units leave in groups, one for each first
+//! assignment; a backup task is a further copy of a whole group. The first valid result of any copy settles the
+//! group, all later ones are ignored: so no unit is ever counted twice. Who turns out to be a liar is
+//! [expelled](Round::expel): its results leave the sums, and their units are free again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
