@@ -57,8 +57,9 @@ export class Chart {
   }
 
   /**
-   * Draws `series`, each {label, style, points: {x, y, note, gap}} with x increasing. `style` is test, validation, train
-   * or way (chart.css). A point with `gap` begins a new line: what was measured before it is something else.
+   * Draws `series`, each {label, style, points: {x, y, note, gap, flag}} with x increasing. `style` is test, validation,
+   * train or way (chart.css). A point with `gap` begins a new line: what was measured before it is something else. One
+   * with `flag` is marked with that word.
    * `x` and `y` are {label, format, tick, logarithmic}; `bands` are {from, to, label} along x; `marks` are {x, label},
    * vertical lines where something begins. The readout of the nearest point and the table name them too.
    */
@@ -78,7 +79,7 @@ export class Chart {
       const at = xs[nearest(xs, x)];
       this.#content.news.set(at, [...(this.#content.news.get(at) ?? []), label]);
     }
-    this.#slider.setAttribute("aria-label", `${name}: ${series.map(({ label }) => label).join(", ")}`);
+    this.#slider.setAttribute("aria-label", [name, series.map(({ label }) => label).join(", ")].filter(Boolean).join(": "));
     this.#slider.setAttribute("aria-valuemin", "0");
     this.#slider.setAttribute("aria-valuemax", String(this.#content.xs.length - 1));
     this.#paint();
@@ -118,6 +119,10 @@ export class Chart {
     for (const { label, style, points } of series) {
       const path = points.map((point, index) => `${index === 0 || point.gap ? "M" : "L"}${across(point.x).toFixed(1)},${up(point.y).toFixed(1)}`);
       parts.push(element("path", { class: `line ${style}`, d: path.join("") }));
+      for (const point of points.filter(({ flag }) => flag)) {
+        parts.push(element("circle", { class: `flag ${style}`, cx: across(point.x), cy: up(point.y), r: 5 }));
+        parts.push(element("text", { class: `label middle ${style}`, x: across(point.x), y: up(point.y) - 10 }, point.flag));
+      }
       names.push({ label, style, y: up(points.at(-1).y), x: across(points.at(-1).x) });
     }
     apart(names, TOP + 8, floor);
@@ -144,7 +149,7 @@ export class Chart {
       // A line that began later, or ended before, says nothing here.
       if (at < points[0].x || at > points.at(-1).x) continue;
       parts.push(element("circle", { class: style, cx: places.across(point.x), cy: places.up(point.y), r: 4.5 }));
-      said.push(`${label} ${y.format(point.y)}`);
+      said.push(`${label} ${y.format(point.y)}`.trim());
       if (point.x === at && point.note) note = `, ${point.note}`;
     }
     places.cursor.replaceChildren(...parts);

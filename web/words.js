@@ -5,7 +5,7 @@ const whole = new Intl.NumberFormat(LANGUAGE, { maximumFractionDigits: 0 });
 const percent = new Intl.NumberFormat(LANGUAGE, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const wholePercent = new Intl.NumberFormat(LANGUAGE, { style: "percent", maximumFractionDigits: 1 });
 const significant = new Intl.NumberFormat(LANGUAGE, { maximumSignificantDigits: 3, minimumSignificantDigits: 3 });
-const brief = new Intl.NumberFormat(LANGUAGE, { maximumSignificantDigits: 3 });
+const threeDigits = new Intl.NumberFormat(LANGUAGE, { maximumSignificantDigits: 3 });
 
 const MEGA = 1e6;
 
@@ -22,7 +22,13 @@ export const wholeShare = (fraction) => wholePercent.format(fraction);
 export const loss = (value) => (value !== 0 && Math.abs(value) < 1e-4 ? value.toExponential(2) : significant.format(value));
 
 /** A value on a chart's axis. */
-export const tick = (value) => (value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(0) : brief.format(value));
+export const tick = (value) => (value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(0) : threeDigits.format(value));
+
+/** 1.4142 -> "1.41". */
+export const brief = (value) => threeDigits.format(value);
+
+/** 18234 -> "18.2 k": examples a second. */
+export const rate = (value) => (value < 999.5 ? whole.format(value) : `${threeDigits.format(value / 1000)} k`);
 
 /** 3, "core", "cores" -> "3 cores". */
 export const plural = (number, one, many) => `${count(number)} ${number === 1 ? one : many}`;
@@ -52,3 +58,6 @@ export function roughly(seconds) {
 
 /** The time of day, for "since ...". */
 export const clock = (date) => date.toLocaleTimeString(LANGUAGE, { hour: "numeric", minute: "2-digit" });
+
+/** The same to the second. */
+export const clockSeconds = (date) => date.toLocaleTimeString(LANGUAGE);
