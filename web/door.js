@@ -1,11 +1,13 @@
-// Shows the invitation in the address to the coordinator, which gives a cookie for it, and opens the page.
+// Shows the token in the address to the coordinator, which gives a cookie for it, and opens the page: an invitation
+// to help, or the operator's right to the dashboard.
 const why = document.getElementById("why");
-const token = new URLSearchParams(location.hash.slice(1)).get("invite");
+const given = new URLSearchParams(location.hash.slice(1));
+const right = ["invite", "operator"].find((name) => given.get(name));
 
 const enter = async () => {
-  if (!token) return;
+  if (!right) return;
   try {
-    const answer = await fetch("invite", { method: "POST", body: token });
+    const answer = await fetch(right, { method: "POST", body: given.get(right) });
     if (answer.ok) {
       // Without the token, so that nobody reads it in the history.
       location.replace(location.pathname);

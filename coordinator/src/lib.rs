@@ -12,6 +12,7 @@ pub mod driver;
 pub mod export;
 mod inference;
 pub mod load;
+pub mod operator;
 mod predictor;
 pub mod quality;
 pub mod report;

@@ -96,7 +96,7 @@ pub(crate) fn free_memory() -> Option<u64> {
 
 /// Bytes that may be written at the place of `path`, which need not exist yet; `None` if the system does not
 /// tell.
-fn free_disk(path: &Path) -> Option<u64> {
+pub(crate) fn free_disk(path: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
         let here = Path::new(".");

@@ -226,6 +226,9 @@ impl Engine {
         let Progress { accepted: step, note, starts_afresh, is_good, went_back } =
             self.optimizer.tell(answer).expect("a round answers what the optimizer asked for");
         self.outputs.extend(note.map(Output::Note));
+        if step.is_some() {
+            self.step.clone_from(&step);
+        }
         let is_start = !had_set_out && self.optimizer.loss() != last_loss;
         if let Some(point) = point.filter(|_| is_start || step.is_some()) {
             let new = Accepted {

@@ -165,13 +165,14 @@ use advice::Advice;
 use decoder::Message;
 use floor::{Floor, FloorEvent};
 use ledger::{Ledger, OWN_FLOOR, Owner};
-use optimizers::{Method, Optimizer};
+use optimizers::{Iteration, Method, Optimizer};
 use ring::Ring;
 use rounds::OpenRound;
 use snapshot::with_tail;
 
 pub use course::{Best, Course};
 pub use figures::{Accepted, Counters, Figures};
+pub use floor::members::Member;
 pub use floor::roster::OUTSTANDING_MAX;
 pub use floor::scheduler::LAST_RESORT_MS;
 pub use floor::standing::NEWCOMER_RESULTS;
@@ -251,6 +252,10 @@ pub enum Input {
     },
     /// Time has passed.
     Tick,
+    /// Hand out no more work. What is under way is taken in all the same.
+    Pause,
+    /// Hand out work again.
+    Continue,
     /// Whoever runs the training wants it to end here.
     Stop,
     /// So does the clock: the time given to the training is over.
@@ -322,8 +327,10 @@ pub enum Output {
     Delivered {
         /// Its session.
         session: u64,
-        /// The examples that were counted; `None` if somebody else was first with the same units.
-        examples: Option<u64>,
+        /// The examples in it; 0 if its units are not known any more.
+        examples: u64,
+        /// Whether they were counted. They were not if somebody else was first with the same units.
+        counted: bool,
     },
     /// Tell a floor in another process.
     Floor {
@@ -363,6 +370,10 @@ pub struct Engine {
     floors_heard_ms: u64,
     /// When the round was opened, for the last time if it was more than once.
     opened_ms: u64,
+    /// Since when no work is handed out because somebody wants a pause.
+    paused_ms: Option<u64>,
+    /// The last accepted step.
+    step: Option<Iteration>,
     advice: Advice,
     /// States to go back to.
     ring: Ring,
@@ -410,6 +421,8 @@ impl Engine {
             checks_owners: true,
             floors_heard_ms: 0,
             opened_ms: 0,
+            paused_ms: None,
+            step: None,
             advice: Advice::default(),
             outputs: VecDeque::new(),
             to_hand_out: None,
@@ -443,6 +456,16 @@ impl Engine {
     /// a validation set.
     pub fn best(&self) -> Option<&Best> {
         self.course.best()
+    }
+
+    /// The last step that was accepted, by this engine or since it was restored.
+    pub fn last_step(&self) -> Option<&Iteration> {
+        self.step.as_ref()
+    }
+
+    /// Whether no work is handed out because of [`Input::Pause`].
+    pub fn is_paused(&self) -> bool {
+        self.paused_ms.is_some()
     }
 
     /// The run's number.
@@ -494,6 +517,16 @@ impl Engine {
         self.floor.attendance()
     }
 
+    /// All who are connected, by session.
+    pub fn members(&self, now_ms: u64) -> impl Iterator<Item = Member> {
+        self.floor.members(now_ms)
+    }
+
+    /// How many hold each shard of the training set.
+    pub fn copies(&self) -> impl Iterator<Item = usize> {
+        self.floor.copies()
+    }
+
     /// Whether the session belongs to a connected volunteer, other than the coordinator's own worker, that has had
     /// a result accepted.
     pub fn has_helped(&self, session: u64) -> bool {
@@ -506,7 +539,7 @@ impl Engine {
             && let Some(now_ms) = self.to_hand_out.take()
         {
             self.wake_ms = None;
-            if matches!(self.stage, Stage::Open(_)) {
+            if matches!(self.stage, Stage::Open(_)) && !self.is_paused() {
                 let help_ms = if self.has_many_floors { self.help_as_last_resort(now_ms) } else { None };
                 self.floor.hand_out(now_ms);
                 self.wake_ms = self.floor.wake_ms().into_iter().chain(help_ms).min();
@@ -545,6 +578,10 @@ impl Engine {
                 }
             }
             Input::Tick => {}
+            Input::Pause => {
+                self.paused_ms.get_or_insert(now_ms);
+            }
+            Input::Continue => self.end_pause(now_ms),
             Input::Stop => self.break_off(now_ms, StopReason::Interrupted),
             Input::TimeIsUp { seconds } => self.break_off(now_ms, StopReason::Time(seconds)),
         }
@@ -568,8 +605,8 @@ impl Engine {
             FloorEvent::Dismiss { session, text } => {
                 self.outputs.push_back(Output::Dismiss { session, text })
             }
-            FloorEvent::Delivered { session, examples } => {
-                self.outputs.push_back(Output::Delivered { session, examples });
+            FloorEvent::Delivered { session, examples, counted } => {
+                self.outputs.push_back(Output::Delivered { session, examples, counted });
             }
             FloorEvent::Convicted { session, identity, offense, unchecked_since } => {
                 self.outputs.push_back(Output::Convicted { session, identity, offense });
@@ -619,5 +656,12 @@ impl Engine {
             }
             stage => stage,
         };
+    }
+
+    /// The time of the pause counts as if it had not been: nobody was asked for anything.
+    fn end_pause(&mut self, now_ms: u64) {
+        let Some(since_ms) = self.paused_ms.take() else { return };
+        self.opened_ms += now_ms.saturating_sub(since_ms.max(self.opened_ms));
+        self.floor.end_pause(now_ms);
     }
 }

@@ -5,6 +5,7 @@
 //! plain loop over the model and L-BFGS ([`reference`]).
 //!
 //! - [`bench`]: the benchmark's page
+//! - [`dashboard`]: the operator's dashboard
 //! - [`load`]: a coordinator under attack
 //! - [`page`]: the volunteer's page
 //! - [`problem`]: the data set that is trained on
@@ -16,6 +17,7 @@
 //! The browser tests need `chromium` and `chromedriver`; `tests/run` installs them.
 
 mod bench;
+mod dashboard;
 mod load;
 mod page;
 mod problem;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use coordinator::server::{Invitation, Tls};
+use coordinator::server::{Ticket, Tls};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
@@ -87,7 +87,7 @@ fn certificates_that_cannot_be_used_are_named() {
 
 #[tokio::test]
 async fn without_the_invitation_there_is_nothing_but_the_door() {
-    let server = TestServer::start_with(|config| config.invitation = Some(Invitation::new(TOKEN))).await;
+    let server = TestServer::start_with(|config| config.invitation = Some(Ticket::invitation(TOKEN))).await;
     let door = ask(server.address, "GET /", &[]).await;
     assert_eq!(door.status, 401);
     assert!(door.text().contains("By invitation") && door.text().contains("door.js"), "{}", door.text());

@@ -83,7 +83,7 @@ fn the_same_bits_whoever_helps_and_whatever_goes_wrong() {
 }
 
 /// What must happen somewhere in [`SEEDS`] runs.
-const HAPPENS: [&str; 47] = [
+const HAPPENS: [&str; 48] = [
     "all places taken",
     "backup task",
     "best point before the last",
@@ -118,6 +118,7 @@ const HAPPENS: [&str; 47] = [
     "line search",
     "malformed result",
     "old result again",
+    "operator paused",
     "paused",
     "point without a value",
     "point without an evaluation",

@@ -24,6 +24,8 @@ pub(crate) struct Scenario {
     pub(crate) troubles: Vec<(u64, Trouble)>,
     /// Whether there are liars who vouch for each other: what is promised then is only that nothing else goes wrong.
     pub(crate) colludes: bool,
+    /// When the operator wants a pause, and for how long.
+    pub(crate) pauses: Vec<(u64, u64)>,
     /// How long the referee takes for a unit.
     pub(crate) referee_ms: (u64, u64),
     /// Chance that a moment between two rounds is saved as a checkpoint, in percent.
@@ -201,6 +203,7 @@ impl Scenario {
             kills: Vec::new(),
             troubles: Vec::new(),
             colludes: false,
+            pauses: Vec::new(),
             referee_ms: (1, 1),
             checkpoints: 0,
             eager_rounds: true,
@@ -302,6 +305,10 @@ impl Scenario {
             slow.arrive(more, calm_ms);
             guests.push(Guest { latency_ms: (2_000, 9_000), ..slow });
         }
+        // Draws of their own, so that everything else is drawn as without them.
+        let mut rest = Draw::new(seed, "pauses");
+        let pauses = 0..rest.of(&[0, 0, 1, 3]);
+        let pauses = pauses.map(|_| (rest.between(0, calm_ms), rest.of(&[1, 500, 8_000])));
         let few_addresses = trust.percent(20);
         for (number, guest) in guests.iter_mut().enumerate() {
             guest.address = if few_addresses { number as u128 % 2 } else { number as u128 };
@@ -318,6 +325,7 @@ impl Scenario {
             kills,
             troubles,
             colludes,
+            pauses: pauses.collect(),
             referee_ms: draw.of(&[(0, 1), (1, 50), (500, 2_000)]),
             checkpoints: draw.of(&[20, 60, 100]),
             eager_rounds: draw.percent(50),

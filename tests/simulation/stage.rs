@@ -41,6 +41,8 @@ pub(crate) enum Event {
     Restart,
     /// Something happens to its machine.
     Trouble { trouble: Trouble },
+    /// The operator wants a pause, or no longer.
+    Pause { begins: bool },
 }
 
 impl Event {

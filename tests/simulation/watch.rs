@@ -188,7 +188,9 @@ impl Watch {
             assert_eq!(done as usize, self.counted.len(), "nothing but results makes progress");
         }
         assert!(engine.wake_ms().is_none_or(|at_ms| at_ms > now_ms), "the engine wants to be woken at once");
-        if !self.crowded {
+        let hands_out = outputs.iter().any(|output| matches!(output, Output::Assign { .. }));
+        assert!(!(engine.is_paused() && hands_out), "work is handed out in a pause");
+        if !self.crowded && !engine.is_paused() {
             self.check_idleness(now_ms);
         }
     }

@@ -134,6 +134,10 @@ impl World<'_> {
         for &(at_ms, trouble) in &self.scenario.troubles {
             self.stage.at(at_ms, Event::Trouble { trouble });
         }
+        for &(at_ms, pause_ms) in &self.scenario.pauses {
+            self.stage.at(at_ms, Event::Pause { begins: true });
+            self.stage.at(at_ms + pause_ms, Event::Pause { begins: false });
+        }
         self.start_host();
         let limit_ms = self.limit_ms();
         let mut events = 0;
@@ -276,6 +280,12 @@ impl World<'_> {
             }
             Event::Restart => self.start_host(),
             Event::Trouble { trouble } => host.suffer(stage, trouble),
+            Event::Pause { begins } => {
+                if begins && host.is_up() {
+                    stage.fault("operator paused", "the training");
+                }
+                host.engine(stage, if begins { Input::Pause } else { Input::Continue });
+            }
         }
     }
 

@@ -57,7 +57,7 @@ export function watch({ onAnswer, onSilence, onRefused }) {
       onSilence(silentSince);
       return;
     }
-    courseSeen = `${answer.status.run} ${answer.status.history_until} ${answer.status.marks.length}`;
+    courseSeen = `${answer.status.run} ${answer.status.history_until} ${answer.marks.length}`;
     if (answer.history !== null) {
       courseKnown = courseSeen;
       courseAsked = performance.now();

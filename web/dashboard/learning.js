@@ -51,9 +51,9 @@ export function showLearning(answer, history) {
 }
 
 function draw() {
-  const { answer: { operator, status, mistakes }, history } = last;
+  const { answer: { operator, marks: moments, mistakes }, history } = last;
   const x = at("across").value;
-  const kinds = Object.keys(KINDS).filter((kind) => lines(kind, x, history, operator, status).length > 0);
+  const kinds = Object.keys(KINDS).filter((kind) => lines(kind, x, history, operator, moments).length > 0);
   at("curves").hidden = kinds.length === 0;
   at("learning-empty").hidden = kinds.length > 0;
   if (kinds.length === 0) return;
@@ -66,13 +66,13 @@ function draw() {
   }
   at("chart").setAttribute("aria-labelledby", `tab-${kind}`);
   chart ??= new Chart(at("chart"));
-  const marks = status.marks.map((mark) => ({ x: placeOf(mark.iteration, x, history), label: mark.label })).filter((mark) => mark.x !== null);
-  chart.draw({ name: KINDS[kind].name, series: lines(kind, x, history, operator, status), x: ACROSS[x], y: KINDS[kind].y, marks });
+  const marks = moments.map((mark) => ({ x: placeOf(mark.iteration, x, history), label: mark.label })).filter((mark) => mark.x !== null);
+  chart.draw({ name: KINDS[kind].name, series: lines(kind, x, history, operator, moments), x: ACROSS[x], y: KINDS[kind].y, marks });
   if (at("optimizer").open) showOptimizer(operator, mistakes, x, history, marks);
 }
 
 /** The lines of that kind which have at least two points. */
-function lines(kind, x, history, { best_iteration: best }, { marks }) {
+function lines(kind, x, history, { best_iteration: best }, marks) {
   const breaks = marks.map(({ iteration }) => iteration);
   const line = ({ key, label, style, from = 0, breaks: isBroken = false }) => {
     const known = history.filter((point) => point.iteration >= from && Number.isFinite(point[key]) && Number.isFinite(point[x]));

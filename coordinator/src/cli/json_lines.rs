@@ -2,7 +2,7 @@
 //!
 //! | event | fields |
 //! | --- | --- |
-//! | `listening` | `links` |
+//! | `listening` | `links`, `dashboard` |
 //! | `waiting`, `note`, `message` | `message` |
 //! | `round` | units done and in all, volunteers, cores, examples a second |
 //! | `iteration` | those of a line of `metrics.jsonl` |
@@ -19,9 +19,9 @@ pub(super) struct JsonLines;
 impl Observer for JsonLines {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Listening { links } => {
+            Event::Listening { links, dashboard } => {
                 let links: Vec<&str> = links.iter().map(|link| link.url.as_str()).collect();
-                tell("listening", &json!({ "links": links }));
+                tell("listening", &json!({ "links": links, "dashboard": dashboard.url() }));
             }
             Event::Waiting { sentence } => tell("waiting", &json!({ "message": sentence })),
             Event::Round(RoundProgress { units_done, units, volunteers, cores, examples_per_second }) => {

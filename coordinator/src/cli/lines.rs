@@ -14,7 +14,8 @@ pub(super) struct Lines {
 impl Observer for Lines {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Listening { links } => {
+            Event::Listening { links, dashboard } => {
+                say(format!("dashboard: {}", dashboard.url()));
                 let urls: Vec<&str> = links.iter().map(|link| link.url.as_str()).collect();
                 say(format!("listening on {}", urls.join(" ")));
             }

@@ -109,7 +109,10 @@ impl Terminal {
 impl Observer for Terminal {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Listening { links } => self.listening(links),
+            Event::Listening { links, dashboard } => {
+                self.listening(links);
+                self.say(&format!("Your dashboard, for nobody else: {}", dashboard.url()));
+            }
             Event::Waiting { sentence } => self.bar().set_message(sentence.clone()),
             Event::Round(round) => self.round(round),
             Event::Iteration(report) => self.iteration(report),

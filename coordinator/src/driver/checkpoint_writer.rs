@@ -52,6 +52,11 @@ impl CheckpointWriter {
 
     /// Whether a checkpoint should be written now.
     pub(super) fn is_due(&mut self) -> bool {
+        self.is_free() && self.began.elapsed() >= EVERY_MIN.max(self.cost * COST_FACTOR)
+    }
+
+    /// Whether a checkpoint can be written now.
+    pub(super) fn is_free(&mut self) -> bool {
         match self.done.try_recv() {
             Ok((cost, written)) => {
                 self.busy = false;
@@ -65,10 +70,10 @@ impl CheckpointWriter {
                 }
             }
         }
-        self.work.is_some() && !self.busy && self.began.elapsed() >= EVERY_MIN.max(self.cost * COST_FACTOR)
+        self.work.is_some() && !self.busy
     }
 
-    /// Hands a checkpoint to the writer. Call this only when [`CheckpointWriter::is_due`].
+    /// Hands a checkpoint to the writer. Call this only when [`CheckpointWriter::is_free`].
     pub(super) fn write(&mut self, checkpoint: Checkpoint) {
         self.began = Instant::now();
         self.busy = self.work.as_ref().is_some_and(|work| work.try_send(checkpoint).is_ok());

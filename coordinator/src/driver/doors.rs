@@ -157,6 +157,11 @@ impl Doors {
         }
     }
 
+    /// The operator wants it back.
+    pub fn unban(&self, token: u128) {
+        self.inner().banned.remove(&token);
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,8 +5,9 @@
 //! outbox, and shows the open round to all of them in one shared slot. The slot keeps only the newest round,
 //! so a slow session skips the rounds it missed. It never makes others wait and never makes memory grow.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use engine::Identity;
@@ -62,6 +63,98 @@ pub struct Joined {
     pub training_shards: Vec<u32>,
     /// What it has done: the driver writes it, the session tells the volunteer.
     pub credit: SharedCredit,
+    /// How its connection fares: the session writes it, the driver shows it to the operator.
+    pub wire: Arc<Wire>,
+}
+
+impl Joined {
+    /// A volunteer of one core that is reached through `outbox`.
+    pub fn new(outbox: mpsc::Sender<ToSession>) -> Joined {
+        Joined {
+            outbox,
+            cores: 1,
+            local: false,
+            identity: Identity::default(),
+            agent: String::new(),
+            fused_capable: false,
+            training_shards: Vec::new(),
+            credit: SharedCredit::default(),
+            wire: Arc::default(),
+        }
+    }
+}
+
+/// How a session's connection fares.
+#[derive(Debug)]
+pub struct Wire {
+    began: Instant,
+    heard_ms: AtomicU64,
+    received: AtomicU64,
+    /// Bytes that the volunteer has taken.
+    taken: Arc<AtomicU64>,
+    uploading: AtomicBool,
+    ending: OnceLock<String>,
+}
+
+impl Default for Wire {
+    fn default() -> Wire {
+        Wire::new(Arc::default())
+    }
+}
+
+impl Wire {
+    /// A new connection. `taken` counts the bytes that its volunteer takes.
+    pub fn new(taken: Arc<AtomicU64>) -> Wire {
+        Wire {
+            began: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            taken,
+            uploading: AtomicBool::new(false),
+            ending: OnceLock::new(),
+        }
+    }
+
+    /// The volunteer was heard: so many bytes.
+    pub fn heard(&self, bytes: usize) {
+        self.heard_ms.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// How long nothing has been heard.
+    pub fn silence(&self) -> Duration {
+        self.began.elapsed().saturating_sub(Duration::from_millis(self.heard_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Bytes that have come from the volunteer.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that have gone to the volunteer.
+    pub fn sent(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether a result is on its way.
+    pub fn uploads(&self, is_uploading: bool) {
+        self.uploading.store(is_uploading, Ordering::Relaxed);
+    }
+
+    /// Whether a result is on its way.
+    pub fn is_uploading(&self) -> bool {
+        self.uploading.load(Ordering::Relaxed)
+    }
+
+    /// The session ends; the first reason counts.
+    pub fn ends(&self, why: String) {
+        let _ = self.ending.set(why);
+    }
+
+    /// Why the session has ended, once it has.
+    pub fn ending(&self) -> Option<String> {
+        self.ending.get().cloned()
+    }
 }
 
 /// A session's credit, as the driver last counted it. A session that lags sees only the newest.

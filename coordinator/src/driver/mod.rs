@@ -4,6 +4,7 @@
 //! driver is a thread of its own. It never blocks on anything but its inbox: a session that does
 //! not keep up is closed, the referee computes elsewhere, checkpoints are written elsewhere.
 
+mod census;
 mod checkpoint;
 mod checkpoint_writer;
 mod credits;
@@ -11,6 +12,8 @@ pub(crate) mod crowd;
 pub mod doors;
 pub mod exchange;
 mod gallery;
+mod operations;
+mod people;
 mod picture;
 mod referee;
 mod tokens;
@@ -27,18 +30,22 @@ use protocol::message::{Farewell, FinalFigures};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::operator::{Desk, Errand, Examiner, Exams};
 use crate::report::Summary;
 use crate::report::progress::{Event, Observer, RoundProgress};
-use crate::report::status::{CurvePoint, Offender, RunPhase, Status};
+use crate::report::status::{DetailPoint, Offender, RunPhase, Status};
 use crate::run_directory::RunDirectory;
 use engine::decoder::Message;
 use engine::{Accepted, Answer, Engine, Identity, Input, Measure, Output, StopReason};
 
+use census::Census;
 use checkpoint_writer::CheckpointWriter;
 use credits::Credits;
 use crowd::{Line, Lines};
 use doors::Doors;
 use exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
+use operations::Wishes;
+use people::People;
 use picture::Picture;
 use tokens::Tokens;
 use trouble::Trouble;
@@ -132,7 +139,7 @@ pub struct Setup {
     /// The checkpoint that this training continues, if any.
     pub resumed: Option<Checkpoint>,
     /// The course of the training up to there.
-    pub history: Vec<CurvePoint>,
+    pub history: Vec<DetailPoint>,
     /// When to begin.
     pub begin: BeginRule,
     /// Seconds of training after which it ends, wherever it is. Seconds before a resume count.
@@ -141,6 +148,10 @@ pub struct Setup {
     pub directory: Arc<RunDirectory>,
     /// The coordinator's own computation of single units.
     pub referee: Referee,
+    /// The operator's.
+    pub desk: Desk,
+    /// Has the network answer examples for the operator.
+    pub exams: Arc<Exams>,
     /// Gets the events.
     pub observer: Box<dyn Observer + Send>,
 }
@@ -164,6 +175,8 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         first.add(accepted.iteration, setup.engine.weights());
     }
     let (gallery_sender, gallery) = watch::channel(Arc::new(first));
+    let census = Census::of(&setup.referee.data, &setup.referee.sets.training);
+    let examiner = Examiner::start(setup.exams, setup.engine.weights())?;
     let referee = referee::start(setup.referee, orders_sender.downgrade(), runtime.clone())?;
     let checkpoints = CheckpointWriter::start(Arc::clone(&setup.directory))?;
     let driver = Driver {
@@ -177,6 +190,12 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         seconds_max: setup.seconds_max,
         inbox,
         orders,
+        desk: setup.desk,
+        wishes: Wishes::default(),
+        people: People::new(Instant::now()),
+        latest_session: None,
+        census,
+        examiner,
         outboxes: BTreeMap::new(),
         fused_capable: BTreeSet::new(),
         agents: BTreeMap::new(),
@@ -229,6 +248,14 @@ struct Driver {
     seconds_max: Option<u64>,
     inbox: mpsc::Receiver<Letter>,
     orders: mpsc::Receiver<Order>,
+    /// What the operator wants and sees.
+    desk: Desk,
+    wishes: Wishes,
+    people: People,
+    /// The highest number of a session that has joined.
+    latest_session: Option<u64>,
+    census: Census,
+    examiner: Examiner,
     outboxes: BTreeMap<u64, mpsc::Sender<ToSession>>,
     /// Sessions of volunteers whose machines could do the fused arithmetic.
     fused_capable: BTreeSet<u64>,
@@ -265,6 +292,7 @@ struct Driver {
 enum Wake {
     Letter(Letter),
     Order(Order),
+    Errand(Errand),
     Time,
     /// The code that runs the training has dropped the driver.
     End,
@@ -287,6 +315,7 @@ impl Driver {
                     self.engine(Input::Recomputed { round, answer });
                 }
                 Wake::Order(Order::Saved(summary)) => self.saved(&summary),
+                Wake::Errand(errand) => self.errand(errand),
                 Wake::Time => self.engine(Input::Tick),
                 Wake::End => return,
             }
@@ -301,11 +330,12 @@ impl Driver {
         let now_ms = self.now_ms();
         let until_engine = self.engine.wake_ms().map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
         let timeout = until_engine.unwrap_or(PICTURE_EVERY).min(PICTURE_EVERY).min(self.time_left());
-        let (inbox, orders) = (&mut self.inbox, &mut self.orders);
+        let (inbox, orders, errands) = (&mut self.inbox, &mut self.orders, &mut self.desk.errands);
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 order = orders.recv() => order.map_or(Wake::End, Wake::Order),
+                Some(errand) = errands.recv() => Wake::Errand(errand),
                 Some(letter) = inbox.recv() => Wake::Letter(letter),
                 () = tokio::time::sleep(timeout) => Wake::Time,
             }
@@ -336,6 +366,8 @@ impl Driver {
                         self.replace(older);
                     }
                 }
+                self.people.join(session, &joined, Instant::now());
+                self.latest_session = self.latest_session.max(Some(session));
                 self.outboxes.insert(session, joined.outbox.clone());
                 if joined.fused_capable && !joined.local {
                     self.fused_capable.insert(session);
@@ -384,10 +416,12 @@ impl Driver {
         self.credits.remove(session);
         self.helping.remove(&session);
         self.tokens.leave(session);
+        self.people.leave(session, None, Instant::now());
     }
 
     fn begin_if_due(&mut self) {
-        if self.training_began.is_some() || self.engine.stop_reason().is_some() {
+        let is_paused = self.wishes.paused.is_some();
+        if self.training_began.is_some() || self.engine.stop_reason().is_some() || is_paused {
             return;
         }
         let enough = self.engine.attendance().volunteers >= self.begin.wait_for;
@@ -425,7 +459,11 @@ impl Driver {
     fn carry_out_all(&mut self) {
         loop {
             while let Some(output) = self.engine.poll_output() {
+                let is_between = matches!(output, Output::Accepted(_) | Output::Between);
                 self.carry_out(output);
+                if is_between && self.wishes.stops {
+                    self.engine.handle(self.now_ms(), Input::Stop);
+                }
             }
             let Some(session) = self.lost.pop() else { return };
             self.engine.handle(self.now_ms(), Input::Left { session });
@@ -443,7 +481,8 @@ impl Driver {
             }
             Output::Assign { session, assignment } => self.send(session, ToSession::Assign(assignment)),
             Output::Dismiss { session, text } => {
-                self.send(session, ToSession::Dismiss { text });
+                self.send(session, ToSession::Dismiss { text: text.clone() });
+                self.people.leave(session, Some(text), Instant::now());
                 self.forget(session);
             }
             Output::Measure { plan, unit, vectors } => {
@@ -454,7 +493,10 @@ impl Driver {
             }
             Output::Convicted { session, identity, offense } => self.convicted(session, identity, offense),
             Output::Rewound { iteration } => self.rewound(iteration),
-            Output::Delivered { session, examples } => self.credits.count(session, examples),
+            Output::Delivered { session, examples, counted } => {
+                self.people.count(session, examples, counted);
+                self.credits.count(session, counted.then_some(examples));
+            }
             Output::Accepted(accepted) => self.accepted(&accepted),
             Output::Between => {
                 self.picture.between(self.engine.counters());
@@ -474,6 +516,7 @@ impl Driver {
         }
         self.doors.dismissed(now, identity, &offense);
         let iteration = self.engine.accepted().map_or(0, |accepted| accepted.iteration);
+        self.people.fail(session, &offense);
         let offender = Offender { session, agent: agent.to_owned(), offense, iteration };
         self.picture.convicted(offender);
         self.show();
@@ -503,7 +546,7 @@ impl Driver {
         let weights = self.engine.weights();
         self.hang(|gallery| gallery.add(accepted.iteration, weights));
         let method = self.engine.method();
-        self.picture.accepted(accepted, method, self.engine.counters(), seconds);
+        self.picture.accepted(accepted, self.engine.last_step(), method, self.engine.counters(), seconds);
         let mut report = self.picture.report(accepted, method, self.engine.attendance(), seconds);
         report.resumed = self.resume_is_news;
         let metrics = self.directory.append_metrics(&report).map_err(|error| error.to_string());
@@ -511,6 +554,8 @@ impl Driver {
         let note = self.metrics_trouble.note("the metrics", metrics);
         self.tell(note);
         self.observer.event(&Event::Iteration(report));
+        let is_evaluated = accepted.figures.test_loss.or(accepted.figures.validation_loss).is_some();
+        self.note_point(accepted.iteration, is_evaluated);
         self.offer_checkpoint();
         self.show();
     }
@@ -522,10 +567,21 @@ impl Driver {
 
     fn offer_checkpoint(&mut self) {
         if self.checkpoints.is_due() {
-            let checkpoint = self.checkpoint();
-            self.checkpoints.write(checkpoint);
+            self.write_checkpoint();
         }
+        self.note_written();
+    }
+
+    fn write_checkpoint(&mut self) {
+        let checkpoint = self.checkpoint();
+        let iteration = self.engine.accepted().map_or(0, |accepted| accepted.iteration);
+        self.wishes.handed_over(self.engine.counters().rounds, iteration);
+        self.checkpoints.write(checkpoint);
+    }
+
+    fn note_written(&mut self) {
         if let Some(written) = self.checkpoints.take_written() {
+            self.wishes.written(written.is_ok());
             let note =
                 self.checkpoint_trouble.note("checkpoints", written.map_err(|error| error.to_string()));
             self.tell(note);
@@ -612,6 +668,8 @@ impl Driver {
             self.seconds(),
         );
         self.credits.show();
+        self.save_if_wanted();
+        self.show_operator();
         let status = self.picture.status();
         match (status.phase, progress) {
             (RunPhase::Waiting, _) => {
@@ -637,7 +695,9 @@ impl Driver {
             return seconds;
         }
         let earlier = self.earlier.as_ref().map_or(0.0, |earlier| earlier.seconds);
-        earlier + self.training_began.map_or(0.0, |began| began.elapsed().as_secs_f64())
+        let paused = self.wishes.paused.map_or(Duration::ZERO, |since| since.elapsed()) + self.wishes.rested;
+        let trained = self.training_began.map(|began| began.elapsed().saturating_sub(paused));
+        earlier + trained.unwrap_or_default().as_secs_f64()
     }
 
     fn now_ms(&self) -> u64 {

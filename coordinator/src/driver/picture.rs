@@ -8,8 +8,10 @@ use model::Arithmetic;
 use super::{BeginRule, Checkpoint};
 use crate::report::marks::Marks;
 use crate::report::progress::IterationReport;
-use crate::report::status::{CurvePoint, HISTORY_MAX, OFFENDERS_MAX, Offender, RunPhase, Status};
-use engine::optimizers::Method;
+use crate::report::status::{
+    CurvePoint, DetailPoint, HISTORY_MAX, OFFENDERS_MAX, Offender, RunPhase, Status,
+};
+use engine::optimizers::{Iteration, Method};
 use engine::{Accepted, Attendance, Counters, Figures};
 
 /// The facts that do not change during a run.
@@ -48,6 +50,10 @@ pub(super) struct Picture {
     course: Course,
     /// The training was resumed, and no point has been accepted since.
     resumed: bool,
+    /// The course with what only the operator sees.
+    details: Arc<Vec<DetailPoint>>,
+    /// Whether the operator wants a pause.
+    paused: bool,
     /// The epochs at the last measurement of the speed, and its time.
     measured: Option<(u64, Instant)>,
     /// Why the training has ended, once it has.
@@ -57,7 +63,7 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    pub(super) fn new(facts: Facts, resumed: Option<&Checkpoint>, history: Vec<CurvePoint>) -> Picture {
+    pub(super) fn new(facts: Facts, resumed: Option<&Checkpoint>, history: Vec<DetailPoint>) -> Picture {
         let accepted = resumed.and_then(|checkpoint| checkpoint.snapshot.accepted);
         let counters = resumed.map(|checkpoint| checkpoint.snapshot.counters).unwrap_or_default();
         let status = Status {
@@ -83,8 +89,16 @@ impl Picture {
             ..Status::default()
         };
         let course = Course::default();
-        let resumed = accepted.is_some();
-        let mut picture = Picture { status, course, resumed, measured: None, ended: None, origin: None };
+        let mut picture = Picture {
+            status,
+            course,
+            resumed: accepted.is_some(),
+            details: Arc::default(),
+            paused: false,
+            measured: None,
+            ended: None,
+            origin: None,
+        };
         history.into_iter().for_each(|point| picture.course.add(point));
         picture.show_course();
         picture
@@ -94,6 +108,11 @@ impl Picture {
         self.status.clone()
     }
 
+    /// Training examples a second, over the last rounds.
+    pub(super) fn examples_per_second(&self) -> f64 {
+        self.status.examples_per_second
+    }
+
     /// Passes over the training data.
     pub(super) fn epochs(&self, counters: Counters) -> f64 {
         counters.examples as f64 / self.status.examples as f64
@@ -101,6 +120,17 @@ impl Picture {
 
     pub(super) fn training_begins(&mut self) {
         self.status.phase = RunPhase::Training;
+        self.measured = None;
+    }
+
+    /// The course of the training with everything that is known of its points.
+    pub(super) fn details(&self) -> Arc<Vec<DetailPoint>> {
+        Arc::clone(&self.details)
+    }
+
+    /// Notes whether the operator wants a pause. Speeds are measured anew after it.
+    pub(super) fn pauses(&mut self, paused: bool) {
+        self.paused = paused;
         self.measured = None;
     }
 
@@ -120,7 +150,14 @@ impl Picture {
         self.status.epochs = self.epochs(counters);
     }
 
-    pub(super) fn accepted(&mut self, accepted: &Accepted, method: Method, counters: Counters, seconds: f64) {
+    pub(super) fn accepted(
+        &mut self,
+        accepted: &Accepted,
+        step: Option<&Iteration>,
+        method: Method,
+        counters: Counters,
+        seconds: f64,
+    ) {
         self.between(counters);
         self.origin.get_or_insert((seconds, accepted.iteration));
         self.status.iteration = accepted.iteration;
@@ -128,13 +165,17 @@ impl Picture {
         let earlier = self.status.figures.unwrap_or(Figures::UNKNOWN);
         self.status.figures = Some(accepted.figures.or(earlier));
         let resumed = std::mem::take(&mut self.resumed);
-        self.course.add(CurvePoint { method: Some(method), resumed, ..point(accepted, seconds) });
+        let mut detail = detail(accepted, step, seconds);
+        (detail.point.method, detail.point.resumed) = (Some(method), resumed);
+        self.course.add(detail);
         self.show_course();
     }
 
     fn show_course(&mut self) {
-        self.status.history_until = self.course.last.as_ref().map(|point| point.iteration);
-        self.status.history = Arc::new(self.course.points());
+        self.status.history_until = self.course.last.as_ref().map(|last| last.point.iteration);
+        let details = self.course.points();
+        self.status.history = Arc::new(details.iter().map(|detail| detail.point).collect());
+        self.details = Arc::new(details);
         self.status.marks = self.course.marks.list().into();
     }
 
@@ -220,7 +261,7 @@ impl Picture {
         let since_last = self.status.seconds;
         let eta = self.eta_seconds(
             self.status.iteration,
-            self.course.last.map_or(since_last, |point| point.seconds.unwrap_or(since_last)),
+            self.course.last.map_or(since_last, |last| last.point.seconds.unwrap_or(since_last)),
         );
         let status = &mut self.status;
         status.eta_seconds = eta;
@@ -231,6 +272,11 @@ impl Picture {
         status.local_worker = status.phase == RunPhase::Training && local_helps;
         if let Some(sentence) = &self.ended {
             status.sentence.clone_from(sentence);
+            status.local_worker = false;
+            return;
+        }
+        if self.paused && status.phase != RunPhase::Finished {
+            status.sentence = "The operator has paused the training.".to_owned();
             status.local_worker = false;
             return;
         }
@@ -272,6 +318,20 @@ fn training(volunteers: usize, local_helps: bool) -> String {
     }
 }
 
+fn detail(accepted: &Accepted, step: Option<&Iteration>, seconds: f64) -> DetailPoint {
+    // A start point has no step.
+    let step = step.filter(|step| step.iteration == accepted.iteration);
+    DetailPoint {
+        point: point(accepted, seconds),
+        gradient_norm: Some(accepted.gradient_norm),
+        step: Some(accepted.step),
+        rounds: Some(accepted.rounds),
+        pairs: step.map(|step| step.memory),
+        damped: step.map(|step| step.damped),
+        backtracked: step.map(|step| step.backtracked),
+    }
+}
+
 fn point(accepted: &Accepted, seconds: f64) -> CurvePoint {
     let Figures {
         train_loss,
@@ -303,8 +363,8 @@ fn point(accepted: &Accepted, seconds: f64) -> CurvePoint {
 struct Course {
     /// Iterations of a stretch, a power of two.
     stride: u64,
-    points: Vec<CurvePoint>,
-    last: Option<CurvePoint>,
+    points: Vec<DetailPoint>,
+    last: Option<DetailPoint>,
     marks: Marks,
 }
 
@@ -315,12 +375,12 @@ impl Default for Course {
 }
 
 impl Course {
-    fn add(&mut self, point: CurvePoint) {
+    fn add(&mut self, point: DetailPoint) {
         // A start point is told of again when it is evaluated late.
-        while self.points.last().is_some_and(|last| last.iteration >= point.iteration) {
+        while self.points.last().is_some_and(|last| last.point.iteration >= point.point.iteration) {
             self.points.pop();
         }
-        self.marks.add(&point);
+        self.marks.add(&point.point);
         self.last = Some(point);
         self.put(point);
         while self.points.len() >= HISTORY_MAX {
@@ -331,16 +391,16 @@ impl Course {
 
     /// Forgets the points after that iteration, or all of them.
     fn rewind(&mut self, iteration: Option<u64>) {
-        self.points.retain(|point| iteration.is_some_and(|last| point.iteration <= last));
+        self.points.retain(|point| iteration.is_some_and(|last| point.point.iteration <= last));
         self.last = self.points.last().copied();
         self.marks.rewind(iteration);
     }
 
-    fn put(&mut self, point: CurvePoint) {
-        let stretch = |point: &CurvePoint| point.iteration / self.stride;
+    fn put(&mut self, point: DetailPoint) {
+        let stretch = |detail: &DetailPoint| detail.point.iteration / self.stride;
         match self.points.last_mut() {
             Some(first) if stretch(first) == stretch(&point) => {
-                if !first.is_evaluated() && point.is_evaluated() {
+                if !first.point.is_evaluated() && point.point.is_evaluated() {
                     *first = point;
                 }
             }
@@ -349,9 +409,9 @@ impl Course {
     }
 
     /// The points to draw.
-    fn points(&self) -> Vec<CurvePoint> {
-        let kept = self.points.last().map(|point| point.iteration);
-        let last = self.last.filter(|last| kept != Some(last.iteration));
+    fn points(&self) -> Vec<DetailPoint> {
+        let kept = self.points.last().map(|kept| kept.point.iteration);
+        let last = self.last.filter(|last| kept != Some(last.point.iteration));
         self.points.iter().copied().chain(last).collect()
     }
 }
@@ -360,12 +420,16 @@ impl Course {
 mod tests {
     use super::*;
 
-    fn point(iteration: u64, is_evaluated: bool) -> CurvePoint {
-        CurvePoint { iteration, test_loss: is_evaluated.then_some(1.0), ..CurvePoint::default() }
+    fn point(iteration: u64, is_evaluated: bool) -> DetailPoint {
+        let test_loss = is_evaluated.then_some(1.0);
+        DetailPoint {
+            point: CurvePoint { iteration, test_loss, ..CurvePoint::default() },
+            ..DetailPoint::default()
+        }
     }
 
     fn iterations(course: &Course) -> Vec<u64> {
-        course.points().iter().map(|point| point.iteration).collect()
+        course.points().iter().map(|detail| detail.point.iteration).collect()
     }
 
     #[test]
@@ -384,7 +448,7 @@ mod tests {
         let mut course = Course::default();
         (0..5000).for_each(|iteration| course.add(point(iteration, iteration % 37 == 0)));
         assert_eq!(
-            course.points().iter().filter(|point| point.is_evaluated()).count(),
+            course.points().iter().filter(|detail| detail.point.is_evaluated()).count(),
             5000_usize.div_ceil(37)
         );
     }
@@ -395,6 +459,6 @@ mod tests {
         course.add(point(0, false));
         course.add(point(0, true));
         assert_eq!(iterations(&course), [0]);
-        assert!(course.points()[0].is_evaluated());
+        assert!(course.points()[0].point.is_evaluated());
     }
 }

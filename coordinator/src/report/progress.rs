@@ -26,6 +26,29 @@ pub struct Link {
     pub url: String,
 }
 
+/// A link with the operator's token, which goes to nobody's log by accident.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DashboardLink(String);
+
+impl DashboardLink {
+    /// The link to the dashboard at `address`, over TLS or not.
+    pub fn new(address: SocketAddr, tls: bool, token: &str) -> DashboardLink {
+        let scheme = if tls { "https" } else { "http" };
+        DashboardLink(format!("{scheme}://{address}/dashboard#operator={token}"))
+    }
+
+    /// The whole link.
+    pub fn url(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for DashboardLink {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("DashboardLink(..)")
+    }
+}
+
 impl Link {
     /// The link to the page at `address`, over TLS or not.
     pub fn new(address: SocketAddr, tls: bool, invite: Option<&str>) -> Link {
@@ -42,6 +65,8 @@ pub enum Event {
     Listening {
         /// Every link with which the page can be opened, the nearest first.
         links: Vec<Link>,
+        /// The nearest link to the dashboard, with the operator's token.
+        dashboard: DashboardLink,
     },
     /// The training waits and computes nothing.
     Waiting {

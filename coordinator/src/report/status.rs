@@ -146,6 +146,29 @@ pub struct CurvePoint {
     pub resumed: bool,
 }
 
+/// A point with what the operator sees of it besides.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct DetailPoint {
+    /// What everybody sees.
+    #[serde(flatten)]
+    pub point: CurvePoint,
+    /// Euclidean norm of the gradient, or of the mean displacement of local steps.
+    pub gradient_norm: Option<f64>,
+    /// Step length along the direction.
+    pub step: Option<f64>,
+    /// Rounds so far.
+    pub rounds: Option<u64>,
+    /// Curvature pairs in the optimizer's memory.
+    #[serde(default)]
+    pub pairs: Option<usize>,
+    /// Whether the newest pair was damped.
+    #[serde(default)]
+    pub damped: Option<bool>,
+    /// Whether the first step length was too long and a shorter one was taken.
+    #[serde(default)]
+    pub backtracked: Option<bool>,
+}
+
 impl CurvePoint {
     /// Whether the point was evaluated on examples that it was not trained on.
     pub fn is_evaluated(&self) -> bool {

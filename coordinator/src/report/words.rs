@@ -35,6 +35,11 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
+/// The beginning of a text, at most so many characters of it, without control characters.
+pub(crate) fn bounded(text: &str, characters: usize) -> String {
+    text.chars().take(characters).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 /// `97.61 %`.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)

@@ -34,6 +34,14 @@ pub struct SavedModel {
 
 impl SavedModel {
     /// The whole file. `path` only names it in errors.
+    /// The bytes of the file, for a place that is not on a disk.
+    ///
+    /// # Errors
+    /// Those of [`SavedModel::to_bytes`].
+    pub(crate) fn to_download(&self) -> Result<Vec<u8>, RunError> {
+        self.to_bytes(Path::new("model.safetensors"))
+    }
+
     pub(super) fn to_bytes(&self, path: &Path) -> Result<Vec<u8>, RunError> {
         let unwritable = |problem: String| RunError::Unwritable { path: path.to_owned(), problem };
         self.check().map_err(|problem| unwritable(problem.to_owned()))?;

@@ -46,6 +46,9 @@ pub(super) enum Denied {
         "This training is by invitation: open the link that you were sent, which ends in #invite= and a word."
     )]
     Uninvited,
+    /// The operator has banned the visitor's address.
+    #[error("The operator of this training has banned this address.")]
+    Banned,
 }
 
 impl Denied {
@@ -54,7 +57,7 @@ impl Denied {
         match self {
             Denied::NoHost => StatusCode::BAD_REQUEST,
             Denied::Host(_) => StatusCode::MISDIRECTED_REQUEST,
-            Denied::Origin { .. } => StatusCode::FORBIDDEN,
+            Denied::Origin { .. } | Denied::Banned => StatusCode::FORBIDDEN,
             Denied::Uninvited => StatusCode::UNAUTHORIZED,
         }
     }

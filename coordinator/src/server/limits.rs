@@ -32,6 +32,8 @@ pub(super) const COMPRESSIONS_MAX: usize = 2;
 pub(super) const ENCODINGS_MAX: usize = 2;
 /// Bytes of a benchmark's result; a result with every case has a tenth of that.
 pub(super) const BENCH_RESULT_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of the body of an operator's action.
+pub(super) const ACTION_BYTES_MAX: u64 = 1024;
 /// Bytes of a client's text that are repeated to the client or to the log.
 pub(super) const QUOTE_BYTES_MAX: usize = 64;
 

@@ -27,13 +27,14 @@ use super::limits::{ARRIVING_KIB_MAX, CORES_PERIOD, UNPACKED_IN_TASK_MAX};
 use super::pace::{Pace, enough_in};
 use super::rights::{Rights, of};
 use super::upgrade::Channel;
-use crate::driver::exchange::FromSession;
+use crate::driver::exchange::{FromSession, Wire};
 
 /// Reads one volunteer's messages.
 pub(super) struct Listener<'a> {
     server: &'a Server,
     number: u64,
     rights: &'a Mutex<Rights>,
+    wire: &'a Wire,
     decoder: UpwardDecoder,
     /// The vector that is arriving.
     arrival: Option<Arrival>,
@@ -56,12 +57,14 @@ impl<'a> Listener<'a> {
         number: u64,
         rights: &'a Mutex<Rights>,
         taken: Arc<AtomicU64>,
+        wire: &'a Wire,
     ) -> Listener<'a> {
         let site = &server.site;
         Listener {
             server,
             number,
             rights,
+            wire,
             decoder: UpwardDecoder::new(site.welcome.run, site.parameters),
             arrival: None,
             signs: SignsOfLife::new(taken),
@@ -74,7 +77,10 @@ impl<'a> Listener<'a> {
         loop {
             let due = self.cores.due;
             tokio::select! {
-                frame = self.next_frame(incoming) => self.take(&frame?).await?,
+                frame = self.next_frame(incoming) => {
+                    self.take(&frame?).await?;
+                    self.wire.uploads(self.arrival.is_some());
+                }
                 () = until(due) => {
                     if let Some(cores) = self.cores.take_due() {
                         self.tell(Decoded::Cores(cores)).await?;
@@ -223,6 +229,7 @@ impl<'a> Listener<'a> {
             };
             self.signs.heard();
             let bytes = message.as_ref().and_then(|message| message.as_ref().ok()).map_or(0, Message::len);
+            self.wire.heard(bytes);
             if !of(self.rights).budget.spend(bytes, Instant::now()) {
                 return Err(misbehaved("more than it was asked for"));
             }

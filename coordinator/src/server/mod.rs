@@ -17,13 +17,13 @@ mod descriptors;
 mod ending;
 mod gate;
 mod greeting;
-mod invite;
 mod lanes;
 mod limits;
 mod listening;
 mod mail;
 mod memory;
 mod metrics;
+mod operator;
 mod outgoing;
 mod owed;
 mod pace;
@@ -34,6 +34,7 @@ mod rights;
 mod routes;
 mod session;
 mod speaking;
+mod ticket;
 mod tls;
 mod trial;
 mod upgrade;
@@ -76,6 +77,7 @@ use self::upgrade::Visitor;
 use crate::config::Cidr;
 use crate::data::ShardStore;
 use crate::driver::exchange::DriverHandle;
+use crate::operator::Office;
 use crate::report::status::Status;
 use crate::traffic::Counted;
 use crate::trial::Trial;
@@ -84,11 +86,11 @@ pub use self::addresses::addresses;
 pub use self::audience::Audience;
 pub use self::bench::serve_bench;
 pub use self::descriptors::connections_max;
-pub use self::invite::Invitation;
-pub(crate) use self::invite::cookie_of;
 pub use self::memory::worst_case_bytes;
 pub use self::metrics::MetricsAccess;
 pub use self::predict::{PredictConfig, serve_model};
+pub use self::ticket::Ticket;
+pub(crate) use self::ticket::cookie_of;
 pub use self::tls::{Tls, TlsError};
 
 /// The parts of a server.
@@ -124,7 +126,11 @@ pub struct ServerConfig {
     /// Proxies whose forwarded headers are believed.
     pub trusted_proxies: Vec<Cidr>,
     /// The invitation that visitors need, if any.
-    pub invitation: Option<Invitation>,
+    pub invitation: Option<Ticket>,
+    /// What the operator needs, if there is one.
+    pub operator: Option<Ticket>,
+    /// What the operator sees and does.
+    pub office: Option<Arc<Office>>,
     /// The certificate; `None` serves plain HTTP.
     pub tls: Option<Tls>,
     /// Most volunteers at the same time.
@@ -143,6 +149,8 @@ impl Default for ServerConfig {
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             invitation: None,
+            operator: None,
+            office: None,
             tls: None,
             volunteers_max: 10_000,
             connections_max: CONNECTIONS_MAX,

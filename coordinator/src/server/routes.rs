@@ -24,18 +24,20 @@ use warp::{Filter, Reply};
 
 use super::connections::Slots;
 use super::gate::{self, Denied};
-use super::invite::Invitation;
 use super::limits::{BENCH_RESULT_BYTES_MAX, COMPRESSIONS_MAX, CROWDED_SECONDS, TOKEN_BYTES_MAX};
+use super::metrics::MetricsAccess;
 use super::rates::{Asked, Rates, TooMuch};
 use super::replies::{lists, words};
+use super::ticket::Ticket;
 use super::trial;
 use super::upgrade::{self, Visitor};
 use super::visit::Visit;
-use super::{Audience, ServerConfig, Site};
+use super::{Audience, ServerConfig, Site, operator};
 use crate::assets::{Asset, asset};
 use crate::bench;
 use crate::bench::report::Outcome;
 use crate::config::Cidr;
+use crate::driver::doors::network_of;
 use crate::report::status::{CurvePoint, RunPhase, Status};
 
 /// Sent with every response.
@@ -71,7 +73,8 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 7] = [
 pub(super) struct Gate {
     allowed_hosts: Vec<String>,
     trusted: Vec<Cidr>,
-    invitation: Option<Invitation>,
+    invitation: Option<Ticket>,
+    operator: Option<Ticket>,
     rates: Rates,
     slots: Arc<Slots>,
 }
@@ -83,6 +86,7 @@ impl Gate {
             allowed_hosts: config.allowed_hosts.clone(),
             trusted: config.trusted_proxies.clone(),
             invitation: config.invitation.clone(),
+            operator: config.operator.clone(),
             rates: Rates::new(Instant::now()),
             slots,
         })
@@ -115,11 +119,25 @@ impl Gate {
         judged.map_err(warp::reject::custom)?;
         self.take(address, Asked::Request)?;
         match &self.invitation {
-            Some(invitation) if !DOORSTEP.contains(&path) && !invitation.admits(headers) => {
+            Some(invitation)
+                if !DOORSTEP.contains(&path)
+                    && !invitation.admits(headers)
+                    && !self.admits_operator(headers) =>
+            {
                 Err(warp::reject::custom(Denied::Uninvited))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a request comes from the operator.
+    pub(super) fn admits_operator(&self, headers: &HeaderMap) -> bool {
+        self.operator.as_ref().is_some_and(|operator| operator.admits(headers))
+    }
+
+    /// Counts a look at the status.
+    pub(super) fn count_look(&self, visitor: &Visitor) -> Result<(), Rejection> {
+        self.take(visitor.address(), Asked::Status)
     }
 
     pub(super) fn take(&self, address: IpAddr, asked: Asked) -> Result<(), Rejection> {
@@ -148,7 +166,8 @@ impl Gate {
 struct Crowded;
 
 /// What those may see that are not invited.
-const DOORSTEP: [&str; 5] = ["/", "/door.js", "/theme.css", "/logo.svg", "/invite"];
+const DOORSTEP: [&str; 8] =
+    ["/", "/door.js", "/theme.css", "/logo.svg", "/invite", "/dashboard", "/dashboard.html", "/operator"];
 
 /// All answers of the server. The request must carry a [`Visitor`] among its extensions.
 pub(super) fn routes(
@@ -171,7 +190,13 @@ pub(super) fn routes(
         .unify()
         .or(door(Arc::clone(&gate)))
         .unify()
-        .or(invitation(Arc::clone(&gate)))
+        .or(operator::door(Arc::clone(&gate)))
+        .unify()
+        .or(operator::api(Arc::clone(&site), Arc::clone(&gate)))
+        .unify()
+        .or(exchange("invite", Arc::clone(&gate)))
+        .unify()
+        .or(exchange("operator", Arc::clone(&gate)))
         .unify()
         .or(pages(move || shards_ahead.compress_ahead()))
         .unify();
@@ -233,31 +258,41 @@ fn door(
     )
 }
 
-/// `POST /invite`: the token of an invitation, for a cookie.
-fn invitation(
+/// `POST /invite` and `POST /operator`: the token of a link, for a cookie.
+fn exchange(
+    name: &'static str,
     gate: Arc<Gate>,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
-    warp::path!("invite")
+    warp::path(name)
+        .and(warp::path::end())
         .and(warp::post())
         .and(warp::body::content_length_limit(TOKEN_BYTES_MAX))
         .and(warp::body::bytes())
         .and(warp::ext::get::<Visitor>())
         .and_then(move |token: Bytes, visitor: Visitor| {
             let answer = gate.take(visitor.address(), Asked::Channel).map(|()| {
-                let Some(invitation) = &gate.invitation else {
+                let (ticket, otherwise) = match name {
+                    "invite" => (
+                        &gate.invitation,
+                        "This is not the invitation of the training that runs here; ask for a new link.",
+                    ),
+                    _ => (
+                        &gate.operator,
+                        "This is not the dashboard's link of the training that runs here; the coordinator prints the \
+                         right one when it starts.",
+                    ),
+                };
+                let Some(ticket) = ticket else {
                     return StatusCode::NO_CONTENT.into_response();
                 };
                 let token = std::str::from_utf8(&token).unwrap_or_default();
-                match invitation.cookie(token.trim(), visitor.is_secure()) {
+                match ticket.cookie(token.trim(), visitor.is_secure()) {
                     Some(cookie) => {
                         let mut response = StatusCode::NO_CONTENT.into_response();
                         response.headers_mut().insert(SET_COOKIE, cookie);
                         response
                     }
-                    None => words(
-                        StatusCode::FORBIDDEN,
-                        "This is not the invitation of the training that runs here; ask for a new link.",
-                    ),
+                    None => words(StatusCode::FORBIDDEN, otherwise),
                 }
             });
             std::future::ready(answer)
@@ -290,6 +325,11 @@ fn shards(
             let (site, compressions, gate) =
                 (Arc::clone(&site), Arc::clone(&compressions), Arc::clone(&gate));
             async move {
+                // Whoever is banned gets no data.
+                let network = network_of(visitor.address());
+                if site.config.office.as_ref().is_some_and(|office| office.bans.contains(network)) {
+                    return Err(warp::reject::custom(Denied::Banned));
+                }
                 let Some(bytes) = shard(site, compressions, &name).await else { return Ok(no_such_shard()) };
                 gate.take(visitor.address(), Asked::Bytes(bytes.len() as u64))?;
                 Ok::<_, Rejection>(shard_response(bytes))
@@ -328,8 +368,7 @@ fn status(
     gate: Arc<Gate>,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
     let encoded: Arc<Mutex<Option<Encoded>>> = Arc::default();
-    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-    let path = warp::path!("api" / "status").and(readable()).and(counted(gate)).and(query);
+    let path = warp::path!("api" / "status").and(readable()).and(counted(gate)).and(query());
     path.map(move |query: String| {
         let status = Arc::clone(&latest.borrow());
         let (page, wants_more) = match query.strip_suffix("&more") {
@@ -347,8 +386,14 @@ fn status(
                 encoded.insert(Encoded { status, body }).body.clone()
             }
         };
-        json(body)
+        json_reply(body)
     })
+}
+
+/// The query of a request; empty without one.
+pub(super) fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Clone + Send + Sync + 'static
+{
+    warp::query::raw().or(warp::any().map(String::new)).unify()
 }
 
 /// `/metrics`: the figures of the run for Prometheus.
@@ -361,7 +406,9 @@ fn metrics(
         .and(warp::ext::get::<Visitor>())
         .map(move |headers: HeaderMap, visitor: Visitor| {
             let registry = super::metrics::of_training(&site.status.borrow());
-            super::metrics::answer(&site.config.metrics, visitor.peer, &headers, &registry)
+            let is_operator = site.config.operator.as_ref().is_some_and(|operator| operator.admits(&headers));
+            let access = if is_operator { &MetricsAccess::Public } else { &site.config.metrics };
+            super::metrics::answer(access, visitor.peer, &headers, &registry)
         })
 }
 
@@ -384,9 +431,9 @@ fn history(
         let known = encoded.take().filter(|known| Arc::ptr_eq(&known.history, &status.history));
         let known = encoded.insert(known.unwrap_or_else(|| EncodedHistory::of(&status)));
         if !accepts_gzip(&headers) {
-            return json(known.body.clone());
+            return json_reply(known.body.clone());
         }
-        let mut response = json(known.gzip.clone());
+        let mut response = json_reply(known.gzip.clone());
         response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response
     })
@@ -408,7 +455,8 @@ impl EncodedHistory {
     }
 }
 
-pub(super) fn json(body: Bytes) -> Response {
+/// A reply of JSON that is not to be kept.
+pub(super) fn json_reply(body: Bytes) -> Response {
     let mut response = Response::new(body.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -416,7 +464,7 @@ pub(super) fn json(body: Bytes) -> Response {
 }
 
 /// The bytes in gzip format.
-fn gzip(bytes: &[u8]) -> Bytes {
+pub(super) fn gzip(bytes: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     // Writing to memory cannot fail.
     let _ = encoder.write_all(bytes);
@@ -427,7 +475,7 @@ fn gzip(bytes: &[u8]) -> Bytes {
 pub(super) fn counted(
     gate: Arc<Gate>,
 ) -> impl Filter<Extract = (), Error = Rejection> + Clone + Send + Sync + 'static {
-    let count = move |visitor: Visitor| std::future::ready(gate.take(visitor.address(), Asked::Status));
+    let count = move |visitor: Visitor| std::future::ready(gate.count_look(&visitor));
     warp::ext::get::<Visitor>().and_then(count).untuple_one()
 }
 
@@ -494,7 +542,8 @@ pub(super) fn embedded(path: &str) -> Response {
     }
 }
 
-fn page(asset: &'static Asset, request: &HeaderMap) -> Response {
+/// An embedded file, as the request's headers want it.
+pub(super) fn page(asset: &'static Asset, request: &HeaderMap) -> Response {
     let (encoded, body) = match asset.gzip {
         Some(gzip) if accepts_gzip(request) => (true, gzip),
         _ => (false, asset.bytes),

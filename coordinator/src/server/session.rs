@@ -33,7 +33,7 @@ use super::upgrade::Channel;
 use super::{Deadlines, Server};
 use crate::driver::crowd::Line;
 use crate::driver::doors::{Wait, network_of};
-use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, SharedCredit};
+use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, SharedCredit, Wire};
 use engine::Identity;
 use engine::decoder::read_ready;
 
@@ -42,10 +42,11 @@ pub(super) async fn run(server: &Server, channel: Channel, address: IpAddr) {
     let number = server.site.next_session.fetch_add(1, Ordering::Relaxed);
     let (sink, mut incoming) = channel.split();
     let mut outgoing = Outgoing::new(sink, &server.site.config.deadlines);
+    let wire = Arc::new(Wire::new(outgoing.taken()));
     let ending = tokio::select! {
         // In this order, so that the driver's last message takes precedence over the server's end.
         biased;
-        ended = converse(server, number, address, &mut outgoing, &mut incoming) => {
+        ended = converse(server, number, address, &wire, &mut outgoing, &mut incoming) => {
             let Err(ending) = ended;
             ending
         }
@@ -54,6 +55,7 @@ pub(super) async fn run(server: &Server, channel: Channel, address: IpAddr) {
     if server.site.driver.lines.admits(Line::Left, Instant::now().into_std()) {
         tracing::info!(session = number, %address, "session over: {ending}");
     }
+    wire.ends(ending.to_string());
     // A lost channel cannot carry a last message, and there is nobody to tell.
     let _ = timeout(FAREWELL_MAX, take_leave(&mut outgoing, ending)).await;
     if let Ok(channel) = outgoing.into_sink().reunite(incoming) {
@@ -66,6 +68,7 @@ async fn converse(
     server: &Server,
     number: u64,
     address: IpAddr,
+    wire: &Arc<Wire>,
     outgoing: &mut Outgoing,
     incoming: &mut SplitStream<Channel>,
 ) -> Result<Infallible, Ending> {
@@ -91,10 +94,11 @@ async fn converse(
         fused_capable,
         training_shards,
         credit: credit.clone(),
+        wire: Arc::clone(wire),
     };
     let mut presence = Presence::announce(&site.driver, number, joined).await?;
     let rights = Mutex::new(Rights::new(Instant::now()));
-    let mut listener = Listener::new(server, number, &rights, outgoing.taken());
+    let mut listener = Listener::new(server, number, &rights, outgoing.taken(), wire);
     let mut mail = Mail::new(messages, site.driver.round.clone());
     tokio::select! {
         // In this order, so that the driver's last message goes out even if the volunteer has just failed.
@@ -130,6 +134,9 @@ async fn greet(
     let terms = Terms { arithmetic: site.welcome.arithmetic, known_answer: site.known_answer };
     let hello = greeting::judge(&next_greeting(incoming, deadlines).await?, &terms)?;
     let identity = Identity { token: token_of(&hello)?, address: network_of(address) };
+    if site.config.office.as_ref().is_some_and(|office| office.bans.contains(identity.address)) {
+        return Err(banned().into());
+    }
     let now = Instant::now();
     let held = match site.driver.doors.judge(now.into_std(), identity) {
         Err(wait) => Some(wait),
@@ -192,6 +199,12 @@ impl Drop for Presence {
             });
         }
     }
+}
+
+/// The objection to somebody at an address that the operator has banned.
+fn banned() -> Objection {
+    let text = "Whoever runs this training has banned this address.".to_owned();
+    (Refusal::Wait { seconds: WAIT_SECONDS_MAX }, text)
 }
 
 /// A place among the volunteers.

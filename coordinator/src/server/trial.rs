@@ -15,7 +15,7 @@ use super::Site;
 use super::limits::ENCODINGS_MAX;
 use super::rates::Asked;
 use super::replies::words;
-use super::routes::{Gate, accepts_gzip, counted, json as json_response, readable};
+use super::routes::{Gate, accepts_gzip, counted, json_reply as json_response, readable};
 use super::upgrade::Visitor;
 use crate::trial::{Compressed, Trial};
 

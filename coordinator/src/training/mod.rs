@@ -30,13 +30,14 @@ use crate::config::{Fraction, Invite, LocalWorkers, RunConfig};
 use crate::data::ShardStore;
 use crate::driver::exchange::DriverHandle;
 use crate::driver::{self, BeginRule, Checkpoint, Order, Referee, TrainingOutcome};
+use crate::operator::{self, Desk, Exams, Office, Unsaved};
 use crate::report::Summary;
-use crate::report::progress::{Event, Link, Observer};
-use crate::report::status::{CurvePoint, Status};
+use crate::report::progress::{DashboardLink, Event, Link, Observer};
+use crate::report::status::{DetailPoint, Status};
 use crate::report::tensorboard::Recorder;
 use crate::room::Load;
 use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
-use crate::server::{self, Audience, Invitation, MetricsAccess, ServerConfig, Site, Tls, TlsError};
+use crate::server::{self, Audience, MetricsAccess, ServerConfig, Site, Ticket, Tls, TlsError};
 use crate::trial::Trial;
 use crate::volunteer;
 
@@ -87,12 +88,17 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         observer = Box::new(recorder.with_context(place)?);
     }
     let addresses = server::addresses(listener.local_addr()?);
-    let links = addresses.into_iter().map(|address| Link::new(address, tls.is_some(), invite.as_deref()));
-    let links: Vec<Link> = links.collect();
-    if let Err(error) = directory.save_links(links.iter().map(|link| link.url.as_str())) {
+    let token = operator::operator_token()?;
+    let nearest = addresses.first().copied().map_or_else(|| listener.local_addr(), Ok)?;
+    let dashboard = DashboardLink::new(nearest, tls.is_some(), &token);
+    let links: Vec<Link> =
+        addresses.into_iter().map(|address| Link::new(address, tls.is_some(), invite.as_deref())).collect();
+    let urls: Vec<String> = links.iter().map(|link| link.url.clone()).collect();
+    // Those for volunteers alone: the operator's token stands in no file.
+    if let Err(error) = directory.save_links(urls.iter().map(String::as_str)) {
         tracing::warn!("the links to the page are not kept for shoal open: {error}");
     }
-    observer.event(&Event::Listening { links });
+    observer.event(&Event::Listening { links, dashboard });
 
     let run = run_number(&material.config, &material.data.fingerprint);
     if checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.run != run) {
@@ -107,7 +113,13 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     let welcome = welcome(&material, run, &plans)?;
     let data_bytes = compressed_bytes(&plans.training, &shards).await?;
 
-    let setup = setup(&material, run, data_bytes, plans, Arc::clone(&directory), checkpoint, observer)?;
+    let exams = Exams::new(material.network.clone(), material.config.arithmetic, Arc::clone(&material.data));
+    let (exams, unsaved) = (Arc::new(exams), Unsaved::default());
+    let place = directory.path().to_owned();
+    let (office, desk) = operator::open(urls, place, Arc::clone(&exams), unsaved.clone());
+    let operator = (desk, exams);
+    let setup =
+        setup(&material, run, data_bytes, plans, Arc::clone(&directory), checkpoint, operator, observer)?;
     let running = driver::start(setup, Handle::current()).context("cannot start the engine's thread")?;
     let driver::Running { sessions, orders, status, gallery, outcome, thread } = running;
     let audience = Arc::new(Audience::default());
@@ -120,13 +132,15 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         Arc::clone(&audience),
         Arc::new(summary::trial(&material, gallery)),
         (invite.as_deref(), tls),
+        (&token, office),
     );
     let (shut_down, shutting_down) = watch::channel(false);
     let server = tokio::spawn(server::serve(listener, Arc::new(site), until(shutting_down)));
     let cores = local_cores(material.config.local_workers);
     let local = volunteer::spawn_local(cores, welcome, shards, sessions, LOCAL_SESSION);
 
-    let ended = train_and_save(outcome, &orders, stop.clone(), Arc::clone(&material), directory).await;
+    let ended =
+        train_and_save(outcome, &orders, stop.clone(), Arc::clone(&material), directory, &unsaved).await;
     local.abort();
     if ended.is_ok() {
         match keep_serving {
@@ -195,6 +209,7 @@ fn setup(
     plans: SetPlans,
     directory: Arc<RunDirectory>,
     checkpoint: Option<Checkpoint>,
+    (desk, exams): (Desk, Arc<Exams>),
     observer: Box<dyn Observer + Send>,
 ) -> Result<driver::Setup> {
     let Material { config, data, network, .. } = material;
@@ -235,6 +250,8 @@ fn setup(
             data: Arc::clone(data),
             sets: plans,
         },
+        desk,
+        exams,
         observer,
     })
 }
@@ -256,6 +273,7 @@ fn site(
     audience: Arc<Audience>,
     trial: Arc<Trial>,
     (invite, tls): (Option<&str>, Option<Tls>),
+    (token, office): (&str, Office),
 ) -> Site {
     let config = &material.config;
     let allowed_hosts = config.allow_host.iter().map(|name| name.as_str().to_owned());
@@ -263,7 +281,9 @@ fn site(
         config: ServerConfig {
             allowed_hosts: allowed_hosts.collect(),
             trusted_proxies: config.trusted_proxy.clone(),
-            invitation: invite.map(Invitation::new),
+            invitation: invite.map(Ticket::invitation),
+            operator: Some(Ticket::operator(token)),
+            office: Some(Arc::new(office)),
             tls,
             connections_max: server::connections_max(),
             metrics: MetricsAccess::from_environment(config.public_metrics),
@@ -288,6 +308,7 @@ async fn train_and_save(
     stop: watch::Receiver<bool>,
     material: Arc<Material>,
     directory: Arc<RunDirectory>,
+    unsaved: &Unsaved,
 ) -> Result<Summary> {
     let outcome = tokio::select! {
         outcome = &mut outcome => outcome,
@@ -300,7 +321,7 @@ async fn train_and_save(
     let mut summary = summary::summarize(&outcome, material.network.parameters(), &directory);
     let model = Arc::new(saved_model(&material, Arc::clone(&outcome.weights)));
     let patience = Duration::from_secs(material.config.save_seconds.into());
-    saving::save(&directory, &model, outcome.checkpoint, patience, orders, stop).await?;
+    saving::save(&directory, &model, outcome.checkpoint, patience, orders, unsaved, stop).await?;
     let measure = move || {
         let mistakes = closing::measure(&mut summary, &model, &material.data);
         // The report says again what other files hold, so a training does not fail with it.
@@ -357,12 +378,12 @@ fn stop_rules(config: &RunConfig) -> StopRules {
 }
 
 /// The course of a training that is resumed, from its metrics.
-fn history(directory: &RunDirectory, checkpoint: Option<&Checkpoint>) -> Result<Vec<CurvePoint>> {
+fn history(directory: &RunDirectory, checkpoint: Option<&Checkpoint>) -> Result<Vec<DetailPoint>> {
     let Some(accepted) = checkpoint.and_then(|checkpoint| checkpoint.snapshot.accepted) else {
         return Ok(Vec::new());
     };
-    let points: Vec<CurvePoint> = load_metrics(directory.path())?;
-    Ok(points.into_iter().filter(|point| point.iteration <= accepted.iteration).collect())
+    let points: Vec<DetailPoint> = load_metrics(directory.path())?;
+    Ok(points.into_iter().filter(|detail| detail.point.iteration <= accepted.iteration).collect())
 }
 
 fn local_help(workers: LocalWorkers) -> LocalHelp {

@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::driver::{Checkpoint, Order};
+use crate::operator::Unsaved;
 use crate::run_directory::{RunDirectory, RunError, SavedModel};
 
 /// Pause between two tries.
@@ -26,14 +27,15 @@ pub(super) async fn save(
     checkpoint: Checkpoint,
     patience: Duration,
     orders: &mpsc::Sender<Order>,
+    unsaved: &Unsaved,
     stop: watch::Receiver<bool>,
 ) -> Result<()> {
     let until = Instant::now() + patience;
     let mut checkpoint = Some(checkpoint);
     let mut has_told = false;
     loop {
-        let (directory, model, state) = (Arc::clone(directory), Arc::clone(model), checkpoint.take());
-        let (saved, state) = spawn_blocking(move || once(&directory, &model, state)).await?;
+        let (place, trained, state) = (Arc::clone(directory), Arc::clone(model), checkpoint.take());
+        let (saved, state) = spawn_blocking(move || once(&place, &trained, state)).await?;
         checkpoint = state;
         match saved {
             Err(error @ RunError::NotSaved { .. })
@@ -42,13 +44,18 @@ pub(super) async fn save(
                 if !std::mem::replace(&mut has_told, true) {
                     let seconds = patience.as_secs();
                     let text = format!(
-                        "{error}. It is kept in memory and tried again for {seconds} s; Ctrl-C ends that."
+                        "{error}. It is kept in memory and tried again for {seconds} s, and the dashboard offers it for download; \
+                         Ctrl-C ends that."
                     );
                     let _ = orders.send(Order::Tell(text)).await;
+                    unsaved.set(Some(Arc::clone(model)));
                 }
                 sleep(PAUSE).await;
             }
-            saved => return Ok(saved?),
+            saved => {
+                unsaved.set(None);
+                return Ok(saved?);
+            }
         }
     }
 }

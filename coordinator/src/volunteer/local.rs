@@ -18,7 +18,7 @@ use worker::{HubInput, HubPhase, HubStatus};
 
 use super::runner::{Errand, Runner, settings};
 use crate::data::ShardStore;
-use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, SharedCredit, ToSession};
+use crate::driver::exchange::{DriverHandle, FromSession, Joined, OUTBOX_MAX, ToSession};
 use engine::Identity;
 use engine::decoder::{Misbehavior, Upward, UpwardDecoder};
 
@@ -135,7 +135,6 @@ impl Local {
         let (to_outbox, outbox) = mpsc::channel(OUTBOX_MAX);
         let settings = settings(welcome.arithmetic, cores, "the coordinator's own worker".into());
         let joined = Joined {
-            outbox: to_outbox,
             cores,
             local: true,
             identity: Identity::default(),
@@ -143,7 +142,7 @@ impl Local {
             fused_capable: settings.fused_capable,
             // The worker has all shards, because each is only a function call away.
             training_shards: (0..welcome.sets.training.shards.len() as u32).collect(),
-            credit: SharedCredit::default(),
+            ..Joined::new(to_outbox)
         };
         let spec = NetworkSpec::from_json(&welcome.network);
         let network = spec.and_then(|spec| Network::new(&spec, welcome.features as usize, welcome.task));

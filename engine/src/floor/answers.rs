@@ -34,10 +34,11 @@ impl Floor {
         };
         let settled = round.settled_of(assignment);
         let group = settled.and_then(|id| round.group(id)).or_else(|| round.group_of(assignment));
-        let mut counted = None;
+        let (mut counted, mut examples_done) = (false, 0);
         if let Some(group) = group {
             let (run, network) = (self.settings.run, &self.settings.network);
             let examples = round.examples(self.settings.run_plan(), group.part, &group.units);
+            examples_done = examples;
             let question = Question { run, plan: &round.plan, group, examples, network };
             if let Err(text) = validator::judge(question, header, vector) {
                 return self.convict(session, text);
@@ -46,7 +47,7 @@ impl Floor {
             if settled.is_some() {
                 self.compare(session, assignment, fingerprint);
             } else {
-                counted = Some(examples);
+                counted = true;
                 let sender = Sender {
                     session,
                     identity: volunteer.identity,
@@ -57,7 +58,7 @@ impl Floor {
                 self.accept(now_ms, id, sender, validator::is_suspicious(header, vector));
             }
         }
-        self.events.push_back(FloorEvent::Delivered { session, examples: counted });
+        self.events.push_back(FloorEvent::Delivered { session, examples: examples_done, counted });
         // Also when somebody else was first: it tells how fast the volunteer is.
         self.volunteers.delivered(session, assignment, now_ms);
     }

@@ -5,8 +5,8 @@
 //! hands in exact sums. It knows nothing of optimizers. A coordinator by itself has one floor, in the same thread, and
 //! leases everything to it; a gateway is a floor with a link to a coordinator.
 //!
-//! - `volunteers`: who is there, with the speed and the shards of each; `roster`: who of them can be given work;
-//!   `standing`: what is known of them beyond their sessions.
+//! - `volunteers`: who is there, with the speed and the shards of each; `members`: the same for people; `roster`: who
+//!   of them can be given work; `standing`: what is known of them beyond their sessions.
 //! - `round`: the units that are granted; `free`: those that nobody has; `scheduler`: who gets which.
 //! - `answers`: what volunteers send; `validator`: whether it can be right; `shares`: the sums.
 //! - `audits`, `checks`, `fingerprint`, `secret`: results that others compute too; `reports`: units that do not fit.
@@ -16,6 +16,7 @@ mod audits;
 mod checks;
 mod fingerprint;
 mod free;
+pub(crate) mod members;
 mod reports;
 pub(crate) mod roster;
 pub(crate) mod round;
@@ -105,8 +106,10 @@ pub enum FloorEvent {
     Delivered {
         /// Its session.
         session: u64,
-        /// The examples that were counted; `None` if somebody else was first with the same units.
-        examples: Option<u64>,
+        /// The examples in it; 0 if its units are not known any more.
+        examples: u64,
+        /// Whether they were counted. They were not if somebody else was first with the same units.
+        counted: bool,
     },
     /// Add units up by oneself, to decide what is right, and answer with [`Floor::recomputed`]. One request of a round
     /// is made at a time.

@@ -518,7 +518,7 @@ impl Volunteer {
     }
 
     /// Whether the answer to its first assignment should have come by now.
-    fn is_overdue(&self, now_ms: u64) -> bool {
+    pub(super) fn is_overdue(&self, now_ms: u64) -> bool {
         self.unanswered.first_key_value().is_some_and(|(_, asked)| {
             let duration_ms = self.duration_ms(asked.task);
             self.busy_ms(*asked, now_ms) as f64 > duration_ms + grace_ms(duration_ms)

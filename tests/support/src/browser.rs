@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -27,6 +28,10 @@ pub struct Tab {
 /// How often a condition in a page is looked at, and how many times before the test fails.
 const POLL: Duration = Duration::from_millis(50);
 const POLLS_MAX: usize = 1200;
+
+/// The Tab key as WebDriver names it, and how often it is pressed at most on the way to an element.
+const TAB_KEY: &str = "\u{e004}";
+const TABS_MAX: usize = 200;
 
 /// A chromedriver and every process it started.
 struct Driver(Child);
@@ -169,6 +174,34 @@ impl Tab {
     pub async fn click(&self, selector: &str) {
         self.until(&format!("document.querySelector('{selector}')?.checkVisibility()")).await;
         self.client.find(Locator::Css(selector)).await.unwrap().click().await.unwrap();
+    }
+
+    /// Opens an address, whatever it is.
+    pub async fn open_link(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
+    }
+
+    /// Presses keys together, wherever the focus is, and lets go of them.
+    pub async fn press(&self, keys: &str) {
+        let down = keys.chars().map(|value| KeyAction::Down { value });
+        let up = keys.chars().rev().map(|value| KeyAction::Up { value });
+        let actions = down.chain(up).fold(KeyActions::new("keyboard".into()), KeyActions::then);
+        self.client.perform_actions(actions).await.unwrap();
+    }
+
+    /// Presses the Tab key until an element has the focus.
+    ///
+    /// # Panics
+    /// When the keyboard does not get there.
+    pub async fn tab_to(&self, selector: &str) {
+        for _ in 0..TABS_MAX {
+            let script = format!("return document.activeElement?.matches({selector:?})");
+            if self.evaluate(&script, vec![]).await == json!(true) {
+                return;
+            }
+            self.press(TAB_KEY).await;
+        }
+        panic!("the Tab key does not lead to {selector}");
     }
 
     /// Opens another page of the coordinator and waits for an element.

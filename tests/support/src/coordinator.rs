@@ -92,6 +92,15 @@ impl Coordinator {
         &self.address
     }
 
+    /// The link to its dashboard.
+    ///
+    /// # Panics
+    /// When it has printed none.
+    pub fn dashboard(&self) -> &str {
+        let line = self.greeting().lines().find_map(|line| line.trim().split_once("dashboard: "));
+        line.expect("it prints the link").1
+    }
+
     /// The number of its process.
     pub fn process_id(&self) -> u32 {
         self.process.id()
@@ -125,6 +134,20 @@ impl Coordinator {
     /// When it takes minutes.
     pub async fn has_checkpoint(&self) {
         until(async || self.run.join("checkpoint.previous").exists()).await;
+    }
+
+    /// Waits for the end, whatever it is.
+    pub fn ended(self) -> Ran {
+        self.process.ended()
+    }
+
+    /// The lines of its metrics.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn metrics(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.run.join("metrics.jsonl")).unwrap();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Waits for the end. It must have printed one JSON object and nothing else.

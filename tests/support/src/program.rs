@@ -1,7 +1,8 @@
 //! The binary under test: run to its end, or watched while it runs.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use serde_json::Value;
@@ -83,7 +84,8 @@ impl Ran {
 pub struct Running {
     command: String,
     child: Child,
-    stderr: BufReader<ChildStderr>,
+    /// The lines of standard error. A thread reads them, so that the command never waits for a reader.
+    lines: Receiver<String>,
     said: String,
     /// Reads standard output, so that the command never waits for a reader.
     printed: Option<JoinHandle<String>>,
@@ -96,16 +98,12 @@ impl Running {
     /// When it cannot be run.
     pub fn start(mut command: Command) -> Running {
         let mut child = command.spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let stderr = child.stderr.take().unwrap();
+        let (sender, lines) = channel();
+        std::thread::spawn(move || read_lines(stderr, &sender));
         let stdout = child.stdout.take().unwrap();
         let printed = std::thread::spawn(move || std::io::read_to_string(stdout).unwrap());
-        Running {
-            command: format!("{command:?}"),
-            child,
-            stderr,
-            said: String::new(),
-            printed: Some(printed),
-        }
+        Running { command: format!("{command:?}"), child, lines, said: String::new(), printed: Some(printed) }
     }
 
     /// Waits for a line of standard error that contains `text`, and gives it.
@@ -114,9 +112,9 @@ impl Running {
     /// When the command ends first.
     pub fn says(&mut self, text: &str) -> String {
         loop {
-            let mut line = String::new();
-            let length = self.stderr.read_line(&mut line).unwrap();
-            assert!(length > 0, "{} ended before it said {text:?}: {}", self.command, self.said);
+            let Ok(line) = self.lines.recv() else {
+                panic!("{} ended before it said {text:?}: {}", self.command, self.said);
+            };
             self.said += &line;
             if line.contains(text) {
                 return line;
@@ -149,10 +147,23 @@ impl Running {
     /// # Panics
     /// When it printed bytes that are no text.
     pub fn ended(mut self) -> Ran {
-        self.stderr.read_to_string(&mut self.said).unwrap();
+        self.said.extend(self.lines.iter());
         let stdout = self.printed.take().expect("taken only here").join().unwrap();
         let status = self.child.wait().unwrap();
         Ran::new(std::mem::take(&mut self.command), status, stdout, std::mem::take(&mut self.said))
+    }
+}
+
+/// Sends the lines as they come, line breaks included.
+fn read_lines(stderr: ChildStderr, lines: &Sender<String>) {
+    let mut stderr = BufReader::new(stderr);
+    loop {
+        let mut line = String::new();
+        // Nobody may listen any more, but the command must not wait all the same.
+        match stderr.read_line(&mut line) {
+            Ok(length) if length > 0 => drop(lines.send(line)),
+            _ => return,
+        }
     }
 }
 
