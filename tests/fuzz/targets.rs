@@ -1,0 +1,168 @@
+//! What is done with an input of each kind.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use coordinator::config::ConfigFile;
+use coordinator::driver::Checkpoint;
+use coordinator::start::Source;
+use engine::decoder::{UpwardDecoder, read_hello, read_ready};
+use model::{Network, NetworkSpec, Task};
+use protocol::frame::{DownwardFrame, UpwardFrame, decode_downward, decode_upward, hello_version};
+use protocol::pack::{pack, unpack};
+use protocol::shard::Shard;
+use table::{Labels, Preparation, ReadOptions, read, read_matching};
+use worker::{Hub, HubInput, Settings};
+
+use crate::corpus::{PACKED_VALUES, PARAMETERS, RUN, frames_of};
+use crate::driver::scratch;
+
+/// Frames of one session, one after the other.
+pub(crate) fn upward(input: &[u8]) {
+    let mut decoder = UpwardDecoder::new(RUN, PARAMETERS);
+    for frame in frames_of(input) {
+        let _ = (read_hello(frame), read_ready(frame, 3), hello_version(frame));
+        if let Ok(UpwardFrame::Message(message)) = decode_upward(frame) {
+            // What was understood can be said again.
+            assert_eq!(decode_upward(&message.encode()), Ok(UpwardFrame::Message(message)));
+        }
+        if decoder.frame(frame).is_err() {
+            return;
+        }
+    }
+}
+
+/// The same from a coordinator, to a volunteer that obeys.
+pub(crate) fn downward(input: &[u8]) {
+    let settings = Settings {
+        arithmetic: model::Arithmetic::Portable,
+        known_answer: [1; 32],
+        memory_bytes: 1 << 30,
+        ..settings()
+    };
+    let mut hub = Hub::new(settings);
+    hub.handle(0, HubInput::Connected);
+    for (number, frame) in frames_of(input).enumerate() {
+        match decode_downward(frame) {
+            Ok(DownwardFrame::Message(message)) => {
+                let said = message.encode();
+                let Ok(DownwardFrame::Message(again)) = decode_downward(&said) else {
+                    panic!("what was understood cannot be said again")
+                };
+                // Compared as bytes, because what is not a number is not equal to itself.
+                assert_eq!(again.encode(), said);
+            }
+            Ok(DownwardFrame::Round(round)) => {
+                let parameters = round.parameters();
+                if round.is_whole(parameters) {
+                    let _ = (0..round.plan.vectors()).map(|index| round.vector(index)).count();
+                }
+            }
+            Err(_) => {}
+        }
+        hub.handle(number as u64, HubInput::Frame(Bytes::copy_from_slice(frame)));
+        while hub.poll_output().is_some() {}
+        let _ = hub.status();
+    }
+}
+
+fn settings() -> Settings {
+    thread_local! {
+        // The known answer takes long to compute.
+        static SETTINGS: Settings = Settings::new(model::Arithmetic::Portable, 2, "a test", 1);
+    }
+    SETTINGS.with(Clone::clone)
+}
+
+pub(crate) fn packed(input: &[u8]) {
+    if let Ok(values) = unpack(input, PACKED_VALUES) {
+        assert_eq!(unpack(&pack(&values), PACKED_VALUES), Ok(values));
+    }
+}
+
+pub(crate) fn shard(input: &[u8]) {
+    for (features, task) in [(3, Task::Classes(5)), (2, Task::Numbers(2))] {
+        if let Ok(shard) = Shard::decode(input, features, task) {
+            assert!(shard.examples() <= input.len());
+        }
+    }
+}
+
+pub(crate) fn checkpoint(input: &[u8]) {
+    if let Ok(checkpoint) = Checkpoint::from_bytes(input) {
+        let bytes = checkpoint.to_bytes();
+        let again = Checkpoint::from_bytes(&bytes).expect("what was written can be read");
+        assert_eq!(again.to_bytes(), bytes);
+    }
+}
+
+pub(crate) fn text(input: &[u8]) {
+    table_file("fuzz.csv", input);
+}
+
+pub(crate) fn table(input: &[u8]) {
+    table_file("fuzz", input);
+}
+
+/// Reads, prepares and reads again.
+fn table_file(name: &str, input: &[u8]) {
+    let file = InFile::new(name, input);
+    let options = ReadOptions { skip_bad_rows: input.len().is_multiple_of(2), ..ReadOptions::default() };
+    let Ok(data) = read(std::slice::from_ref(&file.path), &options) else { return };
+    let rows: Vec<usize> = (0..data.train.rows).collect();
+    let Ok((preparation, _)) = Preparation::fit(&data.train, &rows, &[]) else { return };
+    let stored = preparation.store(data.train);
+    let bytes = stored.fits_bytes(&preparation);
+    let _ = stored.inputs(&preparation, &rows, bytes);
+    let _ = read_matching(std::slice::from_ref(&file.path), &preparation, &options, Labels::Ignored);
+}
+
+/// Specifications in their three forms: a shorthand, JSON, and a configuration's table.
+pub(crate) fn network(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    for spec in [NetworkSpec::from_shorthand(text), NetworkSpec::from_json(text)].into_iter().flatten() {
+        for (features, task) in [(36, Task::Classes(3)), (126, Task::Numbers(2))] {
+            if let Ok(network) = Network::new(&spec, features, task) {
+                let _ = (network.parameters(), network.spec().to_json());
+            }
+        }
+    }
+}
+
+pub(crate) fn configuration(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    if let Ok(file) = ConfigFile::from_toml(Path::new("/fuzz/run.toml"), text)
+        && let Ok(config) = file.resolve()
+    {
+        let again = ConfigFile::from_toml(Path::new("/fuzz/run.toml"), &config.to_toml());
+        assert!(again.is_ok(), "what was written can be read: {again:?}");
+    }
+}
+
+pub(crate) fn onnx(input: &[u8]) {
+    let _ = onnx::import::read(Bytes::copy_from_slice(input));
+}
+
+pub(crate) fn safetensors(input: &[u8]) {
+    let file = InFile::new("fuzz.safetensors", input);
+    let Ok(source) = Source::read(&file.path) else { return };
+    if let Ok(network) = Network::new(&NetworkSpec::from_shorthand("mlp:3").unwrap(), 4, Task::Classes(2)) {
+        let _ = source.weights(&network, 1);
+    }
+}
+
+/// An input as a file. Each thread has a folder of its own.
+struct InFile {
+    path: PathBuf,
+}
+
+impl InFile {
+    fn new(name: &str, input: &[u8]) -> InFile {
+        thread_local! {
+            static FOLDER: tempfile::TempDir = tempfile::tempdir_in(scratch()).unwrap();
+        }
+        let path = FOLDER.with(|folder| folder.path().join(name));
+        std::fs::write(&path, input).unwrap();
+        InFile { path }
+    }
+}
