@@ -33,8 +33,9 @@ pub struct Load {
 const VECTOR: u64 = 4;
 /// The accepted point, the next one, its gradient or displacement, and the round's frame.
 const VECTORS: u64 = 4;
-/// The exact sums of a round, and one result on its way into them: integers of 8 bytes.
-const SUMS: u64 = 2 * 8;
+/// The exact sums of a round in at least two shares (newcomers apart, see `engine::floor`), their sum, and one result on
+/// its way into them: integers of 8 bytes.
+const SUMS: u64 = 4 * 8;
 /// Least bytes of a core for each parameter: its gradient and its sums (see `worker::footprint`).
 const CORE: u64 = 24;
 /// Checkpoints that are on the disk at a time: the last, the one before, and one being written.
