@@ -5,11 +5,8 @@
 //! plain loop over the model and L-BFGS ([`reference`]).
 //!
 //! - [`bench`]: the benchmark's page
-<<<<<<< HEAD
 //! - [`dashboard`]: the operator's dashboard
-=======
 //! - [`foreign`]: a network of another program
->>>>>>> b0a4aa4 (Train a network of PyTorch's style by two tabs in a test)
 //! - [`load`]: a coordinator under attack
 //! - [`page`]: the volunteer's page
 //! - [`problem`]: the data set that is trained on
@@ -21,11 +18,8 @@
 //! The browser tests need `chromium` and `chromedriver`; `tests/run` installs them.
 
 mod bench;
-<<<<<<< HEAD
 mod dashboard;
-=======
 mod foreign;
->>>>>>> b0a4aa4 (Train a network of PyTorch's style by two tabs in a test)
 mod load;
 mod page;
 mod problem;
