@@ -119,7 +119,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     let (office, desk) = operator::open(urls, place, Arc::clone(&exams), unsaved.clone());
     let operator = (desk, exams);
     let setup =
-        setup(&material, run, data_bytes, plans, Arc::clone(&directory), checkpoint, operator, observer)?;
+        setup(&material, (run, data_bytes), plans, Arc::clone(&directory), checkpoint, operator, observer)?;
     let running = driver::start(setup, Handle::current()).context("cannot start the engine's thread")?;
     let driver::Running { sessions, orders, status, gallery, outcome, thread } = running;
     let audience = Arc::new(Audience::default());
@@ -127,10 +127,8 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         &material,
         welcome.clone(),
         Arc::clone(&shards),
-        status,
         sessions.clone(),
-        Arc::clone(&audience),
-        Arc::new(summary::trial(&material, gallery)),
+        (status, Arc::clone(&audience), Arc::new(summary::trial(&material, gallery))),
         (invite.as_deref(), tls),
         (&token, office),
     );
@@ -204,8 +202,7 @@ fn welcome(material: &Material, run: u64, plans: &SetPlans) -> Result<Welcome> {
 /// What the driver and its engine work from.
 fn setup(
     material: &Material,
-    run: u64,
-    data_bytes: u64,
+    (run, data_bytes): (u64, u64),
     plans: SetPlans,
     directory: Arc<RunDirectory>,
     checkpoint: Option<Checkpoint>,
@@ -268,10 +265,8 @@ fn site(
     material: &Material,
     welcome: Welcome,
     shards: Arc<ShardStore>,
-    status: watch::Receiver<Arc<Status>>,
     driver: DriverHandle,
-    audience: Arc<Audience>,
-    trial: Arc<Trial>,
+    (status, audience, trial): (watch::Receiver<Arc<Status>>, Arc<Audience>, Arc<Trial>),
     (invite, tls): (Option<&str>, Option<Tls>),
     (token, office): (&str, Office),
 ) -> Site {
