@@ -55,7 +55,7 @@ pub(crate) fn downward(input: &[u8]) {
             Ok(DownwardFrame::Round(round)) => {
                 let parameters = round.parameters();
                 if round.is_whole(parameters) {
-                    let _ = (0..round.plan.vectors()).map(|index| round.vector(index)).count();
+                    (0..round.plan.vectors()).for_each(|index| drop(round.vector(index)));
                 }
             }
             Err(_) => {}

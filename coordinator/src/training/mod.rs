@@ -37,7 +37,7 @@ use crate::report::status::{DetailPoint, Status};
 use crate::report::tensorboard::Recorder;
 use crate::room::Load;
 use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
-use crate::server::{self, Audience, MetricsAccess, ServerConfig, Site, Ticket, Tls, TlsError};
+use crate::server::{self, MetricsAccess, ServerConfig, Site, Ticket, Tls, TlsError};
 use crate::trial::Trial;
 use crate::volunteer;
 
@@ -118,20 +118,14 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     let place = directory.path().to_owned();
     let (office, desk) = operator::open(urls, place, Arc::clone(&exams), unsaved.clone());
     let operator = (desk, exams);
-    let setup =
-        setup(&material, (run, data_bytes), plans, Arc::clone(&directory), checkpoint, operator, observer)?;
+    let setup = setup(&material, data_bytes, plans, Arc::clone(&directory), checkpoint, operator, observer)?;
     let running = driver::start(setup, Handle::current()).context("cannot start the engine's thread")?;
     let driver::Running { sessions, orders, status, gallery, outcome, thread } = running;
-    let audience = Arc::new(Audience::default());
-    let site = site(
-        &material,
-        welcome.clone(),
-        Arc::clone(&shards),
-        sessions.clone(),
-        (status, Arc::clone(&audience), Arc::new(summary::trial(&material, gallery))),
-        (invite.as_deref(), tls),
-        (&token, office),
-    );
+    let admission = Admission { invite: invite.as_deref(), tls, operator: &token, office };
+    let trial = summary::trial(&material, gallery);
+    let site =
+        site(&material, welcome.clone(), Arc::clone(&shards), status, sessions.clone(), trial, admission);
+    let audience = Arc::clone(&site.audience);
     let (shut_down, shutting_down) = watch::channel(false);
     let server = tokio::spawn(server::serve(listener, Arc::new(site), until(shutting_down)));
     let cores = local_cores(material.config.local_workers);
@@ -202,7 +196,7 @@ fn welcome(material: &Material, run: u64, plans: &SetPlans) -> Result<Welcome> {
 /// What the driver and its engine work from.
 fn setup(
     material: &Material,
-    (run, data_bytes): (u64, u64),
+    data_bytes: u64,
     plans: SetPlans,
     directory: Arc<RunDirectory>,
     checkpoint: Option<Checkpoint>,
@@ -210,6 +204,7 @@ fn setup(
     observer: Box<dyn Observer + Send>,
 ) -> Result<driver::Setup> {
     let Material { config, data, network, .. } = material;
+    let run = run_number(config, &data.fingerprint);
     let settings = engine::Settings {
         run,
         network: network.clone(),
@@ -260,24 +255,35 @@ fn secret() -> Result<Secret> {
     Ok(Secret::new(bytes))
 }
 
+/// Who may come in, and how.
+struct Admission<'a> {
+    /// The token that volunteers need, if any.
+    invite: Option<&'a str>,
+    tls: Option<Tls>,
+    /// The operator's token.
+    operator: &'a str,
+    office: Office,
+}
+
 /// What the server serves.
 fn site(
     material: &Material,
     welcome: Welcome,
     shards: Arc<ShardStore>,
+    status: watch::Receiver<Arc<Status>>,
     driver: DriverHandle,
-    (status, audience, trial): (watch::Receiver<Arc<Status>>, Arc<Audience>, Arc<Trial>),
-    (invite, tls): (Option<&str>, Option<Tls>),
-    (token, office): (&str, Office),
+    trial: Trial,
+    admission: Admission<'_>,
 ) -> Site {
     let config = &material.config;
+    let Admission { invite, tls, operator, office } = admission;
     let allowed_hosts = config.allow_host.iter().map(|name| name.as_str().to_owned());
     Site {
         config: ServerConfig {
             allowed_hosts: allowed_hosts.collect(),
             trusted_proxies: config.trusted_proxy.clone(),
             invitation: invite.map(Ticket::invitation),
-            operator: Some(Ticket::operator(token)),
+            operator: Some(Ticket::operator(operator)),
             office: Some(Arc::new(office)),
             tls,
             connections_max: server::connections_max(),
@@ -289,8 +295,8 @@ fn site(
         known_answer: model::known_answer::digest(config.arithmetic),
         shards,
         status,
-        audience,
-        trial: Some(trial),
+        audience: Arc::default(),
+        trial: Some(Arc::new(trial)),
         driver,
         next_session: Arc::new(AtomicU64::new(LOCAL_SESSION + 1)),
     }

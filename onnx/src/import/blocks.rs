@@ -155,7 +155,7 @@ impl<'a> Walk<'a> {
     fn body(&mut self, way: &Way<'a>, shortcut: usize, sum: &NodeProto) -> Result<Way<'a>, ImportError> {
         let edge = (way.flow.value, shortcut);
         self.hidden.insert(edge);
-        let mut body = way.into_block();
+        let mut body = way.inside_block();
         let ended = self.layers(&mut body);
         self.hidden.remove(&edge);
         require_sum(ended?, sum)?;
@@ -190,7 +190,7 @@ impl<'a> Walk<'a> {
 
     /// The way that begins with a node and leads straight to the sum.
     fn alone(&mut self, way: &Way<'a>, taker: usize, sum: &NodeProto) -> Result<Way<'a>, ImportError> {
-        let mut alone = way.into_block();
+        let mut alone = way.inside_block();
         self.layer(&self.graph.node[taker], &mut alone)?;
         require_sum(self.layers(&mut alone)?, sum)?;
         Ok(alone)

@@ -38,7 +38,7 @@ impl<'a> Way<'a> {
     }
 
     /// From here on, inside the block that is to be this way's next layer.
-    pub(super) fn into_block(&self) -> Way<'a> {
+    pub(super) fn inside_block(&self) -> Way<'a> {
         Way {
             flow: self.flow.clone(),
             layers: Vec::new(),

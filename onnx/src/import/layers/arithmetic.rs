@@ -31,7 +31,7 @@ impl<'a> Walk<'a> {
             None
         };
         match note {
-            None => self.into_dense(node, way, constant)?,
+            None => self.make_dense(node, way, constant)?,
             Some(note) if !self.notes.iter().any(|other| other == note) => self.notes.push(note.to_owned()),
             Some(_) => {}
         }
@@ -40,7 +40,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Makes it a part of the weights of the dense layer before.
-    fn into_dense(&self, node: &NodeProto, way: &mut Way<'a>, constant: &str) -> Result<(), ImportError> {
+    fn make_dense(&self, node: &NodeProto, way: &mut Way<'a>, constant: &str) -> Result<(), ImportError> {
         let columns = way.flow.shape.len();
         let is_plain = matches!(
             way.layers.last(),

@@ -28,10 +28,10 @@ impl<'a> Walk<'a> {
             let problem = format!("its axis is {axis}; only axis 1 makes a vector of each example");
             return Err(ImportError::node(node, problem));
         }
-        self.into_vector(node, way)
+        self.make_vector(node, way)
     }
 
-    fn into_vector(&mut self, node: &'a NodeProto, way: &mut Way<'a>) -> Result<(), ImportError> {
+    fn make_vector(&mut self, node: &'a NodeProto, way: &mut Way<'a>) -> Result<(), ImportError> {
         if let Shape::Image { .. } = way.flow.shape {
             self.push(way, LayerSpec::Flatten)?;
         }
@@ -48,7 +48,7 @@ impl<'a> Walk<'a> {
         })?;
         let values = way.flow.shape.len() as i64;
         match shape[..] {
-            [_, rest] if rest == values || rest == -1 => return self.into_vector(node, way),
+            [_, rest] if rest == values || rest == -1 => return self.make_vector(node, way),
             [_, channels, height, width]
                 if way.is_at_the_beginning()
                     && channels.checked_mul(height).and_then(|of| of.checked_mul(width)) == Some(values) =>
