@@ -156,9 +156,14 @@ impl Export<'_> {
         let (offset, scale) = preparation.standardization();
         let preprocessing = Preprocessing { offset, scale };
         let is_image = matches!(shape, Shape::Image { .. });
-        if preparation.pixels.is_some() || is_image && has_plain_numbers(preparation) {
+        if preparation.pixels.is_some() {
             let input = plain(graph);
             return (standardized(graph, &preprocessing, shape, &input), true);
+        }
+        if let Some(numbers) = plain_numbers(preparation).filter(|_| is_image) {
+            let input = plain(graph);
+            let clipped = clipped(graph, &numbers, shape, input);
+            return (standardized(graph, &preprocessing, shape, &clipped), true);
         }
         let stored = preparation::write(graph, preparation);
         let vector = standardized(graph, &preprocessing, Shape::Vector(shape.len()), &stored);
@@ -220,15 +225,30 @@ impl Export<'_> {
     }
 }
 
-/// Whether every column is a number that is stored as it is.
-fn has_plain_numbers(preparation: &Preparation) -> bool {
-    let is_plain = |number: &Standardized| {
-        (number.shift, number.unit, number.low, number.high) == (0.0, 1.0, None, None)
+/// The columns, if each is a number that is stored as it is within its bounds.
+fn plain_numbers(preparation: &Preparation) -> Option<Vec<&Standardized>> {
+    preparation.columns.iter().map(|column| plain_number(&column.becomes)).collect()
+}
+
+fn plain_number(becomes: &Becomes) -> Option<&Standardized> {
+    match becomes {
+        Becomes::Number { number: Some(number), missing: false } => {
+            ((number.shift, number.unit) == (0.0, 1.0)).then_some(number)
+        }
+        _ => None,
+    }
+}
+
+/// Values between the bounds of their columns.
+fn clipped(graph: &mut Graph, numbers: &[&Standardized], shape: Shape, value: Value) -> Value {
+    let mut bound = |name: &str, of: &dyn Fn(&Standardized) -> f64| {
+        let bounds: Vec<f32> = numbers.iter().map(|number| of(number) as f32).collect();
+        graph.floats(name, &lengths(shape), &bounds)
     };
-    preparation.columns.iter().all(|column| match &column.becomes {
-        Becomes::Number { number: Some(number), missing: false } => is_plain(number),
-        _ => false,
-    })
+    let low = bound("input.low", &|number| number.low.unwrap_or(f64::NEG_INFINITY));
+    let high = bound("input.high", &|number| number.high.unwrap_or(f64::INFINITY));
+    let from_low = graph.node("Max", "input.from_low", &[&value, &low]);
+    graph.node("Min", "input.to_high", &[&from_low, &high])
 }
 
 /// `(value - offset) * scale`, in the shape of the values.
