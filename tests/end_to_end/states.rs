@@ -169,6 +169,9 @@ fn six_tabs_share_the_work_and_say_how() {
             tab.goto(&format!("http://{}/", coordinator.address())).await;
             tab.start(1).await;
         }
+        // Every page has been told of the end when the program has ended.
+        let result = coordinator.result();
+        assert_eq!(result.iterations, 12);
         let mut sum = 0.0;
         for handle in &handles {
             tab.front(handle).await;
@@ -176,8 +179,6 @@ fn six_tabs_share_the_work_and_say_how() {
             sum += mine / all;
         }
         assert!((sum - 1.0).abs() < 0.02, "{sum}");
-        let result = coordinator.result();
-        assert_eq!(result.iterations, 12);
         tab.close().await;
     });
 }

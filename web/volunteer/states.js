@@ -45,7 +45,8 @@ export function describe(tab) {
       refuse: { does: "decline", label: "No thanks" },
     };
   }
-  if (run?.phase === "finished") return over(tab);
+  // The coordinator may be gone before it is asked again.
+  if (run?.phase === "finished" || (!wanted && ending?.state === "over" && run !== null)) return over(tab);
   if (!wanted) return ending ?? { state: "idle", sentence: "Nothing runs until you press Start." };
   const missing = silentSince !== null && Date.now() - silentSince >= SILENT_MS;
   if (missing && (hub === null || hub.phase !== "computing")) {
@@ -89,7 +90,8 @@ function working({ hub, computedAt }) {
   return { state: "waiting", sentence: "Waiting for the next piece of work." };
 }
 
-function over({ run, contribution, finals, canTry }) {
+function over({ run, ending, contribution, finals, canTry }) {
+  const end = run.phase === "finished" ? run.sentence : ending.sentence;
   const accuracy = finals?.accuracy ?? run.test_accuracy ?? run.validation_accuracy;
   const loss = finals?.loss ?? run.test_loss ?? run.validation_loss;
   let result = "";
@@ -100,5 +102,5 @@ function over({ run, contribution, finals, canTry }) {
     ? ` You did ${words.count(examples)} of ${words.count(ofAll)} examples. Thank you.`
     : "";
   const action = canTry ? { does: "try", label: "Try it" } : undefined;
-  return { state: "over", sentence: `${run.sentence}${result}${thanks}`, action };
+  return { state: "over", sentence: `${end}${result}${thanks}`, action };
 }
