@@ -256,7 +256,7 @@ pub struct LoadArgs {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct WhichArgs {
     /// Use the weights with the lowest validation loss, which the run saved as its model; without validation
-    /// examples these are the last ones [default]
+    /// examples these are the last ones (the default)
     #[arg(long, conflicts_with = "last")]
     pub best: bool,
     /// Use the weights of the last iteration
