@@ -1,12 +1,13 @@
-// The course of the training: error and accuracy, and what the optimizer did.
+// The course of the training: loss and accuracy, and what the optimizer did.
 
 import { Chart } from "../chart.js";
+import { Tabs } from "../tabs.js";
 import * as words from "../words.js";
 import { at, make, show } from "./dom.js";
 
 const KINDS = {
   loss: {
-    name: "Error",
+    name: "Loss",
     y: { format: words.loss, tick: words.tick, logarithmic: true },
     series: [
       { key: "test_loss", label: "test", style: "test" },
@@ -40,7 +41,7 @@ const DETAILS = [
   { name: "Damped pairs so far", counts: true, value: (point, sums) => (point.damped === null ? null : sums.damped) },
 ];
 
-let chosen = "loss";
+const tabs = new Tabs(["loss", "accuracy"], () => last !== null && draw());
 let chart = null;
 const small = new Map();
 let last = null;
@@ -57,14 +58,7 @@ function draw() {
   at("curves").hidden = kinds.length === 0;
   at("learning-empty").hidden = kinds.length > 0;
   if (kinds.length === 0) return;
-  const kind = kinds.includes(chosen) ? chosen : kinds[0];
-  for (const name of Object.keys(KINDS)) {
-    const tab = at(`tab-${name}`);
-    tab.hidden = !kinds.includes(name);
-    tab.setAttribute("aria-selected", String(name === kind));
-    tab.tabIndex = name === kind ? 0 : -1;
-  }
-  at("chart").setAttribute("aria-labelledby", `tab-${kind}`);
+  const kind = tabs.show(kinds);
   chart ??= new Chart(at("chart"));
   const marks = moments.map((mark) => ({ x: placeOf(mark.iteration, x, history), label: mark.label })).filter((mark) => mark.x !== null);
   chart.draw({ name: KINDS[kind].name, series: lines(kind, x, history, operator, moments), x: ACROSS[x], y: KINDS[kind].y, marks });
@@ -149,21 +143,5 @@ function showLayers(mistakes) {
       make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));
 }
 
-const tabs = ["loss", "accuracy"];
-for (const kind of tabs) {
-  at(`tab-${kind}`).addEventListener("click", () => choose(kind));
-  at(`tab-${kind}`).addEventListener("keydown", ({ key }) => {
-    if (key !== "ArrowLeft" && key !== "ArrowRight") return;
-    const other = tabs.find((name) => name !== kind && !at(`tab-${name}`).hidden);
-    if (other === undefined) return;
-    choose(other);
-    at(`tab-${other}`).focus();
-  });
-}
 at("across").addEventListener("change", () => last !== null && draw());
 at("optimizer").addEventListener("toggle", () => last !== null && draw());
-
-function choose(kind) {
-  chosen = kind;
-  if (last !== null) draw();
-}

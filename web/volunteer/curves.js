@@ -1,6 +1,7 @@
 // The two curves of the volunteer's page: accuracy and loss on examples kept aside, by time.
 
 import { Chart, marksOf } from "../chart.js";
+import { Tabs } from "../tabs.js";
 import * as words from "../words.js";
 
 const at = (id) => document.getElementById(id);
@@ -33,7 +34,7 @@ const KINDS = {
   },
 };
 
-let chosen = "accuracy";
+const tabs = new Tabs(["accuracy", "loss"], () => draw(last.course, last.stays));
 let chart = null;
 let last = { course: null, stays: [] };
 
@@ -44,14 +45,7 @@ export function draw(course, stays) {
   const kinds = Object.keys(KINDS).filter((kind) => lines(kind, history).length > 0);
   at("charts").hidden = kinds.length === 0;
   if (kinds.length === 0) return false;
-  const kind = kinds.includes(chosen) ? chosen : kinds[0];
-  for (const name of Object.keys(KINDS)) {
-    const tab = at(`tab-${name}`);
-    tab.hidden = !kinds.includes(name);
-    tab.setAttribute("aria-selected", String(name === kind));
-    tab.tabIndex = name === kind ? 0 : -1;
-  }
-  at("chart").setAttribute("aria-labelledby", `tab-${kind}`);
+  const kind = tabs.show(kinds);
   chart ??= new Chart(at("chart"));
   const { name, format, tick, logarithmic } = KINDS[kind];
   chart.draw({
@@ -78,21 +72,4 @@ function line({ key, label, style, onTheWay = false }, history) {
   const suits = (point) => !onTheWay || (point.iteration > 0 && point.train_loss !== point.training_set_loss && point.method !== "lbfgs");
   const known = history.filter((point) => suits(point) && Number.isFinite(point[key]) && Number.isFinite(point.seconds));
   return { label, style, points: known.map((point) => ({ x: point.seconds, y: point[key], note: `iteration ${words.count(point.iteration)}` })) };
-}
-
-const tabs = ["accuracy", "loss"];
-for (const kind of tabs) {
-  at(`tab-${kind}`).addEventListener("click", () => choose(kind));
-  at(`tab-${kind}`).addEventListener("keydown", ({ key }) => {
-    if (key !== "ArrowLeft" && key !== "ArrowRight") return;
-    const other = tabs.find((name) => name !== kind && !at(`tab-${name}`).hidden);
-    if (other === undefined) return;
-    choose(other);
-    at(`tab-${other}`).focus();
-  });
-}
-
-function choose(kind) {
-  chosen = kind;
-  draw(last.course, last.stays);
 }
