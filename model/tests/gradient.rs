@@ -5,8 +5,8 @@ mod reference;
 
 use model::{
     Activation, ActivationSpec, Arithmetic, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, Examples,
-    Features, GradientResults, LayerSpec, LocalResults, LocalSteps, LossSpec, Network, NetworkSpec, Padding,
-    Pass, PoolSpec, Preprocessing, ResidualSpec, Rows, Scratch, Shortcut, Targets, Task,
+    Features, GradientResults, LayerSpec, LocalResults, LocalSteps, LossSpec, Network, NetworkSpec, NormSpec,
+    Padding, Pass, PoolSpec, Preprocessing, ResidualSpec, Rows, Scratch, Shortcut, Targets, Task,
 };
 use ndarray::{Array2, ArrayView2};
 use proptest::prelude::*;
@@ -152,12 +152,16 @@ fn dense_layer() -> impl Strategy<Value = LayerSpec> {
         .prop_map(|(units, activation)| LayerSpec::Dense(DenseSpec { units, activation, initializer: None }))
 }
 
+fn epsilon() -> impl Strategy<Value = f32> {
+    prop_oneof![Just(NormSpec::EPSILON), 1e-6f32..0.5]
+}
+
 /// A layer that keeps any shape.
 fn anywhere() -> impl Strategy<Value = LayerSpec> {
     prop_oneof![
         activation().prop_map(|function| LayerSpec::Activation(ActivationSpec { function })),
-        Just(LayerSpec::LayerNorm),
-        Just(LayerSpec::BatchNorm),
+        epsilon().prop_map(|epsilon| LayerSpec::LayerNorm(NormSpec { epsilon })),
+        epsilon().prop_map(|epsilon| LayerSpec::BatchNorm(NormSpec { epsilon })),
         (0.0f32..0.9).prop_map(|rate| LayerSpec::Dropout(DropoutSpec { rate })),
     ]
 }

@@ -68,7 +68,7 @@ fn mistakes_are_named() {
         assert!(message.contains(named), "{message} should name {named}");
     }
 
-    for kind in ["flatten", "layer-norm", "batch-norm", "global-max-pool", "global-average-pool"] {
+    for kind in ["flatten", "global-max-pool", "global-average-pool"] {
         let text = format!(r#"{{"layers": [{{"kind": "{kind}", "size": 2}}]}}"#);
         assert_eq!(
             json(&text).split(" at line").next(),
@@ -289,6 +289,16 @@ fn layers_that_do_not_fit_are_named_with_their_shapes() {
             image,
             r#"{"kind": "residual", "layers": []}"#.to_owned(),
             "layer 1: a residual block needs at least one layer",
+        ),
+        (
+            None,
+            r#"{"kind": "dense", "units": 2}, {"kind": "layer-norm", "epsilon": 0}"#.to_owned(),
+            "layer 2: epsilon = 0 is not allowed; use a number above 0, at most 1, such as 0.001",
+        ),
+        (
+            image,
+            r#"{"kind": "batch-norm", "epsilon": 1.5}"#.to_owned(),
+            "layer 1: epsilon = 1.5 is not allowed; use a number above 0, at most 1, such as 0.001",
         ),
         (
             None,

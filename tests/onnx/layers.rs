@@ -24,7 +24,8 @@ pub(crate) const NETWORKS: [(&str, usize); 8] = [
     (r#"{"layers": []}"#, 4),
     (
         r#"{"layers": [{"kind": "dense", "units": 9, "activation": "leaky-relu"}, {"kind": "layer-norm"},
-        {"kind": "dense", "units": 8, "activation": "gelu"}, {"kind": "batch-norm"},
+        {"kind": "dense", "units": 9, "activation": "leaky-relu:0.3"}, {"kind": "layer-norm", "epsilon": 0.001},
+        {"kind": "dense", "units": 8, "activation": "gelu"}, {"kind": "batch-norm"}, {"kind": "batch-norm", "epsilon": 0.1},
         {"kind": "dense", "units": 7, "activation": "silu"}, {"kind": "dense", "units": 6, "activation": "softplus"},
         {"kind": "dense", "units": 6, "activation": "tanh"}, {"kind": "dense", "units": 5, "activation": "sigmoid"},
         {"kind": "dense", "units": 5}, {"kind": "dense", "units": 5, "activation": "none"}]}"#,

@@ -8,6 +8,8 @@
 //! | layer-norm | `LayerNorm` | `weight` and `bias` in the shape of the layer's inputs |
 //! | embedding | `Embedding` | `weight` `[vocabulary, width]` |
 //!
+//! What a normalization adds to a variance is a setting of the module, `eps`, and in no tensor.
+//!
 //! A tensor's name begins with the layer's position from 0, as in a `Sequential` or `ModuleList` called
 //! `layers` that has a module for each layer of the specification: `layers.0.weight`,
 //! `layers.2.body.0.weight`, `layers.2.shortcut.weight`.
@@ -53,7 +55,7 @@ pub(crate) fn tensors(network: &Network) -> Vec<Tensor> {
             (ParameterKind::Statistic, "running_variance") => named("running_var"),
             _ => block.name.clone(),
         };
-        if kind == "layer-norm"
+        if kind.starts_with("layer-norm")
             && let Some(Shape::Image { channels, height, width }) = layer.map(|of| of.shape)
         {
             shape = vec![channels, height, width];

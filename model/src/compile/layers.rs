@@ -14,9 +14,12 @@ use crate::layers::window::{Axis, Windows};
 use crate::layers::{Layer, Step};
 use crate::shape::Shape;
 use crate::spec::{
-    Activation, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, PARAMETERS_MAX, Padding, PoolSpec,
-    Position, ResidualSpec, Shortcut, SpecError, UNITS_MAX, VALUES_MAX, WINDOW_MAX,
+    Activation, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, NormSpec, PARAMETERS_MAX, Padding,
+    PoolSpec, Position, ResidualSpec, Shortcut, SpecError, UNITS_MAX, VALUES_MAX, WINDOW_MAX,
 };
+
+/// The largest epsilon of a normalization, which is far from one already.
+const EPSILON_MAX: f32 = 1.0;
 
 impl Compiled {
     pub(super) fn push_dense(&mut self, place: &Place, spec: &DenseSpec) -> Result<Shape, SpecError> {
@@ -96,12 +99,13 @@ impl Compiled {
         Ok(shape)
     }
 
-    pub(super) fn push_layer_norm(&mut self, place: &Place) -> Result<Shape, SpecError> {
+    pub(super) fn push_layer_norm(&mut self, place: &Place, spec: &NormSpec) -> Result<Shape, SpecError> {
+        let epsilon = epsilon(place, spec)?;
         let values = place.input.len();
         self.check_room(place, 2, values)?;
         let gain = self.push_block(place, GAIN, vec![values], Start::Constant(1.0));
         let bias = self.push_block(place, BIAS, vec![values], Start::Constant(0.0));
-        let layer = Layer::LayerNorm(LayerNorm { values, gain, bias });
+        let layer = Layer::LayerNorm(LayerNorm { values, epsilon, gain, bias });
         Ok(self.push_step(layer, place.input, place.input))
     }
 
@@ -133,7 +137,8 @@ impl Compiled {
     }
 
     /// Normalizes the channels of images, or the features of vectors.
-    pub(super) fn push_batch_norm(&mut self, place: &Place) -> Result<Shape, SpecError> {
+    pub(super) fn push_batch_norm(&mut self, place: &Place, spec: &NormSpec) -> Result<Shape, SpecError> {
+        let epsilon = epsilon(place, spec)?;
         let (channels, places) = match place.input {
             Shape::Vector(values) => (values, 1),
             Shape::Image { channels, height, width } => (channels, height * width),
@@ -150,7 +155,8 @@ impl Compiled {
             let mean = self.push_statistic(place, "running_mean", channels, 0.0);
             (mean, self.push_statistic(place, "running_variance", channels, 1.0))
         };
-        let layer = Layer::BatchNorm(BatchNorm { channels, places, gain, bias, mean, variance, frozen });
+        let layer =
+            Layer::BatchNorm(BatchNorm { channels, places, epsilon, gain, bias, mean, variance, frozen });
         Ok(self.push_step(layer, place.input, place.input))
     }
 
@@ -260,6 +266,16 @@ impl Compiled {
             return Err(SpecError::TooManyParameters { layer, inputs, units, parameters });
         }
         Ok(())
+    }
+}
+
+/// What a normalization adds to a variance, if it keeps the quotient finite and leaves it a normalization.
+fn epsilon(place: &Place, spec: &NormSpec) -> Result<f32, SpecError> {
+    let epsilon = spec.epsilon;
+    let allowed = f32::MIN_POSITIVE..=EPSILON_MAX;
+    match allowed.contains(&epsilon) {
+        true => Ok(epsilon),
+        false => Err(SpecError::Epsilon { layer: place.position, epsilon }),
     }
 }
 

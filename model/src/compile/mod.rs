@@ -178,8 +178,8 @@ impl Compiled {
             LayerSpec::AveragePool(pool) => self.push_pool(place, PoolKind::Mean, pool),
             LayerSpec::GlobalMaxPool => self.push_global_pool(place, PoolKind::Largest),
             LayerSpec::GlobalAveragePool => self.push_global_pool(place, PoolKind::Mean),
-            LayerSpec::LayerNorm => self.push_layer_norm(place),
-            LayerSpec::BatchNorm => self.push_batch_norm(place),
+            LayerSpec::LayerNorm(norm) => self.push_layer_norm(place, norm),
+            LayerSpec::BatchNorm(norm) => self.push_batch_norm(place, norm),
             LayerSpec::Dropout(dropout) => self.push_dropout(place, dropout),
             LayerSpec::Flatten => Ok(Shape::Vector(place.input.len())),
             LayerSpec::Activation(spec) => {

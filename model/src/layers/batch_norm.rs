@@ -14,9 +14,6 @@ use std::ops::Range;
 use super::{Means, Seen};
 use crate::pass::Mode;
 
-/// e: keeps the quotient finite if all values are equal.
-const EPSILON: f32 = 1e-5;
-
 /// Number of running sums.
 const LANES: usize = 8;
 
@@ -25,6 +22,8 @@ const LANES: usize = 8;
 pub(crate) struct BatchNorm {
     pub(crate) channels: usize,
     pub(crate) places: usize,
+    /// e: keeps the quotient finite if all values are equal.
+    pub(crate) epsilon: f32,
     /// g, which starts at 1.
     pub(crate) gain: Range<usize>,
     /// b, which starts at 0.
@@ -52,7 +51,7 @@ impl BatchNorm {
         };
         let (mean, variance) = (&statistics[self.mean.clone()], &statistics[self.variance.clone()]);
         let (gain, bias) = (&means.weights[self.gain.clone()], &means.weights[self.bias.clone()]);
-        let factor = |channel: usize| gain[channel] * scale(variance[channel]);
+        let factor = |channel: usize| gain[channel] * self.scale(variance[channel]);
         means.buffer.clear();
         means.buffer.extend((0..self.channels).map(factor));
         let factors = &means.buffer[..];
@@ -117,7 +116,7 @@ impl BatchNorm {
             inputs.len(),
             |c, i| delta[i] * (inputs[i] - mean[c]),
             |c, sum| {
-                let scale = scale(variance[c]);
+                let scale = self.scale(variance[c]);
                 let sum = sum * f64::from(scale);
                 gain[c] += sum as f32;
                 slopes[c] = (sum / count) as f32 * scale;
@@ -130,14 +129,14 @@ impl BatchNorm {
                 let first = row * self.channels;
                 for (c, input_delta) in input_delta.iter_mut().enumerate() {
                     let rest = delta[first + c] - shifts[c] - (inputs[first + c] - mean[c]) * slopes[c];
-                    *input_delta = gain[c] * scale(variance[c]) * rest;
+                    *input_delta = gain[c] * self.scale(variance[c]) * rest;
                 }
             }
         } else {
             for (row, input_delta) in input_delta.chunks_exact_mut(self.places).enumerate() {
                 let (c, first) = (row % self.channels, row * self.places);
                 let (mean, shift, slope) = (mean[c], shifts[c], slopes[c]);
-                let factor = gain[c] * scale(variance[c]);
+                let factor = gain[c] * self.scale(variance[c]);
                 for (i, input_delta) in input_delta.iter_mut().enumerate() {
                     let rest = delta[first + i] - shift - (inputs[first + i] - mean) * slope;
                     *input_delta = factor * rest;
@@ -153,11 +152,16 @@ impl BatchNorm {
             delta.chunks_exact(self.places).zip(input_delta.chunks_exact_mut(self.places)).enumerate()
         {
             let c = row % self.channels;
-            let factor = gain[c] * scale(variance[c]);
+            let factor = gain[c] * self.scale(variance[c]);
             for (input_delta, delta) in input_delta.iter_mut().zip(delta) {
                 *input_delta = delta * factor;
             }
         }
+    }
+
+    /// 1 / sqrt(variance + e).
+    fn scale(&self, variance: f32) -> f32 {
+        1.0 / (variance + self.epsilon).sqrt()
     }
 
     /// Writes the statistics of a minibatch to `observed`.
@@ -209,11 +213,6 @@ impl BatchNorm {
             }
         }
     }
-}
-
-/// 1 / sqrt(variance + e).
-fn scale(variance: f32) -> f32 {
-    1.0 / (variance + EPSILON).sqrt()
 }
 
 fn add(sums: &mut [f32], values: impl Iterator<Item = f32>) {

@@ -8,13 +8,12 @@ use std::ops::Range;
 
 use super::{Means, Seen, sum};
 
-/// e: keeps the quotient finite if all values are equal.
-const EPSILON: f32 = 1e-5;
-
 /// A layer normalization, with the ranges of its parameters in the flat vector.
 #[derive(Debug, Clone)]
 pub(crate) struct LayerNorm {
     pub(crate) values: usize,
+    /// e: keeps the quotient finite if all values are equal.
+    pub(crate) epsilon: f32,
     /// g, which starts at 1.
     pub(crate) gain: Range<usize>,
     /// b, which starts at 0.
@@ -87,6 +86,6 @@ impl LayerNorm {
             }
         }
         let variance = sums.iter().fold(0.0, |total, sum| total + sum) / self.values as f32;
-        (mean, 1.0 / (variance + EPSILON).sqrt())
+        (mean, 1.0 / (variance + self.epsilon).sqrt())
     }
 }

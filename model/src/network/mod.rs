@@ -91,7 +91,7 @@ impl Network {
     /// The shapes in one line, leaving out activations, batch normalizations and dropouts: `784-128-10`.
     pub fn outline(&self) -> String {
         let is_told = |i: usize| match self.spec.layers.get(i) {
-            Some(LayerSpec::Activation(_) | LayerSpec::BatchNorm | LayerSpec::Dropout(_)) => false,
+            Some(LayerSpec::Activation(_) | LayerSpec::BatchNorm(_) | LayerSpec::Dropout(_)) => false,
             Some(_) | None => true,
         };
         let answers = self.shapes[1..].iter().enumerate().filter(|(i, _)| is_told(*i));

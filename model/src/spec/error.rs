@@ -140,6 +140,16 @@ pub enum SpecError {
         /// The loss of this network.
         loss: LossSpec,
     },
+    /// A normalization's epsilon that is not above 0, or large.
+    #[error(
+        "layer {layer}: epsilon = {epsilon} is not allowed; use a number above 0, at most 1, such as 0.001"
+    )]
+    Epsilon {
+        /// Its position.
+        layer: Position,
+        /// The value found in the specification.
+        epsilon: f32,
+    },
     /// A layer too large for orthogonal weights.
     #[error(
         "layer {layer}: orthogonal weights for {inputs} inputs and {units} units take too long; use another initializer"

@@ -24,13 +24,11 @@ pub enum LayerSpec {
     GlobalAveragePool,
     /// Layer normalization: shifts and scales the values of each example to mean 0 and variance 1, then
     /// applies a learned gain and bias to each value.
-    #[serde(deserialize_with = "plain::layer_norm")]
-    LayerNorm,
+    LayerNorm(NormSpec),
     /// Batch normalization: shifts and scales the values of each feature, or of each channel of images, to
     /// mean 0 and variance 1 over the minibatch, then applies a learned gain and bias to each feature or
     /// channel.
-    #[serde(deserialize_with = "plain::batch_norm")]
-    BatchNorm,
+    BatchNorm(NormSpec),
     /// Dropout: in training some values of each example become 0.
     Dropout(DropoutSpec),
     /// Flattens an image to a vector, in row-major order. Dense layers do this themselves.
@@ -62,8 +60,6 @@ mod plain {
     readers!(
         global_max_pool: "global-max-pool",
         global_average_pool: "global-average-pool",
-        layer_norm: "layer-norm",
-        batch_norm: "batch-norm",
         flatten: "flatten"
     );
 
@@ -104,8 +100,8 @@ impl LayerSpec {
             | LayerSpec::GlobalAveragePool => true,
             LayerSpec::Residual(residual) => residual.layers.iter().any(LayerSpec::sees_an_image),
             LayerSpec::Dense(_)
-            | LayerSpec::LayerNorm
-            | LayerSpec::BatchNorm
+            | LayerSpec::LayerNorm(_)
+            | LayerSpec::BatchNorm(_)
             | LayerSpec::Dropout(_)
             | LayerSpec::Flatten
             | LayerSpec::Activation(_)
@@ -121,6 +117,10 @@ impl fmt::Display for LayerSpec {
         let then = |text: String, activation: Activation| match activation {
             Activation::None => text,
             function => format!("{text}, {}", function.name()),
+        };
+        let norm = |name: &str, spec: &NormSpec| match spec.has_usual_epsilon() {
+            true => name.to_owned(),
+            false => format!("{name}, epsilon {}", spec.epsilon),
         };
         f.pad(&match self {
             LayerSpec::Dense(spec) => then("dense".to_owned(), spec.activation),
@@ -138,8 +138,8 @@ impl fmt::Display for LayerSpec {
             LayerSpec::AveragePool(spec) => square("average-pool", spec.size),
             LayerSpec::GlobalMaxPool => "global-max-pool".to_owned(),
             LayerSpec::GlobalAveragePool => "global-average-pool".to_owned(),
-            LayerSpec::LayerNorm => "layer-norm".to_owned(),
-            LayerSpec::BatchNorm => "batch-norm".to_owned(),
+            LayerSpec::LayerNorm(spec) => norm("layer-norm", spec),
+            LayerSpec::BatchNorm(spec) => norm("batch-norm", spec),
             LayerSpec::Dropout(spec) => format!("dropout {}", spec.rate),
             LayerSpec::Flatten => "flatten".to_owned(),
             LayerSpec::Activation(spec) => spec.function.name().to_owned(),
@@ -217,6 +217,31 @@ pub struct PoolSpec {
     pub stride: Option<u32>,
 }
 
+/// A normalization: `y = g (x - mean) / sqrt(variance + epsilon) + b`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NormSpec {
+    /// What is added to the variance, so that the quotient stays finite if all values are equal; by default
+    /// 1e-5.
+    #[serde(default = "usual_epsilon", skip_serializing_if = "is_usual_epsilon")]
+    pub epsilon: f32,
+}
+
+impl NormSpec {
+    /// The default of [`NormSpec::epsilon`].
+    pub const EPSILON: f32 = 1e-5;
+
+    fn has_usual_epsilon(&self) -> bool {
+        is_usual_epsilon(&self.epsilon)
+    }
+}
+
+impl Default for NormSpec {
+    fn default() -> Self {
+        NormSpec { epsilon: NormSpec::EPSILON }
+    }
+}
+
 /// An activation as a layer of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -279,6 +304,14 @@ pub struct EmbeddingSpec {
 
 fn none() -> Activation {
     Activation::None
+}
+
+fn usual_epsilon() -> f32 {
+    NormSpec::EPSILON
+}
+
+fn is_usual_epsilon(epsilon: &f32) -> bool {
+    *epsilon == NormSpec::EPSILON
 }
 
 fn one() -> u32 {

@@ -107,8 +107,8 @@ impl<'a> Walk<'a> {
             LayerSpec::AveragePool(pool) => self.pool(pool, mean),
             LayerSpec::GlobalMaxPool => self.global_pool(largest),
             LayerSpec::GlobalAveragePool => self.global_pool(mean),
-            LayerSpec::LayerNorm => self.layer_norm(),
-            LayerSpec::BatchNorm => self.batch_norm(),
+            LayerSpec::LayerNorm(norm) => self.layer_norm(f64::from(norm.epsilon)),
+            LayerSpec::BatchNorm(norm) => self.batch_norm(f64::from(norm.epsilon)),
             LayerSpec::Dropout(dropout) => self.dropout(dropout),
             LayerSpec::Flatten => self.image = [1, 1, 0],
             LayerSpec::Activation(spec) => self.activate(spec.function),
@@ -192,12 +192,12 @@ impl<'a> Walk<'a> {
         self.image = [channels, rows, columns];
     }
 
-    fn layer_norm(&mut self) {
+    fn layer_norm(&mut self, epsilon: f64) {
         let (gain, bias) = (self.take(self.width()), self.take(self.width()));
         for example in &mut self.rows {
             let middle = mean(example);
             let squares: Vec<f64> = example.iter().map(|value| (value - middle).powi(2)).collect();
-            let deviation = (mean(&squares) + 1e-5).sqrt();
+            let deviation = (mean(&squares) + epsilon).sqrt();
             self.smallest_deviation = self.smallest_deviation.min(deviation);
             for ((value, gain), bias) in example.iter_mut().zip(gain).zip(bias) {
                 *value = (*value - middle) / deviation * gain + bias;
@@ -205,7 +205,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn batch_norm(&mut self) {
+    fn batch_norm(&mut self, epsilon: f64) {
         let [_, height, width] = self.image;
         let places = (height * width).max(1);
         let channels = self.width() / places;
@@ -222,8 +222,8 @@ impl<'a> Walk<'a> {
             means.push(middle);
             variances.push(unbiased);
             let (middle, deviation) = match self.training {
-                Some(_) => (middle, (mean(&squares) + 1e-5).sqrt()),
-                None => (running[channel], (running[channels + channel] + 1e-5).sqrt()),
+                Some(_) => (middle, (mean(&squares) + epsilon).sqrt()),
+                None => (running[channel], (running[channels + channel] + epsilon).sqrt()),
             };
             // A single value equals its mean, whatever the precision.
             if all.len() > 1 {

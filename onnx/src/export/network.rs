@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    Activation, Conv2dSpec, LayerSpec, Network, Padding, ParameterBlock, PoolSpec, ResidualSpec, Shape,
-    Shortcut,
+    Activation, Conv2dSpec, LayerSpec, Network, NormSpec, Padding, ParameterBlock, PoolSpec, ResidualSpec,
+    Shape, Shortcut,
 };
 
 use super::graph::{Graph, Setting, Value};
@@ -59,8 +59,8 @@ impl<'a> Layers<'a> {
             LayerSpec::AveragePool(spec) => self.pool(name, "AveragePool", spec, flow),
             LayerSpec::GlobalMaxPool => self.global_pool(name, "GlobalMaxPool", flow),
             LayerSpec::GlobalAveragePool => self.global_pool(name, "GlobalAveragePool", flow),
-            LayerSpec::LayerNorm => self.layer_norm(name, flow),
-            LayerSpec::BatchNorm => self.batch_norm(name, flow),
+            LayerSpec::LayerNorm(spec) => self.layer_norm(name, spec, flow),
+            LayerSpec::BatchNorm(spec) => self.batch_norm(name, spec, flow),
             // In inference it changes nothing.
             LayerSpec::Dropout(_) => flow,
             LayerSpec::Flatten => self.flat(name, flow),
@@ -113,21 +113,21 @@ impl<'a> Layers<'a> {
         Flow { value, shape: self.shapes[name] }
     }
 
-    fn layer_norm(&mut self, name: &str, flow: Flow) -> Flow {
+    fn layer_norm(&mut self, name: &str, spec: &NormSpec, flow: Flow) -> Flow {
         let lengths = lengths(flow.shape);
         let gain = self.shaped_parameter(name, "gain", &lengths);
         let bias = self.shaped_parameter(name, "bias", &lengths);
-        let settings = vec![("axis", Setting::Int(1)), ("epsilon", Setting::Float(EPSILON))];
+        let settings = vec![("axis", Setting::Int(1)), ("epsilon", Setting::Float(spec.epsilon))];
         let inputs = [&flow.value, &gain, &bias];
         let value =
             self.graph.node_with("LayerNormalization", &format!("{name}.normalized"), &inputs, settings);
         Flow { value, ..flow }
     }
 
-    fn batch_norm(&mut self, name: &str, flow: Flow) -> Flow {
+    fn batch_norm(&mut self, name: &str, spec: &NormSpec, flow: Flow) -> Flow {
         let parts = ["gain", "bias", "running_mean", "running_variance"];
         let [gain, bias, mean, variance] = parts.map(|part| self.parameter(name, part));
-        let settings = vec![("epsilon", Setting::Float(EPSILON))];
+        let settings = vec![("epsilon", Setting::Float(spec.epsilon))];
         let inputs = [&flow.value, &gain, &bias, &mean, &variance];
         let value =
             self.graph.node_with("BatchNormalization", &format!("{name}.normalized"), &inputs, settings);

@@ -12,7 +12,6 @@ use model::{
 };
 
 use super::error::operator;
-use super::layers::EPSILON;
 use super::walk::{Ended, Walk, output_of};
 use super::way::Way;
 use super::{ImportError, Parameter};
@@ -224,8 +223,8 @@ fn projection(way: &Way<'_>) -> Option<Projection> {
         layers => layers,
     };
     let (first, norm) = match layers {
-        [first] => (first, false),
-        [first, LayerSpec::BatchNorm] => (first, true),
+        [first] => (first, None),
+        [first, LayerSpec::BatchNorm(norm)] => (first, Some(norm)),
         _ => return None,
     };
     let conv = match first {
@@ -240,11 +239,12 @@ fn projection(way: &Way<'_>) -> Option<Projection> {
     let at = way.layers.len() - layers.len();
     let of = |index: usize, part: &str| way.parameters.get(&format!("{}.{part}", way.name(at + index)));
     let (mut weight, mut bias) = (of(0, "weight")?.clone(), of(0, "bias")?.clone());
-    if norm {
+    if let Some(norm) = norm {
         let parts = ["gain", "bias", "running_mean", "running_variance"].map(|part| of(1, part));
         let [Some(gain), Some(shift), Some(mean), Some(variance)] = parts else { return None };
         let factors = gain.values.iter().zip(&variance.values);
-        let factors: Vec<f32> = factors.map(|(gain, variance)| gain / (variance + EPSILON).sqrt()).collect();
+        let factors: Vec<f32> =
+            factors.map(|(gain, variance)| gain / (variance + norm.epsilon).sqrt()).collect();
         let (channels, values) = (factors.len(), weight.values.len());
         for (i, value) in weight.values.iter_mut().enumerate() {
             // [inputs, outputs] or [channels, ...].

@@ -9,7 +9,6 @@ mod shapes;
 
 use model::{Activation, DropoutSpec, LayerSpec, Shape};
 
-pub(super) use self::norms::EPSILON;
 use super::ImportError;
 use super::constants::{attribute, float, int, text};
 use super::error::operator;

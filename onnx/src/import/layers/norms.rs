@@ -1,17 +1,18 @@
 //! Batch and layer normalization.
 
-use model::{LayerSpec, Shape};
+use model::{LayerSpec, NormSpec, Shape};
 
 use super::super::ImportError;
 use super::super::constants::{Floats, float, int};
 use super::super::lengths;
 use super::super::walk::{Walk, output_of};
 use super::super::way::Way;
-use super::{NEAR, input};
+use super::input;
 use crate::proto::NodeProto;
 
-/// What layer and batch normalization add to a variance, as `model` does.
-pub(in super::super) const EPSILON: f32 = 1e-5;
+/// What is said of a layer normalization over other axes than Shoal's.
+pub(super) const IN_PART: &str =
+    "it goes over a part of each example's values; Shoal's goes over all of them";
 
 impl<'a> Walk<'a> {
     pub(super) fn batch_norm(&mut self, node: &'a NodeProto, way: &mut Way<'a>) -> Result<(), ImportError> {
@@ -32,22 +33,12 @@ impl<'a> Walk<'a> {
             floats.values = way.unturned(floats.values, 1);
             parts.push((part, floats));
         }
-        // Another epsilon becomes part of the variances, to which it is added.
-        let more = float(node, "epsilon", EPSILON) - EPSILON;
-        for variance in &mut parts[3].1.values {
-            *variance += more;
-            if variance.is_nan() || *variance < 0.0 {
-                return Err(ImportError::node(node, "it has a variance that is negative"));
-            }
+        if parts[3].1.values.iter().any(|&variance| variance < 0.0) {
+            return Err(ImportError::node(node, "it has a variance that is negative"));
         }
-        if more.abs() > NEAR * EPSILON {
-            self.notes.push(format!(
-                "a batch normalization has another epsilon; its running variances were changed by {more}, which gives \
-                 the same answers"
-            ));
-        }
+        let spec = norm(node, float(node, "epsilon", NormSpec::EPSILON))?;
         self.keep(way, parts)?;
-        self.push(way, LayerSpec::BatchNorm)?;
+        self.push(way, LayerSpec::BatchNorm(spec))?;
         way.go(output_of(node)?);
         Ok(())
     }
@@ -56,13 +47,9 @@ impl<'a> Walk<'a> {
         let axes = lengths(way.flow.shape).len() as i64;
         let axis = int(node, "axis", -1);
         if axis != 1 && axis != -axes {
-            let problem = "it goes over a part of each example's values; Shoal's goes over all of them";
-            return Err(ImportError::node(node, problem));
+            return Err(ImportError::node(node, IN_PART));
         }
-        let epsilon = float(node, "epsilon", EPSILON);
-        if (epsilon - EPSILON).abs() > NEAR * EPSILON {
-            return Err(ImportError::node(node, format!("its epsilon is {epsilon}; Shoal's is {EPSILON}")));
-        }
+        let spec = norm(node, float(node, "epsilon", NormSpec::EPSILON))?;
         let values = way.flow.shape.len();
         let gain = self.constants.floats(input(node, 1)?)?;
         let bias = match node.input.get(2).filter(|bias| !bias.is_empty()) {
@@ -73,11 +60,31 @@ impl<'a> Walk<'a> {
             let problem = format!("it has not one gain and bias for each of {values} values");
             return Err(ImportError::node(node, problem));
         }
-        let flat = |floats: Floats| Floats { shape: vec![values], values: way.unturned(floats.values, 1) };
-        let parts = [("gain", flat(gain)), ("bias", flat(bias))];
-        self.keep(way, parts)?;
-        self.push(way, LayerSpec::LayerNorm)?;
+        self.push_layer_norm(way, spec, gain.values, bias.values)?;
         way.go(output_of(node)?);
         Ok(())
     }
+
+    /// Appends a layer normalization with a gain and a bias for each value.
+    pub(super) fn push_layer_norm(
+        &mut self,
+        way: &mut Way<'a>,
+        spec: NormSpec,
+        gain: Vec<f32>,
+        bias: Vec<f32>,
+    ) -> Result<(), ImportError> {
+        let flat = |values: Vec<f32>| Floats { shape: vec![values.len()], values: way.unturned(values, 1) };
+        let parts = [("gain", flat(gain)), ("bias", flat(bias))];
+        self.keep(way, parts)?;
+        self.push(way, LayerSpec::LayerNorm(spec))
+    }
+}
+
+/// The settings of a normalization that adds this to a variance.
+pub(super) fn norm(node: &NodeProto, epsilon: f32) -> Result<NormSpec, ImportError> {
+    if (f32::MIN_POSITIVE..=1.0).contains(&epsilon) {
+        return Ok(NormSpec { epsilon });
+    }
+    let problem = format!("its epsilon is {epsilon}; Shoal's is above 0 and at most 1");
+    Err(ImportError::node(node, problem))
 }
