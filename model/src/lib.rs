@@ -48,7 +48,7 @@ pub use shape::Shape;
 pub use spec::{
     Activation, ActivationSpec, Conv2dSpec, DEPTH_MAX, DenseSpec, DropoutSpec, EmbeddingSpec, FEATURES_MAX,
     Initializer, LAYERS_MAX, LayerSpec, LossSpec, MINIBATCH_VALUES_MAX, NetworkSpec, NormSpec,
-    PARAMETERS_MAX, Padding, PoolSpec, Position, ResidualSpec, Shortcut, SpecError, Task, UNITS_MAX,
+    PARAMETERS_MAX, Padding, PoolSpec, Position, ResidualSpec, Shortcut, Slope, SpecError, Task, UNITS_MAX,
     VALUES_MAX, WINDOW_MAX,
 };
 pub use summary::LayerSummary;

@@ -6,7 +6,7 @@ mod reference;
 use model::{
     Activation, ActivationSpec, Arithmetic, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, Examples,
     Features, GradientResults, LayerSpec, LocalResults, LocalSteps, LossSpec, Network, NetworkSpec, NormSpec,
-    Padding, Pass, PoolSpec, Preprocessing, ResidualSpec, Rows, Scratch, Shortcut, Targets, Task,
+    Padding, Pass, PoolSpec, Preprocessing, ResidualSpec, Rows, Scratch, Shortcut, Slope, Targets, Task,
 };
 use ndarray::{Array2, ArrayView2};
 use proptest::prelude::*;
@@ -137,7 +137,8 @@ fn objective() -> impl Strategy<Value = (Task, NetworkSpec)> {
 fn activation() -> impl Strategy<Value = Activation> {
     prop::sample::select(vec![
         Activation::Relu,
-        Activation::LeakyRelu,
+        Activation::LeakyRelu(Slope::USUAL),
+        Activation::LeakyRelu(Slope::new(0.3).expect("it is above 0")),
         Activation::Tanh,
         Activation::Sigmoid,
         Activation::Gelu,

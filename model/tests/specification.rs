@@ -2,7 +2,7 @@
 
 use model::{
     Activation, DEPTH_MAX, DenseSpec, Initializer, LAYERS_MAX, LayerSpec, LossSpec, Network, NetworkSpec,
-    ParameterKind, ResidualSpec, Shape, Shortcut, SpecError, Task, weights_digest,
+    ParameterKind, ResidualSpec, Shape, Shortcut, Slope, SpecError, Task, weights_digest,
 };
 
 fn dense(units: u32, activation: Activation) -> LayerSpec {
@@ -14,7 +14,9 @@ fn shorthands() {
     let layers = |shorthand: &str| NetworkSpec::from_shorthand(shorthand).unwrap().layers;
     assert_eq!(layers("mlp:128,64"), [dense(128, Activation::Relu), dense(64, Activation::Relu)]);
     assert_eq!(layers("mlp:128, 64:tanh"), [dense(128, Activation::Tanh), dense(64, Activation::Tanh)]);
-    assert_eq!(layers("mlp:8:leaky-relu"), [dense(8, Activation::LeakyRelu)]);
+    assert_eq!(layers("mlp:8:leaky-relu"), [dense(8, Activation::LeakyRelu(Slope::USUAL))]);
+    let slope = Slope::new(0.3).unwrap();
+    assert_eq!(layers("mlp:8:leaky-relu:0.3"), [dense(8, Activation::LeakyRelu(slope))]);
     assert_eq!(layers("mlp:"), []);
     assert_eq!(layers("linear"), []);
 }
@@ -51,6 +53,12 @@ fn mistakes_are_named() {
         shorthand("mlp:8:swish"),
         "unknown activation \"swish\": use relu, leaky-relu, tanh, sigmoid, gelu, silu, softplus or none"
     );
+    for slope in ["0", "-0.1", "1e-50", "nan", "inf", "2000", "", "0.3:1"] {
+        let named = format!(
+            "leaky-relu:{slope} is not allowed; use a slope above 0, at most 1000, such as leaky-relu:0.3"
+        );
+        assert_eq!(shorthand(&format!("mlp:8:leaky-relu:{slope}")), named);
+    }
     assert_eq!(
         shorthand(&format!("mlp:{}", ["1"; 257].join(","))),
         "257 hidden layers are too many: use at most 256"
@@ -62,6 +70,12 @@ fn mistakes_are_named() {
         (r#"{"layers": [{"kind": "dens", "units": 3}]}"#, "`dens`"),
         (r#"{"layers": [{"kind": "dense", "units": 3, "activaton": "relu"}]}"#, "`activaton`"),
         (r#"{"layers": [{"kind": "dense"}]}"#, "`units`"),
+        (r#"{"layers": [{"kind": "dense", "units": 3, "activation": "relu:0.1"}]}"#, "`relu:0.1`"),
+        (
+            r#"{"layers": [{"kind": "dense", "units": 3, "activation": "leaky-relu:0"}]}"#,
+            "leaky-relu:0 is not allowed",
+        ),
+        (r#"{"layers": [{"kind": "layer-norm", "eps": 0.1}]}"#, "`eps`"),
         (r#"{"layers": ["#, "line 1"),
     ] {
         let message = json(text);

@@ -234,7 +234,7 @@ def refused():
     x = g.node("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
     yield "partial", g, g.linear(g.node("Flatten", x), 9, 2), ["node0 (MaxPool)", "partial"]
     g = Graph([4])
-    yield "slope", g, g.linear(g.node("LeakyRelu", "x", alpha=0.3), 4, 2), ["node0 (LeakyRelu)", "0.3"]
+    yield "slope", g, g.linear(g.node("LeakyRelu", "x", alpha=-0.3), 4, 2), ["node0 (LeakyRelu)", "-0.3"]
     g = Graph([4])
     yield "approximate", g, g.node("Relu", g.linear("x", 4, 2)), ["last layer", "relu"]
     g = Graph([4])

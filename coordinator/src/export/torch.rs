@@ -8,7 +8,8 @@
 //! | layer-norm | `LayerNorm` | `weight` and `bias` in the shape of the layer's inputs |
 //! | embedding | `Embedding` | `weight` `[vocabulary, width]` |
 //!
-//! What a normalization adds to a variance is a setting of the module, `eps`, and in no tensor.
+//! What a normalization adds to a variance is a setting of the module, `eps`, and in no tensor; so is the slope
+//! of a `LeakyReLU`.
 //!
 //! A tensor's name begins with the layer's position from 0, as in a `Sequential` or `ModuleList` called
 //! `layers` that has a module for each layer of the specification: `layers.0.weight`,

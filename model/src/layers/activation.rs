@@ -7,15 +7,15 @@ use crate::functions::{relu, sigmoid, tanh};
 use crate::smooth::{gelu, gelu_derivative, silu, silu_derivative, softplus};
 use crate::spec::Activation;
 
-/// The factor of negative sums in a leaky relu.
-const LEAK: f32 = 0.01;
-
 impl Activation {
     /// Replaces each sum by its activation. NaN stays NaN, so that a diverged run is recognized.
     pub(crate) fn forward(self, values: &mut [f32]) {
         match self {
             Activation::Relu => apply(values, relu),
-            Activation::LeakyRelu => apply(values, |z| if z < 0.0 { LEAK * z } else { z }),
+            Activation::LeakyRelu(slope) => {
+                let slope = slope.get();
+                apply(values, |z| if z < 0.0 { slope * z } else { z });
+            }
             Activation::Tanh => apply(values, tanh),
             Activation::Sigmoid => apply(values, sigmoid),
             Activation::Gelu => apply(values, gelu),
@@ -34,7 +34,7 @@ impl Activation {
     pub(crate) fn is_like_relu(self) -> bool {
         match self {
             Activation::Relu
-            | Activation::LeakyRelu
+            | Activation::LeakyRelu(_)
             | Activation::Gelu
             | Activation::Silu
             | Activation::Softplus => true,
@@ -47,7 +47,10 @@ impl Activation {
     pub(crate) fn backward(self, values: &[f32], delta: &mut [f32]) {
         match self {
             Activation::Relu => combine(values, delta, |a, d| if a <= 0.0 { 0.0 } else { d }),
-            Activation::LeakyRelu => combine(values, delta, |a, d| if a < 0.0 { LEAK * d } else { d }),
+            Activation::LeakyRelu(slope) => {
+                let slope = slope.get();
+                combine(values, delta, |a, d| if a < 0.0 { slope * d } else { d });
+            }
             Activation::Tanh => combine(values, delta, |a, d| d * (1.0 - a * a)),
             Activation::Sigmoid => combine(values, delta, |a, d| d * (a * (1.0 - a))),
             Activation::Gelu => combine(values, delta, |z, d| d * gelu_derivative(z)),

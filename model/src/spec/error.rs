@@ -36,6 +36,12 @@ pub enum SpecError {
         /// The value found in the specification.
         name: String,
     },
+    /// A slope of a leaky relu that is not above 0.
+    #[error("leaky-relu:{slope} is not allowed; use a slope above 0, at most 1000, such as leaky-relu:0.3")]
+    Slope {
+        /// The text found in the specification.
+        slope: String,
+    },
     /// Text that is not the JSON form of a specification.
     #[error("the model specification is not valid: {message}")]
     Json {

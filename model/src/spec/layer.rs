@@ -2,7 +2,12 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::SpecError;
+
+const LEAKY_RELU: &str = "leaky-relu";
 
 /// One hidden layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,7 +121,7 @@ impl fmt::Display for LayerSpec {
         let square = |name, size| format!("{name} {size}x{size}");
         let then = |text: String, activation: Activation| match activation {
             Activation::None => text,
-            function => format!("{text}, {}", function.name()),
+            function => format!("{text}, {function}"),
         };
         let norm = |name: &str, spec: &NormSpec| match spec.has_usual_epsilon() {
             true => name.to_owned(),
@@ -142,7 +147,7 @@ impl fmt::Display for LayerSpec {
             LayerSpec::BatchNorm(spec) => norm("batch-norm", spec),
             LayerSpec::Dropout(spec) => format!("dropout {}", spec.rate),
             LayerSpec::Flatten => "flatten".to_owned(),
-            LayerSpec::Activation(spec) => spec.function.name().to_owned(),
+            LayerSpec::Activation(spec) => spec.function.to_string(),
             LayerSpec::Residual(spec) => then("residual".to_owned(), spec.activation),
             LayerSpec::Embedding(spec) => format!("embedding of {}", spec.vocabulary),
         })
@@ -318,15 +323,15 @@ fn one() -> u32 {
     1
 }
 
-/// The function that a unit applies to its sum.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// The function that a unit applies to its sum. In a specification it is [`Activation::name`], such as `relu`; the
+/// slope of a leaky relu may follow it, as in `leaky-relu:0.3`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Activation {
     /// `max(z, 0)`.
     #[default]
     Relu,
-    /// `z` from 0 on, `0.01 z` below.
-    LeakyRelu,
+    /// `z` from 0 on, `slope z` below.
+    LeakyRelu(Slope),
     /// The hyperbolic tangent.
     Tanh,
     /// `1 / (1 + exp(-z))`.
@@ -344,7 +349,7 @@ pub enum Activation {
 impl Activation {
     const ALL: [Activation; 8] = [
         Activation::Relu,
-        Activation::LeakyRelu,
+        Activation::LeakyRelu(Slope::USUAL),
         Activation::Tanh,
         Activation::Sigmoid,
         Activation::Gelu,
@@ -353,11 +358,22 @@ impl Activation {
         Activation::None,
     ];
 
-    /// Its name in a specification.
-    pub fn name(self) -> &'static str {
+    /// The names in a specification.
+    const NAMES: [&str; Activation::ALL.len()] = {
+        let mut names = [""; Activation::ALL.len()];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = Activation::ALL[at].name();
+            at += 1;
+        }
+        names
+    };
+
+    /// Its name in a specification, without a slope.
+    pub const fn name(self) -> &'static str {
         match self {
             Activation::Relu => "relu",
-            Activation::LeakyRelu => "leaky-relu",
+            Activation::LeakyRelu(_) => LEAKY_RELU,
             Activation::Tanh => "tanh",
             Activation::Sigmoid => "sigmoid",
             Activation::Gelu => "gelu",
@@ -367,10 +383,83 @@ impl Activation {
         }
     }
 
-    pub(super) fn from_name(name: &str) -> Option<Activation> {
-        Activation::ALL.into_iter().find(|activation| activation.name() == name)
+    /// The activation that a specification names: `leaky-relu`, or `leaky-relu:0.3`.
+    pub(super) fn from_name(name: &str) -> Result<Activation, SpecError> {
+        if let Some((LEAKY_RELU, slope)) = name.split_once(':') {
+            let wrong = || SpecError::Slope { slope: slope.to_owned() };
+            // As JSON's numbers are read. The standard library's way has tables of ten kilobytes, which each tab would load.
+            let slope = serde_json::from_str(slope).ok().and_then(Slope::new).ok_or_else(wrong)?;
+            return Ok(Activation::LeakyRelu(slope));
+        }
+        let named = Activation::ALL.into_iter().find(|activation| activation.name() == name);
+        named.ok_or_else(|| SpecError::UnknownActivation { name: name.to_owned() })
     }
 }
+
+/// As in a specification.
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Activation::LeakyRelu(slope) if *slope != Slope::USUAL => write!(f, "{LEAKY_RELU}:{}", slope.0),
+            activation => f.write_str(activation.name()),
+        }
+    }
+}
+
+impl Serialize for Activation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Activation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Activation, D::Error> {
+        struct Name;
+
+        impl Visitor<'_> for Name {
+            type Value = Activation;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a name in quotes")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Activation, E> {
+                Activation::from_name(name).map_err(|error| match error {
+                    SpecError::UnknownActivation { .. } => E::unknown_variant(name, &Activation::NAMES),
+                    error => E::custom(error),
+                })
+            }
+        }
+
+        deserializer.deserialize_str(Name)
+    }
+}
+
+/// What a leaky relu multiplies negative sums by: a number above 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Slope(f32);
+
+impl Slope {
+    /// The slope if none is given.
+    pub const USUAL: Slope = Slope(0.01);
+
+    /// The largest slope.
+    const MAX: f32 = 1000.0;
+
+    /// The slope, if it is allowed. Below the least one, or at 0, the derivative at a negative sum could not be told
+    /// from the result.
+    pub fn new(slope: f32) -> Option<Slope> {
+        (f32::MIN_POSITIVE..=Slope::MAX).contains(&slope).then_some(Slope(slope))
+    }
+
+    /// The number.
+    pub fn get(self) -> f32 {
+        self.0
+    }
+}
+
+/// No slope is NaN.
+impl Eq for Slope {}
 
 /// The initial weights of a layer. Biases always start at 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use error::SpecError;
 pub use layer::{
     Activation, ActivationSpec, Conv2dSpec, DenseSpec, DropoutSpec, EmbeddingSpec, Initializer, LayerSpec,
-    NormSpec, Padding, PoolSpec, ResidualSpec, Shortcut,
+    NormSpec, Padding, PoolSpec, ResidualSpec, Shortcut, Slope,
 };
 pub use position::Position;
 

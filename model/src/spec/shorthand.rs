@@ -10,7 +10,7 @@ impl NetworkSpec {
     /// layer, `cnn:8,16` for two convolutions (5 x 5 windows, padding `same`, relu) of 8 and 16 channels,
     /// each followed by max-pooling by 2, and `lenet`, after LeCun, Bottou, Bengio and Haffner (1998),
     /// "Gradient-Based Learning Applied to Document Recognition", with relu and max-pooling.
-    /// `mlp:128,64:tanh` and `cnn:8:tanh` have another activation.
+    /// `mlp:128,64:tanh`, `cnn:8:tanh` and `mlp:8:leaky-relu:0.3` have another activation.
     pub fn from_shorthand(shorthand: &str) -> Result<NetworkSpec, SpecError> {
         let layers = match shorthand.split_once(':') {
             None if shorthand == "linear" => Vec::new(),
@@ -36,8 +36,7 @@ fn widths(text: &str, unit: &'static str, layers: usize) -> Result<(Vec<u32>, Ac
         None => (text, Activation::default()),
         Some((numbers, name)) => {
             let name = name.trim();
-            let unknown = || SpecError::UnknownActivation { name: name.to_owned() };
-            (numbers, Activation::from_name(name).ok_or_else(unknown)?)
+            (numbers, Activation::from_name(name)?)
         }
     };
     let count = if numbers.trim().is_empty() { 0 } else { numbers.split(',').count() };

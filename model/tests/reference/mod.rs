@@ -358,7 +358,7 @@ fn mean(window: &[f64]) -> f64 {
 fn activate(activation: Activation, z: f64) -> f64 {
     match activation {
         Activation::Relu => z.max(0.0),
-        Activation::LeakyRelu => z.max(0.01 * z),
+        Activation::LeakyRelu(slope) => z.max(f64::from(slope.get()) * z),
         Activation::Tanh => z.tanh(),
         Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
         Activation::Gelu => 0.5 * z * (1.0 + libm::erf(z / 2.0f64.sqrt())),

@@ -9,11 +9,6 @@ use model::{
 
 use super::graph::{Graph, Setting, Value};
 
-/// What layer and batch normalization add to a variance, as `model` does.
-const EPSILON: f32 = 1e-5;
-/// What a leaky relu multiplies negative sums by, as `model` does.
-const LEAK: f32 = 0.01;
-
 /// Writes layer after layer.
 pub(super) struct Layers<'a> {
     graph: &'a mut Graph,
@@ -187,8 +182,8 @@ impl<'a> Layers<'a> {
         let name = format!("{name}.{}", activation.name());
         let value = match activation {
             Activation::Relu => self.graph.node("Relu", &name, &[input]),
-            Activation::LeakyRelu => {
-                let settings = vec![("alpha", Setting::Float(LEAK))];
+            Activation::LeakyRelu(slope) => {
+                let settings = vec![("alpha", Setting::Float(slope.get()))];
                 self.graph.node_with("LeakyRelu", &name, &[input], settings)
             }
             Activation::Tanh => self.graph.node("Tanh", &name, &[input]),

@@ -159,7 +159,7 @@ impl<'a> Walk<'a> {
             (activation, _) => {
                 return Err(ImportError::file(format!(
                     "its last layer has the activation {}; only softmax or sigmoid may follow it",
-                    activation.name()
+                    activation
                 )));
             }
         };

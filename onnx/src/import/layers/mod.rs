@@ -7,7 +7,7 @@ mod images;
 mod norms;
 mod shapes;
 
-use model::{Activation, DropoutSpec, LayerSpec, Shape};
+use model::{Activation, DropoutSpec, LayerSpec, Shape, Slope};
 
 use super::ImportError;
 use super::constants::{attribute, float, int, text};
@@ -105,12 +105,14 @@ impl<'a> Walk<'a> {
 }
 
 fn leaky_relu(node: &NodeProto) -> Result<Activation, ImportError> {
-    let alpha = float(node, "alpha", LEAK);
-    if (alpha - LEAK).abs() > NEAR * LEAK {
-        let problem = format!("its alpha is {alpha}; Shoal's leaky-relu has {LEAK}");
-        return Err(ImportError::node(node, problem));
+    match float(node, "alpha", Slope::USUAL.get()) {
+        0.0 => Ok(Activation::Relu),
+        alpha => Slope::new(alpha).map(Activation::LeakyRelu).ok_or_else(|| {
+            let problem =
+                format!("its alpha is {alpha}; a slope of Shoal's leaky-relu is above 0, at most 1000");
+            ImportError::node(node, problem)
+        }),
     }
-    Ok(Activation::LeakyRelu)
 }
 
 /// An input of a node, which must be there.
