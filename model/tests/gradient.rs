@@ -182,8 +182,9 @@ fn perhaps_residual(layer: impl Strategy<Value = LayerSpec> + 'static) -> impl S
 
 /// A layer other than a residual block that may follow an image. Not every one fits every image.
 fn simple_image_layer() -> impl Strategy<Value = LayerSpec> {
-    let padding = prop_oneof![Just(Padding::Valid), Just(Padding::Same), (0u32..3).prop_map(Padding::Number)];
-    let conv2d = (1u32..5, 1u32..5, 1u32..4, padding, 1u32..3, activation()).prop_map(
+    let padding =
+        || prop_oneof![Just(Padding::Valid), Just(Padding::Same), (0u32..3).prop_map(Padding::Number)];
+    let conv2d = (1u32..5, 1u32..5, 1u32..4, padding(), 1u32..3, activation()).prop_map(
         |(channels, kernel, stride, padding, groups, activation)| {
             let channels = channels * groups;
             let initializer = None;
@@ -198,7 +199,13 @@ fn simple_image_layer() -> impl Strategy<Value = LayerSpec> {
             })
         },
     );
-    let pool = || (1u32..4, prop::option::of(1u32..4)).prop_map(|(size, stride)| PoolSpec { size, stride });
+    let pool = || {
+        (1u32..4, prop::option::of(1u32..4), padding()).prop_map(|(size, stride, padding)| PoolSpec {
+            size,
+            stride,
+            padding,
+        })
+    };
     prop_oneof![
         4 => conv2d,
         1 => pool().prop_map(LayerSpec::MaxPool),

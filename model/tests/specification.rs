@@ -35,6 +35,30 @@ fn json_there_and_back() {
     assert_eq!(NetworkSpec::from_json("{}"), Ok(NetworkSpec::default()));
 }
 
+/// A setting that has its default leaves no trace, so that the bytes of a network without it never change.
+#[test]
+fn settings_are_written_only_where_they_differ_from_the_default() {
+    for layer in [
+        r#"{"kind":"layer-norm"}"#,
+        r#"{"kind":"batch-norm"}"#,
+        r#"{"kind":"layer-norm","epsilon":0.001}"#,
+        r#"{"kind":"batch-norm","epsilon":0.001}"#,
+        r#"{"kind":"activation","function":"leaky-relu"}"#,
+        r#"{"kind":"max-pool","size":2}"#,
+        r#"{"kind":"average-pool","size":3,"stride":2,"padding":1}"#,
+        r#"{"kind":"activation","function":"leaky-relu:0.3"}"#,
+    ] {
+        let spec = NetworkSpec::from_json(&format!(r#"{{"layers": [{layer}]}}"#)).unwrap();
+        assert!(spec.to_json().contains(layer), "{} without {layer}", spec.to_json());
+    }
+    let usual = r#"{"layers": [{"kind": "layer-norm", "epsilon": 0.00001}, {"kind": "activation", "function": "leaky-relu:0.01"}]}"#;
+    let usual = NetworkSpec::from_json(usual).unwrap().to_json();
+    assert!(
+        usual.contains(r#"{"kind":"layer-norm"},{"kind":"activation","function":"leaky-relu"}"#),
+        "{usual}"
+    );
+}
+
 /// The message for each mistake is one sentence that gives the place and the remedy.
 #[test]
 fn mistakes_are_named() {
@@ -252,6 +276,11 @@ fn layers_that_do_not_fit_are_named_with_their_shapes() {
         ),
         (
             image,
+            r#"{"kind": "max-pool", "size": 2, "padding": 2}"#.to_owned(),
+            "layer 1: padding = 2 is not allowed; use 0 to 1",
+        ),
+        (
+            image,
             conv2d(r#""channels": 4, "kernel": 3, "groups": 3"#),
             "layer 1: 3 channels in and 4 out cannot be split into 3 equal groups; choose a number that divides both",
         ),
@@ -271,6 +300,13 @@ fn layers_that_do_not_fit_are_named_with_their_shapes() {
             conv2d(r#""channels": 1048576, "kernel": 1024, "padding": 1023"#),
             "layer 1: 4405587900466 values for each example are more than 67108864; use fewer channels, a smaller \
              window or a larger stride",
+        ),
+        (
+            image,
+            r#"{"kind": "conv2d", "channels": 65, "kernel": 1}, {"kind": "max-pool", "size": 1024, "stride": 1, "padding": 1023}"#
+                .to_owned(),
+            "layer 2: 68624140 values for each example are more than 67108864; use fewer channels, a smaller window or a \
+             larger stride",
         ),
         // Four windows over a small image, but padded to millions of places, and as many weights to rotate.
         (

@@ -44,7 +44,8 @@ pub(crate) const NETWORKS: [(&str, usize); 8] = [
     (
         r#"{"input": [3, 8, 5], "layers": [{"kind": "conv2d", "channels": 4, "kernel": 2, "stride": 3,
         "padding": "same", "activation": "tanh"}, {"kind": "average-pool", "size": 2, "stride": 1},
-        {"kind": "dense", "units": 5}]}"#,
+        {"kind": "average-pool", "size": 2, "padding": "same"},
+        {"kind": "max-pool", "size": 3, "stride": 2, "padding": 1}, {"kind": "dense", "units": 5}]}"#,
         120,
     ),
     (r#"{"layers": [{"kind": "conv2d", "channels": 3, "kernel": 3}, {"kind": "global-max-pool"}]}"#, 36),

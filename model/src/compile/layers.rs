@@ -120,11 +120,19 @@ impl Compiled {
         let (channels, height, width) = place.image("pooling")?;
         check_setting(layer, "size", size, 1, WINDOW_MAX)?;
         check_setting(layer, "stride", stride, 1, WINDOW_MAX)?;
-        let axis = |length| axis(length, size as usize, stride as usize, Padding::Valid);
+        if let Padding::Number(places) = spec.padding {
+            check_setting(layer, "padding", places, 0, size - 1)?;
+        }
+        let axis = |length| axis(length, size as usize, stride as usize, spec.padding);
         let (Some(rows), Some(columns)) = (axis(height), axis(width)) else {
             return Err(SpecError::Window { layer, size, shape: place.input });
         };
         let shape = Shape::Image { channels, height: rows.count, width: columns.count };
+        // Padding can make an image larger.
+        let values = [channels, rows.count, columns.count].into_iter().map(|length| length as u128).product();
+        if values > u128::from(VALUES_MAX).max(place.input.len() as u128) {
+            return Err(SpecError::TooManyValues { layer, values });
+        }
         let pool = Pool { kind, windows: Windows { rows, columns } };
         Ok(self.push_step(Layer::Pool(pool), place.input, shape))
     }

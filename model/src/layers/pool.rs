@@ -1,7 +1,8 @@
 //! Pooling of images: each window of a channel becomes one value, its maximum or its mean.
 //!
 //! Shapes, row-major: x `[examples, channels, height, width]`, y `[examples, channels, rows of windows,
-//! columns of windows]`. There is no padding; places outside every whole window are left out.
+//! columns of windows]`. A window is what lies of it in the image, and never nothing; places outside every window
+//! are left out.
 
 use super::Seen;
 use super::window::{Axis, Windows};
@@ -28,11 +29,12 @@ impl Pool {
         if self.is_largest_of_four() {
             return self.each_four(inputs, |values, window| outputs[window] = largest(values).1);
         }
-        let number = self.windows.size() as f32;
-        self.each_window(inputs.len(), |window, first| {
-            outputs[window] = match self.kind {
-                PoolKind::Largest => inputs[self.place_of_largest(inputs, first)],
-                PoolKind::Mean => self.places(first).fold(0.0, |sum, place| sum + inputs[place]) / number,
+        self.each_window(inputs.len(), |index, window| {
+            outputs[index] = match self.kind {
+                PoolKind::Largest => inputs[window.place_of_largest(inputs)],
+                PoolKind::Mean => {
+                    window.places().fold(0.0, |sum, place| sum + inputs[place]) / window.size() as f32
+                }
             }
         });
     }
@@ -49,20 +51,20 @@ impl Pool {
                 input_delta[first + place / 2 * length + place % 2] = delta[window] + 0.0;
             });
         }
-        let number = self.windows.size() as f32;
-        self.each_window(seen.inputs.len(), |window, first| match self.kind {
-            PoolKind::Largest => input_delta[self.place_of_largest(seen.inputs, first)] += delta[window],
+        self.each_window(seen.inputs.len(), |index, window| match self.kind {
+            PoolKind::Largest => input_delta[window.place_of_largest(seen.inputs)] += delta[index],
             PoolKind::Mean => {
-                let share = delta[window] / number;
-                self.places(first).for_each(|place| input_delta[place] += share);
+                let share = delta[index] / window.size() as f32;
+                window.places().for_each(|place| input_delta[place] += share);
             }
         });
     }
 
-    /// Whether this is max-pooling in adjacent 2 x 2 windows, the most common kind.
+    /// Whether this is max-pooling in adjacent whole 2 x 2 windows, the most common kind.
     fn is_largest_of_four(&self) -> bool {
         let Windows { rows, columns } = self.windows;
-        let halves = |axis: Axis| axis.size == 2 && axis.stride == 2;
+        let halves =
+            |axis: Axis| (axis.size, axis.stride, axis.before, axis.length / 2) == (2, 2, 0, axis.count);
         self.kind == PoolKind::Largest && halves(rows) && halves(columns)
     }
 
@@ -89,29 +91,48 @@ impl Pool {
         }
     }
 
-    /// Calls `visit` with the index of each window and of its first place, over all channels of all examples.
-    fn each_window(&self, values: usize, mut visit: impl FnMut(usize, usize)) {
+    /// Calls `visit` with the index of each window and the window, over all channels of all examples.
+    fn each_window(&self, values: usize, mut visit: impl FnMut(usize, Window)) {
         let Windows { rows, columns } = self.windows;
-        let mut window = 0;
+        let mut index = 0;
         for channel in (0..values).step_by(self.windows.places()) {
             for i in 0..rows.count {
+                let (top, height) = rows.inside(i);
                 for j in 0..columns.count {
-                    visit(window, channel + i * rows.stride * columns.length + j * columns.stride);
-                    window += 1;
+                    let (left, width) = columns.inside(j);
+                    let first = channel + top * columns.length + left;
+                    visit(index, Window { first, height, width, length: columns.length });
+                    index += 1;
                 }
             }
         }
     }
+}
 
-    /// The places of the window that begins at `first`, row after row.
-    fn places(&self, first: usize) -> impl Iterator<Item = usize> + use<> {
-        let Windows { rows, columns } = self.windows;
-        (0..rows.size).flat_map(move |i| (0..columns.size).map(move |j| first + i * columns.length + j))
+/// What lies of a window in the image.
+#[derive(Clone, Copy)]
+struct Window {
+    /// Its first place.
+    first: usize,
+    height: usize,
+    width: usize,
+    /// The length of the image's rows.
+    length: usize,
+}
+
+impl Window {
+    fn size(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Its places, row after row.
+    fn places(self) -> impl Iterator<Item = usize> {
+        (0..self.height).flat_map(move |i| (0..self.width).map(move |j| self.first + i * self.length + j))
     }
 
     /// The place of the maximum, or of the first NaN.
-    fn place_of_largest(&self, inputs: &[f32], first: usize) -> usize {
-        self.places(first).fold(first, |best, place| {
+    fn place_of_largest(self, inputs: &[f32]) -> usize {
+        self.places().fold(self.first, |best, place| {
             let (value, largest) = (inputs[place], inputs[best]);
             if value > largest || (value.is_nan() && !largest.is_nan()) { place } else { best }
         })

@@ -28,6 +28,14 @@ impl Axis {
         (i * self.stride + k).checked_sub(self.before).filter(|&place| place < self.length)
     }
 
+    /// The first place of the image in window `i`, and how many of its places there are.
+    pub(crate) fn inside(&self, i: usize) -> (usize, usize) {
+        let begin = i * self.stride;
+        let first = begin.saturating_sub(self.before);
+        let end = (begin + self.size).saturating_sub(self.before).min(self.length);
+        (first, end - first)
+    }
+
     /// The windows whose position `k` is not padding. They are consecutive.
     pub(crate) fn windows_inside(&self, k: usize) -> std::ops::Range<usize> {
         let first = self.before.saturating_sub(k).div_ceil(self.stride);

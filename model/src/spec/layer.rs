@@ -196,19 +196,25 @@ pub struct Conv2dSpec {
     pub initializer: Option<Initializer>,
 }
 
-/// The number of zeros added around an image.
+/// The number of places added around an image, for a convolution zeros.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", expecting = "expected \"same\", \"valid\" or a whole number")]
 pub enum Padding {
     /// No padding.
     #[default]
     Valid,
-    /// Enough zeros that the number of windows along an axis is the image's length divided by the stride,
-    /// rounded up. If the number of zeros is odd, the end gets one more than the beginning.
+    /// Enough places that the number of windows along an axis is the image's length divided by the stride,
+    /// rounded up. If their number is odd, the end gets one more than the beginning.
     Same,
     /// This many on each side.
     #[serde(untagged)]
     Number(u32),
+}
+
+impl Padding {
+    fn is_valid(&self) -> bool {
+        *self == Padding::Valid
+    }
 }
 
 /// Pooling: each window of a channel becomes one value.
@@ -220,6 +226,10 @@ pub struct PoolSpec {
     /// The distance from one window to the next; by default the size of a window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stride: Option<u32>,
+    /// The places added around the image, so that windows may begin before it and end behind it. They have no value:
+    /// the maximum or mean of a window is that of its places in the image.
+    #[serde(default, skip_serializing_if = "Padding::is_valid")]
+    pub padding: Padding,
 }
 
 /// A normalization: `y = g (x - mean) / sqrt(variance + epsilon) + b`.

@@ -74,5 +74,5 @@ fn conv2d(channels: u32, kernel: u32, padding: Padding, activation: Activation) 
 }
 
 fn max_pool(size: u32) -> LayerSpec {
-    LayerSpec::MaxPool(PoolSpec { size, stride: None })
+    LayerSpec::MaxPool(PoolSpec { size, stride: None, padding: Padding::Valid })
 }

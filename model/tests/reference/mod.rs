@@ -129,16 +129,8 @@ impl<'a> Walk<'a> {
         let [channels_in, height, width] = self.image;
         let [channels, size, stride, groups] =
             [spec.channels, spec.kernel, spec.stride, spec.groups].map(|number| number as usize);
-        // The number of windows along an axis, and the padding before the first.
-        let axis = |length: usize| match spec.padding {
-            Padding::Valid => ((length - size) / stride + 1, 0),
-            Padding::Number(p) => ((length + 2 * p as usize - size) / stride + 1, i64::from(p)),
-            Padding::Same => {
-                let count = length.div_ceil(stride);
-                (count, ((count - 1) * stride + size).saturating_sub(length) as i64 / 2)
-            }
-        };
-        let ((rows, top), (columns, left)) = (axis(height), axis(width));
+        let ((rows, top), (columns, left)) =
+            (axis(height, size, stride, spec.padding), axis(width, size, stride, spec.padding));
         let inputs = channels_in / groups;
         let weight = self.take(channels * inputs * size * size);
         let bias = self.take(channels);
@@ -172,16 +164,21 @@ impl<'a> Walk<'a> {
     fn pool(&mut self, spec: &PoolSpec, pooled: fn(&[f64]) -> f64) {
         let [channels, height, width] = self.image;
         let (size, stride) = (spec.size as usize, spec.stride.unwrap_or(spec.size) as usize);
-        let (rows, columns) = ((height - size) / stride + 1, (width - size) / stride + 1);
+        let ((rows, top), (columns, left)) =
+            (axis(height, size, stride, spec.padding), axis(width, size, stride, spec.padding));
+        let is_inside = |(y, x): &(i64, i64)| (0..height as i64).contains(y) && (0..width as i64).contains(x);
         for example in &mut self.rows {
             let mut values = Vec::new();
             for channel in 0..channels {
                 for i in 0..rows {
                     for j in 0..columns {
-                        let places =
-                            (0..size).flat_map(|a| (0..size).map(move |b| (i * stride + a, j * stride + b)));
+                        let places = (0..size).flat_map(|a| {
+                            (0..size)
+                                .map(move |b| ((i * stride + a) as i64 - top, (j * stride + b) as i64 - left))
+                        });
                         let window: Vec<f64> = places
-                            .map(|(y, x)| at(example, self.image, channel, (y as i64, x as i64)))
+                            .filter(is_inside)
+                            .map(|place| at(example, self.image, channel, place))
                             .collect();
                         values.push(pooled(&window));
                     }
@@ -318,6 +315,18 @@ impl<'a> Walk<'a> {
         let (taken, rest) = self.weights.split_at(count);
         self.weights = rest;
         taken
+    }
+}
+
+/// The number of windows along an axis, and the padding before the first.
+fn axis(length: usize, size: usize, stride: usize, padding: Padding) -> (usize, i64) {
+    match padding {
+        Padding::Valid => ((length - size) / stride + 1, 0),
+        Padding::Number(p) => ((length + 2 * p as usize - size) / stride + 1, i64::from(p)),
+        Padding::Same => {
+            let count = length.div_ceil(stride);
+            (count, ((count - 1) * stride + size).saturating_sub(length) as i64 / 2)
+        }
     }
 }
 

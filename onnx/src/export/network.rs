@@ -80,8 +80,8 @@ impl<'a> Layers<'a> {
         else {
             unreachable!("a convolution goes from image to image")
         };
-        let (top, bottom) = padding(spec, height, rows);
-        let (left, right) = padding(spec, width, columns);
+        let (top, bottom) = padding(spec.padding, spec.kernel, spec.stride, height, rows);
+        let (left, right) = padding(spec.padding, spec.kernel, spec.stride, width, columns);
         let settings = vec![
             ("kernel_shape", Setting::Ints(vec![size; 2])),
             ("strides", Setting::Ints(vec![i64::from(spec.stride); 2])),
@@ -94,9 +94,20 @@ impl<'a> Layers<'a> {
     }
 
     fn pool(&mut self, name: &str, operator: &str, spec: &PoolSpec, flow: Flow) -> Flow {
-        let (size, stride) = (i64::from(spec.size), i64::from(spec.stride.unwrap_or(spec.size)));
-        let settings =
-            vec![("kernel_shape", Setting::Ints(vec![size; 2])), ("strides", Setting::Ints(vec![stride; 2]))];
+        let stride = spec.stride.unwrap_or(spec.size);
+        let (Shape::Image { height, width, .. }, Shape::Image { height: rows, width: columns, .. }) =
+            (flow.shape, self.shapes[name])
+        else {
+            unreachable!("a pool goes from image to image")
+        };
+        let (top, bottom) = padding(spec.padding, spec.size, stride, height, rows);
+        let (left, right) = padding(spec.padding, spec.size, stride, width, columns);
+        // Neither operator counts padded places, unless told to.
+        let settings = vec![
+            ("kernel_shape", Setting::Ints(vec![i64::from(spec.size); 2])),
+            ("strides", Setting::Ints(vec![i64::from(stride); 2])),
+            ("pads", Setting::Ints(vec![top, left, bottom, right])),
+        ];
         let value = self.graph.node_with(operator, &format!("{name}.pool"), &[&flow.value], settings);
         Flow { value, shape: self.shapes[name] }
     }
@@ -231,13 +242,13 @@ pub(super) fn lengths(shape: Shape) -> Vec<usize> {
     }
 }
 
-/// The zeros before and after `length` places that make `windows` windows.
-fn padding(spec: &Conv2dSpec, length: usize, windows: usize) -> (i64, i64) {
-    match spec.padding {
+/// The places added before and after `length` places that make `windows` windows.
+fn padding(padding: Padding, size: u32, stride: u32, length: usize, windows: usize) -> (i64, i64) {
+    match padding {
         Padding::Valid => (0, 0),
         Padding::Number(places) => (i64::from(places), i64::from(places)),
         Padding::Same => {
-            let covered = (windows - 1) * spec.stride as usize + spec.kernel as usize;
+            let covered = (windows - 1) * stride as usize + size as usize;
             let both = covered.saturating_sub(length);
             ((both / 2) as i64, (both - both / 2) as i64)
         }

@@ -109,7 +109,7 @@ impl<'a> Walk<'a> {
             let problem = "it has padding, partial windows or holes; Shoal's pooling has none";
             return Err(ImportError::node(node, problem));
         }
-        self.push(way, layer(PoolSpec { size, stride: (stride != size).then_some(stride) }))?;
+        self.push(way, layer(PoolSpec { size, stride: (stride != size).then_some(stride), padding: Padding::Valid }))?;
         way.go_to(output_of(node)?, Shape::Image { channels, height: rows, width: columns });
         Ok(())
     }
