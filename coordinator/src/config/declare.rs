@@ -113,7 +113,6 @@ macro_rules! settings {
             #[serde(skip)]
             pub left_open: LeftOpen,
             /// The network. Last, because it is a table of its own in the file.
-            #[serde(serialize_with = "network::write")]
             pub model: NetworkSpec,
         }
 

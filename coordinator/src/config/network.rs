@@ -3,12 +3,12 @@
 use std::fmt;
 use std::path::Path;
 
-use model::{Initializer, LayerSpec, LossSpec, NetworkSpec};
+use model::{LayerSpec, NetworkSpec};
 use serde::de::value::SeqDeserializer;
 use serde::de::{
     self, Deserialize, Deserializer, Expected, IntoDeserializer, MapAccess, Unexpected, Visitor,
 };
-use serde::{Serialize, Serializer, forward_to_deserialize_any};
+use serde::forward_to_deserialize_any;
 
 use super::error::ConfigError;
 use super::file::read_text;
@@ -111,60 +111,6 @@ fn collect_frozen(table: &Node, outer: &str, frozen: &mut Vec<String>) {
             frozen.push(position);
         }
     }
-}
-
-/// Writes a network as a table of a file, with keys spelled like all others there: `label-smoothing`.
-pub(super) fn write<S: Serializer>(network: &NetworkSpec, serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "kebab-case")]
-    struct Table<'a> {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        input: &'a Option<[u32; 3]>,
-        layers: &'a [LayerSpec],
-        l2: f32,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        l1: Option<f32>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        loss: &'a Option<LossSpec>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        label_smoothing: Option<f32>,
-        #[serde(skip_serializing_if = "<[f32]>::is_empty")]
-        class_weights: &'a [f32],
-        #[serde(skip_serializing_if = "Option::is_none")]
-        huber_delta: &'a Option<f32>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        initializer: &'a Option<Initializer>,
-        #[serde(skip_serializing_if = "<[String]>::is_empty")]
-        freeze: &'a [String],
-    }
-
-    let NetworkSpec {
-        input,
-        layers,
-        l2,
-        l1,
-        loss,
-        label_smoothing,
-        class_weights,
-        huber_delta,
-        initializer,
-        freeze,
-    } = network;
-    let unless_zero = |value: f32| (value != 0.0).then_some(value);
-    let (l1, label_smoothing) = (unless_zero(*l1), unless_zero(*label_smoothing));
-    Table {
-        input,
-        layers,
-        l2: *l2,
-        l1,
-        loss,
-        label_smoothing,
-        class_weights,
-        huber_delta,
-        initializer,
-        freeze,
-    }
-    .serialize(serializer)
 }
 
 /// A mistake that serde found, in the user's words. Serde reads a layer into memory before it checks it,

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::doors::{Cidr, Invite};
 use super::error::ConfigError;
-use super::network::{self, ModelChoice};
+use super::network::ModelChoice;
 use super::range::Range;
 use super::setting::{Command, Description, Section, Setting};
 use super::tree::{Node, Problem};

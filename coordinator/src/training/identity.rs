@@ -2,8 +2,8 @@
 //!
 //! A run's number is a hash of a text that has a line for each of them: `minibatch=10`. Names and values are
 //! the ones in `run.toml`, which users keep in files of their own; they stay when a type or a variant is
-//! renamed. A setting that is not given has no line, so a new optional setting leaves the numbers of older
-//! runs alone.
+//! renamed. The network's own keys have underscores here, as they once had everywhere. A setting that is not
+//! given has no line, so a new optional setting leaves the numbers of older runs alone.
 //!
 //! A change of the text for a given run makes its checkpoints useless. Raise
 //! [`Checkpoint::VERSION`](crate::driver::Checkpoint::VERSION) then, so that the user learns why.
@@ -28,8 +28,10 @@ fn text(config: &RunConfig, data_fingerprint: &[u8; 32]) -> String {
     lines.insert("data".to_owned(), blake3::Hash::from_bytes(*data_fingerprint).to_hex().to_string());
     lines.insert("protocol".to_owned(), protocol::PROTOCOL_VERSION.to_string());
     let mut settings = serde_json::to_value(config).expect("every setting has a form in JSON");
-    // The network's keys as the network itself spells them: run.toml has hyphens in them.
-    settings["model"] = serde_json::to_value(&config.model).expect("every network has a form in JSON");
+    if let Some(network) = settings["model"].as_object_mut() {
+        *network =
+            std::mem::take(network).into_iter().map(|(key, value)| (key.replace('-', "_"), value)).collect();
+    }
     // The table does not mark the settings for reading and splitting the data: the data's fingerprint covers
     // their effect.
     for setting in SETTINGS.iter().filter(|setting| setting.identity) {
@@ -175,7 +177,7 @@ weight-decay=0.009999999776482582
     }
 
     #[test]
-    fn the_network_keeps_its_own_spelling() {
+    fn the_keys_of_the_network_keep_their_underscores() {
         let smoothed = FILE.replace("l2 = 0.0", "l2 = 0.0\n        label-smoothing = 0.5");
         let lines = text(&config(&smoothed), &[0; 32]);
         assert!(lines.contains("\nmodel.label_smoothing=0.5\n"), "{lines}");

@@ -43,7 +43,7 @@ pub const MINIBATCH_VALUES_MAX: u64 = 1 << 28;
 /// A network as described in a configuration. The output layer is not part of it; it follows from the
 /// [`Task`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct NetworkSpec {
     /// The shape of an example, `[channels, height, width]`, for layers that see images; its values are in
     /// row-major order. By default, the features have no spatial structure.
@@ -63,14 +63,14 @@ pub struct NetworkSpec {
     pub loss: Option<LossSpec>,
     /// For softmax cross-entropy: the share of the target, from 0 to below 1, that is spread evenly over all
     /// classes.
-    #[serde(default, skip_serializing_if = "is_zero", alias = "label-smoothing")]
+    #[serde(default, skip_serializing_if = "is_zero", alias = "label_smoothing")]
     pub label_smoothing: f32,
     /// For softmax cross-entropy: the factor of an example's loss, one number for each class; empty if all
     /// are 1. The mean still divides by the number of examples.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", alias = "class-weights")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", alias = "class_weights")]
     pub class_weights: Vec<f32>,
     /// For the Huber loss: the difference up to which it is quadratic, by default 1.
-    #[serde(default, skip_serializing_if = "Option::is_none", alias = "huber-delta")]
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "huber_delta")]
     pub huber_delta: Option<f32>,
     /// The initializer of layers without their own, and of the output layer. The default suits each layer's
     /// activation: He before relu and similar ones, Glorot otherwise.
