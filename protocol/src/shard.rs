@@ -6,10 +6,13 @@
 //! targets. `u8` data stays `u8`. A shard is named by the BLAKE3 hash of these bytes. The transport may
 //! compress it.
 
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use model::{Examples, Features, NonZeros, Preprocessing, Rows, Targets, Task};
 use ndarray::{ArrayView2, Axis, Slice};
+use zerocopy::FromBytes as _;
 
 use crate::DecodeError;
 use crate::limits::SHARD_BYTES_MAX;
@@ -31,8 +34,8 @@ pub struct Shard {
 
 #[derive(Debug, Clone, PartialEq)]
 enum RowData {
-    U8(Vec<u8>),
-    F32(Vec<f32>),
+    U8(Lent<u8>),
+    F32(Lent<f32>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -41,12 +44,76 @@ enum TargetData {
     Numbers(Vec<f32>),
 }
 
+/// Values that somebody has in memory.
+pub type Values<T> = Arc<dyn AsRef<[T]> + Send + Sync>;
+
+/// Some of the values that somebody has in memory.
+#[derive(Clone)]
+pub struct Lent<T> {
+    all: Values<T>,
+    range: Range<usize>,
+}
+
+impl<T> Lent<T> {
+    /// These of the values; `None` if there are fewer.
+    pub fn new(all: Values<T>, range: Range<usize>) -> Option<Self> {
+        (*all).as_ref().get(range.clone())?;
+        Some(Self { all, range })
+    }
+
+    fn values(&self) -> &[T] {
+        &(*self.all).as_ref()[self.range.clone()]
+    }
+}
+
+impl<T: PartialEq> PartialEq for Lent<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.values() == other.values()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Lent<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.values().fmt(formatter)
+    }
+}
+
+/// Rows of a shard that are in memory already, example by example.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LentRows {
+    /// Bytes.
+    U8(Lent<u8>),
+    /// Numbers.
+    F32(Lent<f32>),
+}
+
+/// The floats among a shard's bytes, read where they are.
+struct FloatsIn {
+    bytes: Arc<Vec<u8>>,
+    range: Range<usize>,
+}
+
+impl AsRef<[f32]> for FloatsIn {
+    fn as_ref(&self) -> &[f32] {
+        <[f32]>::ref_from_bytes(&self.bytes[self.range.clone()]).unwrap_or_default()
+    }
+}
+
 impl Shard {
     /// Decodes a shard whose hash has been checked.
     ///
     /// # Errors
     /// If the bytes are not a shard, or it does not have `features` columns and targets that suit `task`.
     pub fn decode(bytes: &[u8], features: usize, task: Task) -> Result<Shard, DecodeError> {
+        Self::decode_in_place(Arc::new(bytes.to_vec()), features, task)
+    }
+
+    /// The same without a copy of the rows, which stay among the bytes.
+    ///
+    /// # Errors
+    /// As [`Shard::decode`].
+    pub fn decode_in_place(encoded: Arc<Vec<u8>>, features: usize, task: Task) -> Result<Shard, DecodeError> {
+        let bytes = encoded.as_slice();
         within("a shard's size", bytes.len() as u64, SHARD_BYTES_MAX as u64)?;
         let (header, body) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(DecodeError::Truncated)?;
         let word =
@@ -62,12 +129,22 @@ impl Shard {
         let cells = examples.checked_mul(features).ok_or(DecodeError::Truncated)?;
         let (rows, rest) = match header[4] {
             0 => {
-                let (raw, rest) = body.split_at_checked(cells).ok_or(DecodeError::Truncated)?;
-                (RowData::U8(raw.to_vec()), rest)
+                let rest = body.get(cells..).ok_or(DecodeError::Truncated)?;
+                let range = HEADER_BYTES..HEADER_BYTES + cells;
+                let all: Values<u8> = encoded.clone();
+                (RowData::U8(Lent { all, range }), rest)
             }
             1 => {
-                let (values, rest) = split_f32(body, cells)?;
-                (RowData::F32(values), rest)
+                let length = cells.checked_mul(4).ok_or(DecodeError::Truncated)?;
+                let (raw, rest) = body.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+                let range = HEADER_BYTES..HEADER_BYTES + length;
+                let in_place = cfg!(target_endian = "little") && <[f32]>::ref_from_bytes(raw).is_ok();
+                let all: Values<f32> = match in_place {
+                    true => Arc::new(FloatsIn { bytes: encoded.clone(), range }),
+                    // Where the bytes do not lie as floats must.
+                    false => Arc::new(split_f32(raw, cells)?.0),
+                };
+                (RowData::F32(Lent { all, range: 0..cells }), rest)
             }
             other => return Err(DecodeError::UnknownKind(other)),
         };
@@ -94,6 +171,35 @@ impl Shard {
         Ok(Shard { examples, features, columns, rows, targets, nonzeros: None })
     }
 
+    /// A shard of rows that are in memory, example by example, with a copy of their targets; `None` if the numbers of
+    /// examples differ.
+    pub fn lent(rows: LentRows, features: usize, targets: &Targets<'_>) -> Option<Shard> {
+        let (targets, examples, columns) = match targets {
+            Targets::Classes(ids) => (TargetData::Classes(ids.to_vec()), ids.len(), 1),
+            Targets::Numbers(values) => {
+                (TargetData::Numbers(values.iter().copied().collect()), values.nrows(), values.ncols())
+            }
+        };
+        let (rows, cells) = match rows {
+            LentRows::U8(rows) => (RowData::U8(rows.clone()), rows.range.len()),
+            LentRows::F32(rows) => (RowData::F32(rows.clone()), rows.range.len()),
+        };
+        let fits = examples.checked_mul(features) == Some(cells);
+        fits.then_some(Shard { examples, features, columns, rows, targets, nonzeros: None })
+    }
+
+    /// Whether the shard has examples of so many features, with targets that suit `task`.
+    pub fn suits(&self, features: usize, task: Task) -> bool {
+        let targets = match (&self.targets, task) {
+            (TargetData::Classes(ids), Task::Classes(classes)) => {
+                ids.iter().all(|id| u32::from(*id) < classes)
+            }
+            (TargetData::Numbers(_), Task::Numbers(columns)) => self.columns == columns as usize,
+            _ => false,
+        };
+        targets && self.features == features
+    }
+
     /// Lists the inputs that are not zero after `preprocessing`, so that computations can leave out the
     /// zeros. From then on, [`Shard::slice`] must get the same `preprocessing`.
     ///
@@ -106,8 +212,8 @@ impl Shard {
     fn rows(&self) -> Option<Rows<'_>> {
         let shape = (self.examples, self.features);
         Some(match &self.rows {
-            RowData::U8(values) => Rows::U8(ArrayView2::from_shape(shape, values).ok()?),
-            RowData::F32(values) => Rows::F32(ArrayView2::from_shape(shape, values).ok()?),
+            RowData::U8(values) => Rows::U8(ArrayView2::from_shape(shape, values.values()).ok()?),
+            RowData::F32(values) => Rows::F32(ArrayView2::from_shape(shape, values.values()).ok()?),
         })
     }
 
@@ -116,11 +222,11 @@ impl Shard {
         self.examples
     }
 
-    /// Bytes of memory that the decoded shard takes.
+    /// Bytes of memory that the decoded shard takes, with its rows if these are its own.
     pub fn bytes(&self) -> usize {
         let rows = match &self.rows {
-            RowData::U8(values) => values.len(),
-            RowData::F32(values) => 4 * values.len(),
+            RowData::U8(values) => values.range.len(),
+            RowData::F32(values) => 4 * values.range.len(),
         };
         let targets = match &self.targets {
             TargetData::Classes(ids) => 2 * ids.len(),
@@ -238,6 +344,35 @@ mod tests {
         assert!(matches!(examples.features.rows, Rows::F32(view) if view == rows));
         for end in 0..bytes.len() {
             assert!(Shard::decode(&bytes[..end], 2, Task::Numbers(1)).is_err());
+        }
+    }
+
+    #[test]
+    fn a_shard_of_lent_rows_is_the_one_that_its_bytes_give() {
+        let all: Arc<Vec<f32>> = Arc::new((0..12).map(|value| value as f32).collect());
+        let rows = ArrayView2::from_shape((2, 3), &all[3..9]).unwrap();
+        let targets = Targets::Classes(&[1, 0]);
+        let decoded = Shard::decode(&encode(&Rows::F32(rows), &targets), 3, Task::Classes(2)).unwrap();
+        let lent = |range| Lent::new(all.clone(), range).map(LentRows::F32);
+        let shard = Shard::lent(lent(3..9).unwrap(), 3, &targets).unwrap();
+        assert_eq!(shard, decoded);
+        assert!(shard.suits(3, Task::Classes(2)) && !shard.suits(2, Task::Classes(2)));
+        assert!(!shard.suits(3, Task::Classes(1)) && !shard.suits(3, Task::Numbers(1)));
+        assert!(lent(3..13).is_none());
+        assert!(Shard::lent(lent(3..8).unwrap(), 3, &targets).is_none());
+    }
+
+    /// An allocation begins where any type may, but its part need not.
+    #[test]
+    fn floats_are_read_wherever_their_bytes_lie() {
+        let rows = array![[0.5f32, -1.0], [3.0, 1e-40]];
+        let bytes = encode(&Rows::F32(rows.view()), &Targets::Classes(&[1, 0]));
+        let preprocessing = Preprocessing::identity(2);
+        for before in 0..4 {
+            let moved = [vec![0; before], bytes.clone()].concat();
+            let shard = Shard::decode(&moved[before..], 2, Task::Classes(2)).unwrap();
+            let examples = shard.slice(0..2, &preprocessing).unwrap();
+            assert!(matches!(examples.features.rows, Rows::F32(view) if view == rows));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The memory that a volunteer needs, computed in advance.
 
-use model::{Network, NonZeros};
+use model::{Network, NonZeros, Task};
 use protocol::limits::LOCAL_EXAMPLES_MAX;
 use protocol::message::Welcome;
 use protocol::plan::{SetPlan, SetPlans, UnitLayout};
@@ -116,13 +116,17 @@ fn encoded_bytes(set: &SetPlan, index: u32) -> u64 {
     set.shards.get(index as usize).map_or(0, |shard| shard.bytes.into())
 }
 
-/// Maximum bytes of a shard in a compute worker, including lists of its nonzero inputs if the network uses
-/// them.
+/// Maximum bytes of a shard in a compute worker: the encoded shard, in which its rows are read, a copy of the targets,
+/// and lists of its nonzero inputs if the network uses them.
 pub(crate) fn decoded_bytes(network: &Network, set: &SetPlan, index: u32) -> u64 {
     let examples = set.examples_in_shard(index).len() as u64;
     let lists =
         if network.skips_zeros() { NonZeros::bytes_max(examples, network.features() as u64) } else { 0 };
-    encoded_bytes(set, index).saturating_add(lists)
+    let targets = match network.task() {
+        Task::Classes(_) => 2 * examples,
+        Task::Numbers(columns) => 4 * u64::from(columns) * examples,
+    };
+    encoded_bytes(set, index).saturating_add(lists).saturating_add(targets)
 }
 
 /// Sizes of shards, in bytes.

@@ -9,42 +9,59 @@ use model::{Network, Preprocessing};
 use protocol::DecodeError;
 use protocol::shard::Shard;
 
-/// The bytes of a verified shard, and the decoded shard after its first use.
+/// A verified shard, and the decoded one after its first use, which shares its rows.
 #[derive(Debug)]
 pub struct SharedShard {
-    bytes: Vec<u8>,
+    content: Content,
     decoded: OnceLock<Result<Arc<Shard>, DecodeError>>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Encoded(Arc<Vec<u8>>),
+    /// What this process has in memory anyway.
+    Lent(Shard),
 }
 
 impl SharedShard {
     /// Wraps bytes whose hash has been checked.
     pub fn new(bytes: Vec<u8>) -> SharedShard {
-        SharedShard { bytes, decoded: OnceLock::new() }
+        SharedShard { content: Content::Encoded(Arc::new(bytes)), decoded: OnceLock::new() }
     }
 
-    /// The encoded shard.
+    /// Wraps a shard whose rows belong to somebody else in this process. It cannot be sent to a Web Worker.
+    pub fn lent(shard: Shard) -> SharedShard {
+        SharedShard { content: Content::Lent(shard), decoded: OnceLock::new() }
+    }
+
+    /// The encoded shard; nothing if it is lent.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        match &self.content {
+            Content::Encoded(bytes) => bytes,
+            Content::Lent(_) => &[],
+        }
     }
 
-    /// Decodes the shard, with lists of its nonzero inputs if the network uses them. A sole owner gives up
-    /// the bytes; several owners share one decoded shard.
+    /// Decodes the shard, with lists of its nonzero inputs if the network uses them. All owners share one decoded
+    /// shard, whose rows stay where they are.
     pub(crate) fn decode(
-        self: Arc<Self>,
+        &self,
         network: &Network,
         preprocessing: &Preprocessing,
     ) -> Result<Arc<Shard>, DecodeError> {
-        let decode = |bytes: &[u8]| {
-            let mut shard = Shard::decode(bytes, network.features(), network.task())?;
+        let decode = || {
+            let (features, task) = (network.features(), network.task());
+            let mut shard = match &self.content {
+                Content::Encoded(bytes) => Shard::decode_in_place(Arc::clone(bytes), features, task)?,
+                Content::Lent(shard) if shard.suits(features, task) => shard.clone(),
+                Content::Lent(_) => return Err(DecodeError::Malformed),
+            };
             if network.skips_zeros() {
                 shard.find_zeros(preprocessing);
             }
             Ok(Arc::new(shard))
         };
-        match Arc::try_unwrap(self) {
-            Ok(owned) => decode(&owned.bytes),
-            Err(shared) => shared.decoded.get_or_init(|| decode(&shared.bytes)).clone(),
-        }
+        self.decoded.get_or_init(decode).clone()
     }
 }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use protocol::frame::VectorChunks;
 use protocol::plan::ShardRef;
+use protocol::shard::Shard;
 
 use crate::message::{FromCompute, ToCompute};
 
@@ -21,6 +22,13 @@ pub enum HubInput {
         fetch: u64,
         /// The encoded shard; the hub checks its hash.
         bytes: Vec<u8>,
+    },
+    /// A shard is in this process's memory, in the hands of somebody who answers for its content.
+    ShardLent {
+        /// The number given in [`HubOutput::Fetch`].
+        fetch: u64,
+        /// The shard.
+        shard: Shard,
     },
     /// A shard could not be downloaded in time.
     ShardFailed {
@@ -61,7 +69,8 @@ pub enum HubOutput {
     Send(Vec<u8>),
     /// Send these messages, in this order.
     SendVector(VectorChunks),
-    /// Download a shard. Answer with [`HubInput::ShardArrived`] or [`HubInput::ShardFailed`].
+    /// Download a shard. Answer with [`HubInput::ShardArrived`], [`HubInput::ShardLent`] or
+    /// [`HubInput::ShardFailed`].
     Fetch {
         /// The download's number.
         fetch: u64,

@@ -124,6 +124,10 @@ impl Hub {
                 let ended = self.shards.arrived(now_ms, fetch, bytes);
                 self.fetch_ended(ended);
             }
+            HubInput::ShardLent { fetch, shard } => {
+                let ended = self.shards.lent(fetch, shard);
+                self.fetch_ended(ended);
+            }
             HubInput::ShardFailed { fetch } => {
                 let ended = self.shards.failed(now_ms, fetch);
                 self.fetch_ended(ended);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::plan::{Set, ShardRef};
+use protocol::shard::Shard;
 
 use crate::shared_shard::SharedShard;
 
@@ -32,6 +33,8 @@ pub(super) struct Shards {
 #[derive(Debug)]
 struct Held {
     content: Arc<SharedShard>,
+    /// Those of the encoded shard.
+    bytes: usize,
     used: u64,
 }
 
@@ -132,10 +135,21 @@ impl Shards {
         if bytes.len() != shard.bytes as usize || *blake3::hash(&bytes).as_bytes() != shard.hash {
             return self.count_failure(now_ms, key, true);
         }
+        self.hold(key, shard, SharedShard::new(bytes))
+    }
+
+    /// Takes a shard that this process has in memory, whose owner answers for its content.
+    pub(super) fn lent(&mut self, fetch: u64, content: Shard) -> Ended {
+        let Some((key, shard)) = self.underway.remove(&fetch) else { return Ended::Settled };
+        self.hold(key, shard, SharedShard::lent(content))
+    }
+
+    fn hold(&mut self, key: Key, shard: ShardRef, content: SharedShard) -> Ended {
         self.failures.remove(&key);
         self.uses += 1;
-        self.held_bytes += bytes.len();
-        self.held.insert(key, Held { content: Arc::new(SharedShard::new(bytes)), used: self.uses });
+        let bytes = shard.bytes as usize;
+        self.held_bytes += bytes;
+        self.held.insert(key, Held { content: Arc::new(content), bytes, used: self.uses });
         Ended::Settled
     }
 
@@ -172,7 +186,7 @@ impl Shards {
             let candidates = self.held.iter().filter(|(key, _)| !needed.contains(key));
             let Some((&key, _)) = candidates.min_by_key(|(_, held)| held.used) else { break };
             if let Some(held) = self.held.remove(&key) {
-                self.held_bytes -= held.content.bytes().len();
+                self.held_bytes -= held.bytes;
             }
             evicted.push(key);
         }
