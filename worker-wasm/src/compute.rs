@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use js_sys::{Array, BigInt64Array};
 use wasm_bindgen::prelude::*;
-use worker::{Compute, MessagePartsError, ToCompute};
+use worker::{Compute, Duty, MessagePartsError, ToCompute};
 
 use crate::scope::Timer;
 use crate::{parcel, scope};
@@ -14,23 +14,15 @@ use crate::{parcel, scope};
 /// Posted to the hub once, when the first job begins.
 pub(crate) const BEGUN: &str = "begun";
 
-/// The least and the greatest effort, in percent.
-const EFFORT_MIN: f64 = 5.0;
-const EFFORT_MAX: f64 = 100.0;
-/// The longest rest after one job, in milliseconds, so that a long job does not silence the volunteer.
-const REST_MS_MAX: f64 = 20_000.0;
-
 /// Starts a compute worker in this Web Worker. `early` holds the hub's messages (in the form of `parcel`)
-/// that arrived before this call. A number among them is the effort: the share of its time, in percent, that
-/// this core works. After each job it rests accordingly before it begins the next.
+/// that arrived before this call. A number among them is the effort, in percent ([`Duty`]).
 #[wasm_bindgen]
 pub fn start_compute(early: Array) {
     console_error_panic_hook::set_once();
     let core = Rc::new(RefCell::new(Core {
         compute: Compute::new(),
         begun: false,
-        effort: EFFORT_MAX,
-        resting: false,
+        duty: Duty::default(),
         held: None,
         waiting: VecDeque::new(),
     }));
@@ -47,7 +39,7 @@ pub fn start_compute(early: Array) {
     let wake = {
         let (core, go_on) = (Rc::clone(&core), go_on.clone());
         move || {
-            core.borrow_mut().resting = false;
+            core.borrow_mut().duty.rested();
             go_on();
         }
     };
@@ -64,8 +56,7 @@ pub fn start_compute(early: Array) {
 struct Core {
     compute: Compute,
     begun: bool,
-    effort: f64,
-    resting: bool,
+    duty: Duty,
     /// A job that begins after the rest.
     held: Option<ToCompute>,
     /// The messages after it.
@@ -79,28 +70,25 @@ impl Core {
         loop {
             let message = match self.held.take() {
                 Some(job) => job,
-                None => match self.waiting.pop_front()? {
-                    data if data.as_f64().is_some() => {
-                        self.effort = data.as_f64().unwrap_or(EFFORT_MAX).clamp(EFFORT_MIN, EFFORT_MAX);
+                None => {
+                    let data = self.waiting.pop_front()?;
+                    if let Some(effort) = data.as_f64() {
+                        self.duty.set_effort(effort);
                         continue;
                     }
-                    data => match read(&data) {
-                        Some(message) => message,
-                        None => continue,
-                    },
-                },
+                    let Some(message) = read(&data) else { continue };
+                    message
+                }
             };
             let is_job = matches!(message, ToCompute::Run(_));
-            if is_job && self.resting {
+            if is_job && self.duty.is_resting() {
                 self.held = Some(message);
                 return None;
             }
             let began = scope::now_ms();
             self.obey(message);
-            if is_job && self.effort < EFFORT_MAX {
-                let worked = scope::now_ms().saturating_sub(began) as f64;
-                self.resting = true;
-                return Some((worked * (EFFORT_MAX / self.effort - 1.0)).min(REST_MS_MAX) as u64);
+            if is_job && let Some(rest_ms) = self.duty.worked(scope::now_ms().saturating_sub(began)) {
+                return Some(rest_ms);
             }
         }
     }

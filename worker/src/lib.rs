@@ -46,6 +46,7 @@
 #![forbid(unsafe_code)]
 
 mod compute;
+mod duty;
 mod footprint;
 mod hub;
 mod message;
@@ -56,6 +57,7 @@ mod shared_shard;
 pub mod unit;
 
 pub use compute::Compute;
+pub use duty::Duty;
 pub use footprint::{BASE_BYTES, DataFootprint, Footprint};
 pub use hub::status::{HubPhase, HubStatus};
 pub use hub::{
