@@ -430,6 +430,13 @@ impl Engine {
         }
     }
 
+    /// Hands out no copies of what volunteers have until nobody has been heard for [`LAST_RESORT_MS`]: to measure what
+    /// copies gain.
+    pub fn without_copies(mut self) -> Engine {
+        self.floor = self.floor.without_copies();
+        self
+    }
+
     /// The state to go on from: that of the last moment between two rounds.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {

@@ -6,18 +6,15 @@
 //!
 //! The model: each volunteer lends one core. Speeds are log-normal around [`CORE_OPERATIONS`] with a standard deviation of
 //! 0.75 of the logarithm, as in `efficiency`. A volunteer needs the weights, 4 bytes a parameter, before it begins, and
-//! sends one sum, 4.5 bytes a parameter, when it ends; its link and its gateway's share both bound that. Whoever is done
-//! takes the next units, a slice of 400 ms or one unit; when none are left, a unit that is under way is copied by an idle
-//! volunteer that would be done with it earlier. Shards have been downloaded. Gateways send one sum each to the
-//! coordinator.
-
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+//! sends one sum, 4.5 bytes a parameter, when it ends; its link and its gateway's share both bound that. A core does
+//! one unit after the other, and begins none that others would be done with before it is (`floor::horizon`). Shards
+//! have been downloaded. Gateways send one sum each to the coordinator.
 
 use crate::random::Draw;
 
-/// Parameters of 784-128-10.
+/// Parameters of 784-128-10, and of 784-32-10.
 const PARAMETERS: f64 = 101_770.0;
+const PARAMETERS_OF_SMALL: f64 = 25_450.0;
 /// Operations on an example.
 const OPERATIONS: f64 = 6.0 * PARAMETERS;
 /// Operations a second of an ordinary core in a browser; `docs/measurements.md` has 38 to 55 for one that is fast.
@@ -28,7 +25,6 @@ const LINK_UP: f64 = 10e6 / 8.0;
 const GATEWAY: f64 = 10e9 / 8.0;
 /// Seconds of the way there and back.
 const LATENCY: f64 = 0.05;
-const SLICE: f64 = 0.4;
 
 /// What rounds consist of, by the rules for so many expected cores (`coordinator/src/config/settle.rs` and
 /// `training/cut.rs`).
@@ -61,51 +57,70 @@ fn units(method: Method, examples: u32, volunteers: u32) -> (u32, f64) {
     }
 }
 
-/// A round's length in seconds with so many volunteers on a gateway, the share of volunteers with work, and the useful work of all that was lent.
-fn round(volunteers: u32, per_gateway: f64, units: u32, unit: f64, draw: &mut Draw) -> (f64, f64, f64) {
-    let normal = |draw: &mut Draw| (0..12).map(|_| f64::from(draw.number())).sum::<f64>() / 2.0;
-    let paces: Vec<f64> = (0..volunteers).map(|_| (0.75 * normal(draw)).exp()).collect();
-    // No more volunteers than units are sent the weights: the fastest, which the coordinator knows by then.
-    let mut paces_of_those_with_work = paces.clone();
-    paces_of_those_with_work.sort_by(f64::total_cmp);
-    paces_of_those_with_work.truncate(units.min(volunteers) as usize);
-    let paces_at_work = paces_of_those_with_work;
-    let at_gateway = (paces_at_work.len() as f64).min(per_gateway);
-    let down = (4.0 * PARAMETERS / LINK_DOWN).max(at_gateway * 4.0 * PARAMETERS / GATEWAY);
-    let up = (4.5 * PARAMETERS / LINK_UP).max(at_gateway * 4.5 * PARAMETERS / GATEWAY);
-    let begins = LATENCY / 2.0 + down;
-    // When each is free, in steps of a nanosecond, so that times have an order.
-    let time = |seconds: f64| (seconds * 1e9) as u64;
-    let mut free: BinaryHeap<Reverse<(u64, usize)>> =
-        (0..paces_at_work.len()).map(|one| Reverse((time(begins), one))).collect();
-    let (mut left, mut ends, mut last) = (units, Vec::new(), 0);
-    while left > 0 {
-        let Reverse((at, one)) = free.pop().expect("somebody is there");
-        let each = unit * paces_at_work[one];
-        let share = (f64::from(left) / paces_at_work.len() as f64 / 2.0).ceil() as u32;
-        let taken = ((SLICE / each) as u32).min(share).clamp(1, left);
-        left -= taken;
-        let end = at + time(f64::from(taken) * each);
-        ends.push((end, f64::from(taken)));
-        free.push(Reverse((end, one)));
+/// A crowd, and how it is spread.
+struct Crowd {
+    /// What each core takes for the work of an ordinary one, the fastest first.
+    paces: Vec<f64>,
+    per_gateway: f64,
+    /// Of the network that it trains.
+    parameters: f64,
+}
+
+/// What a round came to.
+struct Round {
+    seconds: f64,
+    /// Seconds of it that weights and sums are on their way.
+    way: f64,
+    /// The share of volunteers with work.
+    with_work: f64,
+    /// The useful work of all that was lent.
+    useful: f64,
+}
+
+impl Crowd {
+    fn draw(volunteers: u32, per_gateway: f64, parameters: f64) -> Crowd {
+        let mut draw = Draw::new(1, "demand");
+        let mut normal = || (0..12).map(|_| f64::from(draw.number())).sum::<f64>() / 2.0;
+        let mut paces: Vec<f64> = (0..volunteers).map(|_| (0.75 * normal()).exp()).collect();
+        paces.sort_by(f64::total_cmp);
+        Crowd { paces, per_gateway, parameters }
     }
-    // What ends last is copied by whoever is idle before, the fastest first.
-    ends.sort_by_key(|(end, _)| Reverse(*end));
-    let mut idle: Vec<(u64, usize)> = free.into_iter().map(|Reverse(one)| one).collect();
-    idle.sort_by_key(|(at, one)| (time(paces_at_work[*one]), *at));
-    for (index, (end, taken)) in ends.iter().enumerate() {
-        let copy = idle.get(index).map(|(at, one)| at + time(LATENCY + taken * unit * paces_at_work[*one]));
-        let ended = copy.map_or(*end, |copy| copy.min(*end));
-        last = last.max(ended);
-        if *end <= last {
-            break;
+
+    /// A round of so many units, each of which takes an ordinary core so many seconds.
+    fn round(&self, units: u32, unit: f64) -> Round {
+        // No more volunteers than units are sent the weights: the fastest, which the coordinator knows by then.
+        let at_work = &self.paces[..self.paces.len().min(units as usize)];
+        let at_gateway = (at_work.len() as f64).min(self.per_gateway);
+        let bytes = |each: f64| each * self.parameters;
+        let down = (bytes(4.0) / LINK_DOWN).max(at_gateway * bytes(4.0) / GATEWAY);
+        let up = (bytes(4.5) / LINK_UP).max(at_gateway * bytes(4.5) / GATEWAY);
+        let gateways = (self.paces.len() as f64 / self.per_gateway).ceil();
+        let way = LATENCY + down + up + gateways * bytes(4.5) / GATEWAY;
+        let done_in =
+            |seconds: f64| at_work.iter().map(|pace| (seconds / (unit * pace)).floor()).sum::<f64>();
+        let (mut too_short, mut enough) = (0.0, unit);
+        while done_in(enough) < f64::from(units) {
+            (too_short, enough) = (enough, 2.0 * enough);
         }
+        for _ in 0..24 {
+            let middle = f64::midpoint(too_short, enough);
+            if done_in(middle) < f64::from(units) { too_short = middle } else { enough = middle }
+        }
+        let seconds = way + enough;
+        let lent = seconds * self.paces.iter().map(|pace| 1.0 / pace).sum::<f64>();
+        let with_work = at_work.len() as f64 / self.paces.len() as f64;
+        Round { seconds, way, with_work, useful: f64::from(units) * unit / lent }
     }
-    let gateways = (f64::from(volunteers) / per_gateway).ceil();
-    let merge = gateways * 4.5 * PARAMETERS / GATEWAY;
-    let length = last as f64 / 1e9 + LATENCY / 2.0 + up + merge;
-    let lent = length * paces.iter().map(|pace| 1.0 / pace).sum::<f64>();
-    (length, paces_at_work.len() as f64 / f64::from(volunteers), f64::from(units) * unit / lent)
+
+    /// Seconds of a unit with which a round of so many units takes so long; `None` if weights and sums take longer.
+    fn unit_for(&self, seconds: f64, units: u32) -> Option<f64> {
+        let (mut short, mut long) = (1e-6, seconds);
+        for _ in 0..24 {
+            let middle = f64::midpoint(short, long);
+            if self.round(units, middle).seconds <= seconds { short = middle } else { long = middle }
+        }
+        (self.round(units, short).seconds <= seconds).then_some(short)
+    }
 }
 
 #[test]
@@ -114,14 +129,14 @@ fn round(volunteers: u32, per_gateway: f64, units: u32, unit: f64, draw: &mut Dr
 fn demand_of_crowds() {
     let print = |name: &str, method: &str, volunteers: u32, (units, unit): (u32, f64)| {
         for per_gateway in [1_000, 10_000] {
-            let mut draw = Draw::new(1, "demand");
-            let (length, with_work, useful) = round(volunteers, per_gateway.into(), units, unit, &mut draw);
+            let crowd = Crowd::draw(volunteers, per_gateway.into(), PARAMETERS);
+            let Round { seconds, with_work, useful, .. } = crowd.round(units, unit);
             println!(
-                "| {name} | {method} | {volunteers} | {per_gateway} | {units} of {:.1} ms | {:.0} % | {length:.2} s | {:.1} % | {:.0} |",
+                "| {name} | {method} | {volunteers} | {per_gateway} | {units} of {:.1} ms | {:.0} % | {seconds:.2} s | {:.1} % | {:.0} |",
                 1000.0 * unit,
                 100.0 * with_work,
                 100.0 * useful,
-                f64::from(units) * unit / length
+                f64::from(units) * unit / seconds
             );
         }
     };
@@ -136,5 +151,27 @@ fn demand_of_crowds() {
     for volunteers in [1_000, 10_000, 100_000] {
         let unit = 10_000.0 * 10.0 * OPERATIONS / CORE_OPERATIONS;
         print("100 million", "replicas, --local-steps 10000", volunteers, (2 * volunteers, unit));
+    }
+}
+
+/// How much of what 100,000 volunteers lend is useful in rounds of five seconds, by the number of gateways and of units
+/// that a core does in a round.
+#[test]
+#[ignore = "prints figures for docs/measurements.md"]
+#[expect(clippy::print_stdout, reason = "figures for a person")]
+fn efficiency_of_rounds_of_five_seconds() {
+    for (network, parameters) in [("784-128-10", PARAMETERS), ("784-32-10", PARAMETERS_OF_SMALL)] {
+        for gateways in [1, 10, 100, 1_000] {
+            let crowd = Crowd::draw(100_000, 100_000.0 / f64::from(gateways), parameters);
+            let way = crowd.round(100_000, 1.0).way;
+            let useful = [2, 5, 10, 20, 50].map(|per_core| {
+                let units = per_core * 100_000;
+                let unit = crowd.unit_for(5.0, units);
+                unit.map_or("none".to_owned(), |unit| {
+                    format!("{:.0} %", 100.0 * crowd.round(units, unit).useful)
+                })
+            });
+            println!("| {network} | {gateways} | {way:.2} s | {} |", useful.join(" | "));
+        }
     }
 }

@@ -139,7 +139,8 @@ impl<'a> Host<'a> {
         self.life += 1;
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&(self.scenario.seed ^ self.life << 32).to_le_bytes());
-        self.engine = Some(Engine::new(settings, snapshot, &Secret::new(secret)));
+        let engine = Engine::new(settings, snapshot, &Secret::new(secret));
+        self.engine = Some(if self.scenario.copies { engine } else { engine.without_copies() });
         self.next_session = 0;
         stage.after(self.scenario.begin_ms, Event::Begin { life: self.life });
         stage.after(HEARTBEAT_MS, Event::Heartbeat { life: self.life });

@@ -98,16 +98,21 @@ fn a_script_that_comes_back_again_and_again_stalls_nothing() {
     assert!(report.ended_ms < without.ended_ms * 3 / 2, "{} ms, not {}", report.ended_ms, without.ended_ms);
 }
 
-/// With volunteers that have proved themselves, audits cost little.
+/// With volunteers that have proved themselves, audits cost little. They are drawn by lot, so the mean over some trainings
+/// counts: of single ones, a quarter lies above.
 #[test]
 fn audits_of_the_proven_are_few() {
-    let problem = ProblemPlan { method: Method::Average, replicas: 60, ..ProblemPlan::plain(60) };
-    let mut scenario = audited(problem, honest(3));
-    scenario.limits.stop.iterations = 300;
-    let report = run(&scenario);
-    let percent = 100.0 * report.counts.audited_units as f64 / report.counts.units as f64;
+    let percent = |seed| {
+        let problem = ProblemPlan { method: Method::Average, replicas: 60, ..ProblemPlan::plain(60) };
+        let mut scenario = Scenario { seed, ..audited(problem, honest(3)) };
+        scenario.limits.stop.iterations = 300;
+        let report = run(&scenario);
+        100.0 * report.counts.audited_units as f64 / report.counts.units as f64
+    };
+    const TRAININGS: u64 = 16;
+    let mean = (0..TRAININGS).map(percent).sum::<f64>() / TRAININGS as f64;
     // The share, the newcomers' first results, and the last round, which is confirmed.
-    assert!(percent < 5.0, "{percent} %");
+    assert!(mean < 5.0, "{mean} %");
 }
 
 /// Behind one address all the same: a classroom is checked by its own, with the coordinator's worker among them.

@@ -36,6 +36,8 @@ pub(crate) struct Scenario {
     pub(crate) full: u64,
     /// Whether there are so many volunteers that the costliest checks are left out.
     pub(crate) crowded: bool,
+    /// Whether idle volunteers get copies of what others have.
+    pub(crate) copies: bool,
     /// Faults end here; only who has left, or is asleep for good, stays so.
     pub(crate) calm_ms: u64,
 }
@@ -209,6 +211,7 @@ impl Scenario {
             eager_rounds: true,
             full: 0,
             crowded: false,
+            copies: true,
             calm_ms: 0,
         }
     }
@@ -331,6 +334,7 @@ impl Scenario {
             eager_rounds: draw.percent(50),
             full: draw.of(&[0, 0, 30]),
             crowded,
+            copies: true,
             calm_ms,
         }
     }

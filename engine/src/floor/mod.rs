@@ -7,15 +7,18 @@
 //!
 //! - `volunteers`: who is there, with the speed and the shards of each; `members`: the same for people; `roster`: who
 //!   of them can be given work; `standing`: what is known of them beyond their sessions.
-//! - `round`: the units that are granted; `free`: those that nobody has; `scheduler`: who gets which.
+//! - `round`: the units that are granted; `free`: those that nobody has; `scheduler`: who gets which; `horizon`: when they
+//!   should be done; `backups`: who gets a copy of what another has.
 //! - `answers`: what volunteers send; `validator`: whether it can be right; `shares`: the sums.
 //! - `audits`, `checks`, `fingerprint`, `secret`: results that others compute too; `reports`: units that do not fit.
 
 mod answers;
 mod audits;
+mod backups;
 mod checks;
 mod fingerprint;
 mod free;
+mod horizon;
 pub(crate) mod members;
 mod reports;
 pub(crate) mod roster;
@@ -144,6 +147,8 @@ pub struct Floor {
     /// Nobody was heard for so long that the floor's own worker helps whatever its setting. Outlasts the round: only a
     /// volunteer's result ends it.
     left_alone: bool,
+    /// Whether idle volunteers get copies of what others have.
+    copies: bool,
     /// The number of the last assignment.
     assignment: u64,
     /// Who is audited, and by whom.
@@ -167,12 +172,19 @@ impl Floor {
             is_wary: false,
             heard_ms: 0,
             left_alone: false,
+            copies: true,
             assignment,
             key: Key::draw(&mut chance),
             chance,
             events: VecDeque::new(),
             wake_ms: None,
         }
+    }
+
+    /// Hands out no copies until nobody has been heard for [`LAST_RESORT_MS`]: to measure what copies gain.
+    pub fn without_copies(mut self) -> Floor {
+        self.copies = false;
+        self
     }
 
     /// What is to be done next; `None` when there is nothing more for now.
@@ -391,6 +403,7 @@ impl Floor {
             self.volunteers.pardon();
         }
         self.volunteers.wake(now_ms);
+        self.volunteers.release(if self.left_alone { u64::MAX } else { now_ms });
         let local_helps = self.local_helps();
         let Some(round) = &mut self.round else { return };
         let scheduler = Scheduler {
@@ -400,6 +413,7 @@ impl Floor {
             assignment: &mut self.assignment,
             local_helps,
             left_alone: self.left_alone,
+            copies: self.copies,
             now_ms,
         };
         let handed = scheduler.hand_out();

@@ -13,15 +13,18 @@ pub(super) struct Roster {
     entries: BTreeMap<u64, Entry>,
     /// Those with room for an assignment, by how many they have, the most reliable first.
     ready: [BTreeSet<(Standing, u64)>; OUTSTANDING_MAX],
-    /// Reliable ones that have nothing to do, the fastest first.
-    idle: BTreeSet<(Reverse<u64>, u64)>,
+    /// Reliable ones that have nothing to do: first those heard since the round was opened, because of the others some may
+    /// have left without a word, and of both the fastest first.
+    idle: BTreeSet<(Reverse<bool>, Reverse<u64>, u64)>,
     /// Those that get nothing until some time.
     resting: BTreeSet<(u64, u64)>,
-    /// The speeds of the cores of those with room, with how many have each.
-    core_speeds: BTreeMap<u64, usize>,
+    /// Those that get no units until some time.
+    held: BTreeSet<(u64, u64)>,
     /// What those who work amount to together.
     pub(super) count: usize,
     pub(super) measured: usize,
+    /// The sum of the speeds of one core of each.
+    core_speed: f64,
     /// Without those of whom nothing is to be expected.
     pub(super) cores: usize,
     speed: f64,
@@ -51,10 +54,14 @@ pub(super) struct Entry {
     pub(super) outstanding: usize,
     pub(super) speed: Option<f64>,
     pub(super) core_speed: Option<f64>,
+    /// It gets no units before this time; 0 if it may have some.
+    pub(super) held_until_ms: u64,
     /// It gets nothing before this time.
     pub(super) rests_until_ms: u64,
     /// It gets nothing in this round.
     pub(super) is_benched: bool,
+    /// Whether anything of it has come since the round was opened.
+    pub(super) is_awake: bool,
 }
 
 /// The bits of numbers that are not negative order as the numbers do.
@@ -67,6 +74,10 @@ impl Entry {
     fn counted_cores(&self) -> usize {
         let works = self.standing == Standing::Delivers && !self.is_benched;
         if works { self.cores.into() } else { 0 }
+    }
+
+    fn place_in_idle(&self, session: u64) -> (Reverse<bool>, Reverse<u64>, u64) {
+        (Reverse(self.is_awake), Reverse(bits(self.speed)), session)
     }
 
     fn has_room(&self) -> bool {
@@ -102,11 +113,15 @@ impl Roster {
         self.cores += entry.counted_cores();
         self.measured += usize::from(entry.speed.is_some());
         self.speed += entry.speed.unwrap_or(0.0);
+        self.core_speed += entry.core_speed.unwrap_or(0.0);
         if entry.has_room() {
-            self.ready[entry.outstanding].insert((entry.standing, session));
-            *self.core_speeds.entry(bits(entry.core_speed)).or_default() += 1;
+            if entry.held_until_ms > 0 {
+                self.held.insert((entry.held_until_ms, session));
+            } else {
+                self.ready[entry.outstanding].insert((entry.standing, session));
+            }
             if entry.outstanding == 0 && entry.standing == Standing::Delivers {
-                self.idle.insert((Reverse(bits(entry.speed)), session));
+                self.idle.insert(entry.place_in_idle(session));
             }
         }
     }
@@ -122,20 +137,15 @@ impl Roster {
         self.cores -= entry.counted_cores();
         self.measured -= usize::from(entry.speed.is_some());
         self.speed -= entry.speed.unwrap_or(0.0);
+        self.core_speed -= entry.core_speed.unwrap_or(0.0);
         if self.measured == 0 {
             // Nothing is left of what rounding has added up.
-            self.speed = 0.0;
+            (self.speed, self.core_speed) = (0.0, 0.0);
         }
         if entry.has_room() {
+            self.held.remove(&(entry.held_until_ms, session));
             self.ready[entry.outstanding].remove(&(entry.standing, session));
-            let of_speed = bits(entry.core_speed);
-            if let Some(count) = self.core_speeds.get_mut(&of_speed) {
-                *count -= 1;
-                if *count == 0 {
-                    self.core_speeds.remove(&of_speed);
-                }
-            }
-            self.idle.remove(&(Reverse(bits(entry.speed)), session));
+            self.idle.remove(&entry.place_in_idle(session));
         }
     }
 
@@ -162,9 +172,9 @@ impl Roster {
             .map(|one| one.outstanding)
     }
 
-    /// Reliable ones that have nothing to do, the fastest first.
+    /// Reliable ones that have nothing to do: first those heard since the round was opened, and of both the fastest first.
     pub(super) fn idle(&self) -> impl Iterator<Item = u64> {
-        self.idle.iter().map(|(_, session)| *session)
+        self.idle.iter().map(|(.., session)| *session)
     }
 
     /// The speed of all who work together.
@@ -172,10 +182,19 @@ impl Roster {
         self.speed
     }
 
-    /// The speed of the fastest core of those with room: one who is asleep with all it may have must not keep others
-    /// from work.
-    pub(super) fn core_speed(&self) -> f64 {
-        self.core_speeds.last_key_value().map_or(0.0, |(bits, _)| f64::from_bits(*bits))
+    /// The mean speed of a core, of those whose speed is known: what to expect of a stranger's.
+    pub(super) fn typical_core_speed(&self) -> Option<f64> {
+        (self.measured > 0).then(|| self.core_speed / self.measured as f64)
+    }
+
+    /// One that was held back until now.
+    pub(super) fn held(&self, now_ms: u64) -> Option<u64> {
+        self.held.first().filter(|(until_ms, _)| *until_ms <= now_ms).map(|(_, session)| *session)
+    }
+
+    /// When the next is not held back any more.
+    pub(super) fn held_ms(&self) -> Option<u64> {
+        self.held.first().map(|(until_ms, _)| *until_ms)
     }
 }
 
@@ -191,23 +210,35 @@ mod tests {
             outstanding,
             speed: Some(speed),
             core_speed: Some(speed),
+            held_until_ms: 0,
             rests_until_ms: 0,
             is_benched: false,
+            is_awake: true,
         }
     }
 
     #[test]
-    fn the_fastest_core_is_one_that_has_room() {
+    fn a_strangers_core_is_expected_to_be_like_the_others() {
         let mut roster = Roster::default();
         roster.update(7, Some(entry(0, 25.0)));
         roster.update(8, Some(entry(1, 5.0)));
-        assert_eq!((roster.core_speed(), roster.speed(), roster.count), (25.0, 30.0, 2));
+        assert_eq!((roster.typical_core_speed(), roster.speed(), roster.count), (Some(15.0), 30.0, 2));
         roster.update(7, Some(entry(OUTSTANDING_MAX, 25.0)));
-        assert_eq!((roster.core_speed(), roster.speed()), (5.0, 30.0));
+        assert_eq!((roster.typical_core_speed(), roster.speed()), (Some(15.0), 30.0));
         assert_eq!(roster.ready(1).collect::<Vec<_>>(), [(Standing::Delivers, 8)]);
         roster.update(7, None);
         roster.update(8, None);
-        assert_eq!((roster.core_speed(), roster.speed(), roster.count), (0.0, 0.0, 0));
+        assert_eq!((roster.typical_core_speed(), roster.speed(), roster.count), (None, 0.0, 0));
+    }
+
+    #[test]
+    fn who_is_held_back_is_not_ready_and_may_be_given_checks_and_copies() {
+        let mut roster = Roster::default();
+        roster.update(7, Some(Entry { held_until_ms: 50, ..entry(0, 1.0) }));
+        assert_eq!((roster.ready(0).count(), roster.idle().count(), roster.room(7)), (0, 1, Some(0)));
+        assert_eq!((roster.held(49), roster.held_ms(), roster.held(50)), (None, Some(50), Some(7)));
+        roster.update(7, Some(entry(0, 1.0)));
+        assert_eq!((roster.ready(0).count(), roster.held_ms()), (1, None));
     }
 
     #[test]
@@ -218,6 +249,16 @@ mod tests {
         assert_eq!((roster.rested(49), roster.rested(50)), (None, Some(7)));
         roster.update(7, Some(entry(0, 1.0)));
         assert_eq!((roster.ready(0).count(), roster.rested_ms()), (1, None));
+    }
+
+    #[test]
+    fn those_of_whom_nothing_has_come_are_the_last_to_get_copies() {
+        let mut roster = Roster::default();
+        roster.update(7, Some(Entry { is_awake: false, ..entry(0, 9.0) }));
+        roster.update(8, Some(entry(0, 1.0)));
+        assert_eq!(roster.idle().collect::<Vec<_>>(), [8, 7]);
+        roster.update(7, Some(entry(0, 9.0)));
+        assert_eq!(roster.idle().collect::<Vec<_>>(), [7, 8]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use protocol::plan::{RoundPlan, Set, UnitLayout, Work};
 use super::checks::Checks;
 use super::fingerprint::Fingerprint;
 use super::free::FreeUnits;
+use super::horizon::Horizon;
 use super::shares::{Contributor, Shares};
 use super::standing::Identity;
 use super::volunteers::Task;
@@ -36,6 +37,8 @@ pub(super) struct Round {
     settled: BTreeMap<u64, Settled>,
     /// Which of them others compute too.
     pub(super) checks: Checks,
+    /// When the free units should be done.
+    pub(super) horizon: Horizon,
     /// Units that were granted.
     granted: u32,
     /// Those without an accepted result.
@@ -135,6 +138,7 @@ impl Round {
             copies: BTreeMap::new(),
             settled: BTreeMap::new(),
             checks: Checks::default(),
+            horizon: Horizon::default(),
             granted: 0,
             open: 0,
             partials: 0,
@@ -144,6 +148,7 @@ impl Round {
 
     /// Adds units, which nobody has yet.
     pub(super) fn grant(&mut self, units: Range<u32>) {
+        self.horizon.forget();
         for (state, part) in self.parts.iter_mut().zip(&self.plan.parts) {
             let (begins, ends) = (state.begins, state.begins + part.units);
             let of_part = units.start.clamp(begins, ends)..units.end.clamp(begins, ends);

@@ -13,12 +13,13 @@ use std::collections::{BTreeSet, BinaryHeap};
 use std::ops::Range;
 
 use protocol::limits::RANGES_MAX;
-use protocol::plan::{Assignment, Work};
+use protocol::plan::Assignment;
 
-use super::audits::{Trust, trust};
+use super::audits::trust;
+use super::horizon::Machine;
 use super::roster::{OUTSTANDING_MAX, Standing};
-use super::round::{Group, PartState, Round};
-use super::volunteers::{Expected, GRACE_MS_MIN, SLICE_MS, Volunteer, Volunteers, grace_ms};
+use super::round::{PartState, Round};
+use super::volunteers::{REST_MS, SLICE_MS, Volunteer, Volunteers};
 use crate::settings::{LocalHelp, RunPlan};
 
 /// How long it should keep it busy at least, where units are short: its way there and back costs some
@@ -27,13 +28,11 @@ const SLICE_MS_MIN: f64 = 5.0;
 /// Those who never delivered have at most one in so many of the round's units, as long as others are there: whoever
 /// is asleep holds little up.
 const TRIALS_ONE_IN: u32 = 8;
-/// A replica that would take a volunteer's core longer than this goes to volunteers with faster ones, if
-/// there are any.
-const REPLICA_MS_MAX: f64 = 5000.0;
-/// Copies of one group that may be out and are not overdue, the first included, but for those with volunteers that
-/// never delivered. Further ones go out only when nobody
-/// has answered for [`LAST_RESORT_MS`]: those who have it may all be asleep.
-const COPIES_MAX: usize = 4;
+/// Near the end of a round, a unit is queued behind another only so long before that one should be done: enough for its
+/// way there. Until then it is left to whoever is idle.
+const LEAD_MS: f64 = 200.0;
+/// Whoever would be done with a unit too late is looked at again after this time at the earliest.
+const HELD_MS_MIN: f64 = 50.0;
 /// When no volunteer's result has come for this long, the coordinator's own worker helps whatever
 /// its setting, until one comes.
 pub const LAST_RESORT_MS: u64 = 5000;
@@ -65,6 +64,8 @@ pub(super) struct Scheduler<'a> {
     pub(super) local_helps: bool,
     /// Whether nobody was heard for so long that anybody may do anything.
     pub(super) left_alone: bool,
+    /// Whether idle volunteers get copies of what others have.
+    pub(super) copies: bool,
     pub(super) now_ms: u64,
 }
 
@@ -80,6 +81,21 @@ pub(super) struct Handed {
 impl Scheduler<'_> {
     /// Gives work to whoever should have some.
     pub(super) fn hand_out(mut self) -> Handed {
+        let mut assignments = self.hand_out_free(true);
+        let is_anything_out = self.round.groups().next().is_some();
+        if self.has_free() && !is_anything_out && self.volunteers.roster.held_ms().is_some() {
+            // Nobody has anything, so those who are held back wait for nothing.
+            self.volunteers.release(u64::MAX);
+            assignments.extend(self.hand_out_free(false));
+        }
+        let backup_ms = self.back_up(&mut assignments);
+        let held_ms = self.volunteers.roster.held_ms().filter(|_| self.has_free());
+        let again_ms = backup_ms.into_iter().chain(held_ms).chain(self.volunteers.roster.rested_ms()).min();
+        Handed { assignments, again_ms }
+    }
+
+    /// Hands out checks, and the units that are free: if `in_time`, to those who are done with them before the others.
+    fn hand_out_free(&mut self, in_time: bool) -> Vec<(u64, Assignment)> {
         let mut assignments = Vec::new();
         // First everyone gets something to do, then something to go on with.
         for outstanding in 0..OUTSTANDING_MAX {
@@ -104,6 +120,10 @@ impl Scheduler<'_> {
                 if self.room(session) != Some(outstanding) {
                     continue;
                 }
+                if let Some(until_ms) = self.held_until_ms(session).filter(|_| in_time) {
+                    self.volunteers.hold_back(session, until_ms);
+                    continue;
+                }
                 let Some((part, units)) = self.choose(session) else { continue };
                 *self.assignment += 1;
                 self.round.issue(*self.assignment, part, units.clone(), self.now_ms);
@@ -111,22 +131,71 @@ impl Scheduler<'_> {
                 assignments.push((session, self.ask(session, part, units)));
             }
         }
-        let backup_ms = self.back_up(&mut assignments);
-        Handed {
-            assignments,
-            again_ms: backup_ms.into_iter().chain(self.volunteers.roster.rested_ms()).min(),
-        }
+        assignments
+    }
+
+    /// Until when a volunteer is to be given no unit, because it would be done with it later than others, or would only
+    /// queue what somebody idle could begin with; `None` if it may have one.
+    fn held_until_ms(&mut self, session: u64) -> Option<u64> {
+        let unit_cost = self.round.parts().iter().find(|part| !part.free.is_empty())?.unit_cost;
+        let typical = self.volunteers.roster.typical_core_speed().filter(|_| !self.left_alone)?;
+        self.renew_horizon(unit_cost, typical);
+        let volunteer = self.volunteers.get(session)?;
+        let Some(busy_ms) = volunteer.busy_for_ms(self.now_ms, Some(typical)) else {
+            // It has something to do and is late with it.
+            return Some(self.now_ms + REST_MS);
+        };
+        let busy_ms = busy_ms.max(volunteer.way_ms());
+        let unit_ms = unit_cost / volunteer.core_speed.unwrap_or(typical);
+        let left_ms = self.round.horizon.left_ms(self.now_ms, unit_ms);
+        let late_ms = busy_ms + unit_ms - left_ms;
+        let wait_ms = if late_ms > 0.0 {
+            (late_ms / 2.0).max(HELD_MS_MIN)
+        } else if volunteer.outstanding() > 0 && busy_ms > LEAD_MS && late_ms + unit_ms > 0.0 {
+            busy_ms - LEAD_MS
+        } else {
+            return None;
+        };
+        Some(self.now_ms + wait_ms.ceil() as u64)
+    }
+
+    /// How many units a volunteer would be done with in time, at least one.
+    fn units_in_time(&self, volunteer: &Volunteer, unit_cost: f64) -> f64 {
+        let Some(core_speed) = volunteer.core_speed.filter(|_| !self.left_alone) else {
+            return f64::INFINITY;
+        };
+        let unit_ms = unit_cost / core_speed;
+        let busy_ms = volunteer.busy_for_ms(self.now_ms, None).unwrap_or(0.0).max(volunteer.way_ms());
+        let left_ms = self.round.horizon.left_ms(self.now_ms, unit_ms) - busy_ms;
+        (f64::from(volunteer.cores) * (left_ms / unit_ms).floor()).max(1.0)
+    }
+
+    fn renew_horizon(&mut self, unit_cost: f64, typical: f64) {
+        let Scheduler { round, volunteers, now_ms, local_helps, .. } = self;
+        let cost: f64 = round.parts().iter().map(|part| f64::from(part.free.len()) * part.unit_cost).sum();
+        let machine = |one: &Volunteer| {
+            let counts = !one.local || *local_helps;
+            let works = counts
+                && one.is_likely_to_work(volunteers.round())
+                && (one.delivers() || one.outstanding() > 0);
+            let busy_ms = one.busy_for_ms(*now_ms, Some(typical)).filter(|_| works)?;
+            let unit_ms = unit_cost / one.core_speed.unwrap_or(typical);
+            let busy_ms = busy_ms.max(one.way_ms());
+            Some(Machine { busy_ms, cores: one.cores.into(), unit_ms })
+        };
+        let machines = || volunteers.iter().filter_map(|(_, one)| machine(one)).collect();
+        round.horizon.renew(*now_ms, (cost / unit_cost).ceil(), machines);
     }
 
     /// How many assignments a volunteer has, if it has room for another.
-    fn room(&self, session: u64) -> Option<usize> {
+    pub(super) fn room(&self, session: u64) -> Option<usize> {
         let own = self.volunteers.get(session).filter(|one| one.local && one.cores > 0);
         let of_own =
             own.filter(|own| own.rests_until_ms <= self.now_ms && own.outstanding() < OUTSTANDING_MAX);
         of_own.map(Volunteer::outstanding).or_else(|| self.volunteers.roster.room(session))
     }
 
-    fn has_free(&self) -> bool {
+    pub(super) fn has_free(&self) -> bool {
         self.round.parts().iter().any(|part| !part.free.is_empty())
     }
 
@@ -136,94 +205,6 @@ impl Scheduler<'_> {
         let roster = &self.volunteers.roster;
         outstanding == 0
             && (roster.trials < most || roster.known == 0 && !self.local_helps || self.left_alone)
-    }
-
-    /// Gives copies of groups to idle volunteers, the fastest first, where that should end the group's wait sooner.
-    /// Answers with when the next copy is due if somebody stays idle.
-    fn back_up(&mut self, assignments: &mut Vec<(u64, Assignment)>) -> Option<u64> {
-        let own = self.volunteers.own().filter(|own| self.local_helps && self.room(*own) == Some(0));
-        let roster = &self.volunteers.roster;
-        let mut idle: Vec<u64> = match self.left_alone {
-            // Whoever is there may be the only one who is awake.
-            true => roster.ready(0).map(|(_, session)| session).collect(),
-            false => roster.idle().take(self.round.out()).collect(),
-        };
-        if let Some(own) = own {
-            let speed = |session: u64| self.volunteers.get(session).and_then(|one| one.speed).unwrap_or(0.0);
-            let place = idle.iter().take_while(|session| speed(**session) >= speed(own)).count();
-            idle.insert(place, own);
-        }
-        if idle.is_empty() {
-            return None;
-        }
-        let checks = self.round.checks.of_volunteers();
-        let checks = checks.filter_map(|id| Some((id, self.round.group(id)?)));
-        let checks = checks.filter(|(_, group)| !group.copies.is_empty());
-        let out = self.round.groups().chain(checks);
-        let mut out: Vec<(f64, u64)> = out.map(|(id, group)| (self.expected_end_ms(group), id)).collect();
-        out.sort_by(|(a_ms, a), (b_ms, b)| b_ms.total_cmp(a_ms).then(a.cmp(b)));
-        let mut again_ms: Option<u64> = None;
-        let mut idle = idle.into_iter().peekable();
-        for (end_ms, group) in out {
-            let &session = idle.peek()?;
-            let suits =
-                |settled| trust(settled, session, self.volunteers, self.now_ms) >= Some(Trust::Elsewhere);
-            if self.round.settled(group).is_some_and(|settled| !suits(settled)) {
-                continue;
-            }
-            let due_ms = self.backup_due_ms(group, end_ms, session);
-            if due_ms > self.now_ms {
-                again_ms = Some(again_ms.map_or(due_ms, |ms| ms.min(due_ms)));
-                continue;
-            }
-            idle.next();
-            *self.assignment += 1;
-            let group = self.round.back_up(group, *self.assignment, self.now_ms);
-            let (part, units) = (group.part, group.units.clone());
-            assignments.push((session, self.ask(session, part, units)));
-            again_ms = again_ms.or(Some(self.now_ms + GRACE_MS_MIN as u64));
-        }
-        idle.peek().and(again_ms)
-    }
-
-    /// When the first of a group's copies should be answered. Those that are overdue are not counted upon.
-    fn expected_end_ms(&self, group: &Group) -> f64 {
-        let ends = self.volunteers.with_known(&group.copies).filter_map(|copy| {
-            let Expected { end_ms, duration_ms } = self.volunteers.expected(copy)?;
-            (end_ms + grace_ms(duration_ms) > self.now_ms as f64).then_some(end_ms)
-        });
-        ends.fold(f64::INFINITY, f64::min)
-    }
-
-    /// Whether an answer to an assignment is not overdue.
-    fn is_awaited(&self, copy: u64) -> bool {
-        let expected = self.volunteers.expected(copy);
-        expected.is_some_and(|Expected { end_ms, duration_ms }| {
-            end_ms + grace_ms(duration_ms) > self.now_ms as f64
-        })
-    }
-
-    /// When an idle volunteer should be given a copy of a group that is expected to be answered at that time: now, if it
-    /// would be done clearly earlier, or else once those who have the group are overdue.
-    fn backup_due_ms(&self, group: u64, end_ms: f64, session: u64) -> u64 {
-        let Some(group) = self.round.group(group) else { return u64::MAX };
-        let Some(volunteer) = self.volunteers.get(session) else { return u64::MAX };
-        let awaited = self.volunteers.with_known(&group.copies).filter(|copy| self.is_awaited(*copy));
-        if awaited.count() >= COPIES_MAX {
-            return group.issued_ms + LAST_RESORT_MS;
-        }
-        let duration_ms = volunteer.duration_ms(self.round.task_of(group.part, &group.units));
-        if self.left_alone {
-            return group.issued_ms + (duration_ms as u64).min(LAST_RESORT_MS);
-        }
-        if self.now_ms as f64 + duration_ms + grace_ms(duration_ms) < end_ms {
-            return self.now_ms;
-        }
-        let overdue = self.volunteers.with_known(&group.copies).filter_map(|copy| {
-            let Expected { end_ms, duration_ms } = self.volunteers.expected(copy)?;
-            Some(end_ms + grace_ms(duration_ms))
-        });
-        overdue.fold(0.0, f64::max).ceil() as u64
     }
 
     /// The next group that a volunteer is to compute because somebody else has computed it.
@@ -252,7 +233,7 @@ impl Scheduler<'_> {
     }
 
     /// Makes the assignment of the newest number and notes whom it went to.
-    fn ask(&mut self, session: u64, part: usize, units: Vec<Range<u32>>) -> Assignment {
+    pub(super) fn ask(&mut self, session: u64, part: usize, units: Vec<Range<u32>>) -> Assignment {
         let (assignment, round) = (*self.assignment, self.round.plan.round);
         let task = self.round.task_of(part, &units);
         let shards = self.round.shards(self.run, part, &units);
@@ -267,20 +248,8 @@ impl Scheduler<'_> {
         let volunteer = self.volunteers.get(session)?;
         let parts = self.round.parts();
         let cores = f64::from(volunteer.cores);
-        let core_speed = volunteer.core_speed.unwrap_or(f64::INFINITY);
         let own = self.volunteers.own().filter(|_| self.local_helps).and_then(|own| self.volunteers.get(own));
-        let own_core_speed = own.and_then(|own| own.core_speed).unwrap_or(0.0);
-        let fastest = self.volunteers.roster.core_speed().max(own_core_speed);
-        // One who would hold the round up with a replica gets none, if others are faster.
-        let suits = |index: &usize| {
-            let (part, state) = (&self.round.plan.parts[*index], &parts[*index]);
-            let too_slow = matches!(part.work, Work::Local { .. })
-                && state.unit_cost > REPLICA_MS_MAX * core_speed
-                && core_speed < fastest
-                && !self.left_alone;
-            !state.free.is_empty() && !too_slow
-        };
-        let index = (0..parts.len()).find(suits)?;
+        let index = (0..parts.len()).find(|index| !parts[*index].free.is_empty())?;
         let (set, PartState { free, unit_cost, .. }) = (self.round.plan.parts[index].set, &parts[index]);
 
         let remaining = parts.iter().map(|part| part.free.len() as f64 * part.unit_cost).sum::<f64>();
@@ -301,9 +270,12 @@ impl Scheduler<'_> {
         if most <= 0.0 {
             return None;
         }
+        let in_time = self.units_in_time(volunteer, *unit_cost);
         // Who never delivered proves itself with a unit first.
-        let wanted =
-            if volunteer.delivers() { slice.min(share).max(least).min(most.ceil()) as usize } else { 1 };
+        let wanted = match volunteer.delivers() {
+            true => slice.min(share).max(least).min(in_time).min(most.ceil()) as usize,
+            false => 1,
+        };
 
         let mut chosen = BTreeSet::new();
         // First what nobody else holds: what is held by several is left to whoever is done first, so that
@@ -379,6 +351,7 @@ mod tests {
             assignment: &mut assignment,
             local_helps: true,
             left_alone: false,
+            copies: true,
             now_ms: 0,
         };
         let assignments = scheduler.hand_out().assignments;

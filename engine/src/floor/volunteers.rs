@@ -17,6 +17,15 @@ pub const REST_MS: u64 = 1000;
 const GRACE_SHARE: f64 = 0.25;
 /// No shorter grace than this: an answer may be on its way.
 pub(super) const GRACE_MS_MIN: f64 = 25.0;
+/// Whoever is this many times as late as is allowed for when a round ends is thought to be asleep. Who is only a little
+/// late will have nothing to answer any more, and must not miss the next round for it.
+const SILENT_TIMES: f64 = 2.0;
+/// What the way there and back is thought to take changes by this share of what one more answer tells.
+const WAY_GAIN: f64 = 0.25;
+/// It is never thought to take longer than this.
+const WAY_MS_MAX: f64 = 1000.0;
+/// At least this share of the time to an answer counts as computing.
+const COMPUTING_SHARE_MIN: f64 = 0.25;
 /// A volunteer's speed is the mean over what it did of late: after so much work, earlier work counts half.
 const RECENT_MS: f64 = SLICE_MS;
 /// Whoever leaves work unanswered that others settle gets none for so many rounds, then for twice as many, and so on
@@ -73,6 +82,8 @@ pub(super) struct Volunteer {
     pub(super) core_speed_at_best: f64,
     recent: Recent,
     chain: Chain,
+    /// How much longer than expected answers come to assignments that it had not waited for: their way there and back.
+    way_ms: Option<f64>,
     /// Whether it has yet to prove itself, and whether any result of it was ever accepted; as in its record.
     newcomer: bool,
     delivers: bool,
@@ -83,6 +94,8 @@ pub(super) struct Volunteer {
     /// A round ended while it was overdue, and nothing has been heard of it since: it sleeps, or has left without a
     /// word.
     pub(super) silent: bool,
+    /// Until then others have better use for the units: it gets none.
+    held_until_ms: u64,
     /// Shards that it holds, or will hold after its assignments.
     pub(super) shards: BTreeSet<Shard>,
     /// Shards of assignments that it gave back.
@@ -91,6 +104,10 @@ pub(super) struct Volunteer {
     /// nobody told it to stop, so it is still busy with it, or asleep.
     unanswered: BTreeMap<u64, Asked>,
     answered_ms: u64,
+    /// It is thought to be busy until then with work of an earlier round: nobody told it to stop.
+    carried_until_ms: f64,
+    /// Whether anything of it has come since the round was opened.
+    is_awake: bool,
     /// The cost of what it was given of the open round that nobody else had.
     given: f64,
 }
@@ -196,15 +213,19 @@ impl Volunteers {
             core_speed_at_best: 0.0,
             recent: Recent::default(),
             chain: Chain::default(),
+            way_ms: None,
             newcomer: !local && record.is_newcomer(),
             delivers: local || record.accepted > 0,
             missed: record.missed,
             benched_until: record.benched_until,
             silent: false,
+            held_until_ms: 0,
             shards,
             refused: BTreeSet::new(),
             unanswered: BTreeMap::new(),
             answered_ms: 0,
+            carried_until_ms: 0.0,
+            is_awake: true,
             given: if record.last_round == self.round { record.given } else { 0.0 },
         };
         if local {
@@ -230,8 +251,10 @@ impl Volunteers {
             outstanding: one.unanswered.len(),
             speed: one.speed,
             core_speed: one.core_speed,
+            held_until_ms: one.held_until_ms,
             rests_until_ms: one.rests_until_ms,
-            is_benched: one.benched_until >= self.round && one.missed > 0,
+            is_benched: one.is_benched(self.round),
+            is_awake: one.is_awake,
         });
         self.roster.update(session, entry);
     }
@@ -239,7 +262,7 @@ impl Volunteers {
     /// Sets the number of cores that a volunteer lends.
     pub(super) fn lend(&mut self, session: u64, cores: u16) {
         if let Some(volunteer) = self.members.get_mut(&session) {
-            volunteer.cores = cores;
+            (volunteer.cores, volunteer.held_until_ms) = (cores, 0);
         }
         self.refresh(session);
     }
@@ -293,6 +316,11 @@ impl Volunteers {
         self.members.get(&session)
     }
 
+    /// The number of the open round.
+    pub(super) fn round(&self) -> u64 {
+        self.round
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Volunteer)> {
         self.members.iter().map(|(session, volunteer)| (*session, volunteer))
     }
@@ -338,18 +366,19 @@ impl Volunteers {
         if share >= 1.0 { f64::INFINITY } else { round_cost * share - volunteer.given }
     }
 
-    /// When the answer to an assignment should come, to judge by the speed of the volunteer that has it, and how long
-    /// it needs for it; `None` when nothing is to be expected of it.
+    /// When the answer to an assignment should come, to judge by the speed of the volunteer that has it, or else by that
+    /// of the others, and how long it needs for it; `None` when nothing is to be expected of it.
     pub(super) fn expected(&self, assignment: u64) -> Option<Expected> {
         let volunteer = self.members.get(self.owners.get(&assignment)?)?;
-        volunteer.expected(assignment).filter(|_| !volunteer.silent)
+        let expected = volunteer.expected(assignment, self.roster.typical_core_speed())?;
+        (!volunteer.silent).then_some(expected)
     }
 
     /// Something came from a volunteer: it is awake. If it was an answer, be it a late one, what it left unanswered
     /// before is forgiven.
     pub(super) fn heard(&mut self, session: u64, is_answer: bool) {
         if let Some(volunteer) = self.members.get_mut(&session) {
-            volunteer.silent = false;
+            (volunteer.silent, volunteer.is_awake) = (false, true);
             if is_answer {
                 (volunteer.missed, volunteer.benched_until) = (0, 0);
             }
@@ -422,8 +451,9 @@ impl Volunteers {
         let Some(volunteer) = self.members.get_mut(&session) else { return };
         let units_out = volunteer.unanswered.values().map(|asked| asked.task.units).sum::<u32>();
         let Some(asked) = volunteer.unanswered.remove(&assignment) else { return };
-        let busy_ms = volunteer.busy_ms(asked, now_ms).max(1) as f64;
+        let busy_ms = now_ms.saturating_sub(asked.issued_ms.max(volunteer.answered_ms)).max(1) as f64;
         let busy_cores = f64::from(u32::from(volunteer.cores).min(units_out).max(1));
+        volunteer.learn_way(asked, busy_ms);
         if asked.issued_ms >= volunteer.answered_ms || !asked.task.local {
             volunteer.chain = Chain::default();
         } else {
@@ -431,11 +461,13 @@ impl Volunteers {
             let speed = volunteer.chain.core_speed(f64::from(volunteer.cores));
             volunteer.core_speed_at_best = volunteer.core_speed_at_best.max(speed);
         }
-        volunteer.recent.add(asked.task.cost, busy_ms, busy_cores);
+        let computing_ms = volunteer.busy_ms(asked, now_ms).max(COMPUTING_SHARE_MIN * busy_ms);
+        volunteer.recent.add(asked.task.cost, computing_ms, busy_cores);
         let Recent { cost, busy_ms, core_ms } = volunteer.recent;
         volunteer.speed = Some(cost / busy_ms);
         volunteer.core_speed = Some(cost / core_ms);
         volunteer.answered_ms = now_ms;
+        volunteer.held_until_ms = 0;
         self.refresh(session);
     }
 
@@ -444,6 +476,7 @@ impl Volunteers {
         self.owners.remove(&assignment);
         if let Some(volunteer) = self.members.get_mut(&session) {
             volunteer.unanswered.remove(&assignment);
+            volunteer.held_until_ms = 0;
         }
         self.refresh(session);
     }
@@ -472,7 +505,7 @@ impl Volunteers {
         self.round = round;
         for volunteer in self.members.values_mut() {
             volunteer.forget_unanswered(now_ms);
-            volunteer.given = 0.0;
+            (volunteer.given, volunteer.held_until_ms) = (0.0, 0);
         }
         let sessions: Vec<u64> = self.members.keys().copied().collect();
         sessions.into_iter().for_each(|session| self.refresh(session));
@@ -485,13 +518,19 @@ impl Volunteers {
         }
     }
 
-    /// The copies of these that are with somebody who is known to deliver.
-    pub(super) fn with_known<'a>(&'a self, copies: &'a [u64]) -> impl Iterator<Item = u64> + 'a {
-        let is_known = |copy: &&u64| {
-            let owner = self.owners.get(copy).and_then(|session| self.members.get(session));
-            owner.is_some_and(|owner| owner.delivers)
-        };
-        copies.iter().filter(is_known).copied()
+    /// A volunteer is to be given no units until that time, unless something comes from it before.
+    pub(super) fn hold_back(&mut self, session: u64, until_ms: u64) {
+        if let Some(volunteer) = self.members.get_mut(&session) {
+            volunteer.held_until_ms = until_ms;
+        }
+        self.refresh(session);
+    }
+
+    /// Lets those have units whose time has come, or all.
+    pub(super) fn release(&mut self, now_ms: u64) {
+        while let Some(session) = self.roster.held(now_ms) {
+            self.hold_back(session, 0);
+        }
     }
 
     fn count_off(&mut self, shard: Shard) {
@@ -507,9 +546,24 @@ impl Volunteer {
         self.newcomer
     }
 
+    /// Whether anything of it has come since the round was opened.
+    pub(super) fn is_awake(&self) -> bool {
+        self.is_awake
+    }
+
     /// Whether a result of it was ever accepted.
     pub(super) fn delivers(&self) -> bool {
         self.delivers
+    }
+
+    /// Whether it gets no work in a round.
+    fn is_benched(&self, round: u64) -> bool {
+        self.benched_until >= round && self.missed > 0
+    }
+
+    /// Whether it is likely to do work of a round, now or when it is done with what it has.
+    pub(super) fn is_likely_to_work(&self, round: u64) -> bool {
+        self.cores > 0 && self.rests_until_ms == 0 && !self.silent && !self.is_benched(round)
     }
 
     /// Whether work may be given to it now, but for how much it has.
@@ -519,9 +573,14 @@ impl Volunteer {
 
     /// Whether the answer to its first assignment should have come by now.
     pub(super) fn is_overdue(&self, now_ms: u64) -> bool {
+        self.is_overdue_by(1.0, now_ms)
+    }
+
+    /// Whether it should have come by now even if it took so many times as long as is allowed for.
+    fn is_overdue_by(&self, times: f64, now_ms: u64) -> bool {
         self.unanswered.first_key_value().is_some_and(|(_, asked)| {
             let duration_ms = self.duration_ms(asked.task);
-            self.busy_ms(*asked, now_ms) as f64 > duration_ms + grace_ms(duration_ms)
+            self.busy_ms(*asked, now_ms) > times * (duration_ms + grace_ms(duration_ms))
         })
     }
 
@@ -529,6 +588,20 @@ impl Volunteer {
     pub(super) fn wait_ms(&self, task: Task) -> f64 {
         let before = self.unanswered.values().map(|asked| self.duration_ms(asked.task)).sum::<f64>();
         before + self.duration_ms(task)
+    }
+
+    /// How long it should be busy with what it has, at a core speed of `typical` if its own is not known; `None` if an
+    /// answer is overdue, so that nothing is to be expected of it.
+    pub(super) fn busy_for_ms(&self, now_ms: u64, typical: Option<f64>) -> Option<f64> {
+        let (now_ms, mut end_ms) = (now_ms as f64, self.free_ms());
+        for (place, asked) in self.unanswered.values().enumerate() {
+            let duration_ms = self.duration_at(asked.task, self.core_speed.or(typical));
+            end_ms = end_ms.max(asked.issued_ms as f64 + self.way_ms()) + duration_ms;
+            if place == 0 && now_ms > end_ms + grace_ms(duration_ms) {
+                return None;
+            }
+        }
+        Some((end_ms - now_ms).max(0.0))
     }
 
     /// Whether it is not the coordinator's own worker, and a result of its was accepted.
@@ -541,24 +614,49 @@ impl Volunteer {
         self.unanswered.len()
     }
 
+    /// An answer came that long after the volunteer could begin with it.
+    fn learn_way(&mut self, asked: Asked, busy_ms: f64) {
+        if asked.issued_ms as f64 >= self.free_ms() && self.core_speed.is_some() {
+            let way_ms = (busy_ms - self.duration_ms(asked.task)).clamp(0.0, WAY_MS_MAX);
+            let known_ms = self.way_ms.unwrap_or(way_ms);
+            self.way_ms = Some(known_ms + WAY_GAIN * (way_ms - known_ms));
+        }
+    }
+
+    /// How long an assignment and its answer are on their way, if the volunteer has nothing else to do meanwhile.
+    pub(super) fn way_ms(&self) -> f64 {
+        self.way_ms.unwrap_or(0.0)
+    }
+
+    /// When it was done, or will be, with what came before its unanswered assignments.
+    fn free_ms(&self) -> f64 {
+        self.carried_until_ms.max(self.answered_ms as f64)
+    }
+
     /// How long it has been at a task, if it does one after the other.
-    fn busy_ms(&self, asked: Asked, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(asked.issued_ms.max(self.answered_ms))
+    fn busy_ms(&self, asked: Asked, now_ms: u64) -> f64 {
+        let begun_ms = (asked.issued_ms as f64 + self.way_ms()).max(self.free_ms());
+        (now_ms as f64 - begun_ms).max(0.0)
     }
 
     /// How long it should need for a task once it has begun.
     pub(super) fn duration_ms(&self, task: Task) -> f64 {
-        let cores = f64::from(u32::from(self.cores).min(task.units).max(1));
-        self.core_speed.map_or(UNKNOWN_DURATION_MS, |speed| task.cost / (speed * cores))
+        self.duration_at(task, self.core_speed)
     }
 
-    fn expected(&self, assignment: u64) -> Option<Expected> {
-        let mut end_ms = self.answered_ms as f64;
+    /// The same at some speed of each of its cores.
+    fn duration_at(&self, task: Task, core_speed: Option<f64>) -> f64 {
+        let cores = f64::from(u32::from(self.cores).min(task.units).max(1));
+        core_speed.map_or(UNKNOWN_DURATION_MS, |speed| task.cost / (speed * cores))
+    }
+
+    fn expected(&self, assignment: u64, typical: Option<f64>) -> Option<Expected> {
+        let mut end_ms = self.free_ms();
         for (number, asked) in &self.unanswered {
-            let duration_ms = self.duration_ms(asked.task);
-            end_ms = end_ms.max(asked.issued_ms as f64) + duration_ms;
+            let duration_ms = self.duration_at(asked.task, self.core_speed.or(typical));
+            end_ms = end_ms.max(asked.issued_ms as f64 + self.way_ms()) + duration_ms;
             if *number == assignment {
-                return Some(Expected { end_ms, duration_ms });
+                return Some(Expected { end_ms, grace_ms: grace_ms(duration_ms) });
             }
         }
         None
@@ -567,11 +665,13 @@ impl Volunteer {
     /// A volunteer that never finishes before others have done its work for it would be believed to
     /// be as fast as it once was, and be given too much, for ever. So being overdue counts too.
     fn forget_unanswered(&mut self, now_ms: u64) {
+        self.is_awake = false;
+        let end_ms = self.busy_with_first_until_ms();
+        self.carried_until_ms = end_ms.filter(|end_ms| *end_ms > now_ms as f64).unwrap_or(0.0);
         if let (Some(speed), Some((_, asked))) = (self.speed, self.unanswered.first_key_value()) {
             let Asked { task, .. } = *asked;
-            let busy_ms = self.busy_ms(*asked, now_ms) as f64;
-            let duration_ms = self.duration_ms(task);
-            self.silent |= busy_ms > duration_ms + grace_ms(duration_ms);
+            let busy_ms = self.busy_ms(*asked, now_ms);
+            self.silent |= self.is_overdue_by(SILENT_TIMES, now_ms);
             if busy_ms > SLICE_MS && task.cost / busy_ms < speed {
                 let cores = f64::from(u32::from(self.cores).min(task.units).max(1));
                 self.recent = Recent { cost: task.cost, busy_ms, core_ms: busy_ms * cores };
@@ -582,11 +682,19 @@ impl Volunteer {
         self.unanswered.clear();
     }
 
+    /// When it should be done with what it is at.
+    fn busy_with_first_until_ms(&self) -> Option<f64> {
+        let (_, asked) = self.unanswered.first_key_value()?;
+        let speed = self.core_speed?;
+        let begun_ms = self.free_ms().max(asked.issued_ms as f64);
+        Some(begun_ms + self.duration_at(asked.task, Some(speed)))
+    }
+
     fn bench_if_in_debt(&mut self, now_ms: u64, round: u64) {
         if self.local || self.unanswered.is_empty() {
             return;
         }
-        if self.is_overdue(now_ms) || !self.delivers {
+        if self.is_overdue_by(SILENT_TIMES, now_ms) || !self.delivers {
             self.missed = (self.missed + 1).min(BENCH_DOUBLINGS_MAX);
             // One round the first time, then two, four ...
             self.benched_until = round + (1 << (self.missed - 1));
@@ -599,8 +707,15 @@ impl Volunteer {
 pub(super) struct Expected {
     /// When it should be answered.
     pub(super) end_ms: f64,
-    /// How long it takes, from its beginning.
-    pub(super) duration_ms: f64,
+    /// How much later it may come before it is overdue.
+    pub(super) grace_ms: f64,
+}
+
+impl Expected {
+    /// When it is overdue.
+    pub(super) fn overdue_ms(self) -> f64 {
+        self.end_ms + self.grace_ms
+    }
 }
 
 #[cfg(test)]
@@ -733,7 +848,24 @@ mod tests {
         volunteers.asked(7, 2, task(2000.0), &[], 150);
         volunteers.asked(7, 3, task(1000.0), &[], 160);
         let expected = volunteers.expected(3).unwrap();
-        assert_eq!((expected.end_ms, expected.duration_ms), (450.0, 100.0));
+        assert_eq!((expected.end_ms, expected.grace_ms), (450.0, 25.0));
+    }
+
+    /// Nobody tells a volunteer to stop when others are first: it comes to the next round's work later.
+    #[test]
+    fn work_of_an_earlier_round_keeps_a_volunteer_busy() {
+        let mut volunteers = one();
+        volunteers.asked(7, 1, task(4000.0), &[], 0);
+        volunteers.delivered(7, 1, 400);
+        volunteers.asked(7, 2, task(4000.0), &[], 400);
+        volunteers.forget_unanswered(500, 2);
+        volunteers.asked(7, 3, task(4000.0), &[], 500);
+        assert_eq!(volunteers.expected(3).unwrap().end_ms, 1200.0);
+        volunteers.delivered(7, 3, 1200);
+        assert_eq!(speed(&volunteers), Some(10.0), "it is no slower than before");
+        volunteers.forget_unanswered(1200, 3);
+        volunteers.asked(7, 4, task(4000.0), &[], 1300);
+        assert_eq!(volunteers.expected(4).unwrap().end_ms, 1700.0);
     }
 
     #[test]
