@@ -161,8 +161,8 @@ fn mean(
 #[test]
 fn equally_fast_volunteers_hardly_do_each_others_work() {
     for rounds in [Rounds::Gradients, Rounds::Replicas] {
-        for volunteers in [2, 10] {
-            let found = mean(rounds, Crowd::Equal, volunteers, 12, 3);
+        for volunteers in [2, 10, 100] {
+            let found = mean(rounds, Crowd::Equal, volunteers, 12, 3, true);
             assert!(found.copied_percent < COPIED_PERCENT_MAX, "{rounds:?}, {volunteers}: {found:?}");
         }
     }

@@ -19,6 +19,7 @@ mod checks;
 mod fingerprint;
 mod free;
 mod horizon;
+mod lateness;
 pub(crate) mod members;
 mod reports;
 pub(crate) mod roster;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::plan::Set;
 
+use super::lateness::Lateness;
 use super::roster::{Entry, Roster, Standing};
 use super::secret::Chance;
 use super::standing::{Identity, Record, Records};
@@ -57,6 +58,8 @@ pub(super) struct Volunteers {
     own: Option<u64>,
     /// Who can be given work.
     pub(super) roster: Roster,
+    /// How late their answers are.
+    lateness: Lateness,
     /// The number of the open round.
     round: u64,
     /// Sessions that have left since the round was opened and had results in it, with who that was.
@@ -140,6 +143,8 @@ pub(super) struct Task {
 struct Asked {
     task: Task,
     issued_ms: u64,
+    /// Whether the volunteer has to download a shard for it.
+    downloads: bool,
 }
 
 /// What a volunteer did of late. Sums are kept, and not a mean of speeds: with several cores two assignments may be done
@@ -338,13 +343,15 @@ impl Volunteers {
     /// Notes that a volunteer was asked for something that needs these shards.
     pub(super) fn asked(&mut self, session: u64, assignment: u64, task: Task, shards: &[Shard], now_ms: u64) {
         let Some(volunteer) = self.members.get_mut(&session) else { return };
-        volunteer.unanswered.insert(assignment, Asked { task, issued_ms: now_ms });
         self.owners.insert(assignment, session);
+        let mut downloads = false;
         for shard in shards {
             if volunteer.shards.insert(*shard) {
+                downloads = true;
                 *self.holders.entry(*shard).or_default() += 1;
             }
         }
+        volunteer.unanswered.insert(assignment, Asked { task, issued_ms: now_ms, downloads });
         self.refresh(session);
     }
 
@@ -371,7 +378,10 @@ impl Volunteers {
     pub(super) fn expected(&self, assignment: u64) -> Option<Expected> {
         let volunteer = self.members.get(self.owners.get(&assignment)?)?;
         let expected = volunteer.expected(assignment, self.roster.typical_core_speed())?;
-        (!volunteer.silent).then_some(expected)
+        (!volunteer.silent).then(|| {
+            let allowed_ms = self.lateness.allowed_ms(volunteer.downloads());
+            Expected { grace_ms: expected.grace_ms.max(allowed_ms), ..expected }
+        })
     }
 
     /// Something came from a volunteer: it is awake. If it was an answer, be it a late one, what it left unanswered
@@ -448,7 +458,14 @@ impl Volunteers {
     /// Notes that a volunteer has answered with a result, and learns its speed.
     pub(super) fn delivered(&mut self, session: u64, assignment: u64, now_ms: u64) {
         self.owners.remove(&assignment);
+        let typical = self.roster.typical_core_speed();
         let Some(volunteer) = self.members.get_mut(&session) else { return };
+        let expected =
+            volunteer.expected(assignment, typical).filter(|_| !volunteer.silent && !volunteer.local);
+        // What takes longer may be late by a share of its time.
+        if let Some(Expected { end_ms, .. }) = expected.filter(|expected| expected.grace_ms <= GRACE_MS_MIN) {
+            self.lateness.add(now_ms as f64 - end_ms, volunteer.downloads());
+        }
         let units_out = volunteer.unanswered.values().map(|asked| asked.task.units).sum::<u32>();
         let Some(asked) = volunteer.unanswered.remove(&assignment) else { return };
         let busy_ms = now_ms.saturating_sub(asked.issued_ms.max(volunteer.answered_ms)).max(1) as f64;
@@ -607,6 +624,11 @@ impl Volunteer {
     /// Whether it is not the coordinator's own worker, and a result of its was accepted.
     pub(super) fn has_helped(&self) -> bool {
         !self.local && self.delivers
+    }
+
+    /// Whether anything that it has not answered needs a shard that it has to download. One download holds up all.
+    fn downloads(&self) -> bool {
+        self.unanswered.values().any(|asked| asked.downloads)
     }
 
     /// The number of its unanswered assignments.
