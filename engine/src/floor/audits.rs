@@ -8,6 +8,7 @@
 use protocol::message::ResultHeader;
 
 use super::fingerprint::Fingerprint;
+use super::reports::FALSE_REPORT;
 use super::round::{Round, Settled};
 use super::secret::Chance;
 use super::standing::NEWCOMER_RESULTS;
@@ -101,12 +102,19 @@ impl Floor {
         } else if first_is_own {
             self.convict(session, WRONG_RESULT);
         } else {
-            self.summon(id, [(first, known), (session, fingerprint)]);
+            self.summon(id, [(first, Some(known)), (session, Some(fingerprint))]);
+        }
+    }
+
+    /// A session says that a unit of a settled group has no result.
+    pub(super) fn contradict(&mut self, id: u64, session: u64) {
+        if self.settings.audit.compares() {
+            self.summon(id, [(session, None)]);
         }
     }
 
     /// Brings a settled group before the coordinator's own computation.
-    fn summon(&mut self, id: u64, rivals: impl IntoIterator<Item = (u64, Fingerprint)>) {
+    fn summon(&mut self, id: u64, rivals: impl IntoIterator<Item = (u64, Option<Fingerprint>)>) {
         let Some(round) = &mut self.round else { return };
         let Some(settled) = round.settled(id) else { return };
         let units = settled.group.units.clone();
@@ -134,15 +142,15 @@ impl Floor {
             let header = ResultHeader { losses, unfit_steps, correct, ..ResultHeader::default() };
             self.key.of(&header, vector.as_deref())
         });
-        let mut liars: Vec<u64> = Vec::new();
-        let mut judge = |session, fingerprint| match truth == Some(fingerprint) {
+        let mut liars: Vec<(u64, &str)> = Vec::new();
+        let mut judge = |session, fingerprint: Option<Fingerprint>| match truth == fingerprint {
             true => self.volunteers.proved(session),
-            false => liars.push(session),
+            false => liars.push((session, fingerprint.map_or(FALSE_REPORT, |_| WRONG_RESULT))),
         };
         let known =
             round.settled(case.group).and_then(|settled| Some((settled.session, settled.fingerprint?)));
         if let Some((session, fingerprint)) = known {
-            judge(session, fingerprint);
+            judge(session, Some(fingerprint));
             if truth == Some(fingerprint) {
                 round.vouch(case.group);
             }
@@ -151,7 +159,7 @@ impl Floor {
             case.rivals.into_iter().filter(|(session, _)| known.is_none_or(|(first, _)| first != *session));
         rivals.for_each(|(session, fingerprint)| judge(session, fingerprint));
         self.next_case();
-        liars.into_iter().for_each(|session| self.convict(session, WRONG_RESULT));
+        liars.into_iter().for_each(|(session, offense)| self.convict(session, offense));
     }
 
     /// Finds somebody for each check that nobody has been chosen for, and takes those to court that take too long.

@@ -45,8 +45,8 @@ struct Check {
 pub(super) struct Case {
     pub(super) group: u64,
     pub(super) units: Vec<Range<u32>>,
-    /// Sessions and what they say.
-    pub(super) rivals: Vec<(u64, Fingerprint)>,
+    /// Sessions and what they say; `None`: that a unit has no result.
+    pub(super) rivals: Vec<(u64, Option<Fingerprint>)>,
 }
 
 impl Checks {
@@ -168,7 +168,7 @@ impl Checks {
         &mut self,
         group: u64,
         units: &[Range<u32>],
-        rivals: impl IntoIterator<Item = (u64, Fingerprint)>,
+        rivals: impl IntoIterator<Item = (u64, Option<Fingerprint>)>,
     ) -> bool {
         self.orphans.remove(&group);
         let check = self.wanted.entry(group).or_insert(Check { patience_ms: 0, redraws: 0, in_court: true });

@@ -33,8 +33,14 @@ impl Floor {
             return;
         }
         let Some(group) = round.group_of(unfit.assignment) else {
-            // Somebody else's result was believed already.
-            return self.volunteers.gave_up(session, unfit.assignment);
+            // Somebody else's result was believed already. One of the two lies.
+            let settled = round.settled_of(unfit.assignment);
+            round.take_back(unfit.assignment);
+            self.volunteers.gave_up(session, unfit.assignment);
+            if let Some(id) = settled {
+                self.contradict(id, session);
+            }
+            return;
         };
         if unfit.round != round.plan.round || !group.units.iter().any(|range| range.contains(&unfit.unit)) {
             return self.convict(session, "a report on a unit that it was not asked for");
@@ -94,4 +100,4 @@ impl Floor {
     }
 }
 
-const FALSE_REPORT: &str = "a false report that a unit does not fit";
+pub(super) const FALSE_REPORT: &str = "a false report that a unit does not fit";
