@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::plan::{Part, Selection, Set, Work};
+use protocol::plan::{Part, RoundPlan, Selection, Set, Work};
 use protocol::scales::Scales;
 
 use super::course::Course;
@@ -28,6 +28,16 @@ impl Scope {
     /// Whether all of another scope is in this one.
     pub(super) fn includes(self, other: Scope) -> bool {
         self == Scope::All || self == other
+    }
+
+    /// The numbers of the parts in it.
+    pub(super) fn parts_of(self, plan: &RoundPlan) -> Vec<usize> {
+        let is_in_scope = |part: &Part| match self {
+            Scope::All => true,
+            Scope::Validation => part.work == Work::Evaluation && part.set == Set::Validation,
+        };
+        let parts = plan.parts.iter().enumerate().filter(|(_, part)| is_in_scope(part));
+        parts.map(|(index, _)| index).collect()
     }
 }
 
@@ -140,12 +150,7 @@ impl Engine {
         if !self.settings.audit.compares() {
             return true;
         }
-        let is_in_scope = |part: &Part| match scope {
-            Scope::All => true,
-            Scope::Validation => part.work == Work::Evaluation && part.set == Set::Validation,
-        };
-        let parts = round.plan.parts.iter().enumerate().filter(|(_, part)| is_in_scope(part));
-        let parts: Vec<usize> = parts.map(|(index, _)| index).collect();
+        let parts = scope.parts_of(&round.plan);
         let by_own = self.floor.confirm(now_ms, |part| parts.contains(&part));
         self.is_confirmed_by_floors(scope, &parts) && by_own
     }

@@ -5,25 +5,18 @@
 
 use std::ops::Range;
 
+use super::claims::Claim;
 use super::completion::Scope;
 use super::floor::scheduler::LAST_RESORT_MS;
 use super::ledger::{OWN_FLOOR, Owner, Partial, Refusal};
+use super::units::count;
 use super::{Engine, Output, Stage};
-
-/// Of the free units that are a floor's share by its speed it gets one in so many at a time, so that leases become
-/// shorter toward the end of a round.
-const SHARE_ONE_IN: f64 = 2.0;
 
 /// What a floor in another process says about the open round.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromFloor {
     /// It has room for more units.
-    Asks {
-        /// Its share in the speed of all, from 0 to 1.
-        share: f64,
-        /// The fewest units that are worth a lease.
-        least: u32,
-    },
+    Asks(Claim),
     /// The sum of units that it has done.
     HandsIn(Partial),
     /// Units that none of its volunteers has.
@@ -35,8 +28,11 @@ pub enum FromFloor {
         /// The unit.
         unit: u32,
     },
-    /// Somebody vouches for all of its results in the parts that it was to [confirm](ToFloor::Confirm).
-    Confirms,
+    /// Somebody vouches for all of its results in these parts, as it was to [confirm](ToFloor::Confirm).
+    Confirms {
+        /// The parts' numbers.
+        parts: Vec<usize>,
+    },
     /// It is gone, or so it must be supposed.
     Gone,
 }
@@ -44,7 +40,7 @@ pub enum FromFloor {
 /// What a floor in another process is told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ToFloor {
-    /// These units are its own now; none, if none are free.
+    /// These units are its own now; none, if none are free, or if it has its share.
     Leased(Vec<Range<u32>>),
     /// What it handed in counts.
     Taken,
@@ -70,8 +66,8 @@ pub enum ToFloor {
 }
 
 impl Engine {
-    /// Leases units to whoever asks, instead of all of them to its own floor. That one does what is left if nobody has
-    /// been heard for [`LAST_RESORT_MS`].
+    /// Leases units to whoever asks, instead of all of them to its own floor. That one takes what keeps its volunteers
+    /// busy, as others do, and what is left if nobody has been heard for [`LAST_RESORT_MS`].
     pub fn for_many_floors(mut self) -> Engine {
         self.has_many_floors = true;
         self
@@ -106,11 +102,12 @@ impl Engine {
             self.floors_heard_ms = now_ms;
         }
         let answer = match message {
-            FromFloor::Asks { share, least } => ToFloor::Leased(self.lease(owner, share, least)),
+            FromFloor::Asks(claim) => ToFloor::Leased(self.lease(owner, claim)),
             FromFloor::HandsIn(partial) => self.hand_in(owner, partial),
             FromFloor::GivesBack(units) => {
                 if let Stage::Open(round) | Stage::Vanished(round) = &mut self.stage {
-                    round.ledger.give_back(owner, &units);
+                    let given = round.ledger.give_back(owner, &units);
+                    self.claims.has(owner, |undone| undone.saturating_sub(given));
                 }
                 ToFloor::Noted
             }
@@ -125,11 +122,14 @@ impl Engine {
                 }
                 ToFloor::Noted
             }
-            FromFloor::Confirms => {
+            FromFloor::Confirms { parts } => {
+                // It may have been asked for more since.
                 if let Stage::Open(round) = &mut self.stage
-                    && let Some(asked) = round.asked_to_confirm.remove(&owner)
+                    && let Some(scope) = round.asked_to_confirm.get(&owner).copied()
+                    && scope.parts_of(&round.plan).iter().all(|part| parts.contains(part))
                 {
-                    round.confirmed.insert(owner, asked);
+                    round.asked_to_confirm.remove(&owner);
+                    round.confirmed.insert(owner, scope);
                 }
                 ToFloor::Noted
             }
@@ -139,6 +139,7 @@ impl Engine {
                     round.asked_to_confirm.remove(&owner);
                     round.gone.insert(owner);
                 }
+                self.claims.forget(owner);
                 return;
             }
         };
@@ -149,19 +150,21 @@ impl Engine {
         self.outputs.push_back(Output::Floor { owner, message });
     }
 
-    fn lease(&mut self, owner: Owner, share: f64, least: u32) -> Vec<Range<u32>> {
+    fn lease(&mut self, owner: Owner, claim: Claim) -> Vec<Range<u32>> {
         let Stage::Open(round) = &mut self.stage else { return Vec::new() };
         if round.gone.contains(&owner) {
             return Vec::new();
         }
         if round.ledger.free() == 0 {
-            // The engine's own floor is only the last resort.
+            // What its own floor has and nobody computes may help somebody else.
             let own = self.floor.give_back(u32::MAX);
-            round.ledger.give_back(OWN_FLOOR, &own);
+            let given = round.ledger.give_back(OWN_FLOOR, &own);
+            self.claims.has(OWN_FLOOR, |undone| undone.saturating_sub(given));
         }
-        let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
-        let wanted = (f64::from(round.ledger.free()) * share / SHARE_ONE_IN).ceil() as u32;
-        round.ledger.lease(owner, wanted.max(least))
+        let most = self.claims.may_have(&round.ledger, round.plan.round, owner, claim);
+        let leased = round.ledger.lease(owner, most);
+        self.claims.has(owner, |undone| undone.saturating_add(count(&leased)));
+        leased
     }
 
     fn hand_in(&mut self, owner: Owner, partial: Partial) -> ToFloor {
@@ -197,9 +200,20 @@ impl Engine {
         is_confirmed
     }
 
-    /// Has its own floor do what is free if nobody has been heard for long. Answers with when to look again.
-    pub(super) fn help_as_last_resort(&mut self, now_ms: u64) -> Option<u64> {
+    /// Leases to its own floor what its volunteers have room for; and all that is free, if nobody has been heard for long.
+    /// Answers with when to look again.
+    pub(super) fn lease_to_own_floor(&mut self, now_ms: u64) -> Option<u64> {
         let Stage::Open(round) = &mut self.stage else { return None };
+        let claim = self.floor.claim();
+        if self.floor.free() < claim.least.div_ceil(2) {
+            let most = self.claims.may_have(&round.ledger, round.plan.round, OWN_FLOOR, claim);
+            let leased = round.ledger.lease(OWN_FLOOR, most.min(claim.least));
+            self.claims.has(OWN_FLOOR, |undone| undone.saturating_add(count(&leased)));
+            self.floor.grant(&leased);
+        }
+        if round.ledger.free() == 0 {
+            return None;
+        }
         let due_ms = self.floors_heard_ms.max(self.opened_ms) + LAST_RESORT_MS;
         if now_ms < due_ms {
             return Some(due_ms);

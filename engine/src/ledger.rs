@@ -100,6 +100,11 @@ impl Ledger {
         self.leased.get(&owner).into_iter().flat_map(Units::ranges)
     }
 
+    /// How many those are.
+    pub fn leased(&self, owner: Owner) -> u32 {
+        self.leased.get(&owner).map_or(0, Units::len)
+    }
+
     /// Those who have units, or had some and are not expelled.
     pub fn owners(&self) -> impl Iterator<Item = Owner> {
         self.leased.keys().copied()
@@ -130,9 +135,11 @@ impl Ledger {
         leased
     }
 
-    /// An owner gives units back. Those that it does not have are no matter: it may have said so before.
-    pub fn give_back(&mut self, owner: Owner, units: &[Range<u32>]) {
-        let Some(leased) = self.leased.get_mut(&owner) else { return };
+    /// An owner gives units back. Those that it does not have are no matter: it may have said so before. Answers with
+    /// how many it had.
+    pub fn give_back(&mut self, owner: Owner, units: &[Range<u32>]) -> u32 {
+        let Some(leased) = self.leased.get_mut(&owner) else { return 0 };
+        let before = leased.len();
         for range in units {
             let given: Units = leased.ranges().filter_map(|own| intersection(&own, range)).collect();
             for range in given.ranges() {
@@ -140,6 +147,7 @@ impl Ledger {
                 self.free.insert(range);
             }
         }
+        before - leased.len()
     }
 
     /// Adds a partial sum.

@@ -136,6 +136,7 @@
 
 mod advice;
 pub mod aggregator;
+mod claims;
 mod completion;
 mod convictions;
 mod course;
@@ -162,6 +163,7 @@ use std::sync::Arc;
 use protocol::plan::{Assignment, RoundPlan};
 
 use advice::Advice;
+use claims::Claims;
 use decoder::Message;
 use floor::{Floor, FloorEvent};
 use ledger::{Ledger, OWN_FLOOR, Owner};
@@ -170,6 +172,7 @@ use ring::Ring;
 use rounds::OpenRound;
 use snapshot::with_tail;
 
+pub use claims::Claim;
 pub use course::{Best, Course};
 pub use figures::{Accepted, Counters, Figures};
 pub use floor::members::Member;
@@ -368,6 +371,8 @@ pub struct Engine {
     checks_owners: bool,
     /// When one of those was last heard.
     floors_heard_ms: u64,
+    /// What each floor may have of a round.
+    claims: Claims,
     /// When the round was opened, for the last time if it was more than once.
     opened_ms: u64,
     /// Since when no work is handed out because somebody wants a pause.
@@ -420,6 +425,7 @@ impl Engine {
             has_many_floors: false,
             checks_owners: true,
             floors_heard_ms: 0,
+            claims: Claims::default(),
             opened_ms: 0,
             paused_ms: None,
             step: None,
@@ -547,7 +553,7 @@ impl Engine {
         {
             self.wake_ms = None;
             if matches!(self.stage, Stage::Open(_)) && !self.is_paused() {
-                let help_ms = if self.has_many_floors { self.help_as_last_resort(now_ms) } else { None };
+                let help_ms = if self.has_many_floors { self.lease_to_own_floor(now_ms) } else { None };
                 self.floor.hand_out(now_ms);
                 self.wake_ms = self.floor.wake_ms().into_iter().chain(help_ms).min();
                 self.heed_floor(now_ms);

@@ -124,7 +124,7 @@ impl FromIterator<Range<u32>> for Units {
 }
 
 /// How many units the ranges hold.
-pub(crate) fn count(units: &[Range<u32>]) -> u32 {
+pub fn count(units: &[Range<u32>]) -> u32 {
     units.iter().map(|range| range.end - range.start).sum()
 }
 

@@ -38,6 +38,7 @@ use std::sync::Arc;
 use model::Network;
 use protocol::plan::{Assignment, RoundPlan, Set, SetPlans, UnitLayout};
 
+use crate::claims::Claim;
 use crate::ledger::Partial;
 use crate::settings::{LocalHelp, RunPlan};
 
@@ -285,15 +286,33 @@ impl Floor {
         self.round.as_ref().map_or_else(Vec::new, |round| round.accounted().collect())
     }
 
-    /// Units that keep all volunteers busy for a while: what is worth a lease. None, if nobody lends a core.
-    pub fn units_wanted(&self) -> u32 {
-        let Some(round) = &self.round else { return 0 };
+    /// What to say when asking for units: what is worth a lease is what keeps all volunteers busy for a while. Nothing,
+    /// if nobody lends a core.
+    pub fn claim(&self) -> Claim {
+        let Some(round) = &self.round else { return Claim::default() };
         let cost = round.parts().first().map_or(1.0, |part| part.unit_cost);
         let slices = OUTSTANDING_MAX as f64 * SLICE_MS * self.volunteers.roster.speed() / cost;
-        let helps = |one: &Volunteer| !one.local || self.local_helps();
-        let cores = self.volunteers.iter().map(|(_, one)| one).filter(|one| helps(one));
-        let cores: u32 = cores.map(|one| u32::from(one.cores)).sum();
-        if cores == 0 { 0 } else { (slices as u32).max(cores) }
+        let helps = |one: &&Volunteer| !one.local || self.local_helps();
+        let helping = || self.volunteers.iter().map(|(_, one)| one).filter(helps);
+        let cores: u32 = helping().map(|one| u32::from(one.cores)).sum();
+        let typical = self.volunteers.roster.typical_core_speed().unwrap_or(0.0);
+        let speed = |one: &Volunteer| one.speed.unwrap_or(f64::from(one.cores) * typical);
+        Claim {
+            cores,
+            speed: helping().filter(|one| one.cores > 0).map(speed).sum(),
+            undone: self.undone(),
+            least: if cores == 0 { 0 } else { (slices as u32).max(cores) },
+        }
+    }
+
+    /// Units that the floor has and that are not accounted for.
+    pub fn undone(&self) -> u32 {
+        self.round.as_ref().map_or(0, |round| round.granted() - round.done())
+    }
+
+    /// Whether nobody is there to compute what is free.
+    pub fn is_deserted(&self) -> bool {
+        self.volunteers.roster.count == 0 && self.claim().least == 0
     }
 
     /// Whether something was accounted for since [`Floor::take_partial`] was last asked.
