@@ -92,6 +92,11 @@ impl Engine {
         self.counters.rounds < self.wary_until
     }
 
+    /// Whether the training goes back when a liar is found out whose results were counted unchecked.
+    pub fn rewinds(&self) -> bool {
+        self.settings.rewinds()
+    }
+
     /// A floor in another process speaks of round number `number`.
     pub(super) fn floor_says(&mut self, now_ms: u64, owner: Owner, number: u64, message: FromFloor) {
         let is_open = self.open_round().is_some_and(|round| round.plan.round == number);

@@ -253,6 +253,21 @@ pub enum Input {
         /// The number of rounds.
         unchecked_since: u64,
     },
+    /// A volunteer was found out in another process. Its sessions here are dismissed. If it lied, what it did here
+    /// cannot be trusted either.
+    Denounced {
+        /// Its token.
+        token: u128,
+        /// What it sent.
+        offense: String,
+        /// As in [`FloorEvent::Convicted`].
+        is_lie: bool,
+    },
+    /// The operator does not want a volunteer: its sessions end. What it did counts.
+    Banned {
+        /// Its token.
+        token: u128,
+    },
     /// Time has passed.
     Tick,
     /// Hand out no more work. What is under way is taken in all the same.
@@ -320,6 +335,8 @@ pub enum Output {
         identity: Identity,
         /// What it sent.
         offense: String,
+        /// As in [`FloorEvent::Convicted`].
+        is_lie: bool,
     },
     /// The training went back: points after this iteration are void; after the start point too, if it is `None`.
     Rewound {
@@ -409,7 +426,7 @@ enum Stage {
 impl Engine {
     /// An engine that goes on from `snapshot`. `secret` decides who is audited; it never touches the weights.
     pub fn new(settings: Settings, snapshot: Snapshot, secret: &Secret) -> Engine {
-        let rewinds = settings.on_lie == OnLie::Rewind && matches!(settings.audit, Audit::Sample(_));
+        let rewinds = settings.rewinds();
         Engine {
             floor: Floor::new(settings.floor(), secret, snapshot.counters.assignment),
             ring: Ring::new(settings.network.parameters(), rewinds),
@@ -590,6 +607,13 @@ impl Engine {
                     self.go_back(now_ms, unchecked_since);
                 }
             }
+            Input::Banned { token } => self.floor.ban(token),
+            Input::Denounced { token, offense, is_lie } => {
+                let since = self.floor.denounce(token, &offense, is_lie);
+                if let Some(since) = since.filter(|since| *since < self.counters.rounds) {
+                    self.go_back(now_ms, since);
+                }
+            }
             Input::Tick => {}
             Input::Pause => {
                 self.paused_ms.get_or_insert(now_ms);
@@ -621,8 +645,8 @@ impl Engine {
             FloorEvent::Delivered { session, examples, counted } => {
                 self.outputs.push_back(Output::Delivered { session, examples, counted });
             }
-            FloorEvent::Convicted { session, identity, offense, unchecked_since } => {
-                self.outputs.push_back(Output::Convicted { session, identity, offense });
+            FloorEvent::Convicted { session, identity, offense, is_lie, unchecked_since } => {
+                self.outputs.push_back(Output::Convicted { session, identity, offense, is_lie });
                 if let Some(since) = unchecked_since.filter(|since| *since < self.counters.rounds) {
                     self.go_back(now_ms, since);
                 }

@@ -71,6 +71,12 @@ impl Settings {
         }
     }
 
+    /// Whether the training goes back for a liar whose results were counted unchecked. Full audits leave no such
+    /// results.
+    pub(super) fn rewinds(&self) -> bool {
+        self.on_lie == OnLie::Rewind && matches!(self.audit, Audit::Sample(_))
+    }
+
     pub(super) fn run_plan(&self) -> RunPlan<'_> {
         let Settings { sets, seed, minibatch, .. } = self;
         RunPlan { sets, seed: *seed, minibatch: *minibatch }

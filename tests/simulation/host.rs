@@ -405,7 +405,7 @@ impl<'a> Host<'a> {
                 let event = Event::Recomputed { life: self.life, round: plan.round, answer };
                 stage.after(delay_ms * numbers.len() as u64, event);
             }
-            Output::Convicted { session, identity, offense } => {
+            Output::Convicted { session, identity, offense, .. } => {
                 self.counts.convicted += 1;
                 let guest = identity.token as usize - 1;
                 stage.fault("convicted", format_args!("volunteer {guest}, session {session}: {offense}"));

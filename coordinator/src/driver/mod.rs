@@ -491,7 +491,9 @@ impl Driver {
             Output::Recompute { plan, units, vectors } => {
                 self.referee.recompute(referee::Request { plan, units, vectors });
             }
-            Output::Convicted { session, identity, offense } => self.convicted(session, identity, offense),
+            Output::Convicted { session, identity, offense, .. } => {
+                self.convicted(session, identity, offense)
+            }
             Output::Rewound { iteration } => self.rewound(iteration),
             Output::Delivered { session, examples, counted } => {
                 self.people.count(session, examples, counted);

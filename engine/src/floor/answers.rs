@@ -72,6 +72,7 @@ impl Floor {
         self.left_alone = false;
         let proven = self.volunteers.records.get(sender.identity.token).proven;
         self.volunteers.accepted(sender.session, !self.settings.audit.compares());
+        self.enter_into_lot(id);
         self.audit(now_ms, id, proven, is_suspicious);
     }
 

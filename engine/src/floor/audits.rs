@@ -91,7 +91,7 @@ impl Floor {
         if known == fingerprint {
             let in_court = round.checks.court.iter().any(|case| case.group == id);
             if !is_same_volunteer && !in_court {
-                round.vouch(id);
+                round.vouch(id, (!volunteer.local).then_some((session, volunteer.identity)));
                 self.volunteers.proved(first);
                 self.volunteers.proved(session);
             } else if is_same_volunteer {
@@ -152,7 +152,7 @@ impl Floor {
         if let Some((session, fingerprint)) = known {
             judge(session, Some(fingerprint));
             if truth == Some(fingerprint) {
-                round.vouch(case.group);
+                round.vouch(case.group, None);
             }
         }
         let rivals =
@@ -236,7 +236,7 @@ pub(super) fn trust(settled: &Settled, session: u64, volunteers: &Volunteers, no
     })
 }
 
-const WRONG_RESULT: &str = "a wrong result";
+pub(super) const WRONG_RESULT: &str = "a wrong result";
 
 #[cfg(test)]
 mod tests {

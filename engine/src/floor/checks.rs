@@ -55,6 +55,11 @@ impl Checks {
         self.wanted.is_empty()
     }
 
+    /// Whether a group is to be checked.
+    pub(super) fn is_wanted(&self, group: u64) -> bool {
+        self.wanted.contains_key(&group)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.wanted.len()
     }

@@ -10,7 +10,8 @@
 //! - `round`: the units that are granted; `free`: those that nobody has; `scheduler`: who gets which; `horizon`: when they
 //!   should be done; `backups`: who gets a copy of what another has.
 //! - `answers`: what volunteers send; `validator`: whether it can be right; `shares`: the sums.
-//! - `audits`, `checks`, `fingerprint`, `secret`: results that others compute too; `reports`: units that do not fit.
+//! - `audits`, `checks`, `fingerprint`, `secret`: results that others compute too; `spots`: those that the floor's process
+//!   computes itself; `reports`: units that do not fit; `verdicts`: what becomes of whoever is found out.
 
 mod answers;
 mod audits;
@@ -27,11 +28,13 @@ pub(crate) mod round;
 pub(crate) mod scheduler;
 mod secret;
 mod shares;
+mod spots;
 pub(crate) mod standing;
 mod validator;
+mod verdicts;
 pub(crate) mod volunteers;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -48,10 +51,12 @@ use roster::OUTSTANDING_MAX;
 use round::Round;
 use scheduler::{LAST_RESORT_MS, Scheduler};
 use secret::Chance;
+use spots::Lot;
 use volunteers::{SLICE_MS, Volunteer, Volunteers};
 
 pub use audits::{Answer, Audit};
 pub use secret::Secret;
+pub use spots::{Spot, SpotVerdict};
 pub use standing::Identity;
 pub use volunteers::Attendance;
 
@@ -99,6 +104,9 @@ pub enum FloorEvent {
         identity: Identity,
         /// What it sent.
         offense: String,
+        /// Whether it is proof that its other results cannot be trusted either; otherwise it broke a rule of its
+        /// channel.
+        is_lie: bool,
         /// The number of rounds completed before the first that counts a result of it which nobody has checked.
         unchecked_since: Option<u64>,
     },
@@ -157,6 +165,8 @@ pub struct Floor {
     chance: Chance,
     /// What results are compared by.
     key: Key,
+    /// A result of the round for the floor's own process to compute, if it does that.
+    lot: Option<Lot>,
     events: VecDeque<FloorEvent>,
     wake_ms: Option<u64>,
 }
@@ -178,6 +188,7 @@ impl Floor {
             assignment,
             key: Key::draw(&mut chance),
             chance,
+            lot: None,
             events: VecDeque::new(),
             wake_ms: None,
         }
@@ -234,6 +245,7 @@ impl Floor {
         self.reports.clear();
         self.heard_ms = now_ms;
         self.is_wary = is_wary;
+        self.lot = self.lot.map(|_| Lot::default());
         let parameters = self.settings.network.parameters();
         self.round = Some(Box::new(Round::new(plan, layouts, parameters, self.settings.run_plan())));
     }
@@ -315,14 +327,23 @@ impl Floor {
         self.volunteers.roster.count == 0 && self.claim().least == 0
     }
 
-    /// Whether something was accounted for since [`Floor::take_partial`] was last asked.
+    /// Whether something is accounted for that is in no partial sum.
     pub fn has_unsent(&self) -> bool {
         self.round.as_ref().is_some_and(|round| round.has_unsent())
     }
 
-    /// The sums of what was accounted for since this was last asked, if that is anything.
+    /// The sums of what is accounted for and in no partial sum, as far as it is checked, if that is anything. What is
+    /// still to be checked stays, and would not be checked if it were handed in and the floor's process ended.
     pub fn take_partial(&mut self) -> Option<Partial> {
         self.round.as_mut()?.take_partial()
+    }
+
+    /// The tokens of those whose results in a partial sum nobody else vouches for.
+    pub fn unchecked_in(&self, partial: u64) -> BTreeSet<u128> {
+        let Some(round) = &self.round else { return BTreeSet::new() };
+        let of_partial =
+            round.all_settled().filter(|(_, one)| one.partial == Some(partial) && one.is_doubtful());
+        of_partial.map(|(_, one)| one.identity.token).collect()
     }
 
     /// Has somebody else compute all results of these parts that nobody but their sender vouches for. Answers whether
@@ -354,61 +375,6 @@ impl Floor {
     /// The training went back to where so many rounds were completed.
     pub fn rewind(&mut self, rounds: u64) {
         self.volunteers.records.rewind(rounds);
-    }
-
-    /// Dismisses a volunteer that sent `offense`, which no honest volunteer sends. Nothing else of it can be trusted
-    /// either. What it contributed to the open round leaves the sums, and only those units are handed out again: so
-    /// a volunteer that comes back again and again does not hold up the round.
-    ///
-    /// The volunteer may have left, if it had results in the open round, and it may have come back.
-    pub fn convict(&mut self, session: u64, offense: &'static str) {
-        let Some(identity) = self.volunteers.identity(session) else { return };
-        let sessions = self.volunteers.sessions_of(identity.token);
-        for &session in &sessions {
-            let is_present = self.volunteers.get(session).is_some();
-            self.leave(session);
-            if is_present {
-                let text = format!("The coordinator dismissed this volunteer: it sent {offense}.");
-                self.events.push_back(FloorEvent::Dismiss { session, text });
-            }
-        }
-        let unchecked_since = self.volunteers.records.convict(identity.token);
-        self.expel(identity, &sessions);
-        let offense = offense.into();
-        self.events.push_back(FloorEvent::Convicted { session, identity, offense, unchecked_since });
-    }
-
-    /// A volunteer broke the rules of its channel, which is closed. No honest volunteer does that, so what it
-    /// contributed to the open round leaves the sums as well. It is no proof that earlier results were wrong: the
-    /// training does not go back.
-    pub fn disbar(&mut self, session: u64, offense: String) {
-        let Some(volunteer) = self.volunteers.get(session).filter(|volunteer| !volunteer.local) else {
-            return;
-        };
-        let identity = volunteer.identity;
-        let sessions = self.volunteers.sessions_of(identity.token);
-        self.leave(session);
-        self.volunteers.records.demote(identity.token);
-        self.expel(identity, &sessions);
-        self.events.push_back(FloorEvent::Convicted { session, identity, offense, unchecked_since: None });
-    }
-
-    /// Takes what a volunteer contributed to the open round in these sessions out of its sums.
-    fn expel(&mut self, identity: Identity, sessions: &[u64]) {
-        if let Some(round) = &mut self.round {
-            let partials: Vec<u64> = sessions.iter().flat_map(|session| round.expel(*session)).collect();
-            if !partials.is_empty() {
-                self.events.push_back(FloorEvent::Tainted { partials });
-            }
-        }
-        self.volunteers.settle_departed(identity.token);
-    }
-
-    /// Dismisses whoever sent a result that covers a unit.
-    pub fn convict_author(&mut self, unit: u32, offense: &'static str) {
-        if let Some(session) = self.round.as_ref().and_then(|round| round.who_did(unit)) {
-            self.convict(session, offense);
-        }
     }
 
     /// Finds work for whoever should have some.

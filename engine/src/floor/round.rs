@@ -45,7 +45,7 @@ pub(super) struct Round {
     open: u32,
     /// Partial sums that were handed in.
     partials: u64,
-    /// The one that is the sum of the shares, as long as nothing was added to them since.
+    /// The last one, as long as what it is made of is at hand.
     handed_in: Option<u64>,
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Settled {
     /// Its copies are further ones that are still out.
     pub(super) group: Group,
     /// The partial sum that it was handed in with.
-    partial: Option<u64>,
+    pub(super) partial: Option<u64>,
     /// The session whose result it is, and who that is; the coordinator's own is not doubted.
     pub(super) session: u64,
     pub(super) identity: Identity,
@@ -86,6 +86,8 @@ pub(super) struct Settled {
     pub(super) fingerprint: Option<Fingerprint>,
     /// Whether somebody else's result was the same.
     pub(super) is_checked: bool,
+    /// The sessions of volunteers whose results were the same, and who those are.
+    pub(super) vouchers: Vec<(u64, Identity)>,
 }
 
 impl Settled {
@@ -283,12 +285,20 @@ impl Round {
         group.copies.retain(|copy| *copy != assignment);
         let Sender { session, identity, is_newcomer, is_own } = sender;
         if self.handed_in.take().is_some() {
-            self.shares.clear();
+            self.shares.forget_handed_in();
         }
         self.shares.add(&self.plan, group.part, id, Contributor { session, is_newcomer }, result);
         self.open -= count(&group.units);
-        let settled =
-            Settled { group, partial: None, session, identity, is_own, fingerprint, is_checked: false };
+        let settled = Settled {
+            group,
+            partial: None,
+            session,
+            identity,
+            is_own,
+            fingerprint,
+            is_checked: false,
+            vouchers: Vec::new(),
+        };
         self.settled.insert(id, settled);
         id
     }
@@ -297,22 +307,22 @@ impl Round {
     /// session shares its sums with others (see [`Shares`]), so are theirs, and so are all of a partial sum that was
     /// handed in with one of its results and is not at hand any more. Answers with the partial sums that do not count.
     pub(super) fn expel(&mut self, session: u64) -> Vec<u64> {
-        let of_session = self.settled.values().filter(|settled| settled.session == session);
-        let mut tainted: BTreeSet<Option<u64>> = of_session.map(|settled| settled.partial).collect();
-        let mut again = BTreeSet::new();
-        // What was added since the last partial sum, or that one, is at hand.
-        if tainted.remove(&self.handed_in) {
-            again = self.shares.take_out(session);
-            if let Some(number) = self.handed_in.take() {
-                let rest = self.settled.values_mut().filter(|settled| settled.partial == Some(number));
-                rest.for_each(|settled| settled.partial = None);
-                tainted.insert(Some(number));
-            }
+        let of_session = self.settled.iter().filter(|(_, settled)| settled.session == session);
+        let (of_session, partials): (BTreeSet<u64>, Vec<Option<u64>>) =
+            of_session.map(|(id, settled)| (*id, settled.partial)).unzip();
+        let tainted: BTreeSet<u64> = partials.into_iter().flatten().collect();
+        let taken = self.shares.take_out(session, &of_session);
+        if taken.was_handed_in
+            && let Some(number) = self.handed_in.take()
+        {
+            let rest = self.settled.values_mut().filter(|settled| settled.partial == Some(number));
+            rest.for_each(|settled| settled.partial = None);
         }
+        let mut again = taken.groups;
         let lost = self
             .settled
             .iter()
-            .filter(|(_, settled)| settled.partial.is_some() && tainted.contains(&settled.partial));
+            .filter(|(_, settled)| settled.partial.is_some_and(|number| tainted.contains(&number)));
         again.extend(lost.map(|(id, _)| *id));
         for id in again {
             let Settled { group, .. } = self.settled.remove(&id).expect("a group in the sums is settled");
@@ -324,23 +334,21 @@ impl Round {
                 self.groups.insert(id, group);
             }
         }
-        tainted.into_iter().flatten().collect()
+        tainted.into_iter().collect()
     }
 
-    /// Whether anything was settled since the last partial sum.
+    /// Whether anything is settled that is in no partial sum.
     pub(super) fn has_unsent(&self) -> bool {
-        self.handed_in.is_none() && !self.shares.is_empty()
+        !self.shares.is_empty()
     }
 
-    /// The sums of what was settled since the last partial sum; `None` if nothing was.
+    /// The sums of what is settled and in no partial sum, as far as it is checked; `None` if that is nothing.
     pub(super) fn take_partial(&mut self) -> Option<Partial> {
-        if !self.has_unsent() {
-            return None;
-        }
+        let (groups, sums) = self.shares.hand_in(&self.plan, |group| self.checks.is_wanted(group))?;
         self.partials += 1;
         let number = self.partials;
         let mut units = Units::default();
-        for id in self.shares.groups() {
+        for id in groups {
             let settled = self.settled.get_mut(&id).expect("a group in the sums is settled");
             settled.partial = Some(number);
             settled.group.units.iter().cloned().for_each(|range| {
@@ -348,7 +356,6 @@ impl Round {
             });
         }
         self.handed_in = Some(number);
-        let sums = self.shares.add_up(&self.plan);
         Some(Partial { number, units: units.ranges().collect(), sums })
     }
 
@@ -375,11 +382,13 @@ impl Round {
         Some(id)
     }
 
-    /// Notes that a settled group's result proved right.
-    pub(super) fn vouch(&mut self, id: u64) {
+    /// Notes that a settled group's result proved right, because this volunteer's was the same, or by the coordinator's own
+    /// computation.
+    pub(super) fn vouch(&mut self, id: u64, by: Option<(u64, Identity)>) {
         self.checks.forget(id);
         if let Some(settled) = self.settled.get_mut(&id) {
             settled.is_checked = true;
+            settled.vouchers.extend(by);
         }
     }
 

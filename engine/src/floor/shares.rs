@@ -7,6 +7,10 @@
 //! A share costs as much memory as the round's sums, so there is only room for some. Where there are more
 //! sessions than shares, several have one in common, and what all of them did is done again. Newcomers have
 //! shares of their own, so that a stranger's lie never undoes the work of those who have proved themselves.
+//!
+//! A partial sum is made of whole shares in which nothing is to be checked any more. A share that has to wait for that
+//! is *sealed*: what its sessions do next goes into another one, or there might never be a time at which all of it is
+//! checked. A lie that a check finds undoes that share and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +19,8 @@ use protocol::plan::RoundPlan;
 
 use crate::aggregator::Sums;
 
-/// Bytes of all shares of a round together, unless [`SHARES_MIN`] of them take more.
+/// Bytes of all shares of a round together, unless [`SHARES_MIN`] of them take more. Those that are sealed may take as
+/// much again.
 const SHARES_BYTES_MAX: usize = 256 << 20;
 /// The most shares of a round.
 const SHARES_MAX: usize = 32;
@@ -28,19 +33,36 @@ const NEWCOMERS_ONE_IN: usize = 4;
 #[derive(Debug)]
 pub(super) struct Shares {
     parameters: usize,
-    shares: Vec<Share>,
-    /// How many shares, from the first on, are for newcomers.
+    /// Where results are added.
+    open: Vec<Share>,
+    /// How many of these, from the first on, are for newcomers.
     newcomers: usize,
+    /// Which of these a session adds to.
     of_session: BTreeMap<u64, usize>,
+    /// How many sessions add to each of these.
+    sessions: Vec<usize>,
+    /// Whether there is room for sealed ones.
+    seals: bool,
+    sealed: Vec<Share>,
+    /// What the last partial sum is made of, as long as it is kept.
+    handed_in: Vec<Share>,
 }
 
 #[derive(Debug, Default)]
 struct Share {
-    /// `None` until something is added.
+    /// `None` until something is added, and if they were moved into the partial sum.
     sums: Option<Sums>,
     /// The groups in the sums.
     groups: BTreeSet<u64>,
-    sessions: usize,
+}
+
+/// What is not in the sums any more.
+#[derive(Debug, Default)]
+pub(super) struct TakenOut {
+    /// The groups.
+    pub(super) groups: BTreeSet<u64>,
+    /// Whether some of them were in the last partial sum. The rest of that is to be handed in again.
+    pub(super) was_handed_in: bool,
 }
 
 impl Shares {
@@ -51,9 +73,13 @@ impl Shares {
         let shares = (SHARES_BYTES_MAX / bytes).clamp(SHARES_MIN, SHARES_MAX);
         Shares {
             parameters,
-            shares: (0..shares).map(|_| Share::default()).collect(),
+            open: (0..shares).map(|_| Share::default()).collect(),
             newcomers: (shares / NEWCOMERS_ONE_IN).max(1),
             of_session: BTreeMap::new(),
+            sessions: vec![0; shares],
+            seals: shares * bytes <= SHARES_BYTES_MAX,
+            sealed: Vec::new(),
+            handed_in: Vec::new(),
         }
     }
 
@@ -67,7 +93,7 @@ impl Shares {
         result: (&ResultHeader, Option<&[i64]>),
     ) {
         let share = self.share_of(contributor);
-        let share = &mut self.shares[share];
+        let share = &mut self.open[share];
         let parameters = self.parameters;
         share.sums.get_or_insert_with(|| Sums::new(plan, parameters)).add(part, result.0, result.1);
         share.groups.insert(group);
@@ -77,53 +103,80 @@ impl Shares {
         if let Some(share) = self.of_session.get(&session) {
             return *share;
         }
-        let range = if is_newcomer { 0..self.newcomers } else { self.newcomers..self.shares.len() };
-        let share = range.min_by_key(|share| self.shares[*share].sessions).expect("each kind has a share");
-        self.shares[share].sessions += 1;
+        let range = if is_newcomer { 0..self.newcomers } else { self.newcomers..self.open.len() };
+        let share = range.min_by_key(|share| self.sessions[*share]).expect("each kind has a share");
+        self.sessions[share] += 1;
         self.of_session.insert(session, share);
         share
     }
 
-    /// Takes out the share of a session. Answers with the groups that are not in the sums any more.
-    pub(super) fn take_out(&mut self, session: u64) -> BTreeSet<u64> {
-        let Some(share) = self.of_session.remove(&session) else { return BTreeSet::new() };
-        let share = &mut self.shares[share];
-        share.sessions -= 1;
-        share.sums = None;
-        std::mem::take(&mut share.groups)
-    }
-
-    /// The groups in the sums.
-    pub(super) fn groups(&self) -> BTreeSet<u64> {
-        self.shares.iter().flat_map(|share| share.groups.iter().copied()).collect()
-    }
-
-    /// Whether nothing is in the sums.
-    pub(super) fn is_empty(&self) -> bool {
-        self.shares.iter().all(|share| share.groups.is_empty())
-    }
-
-    /// The sum of the shares. One that is alone is moved and not copied: should a session be taken out, so would be all
-    /// of it.
-    pub(super) fn add_up(&mut self, plan: &RoundPlan) -> Sums {
-        let mut used = self.shares.iter_mut().filter_map(|share| share.sums.as_mut());
-        let (first, second) = (used.next(), used.next());
-        match (first, second) {
-            (Some(only), None) => std::mem::take(only),
-            (first, second) => {
-                let mut total = Sums::new(plan, self.parameters);
-                first.into_iter().chain(second).chain(used).for_each(|sums| total.merge(sums));
-                total
+    /// Takes out all shares with some of these groups of a session, which adds nothing any more.
+    pub(super) fn take_out(&mut self, session: u64, groups: &BTreeSet<u64>) -> TakenOut {
+        if let Some(share) = self.of_session.remove(&session) {
+            self.sessions[share] -= 1;
+        }
+        let has_some = |share: &Share| !share.groups.is_disjoint(groups);
+        let mut taken = TakenOut::default();
+        for share in self.open.iter_mut().filter(|share| has_some(share)) {
+            taken.groups.append(&mut std::mem::take(share).groups);
+        }
+        self.sealed.extract_if(.., |share| has_some(share)).for_each(|mut share| {
+            taken.groups.append(&mut share.groups);
+        });
+        if self.handed_in.iter().any(has_some) {
+            taken.was_handed_in = true;
+            for mut share in std::mem::take(&mut self.handed_in) {
+                if has_some(&share) {
+                    taken.groups.append(&mut share.groups);
+                } else {
+                    self.sealed.push(share);
+                }
             }
         }
+        taken
     }
 
-    /// Begins anew. Sessions keep their places.
-    pub(super) fn clear(&mut self) {
-        for share in &mut self.shares {
-            share.sums = None;
-            share.groups.clear();
+    /// Whether nothing is in the sums but what was handed in.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.iter().chain(&self.sealed).all(|share| share.groups.is_empty())
+    }
+
+    /// Takes all shares in which no group is still to be checked, for a partial sum, and seals the others. Answers with
+    /// their groups and the sum, if there are any. One that is alone is moved and not copied: should one of its groups
+    /// be taken out, so would be all of it.
+    pub(super) fn hand_in(
+        &mut self,
+        plan: &RoundPlan,
+        is_to_be_checked: impl Fn(u64) -> bool,
+    ) -> Option<(BTreeSet<u64>, Sums)> {
+        let is_settled = |share: &Share| !share.groups.iter().any(|group| is_to_be_checked(*group));
+        let has_some = |share: &Share| !share.groups.is_empty();
+        let mut settled: Vec<Share> = self.sealed.extract_if(.., |share| is_settled(share)).collect();
+        let seals = self.seals && self.sealed.is_empty();
+        for share in self.open.iter_mut().filter(|share| has_some(share)) {
+            if is_settled(share) {
+                settled.push(std::mem::take(share));
+            } else if seals {
+                self.sealed.push(std::mem::take(share));
+            }
         }
+        let groups = settled.iter().flat_map(|share| share.groups.iter().copied()).collect();
+        let sums = match &mut settled[..] {
+            [] => return None,
+            [only] => only.sums.take().expect("a share with groups has sums"),
+            several => {
+                let mut total = Sums::new(plan, self.parameters);
+                several.iter().filter_map(|share| share.sums.as_ref()).for_each(|sums| total.merge(sums));
+                total
+            }
+        };
+        self.handed_in = settled;
+        Some((groups, sums))
+    }
+
+    /// Does not keep what was handed in any longer.
+    pub(super) fn forget_handed_in(&mut self) {
+        self.handed_in.clear();
     }
 }
 
@@ -155,53 +208,100 @@ mod tests {
         shares.add(&plan(), 0, group, contributor, (&header, Some(&vector)));
     }
 
-    fn total(shares: &mut Shares) -> Vec<i64> {
-        let used: Vec<&Sums> = shares.shares.iter().filter_map(|share| share.sums.as_ref()).collect();
+    fn total(shares: &Shares) -> Vec<i64> {
         let mut total = Sums::new(&plan(), 2);
-        used.into_iter().for_each(|sums| total.merge(sums));
-        assert!(shares.is_empty() == shares.groups().is_empty());
+        let all = shares.open.iter().chain(&shares.sealed);
+        all.filter_map(|share| share.sums.as_ref()).for_each(|sums| total.merge(sums));
         total.parts[0].vector.clone()
+    }
+
+    fn take_out(shares: &mut Shares, session: u64, groups: impl IntoIterator<Item = u64>) -> BTreeSet<u64> {
+        shares.take_out(session, &groups.into_iter().collect()).groups
+    }
+
+    fn hand_in(shares: &mut Shares, to_be_checked: &[u64]) -> Option<(Vec<u64>, i64)> {
+        let (groups, sums) = shares.hand_in(&plan(), |group| to_be_checked.contains(&group))?;
+        Some((groups.into_iter().collect(), sums.parts[0].vector[0]))
     }
 
     #[test]
     fn what_a_session_added_is_taken_out_exactly() {
         let mut shares = Shares::new(&plan(), 2);
         add(&mut shares, 1, 10, true, 1);
-        assert_eq!(total(&mut shares), [1, -1]);
+        assert_eq!(total(&shares), [1, -1]);
         add(&mut shares, 2, 11, false, 20);
         add(&mut shares, 3, 10, true, 300);
-        assert_eq!(total(&mut shares), [321, -321]);
-        assert_eq!(shares.take_out(10), BTreeSet::from([1, 3]));
-        assert_eq!(total(&mut shares), [20, -20]);
-        assert!(shares.take_out(10).is_empty());
+        assert_eq!(total(&shares), [321, -321]);
+        assert_eq!(take_out(&mut shares, 10, [1, 3]), BTreeSet::from([1, 3]));
+        assert_eq!(total(&shares), [20, -20]);
+        assert!(take_out(&mut shares, 10, []).is_empty());
         add(&mut shares, 4, 12, true, 4);
-        assert_eq!(total(&mut shares), [24, -24]);
-        shares.take_out(11);
-        shares.take_out(12);
-        assert_eq!(total(&mut shares), [0, 0]);
+        assert_eq!(total(&shares), [24, -24]);
+        take_out(&mut shares, 11, [2]);
+        take_out(&mut shares, 12, [4]);
+        assert_eq!((total(&shares), shares.is_empty()), (vec![0, 0], true));
     }
 
     #[test]
     fn a_newcomer_undoes_nothing_of_those_who_are_known_however_large_the_network() {
         // So large that there are only two shares.
         let mut shares = Shares::new(&plan(), 1 << 27);
-        assert_eq!(shares.shares.len(), SHARES_MIN);
+        assert_eq!((shares.open.len(), shares.seals), (SHARES_MIN, false));
         shares.parameters = 2;
         for session in 0..5 {
             add(&mut shares, session, session, session % 2 == 0, 1 << session);
         }
         // Groups 0, 2 and 4 are those of newcomers.
-        assert_eq!(shares.take_out(2), BTreeSet::from([0, 2, 4]));
-        assert_eq!(total(&mut shares), [0b1010, -0b1010]);
+        assert_eq!(take_out(&mut shares, 2, [2]), BTreeSet::from([0, 2, 4]));
+        assert_eq!(total(&shares), [0b1010, -0b1010]);
     }
 
     #[test]
     fn more_sessions_than_shares_have_some_in_common() {
         let mut shares = Shares::new(&plan(), 2);
         (0..1000).for_each(|session| add(&mut shares, session, session, false, 1));
-        assert_eq!(shares.shares.len(), SHARES_MAX);
-        let gone = shares.take_out(7).len();
+        assert_eq!(shares.open.len(), SHARES_MAX);
+        let gone = take_out(&mut shares, 7, [7]).len();
         assert!((1000 / SHARES_MAX..1000 / (SHARES_MAX / 2)).contains(&gone), "{gone}");
-        assert_eq!(total(&mut shares)[0], 1000 - gone as i64);
+        assert_eq!(total(&shares)[0], 1000 - gone as i64);
+    }
+
+    #[test]
+    fn only_what_is_checked_is_handed_in_and_a_lie_undoes_what_is_not() {
+        let mut shares = Shares::new(&plan(), 2);
+        add(&mut shares, 1, 10, false, 1);
+        add(&mut shares, 2, 11, false, 20);
+        add(&mut shares, 3, 12, false, 300);
+        assert_eq!(hand_in(&mut shares, &[2, 3]), Some((vec![1], 1)));
+        // What they do next goes elsewhere.
+        add(&mut shares, 4, 11, false, 4_000);
+        assert_eq!(hand_in(&mut shares, &[3, 4]), Some((vec![2], 20)));
+        add(&mut shares, 5, 10, false, 50_000);
+        assert_eq!(take_out(&mut shares, 12, [3]), BTreeSet::from([3]));
+        assert!(!shares.is_empty());
+        assert_eq!(hand_in(&mut shares, &[]), Some((vec![4, 5], 54_000)));
+        assert!(hand_in(&mut shares, &[]).is_none() && shares.is_empty());
+    }
+
+    #[test]
+    fn what_is_at_hand_of_the_last_partial_sum_is_handed_in_again_without_a_lie() {
+        let mut shares = Shares::new(&plan(), 2);
+        add(&mut shares, 1, 10, false, 1);
+        add(&mut shares, 2, 11, false, 20);
+        assert_eq!(hand_in(&mut shares, &[]), Some((vec![1, 2], 21)));
+        let taken = shares.take_out(10, &BTreeSet::from([1]));
+        assert_eq!((taken.groups, taken.was_handed_in), (BTreeSet::from([1]), true));
+        assert_eq!(hand_in(&mut shares, &[]), Some((vec![2], 20)));
+        shares.forget_handed_in();
+        assert!(!shares.take_out(11, &BTreeSet::from([2])).was_handed_in, "it is not at hand any more");
+    }
+
+    #[test]
+    fn where_there_is_no_room_for_sealed_shares_they_wait_in_their_places() {
+        let mut shares = Shares { seals: false, ..Shares::new(&plan(), 2) };
+        add(&mut shares, 1, 10, false, 1);
+        assert!(hand_in(&mut shares, &[1]).is_none() && shares.sealed.is_empty());
+        add(&mut shares, 2, 10, false, 20);
+        assert_eq!(hand_in(&mut shares, &[]), Some((vec![1, 2], 21)));
     }
 }

@@ -86,6 +86,11 @@ impl Records {
         }
     }
 
+    /// What proved right proved nothing.
+    pub(super) fn distrust_all(&mut self) {
+        self.by_token.values_mut().for_each(|record| record.proven = 0);
+    }
+
     /// After a rewind to a state before which so many rounds were completed: what was done later is undone.
     pub(super) fn rewind(&mut self, rounds: u64) {
         for record in self.by_token.values_mut() {

@@ -421,6 +421,12 @@ impl Volunteers {
         }
     }
 
+    /// What proved right proved nothing: all begin as newcomers again.
+    pub(super) fn distrust_all(&mut self) {
+        self.records.distrust_all();
+        self.members.values_mut().filter(|one| !one.local).for_each(|one| one.newcomer = true);
+    }
+
     /// Who a session is or was, if it is there or had results in the open round.
     pub(super) fn identity(&self, session: u64) -> Option<Identity> {
         let present = self.members.get(&session).map(|volunteer| volunteer.identity);
