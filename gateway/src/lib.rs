@@ -28,12 +28,14 @@ mod blob;
 mod gateway;
 mod leader;
 mod standby;
+mod state;
 mod wire;
 
 pub use blob::{BlobError, Name, Place, decode_partial, encode_partial, name_of};
 pub use gateway::{Gateway, GatewayInput, GatewayOutput};
 pub use leader::{Leader, LeaderInput, LeaderOutput};
 pub use standby::{Standby, StandbyInput, StandbyOutput};
+pub use state::{StateName, StateNameError};
 pub use wire::{Answer, Broadcast, MESSAGE_BYTES_MAX, Opening, Order, Reply, Request, Says, Term, WireError};
 
 /// An owner of units that is not heard for so long is expelled.

@@ -16,6 +16,8 @@ pub enum StandbyInput {
     Heard(Broadcast),
     /// The newest term in the store, as [`StandbyOutput::FindNewest`] asked; `None` if there is none yet.
     Newest(Option<Term>),
+    /// The store has the run's end: instead of [`StandbyInput::Newest`].
+    Ended,
     /// [`StandbyOutput::Create`] is done, or was refused because there is such an object.
     Created,
     /// The store did not do what it was asked last.
@@ -27,7 +29,7 @@ pub enum StandbyInput {
 /// What a standby wants done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StandbyOutput {
-    /// Look for the newest term in the store.
+    /// Look for the run's end in the store, and for the newest term.
     FindNewest,
     /// Create a term's object, under its number, if there is none of that number.
     Create(Term),
@@ -110,6 +112,7 @@ impl Standby {
             _ if self.stage == Stage::Over => {}
             StandbyInput::Heard(broadcast) => self.heard(now_ms, &broadcast),
             StandbyInput::Newest(newest) => self.found(now_ms, newest),
+            StandbyInput::Ended => self.end(),
             StandbyInput::Created => {
                 if let Stage::Creating(term) = self.stage {
                     // What the store has now decides: a first try may have worked without an answer.
@@ -130,9 +133,7 @@ impl Standby {
         self.newest = Some(term);
         self.heard_ms = now_ms;
         if matches!(broadcast, Broadcast::Finished { .. }) {
-            self.stage = Stage::Over;
-            self.outputs.push_back(StandbyOutput::Finished);
-            return;
+            return self.end();
         }
         // Somebody leads after all.
         let is_behind = match self.stage {
@@ -191,6 +192,11 @@ impl Standby {
         self.outputs.push_back(StandbyOutput::FindNewest);
     }
 
+    fn end(&mut self) {
+        self.stage = Stage::Over;
+        self.outputs.push_back(StandbyOutput::Finished);
+    }
+
     fn listen(&mut self) {
         self.stage = Stage::Listening;
         self.again_ms = None;
@@ -244,6 +250,15 @@ mod tests {
         // The first try had worked.
         let lead = say(&mut standby, again_ms, StandbyInput::Newest(Some(term(5, 8))));
         assert_eq!(lead, [StandbyOutput::Lead(term(5, 8))]);
+    }
+
+    #[test]
+    fn nobody_leads_a_run_that_has_ended() {
+        let mut late = Standby::beginning(0, 7);
+        assert_eq!(say(&mut late, 0, StandbyInput::Tick), [StandbyOutput::FindNewest]);
+        assert_eq!(say(&mut late, 1, StandbyInput::Ended), [StandbyOutput::Finished]);
+        assert_eq!(late.wake_ms(), None);
+        assert!(say(&mut late, 1, StandbyInput::Newest(None)).is_empty());
     }
 
     #[test]
