@@ -111,7 +111,7 @@ impl Ledger {
     }
 
     /// Those whose partial sums count.
-    pub(crate) fn contributors(&self) -> BTreeSet<Owner> {
+    pub fn contributors(&self) -> BTreeSet<Owner> {
         self.done.keys().map(|(owner, _)| *owner).collect()
     }
 

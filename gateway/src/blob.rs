@@ -26,6 +26,8 @@ pub struct Place {
 
 /// Ranges of units in one partial sum at most.
 const RANGES_MAX: usize = 1 << 20;
+/// Volunteers that are named in one partial sum at most.
+pub(crate) const TOKENS_MAX: usize = 1 << 16;
 
 /// Why an object is not what it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +41,7 @@ pub struct BlobError;
 struct Header {
     number: u64,
     units: Vec<Range<u32>>,
+    unchecked: Vec<u128>,
     parts: Vec<PartHeader>,
 }
 
@@ -56,8 +59,9 @@ pub fn name_of(bytes: &[u8]) -> Name {
     *blake3::hash(bytes).as_bytes()
 }
 
-/// A partial sum as bytes: its numbers, then the vector of each part, packed.
-pub fn encode_partial(partial: &Partial) -> Vec<u8> {
+/// A partial sum as bytes: its numbers, then the vector of each part, packed. `unchecked` are the tokens of volunteers
+/// whose results in it nobody else vouches for.
+pub fn encode_partial(partial: &Partial, unchecked: &[u128]) -> Vec<u8> {
     let is_zero = |vector: &[i64]| vector.iter().all(|value| *value == 0);
     let packed = |part: &PartSums| if is_zero(&part.vector) { Vec::new() } else { pack(&part.vector) };
     let vectors: Vec<Vec<u8>> = partial.sums.parts.iter().map(packed).collect();
@@ -68,20 +72,27 @@ pub fn encode_partial(partial: &Partial) -> Vec<u8> {
         vector_bytes: vector.len() as u64,
     };
     let parts = partial.sums.parts.iter().zip(&vectors).map(part).collect();
-    let header = Header { number: partial.number, units: partial.units.clone(), parts };
+    let (units, unchecked) = (partial.units.clone(), unchecked.to_vec());
+    let header = Header { number: partial.number, units, unchecked, parts };
     let mut bytes = postcard::to_allocvec(&header).expect("numbers have a form as bytes");
     vectors.iter().for_each(|vector| bytes.extend_from_slice(vector));
     bytes
 }
 
-/// Reads a partial sum of a round, of a network with so many parameters. Whether it can be a sum of its units is for
-/// the [ledger](engine::ledger::Ledger::add) to say.
+/// Reads a partial sum of a round, of a network with so many parameters, and the tokens of those whose results in it
+/// nobody else vouches for. Whether it can be a sum of its units is for the [ledger](engine::ledger::Ledger::add) to
+/// say.
 ///
 /// # Errors
 /// If it is none.
-pub fn decode_partial(bytes: &[u8], plan: &RoundPlan, parameters: usize) -> Result<Partial, BlobError> {
+pub fn decode_partial(
+    bytes: &[u8],
+    plan: &RoundPlan,
+    parameters: usize,
+) -> Result<(Partial, Vec<u128>), BlobError> {
     let (header, mut rest) = postcard::take_from_bytes::<Header>(bytes).map_err(|_| BlobError)?;
-    if header.units.len() > RANGES_MAX || header.parts.len() != plan.parts.len() {
+    let is_bounded = header.units.len() <= RANGES_MAX && header.unchecked.len() <= TOKENS_MAX;
+    if !is_bounded || header.parts.len() != plan.parts.len() {
         return Err(BlobError);
     }
     let mut parts = Vec::new();
@@ -100,7 +111,7 @@ pub fn decode_partial(bytes: &[u8], plan: &RoundPlan, parameters: usize) -> Resu
     if !rest.is_empty() {
         return Err(BlobError);
     }
-    Ok(Partial { number: header.number, units: header.units, sums: Sums { parts } })
+    Ok((Partial { number: header.number, units: header.units, sums: Sums { parts } }, header.unchecked))
 }
 
 #[cfg(test)]
@@ -118,14 +129,14 @@ mod tests {
         let plan = RoundPlan { parts, ..RoundPlan::default() };
         let mut sums = Sums::new(&plan, 300);
         let zero = Partial { number: 1, units: vec![10..12], sums: sums.clone() };
-        assert!(encode_partial(&zero).len() < 30, "a vector of zeros takes no room");
+        assert!(encode_partial(&zero, &[]).len() < 30, "a vector of zeros takes no room");
         sums.parts[0].vector = (0..300).map(|value| value * 1_000_003 - 7).collect();
         sums.parts[0].losses = vec![-5];
         sums.parts[1].correct = 3;
         let full = Partial { number: 2, units: vec![0..3, 11..12], sums };
         for partial in [zero, full] {
-            let bytes = encode_partial(&partial);
-            assert_eq!(decode_partial(&bytes, &plan, 300), Ok(partial));
+            let bytes = encode_partial(&partial, &[7, u128::MAX]);
+            assert_eq!(decode_partial(&bytes, &plan, 300), Ok((partial, vec![7, u128::MAX])));
             assert!(decode_partial(&bytes[..bytes.len() - 1], &plan, 300).is_err());
             assert!(decode_partial(&[&bytes[..], &[0]].concat(), &plan, 300).is_err());
         }

@@ -18,15 +18,29 @@
 //! 4. What is unknown is dropped. A gateway that is refused takes another incarnation, and nothing that it has not
 //!    handed in counts.
 //!
+//! Volunteers are strangers, so three more rules keep lies out:
+//!
+//! 5. A partial sum is handed in when all checks of results in it are done. It names those whose results in it nobody else
+//!    vouches for, so that the leader knows how far to go back, should one of them be found out, even when their gateway
+//!    has died since.
+//! 6. Whoever is found out at one gateway is found out at all: the leader keeps a log of [`Notice`]s, which every gateway
+//!    reads. So it is with bans of the operator.
+//! 7. Each gateway computes one result of a round itself, drawn by lot, so that volunteers who vouch for each other's lies
+//!    are noticed.
+//!
 //! [`Leader`], [`Gateway`] and [`Standby`] are state machines like the engine: one input at a time, with the time, then
 //! outputs until there are none. Whoever runs them moves bytes. Every queue in them has a bound, because a gateway
 //! makes one request at a time, out of what it has to say by then.
+//!
+//! A gateway speaks first, so that its requests bound all that is said. A leader that has something for it
+//! [calls](Reply::Speak) it, once until it speaks. A call that is lost costs time, and one too many costs a message.
 
 #![forbid(unsafe_code)]
 
 mod blob;
 mod gateway;
 mod leader;
+mod notices;
 mod standby;
 mod state;
 mod wire;
@@ -34,21 +48,30 @@ mod wire;
 pub use blob::{BlobError, Name, Place, decode_partial, encode_partial, name_of};
 pub use gateway::{Gateway, GatewayInput, GatewayOutput};
 pub use leader::{Leader, LeaderInput, LeaderOutput};
+pub use notices::{Ban, Notice, Strike, StrikeId};
 pub use standby::{Standby, StandbyInput, StandbyOutput};
 pub use state::{StateName, StateNameError};
-pub use wire::{Answer, Broadcast, MESSAGE_BYTES_MAX, Opening, Order, Reply, Request, Says, Term, WireError};
+pub use wire::{
+    Answer, Broadcast, MESSAGE_BYTES_MAX, NoResult, Opening, Order, Reply, Request, Says, Term, WireError,
+};
 
+/// Version of what is said on the bus. It is raised with every change of a message's bytes or meaning.
+pub const BUS_VERSION: u64 = 2;
 /// An owner of units that is not heard for so long is expelled.
 pub const SILENCE_MS_MAX: u64 = 5_000;
 /// A leader that is not heard for so long is replaced.
 pub const LEADER_SILENCE_MS_MAX: u64 = 10_000;
+/// A gateway that hears no leader for so long sends its volunteers away: it is cut off, for otherwise a standby would lead
+/// by then ([`LEADER_SILENCE_MS_MAX`]). No sooner, or all volunteers of all gateways would move whenever a leader dies.
+pub const SEND_AWAY_MS: u64 = 2 * LEADER_SILENCE_MS_MAX;
 /// How often a leader says that it leads.
 pub const BROADCAST_EVERY_MS: u64 = 1_000;
 /// A request that is not answered is repeated after this time.
 pub const REPEAT_MS: u64 = 1_000;
 /// A gateway that has nothing to say says so as often as this.
 pub const PULSE_EVERY_MS: u64 = 500;
-/// A gateway that was given nothing asks again after this time.
+/// A gateway that was given too little asks again after this time, or when half of what it has is done, or when the
+/// leader calls it.
 pub const ASK_AGAIN_MS: u64 = 200;
 /// Sums that are not handed in for so long are handed in before all of a lease is done.
 pub const HAND_IN_EVERY_MS: u64 = 2_000;

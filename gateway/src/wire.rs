@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::blob::Name;
+use crate::notices::{Ban, NOTICES_IN_MESSAGE_MAX, Notice, Strike};
 
 /// Bytes of a message at most.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -52,6 +53,17 @@ pub struct Opening {
     pub is_wary: bool,
     /// Names its frame ([`protocol::frame::encode_round`]) in the store.
     pub frame: Name,
+    /// Why the round before it was broken off, if that was because a unit has no result.
+    pub unfit: Option<NoResult>,
+}
+
+/// A unit that has no result at the scales of its round, as the referee has found: whoever sent one made it up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoResult {
+    /// The round's number.
+    pub round: u64,
+    /// The unit.
+    pub unit: u32,
 }
 
 /// What a gateway says to the leader.
@@ -65,6 +77,8 @@ pub struct Request {
     pub gateway: u64,
     /// Counts the requests of the incarnation in the term, from 1.
     pub number: u64,
+    /// How far it has read the leader's log of [notices](Notice).
+    pub read: u64,
     /// What it says.
     pub says: Says,
 }
@@ -74,8 +88,12 @@ pub struct Request {
 pub enum Says {
     /// It has room for units.
     Asks {
-        /// The speed of its volunteers together, in cost per millisecond.
+        /// Cores that its volunteers lend.
+        cores: u32,
+        /// The speed of its volunteers together, in cost per millisecond; 0 if it is not known.
         speed: f32,
+        /// Units that it has and that are not done.
+        undone: u32,
         /// The fewest units that are worth a lease.
         least: u32,
     },
@@ -99,12 +117,20 @@ pub enum Says {
         /// The unit.
         unit: u32,
     },
-    /// All that it was to confirm is confirmed.
-    Confirms,
-    /// A volunteer was found out of whom results were counted unchecked, the first after so many rounds.
-    Convicted {
-        /// The number of rounds.
-        unchecked_since: u64,
+    /// Somebody vouches for all of its results in these parts, as it was to [confirm](Order::Confirm).
+    Confirms {
+        /// The parts' numbers.
+        parts: Vec<u32>,
+    },
+    /// Volunteers of it were dismissed.
+    Strikes {
+        /// Who, and why.
+        strikes: Vec<Strike>,
+    },
+    /// The operator said this to an earlier leader.
+    Bans {
+        /// What it said.
+        bans: Vec<Ban>,
     },
     /// It is there.
     Pulse,
@@ -127,12 +153,16 @@ pub struct Answer {
     pub reply: Reply,
     /// What the gateway is to do besides.
     pub orders: Vec<Order>,
+    /// What comes next in the leader's log.
+    pub notices: Vec<Notice>,
+    /// How far the gateway has read the log with them.
+    pub read: u64,
 }
 
 /// See [`Answer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
-    /// These units are the gateway's now; none, if none are free.
+    /// These units are the gateway's now; none, if none are free, or if it has its share.
     Leased {
         /// The units.
         units: Vec<Range<u32>>,
@@ -147,6 +177,9 @@ pub enum Reply {
     RoundIsOver,
     /// It was silent for too long: it owns nothing any more.
     Expelled,
+    /// Nothing was asked, and the number is 0: the gateway is to say something, because there is an order for it, or
+    /// because units are free for which it has waited. If this is lost, it says something all the same, but later.
+    Speak,
 }
 
 /// See [`Answer`].
@@ -234,6 +267,11 @@ impl Request {
         let is_bounded = match &request.says {
             Says::GivesBack { units } => are_ranges(units, LIST_MAX),
             Says::Tainted { partials } => partials.len() <= LIST_MAX,
+            Says::Confirms { parts } => parts.len() <= LIST_MAX,
+            Says::Strikes { strikes } => {
+                strikes.len() <= NOTICES_IN_MESSAGE_MAX && strikes.iter().all(Strike::is_bounded)
+            }
+            Says::Bans { bans } => bans.len() <= NOTICES_IN_MESSAGE_MAX,
             Says::Asks { speed, .. } => speed.is_finite() && *speed >= 0.0,
             _ => true,
         };
@@ -257,7 +295,9 @@ impl Answer {
             Reply::Leased { units } => are_ranges(units, LEASE_RANGES_MAX),
             _ => true,
         };
-        if is_bounded && answer.orders.len() <= LIST_MAX { Ok(answer) } else { Err(WireError) }
+        let is_short = |notice: &Notice| !matches!(notice, Notice::Strike(strike) if !strike.is_bounded());
+        let has_few = answer.notices.len() <= NOTICES_IN_MESSAGE_MAX && answer.orders.len() <= LIST_MAX;
+        if is_bounded && has_few && answer.notices.iter().all(is_short) { Ok(answer) } else { Err(WireError) }
     }
 }
 
@@ -270,12 +310,13 @@ pub(crate) fn part_of(units: &mut Vec<Range<u32>>) -> Vec<Range<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notices::OFFENSE_BYTES_MAX;
 
     #[test]
     fn what_is_said_arrives_and_nothing_else_does() {
         let term = Term { number: 3, nonce: 9 };
         let says = Says::GivesBack { units: vec![1..4, 7..9] };
-        let request = Request { term, round: 2, gateway: 5, number: 1, says };
+        let request = Request { term, round: 2, gateway: 5, number: 1, read: 0, says };
         let bytes = request.encode();
         assert_eq!(Request::decode(&bytes), Ok(request.clone()));
         assert!(Request::decode(&bytes[..bytes.len() - 1]).is_err());
@@ -284,12 +325,28 @@ mod tests {
         #[expect(clippy::reversed_empty_ranges, reason = "the check must reject such a range")]
         let reversed = Says::GivesBack { units: vec![4..1] };
         assert!(Request::decode(&Request { says: reversed, ..request.clone() }.encode()).is_err());
-        let speed = Says::Asks { speed: f32::NAN, least: 1 };
-        assert!(Request::decode(&Request { says: speed, ..request }.encode()).is_err());
-        let most = vec![0..1; LEASE_RANGES_MAX];
+        let speed = Says::Asks { cores: 1, speed: f32::NAN, undone: 0, least: 1 };
+        assert!(Request::decode(&Request { says: speed, ..request.clone() }.encode()).is_err());
+        let most = vec![u32::MAX - 1..u32::MAX; LEASE_RANGES_MAX];
         let reply = Reply::Leased { units: most };
-        let answer = Answer { term, round: 2, gateway: 5, number: 1, reply, orders: Vec::new() };
-        assert!(answer.encode().len() < MESSAGE_BYTES_MAX);
+        let strike = Strike {
+            id: (u64::MAX, u64::MAX),
+            token: u128::MAX,
+            network: u128::MAX,
+            offense: "o".repeat(OFFENSE_BYTES_MAX),
+            is_lie: true,
+            unchecked_since: Some(u64::MAX),
+            ago_ms: u64::MAX,
+        };
+        let notices = vec![Notice::Strike(strike.clone()); NOTICES_IN_MESSAGE_MAX];
+        let answer =
+            Answer { term, round: 2, gateway: 5, number: 1, reply, orders: Vec::new(), notices, read: 9 };
+        assert!(answer.encode().len() < MESSAGE_BYTES_MAX / 2, "there is room for orders");
+        let strike = Strike { offense: "o".repeat(OFFENSE_BYTES_MAX + 1), ..strike };
+        let long = Answer { notices: vec![Notice::Strike(strike.clone())], ..answer.clone() };
+        assert!(Answer::decode(&long.encode()).is_err());
+        let long = Request { says: Says::Strikes { strikes: vec![strike] }, ..request };
+        assert!(Request::decode(&long.encode()).is_err());
         assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
     }
 

@@ -80,19 +80,7 @@ impl Mouth {
         }
         let mut vector = if has_vector { unpack(&packed, self.parameters).unwrap() } else { Vec::new() };
         let right = vector.clone();
-        match kind {
-            LieKind::Zeros => {
-                vector.fill(0);
-                header.losses.fill(0);
-                header.correct = 0;
-            }
-            LieKind::Scaled => vector.iter_mut().for_each(|value| *value /= 2),
-            LieKind::Flipped => vector.iter_mut().for_each(|value| *value = -*value),
-            LieKind::OneStep => vector.iter_mut().take(1).for_each(|value| *value += 1),
-            LieKind::NegativeLoss => header.losses.iter_mut().for_each(|loss| *loss = -*loss - 1),
-            LieKind::LowLoss => header.losses.iter_mut().for_each(|loss| *loss /= 16),
-            LieKind::AllCorrect => header.correct *= 2,
-        }
+        kind.change(&mut header, &mut vector);
         if header == truth && vector == right {
             return result;
         }

@@ -1,6 +1,7 @@
 //! What a simulation is made from: drawn from a seed, or written down by a test.
 
 use engine::{Audit, LocalHelp, OnLie};
+use protocol::message::ResultHeader;
 
 use crate::problem::ProblemPlan;
 use crate::random::Draw;
@@ -103,6 +104,23 @@ impl LieKind {
         LieKind::LowLoss,
         LieKind::AllCorrect,
     ];
+
+    /// Makes a result wrong in this way, unless it happens to stay right.
+    pub(crate) fn change(self, header: &mut ResultHeader, vector: &mut [i64]) {
+        match self {
+            LieKind::Zeros => {
+                vector.fill(0);
+                header.losses.fill(0);
+                header.correct = 0;
+            }
+            LieKind::Scaled => vector.iter_mut().for_each(|value| *value /= 2),
+            LieKind::Flipped => vector.iter_mut().for_each(|value| *value = -*value),
+            LieKind::OneStep => vector.iter_mut().take(1).for_each(|value| *value += 1),
+            LieKind::NegativeLoss => header.losses.iter_mut().for_each(|loss| *loss = -*loss - 1),
+            LieKind::LowLoss => header.losses.iter_mut().for_each(|loss| *loss /= 16),
+            LieKind::AllCorrect => header.correct *= 2,
+        }
+    }
 }
 
 /// What may happen to a volunteer.

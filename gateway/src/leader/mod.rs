@@ -1,14 +1,22 @@
 //! A coordinator that leads: the engine, and those who own units of its rounds.
+//!
+//! `trust`: volunteers that are found out at some gateway, and how far the training goes back for them.
+
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use engine::{Engine, FromFloor, Input, Output, Snapshot, StopReason, ToFloor};
+use engine::ledger::Ledger;
+use engine::{Claim, Engine, FromFloor, Input, Output, Snapshot, StopReason, ToFloor};
 use protocol::frame::encode_round;
 use protocol::plan::RoundPlan;
 
 use crate::blob::{Name, Place, decode_partial, name_of};
-use crate::wire::{Answer, Broadcast, Opening, Order, Reply, Request, Says, Term};
+use crate::notices::Strike;
+use crate::wire::{Answer, Broadcast, NoResult, Opening, Order, Reply, Request, Says, Term};
 use crate::{BROADCAST_EVERY_MS, SILENCE_MS_MAX};
+
+use trust::Trust;
 
 /// Gateways at a time. A request of another one is not answered.
 const GATEWAYS_MAX: usize = 4096;
@@ -28,6 +36,13 @@ pub enum LeaderInput {
     Heard(Request),
     /// Another leader, or this one, speaks.
     HeardLeader(Broadcast),
+    /// The operator bans a volunteer, or does not any more.
+    Ban {
+        /// Its token.
+        token: u128,
+        /// Whether it is banned from now on.
+        is_banned: bool,
+    },
     /// [`LeaderOutput::Put`] is done.
     Stored(Place),
     /// What [`LeaderOutput::Fetch`] asked for; `None` if there is no such object.
@@ -51,6 +66,18 @@ pub enum LeaderOutput {
     Fetch(Place),
     /// Nobody needs this object any more.
     Drop(Place),
+    /// Nobody needs objects of earlier terms any more: look for what is there at [`Place`]s of theirs, and drop it. Comes
+    /// once in a term.
+    DropBefore(Term),
+    /// A gateway has dismissed a volunteer.
+    Struck(Strike),
+    /// The operator has said to an earlier leader that it bans a volunteer, or does not any more.
+    Banned {
+        /// Its token.
+        token: u128,
+        /// Whether it is banned.
+        is_banned: bool,
+    },
     /// Save this state: it is the newest of this term.
     Save(Box<Snapshot>),
     /// The training has ended. Say so in the store, where only one can.
@@ -72,6 +99,11 @@ pub struct Leader {
     /// Objects of the last rounds, the oldest first.
     objects: VecDeque<Vec<Name>>,
     broadcast_ms: u64,
+    trust: Trust,
+    /// Rounds that were opened in this term.
+    opened: usize,
+    /// The unit without a result for which the open round is broken off.
+    unfit: Option<u32>,
     has_finished: bool,
     has_stepped_down: bool,
     outputs: VecDeque<LeaderOutput>,
@@ -89,7 +121,6 @@ struct OpenRound {
 #[derive(Debug)]
 struct Peer {
     heard_ms: u64,
-    speed: f32,
     /// The number of its last request.
     number: u64,
     /// What it was answered; `None` while the answer waits for an object.
@@ -101,7 +132,13 @@ struct Peer {
     /// How many of those are in the last answer.
     told: usize,
     /// Whether it was given nothing when it last asked.
-    is_hungry: bool,
+    waits: bool,
+    /// How many units that it had not done it had then.
+    undone: u32,
+    /// Whether it was told to speak since it last spoke.
+    is_called: bool,
+    /// How far it has read the log of notices.
+    read: u64,
 }
 
 impl Leader {
@@ -117,6 +154,9 @@ impl Leader {
             round: None,
             objects: VecDeque::new(),
             broadcast_ms: 0,
+            trust: Trust::default(),
+            opened: 0,
+            unfit: None,
             has_finished: false,
             has_stepped_down: false,
             outputs: VecDeque::new(),
@@ -164,6 +204,9 @@ impl Leader {
             LeaderInput::Engine(input) => self.feed(now_ms, input),
             LeaderInput::Heard(request) => self.heard(now_ms, request),
             LeaderInput::HeardLeader(broadcast) => self.follow(broadcast.term()),
+            LeaderInput::Ban { token, is_banned } => {
+                self.trust.ban(now_ms, self.term.number, token, is_banned);
+            }
             LeaderInput::Stored(place) => {
                 let is_frame = |round: &&mut OpenRound| {
                     place == Place { term: round.opening.term, name: round.opening.frame }
@@ -209,9 +252,10 @@ impl Leader {
         if request.term != self.term || self.has_stepped_down {
             return;
         }
-        let Request { round, gateway, number, says, .. } = request;
+        let Request { round, gateway, number, read, says, .. } = request;
         if self.expelled.contains(&gateway) && self.engine.checks_owners() {
-            let answer = self.answer(round, gateway, number, Reply::Expelled);
+            let (term, reply, orders, notices) = (self.term, Reply::Expelled, Vec::new(), Vec::new());
+            let answer = Answer { term, round, gateway, number, reply, orders, notices, read };
             return self.outputs.push_back(LeaderOutput::Answer(answer));
         }
         if !self.gateways.contains_key(&gateway) {
@@ -233,23 +277,29 @@ impl Leader {
         }
         // It has heard the last answer, or has given up what it asked because there is another round.
         peer.orders.drain(..peer.told);
-        (peer.number, peer.answer, peer.waits_for, peer.told) = (number, None, None, 0);
+        (peer.number, peer.answer, peer.waits_for, peer.told, peer.read) = (number, None, None, 0, read);
+        peer.is_called = false;
         let is_open = self.round.as_ref().is_some_and(|open| open.plan.round == round);
         match says {
             Says::Leaves => {
                 self.tell_engine(now_ms, gateway, round, FromFloor::Gone);
-                self.reply(round, gateway, Reply::Noted);
-                self.gateways.remove(&gateway);
-                self.remember_expelled(gateway);
+                self.reply(now_ms, round, gateway, Reply::Noted);
+                self.forget(gateway);
             }
             Says::Pulse => {
-                self.reply(round, gateway, if is_open { Reply::Noted } else { Reply::RoundIsOver })
+                self.reply(now_ms, round, gateway, if is_open { Reply::Noted } else { Reply::RoundIsOver })
             }
-            Says::Convicted { unchecked_since } => {
-                self.feed(now_ms, Input::Convicted { unchecked_since });
-                self.reply(round, gateway, Reply::Noted);
+            Says::Strikes { strikes } => {
+                for strike in strikes {
+                    self.struck(now_ms, gateway, strike);
+                }
+                self.reply(now_ms, round, gateway, Reply::Noted);
             }
-            _ if !is_open => self.reply(round, gateway, Reply::RoundIsOver),
+            Says::Bans { bans } => {
+                bans.into_iter().for_each(|ban| self.banned_before(now_ms, ban));
+                self.reply(now_ms, round, gateway, Reply::Noted);
+            }
+            _ if !is_open => self.reply(now_ms, round, gateway, Reply::RoundIsOver),
             Says::HandsIn { blob } => {
                 if let Some(peer) = self.gateways.get_mut(&gateway) {
                     peer.waits_for = Some((blob, round));
@@ -258,13 +308,12 @@ impl Leader {
                 let place = Place { term: self.term, name: blob };
                 self.outputs.push_back(LeaderOutput::Fetch(place));
             }
-            Says::Asks { speed, least } => {
+            Says::Asks { cores, speed, undone, least } => {
                 if let Some(peer) = self.gateways.get_mut(&gateway) {
-                    peer.speed = speed;
+                    peer.undone = undone;
                 }
-                let all: f64 = self.gateways.values().map(|peer| f64::from(peer.speed)).sum();
-                let share = if all > 0.0 { f64::from(speed) / all } else { 1.0 / self.gateways.len() as f64 };
-                self.tell_engine(now_ms, gateway, round, FromFloor::Asks { share, least });
+                let claim = Claim { cores, speed: speed.into(), undone, least };
+                self.tell_engine(now_ms, gateway, round, FromFloor::Asks(claim));
             }
             Says::GivesBack { units } => {
                 self.tell_engine(now_ms, gateway, round, FromFloor::GivesBack(units));
@@ -273,7 +322,10 @@ impl Leader {
                 self.tell_engine(now_ms, gateway, round, FromFloor::Tainted(partials));
             }
             Says::Reports { unit } => self.tell_engine(now_ms, gateway, round, FromFloor::Reports { unit }),
-            Says::Confirms => self.tell_engine(now_ms, gateway, round, FromFloor::Confirms),
+            Says::Confirms { parts } => {
+                let parts = parts.into_iter().map(|part| part as usize).collect();
+                self.tell_engine(now_ms, gateway, round, FromFloor::Confirms { parts });
+            }
         }
     }
 
@@ -287,13 +339,18 @@ impl Leader {
                 continue;
             };
             let Some(open) = self.round.as_ref().filter(|open| open.plan.round == round) else {
-                self.reply(round, gateway, Reply::RoundIsOver);
+                self.reply(now_ms, round, gateway, Reply::RoundIsOver);
                 continue;
             };
             let bytes = bytes.as_deref().filter(|bytes| name_of(bytes) == name);
             match bytes.and_then(|bytes| decode_partial(bytes, &open.plan, self.parameters).ok()) {
-                Some(partial) => self.tell_engine(now_ms, gateway, round, FromFloor::HandsIn(partial)),
-                None => self.reply(round, gateway, Reply::Refused),
+                Some((partial, unchecked)) => {
+                    // Whether it counts or not: to know too much is no harm.
+                    let read = self.gateways.get(&gateway).map_or(0, |peer| peer.read);
+                    self.trust.trace(gateway, read, unchecked, self.engine.counters().rounds);
+                    self.tell_engine(now_ms, gateway, round, FromFloor::HandsIn(partial));
+                }
+                None => self.reply(now_ms, round, gateway, Reply::Refused),
             }
         }
     }
@@ -304,12 +361,14 @@ impl Leader {
 
     /// Feeds the engine and does what it wants.
     fn feed(&mut self, now_ms: u64, input: Input) {
+        let (doubt, free) = (self.doubt(), self.free());
         self.engine.handle(now_ms, input);
         // The round that a request speaks of; the engine may have opened another by the end.
         let round = self.round.as_ref().map_or(0, |open| open.plan.round);
+        let mut struck = Vec::new();
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Floor { owner, message } => self.engine_tells(round, owner, message),
+                Output::Floor { owner, message } => self.engine_tells(now_ms, round, owner, message),
                 Output::OpenRound { plan, vectors } => {
                     self.open(&plan, &vectors);
                     self.outputs.push_back(LeaderOutput::Engine(Output::OpenRound { plan, vectors }));
@@ -324,28 +383,57 @@ impl Leader {
                     self.broadcast(now_ms);
                     self.outputs.push_back(LeaderOutput::Finished(reason));
                 }
+                Output::Rewound { .. } => {
+                    self.trust.rewind(self.engine.counters().rounds);
+                    // What was saved last has the lie in it.
+                    self.outputs.push_back(LeaderOutput::Save(Box::new(self.engine.snapshot())));
+                    self.outputs.push_back(LeaderOutput::Engine(output));
+                }
+                Output::Convicted { identity, ref offense, is_lie, .. } => {
+                    struck.push((identity, offense.clone(), is_lie));
+                    self.outputs.push_back(LeaderOutput::Engine(output));
+                }
                 output => self.outputs.push_back(LeaderOutput::Engine(output)),
             }
         }
+        if self.free() > free {
+            self.offer();
+        }
+        for (identity, offense, is_lie) in struck {
+            self.struck_here(now_ms, identity, offense, is_lie);
+        }
+        if let Some(rounds) = doubt.filter(|rounds| self.engine.counters().rounds > *rounds) {
+            // It was completed with results of a liar of whom not all who took part in it had read.
+            self.feed(now_ms, Input::Convicted { unchecked_since: rounds });
+        }
     }
 
-    fn engine_tells(&mut self, round: u64, gateway: u64, message: ToFloor) {
+    /// Units of the open round that nobody has.
+    fn free(&self) -> u32 {
+        self.engine.ledger().map_or(0, Ledger::free)
+    }
+
+    fn engine_tells(&mut self, now_ms: u64, round: u64, gateway: u64, message: ToFloor) {
         match message {
             ToFloor::Leased(units) => {
-                let is_hungry = units.is_empty();
+                let waits = units.is_empty();
                 if let Some(peer) = self.gateways.get_mut(&gateway) {
-                    peer.is_hungry = is_hungry;
+                    peer.waits = waits;
                 }
-                self.reply(round, gateway, Reply::Leased { units });
-                if is_hungry {
+                self.reply(now_ms, round, gateway, Reply::Leased { units });
+                if waits {
                     self.recall(gateway);
                 }
             }
-            ToFloor::Taken => self.reply(round, gateway, Reply::Taken),
-            ToFloor::Refused(_) => self.reply(round, gateway, Reply::Refused),
-            ToFloor::Noted => self.reply(round, gateway, Reply::Noted),
-            ToFloor::RoundIsOver => self.reply(round, gateway, Reply::RoundIsOver),
-            ToFloor::Ruled { unit, fits } => self.order(gateway, Order::Ruled { unit, fits }),
+            ToFloor::Taken => self.reply(now_ms, round, gateway, Reply::Taken),
+            ToFloor::Refused(_) => self.reply(now_ms, round, gateway, Reply::Refused),
+            ToFloor::Noted => self.reply(now_ms, round, gateway, Reply::Noted),
+            ToFloor::RoundIsOver => self.reply(now_ms, round, gateway, Reply::RoundIsOver),
+            ToFloor::Ruled { unit, fits } => {
+                // Otherwise the round is broken off, and orders of it are void. The next opening tells all gateways.
+                self.unfit = (!fits).then_some(unit);
+                self.order(gateway, Order::Ruled { unit, fits });
+            }
             ToFloor::Confirm { parts } => {
                 let parts = parts.into_iter().map(|part| part as u32).collect();
                 self.order(gateway, Order::Confirm { parts });
@@ -353,20 +441,27 @@ impl Leader {
         }
     }
 
-    /// Nothing is free, and somebody has nothing to do: whoever owns most gives back half of what none of its
-    /// volunteers has.
-    fn recall(&mut self, hungry: u64) {
-        let Some(ledger) = self.engine.ledger() else { return };
-        let owned = |owner: u64| ledger.leased_to(owner).map(|range| range.end - range.start).sum::<u32>();
-        let others = self.gateways.iter().filter(|(gateway, peer)| **gateway != hungry && !peer.is_hungry);
-        let most = others.map(|(gateway, _)| (owned(*gateway), *gateway)).max();
-        if let Some((units, gateway)) = most.filter(|(units, _)| *units > 1) {
-            let order = Order::Recall { most: units / 2 };
-            let is_recalled = |peer: &Peer| peer.orders.iter().any(|one| matches!(one, Order::Recall { .. }));
-            if !self.gateways.get(&gateway).is_some_and(is_recalled) {
-                self.order(gateway, order);
-            }
+    /// If nothing is free for somebody who asks, whoever owns most gives back half of what it has more, as far as none
+    /// of its volunteers has it.
+    fn recall(&mut self, waiting: u64) {
+        let Some(ledger) = self.engine.ledger().filter(|ledger| ledger.free() == 0) else { return };
+        let Some(undone) = self.gateways.get(&waiting).map(|peer| peer.undone) else { return };
+        let others = self.gateways.keys().filter(|gateway| **gateway != waiting);
+        let Some((units, gateway)) = others.map(|other| (ledger.leased(*other), *other)).max() else {
+            return;
+        };
+        let most = units.saturating_sub(undone) / 2;
+        let is_recalled = |peer: &Peer| peer.orders.iter().any(|one| matches!(one, Order::Recall { .. }));
+        if most > 0 && !self.gateways.get(&gateway).is_some_and(is_recalled) {
+            self.order(gateway, Order::Recall { most });
         }
+    }
+
+    /// Units have become free: those are called who wait for some. Whoever gets none waits for the next ones.
+    fn offer(&mut self) {
+        let waits = |(gateway, peer): (&u64, &mut Peer)| std::mem::take(&mut peer.waits).then_some(*gateway);
+        let waiting: Vec<u64> = self.gateways.iter_mut().filter_map(waits).collect();
+        waiting.into_iter().for_each(|gateway| self.call(gateway));
     }
 
     fn order(&mut self, gateway: u64, order: Order) {
@@ -374,20 +469,30 @@ impl Leader {
             && peer.orders.len() < ORDERS_MAX
         {
             peer.orders.push(order);
+            self.call(gateway);
         }
     }
 
-    fn answer(&self, round: u64, gateway: u64, number: u64, reply: Reply) -> Answer {
-        Answer { term: self.term, round, gateway, number, reply, orders: Vec::new() }
+    /// Has a gateway speak, once until it does. One whose request is not answered yet needs no call.
+    fn call(&mut self, gateway: u64) {
+        let (term, round) = (self.term, self.plan().map_or(0, |plan| plan.round));
+        let Some(peer) = self.gateways.get_mut(&gateway) else { return };
+        if peer.answer.is_none() || std::mem::replace(&mut peer.is_called, true) {
+            return;
+        }
+        let (number, reply, orders, notices, read) = (0, Reply::Speak, Vec::new(), Vec::new(), 0);
+        let call = Answer { term, round, gateway, number, reply, orders, notices, read };
+        self.outputs.push_back(LeaderOutput::Answer(call));
     }
 
     /// Answers a gateway's last request, and tells it what it is to do.
-    fn reply(&mut self, round: u64, gateway: u64, reply: Reply) {
+    fn reply(&mut self, now_ms: u64, round: u64, gateway: u64, reply: Reply) {
         let term = self.term;
         let Some(peer) = self.gateways.get_mut(&gateway).filter(|peer| peer.answer.is_none()) else { return };
         let (number, orders) = (peer.number, peer.orders.clone());
         peer.told = orders.len();
-        let answer = Answer { term, round, gateway, number, reply, orders };
+        let (notices, read) = self.trust.notices_after(now_ms, peer.read);
+        let answer = Answer { term, round, gateway, number, reply, orders, notices, read };
         peer.answer = Some(answer.clone());
         self.outputs.push_back(LeaderOutput::Answer(answer));
     }
@@ -397,12 +502,19 @@ impl Leader {
         let frame = encode_round(plan, &slices);
         let name = name_of(&frame);
         let (term, rounds, is_wary) = (self.term, self.engine.counters().rounds, self.engine.is_wary());
-        let opening = Opening { term, round: plan.round, rounds, is_wary, frame: name };
+        let broken_off = self.round.as_ref().zip(self.unfit.take());
+        let unfit = broken_off.map(|(before, unit)| NoResult { round: before.plan.round, unit });
+        let opening = Opening { term, round: plan.round, rounds, is_wary, frame: name, unfit };
+        self.trust.opened();
         self.round = Some(OpenRound { plan: plan.clone(), opening, is_stored: false });
         for peer in self.gateways.values_mut() {
             // What was ordered in the round before is void.
             peer.orders.clear();
-            (peer.told, peer.is_hungry) = (0, false);
+            (peer.told, peer.waits, peer.undone) = (0, false, 0);
+        }
+        self.opened += 1;
+        if self.opened == ROUNDS_KEPT + 1 {
+            self.outputs.push_back(LeaderOutput::DropBefore(term));
         }
         self.objects.push_back(vec![name]);
         while self.objects.len() > ROUNDS_KEPT {
@@ -425,15 +537,18 @@ impl Leader {
         let silent = self.gateways.iter().filter(|(_, peer)| is_silent(peer));
         let silent: Vec<u64> = silent.map(|(gateway, _)| *gateway).collect();
         for gateway in silent {
-            self.gateways.remove(&gateway);
-            self.remember_expelled(gateway);
+            self.forget(gateway);
             if let Some(round) = self.plan().map(|plan| plan.round) {
                 self.tell_engine(now_ms, gateway, round, FromFloor::Gone);
             }
         }
     }
 
-    fn remember_expelled(&mut self, gateway: u64) {
+    /// A gateway is gone: its incarnation is over.
+    fn forget(&mut self, gateway: u64) {
+        if let Some(peer) = self.gateways.remove(&gateway) {
+            self.trust.gone(gateway, peer.read);
+        }
         if self.expelled.insert(gateway) {
             self.expelled_in_order.push_back(gateway);
         }
@@ -449,13 +564,15 @@ impl Peer {
     fn new(now_ms: u64) -> Peer {
         Peer {
             heard_ms: now_ms,
-            speed: 0.0,
             number: 0,
             answer: None,
             waits_for: None,
             orders: Vec::new(),
             told: 0,
-            is_hungry: false,
+            waits: false,
+            undone: 0,
+            is_called: false,
+            read: 0,
         }
     }
 }

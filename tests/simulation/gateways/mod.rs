@@ -1,0 +1,501 @@
+//! Several coordinators and gateways in virtual time, with a bus that loses, repeats, delays and reorders, a store that
+//! fails, and machines that freeze, die and are cut off. A run is a function of its seed.
+//!
+//! After every event each unit has one owner and counts once, and terms never go back; at the end the weights are those
+//! of the plain loop. Without the check of owners in the ledger, the same runs come to other weights: a test shows it.
+
+mod coordinators;
+mod people;
+mod protections;
+mod scenario;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use engine::Audit;
+use gateway::SILENCE_MS_MAX;
+
+use crate::problem::{Method, Oddity, Problem, ProblemPlan};
+use crate::random::Draw;
+use crate::reference::{self, Limits};
+use crate::scenario::LieKind;
+
+use people::{Liar, Lie};
+use protections::Protection;
+use scenario::{Actor, Bus, Mishap, Scenario, Store};
+use world::{Coordinator, Host, World};
+
+/// Seeds run by default.
+const SEEDS: u64 = 120;
+/// More events than any run needs.
+const EVENTS_MAX: u64 = 400_000;
+/// When faults end.
+const CALM_MS: u64 = 60_000;
+/// When a run must be over.
+const LIMIT_MS: u64 = 1_200_000;
+
+/// Runs a scenario and checks all there is to check. Answers with what happened, and how often.
+fn run(scenario: &Scenario) -> Result<BTreeMap<&'static str, u64>, String> {
+    let problem = Problem::new(&scenario.problem);
+    let reference = reference::train(&problem, &Limits::iterations(scenario.iterations));
+    let mut world = World {
+        scenario,
+        problem: &problem,
+        reference: &reference,
+        now_ms: 0,
+        draw: Draw::new(scenario.seed, "world of gateways"),
+        queue: BTreeMap::new(),
+        queued: 0,
+        coordinators: (0..scenario.coordinators).map(|_| Coordinator::default()).collect(),
+        gateways: scenario.gateways.iter().map(|_| Host::default()).collect(),
+        objects: BTreeMap::new(),
+        terms: BTreeMap::new(),
+        states: BTreeMap::new(),
+        people: scenario.people(),
+        sessions: 0,
+        undetected: BTreeSet::new(),
+        unconfirmed: BTreeMap::new(),
+        nameless: BTreeMap::new(),
+        told: BTreeMap::new(),
+        struck: BTreeSet::new(),
+        lies: BTreeMap::new(),
+        have_colluded: false,
+        iteration: 0,
+        is_settled: false,
+        digest: None,
+        log: Vec::new(),
+        happened: BTreeMap::new(),
+    };
+    match catch_unwind(AssertUnwindSafe(|| world.run())) {
+        Ok(()) => {
+            world.happened.insert("milliseconds", world.now_ms);
+            Ok(world.happened)
+        }
+        Err(cause) => {
+            let text = cause.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(cause.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
+            let (log, now_ms, seed) = (world.log.join("\n"), world.now_ms, scenario.seed);
+            Err(format!(
+                "{text}\n\nat {now_ms} ms of {scenario:?}\n\n{log}\n\nreplay with SHOAL_SIMULATION_SEED={seed}"
+            ))
+        }
+    }
+}
+
+/// Runs the seeds, or those that the environment names, and checks that all of that happened in the usual number of them.
+#[allow(clippy::disallowed_methods, reason = "the environment names the seeds to replay")]
+fn run_seeds(draw: fn(u64) -> Scenario, wanted: &[&str]) -> Option<(u64, BTreeMap<&'static str, u64>)> {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    let one = number("SHOAL_SIMULATION_SEED");
+    let seeds = number("SHOAL_SIMULATION_SEEDS").unwrap_or(SEEDS);
+    let mut happened = BTreeMap::new();
+    for seed in one.map_or(0..seeds, |seed| seed..seed + 1) {
+        match run(&draw(seed)) {
+            Ok(these) => {
+                these.into_iter().for_each(|(what, count)| *happened.entry(what).or_insert(0) += count);
+            }
+            Err(text) => panic!("{text}"),
+        }
+    }
+    if one.is_some() || seeds < SEEDS {
+        return None;
+    }
+    let missing: Vec<&&str> = wanted.iter().filter(|what| !happened.contains_key(**what)).collect();
+    assert!(missing.is_empty(), "never happened: {missing:?} in {happened:#?}");
+    Some((seeds, happened))
+}
+
+#[test]
+fn the_same_bits_through_any_number_of_gateways_and_coordinators() {
+    let wanted =
+        ["asked to stop", "cut off", "frozen", "killed", "leads", "message lost", "stepped down", "stopped"];
+    if let Some((seeds, happened)) = run_seeds(Scenario::draw, &wanted) {
+        assert!(happened["leads"] > seeds, "a standby takes over now and then: {happened:#?}");
+    }
+}
+
+/// What volunteers can do in a fifth of a second is shared among their gateways as if they all were at one: nobody
+/// waits for units that others have too many of.
+#[test]
+fn a_short_round_is_shared_by_all_gateways() {
+    let time = |gateways: Vec<Vec<u64>>| {
+        let problem = ProblemPlan { seed: 1, ..ProblemPlan::plain(80) };
+        let bus = Bus { delay_ms: (1, 2), ..with_sleeper(0).bus };
+        let store = Store { fails: 0, delay_ms: (1, 5) };
+        let scenario = Scenario { gateways, iterations: 30, bus, store, ..Scenario::calm(1, problem) };
+        run(&scenario).unwrap_or_else(|text| panic!("{text}"))["milliseconds"]
+    };
+    for speeds in [[10, 10, 10, 10], [10, 20, 20, 40]] {
+        let [a, b, c, d] = speeds;
+        let (together, apart) = (time(vec![vec![a, b, c, d]]), time(vec![vec![a], vec![b, c], vec![d]]));
+        assert!(apart < together * 5 / 4, "{speeds:?}: {apart} ms instead of {together} ms");
+    }
+}
+
+/// Liars of every kind, who come back, move on, and outlive their gateways.
+#[test]
+fn the_same_bits_whoever_lies_at_any_gateway() {
+    let wanted = [
+        "came to a leader",
+        "claim",
+        "convicted",
+        "convicted by a leader",
+        "false report",
+        "known to all",
+        "moved on",
+        "renamed",
+        "rewound",
+        "sent away",
+        "struck elsewhere",
+        "taken in",
+        "taken out",
+        "turned away",
+        "wrong result",
+    ];
+    if let Some((seeds, happened)) = run_seeds(Scenario::draw_with_liars, &wanted) {
+        let undetected = happened.get("undetected").copied().unwrap_or(0);
+        // Samples of a twentieth, liars who vouch for each other, and terms that begin before anybody is found out.
+        assert!(undetected <= seeds / 4, "{undetected} runs with a lie that was believed: {happened:#?}");
+    }
+}
+
+/// Two gateways in calm weather, and a liar who behaves at first.
+fn with_sleeper(seed: u64) -> Scenario {
+    let (unit_ms, after, chance) = (20, 25, 20);
+    let lie = Lie::Of(LieKind::Flipped);
+    let sleeper = Liar { gateway: 0, unit_ms, lie, after, chance, renames: false };
+    Scenario {
+        gateways: vec![vec![60, 80], vec![60, 80]],
+        iterations: 30,
+        audit: Audit::Sample(0.03),
+        liars: vec![sleeper],
+        ..Scenario::calm(seed, ProblemPlan { seed, ..ProblemPlan::plain(40) })
+    }
+}
+
+/// It lies at a gateway that dies, and is found out at another one, where all is checked sooner or later.
+fn with_liar_of_a_dead_gateway(seed: u64) -> Scenario {
+    let mishaps = vec![(5_600, Actor::Gateway(0), Mishap::Kill(100))];
+    Scenario { moves: vec![(5_000, 4)], mishaps, iterations: 50, ..with_sleeper(seed) }
+}
+
+#[test]
+fn what_a_liar_did_at_a_gateway_that_has_died_since_is_undone() {
+    let mut undone = 0;
+    for seed in 0..12 {
+        let happened = run(&with_liar_of_a_dead_gateway(seed)).unwrap_or_else(|text| panic!("{text}"));
+        let is_right = !happened.contains_key("undetected");
+        undone += u64::from(is_right && happened.contains_key("rewound"));
+    }
+    assert!(undone > 1, "this must happen to be tested: {undone}");
+}
+
+/// Rounds that take some seconds, so that sums are handed in before they end, and a liar who goes to and fro between two
+/// gateways, of which one may die.
+fn with_wanderer(seed: u64) -> Scenario {
+    let mut draw = Draw::new(seed, "wanderer");
+    let (after, chance) = (draw.between(30, 60), draw.of(&[5, 20, 50]));
+    let wanderer = Liar { unit_ms: 60, after, chance, ..with_sleeper(seed).liars[0] };
+    let mut at_ms = 1_000;
+    let moves = (0..draw.between(0, 10)).map(|_| {
+        at_ms += draw.between(500, 3_000);
+        (at_ms, 4)
+    });
+    let moves = moves.collect();
+    let kills = (0..draw.between(0, 2)).map(|_| {
+        let gateway = Actor::Gateway(draw.between(0, 1) as usize);
+        (draw.between(3_000, 20_000), gateway, Mishap::Kill(draw.of(&[100, 3_000])))
+    });
+    let mishaps = kills.collect();
+    Scenario {
+        problem: ProblemPlan { seed, ..ProblemPlan::plain(600) },
+        iterations: 3,
+        liars: vec![wanderer],
+        moves,
+        mishaps,
+        audit: Audit::Sample(0.03),
+        bus: Bus { loses: 3, doubles: 5, delay_ms: (20, 300), stalls: 5 },
+        ..with_sleeper(seed)
+    }
+}
+
+/// What it has handed in leaves the open round at every gateway, or the round is repeated.
+#[test]
+fn a_liar_who_goes_from_gateway_to_gateway_leaves_nothing_in_the_open_round() {
+    let mut found_out = 0;
+    for seed in 0..60 {
+        let happened = run(&with_wanderer(seed)).unwrap_or_else(|text| panic!("{text}"));
+        let is_right = !happened.contains_key("undetected");
+        found_out += u64::from(is_right && happened.contains_key("convicted"));
+    }
+    assert!(found_out > 30, "this must happen to be tested: {found_out}");
+}
+
+/// A liar whose lies were handed in by a gateway that is gone, or out of reach, by the time it is found out elsewhere:
+/// that gateway takes nothing out any more, so the round is repeated.
+fn with_liar_whose_gateway_does_not_hear_of_it(seed: u64) -> Scenario {
+    let mut draw = Draw::new(seed, "unheard");
+    let gone_ms = draw.between(4_000, 4_600);
+    let mishap = draw.of(&[Mishap::Kill(20_000), Mishap::Freeze(4_800), Mishap::CutOff(4_800)]);
+    let liar = Liar { unit_ms: 60, after: 25, chance: 60, ..with_sleeper(seed).liars[0] };
+    Scenario {
+        problem: ProblemPlan { seed, ..ProblemPlan::plain(500) },
+        iterations: 3,
+        liars: vec![liar],
+        moves: vec![(gone_ms - 300, 4)],
+        mishaps: vec![(gone_ms, Actor::Gateway(0), mishap)],
+        audit: Audit::Sample(0.1),
+        ..with_sleeper(seed)
+    }
+}
+
+#[test]
+fn a_round_with_lies_that_nobody_takes_out_is_repeated() {
+    let mut repeated = 0;
+    for seed in 0..60 {
+        let scenario = with_liar_whose_gateway_does_not_hear_of_it(seed);
+        let happened = run(&scenario).unwrap_or_else(|text| panic!("{text}"));
+        repeated += u64::from(happened.contains_key("rewound") && !happened.contains_key("undetected"));
+    }
+    assert!(repeated > 5, "this must happen to be tested: {repeated}");
+}
+
+/// It lies among the leader's own volunteers, and is found out at a gateway.
+fn with_liar_among_the_leaders_own(seed: u64) -> Scenario {
+    let liar = Liar { unit_ms: 60, after: 30, chance: 30, ..with_sleeper(seed).liars[0] };
+    Scenario {
+        problem: ProblemPlan { seed, ..ProblemPlan::plain(120) },
+        gateways: vec![vec![60, 80]],
+        iterations: 12,
+        liars: vec![liar],
+        // To the leader and back.
+        moves: vec![(500, 0), (500, 2), (4_000, 2)],
+        audit: Audit::Sample(0.05),
+        leaders_serve: true,
+        ..with_sleeper(seed)
+    }
+}
+
+#[test]
+fn what_a_liar_did_among_the_leaders_own_volunteers_is_undone_when_a_gateway_finds_it_out() {
+    let mut undone = 0;
+    for seed in 0..60 {
+        let happened = run(&with_liar_among_the_leaders_own(seed)).unwrap_or_else(|text| panic!("{text}"));
+        let is_right =
+            !happened.contains_key("undetected") && !happened.contains_key("convicted by a leader");
+        undone += u64::from(is_right && happened.contains_key("convicted"));
+    }
+    assert!(undone > 10, "this must happen to be tested: {undone}");
+}
+
+/// A unit without a result is reported, goes to a liar meanwhile, and is told of by the leader when the round is over.
+#[test]
+fn whoever_made_up_a_result_for_a_unit_without_one_is_dismissed() {
+    let mut convicted = 0;
+    for seed in 0..20 {
+        let claims =
+            Liar { unit_ms: 2, lie: Lie::Claim, after: 0, chance: 100, ..with_sleeper(seed).liars[0] };
+        let scenario = Scenario {
+            problem: ProblemPlan { seed, ..ProblemPlan::odd(Oddity::Loud(14)) },
+            gateways: vec![vec![1, 1]],
+            iterations: 4,
+            liars: vec![claims],
+            audit: Audit::Full,
+            // Faster than any check.
+            bus: Bus { delay_ms: (0, 1), ..with_sleeper(seed).bus },
+            store: Store { fails: 0, delay_ms: (1, 2) },
+            ..with_sleeper(seed)
+        };
+        let happened = run(&scenario).unwrap_or_else(|text| panic!("{text}"));
+        convicted += happened.get("convicted of a claim").copied().unwrap_or(0);
+    }
+    assert!(convicted > 5, "this must happen to be tested: {convicted}");
+}
+
+/// Whoever is dismissed at one gateway meets its delay at the others, those included that start later.
+#[test]
+fn who_is_dismissed_at_one_gateway_waits_at_all() {
+    let always = Liar { after: 0, chance: 100, ..with_sleeper(0).liars[0] };
+    let mishaps = vec![(3_000, Actor::Gateway(1), Mishap::Kill(100))];
+    let scenario = Scenario { liars: vec![always], mishaps, ..with_sleeper(0) };
+    let happened = run(&scenario).unwrap_or_else(|text| panic!("{text}"));
+    let (convicted, told) = (happened["convicted"], happened["struck elsewhere"]);
+    // The one that was started again has read of the first once more.
+    assert!(convicted >= 1 && told > convicted, "{happened:?}");
+    assert!(happened["turned away"] > convicted, "{happened:?}");
+    assert!(!happened.contains_key("undetected"));
+}
+
+/// The leader to whom the operator said so dies, and so does a gateway. Those who come after them have heard nothing.
+#[test]
+fn who_is_banned_is_banned_under_the_next_leader_and_at_a_gateway_that_starts_later() {
+    let mishaps = vec![
+        (5_000, Actor::Coordinator(0), Mishap::Kill(300)),
+        (30_000, Actor::Gateway(0), Mishap::Kill(100)),
+    ];
+    let scenario = Scenario {
+        gateways: vec![vec![400, 400], vec![400, 400, 400]],
+        coordinators: 2,
+        iterations: 25,
+        bans: vec![(2_000, 0)],
+        mishaps,
+        ..Scenario::calm(0, ProblemPlan::plain(40))
+    };
+    let happened = run(&scenario).unwrap_or_else(|text| panic!("{text}"));
+    // The leader and both gateways, then the next leader, and the gateway that was started again.
+    assert_eq!(happened["heard of a ban"], 5, "{happened:?}");
+    assert!(happened["banned"] > 5, "{happened:?}");
+}
+
+/// All volunteers of one gateway lie, and each vouches for the others: nobody there finds them out but the gateway itself.
+#[test]
+fn a_gateway_whose_volunteers_collude_is_noticed() {
+    for seed in 0..4 {
+        let liar = Liar { after: 0, chance: 100, ..with_sleeper(seed).liars[0] };
+        let gateways = vec![vec![], vec![60, 80]];
+        let scenario = Scenario { gateways, liars: vec![liar; 6], colludes: true, ..with_sleeper(seed) };
+        let happened = run(&scenario).unwrap_or_else(|text| panic!("{text}"));
+        assert!(happened.contains_key("noted") && happened.contains_key("rewound"), "{happened:?}");
+    }
+}
+
+/// Two liars who come back under new names each second, and a single honest volunteer, whose results they must not take
+/// with them when they are found out.
+fn besieged(seed: u64) -> Scenario {
+    let liar = |kind| Liar {
+        lie: Lie::Of(kind),
+        after: 0,
+        chance: 100,
+        renames: true,
+        ..with_sleeper(seed).liars[0]
+    };
+    Scenario {
+        problem: ProblemPlan { seed, ..ProblemPlan::plain(150) },
+        gateways: vec![vec![60]],
+        iterations: 3,
+        audit: Audit::Full,
+        liars: vec![liar(LieKind::Flipped), liar(LieKind::Scaled)],
+        strangers_wait_ms: (1_000, 1_000),
+        ..Scenario::calm(seed, ProblemPlan::plain(0))
+    }
+}
+
+#[test]
+fn liars_who_come_back_each_second_do_not_stall_a_gateway_with_one_honest_volunteer() {
+    for seed in 0..10 {
+        let happened = run(&besieged(seed)).unwrap_or_else(|text| panic!("{text}"));
+        assert!(happened["renamed"] > 10, "{happened:?}");
+    }
+}
+
+/// A standby that hears nobody, but reaches the store, leads beside the leader. Both walk the same trajectory and make the
+/// same objects; what one has no use for any more, the other still needs.
+#[test]
+fn two_leaders_take_nothing_from_each_other() {
+    for seed in 0..10 {
+        let cut_off = Mishap::CutOff(25_000 + 500 * seed);
+        let scenario = Scenario {
+            gateways: vec![vec![1_200, 400], vec![800, 800]],
+            coordinators: 2,
+            mishaps: vec![(1_000, Actor::Coordinator(1), cut_off)],
+            ..Scenario::calm(seed, ProblemPlan { seed, ..ProblemPlan::plain(40) })
+        };
+        let happened = run(&scenario).unwrap_or_else(|text| panic!("{text}"));
+        assert_eq!((happened["leads"], happened["stepped down"]), (2, 1));
+    }
+}
+
+/// The window that random mishaps hardly ever meet: a gateway stands still until just after others were given its units,
+/// and then hands in what it has done.
+fn frozen_past_the_deadline(seed: u64, checks_owners: bool) -> Scenario {
+    let mut draw = Draw::new(seed, "frozen");
+    let problem = ProblemPlan { seed, ..ProblemPlan::plain(40) };
+    let mut mishaps = Vec::new();
+    for number in 0..6 {
+        let at_ms = 500 + 8_000 * number + draw.between(0, 4_000);
+        let freeze = Mishap::Freeze(SILENCE_MS_MAX + draw.between(0, 1_500));
+        mishaps.push((at_ms, Actor::Gateway(draw.between(0, 1) as usize), freeze));
+    }
+    let gateways = vec![vec![150, 200], vec![150, 250, 300]];
+    Scenario { gateways, mishaps, checks_owners, ..Scenario::calm(seed, problem) }
+}
+
+#[test]
+fn a_gateway_that_was_frozen_until_just_past_the_deadline_changes_no_bit() {
+    for seed in 0..20 {
+        let happened = run(&frozen_past_the_deadline(seed, true)).unwrap_or_else(|text| panic!("{text}"));
+        assert!(happened["frozen"] > 0);
+    }
+}
+
+/// A liar who is trusted by then lies in the last round only: that is confirmed before the training ends.
+fn with_last_minute_liar(seed: u64) -> Scenario {
+    let lie = Lie::AtTheEnd(LieKind::Flipped);
+    let liar = Liar { lie, after: 15, chance: 100, ..with_sleeper(seed).liars[0] };
+    let problem = ProblemPlan { method: Method::Average, replicas: 12, seed, ..ProblemPlan::plain(40) };
+    Scenario { problem, iterations: 12, liars: vec![liar], is_strict: true, ..with_sleeper(seed) }
+}
+
+#[test]
+fn nobody_decides_the_end_of_a_training_with_a_lie() {
+    let mut lied = 0;
+    for seed in 0..20 {
+        let happened = run(&with_last_minute_liar(seed)).unwrap_or_else(|text| panic!("{text}"));
+        lied += u64::from(happened.contains_key("wrong result"));
+        assert_eq!(happened.contains_key("wrong result"), happened.contains_key("convicted"));
+    }
+    assert!(lied > 15, "this must happen to be tested: {lied}");
+}
+
+/// A sleeper at a gateway that dies, and leaders that die: the one after goes on from what was saved.
+fn with_sleeper_and_leaders_that_die(seed: u64) -> Scenario {
+    let mut draw = Draw::new(seed, "leaders that die");
+    let deaths = (1..12).map(|number| {
+        let at_ms = 4_000 * number + draw.between(0, 3_000);
+        (at_ms, Actor::Coordinator(0), Mishap::Kill(10))
+    });
+    let mishaps = deaths.collect();
+    let sleeper = Liar { after: 12, ..with_sleeper(seed).liars[0] };
+    Scenario {
+        mishaps,
+        iterations: 80,
+        liars: vec![sleeper],
+        audit: Audit::Sample(0.1),
+        ..with_sleeper(seed)
+    }
+}
+
+#[test]
+fn a_leader_that_takes_over_does_not_begin_with_a_lie_that_was_undone() {
+    let mut undone = 0;
+    for seed in 0..40 {
+        let happened = run(&with_sleeper_and_leaders_that_die(seed)).unwrap_or_else(|text| panic!("{text}"));
+        undone += u64::from(happened.contains_key("rewound"));
+    }
+    assert!(undone > 5, "this must happen to be tested: {undone}");
+}
+
+/// Takes one protection after the other out of the protocol, and sees that some run notices.
+#[test]
+fn without_any_one_of_the_protections_against_liars_a_run_fails() {
+    for lacks in Protection::ALL {
+        let scenario: &dyn Fn(u64) -> Scenario = match lacks {
+            Protection::Tainted => &with_wanderer,
+            Protection::Confirm => &with_last_minute_liar,
+            Protection::NamesInSums => &with_liar_of_a_dead_gateway,
+            Protection::SavedReturn => &with_sleeper_and_leaders_that_die,
+            Protection::Strikes | Protection::Notices | Protection::ToldAgain => &Scenario::draw_with_liars,
+        };
+        let notices = |seed: &u64| run(&Scenario { lacks: Some(lacks), ..scenario(*seed) }).is_err();
+        let first = (0..SEEDS).find(notices);
+        assert!(first.is_some(), "{lacks:?} is not needed, or not tested");
+    }
+}
+
+/// So this test would notice if the check were missing.
+#[test]
+fn without_the_check_of_owners_the_weights_are_others() {
+    let wrong = (0..20).filter(|seed| run(&frozen_past_the_deadline(*seed, false)).is_err()).count();
+    assert!(wrong > 0, "the check of owners is not needed, or not tested");
+}
