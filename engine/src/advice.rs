@@ -30,8 +30,9 @@ impl Advice {
         if lent <= replicas || std::mem::replace(&mut self.replicas, true) {
             return None;
         }
+        let has = if replicas == 1 { "1 replica".to_owned() } else { format!("{replicas} replicas") };
         Some(format!(
-            "{lent} cores are lent, but a round has only {replicas} replicas to share among them; a \
+            "{lent} cores are lent, but a round has only {has} to share among them; a \
              training started with --replicas {} or more would use all cores",
             lent.saturating_mul(2)
         ))

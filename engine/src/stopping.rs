@@ -147,11 +147,15 @@ impl StopReason {
 
 impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut limit = |number: f64, noun: &str| {
+            let ending = if number == 1.0 { "" } else { "s" };
+            write!(f, "the limit of {number} {noun}{ending} is reached")
+        };
         match self {
-            StopReason::Iterations(count) => write!(f, "the limit of {count} iterations is reached"),
-            StopReason::Rounds(count) => write!(f, "the limit of {count} rounds is reached"),
-            StopReason::Epochs(count) => write!(f, "the limit of {count} epochs is reached"),
-            StopReason::Time(seconds) => write!(f, "the limit of {seconds} seconds is reached"),
+            StopReason::Iterations(count) => limit(*count as f64, "iteration"),
+            StopReason::Rounds(count) => limit(*count as f64, "round"),
+            StopReason::Epochs(count) => limit(*count, "epoch"),
+            StopReason::Time(seconds) => limit(*seconds as f64, "second"),
             StopReason::TargetAccuracy(target) => {
                 write!(f, "the target test accuracy of {target} is reached")
             }
@@ -163,7 +167,8 @@ impl fmt::Display for StopReason {
                 write!(f, "the loss fell by less than {least} of itself in {} iterations", Course::SPAN)
             }
             StopReason::Patience(count) => {
-                write!(f, "early stopping: the validation loss has not fallen in {count} evaluations")
+                let ending = if *count == 1 { "" } else { "s" };
+                write!(f, "early stopping: the validation loss has not fallen in {count} evaluation{ending}")
             }
             StopReason::Optimizer(halt) => halt.fmt(f),
             StopReason::Interrupted => write!(f, "interrupted"),

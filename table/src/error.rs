@@ -56,7 +56,7 @@ pub enum TableError {
         path: PathBuf,
     },
     /// A row that cannot be used.
-    #[error("{} line {line}: {problem}", Shown(path))]
+    #[error("{}, line {line}: {problem}", Shown(path))]
     Row {
         /// The file.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum TableError {
         problem: String,
     },
     /// A cell that cannot be used.
-    #[error("{} line {line}, {column}: {problem}", Shown(path))]
+    #[error("{}, line {line}, {column}: {problem}", Shown(path))]
     Cell {
         /// The file.
         path: PathBuf,

@@ -100,7 +100,7 @@ fn labels_that_need_a_word_from_the_user_are_refused_with_it() {
         &table("x,k", 100, |index| format!("{index},{}", if index == 49 { "\"a" } else { "b" })),
     );
     train(&folder, "--data quote.csv --out run")
-        .failed(1, &["quote.csv line 51", "column 2 (k)", "never closed"]);
+        .failed(1, &["quote.csv, line 51", "column 2 (k)", "never closed"]);
     folder.write(
         "constant.csv",
         &table("x,k", 30, |index| format!("{index},{}", if index == 7 { "?" } else { "a" })),
@@ -124,14 +124,14 @@ fn a_wrong_cell_is_named_by_its_line_however_lines_end_and_wherever_it_is() {
     for ending in ["\n", "\r\n", "\r"] {
         folder.write("wrong.csv", &text.replace('\n', ending));
         train(&folder, "--data wrong.csv --out run")
-            .failed(1, &["wrong.csv line 32, column 2 (y)", "\"oops\" is not a number"]);
+            .failed(1, &["wrong.csv, line 32, column 2 (y)", "\"oops\" is not a number"]);
     }
     folder.write("part-1.csv", &table("x,y,k", 60, row(usize::MAX)));
     folder.write("part-2.csv", &table("x,y,k", 40, row(3)));
-    train(&folder, "--data part-*.csv --out run").failed(1, &["part-2.csv line 5, column 2 (y)"]);
+    train(&folder, "--data part-*.csv --out run").failed(1, &["part-2.csv, line 5, column 2 (y)"]);
     let ran = train(&folder, "--data part-*.csv --skip-bad-rows --out run").succeeded();
     assert!(ran.stderr.contains("1 row could not be read and was left out; the first:"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("part-2.csv line 5"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("part-2.csv, line 5"), "{}", ran.stderr);
     folder.write("ragged.csv", "x,y,k\n1,2,a\n1\n3,4,b\n");
     train(&folder, "--data ragged.csv --out other").failed(1, &["line 3: 1 cell where the first row has 3"]);
 }

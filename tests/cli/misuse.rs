@@ -122,7 +122,7 @@ const TABLE: &[(&str, i32, &[&str])] = &[
         2,
         &["batch normalization", "smaller minibatch"],
     ),
-    ("train --config nested.toml", 2, &["nested.toml line 5", "did you mean relu?"]),
+    ("train --config nested.toml", 2, &["nested.toml, line 5", "did you mean relu?"]),
     (
         "inspect padding.toml --input 1x8x8 --classes 3",
         2,

@@ -189,10 +189,10 @@ fn mistakes_are_found_before_anything_is_written() {
         ("--over minibatch=8 --targets accuracy=97", &["0.97 for 97 %"]),
         ("--cases absent.toml", &["absent.toml"]),
         ("--cases no-cases.toml", &["no-cases.toml", "[[case]]"]),
-        ("--cases no-name.toml", &["no-name.toml line 1: every case needs a name"]),
-        ("--cases bad-key.toml", &["bad-key.toml line 3: case \"one\"", "did you mean minibatch?"]),
-        ("--cases bad-shared.toml", &["bad-shared.toml line 1: ", "did you mean minibatch?"]),
-        ("--cases bad-seeds.toml", &["bad-seeds.toml line 1: seeds", "such as 4,7"]),
+        ("--cases no-name.toml", &["no-name.toml, line 1: every case needs a name"]),
+        ("--cases bad-key.toml", &["bad-key.toml, line 3: case \"one\"", "did you mean minibatch?"]),
+        ("--cases bad-shared.toml", &["bad-shared.toml, line 1: ", "did you mean minibatch?"]),
+        ("--cases bad-seeds.toml", &["bad-seeds.toml, line 1: seeds", "such as 4,7"]),
         ("--cases twice.toml", &["case \"One\"", "another case"]),
     ];
     for (arguments, fragments) in table {

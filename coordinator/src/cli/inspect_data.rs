@@ -154,7 +154,12 @@ impl Found {
         }
         if let Some(shape) = &self.shape {
             let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
-            write!(output, ", each of {} values", sizes.join(" x "))?;
+            write!(
+                output,
+                ", each of {} {}",
+                sizes.join(" x "),
+                if sizes == ["1"] { "value" } else { "values" }
+            )?;
         }
         writeln!(output, "; a network gets {}.", counted(self.inputs, "input"))?;
         self.write_columns(output)?;

@@ -19,7 +19,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// A file that is not TOML or JSON, has an unknown key, or a value of the wrong kind.
-    #[error("{} line {line}: {problem}", path.display())]
+    #[error("{}, line {line}: {problem}", path.display())]
     Parse {
         /// The configuration or network file.
         path: PathBuf,

@@ -32,7 +32,7 @@ pub enum SweepError {
         problem: String,
     },
     /// A file of cases is malformed.
-    #[error("{}{}: {problem}", path.display(), line.map_or_else(String::new, |line| format!(" line {line}")))]
+    #[error("{}{}: {problem}", path.display(), line.map_or_else(String::new, |line| format!(", line {line}")))]
     CaseFile {
         /// The file.
         path: PathBuf,
