@@ -410,6 +410,14 @@ impl Facts {
         plain(if self.too_many_texts { Kind::Text } else { Kind::Category })
     }
 
+    /// Whether some cells have a sign of per cent and others, of which one is not zero, have none.
+    pub(crate) fn mixes_percent(&self, style: Style) -> bool {
+        matches!(style, Style::Percent | Style::PercentDecimalComma)
+            && self.styled > 0
+            && self.numbers > 0
+            && (self.least < 0.0 || self.greatest > 0.0)
+    }
+
     /// Whether the column is one of numbers with a few wrong cells in it, rather than of categories some of
     /// which are numbers.
     pub(crate) fn mostly_numbers(&self) -> bool {
@@ -442,9 +450,13 @@ impl Facts {
         }
         let commas = [Style::DecimalComma, Style::PointGroups, Style::SpaceGroupsDecimalComma];
         let points = [Style::Plain, Style::CommaGroups, Style::SpaceGroups];
+        let comma_signs = [Style::PercentDecimalComma, Style::CurrencyDecimalComma];
         let signs = [Style::Percent, Style::Currency];
-        let order = if decimal_comma == Some(true) { [commas, points] } else { [points, commas] };
-        order.into_iter().flatten().chain(signs).find(|&style| self.styles.has(style))
+        let (order, signs) = match decimal_comma {
+            Some(true) => ([commas, points], [comma_signs, signs]),
+            _ => ([points, commas], [signs, comma_signs]),
+        };
+        order.into_iter().flatten().chain(signs.into_iter().flatten()).find(|&style| self.styles.has(style))
     }
 
     /// Whether the column's decimal mark is a comma, where its cells tell.
@@ -453,8 +465,15 @@ impl Facts {
             return None;
         }
         let has = |styles: &[Style]| styles.iter().any(|&style| self.styles.has(style));
-        let commas = has(&[Style::DecimalComma, Style::PointGroups, Style::SpaceGroupsDecimalComma]);
-        let points = has(&[Style::Plain, Style::CommaGroups, Style::SpaceGroups]);
+        let commas = has(&[
+            Style::DecimalComma,
+            Style::PointGroups,
+            Style::SpaceGroupsDecimalComma,
+            Style::PercentDecimalComma,
+            Style::CurrencyDecimalComma,
+        ]);
+        let points =
+            has(&[Style::Plain, Style::CommaGroups, Style::SpaceGroups, Style::Percent, Style::Currency]);
         match (commas, points) {
             (true, false) => Some(true),
             (false, true) => Some(false),

@@ -213,7 +213,16 @@ pub(crate) fn train(opened: Opened, options: &ReadOptions) -> Result<Table, Tabl
         .enumerate()
         .map(|(index, (facts, judged))| column(&opened, index, facts, judged))
         .collect();
-    for (column, facts) in columns.iter().zip(&opened.facts) {
+    for ((column, facts), reading) in columns.iter().zip(&opened.facts).zip(&readings) {
+        if let Reading::Numbers(style) = reading
+            && facts.mixes_percent(*style)
+        {
+            notices.push(format!(
+                "{} has numbers with and without a sign of per cent; 5% and 5 count as the same there (correct the \
+                 column if they are not)",
+                column.place()
+            ));
+        }
         if column.left_out.is_none() && column.kind == Kind::Category && facts.numbers > 0 && facts.texts > 0
         {
             let example =

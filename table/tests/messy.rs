@@ -404,3 +404,23 @@ fn several_files_are_one_data_set() {
     let message = read(&[paths[0].clone(), other], &ReadOptions::default()).unwrap_err().to_string();
     assert!(message.contains("4.csv") && message.contains("it has no column \"y\""), "{message}");
 }
+
+#[test]
+fn amounts_of_money_and_shares_as_other_countries_write_them() {
+    check(
+        "price;share;k\n1.234,50 €;7,5 %;a\n3 €;10 %;b\n-4,25 €;0,5%;a\n",
+        "price:number[1234.5 3 -4.25] share:number[7.5 10 0.5] -> a b a of a|b",
+    );
+    check(
+        "price,balance,k\n5.50 USD,\"(1,200.50)\",a\n3 USD,$7,b\n-4 USD,0,a\n",
+        "price:number[5.5 3 -4] balance:number[-1200.5 7 0] -> a b a of a|b",
+    );
+    check("x,k\n\u{2212}0.5,a\n2,b\n", "x:number[-0.5 2] -> a b of a|b");
+    let mixed = read_with(b"x,k\n5%,a\n0.05,b\n7%,a\n", &ReadOptions::default()).unwrap();
+    assert_eq!(shown(&mixed), "x:number[5 0.05 7] -> a b a of a|b");
+    assert!(mixed.notices[0].contains("with and without a sign of per cent"), "{:?}", mixed.notices);
+    // A zero needs no sign.
+    let zero = read_with(b"x,k\n5%,a\n0,b\n7%,a\n", &ReadOptions::default()).unwrap();
+    assert!(zero.notices.is_empty(), "{:?}", zero.notices);
+}
+

@@ -169,12 +169,16 @@ pub enum Style {
     SpaceGroupsDecimalComma,
     /// 50% or 50 %, which is read as 50
     Percent,
-    /// $1,234.5, €5 or £5
+    /// $1,234.5, €5, 5 USD, or (5) for -5
     Currency,
+    /// 7,5 %
+    PercentDecimalComma,
+    /// 1.234,50 € or 1 234,50 €
+    CurrencyDecimalComma,
 }
 
 /// All styles, in the order in which one is preferred where several fit.
-pub(crate) const STYLES: [Style; 8] = [
+pub(crate) const STYLES: [Style; 10] = [
     Style::Plain,
     Style::CommaGroups,
     Style::DecimalComma,
@@ -183,20 +187,23 @@ pub(crate) const STYLES: [Style; 8] = [
     Style::SpaceGroupsDecimalComma,
     Style::Percent,
     Style::Currency,
+    Style::PercentDecimalComma,
+    Style::CurrencyDecimalComma,
 ];
 
 /// A set of styles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Styles(u8);
+pub(crate) struct Styles(u16);
 
 impl Styles {
-    pub(crate) const ALL: Self = Self(u8::MAX);
+    pub(crate) const ALL: Self = Self(u16::MAX);
 
     /// The styles under which a plain number reads as the same cell, if not as the same value.
     pub(crate) fn of_plain(point: Point) -> Self {
         match point {
             Point::None => Self::ALL,
-            Point::Grouping => Self::of(&[Style::PointGroups]).or(Self::of_plain(Point::Decimal)),
+            Point::Grouping => Self::of(&[Style::PointGroups, Style::CurrencyDecimalComma])
+                .or(Self::of_plain(Point::Decimal)),
             Point::Decimal => Self::of(&[
                 Style::Plain,
                 Style::CommaGroups,
@@ -238,7 +245,7 @@ impl Styles {
     }
 }
 
-fn bit(style: Style) -> u8 {
+fn bit(style: Style) -> u16 {
     1 << style as u8
 }
 
@@ -246,16 +253,11 @@ fn bit(style: Style) -> u8 {
 pub(crate) fn styled(cell: &[u8], style: Style) -> Option<f64> {
     let (group, decimal): (&[&str], char) = match style {
         Style::Plain => return whole(cell).map(|scanned| scanned.value),
-        Style::Percent => {
-            let number = cell.strip_suffix(b"%").map_or(cell, <[u8]>::trim_ascii_end);
-            return styled(number, Style::Plain);
-        }
-        Style::Currency => {
-            let (negative, amount) = cell.strip_prefix(b"-").map_or((false, cell), |rest| (true, rest));
-            let signs: [&[u8]; 4] = [b"$", "€".as_bytes(), "£".as_bytes(), "¥".as_bytes()];
-            let bare = signs.iter().find_map(|sign| amount.strip_prefix(*sign)).map(<[u8]>::trim_ascii_start);
-            let value = styled(bare.unwrap_or(amount), Style::CommaGroups)?;
-            return Some(if negative { -value } else { value });
+        Style::Percent => return styled(without_percent(cell)?, Style::Plain),
+        Style::PercentDecimalComma => return styled(without_percent(cell)?, Style::DecimalComma),
+        Style::Currency => return amount(cell, &[Style::CommaGroups, Style::SpaceGroups]),
+        Style::CurrencyDecimalComma => {
+            return amount(cell, &[Style::PointGroups, Style::SpaceGroupsDecimalComma]);
         }
         Style::CommaGroups => (&[","], '.'),
         Style::DecimalComma => (&[], ','),
@@ -266,7 +268,8 @@ pub(crate) fn styled(cell: &[u8], style: Style) -> Option<f64> {
     };
     const CELL_BYTES_MAX: usize = 64;
     let text = std::str::from_utf8(cell).ok().filter(|text| text.len() <= CELL_BYTES_MAX)?;
-    let (sign, text) = match text.strip_prefix('-') {
+    // The second is the minus sign of mathematics, as texts and web pages have it.
+    let (sign, text) = match text.strip_prefix(['-', '\u{2212}']) {
         Some(rest) => ("-", rest),
         None => ("", text.strip_prefix('+').unwrap_or(text)),
     };
@@ -298,6 +301,54 @@ pub(crate) fn styled(cell: &[u8], style: Style) -> Option<f64> {
         None => format!("{sign}{digits}"),
     };
     whole(plain.as_bytes()).map(|scanned| scanned.value)
+}
+
+fn without_percent(cell: &[u8]) -> Option<&[u8]> {
+    let number = cell.strip_suffix(b"%").map_or(cell, trim_end);
+    (!number.is_empty()).then_some(number)
+}
+
+/// An amount of money, its sign or code before or behind it. Bookkeepers put what is negative in parentheses.
+fn amount(cell: &[u8], styles: &[Style]) -> Option<f64> {
+    const SIGNS: [&str; 15] =
+        ["$", "€", "£", "¥", "₹", "USD", "EUR", "GBP", "JPY", "CNY", "INR", "CHF", "CAD", "AUD", "kr"];
+    let inside = cell.strip_prefix(b"(").and_then(|rest| rest.strip_suffix(b")")).map(trim);
+    let written = inside.unwrap_or(cell);
+    let minus = written.strip_prefix(b"-").or_else(|| written.strip_prefix("\u{2212}".as_bytes()));
+    let (minus, text) = match minus {
+        Some(rest) => (true, trim(rest)),
+        None => (false, written),
+    };
+    let first = SIGNS.iter().find_map(|sign| text.strip_prefix(sign.as_bytes()));
+    let last = || SIGNS.iter().find_map(|sign| text.strip_suffix(sign.as_bytes()));
+    let bare = first.or_else(last).map_or(text, trim);
+    // Nobody knows what two signs mean, as in (-5) or --5.
+    let is_signed = ["-", "+", "\u{2212}"].iter().any(|sign| bare.starts_with(sign.as_bytes()));
+    let signs = [minus, inside.is_some(), is_signed].into_iter().filter(|&is_there| is_there).count();
+    if signs > 1 {
+        return None;
+    }
+    let value = styles.iter().find_map(|&style| styled(bare, style))?;
+    Some(if minus || inside.is_some() { -value } else { value })
+}
+
+/// Without spaces around it, no-break spaces included.
+fn trim(text: &[u8]) -> &[u8] {
+    const NO_BREAK: [&[u8]; 2] = ["\u{a0}".as_bytes(), "\u{202f}".as_bytes()];
+    let mut text = trim_end(text).trim_ascii_start();
+    while let Some(rest) = NO_BREAK.iter().find_map(|space| text.strip_prefix(*space)) {
+        text = rest.trim_ascii_start();
+    }
+    text
+}
+
+fn trim_end(text: &[u8]) -> &[u8] {
+    const NO_BREAK: [&[u8]; 2] = ["\u{a0}".as_bytes(), "\u{202f}".as_bytes()];
+    let mut text = text.trim_ascii_end();
+    while let Some(rest) = NO_BREAK.iter().find_map(|space| text.strip_suffix(*space)) {
+        text = rest.trim_ascii_end();
+    }
+    text
 }
 
 #[cfg(test)]
@@ -351,7 +402,26 @@ mod tests {
             ("%", Style::Percent, None),
             ("$1,234.50", Style::Currency, Some(1234.5)),
             ("-€5", Style::Currency, Some(-5.0)),
+            ("\u{2212}$5", Style::Currency, Some(-5.0)),
+            ("CHF 1'234.50", Style::Currency, Some(1234.5)),
+            ("1 234.50 kr", Style::Currency, Some(1234.5)),
             ("$", Style::Currency, None),
+            ("(1,234.50)", Style::Currency, Some(-1234.5)),
+            ("-$ 5", Style::Currency, Some(-5.0)),
+            ("$-5", Style::Currency, Some(-5.0)),
+            ("1,234.50 USD", Style::Currency, Some(1234.5)),
+            ("EUR 5", Style::Currency, Some(5.0)),
+            ("()", Style::Currency, None),
+            ("(-5)", Style::Currency, None),
+            ("--5", Style::Currency, None),
+            ("-$-5", Style::CurrencyDecimalComma, None),
+            ("1.234,50 €", Style::CurrencyDecimalComma, Some(1234.5)),
+            ("1\u{202f}234,50\u{a0}€", Style::CurrencyDecimalComma, Some(1234.5)),
+            ("1.234,50 €", Style::Currency, None),
+            ("7,5\u{a0}%", Style::PercentDecimalComma, Some(7.5)),
+            ("7,5 %", Style::Percent, None),
+            ("\u{2212}0.5", Style::CommaGroups, Some(-0.5)),
+            ("\u{2212}0,5", Style::DecimalComma, Some(-0.5)),
         ];
         for (text, style, value) in cases {
             assert_eq!(styled(text.as_bytes(), style), value, "{text} {style:?}");
