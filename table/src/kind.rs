@@ -91,8 +91,10 @@ impl fmt::Display for LeftOut {
 
 /// Pairs of texts that are true and false, in lower case.
 const BOOLEANS: [(&str, &str); 4] = [("true", "false"), ("yes", "no"), ("t", "f"), ("y", "n")];
+/// The pairs that a column may mix, in bits: the words and their first letters.
+const MIXED_BOOLEANS: [u8; 2] = [0b0101, 0b1010];
 
-/// Whether a cell is true or false, and in which pairs of [`BOOLEANS`].
+/// Whether a cell is true or false, and in which pairs of [`BOOLEANS`] the others of its column may be.
 fn boolean_pairs(cell: &[u8]) -> u8 {
     const LONGEST: usize = 5;
     if cell.len() > LONGEST {
@@ -103,7 +105,7 @@ fn boolean_pairs(cell: &[u8]) -> u8 {
         .iter()
         .enumerate()
         .filter(|(_, (yes, no))| is(yes) || is(no))
-        .fold(0, |pairs, (at, _)| pairs | 1 << at)
+        .fold(0, |pairs, (at, _)| pairs | MIXED_BOOLEANS[at % 2])
 }
 
 /// 1 for true, 0 for false.
@@ -157,9 +159,15 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    const KEPT_BYTES: usize = 256;
+
     fn new(line: u64, cell: &[u8]) -> Self {
-        const KEPT_BYTES: usize = 256;
-        Self { line, cell: cell[..cell.len().min(KEPT_BYTES)].to_vec() }
+        Self { line, cell: cell[..cell.len().min(Self::KEPT_BYTES)].to_vec() }
+    }
+
+    /// Whether more of the cell may have been there.
+    fn is_cut(&self) -> bool {
+        self.cell.len() == Self::KEPT_BYTES
     }
 }
 
@@ -404,10 +412,30 @@ impl Facts {
             if let Some((format, _)) = self.dates.choose() {
                 return (Kind::Date, Style::Plain, Some(format));
             }
+        } else if self.booleans != 0 && self.texts > 0 && self.has_zeros_and_ones() {
+            return plain(Kind::Boolean);
         } else if self.mostly_numbers() {
             return plain(Kind::Number);
         }
         plain(if self.too_many_texts { Kind::Text } else { Kind::Category })
+    }
+
+    /// Whether all numbers are 0 or 1.
+    fn has_zeros_and_ones(&self) -> bool {
+        self.integers && self.least >= 0.0 && self.greatest <= 1.0
+    }
+
+    /// The text in a column of plain numbers that stands for a missing one, where it says so itself: it is the only
+    /// text, it recurs, and the numbers are too many, or too broken, for categories.
+    pub(crate) fn marker(&self) -> Option<String> {
+        const RECURS_MIN: usize = 3;
+        const DIFFERENT_MIN: usize = 20;
+        let different = self.distinct_numbers.len().is_none_or(|count| count > DIFFERENT_MIN);
+        let is_one = !self.too_many_texts && self.distinct_texts.len() == 1 && self.texts >= RECURS_MIN;
+        let found =
+            is_one && different && !self.integers && self.texts < self.numbers && self.style(None).is_none();
+        let text = self.first_text.as_ref().filter(|seen| found && !seen.is_cut())?;
+        String::from_utf8(text.cell.clone()).ok()
     }
 
     /// Whether some cells have a sign of per cent and others, of which one is not zero, have none.

@@ -30,6 +30,9 @@ pub struct DataSet {
     pub train: Table,
     /// The test part, where the source has one of its own.
     pub test: Option<Table>,
+    /// Texts that stand for a missing value in it, beside the usual ones: the user's, and those that a column of
+    /// numbers gave away.
+    pub missing: Vec<String>,
 }
 
 /// Reads a data set to train on.
@@ -39,8 +42,24 @@ pub struct DataSet {
 pub fn read(paths: &[PathBuf], options: &ReadOptions) -> Result<DataSet, TableError> {
     match formats::open(paths, options, None, true)? {
         Found::Text(files) => {
-            let opened = Opened::open(&files, options, &known_names(options), csv::BLOCK_BYTES)?;
-            Ok(DataSet { train: train(opened, options)?, test: None })
+            let open = |options: &ReadOptions| {
+                Opened::open(&files, options, &known_names(options), csv::BLOCK_BYTES)
+            };
+            let opened = open(options)?;
+            let (markers, notices) = opened.markers(options)?;
+            if markers.is_empty() {
+                return Ok(DataSet {
+                    train: train(opened, options)?,
+                    test: None,
+                    missing: options.missing.clone(),
+                });
+            }
+            drop(opened);
+            let mut options = options.clone();
+            options.missing.extend(markers);
+            let mut train = train(open(&options)?, &options)?;
+            train.notices.extend(notices);
+            Ok(DataSet { train, test: None, missing: options.missing })
         }
         Found::Columns { train: columns, test } => {
             let train = train(Opened::of_memory(columns, options), options)?;
@@ -49,7 +68,7 @@ pub fn read(paths: &[PathBuf], options: &ReadOptions) -> Result<DataSet, TableEr
                 matching::columns(Opened::of_memory(test, options), &expected, options, Labels::Required)
             };
             let test = test.map(like).transpose()?;
-            Ok(DataSet { train, test })
+            Ok(DataSet { train, test, missing: options.missing.clone() })
         }
         Found::Examples { train, test } => {
             let train = matching::examples(train, None, options, Labels::Required)?;
@@ -57,7 +76,7 @@ pub fn read(paths: &[PathBuf], options: &ReadOptions) -> Result<DataSet, TableEr
             let test = test
                 .map(|test| matching::examples(test, Some(&expected), options, Labels::Required))
                 .transpose()?;
-            Ok(DataSet { train, test })
+            Ok(DataSet { train, test, missing: options.missing.clone() })
         }
     }
 }
@@ -141,6 +160,33 @@ impl Opened {
 
     pub(crate) fn place(&self, index: usize) -> ColumnPlace {
         ColumnPlace { index, name: self.names.as_ref().map(|names| names[index].clone()) }
+    }
+
+    /// Texts of columns of numbers that stand for a missing one ([`Facts::marker`]), each once, with a notice for each
+    /// column.
+    fn markers(&self, options: &ReadOptions) -> Result<(Vec<String>, Vec<String>), TableError> {
+        let names = self.names();
+        let mut decided = names.labels(&options.labels)?;
+        for kind in &options.kinds {
+            decided.push(names.find("as", &kind.column)?);
+        }
+        for dropped in &options.drop {
+            decided.push(names.find("drop", dropped)?);
+        }
+        let (mut markers, mut notices) = (Vec::new(), Vec::new());
+        for (index, facts) in self.facts.iter().enumerate().filter(|(index, _)| !decided.contains(index)) {
+            let Some(marker) = facts.marker() else { continue };
+            notices.push(format!(
+                "{} of {} have {}, which counts as missing there and everywhere (--as COLUMN=category if it is a category)",
+                counted(facts.texts, "cell"),
+                self.place(index),
+                crate::error::quoted(marker.as_bytes())
+            ));
+            if !markers.contains(&marker) {
+                markers.push(marker);
+            }
+        }
+        Ok((markers, notices))
     }
 
     /// Whether the decimal mark is a comma: columns tell each other; where none does, the separator does.

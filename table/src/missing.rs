@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-/// Texts that mean a missing value, as R, pandas, spreadsheets, SQL and the UCI collection write it.
-pub(crate) const MISSING_TEXTS: [&str; 16] = [
+/// Texts that mean a missing value, as R, pandas, spreadsheets, databases, statistics programs and the UCI collection
+/// write it.
+pub(crate) const MISSING_TEXTS: [&str; 27] = [
     "", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "Null", "null", "None", "?", "-", "#N/A", "<NA>",
-    "--",
+    "--", ".", "\\N", "NaT", "#NA", "(null)", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!",
 ];
 
 /// The texts that mean a missing value in one data set.
@@ -37,7 +38,7 @@ impl MissingTexts {
     /// Whether a cell, trimmed, is missing.
     #[inline]
     pub(crate) fn has(&self, cell: &[u8]) -> bool {
-        const LONGEST: usize = 4;
+        const LONGEST: usize = 7;
         cell.is_empty()
             || (cell.len() <= LONGEST && MISSING_TEXTS.iter().any(|text| text.as_bytes() == cell))
             || (!self.own.is_empty() && self.own.contains(cell))

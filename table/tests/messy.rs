@@ -424,3 +424,62 @@ fn amounts_of_money_and_shares_as_other_countries_write_them() {
     assert!(zero.notices.is_empty(), "{:?}", zero.notices);
 }
 
+#[test]
+fn mixed_booleans() {
+    check(
+        "a,b,k\nTRUE,yes,1.5\n0,N,2\nf,no,3\n1,Y,4\n",
+        "a:boolean[1 0 0 1] b:boolean[1 0 0 1] -> [1.5, 2.0, 3.0, 4.0]",
+    );
+    // Letters of both kinds are codes, and so are numbers other than 0 and 1.
+    check(
+        "a,b,k\nt,true,1.5\nn,2,2\nt,true,3\n",
+        "a:category[\"t\" \"n\" \"t\"] b:category[\"true\" \"2\" \"true\"] -> [1.5, 2.0, 3.0]",
+    );
+}
+
+#[test]
+fn missing_cells_of_spreadsheets_databases_and_statistics_programs() {
+    for text in [".", "\\N", "NaT", "#DIV/0!", "#VALUE!", "#NUM!", "(null)"] {
+        check(
+            &format!("x,d,k\n1,2024-01-01,p\n{text},{text},q\n3,2024-01-01,p\n"),
+            "x:number[1 NA 3] d:date[1704067200 NA 1704067200] -> p q p of p|q",
+        );
+    }
+}
+
+#[test]
+fn a_text_that_recurs_among_broken_numbers_counts_as_missing() {
+    let rows = |text: &str| -> String {
+        (0..40)
+            .map(|row| match row % 8 {
+                3 => format!("{text},{},{}\n", row % 2, row % 3),
+                _ => format!("{row}.25,{},{}\n", row % 2, row % 3),
+            })
+            .collect()
+    };
+    let data = |text: &str, options: &ReadOptions| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        std::fs::write(&path, format!("x,y,k\n{}", rows(text))).unwrap();
+        read(&[path], options).unwrap()
+    };
+    let found = data("<0.5", &ReadOptions::default());
+    assert_eq!((found.train.columns[0].kind, found.train.columns[0].missing), (Kind::Number, 5));
+    assert_eq!(found.missing, ["<0.5"]);
+    assert!(
+        found.train.notices.iter().any(|notice| notice.starts_with("5 cells of column 1 (x) have \"<0.5\"")),
+        "{:?}",
+        found.train.notices
+    );
+    // Who says what it is has it so.
+    let said = ReadOptions { kinds: vec!["x=category".parse().unwrap()], ..ReadOptions::default() };
+    assert_eq!(data("<0.5", &said).train.columns[0].kind, Kind::Category);
+    // A wrong cell is no marker.
+    let once = format!("x,y,k\n{}oops,1,2\n", rows("7.5"));
+    refused_with(&once, &ReadOptions::default(), "column 1 (x): \"oops\" is not a number");
+    // Ages and the like, whose last class is open.
+    let open: String = (0..40).map(|row| format!("{},{}\n", row + 30, row % 2)).collect();
+    let open = read_with(format!("x,k\n{open}90+,1\n90+,0\n90+,1\n").as_bytes(), &ReadOptions::default());
+    assert!(open.is_err() || open.unwrap().columns[0].kind == Kind::Category);
+}
+

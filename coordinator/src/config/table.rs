@@ -154,8 +154,8 @@ settings! {
             rule: Some(|| "inferred from the bytes".to_owned()),
         }
 
-        /// A text that stands for a missing value, in addition to an empty cell, NA, N/A, NaN, null, None, ? and
-        /// -; may be repeated
+        /// A text that stands for a missing value, in addition to an empty cell, NA, N/A, NaN, null, None, ?, -, a
+        /// lone point and errors of spreadsheets; may be repeated
         missing: always Vec<String> {
             section: Section::Data, commands: &Command::FILE_READERS, placeholder: "TEXT",
             default: Some(|_| Vec::new()), rule: Some(|| "none".to_owned()),

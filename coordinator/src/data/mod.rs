@@ -62,7 +62,7 @@ pub struct Matched {
 /// [`DataError::Table`], which names the place and the remedy.
 pub fn load(path: &Path, options: &ReadOptions) -> Result<Loaded, DataError> {
     let data = table::read(&[path.to_owned()], options)?;
-    let train = Dataset { missing: options.missing.clone(), ..Dataset::new(data.train) };
+    let train = Dataset { missing: data.missing, ..Dataset::new(data.train) };
     Ok(Loaded { train, test: data.test.map(Dataset::new) })
 }
 
@@ -104,6 +104,7 @@ pub(crate) fn matched_dataset(data: Dataset, preparation: &Preparation) -> Optio
 /// # Errors
 /// [`DataError::Table`], which names the place and the remedy.
 pub fn load_test(path: &Path, train: &Dataset, options: &ReadOptions) -> Result<Dataset, DataError> {
-    let table = table::read_like(&[path.to_owned()], &train.table, options)?;
+    let options = ReadOptions { missing: train.missing.clone(), ..options.clone() };
+    let table = table::read_like(&[path.to_owned()], &train.table, &options)?;
     Ok(Dataset { table, vocabulary: train.vocabulary, missing: train.missing.clone() })
 }
