@@ -72,6 +72,8 @@ pub enum LeftOut {
     Empty,
     /// Texts with too many different values to be categories.
     Text,
+    /// Lists and structures, of which no input is made.
+    Nested,
     /// Days and months that could be either way round.
     AmbiguousDate,
 }
@@ -84,6 +86,7 @@ impl fmt::Display for LeftOut {
             Self::Constant => "constant",
             Self::Empty => "empty",
             Self::Text => "free text",
+            Self::Nested => "lists or structures",
             Self::AmbiguousDate => "ambiguous date",
         })
     }
@@ -178,6 +181,8 @@ type Hashes = HashSet<u64, BuildHasherDefault<DefaultHasher>>;
 pub(crate) struct Facts {
     /// The kind, where the file's format says it.
     known: Option<Kind>,
+    /// Whether the cells are lists or structures.
+    nested: bool,
     /// Cells of each sort.
     pub(crate) missing: usize,
     pub(crate) numbers: usize,
@@ -206,6 +211,7 @@ impl Default for Facts {
     fn default() -> Self {
         Self {
             known: None,
+            nested: false,
             missing: 0,
             numbers: 0,
             texts: 0,
@@ -349,10 +355,11 @@ impl Facts {
         Self { known, ..Self::default() }
     }
 
-    /// Facts of a column that nothing can be made of.
-    pub(crate) fn of_free_text() -> Self {
+    /// Facts of a column that nothing can be made of: lists and structures, or very many texts.
+    pub(crate) fn of_free_text(nested: bool) -> Self {
         Self {
             known: Some(Kind::Text),
+            nested,
             texts: 1,
             too_many_texts: true,
             styles: Styles::of(&[]),
@@ -518,7 +525,9 @@ impl Facts {
         if self.missing == 0 && distinct == Distinct::Exactly(1) {
             return Some(LeftOut::Constant);
         }
-        if kind == Kind::Number && self.counts_rows() && is_row_name(name) {
+        // As pandas calls an index that has no name; what it counted may have been shuffled since.
+        let is_index = name.starts_with("__index_level_");
+        if kind == Kind::Number && (is_index || (self.counts_rows() && is_row_name(name))) {
             return Some(LeftOut::Identifier);
         }
         let texts = matches!(kind, Kind::Category | Kind::Text) && self.numbers == 0;
@@ -529,7 +538,7 @@ impl Facts {
         if kind == Kind::Date && self.ambiguous_date() {
             return Some(LeftOut::AmbiguousDate);
         }
-        (kind == Kind::Text).then_some(LeftOut::Text)
+        (kind == Kind::Text).then_some(if self.nested { LeftOut::Nested } else { LeftOut::Text })
     }
 }
 

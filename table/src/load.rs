@@ -386,8 +386,14 @@ pub(crate) fn notice_bad_rows(read: &Read, notices: &mut Vec<String>) {
 
 /// Says which columns are not learned from, and how to keep them.
 fn notice_left_out(table: &mut Table) {
-    let reasons =
-        [LeftOut::Identifier, LeftOut::Constant, LeftOut::Empty, LeftOut::Text, LeftOut::AmbiguousDate];
+    let reasons = [
+        LeftOut::Identifier,
+        LeftOut::Constant,
+        LeftOut::Empty,
+        LeftOut::Text,
+        LeftOut::Nested,
+        LeftOut::AmbiguousDate,
+    ];
     for reason in reasons {
         let names: Vec<String> = table
             .columns
@@ -406,6 +412,9 @@ fn notice_left_out(table: &mut Table) {
             LeftOut::Empty => ("has no value in any row", "--keep COLUMN keeps it"),
             LeftOut::Text => {
                 ("is text with too many different values", "--as COLUMN=category if it is a category")
+            }
+            LeftOut::Nested => {
+                ("has lists or structures in its cells", "give each of their elements a column of its own")
             }
             _ => (
                 "has dates whose day and month could be either way round",

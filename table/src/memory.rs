@@ -63,7 +63,8 @@ impl Raw {
             Self::Booleans(values) => of_numbers(values, Some(Kind::Boolean), missing),
             Self::Moments(values) => of_numbers(values, Some(Kind::Date), missing),
             Self::Texts(texts) => of_texts(texts, missing),
-            Self::ManyTexts | Self::Other => Facts::of_free_text(),
+            Self::ManyTexts => Facts::of_free_text(false),
+            Self::Other => Facts::of_free_text(true),
         }
     }
 

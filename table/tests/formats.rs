@@ -10,12 +10,12 @@ use parquet::{
     basic::Compression,
     column::writer::ColumnWriter,
     data_type::ByteArray,
-    file::{properties::WriterProperties, writer::SerializedFileWriter},
+    file::{metadata::KeyValue, properties::WriterProperties, writer::SerializedFileWriter},
     schema::parser::parse_message_type,
 };
 use table::{
-    InputValues, Kind, Labels, PixelScaling, PixelValues, Preparation, ReadOptions, Table, Targets, Values,
-    read, read_matching,
+    InputValues, Kind, Labels, LeftOut, PixelScaling, PixelValues, Preparation, ReadOptions, Table,
+    Targets, Values, read, read_matching,
 };
 use tempfile::TempDir;
 
@@ -130,7 +130,7 @@ fn parquet_of_every_compression() {
             matches!(&table.columns[5].values, Values::Texts(texts) if texts.get(0) == Some("red") && texts.get(1).is_none())
         );
         assert_eq!(numbers(&table, 6), [19.99, -0.05, 19.99, -0.05]);
-        assert!(table.columns[7].left_out.is_some());
+        assert_eq!(table.columns[7].left_out, Some(LeftOut::Nested));
         assert_eq!(classes(&table), ["b", "a", "b", "a"]);
     }
     // Several files, or a compressed one, are the same.
@@ -144,6 +144,32 @@ fn parquet_of_every_compression() {
         let message = load(&write(&folder, "d.parquet", &bytes[..cut])).unwrap_err();
         assert!(message.contains("damaged Parquet"), "{message}");
     }
+}
+
+#[test]
+fn an_index_of_pandas_is_not_the_label() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("frame.parquet");
+    let schema = "message schema { REQUIRED INT32 x; REQUIRED INT32 k; REQUIRED INT32 __index_level_0__; }";
+    let noted = r#"{"index_columns": ["__index_level_0__"], "columns": []}"#.to_owned();
+    let noted = KeyValue::new("pandas".to_owned(), noted);
+    let properties = WriterProperties::builder().set_key_value_metadata(Some(vec![noted])).build();
+    let file = std::fs::File::create(&path).unwrap();
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties)).unwrap();
+    let mut rows = writer.next_row_group().unwrap();
+    for values in [[3, 1, 2, 5], [0, 1, 1, 0], [70, 8, 21, 9]] {
+        let mut column = rows.next_column().unwrap().unwrap();
+        let ColumnWriter::Int32ColumnWriter(writer) = column.untyped() else { panic!("another type") };
+        writer.write_batch(&values, None, None).unwrap();
+        column.close().unwrap();
+    }
+    rows.close().unwrap();
+    writer.close().unwrap();
+    let table = load(&path).unwrap().train;
+    assert_eq!(classes(&table), ["0", "1", "1", "0"]);
+    assert_eq!(table.columns[0].left_out, Some(LeftOut::Identifier));
+    assert_eq!(numbers(&table, 1), [3.0, 1.0, 2.0, 5.0]);
 }
 
 fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {

@@ -2,7 +2,10 @@
 
 use std::{fmt::Write as _, io::Write as _, path::PathBuf};
 
-use table::{ColumnKind, Kind, ReadOptions, Separator, Table, Targets, TaskKind, TextEncoding, Values, read};
+use table::{
+    ColumnKind, Kind, Preparation, ReadOptions, Separator, Table, Targets, TaskKind, TextEncoding, Values,
+    read,
+};
 
 fn read_with(bytes: &[u8], options: &ReadOptions) -> Result<Table, String> {
     let folder = tempfile::tempdir().unwrap();
@@ -483,3 +486,46 @@ fn a_text_that_recurs_among_broken_numbers_counts_as_missing() {
     assert!(open.is_err() || open.unwrap().columns[0].kind == Kind::Category);
 }
 
+#[test]
+fn titles_above_a_table() {
+    for title in
+        ["Report of 2024\n", "Report of 2024\nMade by hand\n\n", "Report of 2024,,\n,,\n", "# one\nReport\n"]
+    {
+        check(&format!("{title}{PLAIN}"), READ);
+    }
+    let table = read_with(format!("Report\n2024\n{PLAIN}").as_bytes(), &ReadOptions::default());
+    assert!(table.unwrap_err().contains("line 1: 1 cell"));
+    let table =
+        read_with(format!("Report\nMade by hand\n{PLAIN}").as_bytes(), &ReadOptions::default()).unwrap();
+    assert!(
+        table.notices[0].starts_with("2 rows above the table in ")
+            && table.notices[0].ends_with("were taken for a title and left out"),
+        "{:?}",
+        table.notices
+    );
+    // R leaves out the name of the first column.
+    check("x\na,1.5\nb,2.5\nc,3.5\n", ":category[\"a\" \"b\" \"c\"] -> [1.5, 2.5, 3.5]");
+    check("Report\nx,k\n1,b\n3,a\n", "x:number[1 3] -> b a of a|b");
+    // A name of one column alone is no title.
+    check("x,,\n1,2,b\n3,4,a\n", "x:number[1 3] :number[2 4] -> b a of a|b");
+}
+
+#[test]
+fn what_was_left_out_is_said_where_nothing_is_left() {
+    let rows: String = (0..40).map(|row| format!("{row}.5 kg,{}\n", row % 2)).collect();
+    let table = read_with(format!("x,k\n{rows}").as_bytes(), &ReadOptions::default()).unwrap();
+    let message = Preparation::fit(&table, &[0, 1, 2], &[]).unwrap_err().to_string();
+    assert!(
+        message.contains("left out: x (identifier); keep one with --keep COLUMN, or say what"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_other_programs_write_is_named() {
+    let utf32: Vec<u8> =
+        format!("\u{feff}{PLAIN}").chars().flat_map(|one| (one as u32).to_le_bytes()).collect();
+    let message = read_with(&utf32, &ReadOptions::default()).unwrap_err();
+    assert!(message.contains("it is in UTF-32; save it in UTF-8"), "{message}");
+    refused_with("@RELATION r\n@attribute x numeric\n@data\n1\n", &ReadOptions::default(), "it is ARFF");
+}

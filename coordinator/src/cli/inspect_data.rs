@@ -108,6 +108,7 @@ impl Found {
         let Material { data: prepared, network, .. } = sets.prepare(config)?;
         let parts = 1 + usize::from(prepared.validation.is_some()) + usize::from(prepared.test.is_some());
         warnings.extend(data::rare_classes(&classes, parts));
+        warnings.extend(data::alike_classes(&classes));
         warnings.extend(data::repeated_examples(&prepared));
         let preparation = &prepared.preparation;
         let becomes = |column: &Column| {

@@ -33,7 +33,7 @@ pub use self::{
     shards::ShardStore,
     standardize::TargetScaling,
     terms::{preprocessing_of, task_of},
-    warnings::{rare_classes, repeated_examples, telling_columns},
+    warnings::{alike_classes, rare_classes, repeated_examples, telling_columns},
 };
 
 /// The data of a source.

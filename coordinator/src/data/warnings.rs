@@ -1,6 +1,6 @@
 //! Warnings about data that make figures look better than they are.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hasher as _};
 
 use rayon::prelude::*;
@@ -48,7 +48,7 @@ fn tells_class(values: &Values, ids: &[u16], classes: usize) -> bool {
     match values {
         Values::Unread => false,
         Values::Texts(texts) => {
-            let mut class_of = std::collections::BTreeMap::new();
+            let mut class_of = BTreeMap::new();
             let pure = (0..ids.len())
                 .filter_map(|row| Some((texts.get(row)?, ids[row])))
                 .all(|(text, id)| *class_of.entry(text).or_insert(id) == id);
@@ -140,6 +140,22 @@ fn hashes(table: &ExampleTable) -> Vec<u64> {
             .map(|row| hash(&mut row.iter().flat_map(|value| value.to_le_bytes())))
             .collect(),
     }
+}
+
+/// Sentences about classes whose names differ in capital letters or spaces alone: the same ones, written twice?
+pub fn alike_classes(classes: &[(String, usize)]) -> Vec<String> {
+    let plain = |name: &str| name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    let mut alike: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (class, _) in classes {
+        alike.entry(plain(class)).or_default().push(table::error::quoted(class.as_bytes()));
+    }
+    let sentence = |names: Vec<String>| {
+        format!(
+            "the classes {} differ in capital letters or spaces alone; write them alike if they are the same",
+            names.join(" and ")
+        )
+    };
+    alike.into_values().filter(|names| names.len() > 1).map(sentence).collect()
 }
 
 /// A sentence for each class of which a part may have no example; `parts` are training, validation and test part.

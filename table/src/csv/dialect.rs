@@ -26,6 +26,8 @@ pub(crate) struct Layout {
     pub(crate) separator: Separator,
     /// Rows before the first example: comments, a line `sep=;`, the header or the line of counts.
     pub(crate) skipped_rows: usize,
+    /// How many of these are taken for a title.
+    pub(crate) titles: usize,
     /// Names of the columns, where there is a header; one each, an empty one for a column that has none.
     pub(crate) names: Option<Vec<String>>,
     /// Columns.
@@ -66,11 +68,17 @@ pub(crate) fn layout(head: &[u8], whole: bool, asked: Asked<'_>, missing: &Missi
     let width = usual_width(&rows);
     let comments = rows.iter().take_while(|row| row[0].starts_with(b"#") && row.len() != width).count();
     let comments = if comments < rows.len() { comments } else { 0 };
-    let rows = &rows[comments..];
+    // Where the examples begin at once, one of which only the first cell is known is no title.
+    let titles = match asked.header {
+        Some(false) => 0,
+        _ => titles(&rows[comments..], width, asked.names),
+    };
+    let rows = &rows[comments + titles..];
     let mut layout = Layout {
         separator,
         // The rows of a `sep=` line depend on the separator: `sep=,` is one row all the same.
-        skipped_rows: sep_line + comments,
+        skipped_rows: sep_line + comments + titles,
+        titles,
         names: None,
         width,
         counts: None,
@@ -92,7 +100,7 @@ pub(crate) fn layout(head: &[u8], whole: bool, asked: Asked<'_>, missing: &Missi
             layout.skipped_rows += 1;
             layout.numbers_as_names = numbers;
             let mut names: Vec<String> = rows[0].iter().map(|name| text(name)).collect();
-            if comments == 0 && names[0].starts_with('#') && names.len() == width {
+            if comments + titles == 0 && names[0].starts_with('#') && names.len() == width {
                 names[0] = names[0].trim_start_matches('#').trim_start().to_owned();
             }
             let examples = &rows[1..];
@@ -110,6 +118,27 @@ pub(crate) fn layout(head: &[u8], whole: bool, asked: Asked<'_>, missing: &Missi
         }
     }
     Some(layout)
+}
+
+/// How many of the first rows are a title, as reports have it above their table: text in the first cell alone, perhaps
+/// empty rows, and then rows of the usual width.
+fn titles(rows: &[Row], width: usize, known: &[String]) -> usize {
+    const TITLES_MAX: usize = 20;
+    let is_title =
+        |row: &&Row| row.len() <= width && row[1..].iter().all(Vec::is_empty) && !is_value(&row[0]);
+    if rows.first().is_none_or(|row| row[0].is_empty()) {
+        return 0;
+    }
+    let count = rows.iter().take_while(is_title).count();
+    let [header, below, ..] = &rows[count..] else { return 0 };
+    // The names of two columns of which the first has none are as narrow as a title, and a single name is as wide as
+    // one that a spreadsheet fills up: the rows below tell.
+    let may_be_names = width <= 2 || rows[..count].iter().any(|row| row.len() > 1);
+    let named = !header.iter().any(|cell| is_value(cell)) && below.iter().any(|cell| is_value(cell));
+    let begins = header.len() == width && header.iter().all(|cell| !cell.is_empty());
+    let is_known = rows[..count].iter().any(|row| known.iter().any(|name| name.as_bytes() == row[0]));
+    let fits = begins && !is_known && (named || !may_be_names);
+    if width > 1 && count <= TITLES_MAX && fits { count } else { 0 }
 }
 
 /// `sep=;` in the first line, as Excel takes it, and what follows.
@@ -355,6 +384,15 @@ mod tests {
             assert_eq!(of(text).separator, separator, "{text:?}");
         }
         assert_eq!(of("sep=;\na;b,c\n1;2,5\n").skipped_rows, 2);
+    }
+
+    #[test]
+    fn a_table_without_a_header_has_no_title() {
+        let text = "red,,\nblue,green,a\nred,green,5\n";
+        assert_eq!(of(text).titles, 1);
+        let asked = Asked { header: Some(false), ..Asked::default() };
+        let told = layout(text.as_bytes(), true, asked, &MissingTexts::default()).unwrap();
+        assert_eq!((told.titles, told.skipped_rows), (0, 0));
     }
 
     #[test]

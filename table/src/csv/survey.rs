@@ -117,6 +117,17 @@ impl Survey {
                             crate::error::Shown(&file.path)
                         ));
                     }
+                    if surveyed.layout.titles > 0 {
+                        self.notices.push(format!(
+                            "{} above the table in {} taken for a title and left out",
+                            counted(surveyed.layout.titles, "row"),
+                            format_args!(
+                                "{} {}",
+                                crate::error::Shown(&file.path),
+                                if surveyed.layout.titles == 1 { "was" } else { "were" }
+                            ),
+                        ));
+                    }
                     self.join(SurveyedFile { kept, ..surveyed }, facts)?;
                     return Ok(());
                 }
@@ -479,7 +490,15 @@ impl Sink for SurveySink<'_> {
 /// Tells apart, before it is parsed, what is clearly no text.
 fn refuse_other_formats(file: &DataFile, head: &[u8]) -> Result<(), TableError> {
     let utf16 = encoding::of_head(head) != UTF_8;
-    let problem = if head.starts_with(b"PK\x03\x04") {
+    let utf32 = head.starts_with(&[0xff, 0xfe, 0, 0]) || head.starts_with(&[0, 0, 0xfe, 0xff]);
+    let begins = |word: &[u8]| {
+        head.trim_ascii_start().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    let problem = if utf32 {
+        "it is in UTF-32; save it in UTF-8"
+    } else if begins(b"@relation") {
+        "it is ARFF; save it as CSV"
+    } else if head.starts_with(b"PK\x03\x04") {
         "it is a zip archive or a spreadsheet; unpack it, or save it as CSV"
     } else if head.starts_with(b"\xd0\xcf\x11\xe0") {
         "it is an old spreadsheet; save it as CSV"

@@ -14,6 +14,7 @@ use parquet::{
     column::reader::{ColumnReader, ColumnReaderImpl},
     data_type::{ByteArray, DataType},
     errors::ParquetError,
+    file::metadata::KeyValue,
     file::reader::{ChunkReader, FileReader, Length, SerializedFileReader},
     schema::types::ColumnDescriptor,
 };
@@ -126,7 +127,7 @@ fn columns<R: FileReader + Sync>(reader: &R) -> Result<Columns, ParquetError> {
             "{rows} rows of {width} columns are more than Shoal takes"
         )));
     }
-    let names = schema.columns().iter().map(|column| column.path().string()).collect();
+    let names: Vec<String> = schema.columns().iter().map(|column| column.path().string()).collect();
     let columns = (0..width)
         .into_par_iter()
         .map(|index| {
@@ -146,8 +147,21 @@ fn columns<R: FileReader + Sync>(reader: &R) -> Result<Columns, ParquetError> {
                 _ => Ok(raw),
             }
         })
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<Raw>, ParquetError>>()?;
+    // Behind the other columns, where pandas writes it, an index would be taken for the label.
+    let index = pandas_index(metadata.file_metadata().key_value_metadata());
+    let (first, rest): (Vec<_>, Vec<_>) =
+        names.into_iter().zip(columns).partition(|(name, _)| index.contains(name));
+    let (names, columns) = first.into_iter().chain(rest).unzip();
     Ok((names, rows, columns))
+}
+
+/// The columns that pandas wrote the index of a table to, by name.
+fn pandas_index(metadata: Option<&Vec<KeyValue>>) -> Vec<String> {
+    let noted = metadata.into_iter().flatten().find(|noted| noted.key == "pandas");
+    let noted = noted.and_then(|noted| serde_json::from_str(noted.value.as_deref()?).ok());
+    let columns = noted.as_ref().and_then(|noted: &serde_json::Value| noted.get("index_columns")?.as_array());
+    columns.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
 impl Raw {

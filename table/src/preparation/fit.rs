@@ -76,11 +76,22 @@ impl Preparation {
             targets: table.target_schema(),
         };
         if preparation.inputs() == 0 {
-            return Err(TableError::Label {
-                path: table.path.clone(),
-                problem: "apart from the label it has no column to learn from; add one, or keep one with --keep COLUMN"
-                    .to_owned(),
-            });
+            // What was left out, and why, is the answer to the question that follows.
+            let left_out: Vec<String> = table
+                .columns
+                .iter()
+                .filter_map(|column| Some(format!("{} ({})", column.shown(), column.left_out?)))
+                .take(5)
+                .collect();
+            let problem = match left_out.as_slice() {
+                [] => "apart from the label it has no column to learn from; add one".to_owned(),
+                some => format!(
+                    "apart from the label it has no column to learn from; left out: {}; keep one with --keep COLUMN, or \
+                     say what it is with --as COLUMN=category|number|date",
+                    some.join(", ")
+                ),
+            };
+            return Err(TableError::Label { path: table.path.clone(), problem });
         }
         Ok((preparation, notices))
     }
