@@ -121,6 +121,8 @@ pub(crate) struct TensorProto {
     pub(crate) data_type: Option<i32>,
     #[prost(float, repeated, tag = "4")]
     pub(crate) float_data: Vec<f32>,
+    #[prost(int32, repeated, tag = "5")]
+    pub(crate) int32_data: Vec<i32>,
     #[prost(bytes = "bytes", repeated, tag = "6")]
     pub(crate) string_data: Vec<Bytes>,
     #[prost(int64, repeated, tag = "7")]
@@ -141,6 +143,7 @@ pub(crate) struct TensorProto {
 pub(crate) enum DataType {
     Undefined = 0,
     Float = 1,
+    Int32 = 6,
     Int64 = 7,
     String = 8,
     Bool = 9,

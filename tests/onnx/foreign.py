@@ -194,6 +194,19 @@ def keras_means():
     return g, g.linear(x, 3, 2)
 
 
+def planes():
+    """Images without an axis of channels."""
+    g = Graph([6, 5])
+    x = g.node("Unsqueeze", "x", g.constant(np.array([1], np.int64)))
+    x = g.node("Relu", g.node("Conv", x, g.weights(2, 1, 3, 3), g.weights(2)))
+    return g, g.linear(g.node("Flatten", x), 24, 3)
+
+
+def flat_planes():
+    g = Graph([6, 5])
+    return g, g.linear(g.node("Relu", g.linear(g.node("Flatten", "x"), 30, 5)), 5, 3)
+
+
 def embedding():
     g = Graph([3], TensorProto.INT64)
     x = g.node("Flatten", g.node("Gather", g.weights(7, 4), "x"))
@@ -211,7 +224,9 @@ def standardized_and_in_units():
 
 READ = [
     mlp_with_every_activation, gelu_and_silu_in_parts, matmul_without_bias, convolutions_and_pools,
-    residual_network, blocks_in_blocks, preactivated_blocks, values_beside_the_graph, keras_images, keras_means, embedding, standardized_and_in_units,
+    residual_network, blocks_in_blocks, preactivated_blocks, values_beside_the_graph, keras_images, keras_means,
+    embedding, standardized_and_in_units,
+    planes, flat_planes,
 ]
 
 
@@ -234,7 +249,7 @@ def refused():
     x = g.node("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
     yield "partial", g, g.linear(g.node("Flatten", x), 9, 2), ["node0 (MaxPool)", "partial"]
     g = Graph([4])
-    yield "slope", g, g.linear(g.node("LeakyRelu", "x", alpha=-0.3), 4, 2), ["node0 (LeakyRelu)", "-0.3"]
+    yield "axis_of_examples", g, g.node("Softmax", g.linear("x", 4, 2), axis=0), ["(Softmax)", "its axis is 0"]
     g = Graph([4])
     yield "approximate", g, g.node("Relu", g.linear("x", 4, 2)), ["last layer", "relu"]
     g = Graph([4])

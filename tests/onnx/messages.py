@@ -11,6 +11,7 @@ import onnx
 from google.protobuf.descriptor import FieldDescriptor
 
 KINDS = {
+    "int32": FieldDescriptor.TYPE_INT32,
     "int64": FieldDescriptor.TYPE_INT64,
     "float": FieldDescriptor.TYPE_FLOAT,
     "double": FieldDescriptor.TYPE_DOUBLE,

@@ -75,6 +75,10 @@ impl<'a> Walk<'a> {
         if projection.as_ref().map_or(from, |projection| projection.shape) != to {
             return Err(ImportError::node(sum, "its two inputs have different shapes"));
         }
+        // [channels, 1, 1] and [channels] add up to channels x channels values.
+        if projection.is_none() && way.flow.lengths != body.flow.lengths {
+            return Err(ImportError::node(sum, "its two inputs do not lie along the same axes"));
+        }
         let block = way.next_name();
         way.parameters.extend(body.parameters);
         let shortcut = match projection {
@@ -88,6 +92,7 @@ impl<'a> Walk<'a> {
         self.block(way, body.layers, shortcut)?;
         self.mark(sum)?;
         way.go_to(output_of(sum)?, to);
+        way.flow.lengths = body.flow.lengths;
         Ok(())
     }
 

@@ -70,6 +70,26 @@ impl<'a> Constants<'a> {
         self.tensors.contains_key(name) || self.copies.contains_key(name)
     }
 
+    /// The lengths of a constant's axes.
+    pub(super) fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        let mut source = name;
+        let mut is_turned = false;
+        for _ in 0..COPIES_MAX {
+            let Some(node) = self.copies.get(source) else { break };
+            let changes = |order: &[i64]| !order.iter().copied().eq(0..order.len() as i64);
+            is_turned ^= operator(node) == "Transpose" && ints(node, "perm").is_none_or(changes);
+            source = node.input.first()?;
+        }
+        let mut shape = shape_of(source, self.tensors.get(source)?).ok()?;
+        match shape.len() {
+            2 if is_turned => shape.reverse(),
+            0..=2 => {}
+            _ if is_turned => return None,
+            _ => {}
+        }
+        Some(shape)
+    }
+
     /// A constant that is one number.
     pub(super) fn number(&self, name: &str) -> Option<f32> {
         let mut source = name;
@@ -80,7 +100,11 @@ impl<'a> Constants<'a> {
             }
         }
         let is_one = self.tensors.get(source)?.dims.iter().all(|&length| length == 1);
-        if is_one { self.floats(name).ok()?.values.first().copied() } else { None }
+        if !is_one {
+            return None;
+        }
+        let integer = || self.integers(source).ok()?.first().map(|&integer| integer as f32);
+        self.floats(source).ok().map_or_else(integer, |floats| floats.values.first().copied())
     }
 
     /// The numbers of a constant.
@@ -137,7 +161,14 @@ impl<'a> Constants<'a> {
                 raw.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect()
             }
             (Some(kind), None) if kind == DataType::Int64 as i32 => tensor.int64_data.clone(),
-            _ => return Err(ImportError::constant(name, "its elements are not 64-bit integers")),
+            // TensorFlow computes shapes in 32 bits.
+            (Some(kind), Some(raw)) if kind == DataType::Int32 as i32 => {
+                raw.as_chunks().0.iter().map(|&bytes| i64::from(i32::from_le_bytes(bytes))).collect()
+            }
+            (Some(kind), None) if kind == DataType::Int32 as i32 => {
+                tensor.int32_data.iter().map(|&value| i64::from(value)).collect()
+            }
+            _ => return Err(ImportError::constant(name, "its elements are not integers of 32 or 64 bits")),
         };
         check_length(name, &shape, values.len())?;
         Ok(values)

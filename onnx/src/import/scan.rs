@@ -84,7 +84,9 @@ impl Counts {
             };
             let content = bytes.get(..skipped).ok_or(BROKEN)?;
             // Each byte of a packed list of integers takes eight.
-            if matches!((kind, field), (Kind::Tensor, 1 | 7) | (Kind::Attribute, 8)) && skipped > ITEMS_MAX {
+            if matches!((kind, field), (Kind::Tensor, 1 | 5 | 7) | (Kind::Attribute, 8))
+                && skipped > ITEMS_MAX
+            {
                 return Err(TOO_MANY);
             }
             if wire == WireType::LengthDelimited

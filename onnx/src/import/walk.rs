@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Activation, EmbeddingSpec, LAYERS_MAX, LayerSpec, LossSpec, NetworkSpec, PARAMETERS_MAX, Shape};
 
-use super::constants::{Constants, Floats};
-use super::error::operator;
+use super::constants::{Constants, Floats, int};
+use super::error::{operator, shown};
 use super::way::{Flow, Way, activation_layer};
 use super::{End, ImportError, Imported, Parameter};
 use crate::proto::{GraphProto, NodeProto, ValueInfoProto};
@@ -59,6 +59,7 @@ pub(super) fn walk<'a>(
         let problem = format!("its graph has {} nodes, more than {NODES_MAX}; simplify it", graph.node.len());
         return Err(ImportError::file(problem));
     }
+    require_one_origin(graph)?;
     let mut takers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (i, node) in graph.node.iter().enumerate() {
         for input in node.input.iter().filter(|input| !input.is_empty()) {
@@ -86,7 +87,12 @@ pub(super) fn walk<'a>(
         )));
     };
     let value = input.name.as_deref().unwrap_or_default();
-    let flow = Flow { value, shape: input_shape(input)?, turned: None };
+    let lengths = input_lengths(input)?;
+    let shape = match lengths[..] {
+        [channels, height, width] => Shape::Image { channels, height, width },
+        _ => Shape::Vector(lengths.iter().product()),
+    };
+    let flow = Flow { value, shape, lengths, turned: None };
     let mut walk = Walk {
         graph,
         constants,
@@ -108,8 +114,28 @@ pub(super) fn walk<'a>(
     walk.network(flow)
 }
 
-/// The shape of one example, without the first axis.
-fn input_shape(input: &ValueInfoProto) -> Result<Shape, ImportError> {
+/// Whether each value has one origin: a node, a constant, or an input that may be a constant's name, too.
+fn require_one_origin(graph: &GraphProto) -> Result<(), ImportError> {
+    let mut known = BTreeSet::new();
+    for name in graph.initializer.iter().filter_map(|tensor| tensor.name.as_deref()) {
+        if !known.insert(name) {
+            return Err(ImportError::constant(name, "it is there twice"));
+        }
+    }
+    known.extend(graph.input.iter().filter_map(|input| input.name.as_deref()));
+    for node in &graph.node {
+        for output in node.output.iter().filter(|output| !output.is_empty()) {
+            if !known.insert(output) {
+                let problem = format!("its output {} is the name of another value, too", shown(output));
+                return Err(ImportError::node(node, problem));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The lengths of one example's axes.
+fn input_lengths(input: &ValueInfoProto) -> Result<Vec<usize>, ImportError> {
     let name = input.name.as_deref().unwrap_or_default();
     let wrong = |problem: &str| ImportError::input(name, problem);
     let tensor = input.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
@@ -129,13 +155,10 @@ fn input_shape(input: &ValueInfoProto) -> Result<Shape, ImportError> {
     if values.is_none_or(|values| values > FEATURES_MAX) {
         return Err(wrong("it has more values than a network may have inputs"));
     }
-    match lengths[..] {
-        [values] => Ok(Shape::Vector(values)),
-        [channels, height, width] => Ok(Shape::Image { channels, height, width }),
-        _ => Err(wrong(
-            "it is neither a table [examples, columns] nor images [examples, channels, height, width]",
-        )),
+    if lengths.is_empty() {
+        return Err(wrong("an example is one number without an axis; a table is [examples, columns]"));
     }
+    Ok(lengths)
 }
 
 impl<'a> Walk<'a> {
@@ -146,6 +169,7 @@ impl<'a> Walk<'a> {
             return Err(ImportError::node(node, "its two inputs do not come from one value of the graph"));
         }
         let end = self.end(&way.flow)?;
+        self.require_answer(way.flow.value)?;
         // The last layer is the output layer, which follows from the data.
         let Some(LayerSpec::Dense(output)) = way.layers.pop() else {
             return Err(ImportError::file(
@@ -279,7 +303,9 @@ impl<'a> Walk<'a> {
         let spec = EmbeddingSpec { vocabulary: narrow(vocabulary), width: narrow(width), initializer: None };
         self.push(way, LayerSpec::Embedding(spec))?;
         let values = columns.checked_mul(width).ok_or_else(|| ImportError::node(node, "it is too large"))?;
+        let axes = [way.flow.lengths.clone(), vec![width]].concat();
         way.go_to(output_of(node)?, Shape::Vector(values));
+        way.flow.lengths = axes;
         Ok(())
     }
 
@@ -344,8 +370,31 @@ impl<'a> Walk<'a> {
         let Some(softmax) = softmax else {
             return Ok(if nodes.is_empty() { End::Sums } else { End::Softmax });
         };
+        let axis = int(softmax, "axis", -1);
+        // Before operator set 13 the default is the first axis and all behind it.
+        if axis != 1 && !(axis == -1 && flow.lengths.len() == 1) {
+            let problem = format!("its axis is {axis}, which is not that of the classes");
+            return Err(ImportError::node(softmax, problem));
+        }
         self.mark(softmax)?;
         Ok(End::Softmax)
+    }
+
+    /// Whether the graph answers with what the walk ended at, or with what is made of it.
+    fn require_answer(&self, value: &'a str) -> Result<(), ImportError> {
+        let mut behind = BTreeSet::from([value]);
+        for node in &self.graph.node {
+            if node.input.iter().any(|input| behind.contains(input.as_str())) {
+                behind.extend(node.output.iter().map(String::as_str));
+            }
+        }
+        let names = || self.graph.output.iter().filter_map(|output| output.name.as_deref());
+        if names().next().is_some() && !names().any(|name| behind.contains(name)) {
+            let problem = "its answer is not the value at the end of the graph; export the network without what follows \
+                           its answer";
+            return Err(ImportError::file(problem.to_owned()));
+        }
+        Ok(())
     }
 
     /// Whether every node is part of a layer, a constant, or stands around the answer.

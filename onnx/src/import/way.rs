@@ -4,18 +4,29 @@ use std::collections::BTreeMap;
 
 use model::{Activation, ActivationSpec, LayerSpec, Shape};
 
-use super::Parameter;
+use super::{ImportError, Parameter, lengths};
+use crate::proto::NodeProto;
 
 /// Where a way stands: at a value of the graph.
 #[derive(Clone, Debug)]
 pub(super) struct Flow<'a> {
     /// The value's name.
     pub(super) value: &'a str,
-    /// The shape of one example.
+    /// The shape of one example in Shoal.
     pub(super) shape: Shape,
-    /// Channels, height and width of an image whose values now lie as height, width, channels, because it was
-    /// turned before it became a vector.
+    /// The lengths of one example's axes in the file. Some may be 1 that Shoal's shape has not, as `[channels, 1, 1]`
+    /// behind a global pool.
+    pub(super) lengths: Vec<usize>,
+    /// Channels, height and width of an image whose values lie as height, width, channels in the file, because it was
+    /// turned; also after it became a vector.
     pub(super) turned: Option<[usize; 3]>,
+}
+
+/// `factor * x + summand`, for each value of a vector.
+#[derive(Clone, Debug)]
+pub(super) struct Affine {
+    pub(super) factors: Vec<f32>,
+    pub(super) summands: Vec<f32>,
 }
 
 /// The layers from the graph's input, or from the beginning of a residual block, to a value.
@@ -25,6 +36,12 @@ pub(super) struct Way<'a> {
     pub(super) layers: Vec<LayerSpec>,
     /// Their parameters, by name.
     pub(super) parameters: BTreeMap<String, Parameter>,
+    /// A factor and a summand for each value of a vector, which become a part of the next dense layer.
+    pub(super) pending: Option<Affine>,
+    /// Zeros around the image, which the next convolution or pool takes: above, left, below, right.
+    pub(super) pads: [usize; 4],
+    /// Whether the last layer is a convolution with one window, which covers the whole image.
+    pub(super) sees_all: bool,
     /// The beginning of the layers' names.
     prefix: String,
     /// The residual blocks around it.
@@ -34,7 +51,16 @@ pub(super) struct Way<'a> {
 impl<'a> Way<'a> {
     /// From the graph's input on.
     pub(super) fn from_input(flow: Flow<'a>) -> Way<'a> {
-        Way { flow, layers: Vec::new(), parameters: BTreeMap::new(), prefix: "layers".to_owned(), depth: 0 }
+        Way {
+            flow,
+            layers: Vec::new(),
+            parameters: BTreeMap::new(),
+            pending: None,
+            pads: [0; 4],
+            sees_all: false,
+            prefix: "layers".to_owned(),
+            depth: 0,
+        }
     }
 
     /// From here on, inside the block that is to be this way's next layer.
@@ -43,6 +69,9 @@ impl<'a> Way<'a> {
             flow: self.flow.clone(),
             layers: Vec::new(),
             parameters: BTreeMap::new(),
+            pending: None,
+            pads: [0; 4],
+            sees_all: false,
             prefix: format!("{}.body", self.next_name()),
             depth: self.depth + 1,
         }
@@ -76,7 +105,34 @@ impl<'a> Way<'a> {
 
     /// Goes on to a value of another shape.
     pub(super) fn go_to(&mut self, value: &'a str, shape: Shape) {
-        self.flow = Flow { value, shape, turned: None };
+        self.flow = Flow { value, shape, lengths: lengths(shape), turned: None };
+    }
+
+    /// Channels, height and width of the image that a node sees, which lies as Shoal's images do.
+    pub(super) fn image(&self, node: &NodeProto) -> Result<[usize; 3], ImportError> {
+        match self.flow.shape {
+            Shape::Image { channels, height, width }
+                if self.flow.turned.is_none() && self.flow.lengths == [channels, height, width] =>
+            {
+                Ok([channels, height, width])
+            }
+            Shape::Image { .. } => {
+                Err(ImportError::node(node, "it sees an image whose first axis is not that of the channels"))
+            }
+            Shape::Vector(_) => Err(ImportError::node(node, "it sees no image")),
+        }
+    }
+
+    /// Whether no value is below 0 where the way stands.
+    pub(super) fn is_nonnegative(&self) -> bool {
+        let activation = match self.layers.last() {
+            Some(LayerSpec::Dense(dense)) => dense.activation,
+            Some(LayerSpec::Conv2d(conv)) => conv.activation,
+            Some(LayerSpec::Residual(residual)) => residual.activation,
+            Some(LayerSpec::Activation(activation)) => activation.function,
+            _ => return false,
+        };
+        matches!(activation, Activation::Relu | Activation::Sigmoid | Activation::Softplus)
     }
 
     /// The layer that an activation can become a part of.

@@ -57,7 +57,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A dense layer with the weights `[inputs, outputs]`.
-    fn dense(
+    pub(super) fn dense(
         &mut self,
         node: &'a NodeProto,
         way: &mut Way<'a>,
@@ -67,6 +67,10 @@ impl<'a> Walk<'a> {
         let Shape::Vector(values) = way.flow.shape else {
             return Err(ImportError::node(node, "it sees an image; flatten it first"));
         };
+        if way.flow.lengths.last() != Some(&values) {
+            let problem = "it sees values along more than one axis; flatten them first";
+            return Err(ImportError::node(node, problem));
+        }
         let &[inputs, outputs] = &weight.shape[..] else {
             return Err(ImportError::node(node, "its weights are no matrix"));
         };

@@ -7,7 +7,7 @@ mod images;
 mod norms;
 mod shapes;
 
-use model::{Activation, DropoutSpec, LayerSpec, Shape, Slope};
+use model::{Activation, DropoutSpec, LayerSpec, Slope};
 
 use super::ImportError;
 use super::constants::{attribute, float, int, text};
@@ -16,14 +16,13 @@ use super::walk::{Walk, output_of};
 use super::way::Way;
 use crate::proto::NodeProto;
 
-/// What a leaky relu multiplies negative sums by, as `model` does.
-const LEAK: f32 = 0.01;
 /// How near a constant must be to the one of a formula, as a share of it.
 const NEAR: f32 = 1e-3;
 /// The operators that are read, for the message about one that is not.
 const OPERATORS: &str = "Gemm, MatMul, Add, Conv, BatchNormalization, LayerNormalization, Relu, LeakyRelu, Tanh, \
                          Sigmoid, Gelu, Softplus, MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, ReduceMean, \
-                         Flatten, Reshape, Squeeze, Transpose, Dropout, Identity, Cast, Gather and Softmax";
+                         Flatten, Reshape, Squeeze, Unsqueeze, Transpose, Dropout, Identity, Cast, \
+                         Gather and Softmax";
 
 impl<'a> Walk<'a> {
     /// Takes a node, and those that belong to it, for the way's next layer.
@@ -53,11 +52,8 @@ impl<'a> Walk<'a> {
                 way.go(output_of(node)?);
                 return Ok(());
             }
-            // After a global pool, whose answer is a vector here.
-            "Squeeze" if matches!(way.flow.shape, Shape::Vector(_)) => {
-                way.go(output_of(node)?);
-                return Ok(());
-            }
+            "Squeeze" => return self.squeeze(node, way),
+            "Unsqueeze" => return self.unsqueeze(node, way),
             "Identity" | "Cast" => {
                 way.go(output_of(node)?);
                 return Ok(());

@@ -4,7 +4,6 @@ use model::{LayerSpec, NormSpec, Shape};
 
 use super::super::ImportError;
 use super::super::constants::{Floats, float, int};
-use super::super::lengths;
 use super::super::walk::{Walk, output_of};
 use super::super::way::Way;
 use super::input;
@@ -17,8 +16,11 @@ pub(super) const IN_PART: &str =
 impl<'a> Walk<'a> {
     pub(super) fn batch_norm(&mut self, node: &'a NodeProto, way: &mut Way<'a>) -> Result<(), ImportError> {
         let channels = match way.flow.shape {
-            Shape::Vector(values) => values,
-            Shape::Image { channels, .. } => channels,
+            Shape::Vector(values) if way.flow.lengths.first() == Some(&values) => values,
+            Shape::Vector(_) => {
+                return Err(ImportError::node(node, "it sees values along more than one axis"));
+            }
+            Shape::Image { .. } => way.image(node)?[0],
         };
         if int(node, "training_mode", 0) != 0 {
             return Err(ImportError::node(node, "it is in training mode; export the network for inference"));
@@ -44,7 +46,7 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn layer_norm(&mut self, node: &'a NodeProto, way: &mut Way<'a>) -> Result<(), ImportError> {
-        let axes = lengths(way.flow.shape).len() as i64;
+        let axes = way.flow.lengths.len() as i64;
         let axis = int(node, "axis", -1);
         if axis != 1 && axis != -axes {
             return Err(ImportError::node(node, IN_PART));
