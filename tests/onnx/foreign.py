@@ -45,6 +45,14 @@ class Graph:
         parts = [self.weights(channels) for _ in range(3)]
         return self.node("BatchNormalization", x, *parts, variance, epsilon=epsilon)
 
+    def normalized(self, x, axes, epsilon=1e-5, square="Pow"):
+        """As PyTorch's LayerNorm is exported for operator sets before 17, without gain and bias."""
+        mean = lambda x: self.node("ReduceMean", x, axes=axes)
+        difference = self.node("Sub", x, mean(x))
+        factor = self.constant(np.float32(2)) if square == "Pow" else difference
+        variance = mean(self.node(square, difference, factor))
+        return self.node("Div", difference, self.node("Sqrt", self.node("Add", variance, self.constant(np.float32(epsilon)))))
+
     def model(self, answer):
         value = helper.make_tensor_value_info
         inputs = [value("x", self.kind, ["n", *self.shape])]
@@ -194,6 +202,84 @@ def keras_means():
     return g, g.linear(x, 3, 2)
 
 
+def layer_normalizations_in_parts():
+    """Of images and vectors, with gain and bias, without, and in a block whose shortcut goes around it."""
+    g = Graph([2, 4, 4], version=16)
+    x = g.node("Conv", "x", g.weights(3, 2, 3, 3), g.weights(3))
+    x = g.node("Add", g.node("Mul", g.normalized(x, [-3, -2, -1]), g.weights(3, 2, 2)), g.weights(3, 2, 2))
+    x = g.linear(g.node("Flatten", g.node("Relu", x)), 12, 5)
+    x = g.node("Tanh", g.normalized(x, [1], square="Mul"))
+    y = g.node("Mul", g.weights(5), g.normalized(x, [-1]))
+    x = g.node("Add", x, g.node("Relu", g.linear(y, 5, 5)))
+    x = g.node("Add", g.normalized(x, [-1]), g.weights(5))
+    return g, g.node("Softmax", g.linear(x, 5, 3), axis=-1)
+
+
+def layer_normalizations_as_keras_writes_them():
+    """`x r g + (b - mean r g)`, with r the reciprocal of the deviation, and other orders of the same parts."""
+    g = Graph([6], version=15)
+    number = lambda value: g.constant(np.float32(value))
+
+    def begin(x, epsilon):
+        mean = g.node("ReduceMean", x, axes=[1])
+        difference = g.node("Sub", x, mean)
+        variance = g.node("ReduceMean", g.node("Mul", difference, difference), axes=[1])
+        return mean, difference, g.node("Add", variance, number(epsilon))
+
+    x = g.linear("x", 6, 6)
+    mean, _, variance = begin(x, 1e-3)
+    factor = g.node("Mul", g.node("Reciprocal", g.node("Sqrt", variance)), g.weights(1, 6))
+    shift = g.node("Add", g.node("Mul", g.node("Neg", mean), factor), g.weights(1, 6))
+    x = g.linear(g.node("Relu", g.node("Add", g.node("Mul", x, factor), shift)), 6, 5)
+    # Without a gain, and by another reciprocal.
+    mean, _, variance = begin(x, 1e-6)
+    factor = g.node("Div", number(1), g.node("Sqrt", variance))
+    shift = g.node("Sub", g.weights(5), g.node("Mul", mean, factor))
+    x = g.node("Add", x, g.linear(g.node("Tanh", g.node("Add", g.node("Mul", factor, x), shift)), 5, 5))
+    # Without a bias, by a power.
+    _, difference, variance = begin(x, 1e-2)
+    x = g.node("Mul", g.node("Mul", difference, g.node("Pow", variance, number(-0.5))), g.weights(5))
+    _, difference, variance = begin(x, 0.5)
+    x = g.node("LayerNormalization", g.node("Div", difference, g.node("Sqrt", variance)), g.weights(5), epsilon=1e-4)
+    g.version = 17
+    return g, g.linear(x, 5, 3)
+
+
+def slopes_and_epsilons():
+    g = Graph([4])
+    x = g.node("LeakyRelu", g.linear("x", 4, 5), alpha=0.3)
+    x = g.node("LeakyRelu", g.norm(g.linear(x, 5, 5), 5, epsilon=1e-2))
+    x = g.node("LeakyRelu", g.linear(x, 5, 5), alpha=0.0)
+    x = g.linear(x, 5, 5)
+    x = g.linear(g.node("Max", x, g.node("Mul", x, g.constant(np.float32(0.125)))), 5, 5)
+    # As PyTorch writes a softplus.
+    y = g.linear(x, 5, 5)
+    x = g.node("Where", g.node("Greater", y, g.constant(np.float32(20))), y, g.node("Softplus", y))
+    return g, g.linear(g.node("LayerNormalization", x, g.weights(5), g.weights(5), epsilon=1e-3), 5, 2)
+
+
+def looked_up(g, x, vocabulary):
+    """The index as Keras writes it, which counts negative integers from the end."""
+    negative = g.node("Less", g.node("Cast", x, to=TensorProto.FLOAT), g.constant(np.float32(0)))
+    kind = TensorProto.INT32 if g.kind == TensorProto.FLOAT else g.kind
+    others = g.node("Mul", x, g.node("Cast", g.node("Not", negative), to=kind))
+    more = g.node("Add", x, g.constant(np.array(vocabulary, np.int32 if kind == TensorProto.INT32 else np.int64)))
+    return g.node("Add", g.node("Mul", g.node("Cast", negative, to=kind), more), others)
+
+
+def embedding_as_keras_writes_it():
+    g = Graph([3], TensorProto.INT64)
+    x = g.node("Gather", g.weights(7, 4), looked_up(g, "x", 7), axis=0)
+    x = g.node("Reshape", x, g.constant(np.array([-1, 12], np.int64)))
+    return g, g.node("Softmax", g.linear(x, 12, 2), axis=-1)
+
+
+def embedding_of_floats():
+    g = Graph([3])
+    x = looked_up(g, g.node("Cast", "x", to=TensorProto.INT32), 7)
+    return g, g.linear(g.node("Flatten", g.node("Gather", g.weights(7, 4), x)), 12, 2)
+
+
 def planes():
     """Images without an axis of channels."""
     g = Graph([6, 5])
@@ -225,7 +311,9 @@ def standardized_and_in_units():
 READ = [
     mlp_with_every_activation, gelu_and_silu_in_parts, matmul_without_bias, convolutions_and_pools,
     residual_network, blocks_in_blocks, preactivated_blocks, values_beside_the_graph, keras_images, keras_means,
-    embedding, standardized_and_in_units,
+    layer_normalizations_in_parts, embedding, standardized_and_in_units,
+    layer_normalizations_as_keras_writes_them, slopes_and_epsilons, embedding_as_keras_writes_it,
+    embedding_of_floats,
     planes, flat_planes,
 ]
 
@@ -274,8 +362,18 @@ def refused():
     for _ in range(15):
         x = g.node("Concat", *[x] * 8, axis=0)
     yield "shape", g, g.linear(g.node("Reshape", "x", x), 16, 2), ["(Reshape)", "its shape"]
-    g = Graph([3, 5])
-    yield "axes", g, g.linear(g.node("Flatten", "x"), 15, 2), ["input x"]
+    g = Graph([2, 4, 4])
+    x = g.normalized("x", [-1])
+    yield "rows", g, g.linear(g.node("Flatten", x), 32, 2), ["node0 (ReduceMean)", "a part of each example's values"]
+    g = Graph([4])
+    yield "epsilon", g, g.linear(g.normalized("x", [-1], 2), 4, 2), ["(Add)", "its epsilon is 2"]
+    g = Graph([4])
+    yield "no_epsilon", g, g.linear(g.norm("x", 4, epsilon=0.0), 4, 2), ["node0 (BatchNorm", "its epsilon is 0"]
+    g = Graph([4])
+    x = g.node("Sub", "x", g.node("ReduceMean", "x", axes=[1]))
+    yield "centered", g, g.linear(x, 4, 2), ["(Sub)", "meet here"]
+    g = Graph([])
+    yield "axes", g, g.linear(g.node("Unsqueeze", "x", g.constant(np.array([1], np.int64))), 1, 2), ["input x"]
     g = Graph([4])
     large = numpy_helper.from_array(np.zeros((4, 2), np.float32), "w")
     large.dims[0] = 1 << 40

@@ -44,8 +44,7 @@ impl<'a> Walk<'a> {
         };
         let sum = &self.graph.node[at];
         if !self.is_sum(sum) {
-            let problem =
-                "ways that begin at one value meet here; Shoal's meet in an Add, as residual blocks do";
+            let problem = "ways that begin at one value meet here, in no layer that Shoal has; residual blocks meet in an Add";
             return Err(ImportError::node(sum, problem));
         }
         if way.depth == DEPTH_MAX {

@@ -214,6 +214,10 @@ impl<'a> Walk<'a> {
                     if matches!(operator(node), "Softmax" | "LogSoftmax" | "ArgMax") {
                         return Ok(Ended::Answer);
                     }
+                    let begins_parts = matches!(operator(node), "Neg" | "Exp" | "Abs" | "Erf" | "Erfc");
+                    if begins_parts && self.in_parts(way, &takers)? || self.index_in_parts(way, &takers)? {
+                        continue;
+                    }
                     if !self.is_sum(node) {
                         self.layer(node, way)?;
                     } else if node.input.iter().all(|input| input == way.flow.value) {
@@ -228,10 +232,7 @@ impl<'a> Walk<'a> {
                     if takers.iter().any(is_end) {
                         return Ok(Ended::Answer);
                     }
-                    if let Some((activation, value)) = self.activation_in_parts(&way.flow, &takers)? {
-                        self.push_activation(way, activation)?;
-                        way.go(value);
-                    } else {
+                    if !self.in_parts(way, &takers)? && !self.index_in_parts(way, &takers)? {
                         self.residual(way, &takers)?;
                     }
                 }

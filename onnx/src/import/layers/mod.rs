@@ -1,10 +1,10 @@
 //! One node, or a few that belong together, as a layer.
 
-mod activations;
 mod arithmetic;
 mod dense;
 mod images;
 mod norms;
+mod parts;
 mod shapes;
 
 use model::{Activation, DropoutSpec, LayerSpec, Slope};
@@ -16,8 +16,6 @@ use super::walk::{Walk, output_of};
 use super::way::Way;
 use crate::proto::NodeProto;
 
-/// How near a constant must be to the one of a formula, as a share of it.
-const NEAR: f32 = 1e-3;
 /// The operators that are read, for the message about one that is not.
 const OPERATORS: &str = "Gemm, MatMul, Add, Conv, BatchNormalization, LayerNormalization, Relu, LeakyRelu, Tanh, \
                          Sigmoid, Gelu, Softplus, MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, ReduceMean, \
