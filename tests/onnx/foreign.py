@@ -258,6 +258,15 @@ def slopes_and_epsilons():
     return g, g.linear(g.node("LayerNormalization", x, g.weights(5), g.weights(5), epsilon=1e-3), 5, 2)
 
 
+def gelu_with_erfc():
+    """As Keras writes it. ONNX Runtime has no Erfc, so that main() puts 1 - Erf in its place."""
+    g = Graph([4])
+    x = g.linear("x", 4, 5)
+    half, root = g.constant(np.float32(0.5)), g.constant(np.float32(2**-0.5))
+    x = g.node("Mul", g.node("Mul", half, x), g.node("Erfc", g.node("Mul", g.node("Neg", x), root)))
+    return g, g.linear(x, 5, 3)
+
+
 def looked_up(g, x, vocabulary):
     """The index as Keras writes it, which counts negative integers from the end."""
     negative = g.node("Less", g.node("Cast", x, to=TensorProto.FLOAT), g.constant(np.float32(0)))
@@ -280,6 +289,45 @@ def embedding_of_floats():
     return g, g.linear(g.node("Flatten", g.node("Gather", g.weights(7, 4), x)), 12, 2)
 
 
+def windows_with_padding():
+    g = Graph([2, 13, 16])
+    conv = lambda x, i, o, k, **settings: g.node("Conv", x, g.weights(o, i, k, k), g.weights(o), **settings)
+    x = conv("x", 2, 3, 3, auto_pad="SAME_UPPER", strides=[2, 2])
+    x = conv(x, 3, 3, 3, pads=[1, 0, 1, 1], strides=[2, 2])
+    x = g.node("MaxPool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    x = conv(x, 3, 4, 3, auto_pad="SAME_LOWER")
+    x = g.node("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    return g, g.linear(g.node("Flatten", x), 16, 3)
+
+
+def pools_of_partial_windows():
+    g = Graph([2, 10, 12])
+    x = g.node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
+    x = g.node("MaxPool", x, kernel_shape=[2, 2], strides=[1, 1], auto_pad="SAME_UPPER")
+    x = g.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2], auto_pad="SAME_UPPER")
+    return g, g.linear(g.node("Flatten", x), 18, 3)
+
+
+def zeros_around_images():
+    g = Graph([2, 8, 8])
+    zeros = lambda x, *sides: g.node("Pad", x, g.constant(np.array([0, 0, *sides[:2], 0, 0, *sides[2:]], np.int64)))
+    x = g.node("Conv", zeros("x", 0, 0, 1, 1), g.weights(3, 2, 3, 3), g.weights(3), strides=[2, 2])
+    x = g.node("MaxPool", zeros(g.node("Relu", x), 1, 1, 1, 1), kernel_shape=[3, 3], strides=[2, 2])
+    return g, g.linear(g.node("Flatten", x), 12, 3)
+
+
+def means_and_maxima():
+    g = Graph([2, 6, 6])
+    x = g.node("Reshape", g.node("Conv", "x", g.weights(4, 2, 3, 3)), g.constant(np.array([0, 4, -1], np.int64)))
+    return g, g.linear(g.node("ReduceMean", x, axes=[2], keepdims=0), 4, 3)
+
+
+def maxima():
+    g = Graph([2, 6, 6])
+    x = g.node("ReduceMax", g.node("Conv", "x", g.weights(4, 2, 3, 3)), axes=[2, 3], keepdims=0)
+    return g, g.linear(x, 4, 3)
+
+
 def planes():
     """Images without an axis of channels."""
     g = Graph([6, 5])
@@ -291,6 +339,20 @@ def planes():
 def flat_planes():
     g = Graph([6, 5])
     return g, g.linear(g.node("Relu", g.linear(g.node("Flatten", "x"), 30, 5)), 5, 3)
+
+
+def keras_turned_in_the_middle():
+    """Turned back between convolutions, as tf2onnx leaves it around what it does not know to move."""
+    g = Graph([6, 6, 3])
+    x = g.node("Conv", g.node("Transpose", "x", perm=[0, 3, 1, 2]), g.weights(4, 3, 3, 3))
+    x = g.node("LeakyRelu", g.node("Add", g.node("Transpose", x, perm=[0, 2, 3, 1]), g.weights(4)), alpha=0.2)
+    x = g.node("Add", g.node("Mul", g.normalized(x, [1, 2, 3], 1e-3), g.weights(4, 4, 4)), g.weights(1, 4, 4, 4))
+    x = g.node("Pad", x, g.constant(np.array([0, 1, 1, 0, 0, 1, 1, 0], np.int64)))
+    x = g.node("Conv", g.node("Transpose", x, perm=[0, 3, 1, 2]), g.weights(5, 4, 3, 3))
+    x = g.node("Relu", g.node("Transpose", x, perm=[0, 2, 3, 1]))
+    x = g.node("ReduceMean", x, axes=[1, 2], keepdims=0)
+    g.version = 17
+    return g, g.linear(x, 5, 3)
 
 
 def embedding():
@@ -312,9 +374,9 @@ READ = [
     mlp_with_every_activation, gelu_and_silu_in_parts, matmul_without_bias, convolutions_and_pools,
     residual_network, blocks_in_blocks, preactivated_blocks, values_beside_the_graph, keras_images, keras_means,
     layer_normalizations_in_parts, embedding, standardized_and_in_units,
-    layer_normalizations_as_keras_writes_them, slopes_and_epsilons, embedding_as_keras_writes_it,
-    embedding_of_floats,
-    planes, flat_planes,
+    layer_normalizations_as_keras_writes_them, slopes_and_epsilons, gelu_with_erfc, embedding_as_keras_writes_it,
+    embedding_of_floats, windows_with_padding, pools_of_partial_windows, zeros_around_images,
+    means_and_maxima, maxima, planes, flat_planes, keras_turned_in_the_middle,
 ]
 
 
@@ -332,10 +394,44 @@ def refused():
     yield "oblong", g, g.linear(g.node("Flatten", x), 40, 2), ["node0 (Conv)", "3x2"]
     g = Graph([1, 6, 6])
     x = g.node("Conv", "x", g.weights(2, 1, 3, 3), pads=[2, 0, 0, 0])
-    yield "pads", g, g.linear(g.node("Flatten", x), 48, 2), ["node0 (Conv)", "pads"]
-    g = Graph([1, 5, 5])
-    x = g.node("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
-    yield "partial", g, g.linear(g.node("Flatten", x), 9, 2), ["node0 (MaxPool)", "partial"]
+    yield "pads", g, g.linear(g.node("Flatten", x), 48, 2), ["node0 (Conv)", "the first 2 above and 0 left"]
+    g = Graph([1, 6, 6])
+    x = g.node("Conv", "x", g.weights(2, 1, 4, 4), auto_pad="SAME_LOWER")
+    yield "lower", g, g.linear(g.node("Flatten", x), 72, 2), ["node0 (Conv)", "the first 2 above and 2 left"]
+    g = Graph([1, 6, 6])
+    x = g.node("MaxPool", "x", kernel_shape=[3, 3], pads=[1, 0, 0, 0])
+    yield "uneven", g, g.linear(g.node("Flatten", x), 20, 2), ["node0 (MaxPool)", "the first 1 above and 0 left"]
+    g = Graph([1, 6, 6])
+    x = g.node("AveragePool", "x", kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1)
+    yield "counted", g, g.linear(g.node("Flatten", x), 36, 2), ["node0 (AveragePool)", "count_include_pad"]
+    g = Graph([1, 6, 6])
+    x = g.node("Pad", "x", g.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)))
+    x = g.node("MaxPool", x, kernel_shape=[3, 3])
+    yield "zeros", g, g.linear(g.node("Flatten", x), 36, 2), ["node1 (MaxPool)", "zeros around the image"]
+    g = Graph([1, 6, 6])
+    x = g.node("Pad", "x", g.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64)))
+    yield "zeros_in_a_vector", g, g.linear(g.node("Flatten", x), 64, 2), ["node1 (Flatten)", "zeros around an image"]
+    g = Graph([4])
+    yield "slope", g, g.linear(g.node("LeakyRelu", "x", alpha=-0.3), 4, 2), ["node0 (LeakyRelu)", "-0.3"]
+    g = Graph([4])
+    yield "last", g, g.node("Relu", g.linear("x", 4, 2)), ["last layer", "relu"]
+    g = Graph([4])
+    x = g.node("Gelu", g.linear("x", 4, 4), approximate="tanh")
+    g.version = 20
+    yield "approximate", g, g.linear(x, 4, 2), ["node1 (Gelu)", "approximate"]
+    # Within a thousandth of a gelu.
+    g = Graph([4])
+    x, half, one = g.linear("x", 4, 4), g.constant(np.float32(0.5)), g.constant(np.float32(1))
+    e = g.node("Add", g.node("Erf", g.node("Mul", x, g.constant(np.float32(0.7075)))), one)
+    yield "nearly", g, g.linear(g.node("Mul", g.node("Mul", x, half), e), 4, 2), ["(Mul)"]
+    g = Graph([4])
+    x = g.linear("x", 4, 4)
+    yield "mish", g, g.linear(g.node("Mul", x, g.node("Tanh", g.node("Softplus", x))), 4, 2), ["(Mul)", "meet here"]
+    # A relu up to 7 is none.
+    g = Graph([4])
+    x = g.linear("x", 4, 4)
+    x = g.node("Where", g.node("Greater", x, g.constant(np.float32(7))), g.constant(np.float32(7)), g.node("Relu", x))
+    yield "cut_off", g, g.linear(x, 4, 2), ["(Where)", "meet here"]
     g = Graph([4])
     yield "axis_of_examples", g, g.node("Softmax", g.linear("x", 4, 2), axis=0), ["(Softmax)", "its axis is 0"]
     g = Graph([4])
@@ -379,6 +475,45 @@ def refused():
     large.dims[0] = 1 << 40
     g.constants.append(large)
     yield "dims", g, g.node("MatMul", "x", "w"), ["constant w"]
+    g = Graph([1 << 40])
+    yield "large_input", g, g.linear("x", 4, 2), ["input x", "more values"]
+    g = Graph([4])
+    g.constants += [numpy_helper.from_array(np.zeros((4, 2), np.float32), "w")] * 2
+    yield "twice", g, g.node("MatMul", "x", "w"), ["constant w", "there twice"]
+    g = Graph([4])
+    x = g.linear("x", 4, 4)
+    g.nodes.append(helper.make_node("Relu", [x], [x], name="again"))
+    yield "loop", g, g.linear(x, 4, 2), ["node again (Relu)", "another value"]
+    g = Graph([4])
+    g.nodes.append(helper.make_node("Add", ["x", "later"], ["sooner"], name="sum"))
+    g.nodes.append(helper.make_node("Relu", ["sooner"], ["later"], name="relu"))
+    yield "cycle", g, g.linear("later", 4, 2), ["node sum (Add)"]
+    g = Graph([1, 6, 6])
+    x = g.node("MaxPool", "x", kernel_shape=[3, 3], strides=[1 << 40] * 2, pads=[1 << 40] * 4)
+    yield "far", g, g.linear(g.node("Flatten", x), 4, 2), ["node0 (MaxPool)", "1099511627776"]
+    g = Graph([1, 6, 6])
+    x = g.node("Conv", "x", g.weights(2, 1, 3, 3), pads=[1 << 62] * 4)
+    yield "wide", g, g.linear(g.node("Flatten", x), 4, 2), ["node0 (Conv)", "its pads"]
+    g = Graph([4])
+    x = g.linear("x", 4, 4)
+    x = g.node("Reshape", x, g.constant(np.array([-1, 1 << 40, 1 << 40], np.int64)))
+    yield "huge_shape", g, x, ["(Reshape)", "shape"]
+
+
+def runnable(model):
+    """What ONNX Runtime can run that computes the same."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type == "Erfc":
+            nodes.append(helper.make_node("Constant", [], ["one"], value_float=1.0))
+            nodes.append(helper.make_node("Erf", node.input, ["erf"]))
+            nodes.append(helper.make_node("Sub", ["one", "erf"], node.output))
+        else:
+            nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
 
 
 def main(folder):
@@ -387,11 +522,11 @@ def main(folder):
         g, answer = make()
         model = g.model(answer)
         path = folder / f"{make.__name__}.onnx"
-        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(runnable(model).SerializeToString(), providers=["CPUExecutionProvider"])
         beside = make is values_beside_the_graph
         onnx.save(model, path, save_as_external_data=beside, location=f"{path.name}.data", size_threshold=64)
-        if g.kind == TensorProto.INT64:
-            x = RNG.integers(0, 7, (EXAMPLES, *g.shape))
+        if make.__name__.startswith("embedding"):
+            x = RNG.integers(0, 7, (EXAMPLES, *g.shape)).astype(helper.tensor_dtype_to_np_dtype(g.kind))
         else:
             x = RNG.normal(0, 1, (EXAMPLES, *g.shape)).astype(np.float32)
         (y,) = session.run(None, {"x": x})

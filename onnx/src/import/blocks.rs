@@ -68,6 +68,9 @@ impl<'a> Walk<'a> {
             let problem = "its shortcut is a convolution with padding, or with a stride larger than needed";
             return Err(ImportError::node(sum, problem));
         }
+        if body.pads != [0; 4] {
+            return Err(ImportError::node(sum, "it adds an image with zeros around it (Pad)"));
+        }
         if body.flow.turned.is_some() {
             return Err(ImportError::node(sum, "it adds an image that was turned"));
         }

@@ -19,7 +19,7 @@ use crate::proto::NodeProto;
 /// The operators that are read, for the message about one that is not.
 const OPERATORS: &str = "Gemm, MatMul, Add, Conv, BatchNormalization, LayerNormalization, Relu, LeakyRelu, Tanh, \
                          Sigmoid, Gelu, Softplus, MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool, ReduceMean, \
-                         Flatten, Reshape, Squeeze, Unsqueeze, Transpose, Dropout, Identity, Cast, \
+                         ReduceMax, Pad, Flatten, Reshape, Squeeze, Unsqueeze, Transpose, Dropout, Identity, Cast, \
                          Gather and Softmax";
 
 impl<'a> Walk<'a> {
@@ -39,7 +39,8 @@ impl<'a> Walk<'a> {
             "AveragePool" => return self.pool(node, way, LayerSpec::AveragePool),
             "GlobalAveragePool" => return self.global_pool(node, way, LayerSpec::GlobalAveragePool),
             "GlobalMaxPool" => return self.global_pool(node, way, LayerSpec::GlobalMaxPool),
-            "ReduceMean" => return self.reduce_mean(node, way),
+            "ReduceMean" => return self.reduce(node, way, LayerSpec::GlobalAveragePool),
+            "ReduceMax" => return self.reduce(node, way, LayerSpec::GlobalMaxPool),
             "Flatten" => return self.flatten(node, way),
             "Reshape" => return self.reshape(node, way),
             "Transpose" => return self.transpose(node, way),
@@ -52,6 +53,7 @@ impl<'a> Walk<'a> {
             }
             "Squeeze" => return self.squeeze(node, way),
             "Unsqueeze" => return self.unsqueeze(node, way),
+            "Pad" => return self.pad(node, way),
             "Identity" | "Cast" => {
                 way.go(output_of(node)?);
                 return Ok(());
