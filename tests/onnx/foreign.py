@@ -89,8 +89,7 @@ def matmul_and_add():
     x = g.node("Add", g.node("MatMul", "x", g.weights(4, 5)), g.weights(5))
     x = g.node("MatMul", g.node("Relu", x), g.node("Transpose", g.weights(5, 5), perm=[1, 0]))
     x = g.node("Mul", g.node("Tanh", g.node("Mul", x, g.constant(np.float32(0.5)))), g.constant(np.float32(1)))
-    raise_if_read = g.node("Add", g.weights(3), g.node("MatMul", x, g.weights(5, 3)))
-    return g, raise_if_read
+    return g, g.node("Add", g.weights(3), g.node("MatMul", x, g.weights(5, 3)))
 
 
 def matmul_without_bias():
@@ -200,6 +199,47 @@ def keras_means():
     x = g.node("Tanh", x)
     x = g.node("ReduceMean", x, axes=[2, 3], keepdims=0)
     return g, g.linear(x, 3, 2)
+
+
+def folded(g, x, channels):
+    """A batch normalization of an image as tf2onnx writes it: a factor and a summand for each channel."""
+    return g.node("Add", g.node("Mul", x, g.weights(1, channels, 1, 1)), g.weights(1, channels, 1, 1))
+
+
+def keras_folded_blocks():
+    """Residual blocks whose normalizations, also that of a shortcut, are factors and summands."""
+    g = Graph([6, 6, 3])
+    x = g.node("Conv", g.node("Transpose", "x", perm=[0, 3, 1, 2]), g.weights(4, 3, 3, 3), pads=[1] * 4)
+    x = g.node("Relu", folded(g, x, 4))
+    y = g.node("Relu", folded(g, g.node("Conv", x, g.weights(4, 4, 3, 3), g.weights(4), pads=[1] * 4), 4))
+    y = folded(g, g.node("Conv", y, g.weights(4, 4, 3, 3), g.weights(4), pads=[1] * 4), 4)
+    x = g.node("Relu", g.node("Add", y, x))
+    y = g.node("Relu", folded(g, x, 4))
+    y = folded(g, g.node("Conv", y, g.weights(5, 4, 3, 3), g.weights(5), strides=[2, 2], pads=[0, 0, 1, 1]), 5)
+    side = folded(g, g.node("Conv", x, g.weights(5, 4, 1, 1), g.weights(5), strides=[2, 2]), 5)
+    x = g.node("Relu", g.node("Add", side, y))
+    x = g.node("Squeeze", g.node("GlobalAveragePool", x), g.constant(np.array([2, 3], np.int64)))
+    return g, g.node("Softmax", g.node("Add", g.node("MatMul", x, g.weights(5, 3)), g.weights(3)))
+
+
+def keras_folded_statistics():
+    """As tf2onnx writes batch normalizations: a factor and a summand for each channel or value, behind a convolution, an
+    activation, a pool or a dense layer; and a shape that is computed in 32 bits."""
+    g = Graph([7, 7, 3])
+    each = lambda channels: g.weights(1, channels, 1, 1)
+    norm = lambda x, numbers: g.node("Add", g.node("Mul", x, numbers()), numbers())
+    x = g.node("Relu", g.node("Conv", g.node("Transpose", "x", perm=[0, 3, 1, 2]), g.weights(4, 3, 2, 2), g.weights(4)))
+    x = g.node("MaxPool", norm(x, lambda: each(4)), kernel_shape=[2, 2], strides=[2, 2])
+    x = g.node("Relu", norm(g.node("Conv", norm(x, lambda: each(4)), g.weights(5, 4, 2, 2)), lambda: each(5)))
+    number = lambda *values: g.constant(np.array(values, np.int64))
+    shape = g.node("Gather", g.node("Shape", x), number(0, 2, 3, 1))
+    first = g.node("Slice", g.node("Cast", shape, to=TensorProto.INT32), number(0), number(1), number(0))
+    shape = g.node("Concat", first, g.constant(np.array([20], np.int32)), axis=0)
+    x = g.node("Reshape", g.node("Transpose", x, perm=[0, 2, 3, 1]), g.node("Cast", shape, to=TensorProto.INT64))
+    x = norm(norm(x, lambda: g.weights(20)), lambda: g.weights(20))
+    x = g.node("Relu", g.node("Add", g.node("MatMul", x, g.weights(20, 6)), g.weights(6)))
+    x = g.node("Sub", g.node("Div", x, g.constant(np.float32([0.5, 2, 1, 3, 0.7, 1.5]))), g.weights(6))
+    return g, g.node("Softmax", g.node("Add", g.node("MatMul", x, g.weights(6, 3)), g.weights(3)))
 
 
 def layer_normalizations_in_parts():
@@ -371,9 +411,9 @@ def standardized_and_in_units():
 
 
 READ = [
-    mlp_with_every_activation, gelu_and_silu_in_parts, matmul_without_bias, convolutions_and_pools,
+    mlp_with_every_activation, gelu_and_silu_in_parts, matmul_and_add, matmul_without_bias, convolutions_and_pools,
     residual_network, blocks_in_blocks, preactivated_blocks, values_beside_the_graph, keras_images, keras_means,
-    layer_normalizations_in_parts, embedding, standardized_and_in_units,
+    keras_folded_statistics, keras_folded_blocks, layer_normalizations_in_parts, embedding, standardized_and_in_units,
     layer_normalizations_as_keras_writes_them, slopes_and_epsilons, gelu_with_erfc, embedding_as_keras_writes_it,
     embedding_of_floats, windows_with_padding, pools_of_partial_windows, zeros_around_images,
     means_and_maxima, maxima, planes, flat_planes, keras_turned_in_the_middle,
@@ -384,8 +424,20 @@ def refused():
     """Graphs with words of their refusals."""
     g = Graph([4])
     yield "operator", g, g.linear(g.node("Elu", g.linear("x", 4, 3)), 3, 2), ["node1 (Elu)", "no such layer"]
-    g, answer = matmul_and_add()
-    yield "constant", g, answer, ["(Mul)", "constant"]
+    g = Graph([2, 3, 3])
+    x = g.node("Mul", g.node("Relu", g.node("Conv", "x", g.weights(2, 2, 1, 1))), g.weights(1, 2, 3, 3))
+    yield "constant", g, g.linear(g.node("Flatten", x), 18, 2), ["(Mul)", "constant"]
+    g = Graph([4])
+    x = g.node("Tanh", g.node("Mul", g.node("Relu", g.linear("x", 4, 3)), g.weights(3)))
+    yield "factors", g, g.linear(x, 3, 2), ["(Tanh)", "right behind"]
+    g = Graph([4])
+    x = g.node("Sub", g.weights(3), g.node("Relu", g.linear("x", 4, 3)))
+    yield "subtracted", g, g.linear(x, 3, 2), ["(Sub)", "subtracts from a constant"]
+    # Both dense layers would have to take the factors.
+    g = Graph([4])
+    x = g.node("Mul", g.node("Relu", g.linear("x", 4, 3)), g.weights(3))
+    x = g.node("Add", g.linear(g.node("Relu", g.linear(x, 3, 5)), 5, 5), g.linear(x, 3, 5))
+    yield "factors_of_a_block", g, g.linear(x, 5, 2), ["(Gemm)", "right behind"]
     g = Graph([1, 6, 6])
     x = g.node("Conv", "x", g.weights(2, 1, 3, 3), dilations=[2, 2])
     yield "dilations", g, g.linear(g.node("Flatten", x), 8, 2), ["node0 (Conv)", "dilations"]
@@ -435,14 +487,32 @@ def refused():
     g = Graph([4])
     yield "axis_of_examples", g, g.node("Softmax", g.linear("x", 4, 2), axis=0), ["(Softmax)", "its axis is 0"]
     g = Graph([4])
-    yield "approximate", g, g.node("Relu", g.linear("x", 4, 2)), ["last layer", "relu"]
+    x = g.linear("x", 4, 3)
+    g.linear(g.node("Relu", x), 3, 2)
+    yield "answer", g, x, ["its answer is not the value at the end"]
+    g = Graph([3], TensorProto.INT64)
+    x = g.node("Add", g.node("Mul", "x", g.constant(np.int64(1))), g.node("Mul", "x", g.constant(np.int64(0))))
+    x = g.node("Flatten", g.node("Gather", g.weights(7, 4), g.node("Sub", g.constant(np.int64(6)), x)))
+    yield "backwards", g, g.linear(x, 12, 2), ["(Gather)", "not the input itself"]
+    g = Graph([3], TensorProto.INT64)
+    x = g.node("Flatten", g.node("Gather", g.weights(7, 4), g.node("Add", "x", g.constant(np.int64(1)))))
+    yield "shifted", g, g.linear(x, 12, 2), ["(Gather)", "not the input itself"]
+    g = Graph([3], TensorProto.INT64)
+    x = g.node("Add", g.node("Gather", g.weights(7, 4), "x"), g.weights(4))
+    yield "added_to_each", g, g.linear(g.node("Flatten", x), 12, 2), ["(Add)", "constant"]
+    g = Graph([1], TensorProto.INT64)
+    x = g.normalized(g.node("Gather", g.weights(7, 4), "x"), [2])
+    yield "each_vector", g, g.linear(g.node("Flatten", x), 4, 2), ["(ReduceMean)", "a part of each example's values"]
+    g = Graph([3], TensorProto.INT64)
+    x = g.node("Relu", g.node("MatMul", g.node("Gather", g.weights(7, 4), "x"), g.weights(4, 5)))
+    yield "each_position", g, g.linear(g.node("Flatten", x), 15, 2), ["(MatMul)", "more than one axis"]
     g = Graph([4])
     x = g.linear("x", 4, 4)
     yield "ways", g, g.linear(g.node("Mul", x, g.node("Tanh", x)), 4, 2), ["(Mul)"]
     g = Graph([4])
     x = g.linear("x", 4, 4)
     x = g.node("Add", g.node("Relu", g.node("Mul", x, g.constant(np.float32(0.5)))), x)
-    yield "scaled", g, g.linear(x, 4, 2), ["(Mul)", "constant"]
+    yield "scaled", g, g.linear(x, 4, 2), ["(Relu)", "right behind"]
     g = Graph([4])
     x = g.linear("x", 4, 4)
     x = g.node("Add", g.node("Relu", g.linear(x, 4, 4)), g.node("Tanh", g.linear(x, 4, 4)))

@@ -144,7 +144,7 @@ impl<'a> Walk<'a> {
                 "Conv" | "Gemm" | "MatMul" | "BatchNormalization" | "Flatten" | "Reshape" | "Identity" => {
                     true
                 }
-                "Add" => self.has_constant(node),
+                "Add" | "Sub" | "Mul" | "Div" => self.has_constant(node),
                 _ => false,
             };
             let next = node.output.first().filter(|_| is_part).and_then(|output| self.only_taker(output));

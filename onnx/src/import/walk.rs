@@ -170,6 +170,13 @@ impl<'a> Walk<'a> {
         }
         let end = self.end(&way.flow)?;
         self.require_answer(way.flow.value)?;
+        if way.pending.is_some() {
+            return Err(ImportError::file(
+                "it ends with factors or summands that no dense layer (Gemm, or MatMul and Add) follows; export the \
+                 network without them"
+                    .to_owned(),
+            ));
+        }
         // The last layer is the output layer, which follows from the data.
         let Some(LayerSpec::Dense(output)) = way.layers.pop() else {
             return Err(ImportError::file(
@@ -207,6 +214,7 @@ impl<'a> Walk<'a> {
     pub(super) fn layers(&mut self, way: &mut Way<'a>) -> Result<Ended<'a>, ImportError> {
         loop {
             let takers = self.takers(way.flow.value);
+            self.require_settled(&takers, way)?;
             match takers[..] {
                 [] => return Ok(Ended::Answer),
                 [only] => {

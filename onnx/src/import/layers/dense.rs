@@ -6,7 +6,7 @@ use super::super::ImportError;
 use super::super::constants::{Floats, float, int, transposed};
 use super::super::error::operator;
 use super::super::walk::{Walk, output_of};
-use super::super::way::Way;
+use super::super::way::{Affine, Way};
 use super::input;
 use crate::proto::NodeProto;
 
@@ -79,12 +79,30 @@ impl<'a> Walk<'a> {
             return Err(ImportError::node(node, problem));
         }
         weight.values = way.unturned(weight.values, outputs);
-        let bias = bias_of(node, bias, outputs)?;
+        let mut bias = bias_of(node, bias, outputs)?;
+        if let Some(affine) = way.pending.take() {
+            absorb(&affine, &mut weight.values, &mut bias.values);
+        }
         self.keep(way, [("weight", weight), ("bias", bias)])?;
         let spec = DenseSpec { units: outputs as u32, activation: Activation::None, initializer: None };
         self.push(way, LayerSpec::Dense(spec))?;
         way.go_to(way.flow.value, Shape::Vector(outputs));
         Ok(())
+    }
+}
+
+/// Makes `W (a x + c) + b` of `W x + b`: the weights `[inputs, outputs]` and biases that compute both.
+fn absorb(affine: &Affine, weight: &mut [f32], bias: &mut [f32]) {
+    let mut sums: Vec<f64> = bias.iter().map(|&value| f64::from(value)).collect();
+    let rows = weight.chunks_exact_mut(bias.len());
+    for ((row, &factor), &summand) in rows.zip(&affine.factors).zip(&affine.summands) {
+        for (value, sum) in row.iter_mut().zip(&mut sums) {
+            *sum += f64::from(summand) * f64::from(*value);
+            *value *= factor;
+        }
+    }
+    for (value, sum) in bias.iter_mut().zip(sums) {
+        *value = sum as f32;
     }
 }
 
