@@ -356,6 +356,41 @@ def zeros_around_images():
     return g, g.linear(g.node("Flatten", x), 12, 3)
 
 
+def convolutional_head():
+    g = Graph([2, 5, 5])
+    x = g.node("Relu", g.node("Conv", "x", g.weights(4, 2, 3, 3), g.weights(4)))
+    x = g.node("Conv", x, g.weights(3, 4, 1, 1), g.weights(3))
+    return g, g.node("Softmax", g.node("Flatten", g.node("GlobalAveragePool", x)), axis=1)
+
+
+def convolutional_head_with_an_activation():
+    """As torchvision's SqueezeNet."""
+    g = Graph([2, 5, 5])
+    x = g.node("Relu", g.node("Conv", "x", g.weights(4, 2, 3, 3), g.weights(4)))
+    x = g.node("Relu", g.node("Conv", x, g.weights(3, 4, 1, 1), g.weights(3)))
+    return g, g.node("Flatten", g.node("GlobalAveragePool", x))
+
+
+def head_behind_a_mean():
+    g = Graph([2, 5, 5])
+    x = g.node("ReduceMean", g.node("Conv", "x", g.weights(4, 2, 3, 3), g.weights(4)), axes=[-1, -2], keepdims=1)
+    x = g.node("Relu", g.node("Conv", x, g.weights(5, 4, 1, 1), g.weights(5)))
+    return g, g.node("Flatten", g.node("Conv", x, g.weights(3, 5, 1, 1)))
+
+
+def head_that_sees_all():
+    g = Graph([2, 6, 6])
+    x = g.node("Relu", g.node("Conv", "x", g.weights(4, 2, 3, 3), g.weights(4)))
+    x = g.node("Conv", x, g.weights(3, 4, 4, 4), g.weights(3))
+    return g, g.node("Squeeze", x, g.constant(np.array([2, 3], np.int64)))
+
+
+def head_that_sees_all_with_factors():
+    g = Graph([2, 4, 4])
+    x = g.node("Relu", g.node("Conv", "x", g.weights(3, 2, 4, 4), g.weights(3)))
+    return g, g.node("Softmax", g.node("Flatten", g.node("Mul", x, g.weights(1, 3, 1, 1))), axis=1)
+
+
 def means_and_maxima():
     g = Graph([2, 6, 6])
     x = g.node("Reshape", g.node("Conv", "x", g.weights(4, 2, 3, 3)), g.constant(np.array([0, 4, -1], np.int64)))
@@ -415,7 +450,8 @@ READ = [
     residual_network, blocks_in_blocks, preactivated_blocks, values_beside_the_graph, keras_images, keras_means,
     keras_folded_statistics, keras_folded_blocks, layer_normalizations_in_parts, embedding, standardized_and_in_units,
     layer_normalizations_as_keras_writes_them, slopes_and_epsilons, gelu_with_erfc, embedding_as_keras_writes_it,
-    embedding_of_floats, windows_with_padding, pools_of_partial_windows, zeros_around_images,
+    embedding_of_floats, windows_with_padding, pools_of_partial_windows, zeros_around_images, convolutional_head,
+    convolutional_head_with_an_activation, head_behind_a_mean, head_that_sees_all, head_that_sees_all_with_factors,
     means_and_maxima, maxima, planes, flat_planes, keras_turned_in_the_middle,
 ]
 

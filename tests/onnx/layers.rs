@@ -1,5 +1,6 @@
 //! Every layer, activation and loss answers in ONNX Runtime as `predict` does, within 1e-5.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -70,18 +71,63 @@ pub(crate) const NETWORKS: [(&str, usize); 8] = [
     ),
 ];
 
+/// Losses, each with a task: every network gets each of these ends.
+const ENDS: [(Option<LossSpec>, Task); 4] = [
+    (None, Task::Classes(3)),
+    (None, Task::Numbers(2)),
+    (Some(LossSpec::BinaryCrossEntropy), Task::Numbers(3)),
+    (Some(LossSpec::Huber), Task::Numbers(1)),
+];
+
+#[test]
+fn no_layer_activation_or_loss_is_without_a_case() {
+    let mut found = BTreeSet::new();
+    for (json, _) in NETWORKS {
+        // With the defaults spelled out.
+        let spec = NetworkSpec::from_json(json).unwrap().to_json();
+        names(&serde_json::from_str(&spec).unwrap(), &mut found);
+    }
+    found.extend(ENDS.map(|(loss, task)| {
+        serde_json::to_value(loss.unwrap_or(task.loss())).unwrap().as_str().unwrap().to_owned()
+    }));
+    for unknown in [
+        r#"{"layers": [{"kind": "?"}]}"#,
+        r#"{"layers": [{"kind": "activation", "function": "?"}]}"#,
+        r#"{"layers": [{"kind": "residual", "layers": [], "shortcut": "?"}]}"#,
+        r#"{"loss": "?"}"#,
+    ] {
+        let known = all_that_are_known(unknown);
+        assert!(known.len() > 1, "{unknown}: {known:?}");
+        let missing: Vec<&String> = known.iter().filter(|&name| !found.contains(name)).collect();
+        assert!(missing.is_empty(), "{missing:?} have no case in NETWORKS or ENDS");
+    }
+}
+
+/// All texts in a specification: kinds, activations and the like.
+fn names(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::String(name) => _ = found.insert(name.clone()),
+        Value::Array(values) => values.iter().for_each(|value| names(value, found)),
+        Value::Object(values) => values.values().for_each(|value| names(value, found)),
+        _ => {}
+    }
+}
+
+/// The names that the program would have understood in the place of `?`, out of its refusal.
+fn all_that_are_known(unknown: &str) -> Vec<String> {
+    let refusal = NetworkSpec::from_json(unknown).unwrap_err().to_string();
+    let (found, known) = refusal.split_once("expected one of").or(refusal.split_once("expected")).unwrap();
+    assert!(found.contains("unknown variant `?`"), "{refusal}");
+    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
 #[test]
 fn every_network_answers_in_onnx_runtime_as_it_predicts() {
     let folder = tempfile::tempdir().unwrap();
     let mut cases = 0;
     for (i, (json, features)) in NETWORKS.into_iter().enumerate() {
         let spec = NetworkSpec::from_json(json).unwrap();
-        for (loss, task) in [
-            (None, Task::Classes(3)),
-            (None, Task::Numbers(2)),
-            (Some(LossSpec::BinaryCrossEntropy), Task::Numbers(3)),
-            (Some(LossSpec::Huber), Task::Numbers(1)),
-        ] {
+        for (loss, task) in ENDS {
             let spec = NetworkSpec { loss, ..spec.clone() };
             write_case(folder.path(), &format!("{i}-{cases}"), &spec, features, task);
             cases += 1;

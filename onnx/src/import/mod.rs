@@ -11,6 +11,7 @@
 mod blocks;
 mod constants;
 mod error;
+mod head;
 mod layers;
 mod scan;
 mod walk;

@@ -177,6 +177,7 @@ impl<'a> Walk<'a> {
                     .to_owned(),
             ));
         }
+        self.end_with_dense(&mut way)?;
         // The last layer is the output layer, which follows from the data.
         let Some(LayerSpec::Dense(output)) = way.layers.pop() else {
             return Err(ImportError::file(
@@ -254,6 +255,7 @@ impl<'a> Walk<'a> {
         if self.layers > LAYERS_MAX + 1 {
             return Err(ImportError::file(format!("it has more than {LAYERS_MAX} layers")));
         }
+        way.sees_all &= !matches!(layer, LayerSpec::Conv2d(_));
         way.layers.push(layer);
         Ok(())
     }

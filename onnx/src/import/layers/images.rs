@@ -13,9 +13,12 @@ use crate::proto::NodeProto;
 
 impl<'a> Walk<'a> {
     pub(super) fn conv(&mut self, node: &'a NodeProto, way: &mut Way<'a>) -> Result<(), ImportError> {
-        let Shape::Image { channels: channels_in, height, width } = way.flow.shape else {
-            return Err(ImportError::node(node, "it sees no image"));
-        };
+        if let (Shape::Vector(values), &[channels, 1, 1]) = (way.flow.shape, &way.flow.lengths[..])
+            && values == channels
+        {
+            return self.conv_of_one_place(node, way, channels);
+        }
+        let [channels_in, height, width] = way.image(node)?;
         let weight = self.constants.floats(input(node, 1)?)?;
         let &[channels, inputs, rows, columns] = &weight.shape[..] else {
             let problem = "its weights have other than four axes; Shoal has convolutions of images";
@@ -53,7 +56,37 @@ impl<'a> Walk<'a> {
             initializer: None,
         };
         self.push(way, LayerSpec::Conv2d(spec))?;
+        way.sees_all = whole && padding == Padding::Valid && groups == 1;
         way.go_to(value, Shape::Image { channels, height: rows, width: columns });
+        Ok(())
+    }
+
+    /// A convolution behind a global pool, which is a dense layer.
+    fn conv_of_one_place(
+        &mut self,
+        node: &'a NodeProto,
+        way: &mut Way<'a>,
+        channels: usize,
+    ) -> Result<(), ImportError> {
+        let weight = self.constants.floats(input(node, 1)?)?;
+        let outputs = match weight.shape[..] {
+            [outputs, inputs, 1, 1] if inputs == channels && int(node, "group", 1) == 1 => outputs,
+            _ => {
+                return Err(ImportError::node(
+                    node,
+                    "it sees one place, but its windows have more, or groups",
+                ));
+            }
+        };
+        if pads(node)? != [0; 4] || window_setting(node, "strides", 1)? != 1 || way.pads != [0; 4] {
+            return Err(ImportError::node(node, "it sees one place, but has padding or a stride"));
+        }
+        let weight = Floats { shape: vec![channels, outputs], values: transposed(&weight.values, channels) };
+        let (bias, value) = self.conv_bias(node, outputs)?;
+        way.flow.lengths = vec![channels];
+        self.dense(node, way, weight, bias)?;
+        way.go(value);
+        way.flow.lengths = vec![outputs, 1, 1];
         Ok(())
     }
 
