@@ -50,7 +50,12 @@ fn what_does_not_fit_starts_at_random_and_is_named() {
         "train --data three.csv --init first {ALL} --iterations 1 --local-workers 1 --listen 127.0.0.1:0 --out more"
     ));
     let said = ran.succeeded().stderr;
-    assert!(said.contains("layers.1.weight [5, 3] and layers.1.bias [3] are not in"), "{said}");
+    assert!(said.contains("first has other classes (left and right), so the output layer starts"), "{said}");
+    let ran = folder.run(&format!(
+        "train --data classes.csv --init first --model mlp:5,4 {ALL} --iterations 1 {ALONE} --out deeper"
+    ));
+    let said = ran.succeeded().stderr;
+    assert!(said.contains("layers.1.weight [5, 4], layers.1.bias [4], layers.2.weight"), "{said}");
     assert!(said.contains("layers.1.weight [5, 2] are in") || said.contains("layers.1.bias [2]"), "{said}");
 
     folder
@@ -62,6 +67,70 @@ fn what_does_not_fit_starts_at_random_and_is_named() {
     folder.run("train --data classes.csv --init broken.onnx").failed(2, &["broken.onnx"]);
     folder.run("train --data classes.csv --model broken.onnx").failed(2, &["broken.onnx"]);
     folder.run("train --data classes.csv --init classes.csv").failed(2, &["classes.csv", ".safetensors"]);
+}
+
+/// As many classes are not the same classes: a class goes on with the weights of a class of its name, wherever it
+/// was, and a new one starts at random.
+#[test]
+fn classes_keep_their_weights_by_their_names() {
+    let folder = Folder::new();
+    folder.train(&format!("--data classes.csv --model mlp:5 {ALL} --iterations 2 --out first"));
+    folder.run("export first --output first.onnx").succeeded();
+    folder.run("export first --output first.safetensors").succeeded();
+    for (data, renamed) in [("more", "left=left right=up"), ("turned", "left=zebra right=left")] {
+        let mut text = folder.read("classes.csv");
+        for pair in renamed.split(' ') {
+            let (from, to) = pair.split_once('=').unwrap();
+            text = text.replace(&format!(",{from}\n"), &format!(",{to}\n"));
+        }
+        folder.write(&format!("{data}.csv"), &text);
+        for init in ["first", "first.onnx", "first.safetensors"] {
+            let out = format!("{data}-{init}");
+            let ran = folder.run(&format!(
+                "train --data {data}.csv --init {init} --model mlp:5 {ALL} --iterations 0 {ALONE} --out {out}"
+            ));
+            let said = ran.succeeded().stderr;
+            let new = if data == "more" { "up" } else { "zebra" };
+            assert!(said.contains(&format!("does not have the class {new}: its output weights")), "{said}");
+            assert!(said.contains("the data do not have the class right of"), "{said}");
+            let kept = python(
+                &folder,
+                &format!(
+                    "
+import json, numpy as np
+from safetensors import safe_open
+def opened(run):
+    with safe_open(run + '/model.safetensors', 'np') as file:
+        names = json.loads(file.metadata()['shoal'])['preparation']['targets']['classes']
+        return names, {{name: file.get_tensor(name) for name in file.keys()}}
+(old, before), (new, after) = opened('first'), opened('{out}')
+a, b = old.index('left'), new.index('left')
+print(all(np.array_equal(before[n], after[n]) for n in before if n.startswith('layers.0')),
+    np.array_equal(before['layers.1.weight'][:, a], after['layers.1.weight'][:, b]),
+    before['layers.1.bias'][a] == after['layers.1.bias'][b],
+    bool(np.isin(after['layers.1.weight'][:, 1 - b], before['layers.1.weight']).any()))
+"
+                ),
+            );
+            assert_eq!(kept, "True True True False", "{out}");
+        }
+    }
+    // A file of another program has no names.
+    folder.run("export first --output plain.onnx --without-preparation").succeeded();
+    let plain = "
+import onnx
+model = onnx.load('plain.onnx')
+del model.metadata_props[:]
+onnx.save(model, 'plain.onnx')
+";
+    assert_eq!(python(&folder, plain), "");
+    let ran = folder
+        .run(&format!("train --data turned.csv --init plain.onnx {ALL} --iterations 0 {ALONE} --out plain"));
+    let said = ran.succeeded().stderr;
+    assert!(
+        said.contains("plain.onnx does not name its classes; its outputs are taken for left and zebra"),
+        "{said}"
+    );
 }
 
 /// A network in the style of PyTorch, written with ONNX's own package: imported, trained for no iteration and

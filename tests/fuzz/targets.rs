@@ -147,7 +147,8 @@ pub(crate) fn safetensors(input: &[u8]) {
     let file = InFile::new("fuzz.safetensors", input);
     let Ok(source) = Source::read(&file.path) else { return };
     if let Ok(network) = Network::new(&NetworkSpec::from_shorthand("mlp:3").unwrap(), 4, Task::Classes(2)) {
-        let _ = source.weights(&network, 1);
+        let classes = ["a", "b"].map(str::to_owned);
+        let _ = source.weights(&network, Some(&classes), 1);
     }
 }
 

@@ -105,7 +105,7 @@ pub(super) fn to_safetensors(
 }
 
 /// The metadata's entry. A run's own file has another, so that neither is taken for the other.
-const METADATA_KEY: &str = "shoal-export";
+pub(crate) const METADATA_KEY: &str = "shoal-export";
 
 #[cfg(test)]
 mod tests {

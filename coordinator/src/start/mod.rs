@@ -1,8 +1,10 @@
 //! Weights to begin with, from elsewhere: a run, a safetensors file (as PyTorch writes it, too) or an ONNX file.
 //!
 //! Every parameter of the network gets the values of the one that has its name and shape. The rest starts as
-//! the run's seed has it, and is named, as is what the file has beyond the network.
+//! the run's seed has it, and is named, as is what the file has beyond the network. In the output layer of a
+//! classifier, the classes' names decide.
 
+mod classes;
 mod named;
 mod torch;
 
@@ -13,11 +15,14 @@ use std::path::{Path, PathBuf};
 use model::{Network, NetworkSpec};
 use onnx::import::{External, Imported};
 
+use self::classes::Classes;
 use self::named::Named;
 use crate::run_directory::{self, RunError, SavedModel};
 
 /// Bytes of the largest file: the weights of the largest network, and some.
 const FILE_BYTES_MAX: u64 = onnx::import::BYTES_MAX as u64;
+/// The entry of an exported file's metadata with the names of classes.
+const CLASSES: &str = "classes";
 /// Names that a sentence lists.
 const LISTED_MAX: usize = 6;
 
@@ -26,6 +31,8 @@ const LISTED_MAX: usize = 6;
 pub struct Source {
     path: PathBuf,
     content: Content,
+    /// The names of the classes that it tells apart, in the order of its outputs, if it has them.
+    classes: Option<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -78,12 +85,15 @@ impl Source {
     /// [`StartError`] with the path and what is wrong.
     pub fn read(path: &Path) -> Result<Source, StartError> {
         let failed = |source| StartError::Read { path: path.to_owned(), source };
-        let content = if fs::metadata(path).map_err(failed)?.is_dir() {
-            Content::Model(Box::new(run_directory::load_model(path)?))
+        let (content, classes) = if fs::metadata(path).map_err(failed)?.is_dir() {
+            Self::of_model(run_directory::load_model(path)?)
         } else {
             let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
             match ending.to_str() {
-                Some("onnx") => Content::Graph(Box::new(read_onnx(path)?)),
+                Some("onnx") => {
+                    let (imported, classes) = read_graph(path)?;
+                    (Content::Graph(Box::new(imported)), classes)
+                }
                 Some("safetensors") => Self::safetensors(path, &read_file(path)?)?,
                 _ => {
                     let problem = "weights come from a run directory, a .safetensors file or an .onnx file; give one \
@@ -92,15 +102,20 @@ impl Source {
                 }
             }
         };
-        Ok(Source { path: path.to_owned(), content })
+        Ok(Source { path: path.to_owned(), content, classes })
     }
 
-    fn safetensors(path: &Path, bytes: &[u8]) -> Result<Content, StartError> {
+    fn of_model(model: SavedModel) -> (Content, Option<Vec<String>>) {
+        let classes = model.preparation.class_names().map(<[String]>::to_vec);
+        (Content::Model(Box::new(model)), classes)
+    }
+
+    fn safetensors(path: &Path, bytes: &[u8]) -> Result<(Content, Option<Vec<String>>), StartError> {
         if SavedModel::is_own(bytes) {
-            return Ok(Content::Model(Box::new(SavedModel::from_bytes(path, bytes)?)));
+            return Ok(Self::of_model(SavedModel::from_bytes(path, bytes)?));
         }
         let found = torch::read(bytes).map_err(|problem| unusable(path, problem))?;
-        Ok(Content::Tensors(found))
+        Ok((Content::Tensors(found), torch::classes(bytes)))
     }
 
     /// The network that the source describes; `None` for tensors alone.
@@ -112,14 +127,20 @@ impl Source {
         }
     }
 
-    /// The start weights of a network: the source's as far as they fit, others as `seed` has them.
+    /// The start weights of a network: the source's as far as they fit, others as `seed` has them. `classes` are
+    /// the names of its outputs, if they are classes.
     ///
     /// # Errors
     /// When nothing fits.
-    pub fn weights(&self, network: &Network, seed: u64) -> Result<Start, StartError> {
+    pub fn weights(
+        &self,
+        network: &Network,
+        classes: Option<&[String]>,
+        seed: u64,
+    ) -> Result<Start, StartError> {
         let mut weights = network.initialize(seed);
         let mut notes = Vec::new();
-        let named = match &self.content {
+        let mut named = match &self.content {
             Content::Model(model) => Named::of_model(model),
             Content::Graph(imported) => {
                 notes.extend(imported.notes.iter().cloned());
@@ -132,9 +153,18 @@ impl Source {
                 named
             }
         };
-        let (missing, unused) = named.fill(network, &mut weights);
-        let blocks = network.layout().len();
-        if missing.len() == blocks {
+        let source = self.path.display().to_string();
+        let mut found = 0;
+        if let (Some(ours), Some(theirs)) = (classes, &self.classes)
+            && let Some((classes, sentences)) =
+                (Classes { ours, theirs }).fill(&mut named, network, &mut weights, &source)
+        {
+            found += classes;
+            notes.extend(sentences);
+        }
+        let (filled, missing, unused) = named.fill(network, &mut weights);
+        found += filled;
+        if found == 0 {
             let problem = format!(
                 "none of its weights fit the network, whose first are {}; give the network that they belong to with \
                  --model",
@@ -146,10 +176,18 @@ impl Source {
             return Err(unusable(&self.path, problem));
         }
         if !missing.is_empty() {
-            notes.push(format!("{} not in {} and start at random", are(&missing), self.path.display()));
+            notes.push(format!("{} not in {source} and start at random", are(&missing)));
+        }
+        if let (Some(ours), None) = (classes, &self.classes)
+            && !missing.iter().any(|name| name.starts_with(&named::output_layer(network)))
+        {
+            notes.push(format!(
+                "{source} does not name its classes; its outputs are taken for {}, in this order",
+                listed(&classes::shown(ours))
+            ));
         }
         if !unused.is_empty() {
-            notes.push(format!("{} in {} and in no layer of the network", are(&unused), self.path.display()));
+            notes.push(format!("{} in {source} and in no layer of the network", are(&unused)));
         }
         if !weights.iter().all(|weight| weight.is_finite()) {
             return Err(unusable(&self.path, "it has weights that are infinite or not numbers"));
@@ -163,6 +201,11 @@ impl Source {
 /// # Errors
 /// [`StartError`] with the path and what is wrong.
 pub fn read_onnx(path: &Path) -> Result<Imported, StartError> {
+    read_graph(path).map(|(imported, _)| imported)
+}
+
+/// The network in an ONNX file, and the names of its classes if the file has them.
+fn read_graph(path: &Path) -> Result<(Imported, Option<Vec<String>>), StartError> {
     let wrong = |error: onnx::import::ImportError| unusable(path, error.to_string());
     let file = onnx::import::File::parse(read_file(path)?).map_err(wrong)?;
     let mut external = External::new();
@@ -172,7 +215,8 @@ pub fn read_onnx(path: &Path) -> Result<Imported, StartError> {
         left -= bytes.len() as u64;
         external.insert(name.to_owned(), bytes.into());
     }
-    file.network(&external).map_err(wrong)
+    let classes = file.entry(CLASSES).and_then(|names| serde_json::from_str(names).ok());
+    Ok((file.network(&external).map_err(wrong)?, classes))
 }
 
 fn unusable(path: &Path, problem: impl Into<String>) -> StartError {
@@ -197,10 +241,15 @@ fn read_up_to(path: &Path, bytes_max: u64) -> Result<Vec<u8>, StartError> {
 
 /// `layers.0.weight is`, `layers.0.weight and layers.0.bias are`.
 fn are(names: &[String]) -> String {
+    format!("{} {}", listed(names), if names.len() == 1 { "is" } else { "are" })
+}
+
+/// `a`, `a and b`, `a, b, c, d, e, f and 3 more`.
+fn listed(names: &[String]) -> String {
     let shown = &names[..names.len().min(LISTED_MAX)];
     match (shown, names.len() - shown.len()) {
-        ([one], 0) => format!("{one} is"),
-        ([rest @ .., last], 0) => format!("{} and {last} are", rest.join(", ")),
-        (shown, more) => format!("{} and {more} more are", shown.join(", ")),
+        ([one], 0) => one.clone(),
+        ([rest @ .., last], 0) => format!("{} and {last}", rest.join(", ")),
+        (shown, more) => format!("{} and {more} more", shown.join(", ")),
     }
 }

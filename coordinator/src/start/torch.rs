@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use half::{bf16, f16};
 use model::Network;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::Deserialize;
 
 use super::named::Named;
-use crate::export::torch::{Tensor, tensors, transposed};
+use crate::export::torch::{METADATA_KEY, Tensor, tensors, transposed};
 
 /// Tensors of a file at most: a network of the most layers has fewer.
 const TENSORS_MAX: usize = 1 << 14;
@@ -36,6 +37,19 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Found>, String> {
         Some(Found { name: name.to_owned(), shape: view.shape().to_vec(), values })
     };
     Ok(tensors.iter().filter_map(found).collect())
+}
+
+/// The names of classes in a file that Shoal exported.
+pub(super) fn classes(bytes: &[u8]) -> Option<Vec<String>> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
+    let described: Described = serde_json::from_str(metadata.metadata().as_ref()?.get(METADATA_KEY)?).ok()?;
+    serde_json::from_str(&described.classes).ok()
+}
+
+/// What Shoal says of a file that it exported, as far as it matters here.
+#[derive(Deserialize)]
+struct Described {
+    classes: String,
 }
 
 fn values(kind: Dtype, data: &[u8]) -> Option<Vec<f32>> {
@@ -221,7 +235,7 @@ mod tests {
         let network = network();
         let mut weights = vec![0.0; network.parameters()];
         let (named, _) = matched(found, &network).unwrap();
-        let (missing, unused) = named.fill(&network, &mut weights);
+        let (_, missing, unused) = named.fill(&network, &mut weights);
         (weights, missing, unused)
     }
 

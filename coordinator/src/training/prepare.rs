@@ -32,7 +32,8 @@ impl Material {
     /// When they cannot be read, do not fit, or are not those that the run was started with.
     pub fn read_start(&mut self) -> Result<Vec<String>> {
         let Some(path) = &self.config.init else { return Ok(Vec::new()) };
-        let Start { weights, notes } = Source::read(path)?.weights(&self.network, self.config.seed)?;
+        let (classes, seed) = (self.data.class_names(), self.config.seed);
+        let Start { weights, notes } = Source::read(path)?.weights(&self.network, classes, seed)?;
         let digest = blake3::Hash::from_bytes(model::weights_digest(&weights)).to_hex().to_string();
         if self.config.start_digest.as_ref().is_some_and(|started_with| *started_with != digest) {
             bail!(

@@ -28,7 +28,7 @@ pub use error::ImportError;
 use self::constants::{Constants, external_entry};
 use self::error::shown;
 use crate::NETWORK_INPUT;
-use crate::proto::{GraphProto, ModelProto, TensorProto};
+use crate::proto::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
 
 /// The largest file: the weights of the largest network, and some.
 pub const BYTES_MAX: usize = (1 << 30) + (1 << 24);
@@ -82,8 +82,7 @@ const FILE_NAME_MAX: usize = 255;
 #[derive(Clone, Debug)]
 pub struct File {
     graph: GraphProto,
-    /// The value at which the network begins, if the file names one.
-    network_input: Option<String>,
+    metadata: Vec<StringStringEntryProto>,
 }
 
 impl File {
@@ -106,9 +105,14 @@ impl File {
         let model = ModelProto::decode(bytes).map_err(broken)?;
         let graph =
             model.graph.ok_or_else(|| ImportError::file("it has no graph; export it again".to_owned()))?;
-        let entry =
-            model.metadata_props.into_iter().find(|entry| entry.key.as_deref() == Some(NETWORK_INPUT));
-        Ok(File { graph, network_input: entry.and_then(|entry| entry.value) })
+        Ok(File { graph, metadata: model.metadata_props })
+    }
+
+    /// An entry of the file's metadata. Shoal's own files have the names of classes as a list in JSON, under
+    /// `classes`.
+    pub fn entry(&self, key: &str) -> Option<&str> {
+        let entry = self.metadata.iter().find(|entry| entry.key.as_deref() == Some(key))?;
+        entry.value.as_deref()
     }
 
     /// The names of the files that hold values of this one's constants. They lie in the same folder.
@@ -145,7 +149,9 @@ impl File {
     /// # Errors
     /// The first thing that is not what it should be, with its place.
     pub fn network(&self, external: &External) -> Result<Imported, ImportError> {
-        walk::walk(&self.graph, Constants::of(&self.graph, external), self.network_input.as_deref())
+        // The value at which the network begins, if the file names one.
+        let network_input = self.entry(NETWORK_INPUT);
+        walk::walk(&self.graph, Constants::of(&self.graph, external), network_input)
     }
 }
 
