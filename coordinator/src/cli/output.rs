@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::args::LogFormat;
+use crate::report::words::steers;
 
 /// The reader of the output has gone (`shoal predict ... | head`). This ends the command, but is no failure.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +108,7 @@ pub(super) fn draw(picture: &str) {
 
 /// The text with control characters written out. A label or a file's name may hold some, and a terminal obeys them.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    let obeyed = |letter: char| letter.is_control() && letter != '\n' && letter != '\t';
+    let obeyed = |letter: char| steers(letter) && letter != '\n' && letter != '\t';
     if !text.contains(obeyed) {
         return Cow::Borrowed(text);
     }

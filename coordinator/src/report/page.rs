@@ -6,7 +6,7 @@ use engine::Figures;
 
 use super::curves::{Line, chart};
 use super::marks::Marks;
-use super::words::{count, counted, duration, loss, percent};
+use super::words::{count, counted, duration, loss, percent, steers};
 use super::{ShownMistake, Summary};
 use crate::quality::{ClassQuality, Quality};
 use crate::report::status::CurvePoint;
@@ -360,7 +360,7 @@ fn escape(text: &str) -> String {
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
             // Other control characters are not allowed in HTML.
-            control if control.is_control() && control != '\n' && control != '\t' => escaped.push('\u{fffd}'),
+            command if steers(command) && command != '\n' && command != '\t' => escaped.push('\u{fffd}'),
             other => escaped.push(other),
         }
     }

@@ -35,9 +35,15 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// The beginning of a text, at most so many characters of it, without control characters.
+/// The beginning of a text, at most so many characters of it, without characters that [steer](steers) what is shown.
 pub(crate) fn bounded(text: &str, characters: usize) -> String {
-    text.chars().take(characters).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().take(characters).map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Whether a character is no letter but a command: a control character, or one that turns the direction of writing for
+/// all that follows, by which a name could have the text after it read backwards.
+pub(crate) fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `97.61 %`.
@@ -92,6 +98,16 @@ fn scaled(number: f64, units: [&str; 5]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_command_nothing() {
+        assert_eq!(bounded("a\u{202e}gpj.exe\n and more", 9), "a\u{fffd}gpj.exe");
+        assert_eq!(
+            bounded("\u{5e9}\u{200f} \u{1f469}\u{200d}\u{1f393}", 9),
+            "\u{5e9}\u{200f} \u{1f469}\u{200d}\u{1f393}"
+        );
+        assert_eq!(bounded("\u{2067}x\u{7}", 9), "\u{fffd}x\u{fffd}");
+    }
 
     #[test]
     fn sizes_read_naturally() {

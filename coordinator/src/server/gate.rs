@@ -17,6 +17,7 @@ use warp::http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 use warp::http::uri::Authority;
 
 use super::limits::QUOTE_BYTES_MAX;
+use crate::report::words::steers;
 
 /// Why a request is refused, in one sentence for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -97,7 +98,7 @@ pub(super) fn check(
 
 /// The beginning of a client's text, made safe to repeat.
 pub(super) fn quote(text: &str) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { '?' } else { c });
+    let clean = text.chars().map(|c| if steers(c) { '?' } else { c });
     let mut quoted = String::new();
     for c in clean {
         if quoted.len() + c.len_utf8() > QUOTE_BYTES_MAX {

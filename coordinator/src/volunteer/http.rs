@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use super::wire::Wire;
+use crate::report::words::steers;
 use crate::server::cookie_of;
 
 /// Time for a whole answer, even a large shard over a slow link.
@@ -75,7 +76,7 @@ async fn request(wire: &Wire, path: &str, limit: usize) -> anyhow::Result<Vec<u8
 pub(super) fn sentence(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(SENTENCE_BYTES_MAX)]);
     let text = text.trim().trim_end_matches('.');
-    let is_plain = !text.is_empty() && !text.starts_with('<') && !text.contains(char::is_control);
+    let is_plain = !text.is_empty() && !text.starts_with('<') && !text.contains(steers);
     if is_plain { format!(": {text}") } else { String::new() }
 }
 
