@@ -194,7 +194,7 @@ async fn the_drivers_last_word_is_passed_on() {
     let text = String::from("The target is reached.");
     joined
         .outbox
-        .send(ToSession::Finish(Farewell { text: text.clone(), ..Farewell::default() }))
+        .send(ToSession::Finish(Farewell { text: text.clone(), ..Farewell::default() }.into()))
         .await
         .unwrap();
     assert_eq!(
@@ -215,7 +215,7 @@ async fn the_drivers_last_word_is_passed_on() {
     let text = String::from("That was all.");
     joined
         .outbox
-        .send(ToSession::Finish(Farewell { text: text.clone(), ..Farewell::default() }))
+        .send(ToSession::Finish(Farewell { text: text.clone(), ..Farewell::default() }.into()))
         .await
         .unwrap();
     drop(joined);
@@ -242,7 +242,7 @@ async fn a_shutdown_ends_everything_and_passes_on_the_last_word() {
     let text = String::from("The training is over.");
     joined
         .outbox
-        .send(ToSession::Finish(Farewell { text: text.clone(), ..Farewell::default() }))
+        .send(ToSession::Finish(Farewell { text: text.clone(), ..Farewell::default() }.into()))
         .await
         .unwrap();
     server.stop();

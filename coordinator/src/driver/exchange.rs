@@ -187,7 +187,7 @@ pub enum ToSession {
     /// The volunteer has a newer session: tell it and close.
     Replace,
     /// The training has ended: tell it and close.
-    Finish(Farewell),
+    Finish(Box<Farewell>),
 }
 
 /// The open round, as every session sends it.

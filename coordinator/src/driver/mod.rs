@@ -357,7 +357,7 @@ impl Driver {
             FromSession::Joined(joined) => {
                 if let Some(reason) = self.engine.stop_reason() {
                     let farewell = self.farewell(session, reason);
-                    let _ = joined.outbox.try_send(ToSession::Finish(farewell));
+                    let _ = joined.outbox.try_send(ToSession::Finish(farewell.into()));
                     return;
                 }
                 if !joined.local {
@@ -609,7 +609,7 @@ impl Driver {
         // An older checkpoint must not overtake the final state.
         self.checkpoints.finish();
         for (session, outbox) in std::mem::take(&mut self.outboxes) {
-            let _ = outbox.try_send(ToSession::Finish(self.farewell(session, &reason)));
+            let _ = outbox.try_send(ToSession::Finish(self.farewell(session, &reason).into()));
         }
         self.picture.ended(ended(&reason));
         let counters = self.engine.counters();

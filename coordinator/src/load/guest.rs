@@ -38,7 +38,7 @@ const SLOW_BYTES: usize = 4_000;
 /// Pause between the chunks of a slow writer.
 const SLOW_CHUNK: Duration = Duration::from_secs(5);
 /// Pause between two changes of the number of cores: as many as an attacker is let.
-const CORES_PAUSE: Duration = Duration::from_millis(3);
+const CORES_PAUSE: Duration = Duration::from_millis(35);
 /// Bytes of the read buffer: many volunteers share one process.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 

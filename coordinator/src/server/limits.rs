@@ -39,6 +39,9 @@ pub(super) const QUOTE_BYTES_MAX: usize = 64;
 
 /// Bytes of a channel's read buffer, which stays allocated as long as the volunteer stays.
 pub(super) const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Bytes in a fragment of a message that is no round. The buffer of a channel stays as large as the largest fragment
+/// that went through it, so a volunteer that was only welcomed should not keep the size of its welcome.
+pub(super) const WORDS_FRAGMENT_BYTES: usize = 2 * 1024;
 /// Bytes that may wait in a channel for the operating system. Each fragment is flushed before the next is
 /// written, so this holds a fragment, a ping and a pong with room to spare.
 pub(super) const WRITE_BUFFER_BYTES_MAX: usize = 4 * FRAGMENT_BYTES;
@@ -87,8 +90,9 @@ pub(super) const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 pub(super) const UNASKED_BYTES_PER_SECOND: u64 = 16 * 1024;
 /// Bytes that a volunteer may send at once besides the results it was asked for.
 pub(super) const UNASKED_BYTES_MAX: u64 = 1 << 20;
-/// Bytes that each message counts in addition to its content, so that empty messages are not free.
-pub(super) const MESSAGE_OVERHEAD_BYTES: u64 = 32;
+/// Bytes that each message counts in addition to its content, because it takes the coordinator as long to take an
+/// empty message as to read so many bytes. So a volunteer may say some thirty things a second that nobody asked for.
+pub(super) const MESSAGE_OVERHEAD_BYTES: u64 = 512;
 /// Unanswered assignments for which a volunteer may still send a result.
 pub(super) const RESULTS_OWED_MAX: usize = 128;
 /// Bytes of an answer without its vector.

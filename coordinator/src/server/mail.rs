@@ -125,7 +125,7 @@ impl Mail {
                 let text = "This volunteer has connected again, and only its newer connection counts.".into();
                 self.last_word = Some(Ending::Refused((Refusal::Replaced, text)));
             }
-            Some(ToSession::Finish(farewell)) => self.last_word = Some(Ending::Finished(farewell)),
+            Some(ToSession::Finish(farewell)) => self.last_word = Some(Ending::Finished(*farewell)),
             None => self.last_word = Some(Ending::Released),
         }
     }

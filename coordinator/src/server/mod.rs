@@ -338,7 +338,8 @@ async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, sl
             // nobody vouches for.
             let strict = !tls.is_self_signed();
             if let Some(stream) = Box::pin(tls.accept(stream, deadline)).await {
-                converse(&server, stream, Visitor::new(peer, true), strict).await;
+                // In a box of its own: with TLS it is larger, and most have the smaller one.
+                Box::pin(converse(&server, stream, Visitor::new(peer, true), strict)).await;
             }
         }
     }

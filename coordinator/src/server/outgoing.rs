@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
 use super::Deadlines;
+use super::limits::WORDS_FRAGMENT_BYTES;
 use super::pace::{Pace, TooSlow};
 use super::upgrade::Channel;
 
@@ -106,7 +107,8 @@ impl<S: Sink<Message, Error = SocketError> + Unpin> Outgoing<S> {
     /// Sends the rest of a message that was begun.
     pub(super) async fn finish(&mut self) -> Result<(), Lost> {
         while let Some(unsent) = &self.unsent {
-            let length = unsent.rest.len().min(FRAGMENT_BYTES);
+            let most = if unsent.is_round { FRAGMENT_BYTES } else { WORDS_FRAGMENT_BYTES };
+            let length = unsent.rest.len().min(most);
             let is_last = length == unsent.rest.len();
             let kind = if unsent.begun { Data::Continue } else { Data::Binary };
             let fragment = Frame::message(unsent.rest.slice(..length), OpCode::Data(kind), is_last);

@@ -57,9 +57,9 @@ pub(super) async fn run(server: &Server, channel: Channel, address: IpAddr) {
     }
     wire.ends(ending.to_string());
     // A lost channel cannot carry a last message, and there is nobody to tell.
-    let _ = timeout(FAREWELL_MAX, take_leave(&mut outgoing, ending)).await;
+    let _ = timeout(FAREWELL_MAX, Box::pin(take_leave(&mut outgoing, ending))).await;
     if let Ok(channel) = outgoing.into_sink().reunite(incoming) {
-        let _ = timeout(LINGER_MAX, hang_up(channel)).await;
+        let _ = timeout(LINGER_MAX, Box::pin(hang_up(channel))).await;
     }
 }
 
@@ -73,7 +73,8 @@ async fn converse(
     incoming: &mut SplitStream<Channel>,
 ) -> Result<Infallible, Ending> {
     let site = &server.site;
-    let greeted = greet(server, number, address, outgoing, incoming).await;
+    // In a box, so that its memory is freed before the hours of work begin.
+    let greeted = Box::pin(greet(server, number, address, outgoing, incoming)).await;
     if let Err(Ending::Misbehaved(_) | Ending::Refused((Refusal::Misbehaved, _))) = &greeted {
         site.driver.doors.stranger_dismissed(Instant::now().into_std(), network_of(address));
     }

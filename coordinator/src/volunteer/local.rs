@@ -249,7 +249,7 @@ impl Local {
                 tracing::error!(text, "the local volunteer is dismissed");
                 FromCoordinator::Finished(Farewell { text, ..Farewell::default() })
             }
-            ToSession::Finish(farewell) => FromCoordinator::Finished(farewell),
+            ToSession::Finish(farewell) => FromCoordinator::Finished(*farewell),
         };
         self.runner.handle(HubInput::Frame(message.encode().into()));
     }

@@ -182,7 +182,7 @@ async fn the_local_volunteer_works_until_the_training_ends() {
     stage.work(&joined.outbox).await;
     joined
         .outbox
-        .send(ToSession::Finish(Farewell { text: "Done.".into(), ..Farewell::default() }))
+        .send(ToSession::Finish(Farewell { text: "Done.".into(), ..Farewell::default() }.into()))
         .await
         .unwrap();
     assert!(matches!(stage.hear().await, (77, FromSession::Left)));
@@ -205,7 +205,7 @@ async fn the_local_volunteer_joins_again_after_it_has_failed() {
     let joined = stage.joined().await;
     joined
         .outbox
-        .send(ToSession::Finish(Farewell { text: "Done.".into(), ..Farewell::default() }))
+        .send(ToSession::Finish(Farewell { text: "Done.".into(), ..Farewell::default() }.into()))
         .await
         .unwrap();
     assert!(matches!(stage.hear().await, (77, FromSession::Left)));
@@ -246,7 +246,7 @@ async fn a_native_volunteer_works_until_the_training_ends() {
     stage.work(&joined.outbox).await;
     joined
         .outbox
-        .send(ToSession::Finish(Farewell { text: "All is learned.".into(), ..Farewell::default() }))
+        .send(ToSession::Finish(Farewell { text: "All is learned.".into(), ..Farewell::default() }.into()))
         .await
         .unwrap();
     let summary = timeout(HANG, volunteer).await.expect("this hangs").unwrap().unwrap();
