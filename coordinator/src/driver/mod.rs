@@ -52,7 +52,7 @@ use trouble::Trouble;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use gallery::{Gallery, SNAPSHOTS_BYTES_MAX, SNAPSHOTS_MAX, Snapshot};
-pub use picture::Facts;
+pub use picture::{Facts, Limits};
 pub use referee::Referee;
 
 /// Longest time between two renewals of the status for pages and terminals.
@@ -142,8 +142,9 @@ pub struct Setup {
     pub history: Vec<DetailPoint>,
     /// When to begin.
     pub begin: BeginRule,
-    /// Seconds of training after which it ends, wherever it is. Seconds before a resume count.
-    pub seconds_max: Option<u64>,
+    /// What ends the training besides the limit on iterations. After its seconds it ends wherever it is; the engine
+    /// knows the others.
+    pub limits: Limits,
     /// Where metrics and checkpoints go.
     pub directory: Arc<RunDirectory>,
     /// The coordinator's own computation of single units.
@@ -168,7 +169,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
     let (outcome_sender, outcome) = oneshot::channel();
     let resume_is_news =
         setup.resumed.as_ref().is_some_and(|checkpoint| checkpoint.snapshot.accepted.is_some());
-    let picture = Picture::new(setup.facts, setup.resumed.as_ref(), setup.history);
+    let picture = Picture::new(setup.facts, setup.limits, setup.resumed.as_ref(), setup.history);
     let (status_sender, status) = watch::channel(Arc::new(picture.status()));
     let mut first = Gallery::default();
     if let Some(accepted) = setup.engine.accepted() {
@@ -187,7 +188,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         training_seconds: None,
         earlier: setup.resumed,
         begin: setup.begin,
-        seconds_max: setup.seconds_max,
+        seconds_max: setup.limits.seconds,
         inbox,
         orders,
         desk: setup.desk,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use model::Arithmetic;
+use serde::{Deserialize, Serialize};
 
 use super::{BeginRule, Checkpoint};
 use crate::report::marks::Marks;
@@ -15,7 +16,7 @@ use engine::optimizers::{Iteration, Method};
 use engine::{Accepted, Attendance, Counters, Figures};
 
 /// The facts that do not change during a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Facts {
     /// The trained network, in words.
     pub title: String,
@@ -41,8 +42,41 @@ pub struct Facts {
     pub purpose: Option<String>,
 }
 
+/// What ends a training by itself, besides the limit on iterations.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Rounds.
+    pub rounds: Option<u64>,
+    /// Passes over the training data.
+    pub epochs: Option<f64>,
+    /// Seconds of training, those before a resume included.
+    pub seconds: Option<u64>,
+}
+
 /// Bytes of a weight in a round's frame, and of its sum in a packed result, roughly.
 const BYTES_PER_PARAMETER: (u64, u64) = (4, 4);
+
+impl Facts {
+    /// The status of a run that has not begun.
+    pub fn status(&self) -> Status {
+        Status {
+            title: self.title.clone(),
+            run: format!("{:016x}", self.run),
+            arithmetic: self.arithmetic,
+            phase: RunPhase::Waiting,
+            network: self.network.clone(),
+            parameters: self.parameters,
+            examples: self.examples,
+            iterations_max: self.iterations_max,
+            data: self.data.clone(),
+            data_bytes: self.data_bytes,
+            operator: self.operator.clone(),
+            purpose: self.purpose.clone(),
+            round_bytes: self.parameters as u64 * (BYTES_PER_PARAMETER.0 + BYTES_PER_PARAMETER.1),
+            ..Status::default()
+        }
+    }
+}
 
 /// The status and the values needed to renew it.
 pub(super) struct Picture {
@@ -58,35 +92,36 @@ pub(super) struct Picture {
     measured: Option<(u64, Instant)>,
     /// Why the training has ended, once it has.
     ended: Option<String>,
-    /// Seconds and iteration when this process began to train, for the estimate of the rest.
-    origin: Option<(f64, u64)>,
+    limits: Limits,
+    /// Where this process began to train, for the estimate of the rest.
+    origin: Option<Place>,
+}
+
+/// A place in the course of the training.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    seconds: f64,
+    iteration: u64,
+    rounds: u64,
+    epochs: f64,
 }
 
 impl Picture {
-    pub(super) fn new(facts: Facts, resumed: Option<&Checkpoint>, history: Vec<DetailPoint>) -> Picture {
+    pub(super) fn new(
+        facts: Facts,
+        limits: Limits,
+        resumed: Option<&Checkpoint>,
+        history: Vec<DetailPoint>,
+    ) -> Picture {
         let accepted = resumed.and_then(|checkpoint| checkpoint.snapshot.accepted);
         let counters = resumed.map(|checkpoint| checkpoint.snapshot.counters).unwrap_or_default();
         let status = Status {
-            title: facts.title,
-            run: format!("{:016x}", facts.run),
-            arithmetic: facts.arithmetic,
-            phase: RunPhase::Waiting,
-            sentence: String::new(),
-            network: facts.network,
-            parameters: facts.parameters,
-            examples: facts.examples,
             iteration: accepted.map_or(0, |accepted| accepted.iteration),
-            iterations_max: facts.iterations_max,
             rounds: counters.rounds,
             epochs: counters.examples as f64 / facts.examples as f64,
             figures: accepted.map(|accepted| accepted.figures),
-            data: facts.data,
-            data_bytes: facts.data_bytes,
-            operator: facts.operator,
-            purpose: facts.purpose,
-            round_bytes: facts.parameters as u64 * (BYTES_PER_PARAMETER.0 + BYTES_PER_PARAMETER.1),
             seconds: resumed.map_or(0.0, |checkpoint| checkpoint.seconds),
-            ..Status::default()
+            ..facts.status()
         };
         let course = Course::default();
         let mut picture = Picture {
@@ -97,6 +132,7 @@ impl Picture {
             paused: false,
             measured: None,
             ended: None,
+            limits,
             origin: None,
         };
         history.into_iter().for_each(|point| picture.course.add(point));
@@ -159,8 +195,9 @@ impl Picture {
         seconds: f64,
     ) {
         self.between(counters);
-        self.origin.get_or_insert((seconds, accepted.iteration));
         self.status.iteration = accepted.iteration;
+        let here = self.place(seconds);
+        self.origin.get_or_insert(here);
         // If the point was not evaluated, the figures of the last evaluated point stay.
         let earlier = self.status.figures.unwrap_or(Figures::UNKNOWN);
         self.status.figures = Some(accepted.figures.or(earlier));
@@ -205,7 +242,7 @@ impl Picture {
         attendance: Attendance,
         seconds: f64,
     ) -> IterationReport {
-        let eta_seconds = self.eta_seconds(accepted.iteration, seconds);
+        let eta_seconds = self.eta_seconds(seconds, seconds);
         IterationReport {
             iteration: accepted.iteration,
             iterations_max: self.status.iterations_max,
@@ -224,12 +261,29 @@ impl Picture {
         }
     }
 
-    /// Seconds of the iterations that are left after this one, at the pace so far.
-    fn eta_seconds(&self, iteration: u64, seconds: f64) -> Option<f64> {
-        let (since, from) = self.origin?;
-        let done = iteration.saturating_sub(from);
-        let rest = self.status.iterations_max.saturating_sub(iteration);
-        (done > 0).then(|| (seconds - since) / done as f64 * rest as f64)
+    fn place(&self, seconds: f64) -> Place {
+        let Status { iteration, rounds, epochs, .. } = self.status;
+        Place { seconds, iteration, rounds, epochs }
+    }
+
+    /// Seconds until the first of the limits, at the pace until the last point, which was accepted at that time;
+    /// `now` are the seconds of training until now.
+    fn eta_seconds(&self, accepted: f64, now: f64) -> Option<f64> {
+        let at_this_pace = |origin: Place| {
+            let here = self.place(accepted);
+            let seconds = here.seconds - origin.seconds;
+            let until = move |from: f64, at: f64, limit: f64| {
+                (at > from).then(|| seconds / (at - from) * (limit - at).max(0.0))
+            };
+            let most = self.status.iterations_max as f64;
+            let iterations = until(origin.iteration as f64, here.iteration as f64, most);
+            let rounds = |most: u64| until(origin.rounds as f64, here.rounds as f64, most as f64);
+            let epochs = |most: f64| until(origin.epochs, here.epochs, most);
+            [iterations, self.limits.rounds.and_then(rounds), self.limits.epochs.and_then(epochs)]
+        };
+        let paces = self.origin.map(at_this_pace).into_iter().flatten().flatten();
+        let clock = self.limits.seconds.map(|most| (most as f64 - now).max(0.0));
+        paces.chain(clock).reduce(f64::min)
     }
 
     /// Notes that there are no more rounds: the model is being saved.
@@ -259,10 +313,13 @@ impl Picture {
         seconds: f64,
     ) {
         let since_last = self.status.seconds;
-        let eta = self.eta_seconds(
-            self.status.iteration,
-            self.course.last.map_or(since_last, |last| last.point.seconds.unwrap_or(since_last)),
-        );
+        let accepted = self.course.last.map_or(since_last, |last| last.point.seconds.unwrap_or(since_last));
+        // Where nobody computes, the end does not come nearer.
+        let goes_on = self.status.phase == RunPhase::Training && !self.paused && self.ended.is_none();
+        // Volunteers that pause lend no core.
+        let at_work = if attendance.cores > 0 { attendance.volunteers } else { 0 };
+        let computes = at_work > 0 || local_helps;
+        let eta = self.eta_seconds(accepted, seconds).filter(|_| goes_on && computes);
         let status = &mut self.status;
         status.eta_seconds = eta;
         status.volunteers = attendance.volunteers;
@@ -282,7 +339,7 @@ impl Picture {
         }
         match status.phase {
             RunPhase::Waiting => status.sentence = waiting(status.volunteers, begin, waited),
-            RunPhase::Training => status.sentence = training(status.volunteers, local_helps),
+            RunPhase::Training => status.sentence = training(at_work, local_helps),
             RunPhase::Finished => {}
         }
     }
@@ -308,7 +365,7 @@ fn training(volunteers: usize, local_helps: bool) -> String {
     match (volunteers, local_helps) {
         (0, true) => "Training on the coordinator's own worker; volunteers may join at any time.".into(),
         (0, false) => {
-            "Nobody is computing. If no volunteer comes, the coordinator goes on by itself in a few seconds."
+            "Nobody is computing. If no volunteer does, the coordinator goes on by itself in a few seconds."
                 .into()
         }
         (1, true) => "Training on one volunteer and the coordinator's own worker.".into(),
@@ -426,6 +483,60 @@ mod tests {
             point: CurvePoint { iteration, test_loss, ..CurvePoint::default() },
             ..DetailPoint::default()
         }
+    }
+
+    /// A training of ten iterations, of one round and half a pass each, after six of them in 60 seconds.
+    fn six_of_ten(limits: Limits) -> Picture {
+        let facts = Facts { examples: 100, iterations_max: 10, ..Facts::default() };
+        let mut picture = Picture::new(facts, limits, None, Vec::new());
+        picture.training_begins();
+        for iteration in 0..=6 {
+            let counters = Counters { rounds: iteration, examples: 50 * iteration, ..Counters::default() };
+            picture.status.rounds = counters.rounds;
+            picture.status.epochs = picture.epochs(counters);
+            picture.status.iteration = iteration;
+            let here = picture.place(10.0 * iteration as f64);
+            picture.origin.get_or_insert(here);
+        }
+        picture
+    }
+
+    #[test]
+    fn the_end_is_estimated_by_the_limit_that_comes_first() {
+        for (limits, expected) in [
+            (Limits::default(), 40.0),
+            (Limits { rounds: Some(8), ..Limits::default() }, 20.0),
+            (Limits { epochs: Some(3.5), ..Limits::default() }, 10.0),
+            (Limits { seconds: Some(65), ..Limits::default() }, 3.0),
+            (Limits { rounds: Some(100), epochs: Some(99.0), seconds: Some(9999) }, 40.0),
+        ] {
+            assert_eq!(six_of_ten(limits).eta_seconds(60.0, 62.0), Some(expected), "{limits:?}");
+        }
+    }
+
+    #[test]
+    fn no_end_is_promised_while_nobody_computes() {
+        let begin = BeginRule { wait_for: 0, patience: None };
+        let mut picture = six_of_ten(Limits::default());
+        let eta = |picture: &mut Picture, volunteers, local_helps| {
+            // The first volunteer has paused.
+            let attendance = Attendance { volunteers, cores: volunteers.saturating_sub(1) };
+            picture.renew(attendance, 0, begin, Duration::ZERO, local_helps, 60.0);
+            picture.status.eta_seconds
+        };
+        picture.status.seconds = 60.0;
+        assert_eq!(eta(&mut picture, 2, false), Some(40.0));
+        assert_eq!(eta(&mut picture, 0, true), Some(40.0));
+        for volunteers in [0, 1] {
+            assert_eq!(eta(&mut picture, volunteers, false), None);
+            assert!(
+                picture.status.sentence.starts_with("Nobody is computing."),
+                "{}",
+                picture.status.sentence
+            );
+        }
+        picture.pauses(true);
+        assert_eq!(eta(&mut picture, 2, true), None);
     }
 
     fn iterations(course: &Course) -> Vec<u64> {

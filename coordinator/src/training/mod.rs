@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{Fraction, Invite, LocalWorkers, RunConfig};
 use crate::data::ShardStore;
 use crate::driver::exchange::DriverHandle;
-use crate::driver::{self, BeginRule, Checkpoint, Order, Referee, TrainingOutcome};
+use crate::driver::{self, BeginRule, Checkpoint, Limits, Order, Referee, TrainingOutcome};
 use crate::operator::{self, Desk, Exams, Office, Unsaved};
 use crate::report::Summary;
 use crate::report::progress::{DashboardLink, Event, Link, Observer};
@@ -232,7 +232,7 @@ fn setup(
             wait_for: config.wait_for as usize,
             patience: config.wait_seconds.map(|seconds| Duration::from_secs(seconds.into())),
         },
-        seconds_max: config.max_seconds,
+        limits: Limits { rounds: config.rounds, epochs: config.epochs, seconds: config.max_seconds },
         directory,
         referee: Referee {
             network: network.clone(),
