@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::Checkpoint;
+use crate::report::helpers::Helpers;
 use crate::run_directory::RunDirectory;
 
 const EVERY_MIN: Duration = Duration::from_secs(1);
@@ -15,7 +16,7 @@ const COST_FACTOR: u32 = 10;
 /// The driver's end of the writer.
 pub(super) struct CheckpointWriter {
     /// `None` once it is finished.
-    work: Option<SyncSender<Checkpoint>>,
+    work: Option<SyncSender<(Checkpoint, Helpers)>>,
     done: Receiver<(Duration, io::Result<()>)>,
     busy: bool,
     began: Instant,
@@ -26,12 +27,12 @@ pub(super) struct CheckpointWriter {
 
 impl CheckpointWriter {
     pub(super) fn start(directory: Arc<RunDirectory>) -> io::Result<CheckpointWriter> {
-        let (work, requests) = sync_channel::<Checkpoint>(1);
+        let (work, requests) = sync_channel::<(Checkpoint, Helpers)>(1);
         let (done_sender, done) = sync_channel(1);
         std::thread::Builder::new().name("checkpoints".into()).spawn(move || {
-            for checkpoint in requests {
+            for (checkpoint, helpers) in requests {
                 let began = Instant::now();
-                let written = write(&directory, &checkpoint);
+                let written = write(&directory, &checkpoint, &helpers);
                 drop(checkpoint);
                 if done_sender.send((began.elapsed(), written)).is_err() {
                     return;
@@ -73,10 +74,10 @@ impl CheckpointWriter {
         self.work.is_some() && !self.busy
     }
 
-    /// Hands a checkpoint to the writer. Call this only when [`CheckpointWriter::is_free`].
-    pub(super) fn write(&mut self, checkpoint: Checkpoint) {
+    /// Hands a checkpoint to the writer, with the account of who helped so far. Call this only when [`CheckpointWriter::is_free`].
+    pub(super) fn write(&mut self, checkpoint: Checkpoint, helpers: Helpers) {
         self.began = Instant::now();
-        self.busy = self.work.as_ref().is_some_and(|work| work.try_send(checkpoint).is_ok());
+        self.busy = self.work.as_ref().is_some_and(|work| work.try_send((checkpoint, helpers)).is_ok());
     }
 
     /// Waits for the checkpoint under way and accepts no more.
@@ -94,6 +95,7 @@ impl CheckpointWriter {
     }
 }
 
-fn write(directory: &RunDirectory, checkpoint: &Checkpoint) -> io::Result<()> {
-    directory.save_checkpoint(Checkpoint::VERSION, &checkpoint.to_bytes()).map_err(io::Error::other)
+fn write(directory: &RunDirectory, checkpoint: &Checkpoint, helpers: &Helpers) -> io::Result<()> {
+    directory.save_checkpoint(Checkpoint::VERSION, &checkpoint.to_bytes()).map_err(io::Error::other)?;
+    directory.save_helpers(helpers).map_err(io::Error::other)
 }

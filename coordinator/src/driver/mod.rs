@@ -32,6 +32,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::operator::{Desk, Errand, Examiner, Exams};
 use crate::report::Summary;
+use crate::report::helpers::Helpers;
 use crate::report::progress::{Event, Observer, RoundProgress};
 use crate::report::status::{DetailPoint, Offender, RunPhase, Status};
 use crate::run_directory::RunDirectory;
@@ -96,6 +97,8 @@ pub struct TrainingOutcome {
     pub epochs: f64,
     /// Volunteers that were found out, as in the status.
     pub offenders: Vec<Offender>,
+    /// Who helped.
+    pub helpers: Helpers,
 }
 
 /// An order to the driver from the code that runs the training.
@@ -193,7 +196,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         orders,
         desk: setup.desk,
         wishes: Wishes::default(),
-        people: People::new(Instant::now()),
+        people: People::new(setup.directory.load_helpers(), Instant::now()),
         latest_session: None,
         census,
         examiner,
@@ -579,7 +582,7 @@ impl Driver {
         let checkpoint = self.checkpoint();
         let iteration = self.engine.accepted().map_or(0, |accepted| accepted.iteration);
         self.wishes.handed_over(self.engine.counters().rounds, iteration);
-        self.checkpoints.write(checkpoint);
+        self.checkpoints.write(checkpoint, self.people.helpers());
     }
 
     fn note_written(&mut self) {
@@ -609,6 +612,7 @@ impl Driver {
         self.training_seconds = Some(self.seconds());
         // An older checkpoint must not overtake the final state.
         self.checkpoints.finish();
+        let helpers = self.people.helpers();
         for (session, outbox) in std::mem::take(&mut self.outboxes) {
             let _ = outbox.try_send(ToSession::Finish(self.farewell(session, &reason).into()));
         }
@@ -630,6 +634,7 @@ impl Driver {
             rounds: counters.rounds,
             epochs: self.picture.epochs(counters),
             offenders: self.picture.status().offenders,
+            helpers,
         };
         self.show();
         if let Some(sender) = self.outcome.take() {

@@ -8,6 +8,7 @@ use engine::{Identity, Member};
 
 use super::exchange::{Joined, Wire};
 use crate::operator::{Departed, Row, State, View};
+use crate::report::helpers::{Helper, Helpers};
 use crate::report::words::bounded;
 
 /// Seconds over which a volunteer's speed is averaged.
@@ -19,7 +20,7 @@ const SAMPLE_SECONDS: f64 = 0.25;
 /// A volunteer whose answer is overdue is silent when nothing was heard for so many seconds.
 const SILENT_SECONDS: f64 = 5.0;
 /// Characters of a volunteer's name that are shown.
-const AGENT_CHARACTERS: usize = 120;
+pub(super) const AGENT_CHARACTERS: usize = 60;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(super) struct People {
     counted: u64,
     /// Examples in results that were not counted.
     uncounted: u64,
+    /// The account of those who are gone, and of what was done before a resume.
+    account: Helpers,
 }
 
 #[derive(Debug)]
@@ -42,6 +45,10 @@ struct Person {
     wire: Arc<Wire>,
     examples: u64,
     late: u64,
+    /// The most cores that it lent at a time.
+    cores: u16,
+    /// Seconds in which it had work.
+    computing_seconds: f64,
     /// Examples when the table was last brought up to date.
     examples_then: u64,
     speed: Average,
@@ -80,8 +87,20 @@ impl Average {
 }
 
 impl People {
-    pub(super) fn new(now: Instant) -> People {
-        People { present: BTreeMap::new(), departed: VecDeque::new(), sampled: now, counted: 0, uncounted: 0 }
+    /// Nobody yet; `account` tells who helped before this process.
+    pub(super) fn new(account: Helpers, now: Instant) -> People {
+        let (present, departed) = (BTreeMap::new(), VecDeque::new());
+        People { present, departed, sampled: now, counted: 0, uncounted: 0, account }
+    }
+
+    /// Who has helped so far, in this process and before.
+    pub(super) fn helpers(&self) -> Helpers {
+        let mut helpers = self.account.clone();
+        helpers.counted += self.counted;
+        helpers.uncounted += self.uncounted;
+        let helpful = self.present.values().filter(|person| person.examples > 0);
+        helpful.for_each(|person| helpers.add(person.helper_id(), person.helper()));
+        helpers
     }
 
     pub(super) fn join(&mut self, session: u64, joined: &Joined, now: Instant) {
@@ -93,6 +112,8 @@ impl People {
             wire: Arc::clone(&joined.wire),
             examples: 0,
             late: 0,
+            cores: joined.cores,
+            computing_seconds: 0.0,
             examples_then: 0,
             speed: Average::default(),
             waiting: Average::default(),
@@ -104,6 +125,9 @@ impl People {
     /// A volunteer is gone; `why` if the driver sent it away.
     pub(super) fn leave(&mut self, session: u64, why: Option<String>, now: Instant) {
         let Some(person) = self.present.remove(&session) else { return };
+        if person.examples > 0 {
+            self.account.add(person.helper_id(), person.helper());
+        }
         if person.local {
             return;
         }
@@ -156,6 +180,10 @@ impl People {
             let Some(person) = self.present.get_mut(&member.session) else { continue };
             let done = person.examples - std::mem::replace(&mut person.examples_then, person.examples);
             person.speed.add(done as f64 / seconds, seconds, SPEED_SECONDS);
+            person.cores = person.cores.max(member.cores);
+            if member.outstanding > 0 {
+                person.computing_seconds += seconds;
+            }
             if works && member.cores > 0 {
                 let waits = f64::from(u8::from(member.outstanding == 0));
                 person.waiting.add(waits, seconds, WAITING_SECONDS);
@@ -211,6 +239,27 @@ impl People {
 }
 
 impl Person {
+    /// Tells the helpers of a run apart without telling their tokens.
+    fn helper_id(&self) -> u64 {
+        if self.local {
+            return Helpers::COORDINATOR;
+        }
+        let digest =
+            blake3::derive_key("shoal 2026-11-29 helper of a run", &self.identity.token.to_le_bytes());
+        let (first, _) = digest.split_first_chunk().expect("a key has 32 bytes");
+        u64::from_le_bytes(*first).max(Helpers::COORDINATOR + 1)
+    }
+
+    fn helper(&self) -> Helper {
+        Helper {
+            agent: self.agent.clone(),
+            cores: self.cores,
+            seconds: self.computing_seconds,
+            examples: self.examples,
+            bytes: self.wire.sent() + self.wire.received(),
+        }
+    }
+
     fn address(&self) -> String {
         crate::operator::address_in_words(self.identity.address)
     }
@@ -278,7 +327,7 @@ mod tests {
     #[test]
     fn speed_and_waiting_follow_what_was_done_of_late() {
         let start = Instant::now();
-        let mut people = People::new(start);
+        let mut people = People::new(Helpers::default(), start);
         people.join(1, &joined(1), start);
         people.join(2, &joined(2), start);
         for second in 1..=100 {
@@ -298,7 +347,7 @@ mod tests {
     #[test]
     fn those_who_left_are_remembered_with_the_reason_and_their_number_is_bounded() {
         let start = Instant::now();
-        let mut people = People::new(start);
+        let mut people = People::new(Helpers::default(), start);
         for session in 0..2 * View::DEPARTED_MAX as u64 {
             people.join(session, &joined(9), start);
         }

@@ -2,6 +2,7 @@
 //! holds the events of a training, [`status`] the state that the pages show.
 
 mod curves;
+pub mod helpers;
 pub mod marks;
 mod mistakes;
 mod page;
@@ -164,7 +165,7 @@ fn shell_word(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::report) mod tests {
     use super::*;
     use crate::quality::{ClassQuality, ClassTally};
 
@@ -175,7 +176,7 @@ mod tests {
         tally.finish(&["no".to_owned(), "yes".to_owned()], 0.4)
     }
 
-    fn summary() -> Summary {
+    pub(super) fn summary() -> Summary {
         Summary {
             iterations: 60,
             saved_iteration: 52,

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use engine::Figures;
 
 use super::curves::{Line, chart};
+use super::helpers::Helpers;
 use super::marks::Marks;
 use super::words::{count, counted, duration, loss, percent, steers};
 use super::{ShownMistake, Summary};
@@ -41,6 +42,8 @@ pub struct Report<'a> {
     pub examples: [usize; 3],
     /// All settings of the run, as a TOML file.
     pub settings: String,
+    /// Who helped.
+    pub helpers: &'a Helpers,
     /// The worst mistakes on the test examples.
     pub(crate) mistakes: Vec<ShownMistake>,
 }
@@ -86,6 +89,7 @@ impl Report<'_> {
         }
         self.worst(&mut page);
         self.facts(&mut page);
+        self.who_helped(&mut page);
         self.use_it(&mut page);
         self.cautions(&mut page);
         page += "</main>\n</body>\n</html>\n";
@@ -236,6 +240,21 @@ impl Report<'_> {
         let _ = writeln!(page, "</dl>\n<h3>All settings</h3>\n<pre>{}</pre>", escape(&self.settings));
     }
 
+    fn who_helped(&self, page: &mut String) {
+        let Some((heads, rows)) = self.helpers.table() else { return };
+        page.push_str("<h2>Who helped</h2>\n");
+        // A volunteer says itself what it is.
+        table(page, &heads, rows.into_iter().map(|row| row.map(|cell| escape(&cell))));
+        page.push_str(
+            "<p class=\"note\">A share is that of all examples in results that counted. Computing is the time in which \
+             there was work for a helper.",
+        );
+        if let Some(sentence) = self.helpers.duplicates() {
+            let _ = write!(page, " {}", escape(&sentence));
+        }
+        page.push_str("</p>\n");
+    }
+
     fn use_it(&self, page: &mut String) {
         let run = super::shell_word(&self.summary.run);
         let commands = [
@@ -370,6 +389,39 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::helpers::Helper;
+
+    #[test]
+    fn whoever_helped_is_listed_and_a_name_is_no_markup() {
+        let summary = crate::report::tests::summary();
+        let mut helpers = Helpers { counted: 10, uncounted: 30, ..Helpers::default() };
+        let page = |helpers: &Helpers| {
+            let report = Report {
+                summary: &summary,
+                course: &[],
+                title: String::new(),
+                network: String::new(),
+                data: String::new(),
+                data_digest: String::new(),
+                examples: [100, 0, 10],
+                settings: String::new(),
+                helpers,
+                mistakes: Vec::new(),
+            };
+            report.to_html()
+        };
+        assert!(!page(&helpers).contains("Who helped"));
+        let agent = "<img src=x onerror='alert(1)'> on \u{202e}Linux".to_owned();
+        helpers.add(9, Helper { agent, cores: 3, seconds: 61.0, examples: 10, bytes: 2_000_000 });
+        let page = page(&helpers);
+        let (_, table) = page.split_once("<h2>Who helped</h2>").unwrap();
+        assert!(table.contains("<td>3</td><td>1 min 01 s</td><td>100.00 %</td><td>2.0 MB</td>"), "{table}");
+        assert!(
+            table.contains("&lt;img src=x onerror=&#39;alert(1)&#39;&gt;") && !page.contains("<img"),
+            "{table}"
+        );
+        assert!(table.contains("75.00 % of the work did not count"), "{table}");
+    }
 
     #[test]
     fn names_from_the_data_are_text_and_never_markup() {

@@ -8,6 +8,7 @@
 //! | `metrics.jsonl` | one line an iteration |
 //! | `request.toml` | the settings that a sweep gave, before the data settled the rest of `run.toml` |
 //! | `links` | the links to the page, one a line, while a process trains the run |
+//! | `helpers.json` | who helped, as of the last checkpoint |
 //! | `report.html` | the report for people, once the training has ended |
 //! | `outcome.json` | the outcome of a sweep's finished run |
 //! | `lock` | names the process that works in the directory, which has the lock on the directory itself |
@@ -39,7 +40,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use self::lock::Lock;
 use self::metrics::MetricsLog;
 pub use self::{checkpoint::LoadedCheckpoint, error::RunError, model_file::SavedModel};
-use crate::report::progress::IterationReport;
+use crate::report::{helpers::Helpers, progress::IterationReport};
 
 const CONFIG: &str = "run.toml";
 const MODEL: &str = "model.safetensors";
@@ -48,6 +49,7 @@ const REQUEST: &str = "request.toml";
 const OUTCOME: &str = "outcome.json";
 const REPORT: &str = "report.html";
 const LINKS: &str = "links";
+const HELPERS: &str = "helpers.json";
 
 /// A run directory that this process holds. All methods may be called from several threads.
 #[derive(Debug)]
@@ -126,6 +128,20 @@ impl RunDirectory {
     pub fn save_report(&self, html: &str) -> Result<(), RunError> {
         let _replacing = self.replacing()?;
         atomic::replace(&self.path.join(REPORT), &[html.as_bytes()])
+    }
+
+    /// Replaces the account of who helped.
+    pub fn save_helpers(&self, helpers: &Helpers) -> Result<(), RunError> {
+        let json = serde_json::to_vec(helpers).expect("an account is plain data");
+        let _replacing = self.replacing()?;
+        atomic::replace(&self.path.join(HELPERS), &[&json, b"\n"])
+    }
+
+    /// The account of who helped so far; an empty one if there is none that can be read. A report is worth less
+    /// than a training that goes on.
+    pub fn load_helpers(&self) -> Helpers {
+        let text = fs::read(self.path.join(HELPERS)).ok();
+        text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
     /// Replaces the links to the page.

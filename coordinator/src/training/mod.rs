@@ -322,11 +322,12 @@ async fn train_and_save(
     let mut summary = summary::summarize(&outcome, material.network.parameters(), &directory);
     let model = Arc::new(saved_model(&material, Arc::clone(&outcome.weights)));
     let patience = Duration::from_secs(material.config.save_seconds.into());
+    let helpers = outcome.helpers;
     saving::save(&directory, &model, outcome.checkpoint, patience, orders, unsaved, stop).await?;
     let measure = move || {
         let mistakes = closing::measure(&mut summary, &model, &material.data);
         // The report says again what other files hold, so a training does not fail with it.
-        if let Err(error) = summary::report(&summary, mistakes, &material, &directory) {
+        if let Err(error) = summary::report(&summary, mistakes, &helpers, &material, &directory) {
             tracing::warn!("the report cannot be written: {error}");
         }
         summary

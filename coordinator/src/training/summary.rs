@@ -9,6 +9,7 @@ use super::Material;
 use crate::config::{DataSource, RunConfig};
 use crate::data::{ExampleTable, Prepared};
 use crate::driver::{Facts, Gallery, TrainingOutcome};
+use crate::report::helpers::Helpers;
 use crate::report::status::CurvePoint;
 use crate::report::{Report, ShownMistake, Summary};
 use crate::run_directory::{RunDirectory, RunError, load_metrics};
@@ -84,10 +85,12 @@ pub(super) fn summarize(outcome: &TrainingOutcome, parameters: usize, directory:
 pub(super) fn report(
     summary: &Summary,
     mistakes: Vec<ShownMistake>,
+    helpers: &Helpers,
     material: &Material,
     directory: &RunDirectory,
 ) -> Result<(), RunError> {
     let Material { config, data, network, .. } = material;
+    directory.save_helpers(helpers)?;
     let course: Vec<CurvePoint> = load_metrics(directory.path())?;
     let examples = [Some(&data.train), data.validation.as_ref(), data.test.as_ref()];
     let report = Report {
@@ -99,6 +102,7 @@ pub(super) fn report(
         data_digest: blake3::Hash::from_bytes(data.fingerprint).to_hex().to_string(),
         examples: examples.map(|table| table.map_or(0, ExampleTable::len)),
         settings: config.to_toml(),
+        helpers,
         mistakes,
     };
     directory.save_report(&report.to_html())
