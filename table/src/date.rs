@@ -66,7 +66,7 @@ impl DateFormat {
     pub(crate) const ISO: Self = Self(ISO);
 
     /// Whether it is the time of a day without the day.
-    pub(crate) fn is_time(self) -> bool {
+    pub fn is_time(self) -> bool {
         self.0 == TIME
     }
 
@@ -140,6 +140,20 @@ pub(crate) fn written(seconds: f64) -> String {
     match Timestamp::new(whole as i64, nanoseconds) {
         Ok(moment) => moment.to_string(),
         Err(_) => seconds.to_string(),
+    }
+}
+
+/// A moment as a person reads it, in days since the beginning of 1970: its date, as ISO 8601 writes it. If the column
+/// has times without dates, the hour and the minute.
+pub fn moment_in_words(days: f64, format: Option<DateFormat>) -> String {
+    let is_time = format.is_some_and(DateFormat::is_time);
+    // A time of day may lie a little before its minute, because it is a fraction of a day.
+    let slack = if is_time { 0.5 / SECONDS_IN_DAY } else { 0.0 };
+    let text = written(((days + slack) * SECONDS_IN_DAY).floor());
+    match text.split_once('T') {
+        Some((_, time)) if is_time => time.get(..5).unwrap_or(time).to_owned(),
+        Some((date, _)) => date.to_owned(),
+        None => text,
     }
 }
 

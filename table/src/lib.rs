@@ -30,7 +30,7 @@ mod target;
 pub use self::{
     column::{Column, PixelScaling, PixelValues, Pixels, Table, Texts, Values},
     csv::{Separator, Style},
-    date::DateFormat,
+    date::{DateFormat, moment_in_words},
     encoding::TextEncoding,
     error::TableError,
     kind::{Distinct, Kind, LeftOut},

@@ -42,6 +42,9 @@ fn a_report_on_numbers_is_in_the_labels_unit() {
     let report = folder.read("run/report.html");
     let evaluated = folder.run("evaluate run --data numbers.csv").succeeded().stdout;
     assert!(report.contains("<td>price</td>"), "{report}");
+    // What the numbers are worth, in their own unit.
+    assert!(report.contains("the network misses price by "), "{report}");
+    assert!(report.contains("Always answering with their mean would miss it by "), "{report}");
     let (_, cells) = report.split_once("<td>price</td><td>").unwrap();
     let (rmse, _) = cells.split_once("</td>").unwrap();
     assert!(evaluated.contains(rmse), "{rmse} is not in {evaluated}");

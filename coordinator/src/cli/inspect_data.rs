@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
-use table::{Becomes, Column, PreparedColumn, Table, Targets};
+use table::{Becomes, Column, DateFormat, Kind, PreparedColumn, Table, Targets};
 
 use super::args::InspectArgs;
 use super::output::results;
@@ -17,6 +17,8 @@ use crate::training::{self, Material, Sets};
 const SHOWN_CLASSES_MAX: usize = 20;
 /// Columns that are listed.
 const SHOWN_COLUMNS_MAX: usize = 200;
+/// Dates come in seconds.
+const SECONDS_IN_DAY: f64 = 86_400.0;
 /// With fewer examples, none are set aside for testing: they are only looked at.
 const SPLIT_EXAMPLES_MIN: usize = 20;
 
@@ -93,6 +95,8 @@ struct ColumnFound {
     missing: usize,
     distinct: String,
     range: Option<(f64, f64)>,
+    #[serde(skip)]
+    date_format: Option<DateFormat>,
     becomes: String,
 }
 
@@ -128,6 +132,7 @@ impl Found {
                 missing: column.missing,
                 distinct: column.distinct.to_string(),
                 range: column.range,
+                date_format: column.date_format,
                 becomes: becomes(column),
             })
             .collect();
@@ -196,7 +201,13 @@ impl Found {
         let mut rows =
             vec![["column", "kind", "missing", "distinct", "from", "to", "becomes"].map(str::to_owned)];
         for column in self.columns.iter().take(SHOWN_COLUMNS_MAX) {
-            let bound = |bound: Option<f64>| bound.map_or(String::new(), |bound| bound.to_string());
+            let bound = |bound: Option<f64>| match bound {
+                None => String::new(),
+                Some(moment) if column.kind == Kind::Date.to_string() => {
+                    table::moment_in_words(moment / SECONDS_IN_DAY, column.date_format)
+                }
+                Some(number) => number.to_string(),
+            };
             rows.push([
                 table::error::plain(&column.name),
                 column.kind.clone(),

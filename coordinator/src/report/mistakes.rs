@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use table::{Becomes, PixelScaling, PreparedPixels};
+use table::{Becomes, DateFormat, Kind, PixelScaling, PreparedPixels, moment_in_words};
 
-use super::words::percent;
+use super::words::{brief, percent};
 use crate::data::{ExampleTable, FeatureValues, Preparation, TargetScaling};
 use crate::quality::{Mistake, Wrong};
 
@@ -114,8 +114,8 @@ fn picture(values: &[f32], pixels: &PreparedPixels) -> Option<String> {
     Some(svg + "</svg>")
 }
 
-/// The first cells of a row, as far as they can be told from its inputs.
-fn cells(values: &[f32], preparation: &Preparation) -> Vec<(String, String)> {
+/// Names and texts of the first cells of a row, as far as they can be told from its inputs.
+pub(crate) fn cells(values: &[f32], preparation: &Preparation) -> Vec<(String, String)> {
     let mut first = 0;
     let mut cells = Vec::new();
     for column in preparation.columns.iter().take(COLUMNS_MAX) {
@@ -124,12 +124,19 @@ fn cells(values: &[f32], preparation: &Preparation) -> Vec<(String, String)> {
         let text = match &column.becomes {
             Becomes::Number { number: Some(number), missing } => match inputs {
                 [_, absent] if *missing && *absent == 1.0 => "missing".to_owned(),
-                _ => brief(f64::from(inputs[0]) * number.unit + number.shift),
+                _ => {
+                    let value = f64::from(inputs[0]) * number.unit + number.shift;
+                    if column.kind == Kind::Boolean { (value >= 0.5).to_string() } else { brief(value) }
+                }
             },
-            Becomes::Date { days: Some(number), .. } => {
-                let days = f64::from(inputs[0]) * number.unit + number.shift;
-                format!("day {} since 1970", brief(days))
-            }
+            Becomes::Date { days: Some(number), missing, .. } => match inputs.last() {
+                Some(absent) if *missing && *absent == 1.0 => "missing".to_owned(),
+                _ => {
+                    let days = f64::from(inputs[0]) * number.unit + number.shift;
+                    let is_time = column.date_format.is_some_and(DateFormat::is_time);
+                    moment_in_words(if is_time { days } else { at_midnight(days) }, column.date_format)
+                }
+            },
             Becomes::Category { values: known, other, .. } => {
                 match inputs.iter().position(|&input| input == 1.0) {
                     Some(place) if place < known.len() => known[place].clone(),
@@ -150,20 +157,56 @@ fn cells(values: &[f32], preparation: &Preparation) -> Vec<(String, String)> {
     cells
 }
 
-/// Six significant digits.
-fn brief(value: f64) -> String {
-    const DIGITS: i32 = 6;
-    if value == 0.0 || !value.is_finite() {
-        return value.to_string();
-    }
-    let places = (DIGITS - 1 - value.abs().log10().floor() as i32).clamp(0, 12) as usize;
-    let text = format!("{value:.places$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+/// A day's beginning, if the moment lies as near to it as 32 bits can tell; otherwise the moment itself.
+fn at_midnight(days: f64) -> f64 {
+    // Half the distance of two numbers of 32 bits, for days until the year 2149.
+    const NEAR: f64 = 0.002;
+    let midnight = days.round();
+    if (days - midnight).abs() <= NEAR { midnight } else { days }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_read_as_the_file_had_them() {
+        let number = serde_json::json!({
+            "median": 0.0, "shift": 0.0, "unit": 1.0, "low": null, "high": null, "offset": 0.0, "scale": 1.0,
+        });
+        let column = |name: &str, kind: &str, format: Option<u32>, becomes: serde_json::Value| {
+            serde_json::json!({
+                "name": name, "position": 0, "kind": kind, "date-format": format, "becomes": becomes,
+            })
+        };
+        let of_number = |missing| serde_json::json!({ "number": { "number": number, "missing": missing } });
+        let days = serde_json::json!({
+            "date": { "days": number, "year": false, "week": false, "day": false, "missing": true },
+        });
+        let preparation: Preparation = serde_json::from_value(serde_json::json!({
+            "version": 1, "width": 5, "named": true, "missing": [], "pixels": null, "labels": [],
+            "targets": { "numbers": ["price"] },
+            "columns": [
+                column("area", "number", None, of_number(true)),
+                column("garden", "boolean", None, of_number(false)),
+                column("sold", "date", Some(0), days.clone()),
+                column("at", "date", Some(2), days),
+            ],
+        }))
+        .unwrap();
+        let texts = |values: &[f32]| -> Vec<String> {
+            cells(values, &preparation).into_iter().map(|(_, text)| text).collect()
+        };
+        assert_eq!(
+            texts(&[99.5, 0.0, 1.0, 18_620.0, 0.0, 0.75, 0.0]),
+            ["99.5", "true", "2020-12-24", "18:00"]
+        );
+        // A quarter to midnight, and a midnight as 32 bits hold it.
+        for stored in [18_620.99, 18_619.999] {
+            assert_eq!(texts(&[0.0, 0.0, 0.0, stored, 0.0, 0.0, 0.0])[2], "2020-12-24");
+        }
+        assert_eq!(texts(&[0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0]), ["missing", "false", "missing", "missing"]);
+    }
 
     #[test]
     fn a_picture_is_drawn_in_runs_of_one_color() {
@@ -177,14 +220,5 @@ mod tests {
         assert!(svg.contains("<path fill=\"rgb(0,0,0)\" d=\"M0 0h2v1h-2z\"/>"), "{svg}");
         assert!(svg.contains("<path fill=\"rgb(255,255,255)\" d=\"M2 0h1v1h-1zM0 1h3v1h-3z\"/>"), "{svg}");
         assert!(picture(&[0.0; 4], &PreparedPixels { shape: vec![4], ..pixels }).is_none());
-    }
-
-    #[test]
-    fn numbers_are_brief() {
-        for (value, text) in
-            [(0.0, "0"), (1_234_567.8, "1234568"), (0.000_123_456_78, "0.000123457"), (-2.5, "-2.5")]
-        {
-            assert_eq!(brief(value), text);
-        }
     }
 }

@@ -15,7 +15,7 @@ pub(crate) mod words;
 use engine::{Figures, StopReason};
 use serde::Serialize;
 
-pub(crate) use self::mistakes::{ShownMistake, show as show_mistakes};
+pub(crate) use self::mistakes::{ShownMistake, cells, show as show_mistakes};
 pub use self::page::Report;
 use self::status::Offender;
 use self::words::{count, counted, duration, loss, percent};

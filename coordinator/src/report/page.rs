@@ -7,9 +7,9 @@ use engine::Figures;
 use super::curves::{Line, chart};
 use super::helpers::Helpers;
 use super::marks::Marks;
-use super::words::{count, counted, duration, loss, percent, steers};
+use super::words::{brief, count, counted, duration, loss, percent, steers};
 use super::{ShownMistake, Summary};
-use crate::quality::{ClassQuality, Quality};
+use crate::quality::{ClassQuality, ColumnQuality, Quality};
 use crate::report::status::CurvePoint;
 
 /// Classes of a confusion matrix that is printed whole. Of more classes only the frequent mistakes are listed.
@@ -83,7 +83,7 @@ impl Report<'_> {
                 "root mean squared error",
                 "mean absolute error",
                 "R²",
-                "the same two of always saying the mean",
+                "both for always predicting the mean",
             ];
             table(&mut page, &heads, rows);
         }
@@ -98,14 +98,15 @@ impl Report<'_> {
 
     fn answer(&self, page: &mut String) {
         let figures = self.summary.figures.unwrap_or(Figures::UNKNOWN);
-        let answer = match (figures.test_accuracy, figures.test_loss) {
-            (Some(accuracy), _) => {
+        let answer = match (&self.summary.test_quality, figures.test_accuracy, figures.test_loss) {
+            (Some(Quality::Numbers { columns }), ..) => self.misses(columns),
+            (_, Some(accuracy), _) => {
                 format!("The network gets {} of {} right.", percent(accuracy), self.test_examples())
             }
-            (None, Some(found)) => {
+            (_, None, Some(found)) => {
                 format!("The network's mean loss on {} is {}.", self.test_examples(), loss(found))
             }
-            (None, None) => {
+            (_, None, None) => {
                 "There were no test examples, so nobody knows how good the network is.".to_owned()
             }
         };
@@ -113,6 +114,20 @@ impl Report<'_> {
         if let Some(warning) = self.warning() {
             let _ = writeln!(page, "<p class=\"warning\">{}</p>", escape(&warning));
         }
+    }
+
+    /// By how much predicted numbers are wrong.
+    fn misses(&self, columns: &[ColumnQuality]) -> String {
+        let miss = |column: &ColumnQuality| {
+            let name = if column.name.is_empty() { "the number" } else { &column.name };
+            format!("{name} by {}", loss(column.mae))
+        };
+        let all = columns.iter().map(miss).collect::<Vec<_>>().join(", ");
+        let beside = match columns {
+            [one] => format!(" Always answering with their mean would miss it by {}.", loss(one.mean.mae)),
+            _ => String::new(),
+        };
+        format!("On {}, the network misses {all} on average.{beside}", self.test_examples())
     }
 
     fn test_examples(&self) -> String {
@@ -132,8 +147,8 @@ impl Report<'_> {
         (end > WORTH_A_WARNING * lowest && iteration < self.summary.iterations).then(|| {
             format!(
                 "The loss on the test examples was {} at iteration {iteration} and rose to {}: the network has begun \
-                 to learn its training examples by heart. Set examples aside with --validation-fraction 0.1, and \
-                 the best weights are kept.",
+                 to memorize its training examples. Set examples aside with --validation-fraction 0.1, and the best \
+                 weights are kept.",
                 loss(lowest),
                 loss(end)
             )
@@ -165,8 +180,8 @@ impl Report<'_> {
         let shown = if losses[..2].iter().any(|line| line.points.len() > 1) { 3 } else { 4 };
         let marks = Marks::of(self.course);
         let drawn = [
-            ("Accuracy", chart(&accuracies, marks.list(), percent)),
-            ("Loss", chart(&losses[..shown], marks.list(), loss)),
+            ("Accuracy", chart(&accuracies, marks.list(), |share| format!("{} %", brief(100.0 * share)))),
+            ("Loss", chart(&losses[..shown], marks.list(), brief)),
         ];
         for (name, drawing) in drawn {
             let Some(drawing) = drawing else { continue };
@@ -199,7 +214,7 @@ impl Report<'_> {
             return;
         }
         let names = self.mistakes.first().map_or(&[][..], |mistake| &mistake.cells);
-        page.push_str("<div class=\"scroll\"><table>\n<thead><tr>");
+        page.push_str("<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr>");
         let heads = ["the model's answer", "the truth"].into_iter();
         for head in heads.chain(names.iter().map(|(name, _)| name.as_str())) {
             let _ = write!(page, "<th scope=\"col\">{}</th>", escape(head));
@@ -300,20 +315,24 @@ impl Report<'_> {
 
 fn classes(page: &mut String, quality: &ClassQuality) {
     page.push_str("<h2>By class</h2>\n");
-    let rows = quality.by_class.iter().map(|class| {
+    let rows = quality.by_class.iter().enumerate().map(|(index, class)| {
+        let given = quality.pairs.iter().filter(|((_, named), _)| *named == index).map(|(_, found)| found);
+        // Of nothing there is no share.
+        let is_given = given.sum::<u64>() > 0;
+        let known = |value: String, is_known: bool| if is_known { value } else { "–".to_owned() };
         [
             escape(&class.class),
             count(class.examples as usize),
-            percent(class.precision),
-            percent(class.recall),
-            format!("{:.4}", class.f1),
+            known(percent(class.precision), is_given),
+            known(percent(class.recall), class.examples > 0),
+            known(format!("{:.4}", class.f1), is_given || class.examples > 0),
         ]
     });
     table(page, &["class", "examples", "precision", "recall", "F1"], rows);
     if let Some(confusion) =
         quality.confusion.as_ref().filter(|_| quality.classes.len() <= MATRIX_CLASSES_MAX)
     {
-        page.push_str("<h2>What was taken for what</h2>\n<div class=\"scroll\"><table class=\"matrix\">\n<thead><tr><th>true class</th>");
+        page.push_str("<h2>What was taken for what</h2>\n<div class=\"scroll\" tabindex=\"0\"><table class=\"matrix\">\n<thead><tr><th>true class</th>");
         for class in &quality.classes {
             let _ = write!(page, "<th scope=\"col\">{}</th>", escape(class));
         }
@@ -343,7 +362,7 @@ fn classes(page: &mut String, quality: &ClassQuality) {
 
 /// A table whose cells are HTML already.
 fn table<const N: usize>(page: &mut String, heads: &[&str; N], rows: impl Iterator<Item = [String; N]>) {
-    page.push_str("<div class=\"scroll\"><table>\n<thead><tr>");
+    page.push_str("<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr>");
     for head in heads {
         let _ = write!(page, "<th scope=\"col\">{head}</th>");
     }

@@ -63,6 +63,17 @@ pub(crate) fn loss(loss: f64) -> String {
     }
 }
 
+/// Six significant digits, without zeros at the end: `0.25`, `1234568`.
+pub(crate) fn brief(value: f64) -> String {
+    const DIGITS: i32 = 6;
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let places = (DIGITS - 1 - value.abs().log10().floor() as i32).clamp(0, 12) as usize;
+    let text = format!("{value:.places$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
 /// `850`, `18.2 k`, `3.4 M`: examples a second.
 pub(crate) fn rate(per_second: f64) -> String {
     match per_second {
@@ -107,6 +118,15 @@ mod tests {
             "\u{5e9}\u{200f} \u{1f469}\u{200d}\u{1f393}"
         );
         assert_eq!(bounded("\u{2067}x\u{7}", 9), "\u{fffd}x\u{fffd}");
+    }
+
+    #[test]
+    fn numbers_are_brief() {
+        for (value, text) in
+            [(0.0, "0"), (1_234_567.8, "1234568"), (0.000_123_456_78, "0.000123457"), (-2.5, "-2.5")]
+        {
+            assert_eq!(brief(value), text);
+        }
     }
 
     #[test]
