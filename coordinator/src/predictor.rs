@@ -5,15 +5,18 @@ use std::io::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
+use table::TableError;
 
 use crate::choice::{self, Weights};
-use crate::data::{self, FeatureRows, FeatureValues, Labels, ReadOptions, TargetSchema};
+use crate::data::{self, DataError, FeatureRows, FeatureValues, Labels, ReadOptions, TargetSchema};
 use crate::inference::{Trained, likeliest};
 use crate::run_directory::{RunError, SavedModel};
 use crate::trial::{self, Compressed};
 
 /// Most rows of a call.
 pub const ROWS_MAX: usize = 1 << 16;
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 /// A trained model, ready for use.
 ///
@@ -152,7 +155,10 @@ impl Model {
     /// What the page `/try` is told of it, in JSON.
     pub(crate) fn trial(&self) -> Compressed {
         let SavedModel { network, arithmetic, preparation, preprocessing, target_scaling, .. } = &self.model;
-        let title = format!("the network {}", network.outline());
+        let title = match preparation.label_in_words() {
+            Some(label) => format!("a network that predicts {label}"),
+            None => format!("the network {}", network.outline()),
+        };
         let network = (network, *arithmetic);
         let scaling = target_scaling.as_ref();
         Compressed::of(&trial::Description::new(&title, network, preparation, preprocessing, scaling))
@@ -184,7 +190,13 @@ impl Model {
             table.write_record(cells.iter().map(C::to_string)).map_err(written)?;
         }
         let csv = table.into_inner().map_err(|error| error.into_error())?;
-        self.read_and_predict(&csv)
+        self.predict_written(&csv)
+    }
+
+    /// Predicts rows that this program wrote as CSV, with the columns' names in the first line if they have any. A
+    /// problem names the row, because whoever gave the rows has seen no line.
+    pub(crate) fn predict_written(&self, csv: &[u8]) -> Result<Vec<Prediction>, PredictError> {
+        self.read_and_predict(csv, |line| format!("row {}", self.row_at(csv, line)))
     }
 
     /// Predicts the rows of a CSV file, as `shoal predict` does. With names in its first line, its columns may come
@@ -193,21 +205,39 @@ impl Model {
     /// # Errors
     /// When it does not have the model's columns.
     pub fn predict_csv(&self, csv: &[u8]) -> Result<Vec<Prediction>, PredictError> {
-        let rows = csv.iter().filter(|&&byte| byte == b'\n').count();
+        let rows = lines(csv);
         if rows > ROWS_MAX + 1 {
             return Err(PredictError::TooManyRows(rows));
         }
-        self.read_and_predict(csv)
+        if [GZIP_MAGIC, ZSTD_MAGIC].iter().any(|magic| csv.starts_with(magic)) {
+            return Err(PredictError::Rows {
+                problem: "the rows are compressed; send them as plain text".to_owned(),
+            });
+        }
+        self.read_and_predict(csv, |line| format!("line {line}"))
+    }
+
+    /// The number of the row that begins on that line. A row has several lines if a cell has.
+    fn row_at(&self, csv: &[u8], line: u64) -> usize {
+        let named = self.model.preparation.named;
+        let table = csv::ReaderBuilder::new().has_headers(named).flexible(true).from_reader(csv);
+        let rows = table.into_records().map_while(Result::ok);
+        rows.take_while(|row| row.position().is_some_and(|start| start.line() <= line)).count()
     }
 
     /// The values of a row.
-    fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         let preparation = &self.model.preparation;
         if preparation.pixels.is_some() { preparation.inputs() } else { preparation.columns.len() }
     }
 
-    /// Reads rows as files of the training's kind are read, so that they mean the same.
-    fn read_and_predict(&self, csv: &[u8]) -> Result<Vec<Prediction>, PredictError> {
+    /// Reads rows as files of the training's kind are read, so that they mean the same. `place` names the place of a
+    /// line.
+    fn read_and_predict(
+        &self,
+        csv: &[u8],
+        place: impl Fn(u64) -> String,
+    ) -> Result<Vec<Prediction>, PredictError> {
         let preparation = &self.model.preparation;
         let features = if preparation.pixels.is_some() {
             self.pixels(csv)?
@@ -215,11 +245,10 @@ impl Model {
             let mut file = tempfile::Builder::new().prefix("rows").suffix(".csv").tempfile()?;
             file.write_all(csv)?;
             file.flush()?;
-            let options = ReadOptions { header: Some(preparation.named), ..ReadOptions::default() };
+            let header = Some(preparation.named);
+            let options = ReadOptions { header, text_only: true, ..ReadOptions::default() };
             data::load_matching(file.path(), preparation, &options, Labels::Ignored)
-                .map_err(|error| PredictError::Rows {
-                    problem: without_path(&error.to_string(), file.path()),
-                })?
+                .map_err(|error| PredictError::Rows { problem: in_words(&error, file.path(), place) })?
                 .features
         };
         if let Some(vocabulary) = self.model.network.spec().vocabulary() {
@@ -267,7 +296,19 @@ impl Model {
     }
 }
 
-/// A sentence about a file that only ever was temporary.
-fn without_path(sentence: &str, path: &Path) -> String {
-    sentence.replace(&path.display().to_string(), "the rows")
+/// The ends of lines of every kind, which are at least as many as the rows.
+fn lines(csv: &[u8]) -> usize {
+    let breaks = csv.iter().filter(|&&byte| matches!(byte, b'\n' | b'\r')).count();
+    breaks - csv.windows(2).filter(|pair| pair == b"\r\n").count()
+}
+
+/// What is wrong with a file that only ever was temporary. `place` names the place of a line.
+fn in_words(error: &DataError, path: &Path, place: impl Fn(u64) -> String) -> String {
+    match error {
+        DataError::Table(TableError::Row { line, problem, .. }) => format!("{}: {problem}", place(*line)),
+        DataError::Table(TableError::Cell { line, column, problem, .. }) => {
+            format!("{}, {column}: {problem}", place(*line))
+        }
+        other => other.to_string().replace(&path.display().to_string(), "the rows"),
+    }
 }

@@ -38,6 +38,9 @@ pub struct ReadOptions {
     pub keep_all: bool,
     /// Height and width that images are brought to.
     pub image_size: Option<ImageSize>,
+    /// Whether every file is taken for text, whatever its first bytes say. What strangers send cannot be larger
+    /// than it is then: nothing is decompressed, and no other format is read.
+    pub text_only: bool,
 }
 
 /// `COLUMN=kind`.

@@ -23,6 +23,8 @@ pub struct DataFile {
     /// The name in messages; `-` for standard input.
     pub path: PathBuf,
     content: Content,
+    /// Whether compressed content stays as it is.
+    stored: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -106,18 +108,23 @@ fn spooled() -> Result<DataFile, TableError> {
     if copied > limits::FILE_BYTES_MAX {
         return Err(TableError::TooLarge { path, what: "bytes", limit: limits::FILE_BYTES_MAX });
     }
-    Ok(DataFile { path, content: Content::Spooled(Arc::new(file)) })
+    Ok(DataFile { path, content: Content::Spooled(Arc::new(file)), stored: false })
 }
 
 impl DataFile {
     /// A file on disk.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), content: Content::OnDisk }
+        Self { path: path.to_owned(), content: Content::OnDisk, stored: false }
     }
 
     /// Bytes in memory; `path` only names them in messages.
     pub fn in_memory(path: &Path, bytes: &[u8]) -> Self {
-        Self { path: path.to_owned(), content: Content::InMemory(bytes.into()) }
+        Self { path: path.to_owned(), content: Content::InMemory(bytes.into()), stored: false }
+    }
+
+    /// The same file, but compressed content is taken as it is.
+    pub(crate) fn stored(self) -> Self {
+        Self { stored: true, ..self }
     }
 
     /// The content after decompression.
@@ -127,6 +134,9 @@ impl DataFile {
 
     fn open_sized(&self, bytes_max: u64) -> Result<Box<dyn Read + Send>, TableError> {
         let mut raw = self.raw()?;
+        if self.stored {
+            return Ok(Box::new(Bounded { inner: raw, left: bytes_max, compressed: false }));
+        }
         let magic = read_up_to(&mut raw, ZSTD_MAGIC.len()).map_err(|source| self.error(source))?;
         let whole = Cursor::new(magic.clone()).chain(raw);
         let (inner, compressed): (Box<dyn Read + Send>, bool) = if magic.starts_with(GZIP_MAGIC) {

@@ -65,6 +65,7 @@ impl ConfigFile {
             keep: self.keep.unwrap_or_default(),
             keep_all: false,
             image_size: self.image_size,
+            text_only: false,
         }
     }
 }
@@ -85,6 +86,7 @@ impl RunConfig {
             keep: self.keep.clone(),
             keep_all: self.model.fixes_inputs(),
             image_size: self.image_size,
+            text_only: false,
         }
     }
 

@@ -11,6 +11,7 @@
 mod addresses;
 mod audience;
 mod bench;
+mod body;
 mod budget;
 mod connections;
 mod descriptors;
@@ -32,6 +33,7 @@ mod rates;
 mod replies;
 mod rights;
 mod routes;
+mod rows;
 mod session;
 mod speaking;
 mod ticket;

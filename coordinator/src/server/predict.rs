@@ -2,29 +2,33 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::Buf;
+use futures_util::Stream;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
-use warp::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use warp::http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue,
+};
 use warp::reject::Rejection;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
+use super::body::Bodies;
 use super::connections::Slots;
 use super::metrics::{self, MetricsAccess};
 use super::replies::words;
 use super::routes::Gate;
+use super::rows::csv_of_json;
 use super::upgrade::Visitor;
-use super::{ServerConfig, connections_max, routes, serve_routes, trial};
+use super::{Deadlines, ServerConfig, connections_max, routes, serve_routes, trial};
 use crate::predictor::{Model, PredictError, Prediction};
 use crate::trial::Compressed;
 
-/// Bytes of a request's body.
-const BODY_BYTES_MAX: u64 = 16 << 20;
 /// Requests that are computed at the same time; others wait for their turn.
 const PREDICTIONS_AT_ONCE: usize = 4;
 /// Requests that wait. More are asked to come again.
@@ -46,6 +50,9 @@ struct Served {
     /// What the page is told of the model.
     trial: Compressed,
     metrics: MetricsAccess,
+    bodies: Bodies,
+    /// How often the pace of a body is judged.
+    stall: Duration,
     turns: Semaphore,
     waiting: Semaphore,
     requests: AtomicU64,
@@ -64,6 +71,8 @@ pub async fn serve_model(
         trial: model.trial(),
         model: Arc::new(model),
         metrics: config.metrics,
+        bodies: Bodies::new(),
+        stall: Deadlines::default().stall,
         turns: Semaphore::new(PREDICTIONS_AT_ONCE),
         waiting: Semaphore::new(PREDICTIONS_WAITING_MAX),
         requests: AtomicU64::new(0),
@@ -87,11 +96,10 @@ fn answers(
     };
     let predict = warp::path!("predict")
         .and(warp::post())
-        .and(warp::body::content_length_limit(BODY_BYTES_MAX))
         .and(warp::header::headers_cloned())
-        .and(warp::body::bytes())
+        .and(warp::body::stream())
         .and(with())
-        .then(|headers: HeaderMap, body: Bytes, served: Arc<Served>| async move {
+        .then(|headers: HeaderMap, body, served: Arc<Served>| async move {
             predict(served, &headers, body).await
         });
     let model = warp::path!("model")
@@ -133,7 +141,11 @@ fn answers(
         .unify()
 }
 
-async fn predict(served: Arc<Served>, headers: &HeaderMap, body: Bytes) -> Response {
+async fn predict(
+    served: Arc<Served>,
+    headers: &HeaderMap,
+    body: impl Stream<Item = Result<impl Buf, warp::Error>>,
+) -> Response {
     served.requests.fetch_add(1, Ordering::Relaxed);
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -144,6 +156,15 @@ async fn predict(served: Arc<Served>, headers: &HeaderMap, body: Bytes) -> Respo
             let sentence = "The request's Content-Type must be application/json or text/csv.";
             return refused(&served, StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence);
         }
+    };
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        let sentence = "The request's body must not be compressed (Content-Encoding).";
+        return refused(&served, StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence);
+    }
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let body = match served.bodies.read(body, announced, served.stall).await {
+        Ok(body) => body,
+        Err(error) => return refused(&served, error.status(), error.to_string()),
     };
     let Ok(_place) = served.waiting.try_acquire() else {
         return refused(
@@ -157,14 +178,18 @@ async fn predict(served: Arc<Served>, headers: &HeaderMap, body: Bytes) -> Respo
     };
     let model = Arc::clone(&served.model);
     // Reading and computing takes too long for an async task.
-    let answered = tokio::task::spawn_blocking(move || match is_csv {
-        true => model
-            .predict_csv(&body)
-            .map(|answers| csv_answer(&model, &answers))
-            .map_err(|error| error.to_string()),
-        false => rows_of_json(&model, &body)
-            .and_then(|rows| model.predict(&rows).map_err(|error: PredictError| error.to_string()))
-            .map(|answers| (json_answer(&model, &answers), answers.len())),
+    let answered = tokio::task::spawn_blocking(move || {
+        let in_words = |error: PredictError| error.to_string();
+        match is_csv {
+            true => {
+                model.predict_csv(&body.bytes).map_err(in_words).map(|answers| csv_answer(&model, &answers))
+            }
+            false => csv_of_json(&model, &body.bytes)
+                .and_then(|csv| {
+                    csv.map_or(Ok(Vec::new()), |csv| model.predict_written(&csv).map_err(in_words))
+                })
+                .map(|answers| (json_answer(&model, &answers), answers.len())),
+        }
     });
     match answered.await {
         Ok(Ok((text, rows))) => {
@@ -175,60 +200,21 @@ async fn predict(served: Arc<Served>, headers: &HeaderMap, body: Bytes) -> Respo
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }
-        Ok(Err(problem)) => refused(&served, StatusCode::BAD_REQUEST, format!("{problem}.")),
+        Ok(Err(problem)) => refused(&served, StatusCode::BAD_REQUEST, sentence(&problem)),
         Err(_) => refused(&served, StatusCode::INTERNAL_SERVER_ERROR, "The rows could not be predicted."),
     }
+}
+
+/// A problem as a sentence.
+fn sentence(problem: &str) -> String {
+    let mut letters = problem.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
 }
 
 fn refused(served: &Served, status: StatusCode, sentence: impl Into<String>) -> Response {
     served.refused.fetch_add(1, Ordering::Relaxed);
     words(status, sentence)
-}
-
-/// The rows of a body: an object with a value for each column, a list of values in the columns' order, or a list
-/// of such rows.
-fn rows_of_json(model: &Model, body: &[u8]) -> Result<Vec<Vec<String>>, String> {
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| format!("The body is not JSON: {error}"))?;
-    let is_row = |value: &Value| value.is_object() || value.is_array();
-    match value {
-        Value::Array(rows) if rows.iter().all(is_row) => {
-            rows.iter().enumerate().map(|(i, row)| cells(model, i + 1, row)).collect()
-        }
-        row if is_row(&row) => Ok(vec![cells(model, 1, &row)?]),
-        _ => Err("The body must be an object with the columns' names, or a list of such objects".to_owned()),
-    }
-}
-
-fn cells(model: &Model, number: usize, row: &Value) -> Result<Vec<String>, String> {
-    match row {
-        Value::Array(values) => values.iter().map(|value| cell(number, value)).collect(),
-        Value::Object(values) => {
-            let Some(columns) = model.columns() else {
-                return Err("The model's columns have no names; give each row as a list".to_owned());
-            };
-            let value = |name: &&str| match values.get(*name) {
-                Some(value) => cell(number, value),
-                None => Err(format!(
-                    "row {number} has no value for the column {name}; null stands for a missing one"
-                )),
-            };
-            columns.iter().map(value).collect()
-        }
-        _ => Err(format!("row {number} is neither an object nor a list")),
-    }
-}
-
-fn cell(number: usize, value: &Value) -> Result<String, String> {
-    match value {
-        Value::Null => Ok(String::new()),
-        Value::Bool(value) => Ok(value.to_string()),
-        Value::Number(value) => Ok(value.to_string()),
-        Value::String(value) => Ok(value.clone()),
-        Value::Array(_) | Value::Object(_) => {
-            Err(format!("row {number} has a value that is a list or an object"))
-        }
-    }
 }
 
 fn json_answer(model: &Model, answers: &[Prediction]) -> String {

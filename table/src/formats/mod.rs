@@ -65,6 +65,9 @@ pub(crate) fn open(
     let files = source::files(paths)?;
     let mut typed: Option<MemoryTable> = None;
     let mut text = Vec::new();
+    if options.text_only {
+        return Ok(Found::Text(files.into_iter().map(DataFile::stored).collect()));
+    }
     for file in &files {
         // Enough for a few rows of svmlight.
         const HEAD_BYTES: usize = 64 << 10;

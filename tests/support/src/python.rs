@@ -1,7 +1,7 @@
 //! Python with the packages that other people use Shoal's files with, as `tests/run` installs it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Runs a script of `tests/onnx` with arguments. Gives what it printed.
 ///
@@ -27,6 +27,23 @@ pub fn output(command: &mut Command) -> String {
     let (printed, said) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success(), "{command:?} failed:\n{printed}{said}");
     printed.into_owned()
+}
+
+/// The value of a sample in the answer of `/metrics`, by Prometheus's own parser of OpenMetrics.
+///
+/// # Panics
+/// If the text is not well formed, or has no such sample.
+pub fn metric(metrics: &str, name: &str) -> f64 {
+    let code = "
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+for family in text_string_to_metric_families(sys.argv[1]):
+    for sample in family.samples:
+        print(sample.name, sample.value)
+";
+    let printed = output(command().args(["-c", code, metrics]).stdin(Stdio::null()));
+    let line = printed.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {printed}")).parse().expect("a number")
 }
 
 /// The code of the first block in this language in a page of `docs`.
