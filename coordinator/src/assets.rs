@@ -42,6 +42,8 @@ include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -82,6 +84,63 @@ mod tests {
             let files = assets().iter().filter(|asset| asset.path.starts_with(&package));
             let bytes: usize = files.map(|asset| asset.gzip.unwrap_or(asset.bytes).len()).sum();
             assert!(bytes <= 350_000, "the {arithmetic} worker takes {bytes} bytes");
+        }
+    }
+
+    /// What a page loads, at the latest when its training is over: the page, and every script, style and picture that
+    /// it or one of these names, but for the worker.
+    fn loaded_by(page: &str) -> BTreeMap<&'static str, usize> {
+        let mut found = BTreeMap::new();
+        let mut open = vec![asset(page).expect("a page")];
+        while let Some(file) = open.pop() {
+            let bytes = file.gzip.unwrap_or(file.bytes).len();
+            if found.insert(file.path, bytes).is_some() || file.path.starts_with("/worker/") {
+                continue;
+            }
+            let text = std::str::from_utf8(file.bytes).expect("a text");
+            let (folder, _) = file.path.rsplit_once('/').expect("an absolute path");
+            for name in text.split(['"', '`', '(', ')', '?']).filter(|name| name.contains('.')) {
+                let mut path: Vec<&str> = folder.split('/').collect();
+                for part in name.split('/') {
+                    match part {
+                        "." => {}
+                        ".." => _ = path.pop(),
+                        part => path.push(part),
+                    }
+                }
+                let at_the_root = format!("/{name}");
+                let named = [path.join("/"), at_the_root];
+                open.extend(named.iter().filter_map(|path| asset(path)).filter(|named| !is_page(named)));
+            }
+        }
+        found.retain(|path, _| !path.starts_with("/worker/"));
+        found
+    }
+
+    fn is_page(asset: &Asset) -> bool {
+        asset.content_type.starts_with("text/html")
+    }
+
+    /// Prints the figures of docs/measurements.md.
+    #[test]
+    #[expect(clippy::print_stdout, reason = "the figures are measured here")]
+    fn each_page_travels_in_at_most_60_kilobytes_without_the_worker() {
+        let pages = assets().iter().filter(|asset| is_page(asset));
+        for page in pages {
+            let loaded = loaded_by(page.path);
+            assert!(loaded.len() > 1, "{}: {loaded:?}", page.path);
+            let bytes: usize = loaded.values().sum();
+            println!("{}: {:.1} KB", page.path, bytes as f64 / 1e3);
+            assert!(bytes <= 60_000, "{} takes {bytes} bytes: {loaded:?}", page.path);
+        }
+        for (page, file) in [
+            ("/", "/volunteer/view.js"),
+            ("/", "/hub.js"),
+            ("/dashboard", "/dashboard/dashboard.css"),
+            ("/try", "/try/worker.js"),
+            ("/bench", "/bench/core.js"),
+        ] {
+            assert!(loaded_by(page).contains_key(file), "{page} loads {file}");
         }
     }
 
