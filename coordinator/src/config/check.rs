@@ -52,6 +52,12 @@ impl RunConfig {
                 "numbers have no accuracy; leave it out or set task to classes",
             );
         }
+        if self.link.is_some() && self.store.is_none() {
+            return refuse(
+                "link",
+                "the processes of a training share a store as well; name one with --store, such as --store /srv/shoal",
+            );
+        }
         let only_steps = matches!(self.optimizer, OptimizerKind::Averaged | OptimizerKind::Average);
         if self.gradient_tolerance.is_some() && only_steps {
             return refuse(

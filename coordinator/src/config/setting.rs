@@ -255,6 +255,8 @@ pub enum Section {
     Stopping,
     /// Which volunteers to admit and wait for. Nothing here changes the trained weights.
     Volunteers,
+    /// Several processes for one training. Nothing here changes the trained weights.
+    Processes,
     /// Where the results go.
     Results,
     /// Values that `run.toml` records and users do not set.
@@ -263,13 +265,14 @@ pub enum Section {
 
 impl Section {
     /// All of them, in the order of help.
-    pub const ALL: [Section; 8] = [
+    pub const ALL: [Section; 9] = [
         Self::Data,
         Self::Training,
         Self::Optimizers,
         Self::Judging,
         Self::Stopping,
         Self::Volunteers,
+        Self::Processes,
         Self::Results,
         Self::Record,
     ];
@@ -283,6 +286,7 @@ impl Section {
             Self::Judging => "Judging",
             Self::Stopping => "Stopping",
             Self::Volunteers => "Volunteers",
+            Self::Processes => "Several machines",
             Self::Results => "Results",
             Self::Record => "Recorded",
         }

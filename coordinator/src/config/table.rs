@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::doors::{Cidr, Invite};
 use super::error::ConfigError;
 use super::network::ModelChoice;
+use super::places::{LinkUrl, StoreUrl};
 use super::range::Range;
 use super::setting::{Command, Description, Section, Setting};
 use super::tree::{Node, Problem};
@@ -565,6 +566,20 @@ settings! {
         on_lie: always LieResponse {
             section: Section::Volunteers, commands: &Command::ALL, placeholder: "RESPONSE",
             default: Some(|_| LieResponse::Rewind),
+        }
+
+        /// NATS servers on which the coordinator, its gateways and its standbys hear each other, such as
+        /// nats://host:4222; credentials come from the environment
+        link: optional LinkUrl {
+            section: Section::Processes, commands: &[Command::Train, Command::Resume], placeholder: "URL",
+            rule: Some(|| "this process alone".to_owned()),
+        }
+
+        /// A store for the run's state and data that all these processes reach: a folder, s3://bucket/path,
+        /// gs://bucket/path or az://container/path; credentials come from the environment
+        store: optional StoreUrl {
+            section: Section::Processes, commands: &[Command::Train, Command::Resume], placeholder: "URL",
+            rule: Some(|| "none".to_owned()),
         }
 
         /// A directory for event files that TensorBoard reads, in a folder with the run's name

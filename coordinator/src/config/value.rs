@@ -7,6 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 
 use super::doors::{Cidr, Invite};
 use super::network::{self, ModelChoice, is_file_name};
+use super::places::{LinkUrl, StoreUrl};
 use super::tree::{Content, Node, Problem};
 use super::values::{DataSource, Fraction, HostName, Listen, LocalWorkers, Rate, STANDARD_INPUT};
 use super::words;
@@ -180,6 +181,18 @@ texts! {
         }
     },
     Listen: "text in quotes" {},
+    LinkUrl: "the addresses of NATS servers in quotes" {},
+    StoreUrl: "a folder or a URL in quotes" {
+        fn rebase(&mut self, folder: &Path) {
+            self.change_folder(|path| path.rebase(folder));
+        }
+
+        fn make_absolute(&mut self) -> Result<(), String> {
+            let mut made = Ok(());
+            self.change_folder(|path| made = path.make_absolute());
+            made
+        }
+    },
     Separator: "a name in quotes" {},
     TextEncoding: "a name in quotes" {},
     ColumnKind: "a column and its kind, such as \"zip=category\"" {},

@@ -10,6 +10,7 @@ use model::Arithmetic;
 use serde::{Serialize, Serializer};
 
 use super::doors::{Cidr, Invite};
+use super::places::{LinkUrl, StoreUrl};
 use super::table::{LOCAL, STOCHASTIC};
 use super::value::Named;
 use crate::data::TaskKind;
@@ -451,4 +452,4 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(DataSource, Listen, HostName, OptimizerKind, Decay, ClassWeights, Cidr, Invite);
+as_text!(DataSource, Listen, HostName, OptimizerKind, Decay, ClassWeights, Cidr, Invite, LinkUrl, StoreUrl);

@@ -1,0 +1,191 @@
+//! Values of the settings that say where a training of several processes meets.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The URL of a store: a folder, or a bucket with a path in it. It holds no credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreUrl {
+    kind: StoreKind,
+    /// The bucket, as the client of its service wants it; empty for a folder.
+    bucket: String,
+    path: String,
+}
+
+/// The kinds of stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreKind {
+    /// A folder of this machine, or one that several share.
+    Folder,
+    /// Amazon's, or any other service that speaks its protocol.
+    S3,
+    /// Google's.
+    Google,
+    /// Microsoft's.
+    Azure,
+}
+
+/// Characters of the addresses of NATS servers together.
+const LINK_CHARACTERS_MAX: usize = 1024;
+
+const EXAMPLES: &str = "give a folder, s3://bucket/path, gs://bucket/path or az://container/path";
+
+impl StoreUrl {
+    /// The kind of service.
+    pub fn kind(&self) -> StoreKind {
+        self.kind
+    }
+
+    /// The URL without the path.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The folder, or the path in the bucket.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Changes the path of a folder.
+    pub(super) fn change_folder(&mut self, change: impl FnOnce(&mut PathBuf)) {
+        if self.kind == StoreKind::Folder {
+            let mut path = PathBuf::from(&self.path);
+            change(&mut path);
+            // It was text, and so were the folders that it is below.
+            self.path = path.to_string_lossy().into_owned();
+        }
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            StoreKind::Folder => write!(formatter, "{}", self.path),
+            _ if self.path.is_empty() => write!(formatter, "{}", self.bucket),
+            _ => write!(formatter, "{}/{}", self.bucket, self.path),
+        }
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<StoreUrl, String> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            let is_path = !text.is_empty() && !text.contains('\0');
+            let folder = StoreUrl { kind: StoreKind::Folder, bucket: String::new(), path: text.to_owned() };
+            return if is_path { Ok(folder) } else { Err(EXAMPLES.to_owned()) };
+        };
+        let kind = match scheme {
+            "file" => StoreKind::Folder,
+            "s3" => StoreKind::S3,
+            "gs" => StoreKind::Google,
+            "az" => StoreKind::Azure,
+            _ => return Err(EXAMPLES.to_owned()),
+        };
+        if kind == StoreKind::Folder {
+            // file:///tmp/store
+            let is_local = rest.starts_with('/');
+            let folder = StoreUrl { kind, bucket: String::new(), path: rest.to_owned() };
+            return if is_local {
+                Ok(folder)
+            } else {
+                Err("write file:///path, or the path alone".to_owned())
+            };
+        }
+        if rest.contains(['@', '?', '#']) {
+            let problem = "credentials and options do not belong into the URL; set them in the environment, such as \
+                           AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+            return Err(problem.to_owned());
+        }
+        let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let path = path.trim_matches('/');
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if bucket.is_empty() || !bucket.bytes().all(is_name) || path.split('/').any(|part| part == "..") {
+            return Err(EXAMPLES.to_owned());
+        }
+        Ok(StoreUrl { kind, bucket: format!("{scheme}://{bucket}"), path: path.to_owned() })
+    }
+}
+
+/// The addresses of NATS servers, as a user writes them: `nats://host:4222`, or `tls://host`; several with commas
+/// between them. It holds no credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkUrl(String);
+
+impl LinkUrl {
+    /// Each server's address.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.0.split(',')
+    }
+}
+
+impl fmt::Display for LinkUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl FromStr for LinkUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<LinkUrl, String> {
+        let is_address = |address: &str| {
+            let rest = address.strip_prefix("nats://").or_else(|| address.strip_prefix("tls://"));
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
+        };
+        if text.contains('@') {
+            let problem = "credentials do not belong into the URL; set NATS_USER and NATS_PASSWORD, NATS_TOKEN or \
+                           NATS_NKEY in the environment";
+            return Err(problem.to_owned());
+        }
+        if text.len() > LINK_CHARACTERS_MAX || !text.split(',').all(is_address) {
+            return Err(
+                "give nats://host:4222 or tls://host:4222; several with commas between them".to_owned()
+            );
+        }
+        Ok(LinkUrl(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_and_buckets_are_told_apart() {
+        let parsed = |text: &str| text.parse::<StoreUrl>().unwrap();
+        let kinds = [StoreKind::Folder, StoreKind::Folder, StoreKind::S3];
+        for (text, kind) in ["runs/store", "/srv/store", "s3://bucket/a/b"].into_iter().zip(kinds) {
+            assert_eq!((parsed(text).to_string(), parsed(text).kind()), (text.to_owned(), kind));
+        }
+        assert_eq!(parsed("file:///srv/store").to_string(), "/srv/store");
+        assert_eq!(parsed("gs://bucket/").to_string(), "gs://bucket");
+        assert_eq!((parsed("az://box/x/").bucket(), parsed("az://box/x/").path()), ("az://box", "x"));
+    }
+
+    #[test]
+    fn what_is_no_store_is_refused_and_secrets_are_not_taken() {
+        for wrong in
+            ["", "http://host/x", "s3://", "s3:///x", "s3://a/../b", "file://host/x", "s3://bad name/x"]
+        {
+            assert!(wrong.parse::<StoreUrl>().is_err(), "{wrong}");
+        }
+        for secret in ["s3://key:secret@bucket/x", "s3://bucket/x?token=1"] {
+            assert!(secret.parse::<StoreUrl>().unwrap_err().contains("environment"), "{secret}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_taken_and_secrets_in_them_are_not() {
+        for url in ["nats://127.0.0.1:4222", "tls://host", "nats://a:1,nats://b:2"] {
+            assert_eq!(url.parse::<LinkUrl>().unwrap().to_string(), url);
+        }
+        for wrong in ["", "host:4222", "http://host", "nats://", "nats://a,,nats://b", "nats://a b"] {
+            assert!(wrong.parse::<LinkUrl>().unwrap_err().contains("nats://host:4222"), "{wrong}");
+        }
+        let secret = "nats://user:secret@host".parse::<LinkUrl>().unwrap_err();
+        assert!(secret.contains("NATS_USER") && !secret.contains("secret@"), "{secret}");
+    }
+}

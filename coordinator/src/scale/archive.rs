@@ -1,0 +1,378 @@
+//! What a run keeps in the store that its coordinators and gateways share.
+//!
+//! | object | content |
+//! | --- | --- |
+//! | `run` | the settings and what volunteers are told; created once, by the first coordinator |
+//! | `terms/<number>` | who leads; each can be created once |
+//! | `checkpoints/<term>-<sequence>-<hash>` | the state to go on from, and the metrics up to there |
+//! | `rounds/<term>/<hash>` | frames of rounds and partial sums, until two rounds later |
+//! | `shards/<hash>` | the data |
+//! | `results/<file>` | the files of the run's directory, once the training has ended |
+//! | `final` | the training has ended; created once |
+
+use ::gateway::{BUS_VERSION, Place, StateName, Term};
+use bytes::Bytes;
+use protocol::PROTOCOL_VERSION;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::driver::{Checkpoint, Facts};
+use crate::store::{Created, Store, StoreError};
+
+const RUN: &str = "run";
+const TERMS: &str = "terms";
+const CHECKPOINTS: &str = "checkpoints";
+const ROUNDS: &str = "rounds";
+const SHARDS: &str = "shards";
+const RESULTS: &str = "results";
+const FINAL: &str = "final";
+
+/// What all coordinators and gateways of a run have to agree on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// [`PROTOCOL_VERSION`] of the program that made it.
+    pub protocol: u16,
+    /// [`BUS_VERSION`] of it.
+    pub bus: u64,
+    /// Random: names the run on the bus. Two runs that are alike do not hear each other.
+    pub realm: u64,
+    /// The run's number ([`crate::training::run_number`]).
+    pub run: u64,
+    /// The text of `run.toml`.
+    pub settings: String,
+    /// What the pages say of the run.
+    pub facts: Facts,
+    /// What every volunteer is told when it joins, as a frame.
+    pub welcome: Vec<u8>,
+}
+
+/// A state to go on from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SavedState {
+    /// The bytes of a [`Checkpoint`].
+    pub checkpoint: Vec<u8>,
+    /// The lines of `metrics.jsonl` up to there.
+    pub metrics: Vec<u8>,
+}
+
+/// What is in a store is not what a run keeps there, or belongs to another run.
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no run.
+    #[error("the store {0} holds no run; start one with shoal train --store {0} --link nats://...")]
+    Empty(String),
+    /// Another program made it.
+    #[error(
+        "the run in the store {url} was begun by another version of shoal (protocol version {found}, this shoal has \
+         {PROTOCOL_VERSION}); use that version, or another --store"
+    )]
+    OtherProtocol {
+        /// The store.
+        url: String,
+        /// The version that the run has.
+        found: u16,
+    },
+    /// Another program made it, whose gateways say something else.
+    #[error(
+        "the run in the store {0} was begun by another version of shoal, whose gateways do not understand those of this \
+         one; use that version, or another --store"
+    )]
+    OtherBus(String),
+    /// It is damaged.
+    #[error("the object {key} in the store {url} is damaged; remove it, or use another --store")]
+    Damaged {
+        /// The object.
+        key: String,
+        /// The store.
+        url: String,
+    },
+    /// A shard that this process has cut cannot be read back.
+    #[error("the shard {0} cannot be read where the data were cut into; look at the disk, and start again")]
+    Unread(String),
+    /// It is another run.
+    #[error(
+        "the store {0} holds another run: its settings or data differ from those given here; use another --store, or \
+         shoal resume {0}"
+    )]
+    OtherRun(String),
+}
+
+/// The objects of a run. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    store: Store,
+}
+
+impl Archive {
+    /// The run in a store, or the place for one.
+    pub fn new(store: Store) -> Archive {
+        Archive { store }
+    }
+
+    /// Its store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The run's record; `None` if there is no run yet.
+    ///
+    /// # Errors
+    /// When the store fails, or the run is of another version.
+    pub async fn record(&self) -> Result<Option<Record>, ArchiveError> {
+        let Some(bytes) = self.store.get(RUN).await? else { return Ok(None) };
+        let damaged = || self.damaged(RUN);
+        // The versions come first, so that they can be read whatever follows.
+        let ((found, bus), _) = postcard::take_from_bytes::<(u16, u64)>(&bytes).map_err(|_| damaged())?;
+        if found != PROTOCOL_VERSION {
+            return Err(ArchiveError::OtherProtocol { url: self.store.to_string(), found });
+        }
+        if bus != BUS_VERSION {
+            return Err(ArchiveError::OtherBus(self.store.to_string()));
+        }
+        postcard::from_bytes(&bytes).map(Some).map_err(|_| damaged())
+    }
+
+    /// Makes the run's record, or finds the one that is there.
+    ///
+    /// # Errors
+    /// [`ArchiveError::OtherRun`] when that is of another run.
+    pub async fn begin(&self, record: Record) -> Result<Record, ArchiveError> {
+        let bytes = postcard::to_allocvec(&record).expect("a record has a form as bytes");
+        if self.store.create(RUN, bytes.into()).await? == Created::New {
+            return Ok(record);
+        }
+        let there = self.record().await?.ok_or_else(|| self.damaged(RUN))?;
+        if there.run != record.run {
+            return Err(ArchiveError::OtherRun(self.store.to_string()));
+        }
+        Ok(there)
+    }
+
+    /// The newest term; `None` if nobody has led yet.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn newest_term(&self) -> Result<Option<Term>, ArchiveError> {
+        let Some(key) = self.store.list(TERMS).await?.pop() else { return Ok(None) };
+        let bytes = self.store.get(&key).await?;
+        let term = bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        term.map(Some).ok_or_else(|| self.damaged(&key))
+    }
+
+    /// Creates a term's object, if there is none of its number.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn create_term(&self, term: Term) -> Result<(), ArchiveError> {
+        let bytes = postcard::to_allocvec(&term).expect("a term has a form as bytes");
+        self.store.create(&format!("{TERMS}/{:020}", term.number), bytes.into()).await?;
+        Ok(())
+    }
+
+    /// Saves a state. Within a term, a state that comes later has a greater `sequence`. Older states are removed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn save(&self, term: Term, sequence: u64, state: &SavedState) -> Result<(), ArchiveError> {
+        let bytes = postcard::to_allocvec(state).expect("a state has a form as bytes");
+        let name = StateName::new(term, sequence, &bytes);
+        self.store.put(&format!("{CHECKPOINTS}/{name}"), bytes.into()).await?;
+        for old in name.superseded(&self.states().await?) {
+            self.store.delete(&format!("{CHECKPOINTS}/{old}")).await?;
+        }
+        Ok(())
+    }
+
+    /// The newest state that is whole; `None` if none was saved.
+    ///
+    /// # Errors
+    /// When the store fails, and when none of those that are there is whole.
+    pub async fn newest_state(&self) -> Result<Option<SavedState>, ArchiveError> {
+        let mut names = self.states().await?;
+        StateName::newest_first(&mut names);
+        for name in &names {
+            let key = format!("{CHECKPOINTS}/{name}");
+            // One that is gone was old.
+            let Some(bytes) = self.store.get(&key).await? else { continue };
+            match postcard::from_bytes(&bytes) {
+                Ok(state) if name.is_of(&bytes) => return Ok(Some(state)),
+                _ => tracing::warn!("{}; the one before it is used", self.damaged(&key)),
+            }
+        }
+        match names.first() {
+            None => Ok(None),
+            Some(name) => Err(self.damaged(&format!("{CHECKPOINTS}/{name}"))),
+        }
+    }
+
+    /// The names of all states. Other objects are no states.
+    async fn states(&self) -> Result<Vec<StateName>, ArchiveError> {
+        let keys = self.store.list(CHECKPOINTS).await?;
+        Ok(keys.iter().filter_map(|key| key.split_once('/')?.1.parse().ok()).collect())
+    }
+
+    /// Where an object of a round is.
+    pub fn key_of(place: &Place) -> String {
+        format!("{ROUNDS}/{}/{}", name_of(place.term), hex(&place.name))
+    }
+
+    /// Removes what older terms have left of their rounds.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn clear_before(&self, term: Term) -> Result<(), ArchiveError> {
+        let own = format!("{ROUNDS}/{}/", name_of(term));
+        for key in self.store.list(ROUNDS).await? {
+            if key < own {
+                self.store.delete(&key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a shard is.
+    pub fn shard_key(hash: &[u8; 32]) -> String {
+        format!("{SHARDS}/{}", hex(hash))
+    }
+
+    /// Puts a file of the run's directory into the store.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn save_result(&self, name: &str, bytes: Bytes) -> Result<(), ArchiveError> {
+        Ok(self.store.put(&format!("{RESULTS}/{name}"), bytes).await?)
+    }
+
+    /// The files of the run's directory, once the training has ended.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn results(&self) -> Result<Vec<(String, Bytes)>, ArchiveError> {
+        let mut files = Vec::new();
+        for key in self.store.list(RESULTS).await? {
+            if let (Some((_, name)), Some(bytes)) = (key.split_once('/'), self.store.get(&key).await?) {
+                files.push((name.to_owned(), bytes));
+            }
+        }
+        Ok(files)
+    }
+
+    /// Says that the training has ended; returns whether this was the first to say so.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn finish(&self, term: Term) -> Result<bool, ArchiveError> {
+        let bytes = postcard::to_allocvec(&term).expect("a term has a form as bytes");
+        Ok(self.store.create(FINAL, bytes.into()).await? == Created::New)
+    }
+
+    /// Whether the training has ended.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn has_finished(&self) -> Result<bool, ArchiveError> {
+        Ok(self.store.has(FINAL).await?)
+    }
+
+    fn damaged(&self, key: &str) -> ArchiveError {
+        ArchiveError::Damaged { key: key.to_owned(), url: self.store.to_string() }
+    }
+}
+
+impl SavedState {
+    /// A checkpoint with the metrics up to there.
+    pub fn new(checkpoint: &Checkpoint, metrics: Vec<u8>) -> SavedState {
+        SavedState { checkpoint: checkpoint.to_bytes(), metrics }
+    }
+}
+
+/// In the order of terms.
+fn name_of(term: Term) -> String {
+    format!("{:020}-{:016x}", term.number, term.nonce)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn term(number: u64, nonce: u64) -> Term {
+        Term { number, nonce }
+    }
+
+    fn state(number: u8) -> SavedState {
+        SavedState { checkpoint: vec![number], metrics: vec![number; 3] }
+    }
+
+    #[tokio::test]
+    async fn the_newest_whole_state_of_any_term_is_found() {
+        let archive = Archive::new(Store::in_memory());
+        assert!(archive.newest_state().await.unwrap().is_none());
+        for (at, sequence, number) in [(term(1, 9), 7, 1), (term(1, 9), 20, 2), (term(2, 3), 8, 3)] {
+            archive.save(at, sequence, &state(number)).await.unwrap();
+        }
+        assert_eq!(archive.newest_state().await.unwrap().unwrap().checkpoint, [3]);
+        archive.save(term(2, 3), 10, &state(4)).await.unwrap();
+        let keys = archive.store().list(CHECKPOINTS).await.unwrap();
+        assert_eq!(keys.len(), 2);
+        archive.store().put(&keys[1], Bytes::from_static(b"not a state")).await.unwrap();
+        assert_eq!(archive.newest_state().await.unwrap().unwrap().checkpoint, [3]);
+        for key in &keys {
+            archive.store().put(key, Bytes::from_static(b"not a state")).await.unwrap();
+        }
+        assert!(matches!(archive.newest_state().await, Err(ArchiveError::Damaged { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_term_is_created_once_and_old_rounds_are_cleared() {
+        let archive = Archive::new(Store::in_memory());
+        assert_eq!(archive.newest_term().await.unwrap(), None);
+        archive.create_term(term(9, 1)).await.unwrap();
+        archive.create_term(term(9, 2)).await.unwrap();
+        assert_eq!(archive.newest_term().await.unwrap(), Some(term(9, 1)));
+        archive.create_term(term(10, 1)).await.unwrap();
+        assert_eq!(archive.newest_term().await.unwrap(), Some(term(10, 1)));
+        for number in [9, 10, 11] {
+            let place = Place { term: term(number, 1), name: [number as u8; 32] };
+            archive.store().put(&Archive::key_of(&place), Bytes::new()).await.unwrap();
+        }
+        archive.clear_before(term(10, 1)).await.unwrap();
+        assert_eq!(archive.store().list(ROUNDS).await.unwrap().len(), 2);
+        assert!(!archive.has_finished().await.unwrap());
+        assert!(archive.finish(term(10, 1)).await.unwrap() && !archive.finish(term(11, 1)).await.unwrap());
+        assert!(archive.has_finished().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_store_keeps_one_run() {
+        let record = |run, realm| Record {
+            protocol: PROTOCOL_VERSION,
+            bus: BUS_VERSION,
+            realm,
+            run,
+            settings: String::new(),
+            facts: Facts::default(),
+            welcome: Vec::new(),
+        };
+        let archive = Archive::new(Store::in_memory());
+        assert!(archive.record().await.unwrap().is_none());
+        assert_eq!(archive.begin(record(5, 1)).await.unwrap().realm, 1);
+        assert_eq!(archive.begin(record(5, 2)).await.unwrap().realm, 1, "the second finds the first");
+        assert!(matches!(archive.begin(record(6, 3)).await, Err(ArchiveError::OtherRun(_))));
+        let others = [
+            Record { protocol: PROTOCOL_VERSION + 1, ..record(5, 1) },
+            Record { bus: BUS_VERSION + 1, ..record(5, 1) },
+        ];
+        for other in others {
+            archive.store().put(RUN, postcard::to_allocvec(&other).unwrap().into()).await.unwrap();
+            let error = archive.record().await.unwrap_err().to_string();
+            assert!(error.contains("another version"), "{error}");
+        }
+    }
+}
