@@ -1,14 +1,17 @@
 //! Typed columns.
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 use serde::Serialize;
 
 use crate::{
+    TableError,
     date::DateFormat,
     error::ColumnPlace,
     kind::{Distinct, Kind, LeftOut},
     lines::Lines,
+    numbers::Numbers,
+    scratch::{Scratch, Spilled},
     target::Targets,
 };
 
@@ -40,6 +43,39 @@ pub struct Table {
 }
 
 impl Table {
+    /// Whether columns or pixels are outside of memory.
+    pub fn is_outside(&self) -> bool {
+        let pixels = self.pixels.as_ref().map(|pixels| &pixels.values);
+        self.columns.iter().any(|column| matches!(column.values, Values::Spilled(_)))
+            || matches!(pixels, Some(PixelValues::Spilled(_)))
+    }
+
+    /// Bytes of memory that the cells of the columns take.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = |column: &Column| match &column.values {
+            Values::Unread | Values::Spilled(_) => 0,
+            Values::Numbers(values) => values.bytes_of_memory(),
+            Values::Texts(texts) => size_of_val(texts.codes()),
+        };
+        self.columns.iter().map(bytes).sum()
+    }
+
+    /// The same with all of it in memory.
+    ///
+    /// # Errors
+    /// [`TableError::Scratch`] when it cannot be read back.
+    pub fn into_memory(mut self) -> Result<Self, TableError> {
+        for column in &mut self.columns {
+            column.values = std::mem::replace(&mut column.values, Values::Unread).into_memory()?;
+        }
+        if let Some(Pixels { values, .. }) = &mut self.pixels
+            && let PixelValues::Spilled(SpilledPixels(spilled)) = values
+        {
+            *values = PixelValues::U8(spilled.all()?);
+        }
+        Ok(self)
+    }
+
     /// A table of bytes without names, row-major, with its targets in a last column.
     pub fn of_bytes(path: PathBuf, width: usize, values: &[u8], targets: Targets) -> Self {
         let column = |position: usize, values: Values| Column {
@@ -55,7 +91,9 @@ impl Table {
             values,
         };
         let cells = |position: usize| {
-            values.iter().skip(position).step_by(width).map(|&value| f64::from(value)).collect()
+            let mut cells = Numbers::new();
+            cells.extend_bytes(values.iter().skip(position).step_by(width).copied());
+            cells
         };
         let mut columns: Vec<Column> =
             (0..width).map(|position| column(position, Values::Numbers(cells(position)))).collect();
@@ -107,9 +145,63 @@ pub enum Values {
     Unread,
     /// Numbers; 0 or 1 for a boolean; seconds since 1970 (or midnight) for a date. NaN where the cell is
     /// missing.
-    Numbers(Vec<f64>),
+    Numbers(Numbers),
     /// Texts as they are written.
     Texts(Texts),
+    /// The same, outside of memory.
+    Spilled(SpilledValues),
+}
+
+/// The cells of a column that memory does not hold ([`Scratch`]).
+#[derive(Clone, Debug)]
+pub struct SpilledValues(SpilledCells);
+
+#[derive(Clone, Debug)]
+enum SpilledCells {
+    Numbers(Spilled<f64>),
+    Texts {
+        codes: Spilled<u32>,
+        /// What the codes stand for.
+        texts: Texts,
+    },
+}
+
+/// Cells outside of memory are equal only to themselves, which nobody asks.
+impl PartialEq for SpilledValues {
+    fn eq(&self, _: &Self) -> bool {
+        false
+    }
+}
+
+impl SpilledValues {
+    pub(crate) fn of_numbers(numbers: Spilled<f64>) -> Self {
+        Self(SpilledCells::Numbers(numbers))
+    }
+
+    /// `texts` has no codes of its own.
+    pub(crate) fn of_texts(codes: Spilled<u32>, texts: Texts) -> Self {
+        Self(SpilledCells::Texts { codes, texts })
+    }
+
+    pub(crate) fn scratch(&self) -> &Scratch {
+        match &self.0 {
+            SpilledCells::Numbers(numbers) => numbers.scratch(),
+            SpilledCells::Texts { codes, .. } => codes.scratch(),
+        }
+    }
+
+    /// The cells, in memory.
+    ///
+    /// # Errors
+    /// [`TableError::Scratch`] when they cannot be read back.
+    pub fn load(&self) -> Result<Values, TableError> {
+        Ok(match &self.0 {
+            SpilledCells::Numbers(numbers) => Values::Numbers(numbers.all()?.into()),
+            SpilledCells::Texts { codes, texts } => {
+                Values::Texts(Texts { codes: codes.all()?, ..texts.clone() })
+            }
+        })
+    }
 }
 
 /// Texts by number, so that memory holds each text once.
@@ -181,6 +273,16 @@ impl Texts {
         self.first_lines.get(code).copied().unwrap_or(0)
     }
 
+    /// The texts without the rows that have them.
+    pub(crate) fn without_codes(self) -> Self {
+        Self { codes: Vec::new(), ..self }
+    }
+
+    /// The same texts with rows that have them.
+    pub(crate) fn with_codes(self, codes: Vec<u32>) -> Self {
+        Self { codes, ..self }
+    }
+
     /// Appends further rows.
     pub(crate) fn append(&mut self, more: &Self) {
         let mut code_of: std::collections::BTreeMap<String, u32> =
@@ -229,20 +331,56 @@ impl Texts {
 }
 
 impl Values {
-    /// Leaves out the rows that are not wanted.
-    pub(crate) fn retain(&mut self, wanted: &[bool]) {
-        fn retain<T>(values: &mut Vec<T>, wanted: &[bool]) {
-            let mut row = 0;
-            values.retain(|_| {
-                row += 1;
-                wanted[row - 1]
-            });
+    /// The cells in memory, for as long as they are looked at.
+    ///
+    /// # Errors
+    /// [`TableError::Scratch`] when they cannot be read back.
+    pub fn loaded(&self) -> Result<Cow<'_, Self>, TableError> {
+        Ok(match self {
+            Self::Spilled(spilled) => Cow::Owned(spilled.load()?),
+            values => Cow::Borrowed(values),
+        })
+    }
+
+    /// The cells in memory.
+    pub(crate) fn into_memory(self) -> Result<Self, TableError> {
+        match self {
+            Self::Spilled(spilled) => spilled.load(),
+            values => Ok(values),
         }
+    }
+
+    /// The cells outside of memory.
+    pub(crate) fn spilled(self, scratch: &Scratch) -> Result<Self, TableError> {
+        Ok(match self {
+            Self::Numbers(values) => {
+                Self::Spilled(SpilledValues::of_numbers(Spilled::of_numbers(scratch, &values)?))
+            }
+            Self::Texts(Texts { codes, texts, first_lines }) => {
+                let codes = Spilled::of(scratch, &codes)?;
+                Self::Spilled(SpilledValues::of_texts(codes, Texts::new(Vec::new(), texts, first_lines)))
+            }
+            values => values,
+        })
+    }
+
+    /// Leaves out the rows that are not wanted.
+    pub(crate) fn retain(&mut self, wanted: &[bool]) -> Result<(), TableError> {
         match self {
             Self::Unread => {}
-            Self::Numbers(values) => retain(values, wanted),
-            Self::Texts(texts) => retain(&mut texts.codes, wanted),
+            Self::Numbers(values) => values.retain(wanted),
+            Self::Texts(texts) => {
+                let mut wanted = wanted.iter();
+                texts.codes.retain(|_| wanted.next() == Some(&true));
+            }
+            Self::Spilled(spilled) => {
+                let scratch = spilled.scratch().clone();
+                let mut values = spilled.load()?;
+                values.retain(wanted)?;
+                *self = values.spilled(&scratch)?;
+            }
         }
+        Ok(())
     }
 }
 
@@ -271,6 +409,30 @@ pub enum PixelValues {
     U8(Vec<u8>),
     /// Anything else; finite.
     F32(Vec<f32>),
+    /// Bytes outside of memory.
+    Spilled(SpilledPixels),
+}
+
+/// Bytes of images that memory does not hold ([`Scratch`]).
+#[derive(Clone, Debug)]
+pub struct SpilledPixels(pub(crate) Spilled<u8>);
+
+/// Pixels outside of memory are equal only to themselves, which nobody asks.
+impl PartialEq for SpilledPixels {
+    fn eq(&self, _: &Self) -> bool {
+        false
+    }
+}
+
+impl PixelValues {
+    /// Number of values.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::U8(values) => values.len(),
+            Self::F32(values) => values.len(),
+            Self::Spilled(SpilledPixels(values)) => values.len(),
+        }
+    }
 }
 
 /// The scaling of all values of [`Pixels`].
@@ -283,6 +445,19 @@ pub enum PixelScaling {
     Magnitude,
     /// All values by their common mean and deviation.
     Common,
+}
+
+/// Images that are moved in memory at a time.
+const RETAINED_AT_A_TIME: usize = 64;
+
+/// The runs of rows that are wanted.
+fn wanted_runs(wanted: &[bool]) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let mut row = 0;
+    std::iter::from_fn(move || {
+        let first = row + wanted[row..].iter().position(|wanted| *wanted)?;
+        row = wanted[first..].iter().position(|wanted| !*wanted).map_or(wanted.len(), |run| first + run);
+        Some(first..row)
+    })
 }
 
 impl Pixels {
@@ -311,12 +486,14 @@ impl Pixels {
         let values = match self.values {
             PixelValues::U8(values) => PixelValues::U8(turned(&values, height * width, channels)),
             PixelValues::F32(values) => PixelValues::F32(turned(&values, height * width, channels)),
+            // Images are read with their channels first.
+            values @ PixelValues::Spilled(_) => values,
         };
         Self { shape: vec![channels, height, width], values, scaling: self.scaling }
     }
 
     /// Leaves out the examples that are not wanted.
-    pub(crate) fn retain(&mut self, wanted: &[bool]) {
+    pub(crate) fn retain(&mut self, wanted: &[bool]) -> Result<(), TableError> {
         fn retain<T: Copy>(values: &mut Vec<T>, width: usize, wanted: &[bool]) {
             let mut kept = 0;
             for row in (0..wanted.len()).filter(|&row| wanted[row]) {
@@ -329,6 +506,18 @@ impl Pixels {
         match &mut self.values {
             PixelValues::U8(values) => retain(values, width, wanted),
             PixelValues::F32(values) => retain(values, width, wanted),
+            PixelValues::Spilled(SpilledPixels(values)) => {
+                let mut kept = Spilled::new(values.scratch());
+                for rows in wanted_runs(wanted) {
+                    // Some images at a time.
+                    for first in rows.clone().step_by(RETAINED_AT_A_TIME) {
+                        let last = rows.end.min(first + RETAINED_AT_A_TIME);
+                        kept.push(&values.read(first * width..last * width)?)?;
+                    }
+                }
+                *values = kept;
+            }
         }
+        Ok(())
     }
 }

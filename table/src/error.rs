@@ -20,6 +20,14 @@ pub enum TableError {
         /// The operating system's answer.
         source: io::Error,
     },
+    /// The folder for columns that memory should not hold cannot be used.
+    #[error("cannot keep columns in {}: {source}; make room there, or name another folder", Shown(folder))]
+    Scratch {
+        /// The folder.
+        folder: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
     /// A compressed file that ends early or does not decompress.
     #[error("{} is damaged or cut short ({source}); fetch or compress it again", Shown(path))]
     Compressed {

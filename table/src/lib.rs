@@ -22,13 +22,15 @@ mod load;
 mod matching;
 mod memory;
 mod missing;
+mod numbers;
 mod options;
 mod preparation;
+mod scratch;
 pub mod source;
 mod target;
 
 pub use self::{
-    column::{Column, PixelScaling, PixelValues, Pixels, Table, Texts, Values},
+    column::{Column, PixelScaling, PixelValues, Pixels, SpilledPixels, SpilledValues, Table, Texts, Values},
     csv::{Separator, Style},
     date::{DateFormat, moment_in_words},
     encoding::TextEncoding,
@@ -36,11 +38,13 @@ pub use self::{
     kind::{Distinct, Kind, LeftOut},
     load::{DataSet, read, read_idx},
     matching::{Labels, read_like, read_matching},
+    numbers::Numbers,
     options::{ColumnKind, ImageSize, ReadOptions},
     preparation::{
         Becomes, CATEGORY_VALUES_MAX, InputValues, Inputs, LabelColumn, Preparation, PreparedColumn,
         PreparedPixels, RARE_VALUES_MAX, Standardized, Stored, TargetSchema, VERSION,
     },
+    scratch::Scratch,
     source::DataFile,
     target::{Targets, TaskKind},
 };

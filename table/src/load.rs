@@ -17,8 +17,10 @@ use crate::{
     formats::{self, Found},
     kind::Facts,
     matching::{self, Expected, Labels},
-    memory::MemoryTable,
+    memory::{MemoryTable, RAW_BYTES},
     missing::MissingTexts,
+    numbers::Numbers,
+    scratch::columns_at_once,
     source::DataFile,
     target::{self, Names, Targets},
 };
@@ -62,10 +64,10 @@ pub fn read(paths: &[PathBuf], options: &ReadOptions) -> Result<DataSet, TableEr
             Ok(DataSet { train, test: None, missing: options.missing })
         }
         Found::Columns { train: columns, test } => {
-            let train = train(Opened::of_memory(columns, options), options)?;
+            let train = train(Opened::of_memory(columns, options)?, options)?;
             let expected = Expected::of_table(&train, &options.missing);
             let like = |test| {
-                matching::columns(Opened::of_memory(test, options), &expected, options, Labels::Required)
+                matching::columns(Opened::of_memory(test, options)?, &expected, options, Labels::Required)
             };
             let test = test.map(like).transpose()?;
             Ok(DataSet { train, test, missing: options.missing.clone() })
@@ -140,18 +142,30 @@ impl Opened {
         }
     }
 
-    pub(crate) fn of_memory(table: MemoryTable, options: &ReadOptions) -> Self {
+    /// # Errors
+    /// [`TableError::Scratch`] when columns outside of memory cannot be read.
+    pub(crate) fn of_memory(table: MemoryTable, options: &ReadOptions) -> Result<Self, TableError> {
         let missing = MissingTexts::with(&options.missing);
-        Self {
+        let at_once = match &table.scratch {
+            Some(_) => columns_at_once(table.rows, RAW_BYTES),
+            None => table.columns.len().max(1),
+        };
+        let mut facts = Vec::with_capacity(table.columns.len());
+        for columns in table.columns.chunks(at_once) {
+            let some: Result<Vec<Facts>, TableError> =
+                columns.par_iter().map(|column| column.facts(&missing)).collect();
+            facts.extend(some?);
+        }
+        Ok(Self {
             path: table.path.clone(),
             names: table.names.clone(),
-            facts: table.columns.par_iter().map(|column| column.facts(&missing)).collect(),
+            facts,
             notices: Vec::new(),
             counts: None,
             semicolons: false,
             missing,
             content: Content::Memory(table),
-        }
+        })
     }
 
     pub(crate) fn names(&self) -> Names<'_> {
@@ -290,7 +304,7 @@ pub(crate) fn train(opened: Opened, options: &ReadOptions) -> Result<Table, Tabl
     let lines = read.lines;
     let mut table = Table { path, rows, named, columns, pixels: None, labels, targets: None, notices, lines };
     notice_left_out(&mut table);
-    let values = table.take_labels();
+    let values = table.take_labels()?;
     let counts = counts.filter(|_| table.labels.contains(&(table.columns.len() - 1)));
     let (targets, wanted) = targets(&table.path, &values, options.task, counts, table.label_names())?;
     table.targets = Some(targets);
@@ -452,14 +466,15 @@ pub(crate) fn targets(
 }
 
 pub(crate) fn numbers(values: &[Values], names: Vec<String>) -> (Targets, Vec<bool>) {
-    let columns: Vec<&Vec<f64>> = values
+    let columns: Vec<&Numbers> = values
         .iter()
         .filter_map(|values| if let Values::Numbers(values) = values { Some(values) } else { None })
         .collect();
     let rows = columns.first().map_or(0, |column| column.len());
-    let wanted: Vec<bool> = (0..rows).map(|row| columns.iter().all(|column| !column[row].is_nan())).collect();
+    let wanted: Vec<bool> =
+        (0..rows).map(|row| columns.iter().all(|column| !column.get(row).is_nan())).collect();
     let rows = (0..rows).filter(|&row| wanted[row]);
-    let values = rows.flat_map(|row| columns.iter().map(move |column| column[row])).collect();
+    let values = rows.flat_map(|row| columns.iter().map(move |column| column.get(row))).collect();
     (Targets::Numbers { values, names }, wanted)
 }
 
@@ -474,9 +489,11 @@ impl Table {
     }
 
     /// The values of the columns to predict; they are not there any more.
-    fn take_labels(&mut self) -> Vec<Values> {
+    fn take_labels(&mut self) -> Result<Vec<Values>, TableError> {
         let labels = self.labels.iter();
-        labels.map(|&label| std::mem::replace(&mut self.columns[label].values, Values::Unread)).collect()
+        labels
+            .map(|&label| std::mem::replace(&mut self.columns[label].values, Values::Unread).into_memory())
+            .collect()
     }
 
     fn label_names(&self) -> Vec<String> {
@@ -493,10 +510,10 @@ impl Table {
             return Err(TableError::NoLabels { path: self.path.clone() });
         }
         for column in &mut self.columns {
-            column.values.retain(wanted);
+            column.values.retain(wanted)?;
         }
         if let Some(pixels) = &mut self.pixels {
-            pixels.retain(wanted);
+            pixels.retain(wanted)?;
         }
         self.lines.retain(wanted);
         self.rows = wanted.len() - without;

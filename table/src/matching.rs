@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use crate::{
-    Column, Kind, LabelColumn, PixelValues, Preparation, ReadOptions, Style, Table, TableError, TargetSchema,
-    TaskKind, Values,
+    Column, Kind, LabelColumn, Preparation, ReadOptions, Style, Table, TableError, TargetSchema, TaskKind,
+    Values,
     csv::{self, read::Reading},
     date::DateFormat,
     error::{ColumnPlace, counted, listed},
@@ -69,7 +69,7 @@ fn read_as(
         }
         // Of a source that has parts the test part is meant.
         Found::Columns { train, test } => {
-            columns(Opened::of_memory(test.unwrap_or(train), &options), expected, &options, labels)
+            columns(Opened::of_memory(test.unwrap_or(train), &options)?, expected, &options, labels)
         }
         Found::Examples { train, test } => examples(test.unwrap_or(train), Some(expected), &options, labels),
     }
@@ -137,11 +137,7 @@ pub(crate) fn examples(
 ) -> Result<Table, TableError> {
     let Examples { path, pixels, labels, are_classes, notices } = examples;
     let each = pixels.width();
-    let values = match &pixels.values {
-        PixelValues::U8(values) => values.len(),
-        PixelValues::F32(values) => values.len(),
-    };
-    let rows = values / each.max(1);
+    let rows = pixels.values.len() / each.max(1);
     if let Some(expected) = expected.filter(|expected| expected.shape.as_ref() != Some(&pixels.shape)) {
         let problem = match &expected.shape {
             Some(shape) => format!(
@@ -172,13 +168,14 @@ pub(crate) fn examples(
         Some(TargetSchema::Classes(_)) => Reading::Texts,
         Some(TargetSchema::Numbers(_)) => Reading::Numbers(Style::Plain),
         None => {
-            let facts = labels.facts(&missing);
+            let facts = labels.facts(&missing)?;
             let place = ColumnPlace { index: 0, name: Some("label".to_owned()) };
             let told = are_classes.then_some(TaskKind::Classes);
             target::reading(&table.path, &place, &facts, facts.kind(None), options.task.or(told), false)?
         }
     };
-    let memory = MemoryTable { path: table.path.clone(), names: None, rows, columns: vec![labels] };
+    let memory =
+        MemoryTable { path: table.path.clone(), names: None, rows, columns: vec![labels], scratch: None };
     let values = memory.read(&[reading], &missing)?.values;
     let (targets, wanted) = match (expected.map(|expected| &expected.targets), values.as_slice()) {
         (Some(TargetSchema::Classes(names)), [Values::Texts(texts)]) => {
@@ -229,7 +226,8 @@ pub(crate) fn columns(
     notice_bad_rows(&read, &mut notices);
     let rows = read.rows;
     let mut values: Vec<Option<Values>> = read.values.into_iter().map(Some).collect();
-    let label_values: Vec<Values> = found.labels.iter().filter_map(|&index| values[index].take()).collect();
+    let label_values = found.labels.iter().filter_map(|&index| values[index].take());
+    let label_values = label_values.map(Values::into_memory).collect::<Result<Vec<Values>, _>>()?;
     let columns = expected
         .columns
         .iter()

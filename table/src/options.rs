@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Kind, Separator, TaskKind, TextEncoding};
+use crate::{Kind, Scratch, Separator, TaskKind, TextEncoding};
 
 /// How to read a data set, as far as it does not say so itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,6 +38,8 @@ pub struct ReadOptions {
     pub keep_all: bool,
     /// Height and width that images are brought to.
     pub image_size: Option<ImageSize>,
+    /// Where columns and pixels are kept as they are read, if memory should not hold them.
+    pub scratch: Option<Scratch>,
     /// Whether every file is taken for text, whatever its first bytes say. What strangers send cannot be larger
     /// than it is then: nothing is decompressed, and no other format is read.
     pub text_only: bool,

@@ -14,7 +14,7 @@ use parquet::{
     schema::parser::parse_message_type,
 };
 use table::{
-    InputValues, Kind, Labels, LeftOut, PixelScaling, PixelValues, Preparation, ReadOptions, Table,
+    InputValues, Kind, Labels, LeftOut, PixelScaling, PixelValues, Preparation, ReadOptions, Scratch, Table,
     Targets, Values, read, read_matching,
 };
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ fn load(path: &Path) -> Result<table::DataSet, String> {
 
 fn numbers(table: &Table, column: usize) -> Vec<f64> {
     match &table.columns[column].values {
-        Values::Numbers(values) => values.clone(),
+        Values::Numbers(values) => values.iter().collect(),
         other => panic!("{other:?} where numbers were expected"),
     }
 }
@@ -105,6 +105,7 @@ fn write_parquet(path: &Path, compression: Compression) {
 #[test]
 fn parquet_of_every_compression() {
     let folder = TempDir::new().unwrap();
+    let copy = folder.path().join("copy.pq");
     for compression in [
         Compression::UNCOMPRESSED,
         Compression::SNAPPY,
@@ -115,6 +116,18 @@ fn parquet_of_every_compression() {
         let path = folder.path().join("a.parquet");
         write_parquet(&path, compression);
         let table = load(&path).unwrap().train;
+        // Outside of memory it is the same table.
+        let scratch = Some(Scratch::create(folder.path()).unwrap());
+        let outside = ReadOptions { scratch, ..ReadOptions::default() };
+        for files in [vec![path.clone()], vec![path.clone(), copy.clone()]] {
+            std::fs::copy(&path, &copy).unwrap();
+            let [one, other] =
+                [&ReadOptions::default(), &outside].map(|options| read(&files, options).unwrap().train);
+            assert!(other.is_outside());
+            let other = other.into_memory().unwrap();
+            assert_eq!((&one.targets, one.rows), (&other.targets, 4 * files.len()));
+            assert_eq!(format!("{:?}", one.columns), format!("{:?}", other.columns));
+        }
         assert_eq!(numbers(&table, 0), [0.1, 2.0, 1.1, 2.0]);
         assert_eq!(
             numbers(&table, 1).iter().map(|value| value.to_string()).collect::<Vec<_>>(),
@@ -283,7 +296,7 @@ fn svmlight_keeps_its_zeros() {
     assert_eq!(classes(&table), ["1", "-1", "1", "-1"]);
     let (preparation, _) = Preparation::fit(&table, &[0, 1, 2], &[]).unwrap();
     assert_eq!(preparation.standardization(), (vec![0.0; 3], vec![2.0, 0.25, 0.5]));
-    let stored = preparation.store(table);
+    let stored = preparation.store(table).unwrap();
     assert_eq!(
         stored.inputs(&preparation, &[1, 0, 2], false).values,
         InputValues::F32(vec![0.0, -4.0, 0.0, 0.5, 0.0, 2.0, 0.0, 0.0, 1.0])

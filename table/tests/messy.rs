@@ -26,9 +26,10 @@ fn shown(table: &Table) -> String {
             continue;
         }
         let cells: Vec<String> = match &column.values {
+            Values::Spilled(_) => panic!("the column is in memory"),
             Values::Unread => vec![column.left_out.map_or("unread".to_owned(), |reason| reason.to_string())],
             Values::Numbers(values) => {
-                let shown = |value: &f64| if value.is_nan() { "NA".to_owned() } else { value.to_string() };
+                let shown = |value: f64| if value.is_nan() { "NA".to_owned() } else { value.to_string() };
                 values.iter().map(shown).collect()
             }
             Values::Texts(texts) => (0..texts.len())

@@ -32,14 +32,14 @@ fn table_with(text: &str, options: &ReadOptions) -> Table {
 }
 
 fn fit(table: &Table) -> (Preparation, Vec<String>) {
-    let rows: Vec<usize> = (0..table.rows).collect();
+    let rows: Vec<u32> = (0..table.rows as u32).collect();
     Preparation::fit(table, &rows, &[]).unwrap()
 }
 
 /// Rows of a table as a network gets them.
 fn inputs(preparation: &Preparation, table: Table) -> Vec<Vec<f32>> {
-    let rows: Vec<usize> = (0..table.rows).collect();
-    let stored = preparation.store(table);
+    let rows: Vec<u32> = (0..table.rows as u32).collect();
+    let stored = preparation.store(table).unwrap();
     let (offset, scale) = preparation.standardization();
     let values: Vec<f32> = match stored.inputs(preparation, &rows, false).values {
         InputValues::F32(values) => values,
@@ -104,7 +104,7 @@ fn categories_have_inputs_for_what_occurred() {
     assert_eq!(rows[4], [0.0, 0.0, 1.0, 0.0]);
     assert_eq!(rows[5], [0.0, 0.0, 0.0, 1.0]);
     let seen = matching(&preparation, "c\nnew\n?\na\nrare\n");
-    let notices = preparation.store(seen.clone()).notices;
+    let notices = preparation.store(seen.clone()).unwrap().notices;
     assert_eq!(notices.len(), 1, "{notices:?}");
     assert!(notices[0].starts_with("1 cell of column 1 (c) has a value that did not occur"), "{notices:?}");
     let seen = inputs(&preparation, seen);
@@ -114,7 +114,7 @@ fn categories_have_inputs_for_what_occurred() {
     );
     // An input that was never there decides nothing, and that is said.
     let (plain, _) = fit(&table("c,k\nb,1\na,2\nb,1\na,2\n"));
-    let stored = plain.store(matching(&plain, "c\nnew\nnew\nNA\n"));
+    let stored = plain.store(matching(&plain, "c\nnew\nnew\nNA\n")).unwrap();
     assert_eq!(
         stored.notices,
         [
@@ -166,7 +166,7 @@ fn one_wild_cell_does_not_flatten_the_rest() {
     let rows: String = (0..300).map(|row| format!("{},{}\n", row * 7 % 12, row % 2)).collect();
     let data = table(&format!("x,k\n{rows}1000000,1\n"));
     let (preparation, _) = fit(&data);
-    let notices = preparation.store(data.clone()).notices;
+    let notices = preparation.store(data.clone()).unwrap().notices;
     assert!(
         notices[0].contains("1 value of column 1 (x) lies far outside the usual range, 1000000 on line 302"),
         "{notices:?}"
@@ -183,10 +183,10 @@ fn a_wild_cell_of_a_file_to_predict_is_clipped_with_a_notice() {
         (0..40).map(|row| format!("{},0,2024-01-{:02},{}\n", row % 12, 1 + row % 28, row % 2)).collect();
     let data = table(&format!("x,rare,day,k\n1,5,2024-01-01,0\n{rows}"));
     let (preparation, _) = fit(&data);
-    assert_eq!(preparation.store(data).notices, Vec::<String>::new());
+    assert_eq!(preparation.store(data).unwrap().notices, Vec::<String>::new());
     let wild =
         matching(&preparation, "x,rare,day\n1000000,0,2024-01-02\n30,900,2999-01-01\n-1e9,0,2024-03-01\n");
-    let notices = preparation.store(wild.clone()).notices;
+    let notices = preparation.store(wild.clone()).unwrap().notices;
     assert_eq!(notices.len(), 3, "{notices:?}");
     assert!(
         notices[0].contains(
@@ -209,7 +209,7 @@ fn a_wild_cell_of_a_file_to_predict_is_clipped_with_a_notice() {
 fn bytes_stay_bytes() {
     let data = table("x,y,k\n0,255,a\n7,1.0,b\n");
     let (preparation, _) = fit(&data);
-    let stored = preparation.store(data);
+    let stored = preparation.store(data).unwrap();
     assert!(stored.fits_bytes(&preparation));
     assert_eq!(stored.inputs(&preparation, &[1, 0], true).values, InputValues::U8(vec![7, 1, 0, 255]));
     for other in [
@@ -220,7 +220,7 @@ fn bytes_stay_bytes() {
     ] {
         let data = table(other);
         let (preparation, _) = fit(&data);
-        assert!(!preparation.store(data).fits_bytes(&preparation), "{other:?}");
+        assert!(!preparation.store(data).unwrap().fits_bytes(&preparation), "{other:?}");
     }
 }
 
@@ -293,7 +293,7 @@ proptest! {
         let folder = Folder::new();
         let options = ReadOptions { task: Some(table::TaskKind::Numbers), ..ReadOptions::default() };
         if let Ok(data) = read(&[folder.file("a.csv", &format!("x,k\n{rows}"))], &options) {
-            let all: Vec<usize> = (0..data.train.rows).collect();
+            let all: Vec<u32> = (0..data.train.rows as u32).collect();
             if let Ok((preparation, _)) = Preparation::fit(&data.train, &all, &[]) {
                 prop_assert_eq!(preparation.check(), Ok(()));
                 for row in inputs(&preparation, data.train) {

@@ -13,15 +13,15 @@ fn survive(name: &str, bytes: &[u8]) {
     let paths = [path];
     for options in [ReadOptions::default(), ReadOptions { skip_bad_rows: true, ..ReadOptions::default() }] {
         let Ok(data) = read(&paths, &options) else { continue };
-        let rows: Vec<usize> = (0..data.train.rows).collect();
+        let rows: Vec<u32> = (0..data.train.rows as u32).collect();
         let Ok((preparation, _)) = Preparation::fit(&data.train, &rows, &[]) else { continue };
-        let stored = preparation.store(data.train);
+        let stored = preparation.store(data.train).unwrap();
         let bytes = stored.fits_bytes(&preparation);
         let _ = stored.inputs(&preparation, &rows, bytes);
         for labels in [Labels::Required, Labels::Ignored] {
             if let Ok(again) = read_matching(&paths, &preparation, &options, labels) {
-                let rows: Vec<usize> = (0..again.rows).collect();
-                let _ = preparation.store(again).inputs(&preparation, &rows, false);
+                let rows: Vec<u32> = (0..again.rows as u32).collect();
+                let _ = preparation.store(again).unwrap().inputs(&preparation, &rows, false);
             }
         }
     }

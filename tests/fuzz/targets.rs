@@ -109,9 +109,9 @@ fn table_file(name: &str, input: &[u8]) {
     let file = InFile::new(name, input);
     let options = ReadOptions { skip_bad_rows: input.len().is_multiple_of(2), ..ReadOptions::default() };
     let Ok(data) = read(std::slice::from_ref(&file.path), &options) else { return };
-    let rows: Vec<usize> = (0..data.train.rows).collect();
+    let rows: Vec<u32> = (0..data.train.rows as u32).collect();
     let Ok((preparation, _)) = Preparation::fit(&data.train, &rows, &[]) else { return };
-    let stored = preparation.store(data.train);
+    let stored = preparation.store(data.train).unwrap();
     let bytes = stored.fits_bytes(&preparation);
     let _ = stored.inputs(&preparation, &rows, bytes);
     let _ = read_matching(std::slice::from_ref(&file.path), &preparation, &options, Labels::Ignored);

@@ -79,7 +79,7 @@ fn write_case(folder: &Path, name: &str, csv: &str, new: &str, spec: &str) {
     fs::write(&path, csv).unwrap();
     let options = ReadOptions { labels: vec!["kind".to_owned()], ..ReadOptions::default() };
     let table = read(std::slice::from_ref(&path), &options).unwrap().train;
-    let rows: Vec<usize> = (0..table.rows).collect();
+    let rows: Vec<u32> = (0..table.rows as u32).collect();
     let (preparation, _) = Preparation::fit(&table, &rows, &[]).unwrap();
     fs::write(&path, new).unwrap();
     let new = read_matching(&[path], &preparation, &ReadOptions::default(), Labels::Ignored).unwrap();
@@ -104,8 +104,8 @@ fn write_case(folder: &Path, name: &str, csv: &str, new: &str, spec: &str) {
     for (part, table) in [("old", table), ("new", new)] {
         let inputs = raw_inputs(&network, &preparation, &table);
         let rows = table.rows;
-        let order: Vec<usize> = (0..rows).collect();
-        let stored = preparation.store(table);
+        let order: Vec<u32> = (0..rows as u32).collect();
+        let stored = preparation.store(table).unwrap();
         let InputValues::F32(stored) = stored.inputs(&preparation, &order, false).values else {
             unreachable!("not as bytes")
         };
@@ -138,7 +138,7 @@ fn raw_inputs(network: &Network, preparation: &Preparation, table: &Table) -> Va
             Values::Texts(texts) => {
                 (0..texts.len()).map(|row| json!(texts.get(row).unwrap_or_default())).collect()
             }
-            Values::Unread => panic!("the column is read"),
+            Values::Unread | Values::Spilled(_) => panic!("the column is read"),
         }
     };
     let is_far = |becomes: &Becomes| match becomes {

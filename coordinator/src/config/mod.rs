@@ -67,6 +67,7 @@ impl ConfigFile {
             keep: self.keep.unwrap_or_default(),
             keep_all: false,
             image_size: self.image_size,
+            scratch: None,
             text_only: false,
         }
     }
@@ -88,6 +89,7 @@ impl RunConfig {
             keep: self.keep.clone(),
             keep_all: self.model.fixes_inputs(),
             image_size: self.image_size,
+            scratch: None,
             text_only: false,
         }
     }

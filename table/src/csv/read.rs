@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     TableError,
-    column::{MISSING_CODE, Texts, Values},
+    column::{MISSING_CODE, SpilledValues, Texts, Values},
     date::{DateFormat, seconds},
     encoding,
     error::quoted,
@@ -20,6 +20,8 @@ use crate::{
     limits,
     lines::Lines,
     missing::MissingTexts,
+    numbers::Numbers,
+    scratch::{Scratch, Spilled, WAITING_BYTES_MAX},
 };
 
 /// How a column is read.
@@ -57,12 +59,12 @@ pub(crate) fn read(
     let kept: Vec<Kept> =
         survey.files.iter_mut().map(|surveyed| std::mem::take(&mut surveyed.kept)).collect();
     let survey = &*survey;
-    let mut columns: Vec<Builder> =
-        readings.iter().map(|&reading| Builder::new(reading, survey.rows)).collect();
+    let columns = readings.iter().map(|&reading| Whole::new(reading)).collect();
+    let mut columns = Columns { whole: columns, spilled: readings.iter().map(|_| None).collect() };
     let mut whole =
         Read { values: Vec::new(), rows: 0, bad_rows: 0, first_bad: None, lines: Lines::default() };
     for (surveyed, kept) in survey.files.iter().zip(kept) {
-        let rest = take_kept(survey, surveyed, kept, readings, &mut columns, &mut whole);
+        let rest = take_kept(survey, surveyed, kept, readings, &mut columns.whole, &mut whole);
         if let Some(rest) = rest {
             read_file(survey, surveyed, &rest, skip_bad_rows, block_bytes, &mut columns, &mut whole)?;
         }
@@ -73,7 +75,7 @@ pub(crate) fn read(
         let first = whole.first_bad.unwrap_or_default();
         return Err(TableError::TooManyBadRows { path, bad: bad_rows, rows: rows + bad_rows, first });
     }
-    whole.values = columns.into_iter().map(Builder::into_values).collect();
+    whole.values = columns.into_values(survey.scratch.as_ref())?;
     Ok(whole)
 }
 
@@ -84,12 +86,12 @@ fn take_kept(
     surveyed: &SurveyedFile,
     kept: Kept,
     readings: &[Reading],
-    columns: &mut [Builder],
+    columns: &mut [Whole],
     whole: &mut Read,
 ) -> Option<Vec<Reading>> {
     const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0; // 2^53
     let mut rest = readings.to_vec();
-    let mut taken: Vec<Option<Vec<f64>>> = readings.iter().map(|_| None).collect();
+    let mut taken: Vec<Option<Numbers>> = readings.iter().map(|_| None).collect();
     for (column, values) in surveyed.columns.iter().zip(kept.columns) {
         let (Some(column), Some(values)) = (*column, values) else { continue };
         let facts = &survey.facts[column];
@@ -106,9 +108,9 @@ fn take_kept(
             rest[column] = Reading::Skip;
         }
     }
-    columns.par_iter_mut().zip(taken).for_each(|(builder, values)| {
+    columns.par_iter_mut().zip(taken).for_each(|(column, values)| {
         if let Some(values) = values {
-            builder.append_numbers(values);
+            column.append_numbers(values);
         }
     });
     if rest.iter().any(|reading| *reading != Reading::Skip) {
@@ -126,7 +128,7 @@ fn read_file(
     readings: &[Reading],
     skip_bad_rows: bool,
     block_bytes: usize,
-    columns: &mut [Builder],
+    columns: &mut Columns,
     whole: &mut Read,
 ) -> Result<(), TableError> {
     let SurveyedFile { file, encoding, layout, columns: map, .. } = surveyed;
@@ -170,8 +172,8 @@ fn read_file(
             }
             lines += walked.map_err(|trouble| error(surveyed, trouble, lines))?;
         }
-        let mut targets: Vec<Option<&mut Builder>> = columns.iter_mut().map(Some).collect();
-        let pairs: Vec<(&mut Builder, Vec<(Builder, u64)>)> = map
+        let mut targets: Vec<Option<&mut Whole>> = columns.whole.iter_mut().map(Some).collect();
+        let pairs: Vec<(&mut Whole, Vec<(Builder, u64)>)> = map
             .iter()
             .zip(builders)
             .filter_map(|(column, parts)| Some((targets[(*column)?].take()?, parts)))
@@ -181,11 +183,72 @@ fn read_file(
             .try_for_each(|(target, parts)| {
                 parts.into_iter().try_for_each(|(part, line)| target.append(part, line))
             })
-            .map_err(|()| TableError::TooManyClasses { path: file.path.clone() })
+            .map_err(|()| TableError::TooManyClasses { path: file.path.clone() })?;
+        match &survey.scratch {
+            Some(scratch) if columns.waiting_bytes() > WAITING_BYTES_MAX => columns.spill(scratch),
+            _ => Ok(()),
+        }
     })
 }
 
-/// A column's values while they are read.
+/// All columns while they are read.
+struct Columns {
+    whole: Vec<Whole>,
+    /// The cells of each column that are not in memory any more.
+    spilled: Vec<Option<SpilledCells>>,
+}
+
+enum SpilledCells {
+    Numbers(Spilled<f64>),
+    Codes(Spilled<u32>),
+}
+
+impl Columns {
+    fn waiting_bytes(&self) -> usize {
+        self.whole.iter().map(Whole::bytes).sum()
+    }
+
+    /// Moves the cells of all columns out of memory.
+    fn spill(&mut self, scratch: &Scratch) -> Result<(), TableError> {
+        self.whole.par_iter_mut().zip(&mut self.spilled).try_for_each(|(column, spilled)| {
+            match column {
+                Whole::Skip => {}
+                Whole::Numbers(values) => {
+                    let cells = spilled.get_or_insert_with(|| SpilledCells::Numbers(Spilled::new(scratch)));
+                    if let SpilledCells::Numbers(cells) = cells {
+                        cells.push_numbers(values)?;
+                    }
+                    values.clear();
+                }
+                Whole::Texts(texts) => {
+                    let cells = spilled.get_or_insert_with(|| SpilledCells::Codes(Spilled::new(scratch)));
+                    if let SpilledCells::Codes(cells) = cells {
+                        cells.push(&texts.codes)?;
+                    }
+                    texts.codes.clear();
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn into_values(mut self, scratch: Option<&Scratch>) -> Result<Vec<Values>, TableError> {
+        if let Some(scratch) = scratch {
+            self.spill(scratch)?;
+        }
+        let values = |(column, spilled): (Whole, Option<SpilledCells>)| match (column.into_values(), spilled)
+        {
+            (_, Some(SpilledCells::Numbers(cells))) => Values::Spilled(SpilledValues::of_numbers(cells)),
+            (Values::Texts(texts), Some(SpilledCells::Codes(cells))) => {
+                Values::Spilled(SpilledValues::of_texts(cells, texts))
+            }
+            (values, _) => values,
+        };
+        Ok(self.whole.into_iter().zip(self.spilled).map(values).collect())
+    }
+}
+
+/// A column's values in a part of a file.
 enum Builder {
     Skip,
     Numbers { reading: Reading, values: Vec<f64> },
@@ -227,17 +290,41 @@ impl Builder {
             Self::Texts(texts) => texts.codes.truncate(rows),
         }
     }
+}
+
+/// A column's values in all files.
+enum Whole {
+    Skip,
+    Numbers(Numbers),
+    Texts(TextsBuilder),
+}
+
+impl Whole {
+    fn new(reading: Reading) -> Self {
+        match reading {
+            Reading::Skip => Self::Skip,
+            Reading::Texts | Reading::Integers => Self::Texts(TextsBuilder::default()),
+            _ => Self::Numbers(Numbers::new()),
+        }
+    }
+
+    /// Bytes of the cells.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Skip => 0,
+            Self::Numbers(values) => values.bytes_of_memory(),
+            Self::Texts(texts) => size_of_val(texts.codes.as_slice()),
+        }
+    }
 
     /// Appends numbers that were read already.
-    fn append_numbers(&mut self, numbers: Vec<f64>) {
+    fn append_numbers(&mut self, numbers: Numbers) {
         match self {
             Self::Skip => {}
-            // The first file's need not be copied.
-            Self::Numbers { values, .. } if values.is_empty() => *values = numbers,
-            Self::Numbers { values, .. } => values.extend_from_slice(&numbers),
+            Self::Numbers(values) => values.append(numbers),
             Self::Texts(texts) => {
                 let mut code_of: HashMap<i64, u32> = HashMap::new();
-                for number in numbers {
+                for number in numbers.iter() {
                     let code = if number.is_nan() {
                         MISSING_CODE
                     } else {
@@ -252,12 +339,11 @@ impl Builder {
         }
     }
 
-    fn append(&mut self, part: Self, line: u64) -> Result<(), ()> {
+    /// Appends the values of a part that begins after so many lines. Fails where there are too many texts.
+    fn append(&mut self, part: Builder, line: u64) -> Result<(), ()> {
         match (self, part) {
-            (Self::Numbers { values, .. }, Self::Numbers { values: part, .. }) => {
-                values.extend_from_slice(&part)
-            }
-            (Self::Texts(texts), Self::Texts(part)) => {
+            (Self::Numbers(values), Builder::Numbers { values: part, .. }) => values.extend(&part),
+            (Self::Texts(texts), Builder::Texts(part)) => {
                 let code_of: Vec<u32> = part
                     .texts
                     .into_iter()
@@ -280,14 +366,11 @@ impl Builder {
     fn into_values(self) -> Values {
         match self {
             Self::Skip => Values::Unread,
-            Self::Numbers { values, .. } => Values::Numbers(values),
+            Self::Numbers(values) => Values::Numbers(values),
             Self::Texts(TextsBuilder { codes, texts, first_lines, .. }) => {
                 let texts = texts.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect();
-                Values::Texts(Texts::new(
-                    codes,
-                    texts,
-                    first_lines.into_iter().map(|line| line + 1).collect(),
-                ))
+                let first_lines = first_lines.into_iter().map(|line| line + 1).collect();
+                Values::Texts(Texts::new(codes, texts, first_lines))
             }
         }
     }

@@ -15,12 +15,13 @@ use super::{
     number::Scanned,
 };
 use crate::{
-    ReadOptions, TableError, encoding,
+    ReadOptions, Scratch, TableError, encoding,
     error::{ColumnPlace, counted, listed},
     kind::Facts,
     limits,
     lines::Lines,
     missing::MissingTexts,
+    numbers::Numbers,
     source::DataFile,
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct Survey {
     pub(crate) rows: usize,
     pub(crate) notices: Vec<String>,
     pub(crate) missing: MissingTexts,
+    /// Where the columns are kept, if not in memory.
+    pub(crate) scratch: Option<Scratch>,
 }
 
 #[derive(Debug)]
@@ -55,7 +58,7 @@ pub(crate) struct SurveyedFile {
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     /// For each column its values, NaN where missing; `None` for other columns.
-    pub(crate) columns: Vec<Option<Vec<f64>>>,
+    pub(crate) columns: Vec<Option<Numbers>>,
     pub(crate) rows: usize,
     pub(crate) lines: Lines,
 }
@@ -74,6 +77,7 @@ pub(crate) fn survey(
         rows: 0,
         notices: Vec::new(),
         missing: MissingTexts::with(&options.missing),
+        scratch: options.scratch.clone(),
     };
     for file in files {
         survey.add(file, options, names, block_bytes)?;
@@ -220,9 +224,10 @@ impl Survey {
         let reader = encoding::decoding(file.open()?, encoding);
         let blocks = Blocks::new(reader, layout.separator, block_bytes);
         let mut facts: Vec<Facts> = vec![Facts::default(); layout.width];
-        let keeps = !options.skip_bad_rows;
+        // Outside of memory they would be written only to be given up at the first text.
+        let keeps = !options.skip_bad_rows && options.scratch.is_none();
         let mut kept =
-            Kept { columns: vec![keeps.then(Vec::new); layout.width], rows: 0, lines: Lines::default() };
+            Kept { columns: vec![keeps.then(Numbers::new); layout.width], rows: 0, lines: Lines::default() };
         kept.lines.begin_file(&file.path);
         let mut lines = 0;
         let mut other = None;
@@ -274,7 +279,7 @@ impl Survey {
                         kept.columns.par_iter_mut().zip(values).zip(&texts).for_each(
                             |((kept, values), text)| {
                                 match (kept.as_mut(), values) {
-                                    (Some(kept), Some(values)) => kept.extend_from_slice(&values),
+                                    (Some(kept), Some(values)) => kept.extend(&values),
                                     _ => *kept = None,
                                 }
                                 text.store(kept.is_none(), Ordering::Relaxed);

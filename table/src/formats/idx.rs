@@ -90,9 +90,8 @@ pub(crate) fn examples(images: &DataFile, labels: Option<&DataFile>) -> Result<E
                     ),
                 ));
             }
-            let values: Vec<f64> = labels.values.into_iter().map(f64::from).collect();
             // Labels in an IDX file are classes, however many there are.
-            Ok(Raw::Texts(as_texts(&values, |value| value.to_string())))
+            Ok(Raw::Texts(as_texts(labels.values.into_iter().map(f64::from), |value| value.to_string())))
         })
         .transpose()?;
     let pixels = Pixels {

@@ -12,11 +12,12 @@ use rayon::prelude::*;
 
 use super::{Examples, Found, refuse_flags};
 use crate::{
-    PixelScaling, PixelValues, Pixels, ReadOptions, TableError, Texts,
+    PixelScaling, PixelValues, Pixels, ReadOptions, SpilledPixels, TableError, Texts,
     column::MISSING_CODE,
     error::{Shown, counted},
     limits,
     memory::Raw,
+    scratch::{Spilled, WAITING_BYTES_MAX},
 };
 
 const TEST_FOLDERS: [&str; 5] = ["test", "valid", "val", "validation", "testing"];
@@ -185,7 +186,9 @@ impl Listing {
         };
         let (height, width) = size;
         let each = channels * height * width;
-        if each > limits::COLUMNS_MAX || each.saturating_mul(self.files.len()) > limits::VALUES_MAX {
+        let too_many =
+            each.saturating_mul(self.files.len()) > limits::VALUES_MAX && options.scratch.is_none();
+        if each > limits::COLUMNS_MAX || too_many {
             return Err(TableError::TooLarge {
                 path: self.directory,
                 what: "pixels",
@@ -193,19 +196,39 @@ impl Listing {
             });
         }
         let resize = options.image_size.is_some();
-        let mut values = vec![0_u8; each * self.files.len()];
-        let results: Vec<Result<(), Bad>> = values
-            .par_chunks_exact_mut(each)
-            .zip(&self.files)
-            .map(|(pixels, file)| {
-                let image = decode(&file.path).map_err(Bad::Damaged)?;
-                if (image.height, image.width) != size && !resize {
-                    return Err(Bad::Size(image.height, image.width));
+        let decode_into = |(pixels, file): (&mut [u8], &ImageFile)| {
+            let image = decode(&file.path).map_err(Bad::Damaged)?;
+            if (image.height, image.width) != size && !resize {
+                return Err(Bad::Size(image.height, image.width));
+            }
+            image.write(channels, size, pixels);
+            Ok(())
+        };
+        let mut results: Vec<Result<(), Bad>> = Vec::with_capacity(self.files.len());
+        let values = match &options.scratch {
+            None => {
+                let mut values = vec![0_u8; each * self.files.len()];
+                values
+                    .par_chunks_exact_mut(each)
+                    .zip(&self.files)
+                    .map(decode_into)
+                    .collect_into_vec(&mut results);
+                PixelValues::U8(values)
+            }
+            Some(scratch) => {
+                let mut spilled = Spilled::new(scratch);
+                let mut values = Vec::new();
+                for files in self.files.chunks((WAITING_BYTES_MAX / each.max(1)).max(1)) {
+                    values.clear();
+                    values.resize(each * files.len(), 0);
+                    let some: Vec<Result<(), Bad>> =
+                        values.par_chunks_exact_mut(each).zip(files).map(decode_into).collect();
+                    spilled.push(&values)?;
+                    results.extend(some);
                 }
-                image.write(channels, size, pixels);
-                Ok(())
-            })
-            .collect();
+                PixelValues::Spilled(SpilledPixels(spilled))
+            }
+        };
         let mut bad = Vec::new();
         for (result, file) in results.iter().zip(&self.files) {
             match result {
@@ -235,11 +258,11 @@ impl Listing {
         let labels =
             (!self.classes.is_empty()).then(|| Texts::new(codes.collect(), self.classes.clone(), Vec::new()));
         let shape = if channels == 1 { vec![height, width] } else { vec![channels, height, width] };
-        let mut pixels = Pixels { shape, values: PixelValues::U8(values), scaling: PixelScaling::Bytes };
+        let mut pixels = Pixels { shape, values, scaling: PixelScaling::Bytes };
         let mut labels = labels.map(Raw::Texts);
         if !bad.is_empty() {
             let wanted: Vec<bool> = results.iter().map(Result::is_ok).collect();
-            pixels.retain(&wanted);
+            pixels.retain(&wanted)?;
             if let Some(Raw::Texts(texts)) = labels {
                 labels = Some(Raw::Texts(texts.retained(&wanted)));
             }

@@ -80,7 +80,7 @@ pub(crate) fn open(
             }),
         };
         if head.starts_with(b"PAR1") {
-            let table = parquet::read(file)?;
+            let table = parquet::read(file, options.scratch.as_ref())?;
             typed = Some(match typed {
                 None => table,
                 Some(first) => first.join(table)?,
@@ -141,7 +141,15 @@ impl MemoryTable {
             let at = other.names.as_ref().and_then(|names| names.iter().position(|other| other == name));
             let at = at.ok_or_else(|| wrong(format!("it has no column {shown}, which the first file has; files of one data set need the same columns")))?;
             let more = std::mem::replace(&mut other.columns[at], Raw::Other);
-            column.append(more).map_err(|problem| wrong(format!("column {shown}: {problem}")))?;
+            let Some(more) = column.concatenate(more) else { continue };
+            let mut whole = std::mem::replace(column, Raw::Other).into_memory()?;
+            whole
+                .append(more.into_memory()?)
+                .map_err(|problem| wrong(format!("column {shown}: {problem}")))?;
+            *column = match &self.scratch {
+                Some(scratch) => whole.spilled(scratch)?,
+                None => whole,
+            };
         }
         self.rows += other.rows;
         Ok(self)

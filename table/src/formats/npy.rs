@@ -189,7 +189,7 @@ impl Array {
         if let Some(labels) = labels {
             columns.push(labels.into_labels(path, rows)?);
         }
-        Ok(MemoryTable { path: path.to_owned(), names: None, rows, columns })
+        Ok(MemoryTable { path: path.to_owned(), names: None, rows, columns, scratch: None })
     }
 
     fn into_labels(self, path: &Path, rows: usize) -> Result<Raw, TableError> {
@@ -207,8 +207,8 @@ impl Array {
         }
         Ok(match self.values {
             ArrayValues::U8(values) => Raw::Numbers(values.into_iter().map(f64::from).collect()),
-            ArrayValues::Booleans(values) => Raw::Booleans(values),
-            ArrayValues::F64(values) => Raw::Numbers(values),
+            ArrayValues::Booleans(values) => Raw::Booleans(values.into()),
+            ArrayValues::F64(values) => Raw::Numbers(values.into()),
             ArrayValues::Integers(values) => Raw::of_integers(values),
             ArrayValues::Texts(values) => texts(values.iter().map(String::as_str)),
         })

@@ -21,10 +21,12 @@ use parquet::{
 use rayon::prelude::*;
 
 use crate::{
-    TableError, Texts,
+    Scratch, TableError, Texts,
     column::MISSING_CODE,
     limits,
-    memory::{MemoryTable, NO_INTEGER, Raw},
+    memory::{MemoryTable, NO_INTEGER, RAW_BYTES, Raw, as_integers},
+    numbers::Numbers,
+    scratch::columns_at_once,
     source::DataFile,
 };
 
@@ -32,31 +34,35 @@ const DAY: f64 = 86_400.0;
 /// Values that are decoded at a time: few enough to stay in the cache.
 const BATCH: usize = 16 << 10;
 
-/// Reads a whole file.
-pub(super) fn read(file: &DataFile) -> Result<MemoryTable, TableError> {
+/// Reads a whole file; with `scratch`, some columns at a time, which are kept there.
+pub(super) fn read(file: &DataFile, scratch: Option<&Scratch>) -> Result<MemoryTable, TableError> {
     let damaged = |error: String| TableError::Format {
         path: file.path.clone(),
         problem: format!("it is a damaged Parquet file ({error}); write it again"),
     };
     // The library answers most damaged files with an error; for the others it has assertions.
     let result = catch_unwind(AssertUnwindSafe(|| match file.on_disk() {
-        Some(plain) => columns(&SerializedFileReader::new(Positioned::new(plain)?)?),
+        Some(plain) => columns(&SerializedFileReader::new(Positioned::new(plain)?)?, scratch),
         None => {
             let bytes = file
                 .whole(limits::FILE_BYTES_MAX)
                 .map_err(|error| ParquetError::External(Box::new(error)))?;
-            columns(&SerializedFileReader::new(Bytes::from(bytes))?)
+            columns(&SerializedFileReader::new(Bytes::from(bytes))?, scratch)
         }
     }));
     let (names, rows, columns) = match result {
         Ok(Ok(read)) => read,
+        Ok(Err(ParquetError::External(error))) => match error.downcast::<TableError>() {
+            Ok(error) => return Err(*error),
+            Err(error) => return Err(damaged(error.to_string())),
+        },
         Ok(Err(error)) => return Err(damaged(error.to_string())),
         Err(_) => return Err(damaged("its pages contradict each other".to_owned())),
     };
     if rows == 0 {
         return Err(TableError::Empty { path: file.path.clone() });
     }
-    Ok(MemoryTable { path: file.path.clone(), names: Some(names), rows, columns })
+    Ok(MemoryTable { path: file.path.clone(), names: Some(names), rows, columns, scratch: scratch.cloned() })
 }
 
 /// A file that threads read in different places at once: a clone of a [`File`] shares its position.
@@ -114,40 +120,47 @@ impl Read for From {
 
 type Columns = (Vec<String>, usize, Vec<Raw>);
 
-fn columns<R: FileReader + Sync>(reader: &R) -> Result<Columns, ParquetError> {
+fn columns<R: FileReader + Sync>(reader: &R, scratch: Option<&Scratch>) -> Result<Columns, ParquetError> {
     let metadata = reader.metadata();
     let schema = metadata.file_metadata().schema_descr();
     let rows = usize::try_from(metadata.file_metadata().num_rows()).unwrap_or(usize::MAX);
     let width = schema.num_columns();
     if rows > limits::EXAMPLES_MAX
         || width > limits::COLUMNS_MAX
-        || rows.saturating_mul(width) > limits::VALUES_MAX
+        || (rows.saturating_mul(width) > limits::VALUES_MAX && scratch.is_none())
     {
         return Err(ParquetError::General(format!(
-            "{rows} rows of {width} columns are more than Shoal takes"
+            "{rows} rows of {width} columns are more than Shoal takes; take a part of them"
         )));
     }
     let names: Vec<String> = schema.columns().iter().map(|column| column.path().string()).collect();
-    let columns = (0..width)
-        .into_par_iter()
-        .map(|index| {
-            let descriptor = schema.column(index);
-            if descriptor.max_rep_level() > 0 {
-                return Ok(Raw::Other);
+    let column = |index: usize| {
+        let descriptor = schema.column(index);
+        if descriptor.max_rep_level() > 0 {
+            return Ok(Raw::Other);
+        }
+        let mut column = Column::new(&descriptor);
+        for group in 0..metadata.num_row_groups() {
+            column.read(reader.get_row_group(group)?.get_column_reader(index)?, &descriptor)?;
+        }
+        let raw = column.into_raw();
+        match (raw.len(), scratch) {
+            (Some(len), _) if len != rows => {
+                Err(ParquetError::General(format!("column {} has {len} of {rows} values", index + 1)))
             }
-            let mut column = Column::new(&descriptor, rows);
-            for group in 0..metadata.num_row_groups() {
-                column.read(reader.get_row_group(group)?.get_column_reader(index)?, &descriptor)?;
+            (_, Some(scratch)) => {
+                raw.spilled(scratch).map_err(|error| ParquetError::External(Box::new(error)))
             }
-            let raw = column.into_raw();
-            match raw.len() {
-                Some(len) if len != rows => {
-                    Err(ParquetError::General(format!("column {} has {len} of {rows} values", index + 1)))
-                }
-                _ => Ok(raw),
-            }
-        })
-        .collect::<Result<Vec<Raw>, ParquetError>>()?;
+            (_, None) => Ok(raw),
+        }
+    };
+    let at_once = scratch.map_or(width.max(1), |_| columns_at_once(rows, RAW_BYTES));
+    let mut columns = Vec::with_capacity(width);
+    for first in (0..width).step_by(at_once) {
+        let some: Result<Vec<Raw>, ParquetError> =
+            (first..width.min(first + at_once)).into_par_iter().map(column).collect();
+        columns.extend(some?);
+    }
     // Behind the other columns, where pandas writes it, an index would be taken for the label.
     let index = pandas_index(metadata.file_metadata().key_value_metadata());
     let (first, rest): (Vec<_>, Vec<_>) =
@@ -170,7 +183,7 @@ impl Raw {
             Self::Numbers(values) | Self::Booleans(values) | Self::Moments(values) => Some(values.len()),
             Self::Integers(values) => Some(values.len()),
             Self::Texts(texts) => Some(texts.len()),
-            Self::ManyTexts | Self::Other => None,
+            Self::ManyTexts | Self::Other | Self::Spilled(_) => None,
         }
     }
 }
@@ -190,7 +203,7 @@ enum Meaning {
 struct Column {
     meaning: Meaning,
     boolean: bool,
-    numbers: Vec<f64>,
+    numbers: Numbers,
     /// In the place of `numbers` from the first value on that no f64 holds.
     integers: Option<Vec<i128>>,
     texts: TextsReader,
@@ -206,15 +219,13 @@ struct TextsReader {
 }
 
 impl Column {
-    fn new(descriptor: &ColumnDescriptor, rows: usize) -> Self {
+    fn new(descriptor: &ColumnDescriptor) -> Self {
         let physical = descriptor.physical_type();
         let meaning = meaning(descriptor);
-        let text = matches!(meaning, Meaning::Text);
-        let numbers = Vec::with_capacity(if text { 0 } else { rows });
         Self {
             meaning,
             boolean: physical == Physical::BOOLEAN,
-            numbers,
+            numbers: Numbers::new(),
             integers: None,
             texts: TextsReader::default(),
         }
@@ -265,16 +276,19 @@ impl Column {
         number: impl Fn(&T::T) -> f64,
     ) -> Result<(), ParquetError> {
         let target = &mut self.numbers;
+        let mut batch = Vec::with_capacity(BATCH);
         each_batch(reader, levels, |values, present| {
+            batch.clear();
             match present {
-                None => target.extend(values.iter().map(&number)),
+                None => batch.extend(values.iter().map(&number)),
                 Some(present) => {
                     let mut values = values.iter();
-                    target.extend(present.iter().map(|&level| {
+                    batch.extend(present.iter().map(|&level| {
                         if level == levels { values.next().map_or(f64::NAN, &number) } else { f64::NAN }
                     }));
                 }
             }
+            target.extend(&batch);
             Ok(())
         })
     }
@@ -289,21 +303,29 @@ impl Column {
             Meaning::Number => i128::from,
             meaning => return self.numbers(reader, levels, |&value| meaning.of(value as f64)),
         };
+        let mut batch = Vec::with_capacity(BATCH);
         each_batch(reader, levels, |values, present| {
             let is_exact = values.iter().all(|&value| integer(value).abs() <= 1 << 53);
             if self.integers.is_none() && !is_exact {
                 let numbers = std::mem::take(&mut self.numbers);
-                let widened = |value: f64| if value.is_nan() { NO_INTEGER } else { value as i128 };
-                self.integers = Some(numbers.into_iter().map(widened).collect());
+                self.integers = Some(as_integers(&numbers));
             }
             let mut values = values.iter().map(|&value| integer(value));
             match (&mut self.integers, present) {
-                (None, None) => self.numbers.extend(values.map(|value| value as f64)),
+                (None, None) => {
+                    batch.clear();
+                    batch.extend(values.map(|value| value as f64));
+                    self.numbers.extend(&batch);
+                }
                 (Some(integers), None) => integers.extend(values),
-                (None, Some(present)) => self.numbers.extend(present.iter().map(|&level| {
-                    let value = if level == levels { values.next() } else { None };
-                    value.map_or(f64::NAN, |value| value as f64)
-                })),
+                (None, Some(present)) => {
+                    batch.clear();
+                    batch.extend(present.iter().map(|&level| {
+                        let value = if level == levels { values.next() } else { None };
+                        value.map_or(f64::NAN, |value| value as f64)
+                    }));
+                    self.numbers.extend(&batch);
+                }
                 (Some(integers), Some(present)) => integers.extend(present.iter().map(|&level| {
                     let value = if level == levels { values.next() } else { None };
                     value.unwrap_or(NO_INTEGER)

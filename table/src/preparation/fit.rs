@@ -1,5 +1,7 @@
 //! Learning from the training rows what each column becomes.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::{
@@ -8,6 +10,7 @@ use super::{
 };
 use crate::{
     Column, Kind, PixelScaling, PixelValues, Pixels, Table, TableError, Texts, Values, date, error::listed,
+    numbers::Numbers, scratch::columns_at_once,
 };
 
 /// Below this a standard deviation is taken for zero, because its inverse would not be a useful f32.
@@ -31,15 +34,24 @@ impl Preparation {
     /// notices for the user.
     ///
     /// # Errors When there is no column left to learn from.
-    pub fn fit(table: &Table, rows: &[usize], missing: &[String]) -> Result<(Self, Vec<String>), TableError> {
-        let fitted: Vec<Option<Becomes>> = table
-            .columns
-            .par_iter()
-            .map(|column| {
-                (column.left_out.is_none() && !table.labels.contains(&column.position))
-                    .then(|| fit_column(column, rows))
-            })
-            .collect();
+    pub fn fit(table: &Table, rows: &[u32], missing: &[String]) -> Result<(Self, Vec<String>), TableError> {
+        let fit = |column: &Column| {
+            (column.left_out.is_none() && !table.labels.contains(&column.position))
+                .then(|| Ok(fit_column(column, column.values.loaded()?, rows)))
+                .transpose()
+        };
+        // However many cores there are, what is copied for this stays far below what the columns of a large table
+        // themselves take.
+        let at_once = match table.is_outside() {
+            true => columns_at_once(table.rows, FIT_BYTES),
+            false => columns_at_once(table.rows, 4 * FIT_BYTES)
+                .max(table.bytes() / FITTED_ONE_IN / (FIT_BYTES * table.rows).max(1)),
+        };
+        let mut fitted: Vec<Option<Becomes>> = Vec::with_capacity(table.columns.len());
+        for columns in table.columns.chunks(at_once) {
+            let some: Result<Vec<Option<Becomes>>, TableError> = columns.par_iter().map(fit).collect();
+            fitted.extend(some?);
+        }
         let mut columns = Vec::new();
         let mut notices = Vec::new();
         let mut constant = Vec::new();
@@ -81,7 +93,7 @@ impl Preparation {
                 .columns
                 .iter()
                 .filter_map(|column| Some(format!("{} ({})", column.shown(), column.left_out?)))
-                .take(5)
+                .take(NAMED_MAX)
                 .collect();
             let problem = match left_out.as_slice() {
                 [] => "apart from the label it has no column to learn from; add one".to_owned(),
@@ -103,7 +115,7 @@ impl Preparation {
     /// # Errors
     /// When a column has a cell that is not a number.
     pub fn of_integers(table: &Table, missing: &[String]) -> Result<Self, TableError> {
-        let all: Vec<usize> = (0..table.rows).collect();
+        let all: Vec<u32> = (0..table.rows as u32).collect();
         let (mut preparation, _) = Self::fit(table, &all, missing)?;
         for column in &mut preparation.columns {
             let Becomes::Number { number: Some(number), missing: false } = &mut column.becomes else {
@@ -133,16 +145,29 @@ impl Preparation {
     }
 }
 
-fn fit_column(column: &Column, rows: &[usize]) -> Becomes {
-    match &column.values {
-        Values::Unread => Becomes::Number { number: None, missing: false },
+/// Columns that an error names.
+const NAMED_MAX: usize = 5;
+
+/// Bytes of memory that a row of a column takes while it is fitted: the cell in the order of the rows, and once more
+/// for the median.
+const FIT_BYTES: usize = 16;
+
+/// At least so many columns are fitted at a time that it takes this share of what the columns themselves do.
+const FITTED_ONE_IN: usize = 4;
+
+fn fit_column(column: &Column, values: Cow<'_, Values>, rows: &[u32]) -> Becomes {
+    match &*values {
+        Values::Unread | Values::Spilled(_) => Becomes::Number { number: None, missing: false },
         Values::Texts(texts) => category(texts, rows),
         Values::Numbers(values) if column.kind == Kind::Date => {
             let is_time = column.date_format.is_some_and(crate::DateFormat::is_time);
             date_parts(values, rows, is_time, column.kept)
         }
-        Values::Numbers(values) => {
-            let values: Vec<f64> = rows.iter().map(|&row| values[row]).collect();
+        Values::Numbers(numbers) => {
+            let ordered = numbers.gathered(rows);
+            // One that came into memory for this need not stay.
+            drop(values);
+            let values = ordered;
             let missing = values.iter().any(|value| value.is_nan());
             Becomes::Number { number: standardized(&values, column.kept), missing }
         }
@@ -218,8 +243,8 @@ fn bounds(present: &mut [f64], deviation: f64, may_clip: bool) -> (f64, f64) {
     )
 }
 
-fn category(texts: &Texts, rows: &[usize]) -> Becomes {
-    let counts = texts.counts(rows.iter().copied());
+fn category(texts: &Texts, rows: &[u32]) -> Becomes {
+    let counts = texts.counts(rows.iter().map(|&row| row as usize));
     let present: usize = counts.iter().sum();
     let mut values: Vec<(usize, &String)> =
         counts.iter().copied().zip(texts.texts()).filter(|&(count, _)| count > 0).collect();
@@ -242,17 +267,17 @@ fn category(texts: &Texts, rows: &[usize]) -> Becomes {
     Becomes::Category { values: sorted(values), rare, other, missing }
 }
 
-fn date_parts(seconds: &[f64], rows: &[usize], is_time: bool, kept: bool) -> Becomes {
+fn date_parts(seconds: &Numbers, rows: &[u32], is_time: bool, kept: bool) -> Becomes {
     const YEAR_DAYS: f64 = 365.0;
     const WEEK_DAYS: f64 = 7.0;
-    let days: Vec<f64> = rows.iter().map(|&row| seconds[row] / DAY).collect();
+    let days: Vec<f64> = rows.iter().map(|&row| seconds.get(row as usize) / DAY).collect();
     let missing = days.iter().any(|day| day.is_nan());
     let present = || days.iter().copied().filter(|day| !day.is_nan());
     let (least, most) = present()
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), day| (least.min(day), most.max(day)));
     let span = most - least;
     let different = |part: fn(date::Parts) -> f64| {
-        let mut parts = rows.iter().filter_map(|&row| date::parts(seconds[row])).map(part);
+        let mut parts = rows.iter().filter_map(|&row| date::parts(seconds.get(row as usize))).map(part);
         let first = parts.next();
         parts.any(|part| Some(part) != first)
     };
@@ -266,16 +291,20 @@ fn date_parts(seconds: &[f64], rows: &[usize], is_time: bool, kept: bool) -> Bec
     }
 }
 
-fn fit_pixels(pixels: &Pixels, rows: &[usize]) -> PreparedPixels {
+fn fit_pixels(pixels: &Pixels, rows: &[u32]) -> PreparedPixels {
     let width = pixels.width();
     let value = |row: usize, column: usize| match &pixels.values {
         PixelValues::U8(values) => f64::from(values[row * width + column]),
         PixelValues::F32(values) => f64::from(values[row * width + column]),
+        // Bytes, whose scaling does not look at them.
+        PixelValues::Spilled(_) => 0.0,
     };
     let (offset, scale) = match pixels.scaling {
         PixelScaling::Bytes => (vec![0.0], vec![f64::from(1.0_f32 / 255.0)]),
         PixelScaling::Common => {
-            let all = moments(rows.iter().flat_map(|&row| (0..width).map(move |column| value(row, column))));
+            let all = moments(
+                rows.iter().flat_map(|&row| (0..width).map(move |column| value(row as usize, column))),
+            );
             (vec![f64::from(all.mean as f32)], vec![f64::from((1.0 / all.deviation.unwrap_or(1.0)) as f32)])
         }
         PixelScaling::Magnitude => {
@@ -283,7 +312,7 @@ fn fit_pixels(pixels: &Pixels, rows: &[usize]) -> PreparedPixels {
             for &row in rows {
                 most.iter_mut()
                     .enumerate()
-                    .for_each(|(column, most)| *most = most.max(value(row, column).abs()));
+                    .for_each(|(column, most)| *most = most.max(value(row as usize, column).abs()));
             }
             // A column that is 0 in all training rows decides nothing.
             let scale = most
