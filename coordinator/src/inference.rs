@@ -11,11 +11,13 @@ use std::thread;
 
 use model::{Arithmetic, Examples, Features, Network, Preprocessing, Scratch};
 
-use crate::data::{ExampleTable, FeatureRows};
+use crate::data::{self, DataError, ExampleTable, FeatureRows};
 use crate::run_directory::SavedModel;
 
 /// Examples that a thread takes at a time.
 const CHUNK: usize = 1024;
+/// Bytes of examples that are read at a time where memory does not hold them.
+const PIECE_BYTES: usize = 32 << 20;
 /// Most threads.
 const THREADS_MAX: usize = 256;
 
@@ -37,6 +39,16 @@ pub(crate) struct Measured {
     pub(crate) correct: u64,
 }
 
+impl Measured {
+    /// The sum of parts, in their order.
+    fn sum(parts: Vec<Self>) -> Self {
+        parts.into_iter().fold(Self::default(), |sum, part| Self {
+            loss_sum: sum.loss_sum + part.loss_sum,
+            correct: sum.correct + part.correct,
+        })
+    }
+}
+
 impl<'a> Trained<'a> {
     /// The network of a saved model.
     pub(crate) fn of(model: &'a SavedModel) -> Self {
@@ -50,17 +62,36 @@ impl<'a> Trained<'a> {
 
     /// Loss and correct predictions over all examples.
     pub(crate) fn measure(&self, table: &ExampleTable) -> Measured {
-        let parts = in_chunks(0..table.len(), |scratch, range| {
+        Measured::sum(self.measure_chunks(table, 0..table.len()))
+    }
+
+    /// The same, to the bit, over examples that memory need not hold.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(crate) fn measure_all(&self, examples: &data::Examples) -> Result<Measured, DataError> {
+        if let Some(table) = examples.in_memory() {
+            return Ok(self.measure(table));
+        }
+        // Whole chunks, so that the sums have the same terms.
+        let chunks = (PIECE_BYTES / (4 * CHUNK * examples.columns().max(1))).max(1);
+        let mut parts = Vec::new();
+        for first in (0..examples.len()).step_by(chunks * CHUNK) {
+            let piece = examples.piece(first..examples.len().min(first + chunks * CHUNK))?;
+            let (table, range) = piece.of();
+            parts.extend(self.measure_chunks(table, range));
+        }
+        Ok(Measured::sum(parts))
+    }
+
+    fn measure_chunks(&self, table: &ExampleTable, range: Range<usize>) -> Vec<Measured> {
+        in_chunks(range, |scratch, range| {
             let features = Features::new(table.rows(range.clone()), self.preprocessing);
             let examples = Examples { features, targets: table.targets(range.clone()) };
             let mut losses = vec![0.0; range.len()];
             let correct =
                 self.network.evaluate(self.arithmetic, scratch, self.weights, &examples, &mut losses);
             Measured { loss_sum: losses.iter().copied().map(f64::from).sum(), correct: u64::from(correct) }
-        });
-        parts.into_iter().fold(Measured::default(), |sum, part| Measured {
-            loss_sum: sum.loss_sum + part.loss_sum,
-            correct: sum.correct + part.correct,
         })
     }
 

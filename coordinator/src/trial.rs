@@ -12,15 +12,16 @@ use serde::Serialize;
 use table::Becomes;
 use tokio::sync::watch;
 
-use crate::data::{
-    ExampleTable, FeatureRows, FeatureValues, Preparation, Prepared, TargetScaling, TargetValues,
-};
+use crate::data::{Examples, FeatureRows, FeatureValues, Preparation, Prepared, TargetScaling, TargetValues};
 use crate::driver::Gallery;
 
 /// Examples kept aside that the page may have.
 const EXAMPLES_MAX: usize = 256;
 /// Values of all these examples. Of images too large for that there is none.
 const EXAMPLE_VALUES_MAX: usize = 100_000;
+
+/// Values that are looked at of training examples that memory does not hold.
+const SEEN_VALUES_MAX: usize = 1 << 22;
 
 /// A model as the page is told of it, in JSON.
 #[derive(Debug, Serialize)]
@@ -162,7 +163,7 @@ impl Trial {
             let network = (&self.network, self.arithmetic);
             let description =
                 Description::new(&self.title, network, preparation, preprocessing, target_scaling.as_ref());
-            let seen = seen(preparation, train.features());
+            let seen = seen(preparation, train);
             Compressed::of(&Description { seen, has_weights: true, ..description })
         })
     }
@@ -172,14 +173,22 @@ impl Trial {
         self.examples.get_or_init(|| {
             let Prepared { test, validation, target_scaling, .. } = &*self.data;
             let table = test.as_ref().or(validation.as_ref());
-            Compressed::of(&table.map_or_else(Vec::new, |table| examples(table, target_scaling.as_ref())))
+            Compressed::of(&table.map_or_else(Vec::new, |set| examples(set, target_scaling.as_ref())))
         })
     }
 }
 
-fn examples(table: &ExampleTable, scaling: Option<&TargetScaling>) -> Vec<Example> {
-    let width = table.features().columns();
-    let count = table.len().min(EXAMPLES_MAX).min(EXAMPLE_VALUES_MAX / width);
+fn examples(set: &Examples, scaling: Option<&TargetScaling>) -> Vec<Example> {
+    let width = set.columns();
+    let count = set.len().min(EXAMPLES_MAX).min(EXAMPLE_VALUES_MAX / width);
+    let piece = match set.piece(0..count) {
+        Ok(piece) => piece,
+        Err(error) => {
+            tracing::warn!("the page /try has no examples: {error}");
+            return Vec::new();
+        }
+    };
+    let (table, _) = piece.of();
     let example = |row: usize| {
         let (class, numbers) = match table.target_values() {
             TargetValues::Classes(ids) => (Some(ids[row]), Vec::new()),
@@ -202,14 +211,21 @@ fn value(rows: &FeatureRows, at: usize) -> f32 {
     }
 }
 
-/// What occurred in training, one for each column of a table.
-fn seen(preparation: &Preparation, rows: &FeatureRows) -> Vec<Seen> {
+/// What occurred in training, one for each column of a table. Of examples that memory does not hold, the first ones
+/// are looked at.
+fn seen(preparation: &Preparation, train: &Examples) -> Vec<Seen> {
     if preparation.pixels.is_some() {
         return Vec::new();
     }
-    let width = rows.columns();
+    let width = train.columns();
     let mut ranges = vec![(f32::INFINITY, f32::NEG_INFINITY); width];
     let mut sums = vec![0.0_f64; width];
+    let count = match train.in_memory() {
+        Some(table) => table.len(),
+        None => train.len().min(SEEN_VALUES_MAX / width.max(1)),
+    };
+    let Ok(piece) = train.piece(0..count) else { return Vec::new() };
+    let rows = piece.of().0.features();
     for at in 0..rows.len() * width {
         let (value, input) = (value(rows, at), at % width);
         let (low, high) = &mut ranges[input];
@@ -261,7 +277,7 @@ mod tests {
         let options = ReadOptions { keep: vec!["id".to_owned()], ..ReadOptions::default() };
         let dataset = data::load(&path, &options).unwrap().train;
         let prepared = data::prepare(dataset, None, 0.0, 1).unwrap();
-        let seen = seen(&prepared.preparation, prepared.train.features());
+        let seen = seen(&prepared.preparation, &prepared.train);
         let Seen::Numbers { low, high, .. } = seen[0] else { panic!("{seen:?}") };
         assert!((low - 1e9).abs() < 1e-2 && (high - 1e9 - 39.0).abs() < 1e-2, "{seen:?}");
         let Seen::Numbers { low, high, typical } = seen[1] else { panic!("{seen:?}") };

@@ -32,6 +32,7 @@ mod kept;
 mod misuse;
 mod observing;
 mod optimizers;
+mod outside;
 mod reports;
 mod serving;
 mod shoal;

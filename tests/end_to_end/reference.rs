@@ -21,6 +21,7 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
     let network = Network::new(&spec, data.preprocessing.offset.len(), data.task()).unwrap();
     let unit_size = examples_per_unit(data.train.len(), MINIBATCH) as usize;
     let count = u32::try_from(data.train.len()).unwrap();
+    let train = data.train.in_memory().unwrap();
     let mut optimizer =
         Lbfgs::new(network.initialize(SEED)[..network.trainable()].to_vec(), LbfgsSettings::default());
     let mut scratch = Scratch::new();
@@ -30,8 +31,8 @@ pub(crate) fn weights_digest(problem: &Problem, arithmetic: Arithmetic) -> Strin
     };
     // Loss of each example and, if asked for, the gradient of one unit.
     let mut unit = |weights: &[f32], range: std::ops::Range<usize>| {
-        let features = Features::new(data.train.rows(range.clone()), &data.preprocessing);
-        let examples = Examples { features, targets: data.train.targets(range.clone()) };
+        let features = Features::new(train.rows(range.clone()), &data.preprocessing);
+        let examples = Examples { features, targets: train.targets(range.clone()) };
         let (mut gradient, mut losses) = (vec![0.0; network.parameters()], vec![0.0; range.len()]);
         network.gradient(
             arithmetic,

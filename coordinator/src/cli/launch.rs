@@ -192,7 +192,7 @@ fn file_name(name: &str) -> String {
 
 fn introduce(work: &Work, hint: &str) {
     let Work { material: Material { config, data, network, .. }, directory, .. } = work;
-    let test = data.test.as_ref().map_or(0, data::ExampleTable::len);
+    let test = data.test.as_ref().map_or(0, data::Examples::len);
     for notice in &data.notices {
         say(format!("Data: {notice}."));
     }

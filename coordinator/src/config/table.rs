@@ -137,6 +137,14 @@ settings! {
             rule: Some(|| "inferred from its values".to_owned()),
         }
 
+        /// A folder for the data as shards, so that memory need not hold them; resumed and other runs on the same
+        /// data use the same shards again. With a store the shards go there, and the folder is only used meanwhile
+        cache: optional PathBuf {
+            section: Section::Data, commands: &[Command::Train, Command::Sweep, Command::Resume],
+            placeholder: "DIR",
+            rule: Some(|| "runs/.cache if the data are too large for memory, else none".to_owned()),
+        }
+
         /// Whether a text file starts with a header
         header: optional bool {
             section: Section::Data, commands: &Command::FILE_READERS, placeholder: "BOOL",

@@ -49,6 +49,16 @@ impl Dataset {
         self.table.targets.as_ref().expect("a data set has targets")
     }
 
+    /// Whether the columns are outside of memory.
+    pub(crate) fn is_outside(&self) -> bool {
+        self.table.is_outside()
+    }
+
+    /// The same with its columns in memory.
+    pub(crate) fn into_memory(self) -> Result<Self, DataError> {
+        Ok(Self { table: self.table.into_memory()?, ..self })
+    }
+
     /// The pixels, where the examples are images.
     pub fn pixels(&self) -> Option<&Pixels> {
         self.table.pixels.as_ref()
@@ -109,6 +119,11 @@ impl FeatureRows {
         self.columns
     }
 
+    /// The values, row by row, without the matrix.
+    pub(super) fn into_values(self) -> FeatureValues {
+        self.values
+    }
+
     /// The values, row by row.
     pub fn values(&self) -> &FeatureValues {
         &self.values
@@ -146,14 +161,15 @@ impl From<Inputs> for FeatureRows {
 }
 
 /// The targets named by `order`, in that order.
-pub(super) fn gather(targets: &Targets, order: &[usize]) -> Targets {
+pub(super) fn gather(targets: &Targets, order: &[u32]) -> Targets {
+    let order = || order.iter().map(|&row| row as usize);
     match targets {
         Targets::Classes { ids, names } => {
-            Targets::Classes { ids: order.iter().map(|&row| ids[row]).collect(), names: names.clone() }
+            Targets::Classes { ids: order().map(|row| ids[row]).collect(), names: names.clone() }
         }
         Targets::Numbers { values, names } => {
             let width = names.len();
-            let rows = order.iter().flat_map(|&row| &values[row * width..(row + 1) * width]);
+            let rows = order().flat_map(|row| &values[row * width..(row + 1) * width]);
             Targets::Numbers { values: rows.copied().collect(), names: names.clone() }
         }
     }

@@ -8,8 +8,12 @@
 //!
 //! Everything here is a function of the files, the options and the seed. Nothing depends on the machine.
 
+mod cabinet;
+mod columns;
+mod cutting;
 mod dataset;
 mod error;
+mod examples;
 mod mnist;
 mod prepared;
 mod random;
@@ -23,11 +27,14 @@ mod warnings;
 
 use std::path::Path;
 
-pub use table::{Labels, Preparation, ReadOptions, TableError, TargetSchema, Targets, TaskKind};
+pub use table::{Labels, Preparation, ReadOptions, Scratch, TableError, TargetSchema, Targets, TaskKind};
 
 pub use self::{
+    cabinet::Cabinet,
+    cutting::cut_into,
     dataset::{Dataset, FeatureRows, FeatureValues},
     error::DataError,
+    examples::{Examples, Piece},
     mnist::mnist,
     prepared::{ExampleTable, HeldBack, Prepared, TargetValues, prepare, prepare_sets},
     shards::ShardStore,
@@ -76,18 +83,18 @@ pub fn load_matching(
     options: &ReadOptions,
     labels: Labels,
 ) -> Result<Matched, DataError> {
-    Ok(matched(table::read_matching(&[path.to_owned()], preparation, options, labels)?, preparation))
+    matched(table::read_matching(&[path.to_owned()], preparation, options, labels)?, preparation)
 }
 
 /// A table that was read for a trained model, prepared.
-fn matched(mut table: table::Table, preparation: &Preparation) -> Matched {
+fn matched(mut table: table::Table, preparation: &Preparation) -> Result<Matched, DataError> {
     let targets = table.targets.take();
     let mut notices = std::mem::take(&mut table.notices);
-    let stored = preparation.store(table);
+    let stored = preparation.store(table)?;
     notices.extend(stored.notices.iter().cloned());
-    let rows: Vec<usize> = (0..stored.len()).collect();
+    let rows: Vec<u32> = (0..stored.len() as u32).collect();
     let as_bytes = stored.fits_bytes(preparation);
-    Matched { features: stored.inputs(preparation, &rows, as_bytes).into(), targets, notices }
+    Ok(Matched { features: stored.inputs(preparation, &rows, as_bytes).into(), targets, notices })
 }
 
 /// A data set that is in memory, prepared for a trained model; `None` if it is another kind of data.
@@ -96,7 +103,7 @@ pub(crate) fn matched_dataset(data: Dataset, preparation: &Preparation) -> Optio
     let there = shape(data.pixels().map(|pixels| pixels.shape.as_slice()));
     let wanted = shape(preparation.pixels.as_ref().map(|pixels| pixels.shape.as_slice()));
     let fits = there.is_some() && there == wanted && data.table.target_schema() == preparation.targets;
-    fits.then(|| matched(data.table, preparation))
+    fits.then(|| matched(data.table, preparation).ok()).flatten()
 }
 
 /// Reads a test or validation file as `train` was read.

@@ -9,20 +9,20 @@ use protocol::plan::Set;
 use table::{Preparation, Stored};
 
 use super::{
-    DataError, Dataset, FeatureRows, FeatureValues, Matched, TargetScaling, dataset::gather,
-    preprocessing_of, random, split, standardize::target_values, task_of,
+    DataError, Dataset, Examples, FeatureRows, FeatureValues, Matched, TargetScaling, columns,
+    dataset::gather, preprocessing_of, random, split, standardize::target_values, task_of,
 };
 
 /// Everything a run needs to know about its data.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// The training part, shuffled. Raw: volunteers apply `preprocessing`.
-    pub train: ExampleTable,
+    pub train: Examples,
     /// The validation part in file order, if there is one. Its features have the same type as those of
     /// `train`.
-    pub validation: Option<ExampleTable>,
+    pub validation: Option<Examples>,
     /// The test part likewise.
-    pub test: Option<ExampleTable>,
+    pub test: Option<Examples>,
     /// How raw features become inputs of the network.
     pub preprocessing: Preprocessing,
     /// How number targets were scaled; `None` for classes.
@@ -43,7 +43,7 @@ impl Prepared {
     }
 
     /// The examples of a set; there may be no validation set and no test set.
-    pub fn table(&self, set: Set) -> Option<&ExampleTable> {
+    pub fn examples(&self, set: Set) -> Option<&Examples> {
         match set {
             Set::Training => Some(&self.train),
             Set::Validation => self.validation.as_ref(),
@@ -92,7 +92,7 @@ pub fn prepare_sets(
     seed: u64,
     targets_as_they_are: bool,
 ) -> Result<Prepared, DataError> {
-    let all = (0..train.len()).collect();
+    let all = (0..train.len() as u32).collect();
     let (kept, test) = hold_back(&train, all, test, seed, TEST)?;
     let (mut kept, validation) = hold_back(&train, kept, validation, seed, VALIDATION)?;
     random::shuffle(&mut kept, &mut random::stream(seed, "shuffle"));
@@ -107,20 +107,30 @@ pub fn prepare_sets(
             preparation
         }
     };
-    let targets = train.targets().clone();
-    let target_scaling = match gather(&targets, &kept) {
+    let target_scaling = match train.targets() {
         table::Targets::Classes { .. } => None,
         table::Targets::Numbers { names, .. } if targets_as_they_are => {
             Some(TargetScaling::none(names.len()))
         }
-        table::Targets::Numbers { values, names } => Some(TargetScaling::of(&values, names.len())),
+        table::Targets::Numbers { names, .. } => match gather(train.targets(), &kept) {
+            table::Targets::Numbers { values, .. } => Some(TargetScaling::of(&values, names.len())),
+            table::Targets::Classes { .. } => None,
+        },
     };
-    let stored = preparation.store(train.table);
+    if [Some(&train), own_file(&validation), own_file(&test)].into_iter().flatten().any(Dataset::is_outside) {
+        let shuffled = Shuffled { train: Box::new(train), kept, validation, test };
+        let scaling = target_scaling.as_ref();
+        let columns::Sets { train, validation, test } =
+            columns::store(shuffled, &preparation, scaling, &mut notices)?;
+        return finish((train, validation, test), preparation, target_scaling, notices);
+    }
+    let targets = train.targets().clone();
+    let stored = preparation.store(train.table)?;
     notices.extend(stored.notices.iter().cloned());
     // Files of their own are stored before any part is put together: one type serves all, so that a volunteer
     // meets one.
-    let mut own = |part: Option<Part>| part.map(|part| part.store(&preparation, &mut notices));
-    let (validation, test) = (own(validation), own(test));
+    let mut own = |part: Option<Part>| part.map(|part| part.store(&preparation, &mut notices)).transpose();
+    let (validation, test) = (own(validation)?, own(test)?);
     if let Some(vocabulary) = vocabulary {
         let own = [&validation, &test].into_iter().flatten().filter_map(StoredPart::own);
         for stored in std::iter::once(&stored).chain(own) {
@@ -129,63 +139,93 @@ pub fn prepare_sets(
     }
     let as_bytes = stored.fits_bytes(&preparation)
         && [&validation, &test].into_iter().flatten().all(|part| part.fits_bytes(&preparation));
-    let table = |stored: &Stored, rows: &[usize], targets: &table::Targets| {
+    let table = |stored: &Stored, rows: &[u32], targets: &table::Targets| {
         let features = stored.inputs(&preparation, rows, as_bytes).into();
         ExampleTable::new(features, gather(targets, rows), target_scaling.as_ref())
     };
     let held_back = |part: StoredPart| match part {
         StoredPart::Rows(rows) => table(&stored, &rows, &targets),
         StoredPart::Own { stored, targets } => {
-            let rows: Vec<usize> = (0..stored.len()).collect();
+            let rows: Vec<u32> = (0..stored.len() as u32).collect();
             table(&stored, &rows, &targets)
         }
     };
     let (validation, test) = (validation.map(held_back), test.map(held_back));
     let train = table(&stored, &kept, &targets);
     drop(stored);
+    let sets = (Examples::Memory(train), validation.map(Examples::Memory), test.map(Examples::Memory));
+    finish(sets, preparation, target_scaling, notices)
+}
+
+/// The training examples in their order and the other parts, of which nothing is prepared yet.
+pub(super) struct Shuffled {
+    pub(super) train: Box<Dataset>,
+    pub(super) kept: Vec<u32>,
+    pub(super) validation: Option<Part>,
+    pub(super) test: Option<Part>,
+}
+
+/// The file that a part has of its own.
+fn own_file(part: &Option<Part>) -> Option<&Dataset> {
+    match part {
+        Some(Part::Own(data)) => Some(data),
+        _ => None,
+    }
+}
+
+fn finish(
+    (train, validation, test): (Examples, Option<Examples>, Option<Examples>),
+    preparation: Preparation,
+    target_scaling: Option<TargetScaling>,
+    notices: Vec<String>,
+) -> Result<Prepared, DataError> {
     let preprocessing = preprocessing_of(&preparation);
-    let fingerprint = fingerprint(&train, validation.as_ref(), test.as_ref(), &preparation);
+    let fingerprint = fingerprint(&train, validation.as_ref(), test.as_ref(), &preparation)?;
     Ok(Prepared { train, validation, test, preprocessing, target_scaling, preparation, fingerprint, notices })
 }
 
 /// Checks values that a network looks up, in the file's order, so that the error names the first wrong example.
-fn check_integers(stored: &Stored, preparation: &Preparation, vocabulary: u32) -> Result<(), DataError> {
+pub(super) fn check_integers(
+    stored: &Stored,
+    preparation: &Preparation,
+    vocabulary: u32,
+) -> Result<(), DataError> {
     const ROWS_AT_A_TIME: usize = 1024;
     let places = preparation.input_places();
     for first in (0..stored.len()).step_by(ROWS_AT_A_TIME) {
-        let rows: Vec<usize> = (first..stored.len().min(first + ROWS_AT_A_TIME)).collect();
-        let features: FeatureRows = stored.inputs(preparation, &rows, false).into();
+        let rows = first..stored.len().min(first + ROWS_AT_A_TIME);
+        let features: FeatureRows = stored.piece(preparation, rows, false)?.into();
         features.check_integers(vocabulary, &places, first)?;
     }
     Ok(())
 }
 
 /// A part that is not trained on.
-enum Part {
+pub(super) enum Part {
     /// These rows of the training examples.
-    Rows(Vec<usize>),
+    Rows(Vec<u32>),
     /// A file of its own.
     Own(Box<Dataset>),
 }
 
 /// The same with its columns narrowed.
 enum StoredPart {
-    Rows(Vec<usize>),
+    Rows(Vec<u32>),
     Own { stored: Stored, targets: table::Targets },
 }
 
 impl Part {
-    fn store(self, preparation: &Preparation, notices: &mut Vec<String>) -> StoredPart {
-        match self {
+    fn store(self, preparation: &Preparation, notices: &mut Vec<String>) -> Result<StoredPart, DataError> {
+        Ok(match self {
             Self::Rows(rows) => StoredPart::Rows(rows),
             Self::Own(data) => {
                 let targets = data.targets().clone();
                 notices.extend(data.table.notices.iter().cloned());
-                let stored = preparation.store(data.table);
+                let stored = preparation.store(data.table)?;
                 notices.extend(stored.notices.iter().cloned());
                 StoredPart::Own { stored, targets }
             }
-        }
+        })
     }
 }
 
@@ -233,11 +273,11 @@ const VALIDATION: Purpose = Purpose {
 /// Takes a part out of the rows and returns the rest.
 fn hold_back(
     train: &Dataset,
-    rows: Vec<usize>,
+    rows: Vec<u32>,
     part: HeldBack,
     seed: u64,
     purpose: Purpose,
-) -> Result<(Vec<usize>, Option<Part>), DataError> {
+) -> Result<(Vec<u32>, Option<Part>), DataError> {
     let HeldBack { own, fraction } = part;
     let Purpose { name, stream, twice, empty } = purpose;
     let refuse = |problem| Err(DataError::Split { part: name, fraction, examples: rows.len(), problem });
@@ -250,12 +290,16 @@ fn hold_back(
     if fraction == 0.0 {
         return Ok((rows, None));
     }
-    let split = split::split(&gather(train.targets(), &rows), fraction, seed, stream);
-    if split.held_back.is_empty() {
+    let is_held_back = split::split(train.targets(), &rows, fraction, seed, stream);
+    if !is_held_back.contains(&true) {
         return refuse(empty);
     }
-    let of = |places: &[usize]| -> Vec<usize> { places.iter().map(|place| rows[*place]).collect() };
-    Ok((of(&split.kept), Some(Part::Rows(of(&split.held_back)))))
+    let mut kept = rows;
+    let held_back = kept.iter().zip(&is_held_back).filter(|(_, held)| **held).map(|(&row, _)| row).collect();
+    let mut flags = is_held_back.into_iter();
+    kept.retain(|_| flags.next() != Some(true));
+    kept.shrink_to_fit();
+    Ok((kept, Some(Part::Rows(held_back))))
 }
 
 /// Raw features and scaled targets of a number of examples, contiguous and row-major.
@@ -284,6 +328,17 @@ impl ExampleTable {
     fn new(features: FeatureRows, targets: table::Targets, scaling: Option<&TargetScaling>) -> Self {
         assert_eq!(features.len(), targets.len(), "every example has a target");
         Self { features, targets: target_values(targets, scaling) }
+    }
+
+    /// Puts features and targets of the same length together.
+    pub(super) fn of_values(features: FeatureRows, targets: TargetValues) -> Self {
+        assert_eq!(features.len(), targets.len(), "every example has a target");
+        Self { features, targets }
+    }
+
+    /// Features and targets apart.
+    pub(super) fn into_values(self) -> (FeatureRows, TargetValues) {
+        (self.features, self.targets)
     }
 
     /// Examples to evaluate a trained model on; `None` if the file was read without its labels.
@@ -343,12 +398,15 @@ fn view<T>(values: &[T], columns: usize, range: Range<usize>) -> ArrayView2<'_, 
         .expect("a slice of whole rows has the shape of its rows")
 }
 
+/// Bytes of rows that are hashed at a time where memory does not hold the examples.
+const HASHED_BYTES: usize = 16 << 20;
+
 fn fingerprint(
-    train: &ExampleTable,
-    validation: Option<&ExampleTable>,
-    test: Option<&ExampleTable>,
+    train: &Examples,
+    validation: Option<&Examples>,
+    test: Option<&Examples>,
     preparation: &Preparation,
-) -> [u8; 32] {
+) -> Result<[u8; 32], DataError> {
     let mut hasher = blake3::Hasher::new_derive_key("shoal data 2026 fingerprint");
     let count = |hasher: &mut blake3::Hasher, count: usize| {
         hasher.update(&(count as u64).to_le_bytes());
@@ -366,26 +424,51 @@ fn fingerprint(
     // A run without a validation part has the fingerprint that it had before there were any.
     let validation = validation.map(Some);
     for part in [Some(train), test].into_iter().chain(validation) {
-        count(&mut hasher, part.map_or(0, ExampleTable::len));
+        count(&mut hasher, part.map_or(0, Examples::len));
         let Some(part) = part else { continue };
-        match part.features.values() {
-            FeatureValues::U8(values) => {
-                hasher.update(b"u8").update(values);
-            }
-            FeatureValues::F32(values) => {
-                hasher.update(b"f32");
-                hash_floats(&mut hasher, values);
+        let at_once = match part {
+            Examples::Memory(_) => part.len(),
+            _ => HASHED_BYTES / (4 * part.columns()).max(1),
+        };
+        for first in (0..part.len()).step_by(at_once.max(1)) {
+            let piece = part.piece(first..part.len().min(first + at_once.max(1)))?;
+            match piece.of().0.features.values() {
+                FeatureValues::U8(values) => {
+                    if first == 0 {
+                        hasher.update(b"u8");
+                    }
+                    hasher.update(values);
+                }
+                FeatureValues::F32(values) => {
+                    if first == 0 {
+                        hasher.update(b"f32");
+                    }
+                    hash_floats(&mut hasher, values);
+                }
             }
         }
-        match &part.targets {
-            TargetValues::Classes(ids) => {
-                let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-                hasher.update(&bytes);
-            }
-            TargetValues::Numbers { values, .. } => hash_floats(&mut hasher, values),
+        match part {
+            Examples::Memory(table) => hash_targets(&mut hasher, &table.targets),
+            Examples::Columns(columns) => hash_targets(&mut hasher, &columns.targets),
+            Examples::Shards(_) => unreachable!("the fingerprint is older than the shards"),
         }
     }
-    hasher.finalize().into()
+    Ok(hasher.finalize().into())
+}
+
+fn hash_targets(hasher: &mut blake3::Hasher, targets: &TargetValues) {
+    const CHUNK: usize = 4096;
+    match targets {
+        TargetValues::Classes(ids) => {
+            let mut bytes = Vec::with_capacity(2 * CHUNK);
+            for chunk in ids.chunks(CHUNK) {
+                bytes.clear();
+                bytes.extend(chunk.iter().flat_map(|id| id.to_le_bytes()));
+                hasher.update(&bytes);
+            }
+        }
+        TargetValues::Numbers { values, .. } => hash_floats(hasher, values),
+    }
 }
 
 fn hash_floats(hasher: &mut blake3::Hasher, values: &[f32]) {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hasher as _};
 
 use rayon::prelude::*;
-use table::{Column, Table, Targets, Values};
+use table::{Column, Numbers, Table, Targets, Values};
 
-use super::{ExampleTable, FeatureValues, Prepared};
+use super::{ExampleTable, Examples, FeatureValues, Prepared};
 
 /// With fewer examples, a column may give the label away by chance.
 const EXAMPLES_MIN: usize = 20;
@@ -27,10 +27,11 @@ pub fn telling_columns(table: &Table) -> Vec<String> {
     let columns: Vec<&Column> = table.columns.iter().filter(learned).collect();
     columns
         .into_par_iter()
-        .filter(|column| match targets {
-            Targets::Classes { ids, names } => tells_class(&column.values, ids, names.len()),
-            Targets::Numbers { values, names } if names.len() == 1 => is_multiple(&column.values, values),
-            Targets::Numbers { .. } => false,
+        .filter(|column| match (targets, column.values.loaded()) {
+            (Targets::Classes { ids, names }, Ok(cells)) => tells_class(&cells, ids, names.len()),
+            (Targets::Numbers { values, names }, Ok(cells)) if names.len() == 1 => is_multiple(&cells, values),
+            // A column that cannot be read gives nothing away; preparing it fails with words.
+            _ => false,
         })
         .map(|column| {
             format!(
@@ -46,7 +47,7 @@ pub fn telling_columns(table: &Table) -> Vec<String> {
 /// Whether each value occurs with one class only, or the classes lie one after the other.
 fn tells_class(values: &Values, ids: &[u16], classes: usize) -> bool {
     match values {
-        Values::Unread => false,
+        Values::Unread | Values::Spilled(_) => false,
         Values::Texts(texts) => {
             let mut class_of = BTreeMap::new();
             let pure = (0..ids.len())
@@ -56,8 +57,9 @@ fn tells_class(values: &Values, ids: &[u16], classes: usize) -> bool {
         }
         Values::Numbers(numbers) => {
             let first = numbers.len().min(ROWS_FIRST);
-            let rows = [(&numbers[..first], &ids[..first]), (&numbers[..], ids)];
-            rows.into_iter().all(|(numbers, some)| number_tells_class(numbers, some, classes, ids.len()))
+            [first, numbers.len()]
+                .into_iter()
+                .all(|some| number_tells_class(numbers, &ids[..some], classes, ids.len()))
                 && are_all(
                     numbers.iter().zip(ids).filter(|(value, _)| !value.is_nan()).map(|(_, id)| id),
                     classes,
@@ -66,10 +68,11 @@ fn tells_class(values: &Values, ids: &[u16], classes: usize) -> bool {
     }
 }
 
-/// Whether nothing in some of a table's rows speaks against a column that tells the class: no value occurs with two
-/// classes, and few values are different, as a share of `all` rows, or the classes lie one after the other.
-fn number_tells_class(numbers: &[f64], ids: &[u16], classes: usize, all: usize) -> bool {
-    let pairs = numbers.iter().copied().zip(ids.iter().copied());
+/// Whether nothing in the first of a table's rows, whose classes are `ids`, speaks against a column that tells the
+/// class: no value occurs with two classes, and few values are different, as a share of `all` rows, or the classes lie
+/// one after the other.
+fn number_tells_class(numbers: &Numbers, ids: &[u16], classes: usize, all: usize) -> bool {
+    let pairs = numbers.iter().zip(ids.iter().copied());
     let mut pairs: Vec<(f64, u16)> = pairs.filter(|(value, _)| !value.is_nan()).collect();
     pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let mixed = pairs.windows(2).any(|pair| pair[0].0 == pair[1].0 && pair[0].1 != pair[1].1);
@@ -87,7 +90,7 @@ fn are_all<'a>(ids: impl Iterator<Item = &'a u16>, classes: usize) -> bool {
 fn is_multiple(values: &Values, targets: &[f64]) -> bool {
     let Values::Numbers(numbers) = values else { return false };
     let pairs: Vec<(f64, f64)> =
-        numbers.iter().copied().zip(targets.iter().copied()).filter(|(value, _)| !value.is_nan()).collect();
+        numbers.iter().zip(targets.iter().copied()).filter(|(value, _)| !value.is_nan()).collect();
     let count = pairs.len() as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>() / count;
     let (mean_value, mean_target) = (mean(|pair| pair.0), mean(|pair| pair.1));
@@ -99,18 +102,20 @@ fn is_multiple(values: &Values, targets: &[f64]) -> bool {
     pairs.len() >= EXAMPLES_MIN && sums.0.abs() / (sums.1 * sums.2).sqrt() >= CORRELATION_MIN
 }
 
-/// A sentence for each part that contains examples of the training part.
+/// A sentence for each part that contains examples of the training part. Examples that memory does not hold are not
+/// compared.
 pub fn repeated_examples(data: &Prepared) -> Vec<String> {
     let parts = [("test", &data.test), ("validation", &data.validation)];
     if parts.iter().all(|(_, part)| part.is_none()) {
         return Vec::new();
     }
     // A sorted list takes a third of the memory of a set.
-    let mut known = hashes(&data.train);
+    let Some(train) = data.train.in_memory() else { return Vec::new() };
+    let mut known = hashes(train);
     known.par_sort_unstable();
     let mut sentences = Vec::new();
     for (name, part) in parts {
-        let Some(part) = part else { continue };
+        let Some(part) = part.as_ref().and_then(Examples::in_memory) else { continue };
         let repeated = hashes(part).iter().filter(|hash| known.binary_search(hash).is_ok()).count();
         if repeated > 0 {
             sentences.push(format!(

@@ -2,7 +2,7 @@
 
 use protocol::plan::SetPlan;
 
-use crate::data::{Prepared, TargetValues};
+use crate::data::Prepared;
 use crate::operator::Coverage;
 
 /// Classes that are told apart. Of more, or of none, all examples count together.
@@ -20,18 +20,9 @@ impl Census {
     /// Counts the training examples.
     pub(super) fn of(data: &Prepared, training: &SetPlan) -> Census {
         let names = data.class_names().filter(|names| names.len() <= CLASSES_MAX);
-        let examples = data.train.len();
-        let per_shard = training.examples_per_unit as usize * training.units_per_shard as usize;
-        let shards = (0..training.shards.len()).map(|shard| {
-            let range = (shard * per_shard).min(examples)..((shard + 1) * per_shard).min(examples);
-            match (names, data.train.target_values()) {
-                (Some(names), TargetValues::Classes(ids)) => {
-                    let mut counts = vec![0_u64; names.len()];
-                    ids[range].iter().for_each(|id| counts[usize::from(*id)] += 1);
-                    counts.into_iter().enumerate().filter(|(_, count)| *count > 0).collect()
-                }
-                _ => vec![(0, range.len() as u64)],
-            }
+        let shards = (0..training.shards.len() as u32).map(|shard| {
+            let counted = names.and_then(|names| data.train.classes_in_shard(training, shard, names.len()));
+            counted.unwrap_or_else(|| vec![(0, training.examples_in_shard(shard).len() as u64)])
         });
         let shards = shards.collect();
         Census { classes: names.map_or_else(|| vec![String::new()], <[String]>::to_vec), shards }

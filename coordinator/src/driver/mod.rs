@@ -30,6 +30,7 @@ use protocol::message::{Farewell, FinalFigures};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::data::Prepared;
 use crate::operator::{Desk, Errand, Examiner, Exams};
 use crate::report::Summary;
 use crate::report::helpers::Helpers;
@@ -54,7 +55,7 @@ use trouble::Trouble;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use gallery::{Gallery, SNAPSHOTS_BYTES_MAX, SNAPSHOTS_MAX, Snapshot};
 pub use picture::{Facts, Limits};
-pub use referee::Referee;
+pub use referee::{Referee, ShardReader, Source};
 
 /// Longest time between two renewals of the status for pages and terminals.
 const PICTURE_EVERY: Duration = Duration::from_millis(500);
@@ -152,6 +153,8 @@ pub struct Setup {
     pub directory: Arc<RunDirectory>,
     /// The coordinator's own computation of single units.
     pub referee: Referee,
+    /// The data.
+    pub data: Arc<Prepared>,
     /// The operator's.
     pub desk: Desk,
     /// Has the network answer examples for the operator.
@@ -179,7 +182,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         first.add(accepted.iteration, setup.engine.weights());
     }
     let (gallery_sender, gallery) = watch::channel(Arc::new(first));
-    let census = Census::of(&setup.referee.data, &setup.referee.sets.training);
+    let census = Census::of(&setup.data, &setup.referee.sets.training);
     let examiner = Examiner::start(setup.exams, setup.engine.weights())?;
     let referee = referee::start(setup.referee, orders_sender.downgrade(), runtime.clone())?;
     let checkpoints = CheckpointWriter::start(Arc::clone(&setup.directory))?;

@@ -1,17 +1,20 @@
 //! The coordinator's own computation: of single units for the first scale of a run and to check a volunteer's
 //! report that a unit does not fit, and of several to decide between two results that differ.
 
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use model::{Arithmetic, Examples, Features, Network};
-use protocol::plan::{RoundPlan, SetPlans};
+use model::{Arithmetic, Examples, Features, Network, Preprocessing, Task};
+use protocol::plan::{RoundPlan, Set, SetPlan, SetPlans};
+use protocol::shard::Shard;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc::WeakSender, watch};
 use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit, measure_unit};
 
 use super::Order;
-use crate::data::Prepared;
+use crate::data::{Prepared, ShardStore};
 use engine::{Answer, Measure};
 
 /// Everything that the referee computes with.
@@ -25,10 +28,75 @@ pub struct Referee {
     pub seed: u64,
     /// Examples of one gradient step.
     pub minibatch: u32,
-    /// The data, in memory.
-    pub data: Arc<Prepared>,
+    /// The data.
+    pub source: Source,
     /// How the data are cut.
     pub sets: SetPlans,
+}
+
+/// Where the referee has the data from.
+#[derive(Debug)]
+pub enum Source {
+    /// They are in memory.
+    Prepared(Arc<Prepared>),
+    /// Each shard is decoded when it is needed.
+    Shards(ShardReader),
+}
+
+/// The shards of a run, of which the last few are kept decoded.
+#[derive(Debug)]
+pub struct ShardReader {
+    shards: Arc<ShardStore>,
+    features: usize,
+    task: Task,
+    preprocessing: Preprocessing,
+    kept: Mutex<VecDeque<(Set, u32, Arc<Shard>)>>,
+}
+
+/// Decoded shards that are kept; a shard has some megabytes.
+const SHARDS_KEPT: usize = 16;
+
+/// How often a shard is asked for, if the store that has it does not answer.
+const SHARD_TRIES_MAX: u32 = 120;
+/// The pause between.
+const SHARD_PAUSE: Duration = Duration::from_secs(1);
+
+impl ShardReader {
+    /// A reader of these shards, of examples of that many features.
+    pub fn new(
+        shards: Arc<ShardStore>,
+        features: usize,
+        task: Task,
+        preprocessing: Preprocessing,
+    ) -> ShardReader {
+        ShardReader { shards, features, task, preprocessing, kept: Mutex::default() }
+    }
+
+    /// A shard of a set; `None` if it cannot be had now.
+    fn shard(&self, set: Set, index: u32, plan: &SetPlan) -> Option<Arc<Shard>> {
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((.., shard)) = kept().iter().find(|(of, at, _)| (*of, *at) == (set, index)) {
+            return Some(Arc::clone(shard));
+        }
+        let hash = plan.shards.get(index as usize)?.hash;
+        let mut tries = 0..SHARD_TRIES_MAX;
+        let bytes = loop {
+            match self.shards.encoded(&hash) {
+                Some(bytes) => break bytes,
+                // The store does not answer. The round waits for it, too.
+                None => tries.next().map(|_| std::thread::sleep(SHARD_PAUSE))?,
+            }
+        };
+        let mut shard = Shard::decode_in_place(Arc::new(bytes), self.features, self.task).ok()?;
+        shard.find_zeros(&self.preprocessing);
+        let shard = Arc::new(shard);
+        let mut kept = kept();
+        if kept.len() == SHARDS_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((set, index, Arc::clone(&shard)));
+        Some(shard)
+    }
 }
 
 /// Units to compute.
@@ -163,12 +231,31 @@ impl Referee {
         let (part, number) = plan.locate(unit)?;
         let part = &plan.parts[part];
         let set = self.sets.of(part.set);
-        let examples = part.lay_out(set, self.seed).examples_of(set, number);
-        let (first_example, range) = (examples.start, examples);
-        let range = range.start as usize..range.end as usize;
-        let table = self.data.table(part.set)?;
-        let features = Features::new(table.rows(range.clone()), &self.data.preprocessing);
-        let examples = Examples { features, targets: table.targets(range) };
+        let layout = part.lay_out(set, self.seed);
+        let range = layout.examples_of(set, number);
+        let first_example = range.start;
+        let shards: Vec<Arc<Shard>>;
+        let examples = match &self.source {
+            Source::Prepared(data) => {
+                let range = range.start as usize..range.end as usize;
+                let table = data.examples(part.set)?.in_memory()?;
+                let features = Features::new(table.rows(range.clone()), &data.preprocessing);
+                vec![Examples { features, targets: table.targets(range) }]
+            }
+            Source::Shards(reader) => {
+                let indices: Vec<u32> = layout.shards_of(set, number).collect();
+                let read = indices.iter().map(|index| reader.shard(part.set, *index, set));
+                shards = read.collect::<Option<_>>()?;
+                let mut slices = Vec::new();
+                for (index, shard) in indices.into_iter().zip(&shards) {
+                    let held = set.examples_in_shard(index);
+                    let (start, end) = (range.start.max(held.start), range.end.min(held.end));
+                    let within = (start - held.start) as usize..(end - held.start) as usize;
+                    slices.push(shard.slice(within, &reader.preprocessing)?);
+                }
+                slices
+            }
+        };
         let direction = request.vectors.get(1).map_or(&[][..], |direction| direction);
         let unit = Unit {
             network: &self.network,
@@ -178,7 +265,7 @@ impl Referee {
             plan,
             work: &part.work,
             number,
-            examples: &[examples],
+            examples: &examples,
             first_example,
             weights: &request.vectors[0],
             direction,

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use model::{Arithmetic, Examples, Features, GradientResults, Network, Pass, Scratch};
+use model::{Arithmetic, Examples, Features, GradientResults, Network, Pass, Scratch, Targets};
 use serde::Serialize;
 
-use crate::data::{ExampleTable, FeatureValues, Prepared, TargetValues};
+use crate::data::{self, FeatureValues, Piece, Prepared};
 use crate::inference::likeliest;
+use crate::report::{self, words::brief};
 
 /// Examples that are answered at a time. Of a large set, pieces of this size that lie evenly apart are taken.
 const PIECE: usize = 64;
@@ -93,8 +94,8 @@ pub struct Example {
     pub shape: Option<[usize; 3]>,
     /// For an image: its values from 0 (darkest) to 255, by channel, row and column.
     pub pixels: Vec<u8>,
-    /// Otherwise: names and values.
-    pub columns: Vec<(String, f32)>,
+    /// Otherwise: names and texts of the first cells.
+    pub columns: Vec<(String, String)>,
 }
 
 /// What the examiner has found, for whoever asks.
@@ -137,11 +138,11 @@ impl Exams {
     /// Examples of class `truth` that were taken for class `named`.
     pub fn examples(&self, truth: usize, named: usize) -> Vec<Example> {
         let numbers = self.found(|found| found.examples.get(&(truth, named)).cloned()).unwrap_or_default();
-        let (table, _) = self.table();
-        numbers.into_iter().map(|number| self.example(table, number)).collect()
+        let (set, _) = self.set();
+        numbers.into_iter().filter_map(|number| self.example(set, number)).collect()
     }
 
-    fn table(&self) -> (&ExampleTable, &'static str) {
+    fn set(&self) -> (&data::Examples, &'static str) {
         let Prepared { train, validation, test, .. } = &*self.data;
         match (test, validation) {
             (Some(test), _) => (test, "test"),
@@ -150,41 +151,60 @@ impl Exams {
         }
     }
 
-    fn example(&self, table: &ExampleTable, number: usize) -> Example {
+    /// `None` if it cannot be read.
+    fn example(&self, set: &data::Examples, number: usize) -> Option<Example> {
+        let piece = set.piece(number..number + 1).ok()?;
+        let (table, place) = piece.of();
         let rows = table.features();
-        let range = number * rows.columns()..(number + 1) * rows.columns();
+        let range = place.start * rows.columns()..place.end * rows.columns();
         let values: Vec<f32> = match rows.values() {
             FeatureValues::U8(values) => values[range].iter().map(|&value| value.into()).collect(),
             FeatureValues::F32(values) => values[range].to_vec(),
         };
         let shape = self.data.preparation.pixels.as_ref().and_then(|pixels| image_shape(&pixels.shape));
-        match shape
-            .filter(|shape| values.len() <= VALUES_MAX && shape.iter().product::<usize>() == values.len())
-        {
-            Some(_) => Example { number, shape, pixels: gray(&values), columns: Vec::new() },
-            None => {
-                let names = self.data.preparation.input_names().into_iter().take(COLUMNS_MAX);
-                Example { number, shape: None, pixels: Vec::new(), columns: names.zip(values).collect() }
-            }
+        Some(
+            match shape
+                .filter(|shape| values.len() <= VALUES_MAX && shape.iter().product::<usize>() == values.len())
+            {
+                Some(_) => Example { number, shape, pixels: gray(&values), columns: Vec::new() },
+                None => Example { number, shape: None, pixels: Vec::new(), columns: self.columns(&values) },
+            },
+        )
+    }
+
+    /// The first cells of a row, or its first values where it has no columns.
+    fn columns(&self, values: &[f32]) -> Vec<(String, String)> {
+        let preparation = &self.data.preparation;
+        if preparation.pixels.is_none() {
+            return report::cells(values, preparation);
         }
+        let values = values.iter().map(|value| brief(f64::from(*value)));
+        preparation.input_names().into_iter().zip(values).take(COLUMNS_MAX).collect()
     }
 
     /// Has the network answer some examples. `before` are the weights of the examination before.
     fn examine(&self, candidate: &Candidate, before: Option<&Arc<[f32]>>) {
         let layers = self.layers(&candidate.weights, before);
         let mut mistakes = Mistakes { iteration: candidate.iteration, layers, ..Mistakes::default() };
-        let (table, set) = self.table();
+        let (examined, set) = self.set();
         let mut examples: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-        if let (TargetValues::Classes(truths), Some(names)) = (table.target_values(), self.data.class_names())
-        {
+        if let Some(names) = self.data.class_names() {
             let mut counts: BTreeMap<(usize, usize), u64> = BTreeMap::new();
             let (began, mut scratch) = (Instant::now(), Scratch::new());
             let mut done = 0;
-            for piece in self.pieces(table.len()) {
-                let answers = self.answers(&mut scratch, &candidate.weights, table, piece.clone());
-                for (number, probabilities) in piece.clone().zip(answers.chunks_exact(self.network.outputs()))
-                {
-                    let pair = (usize::from(truths[number]), likeliest(probabilities));
+            for numbers in self.pieces(examined.len()) {
+                let piece = match examined.piece(numbers.clone()) {
+                    Ok(piece) => piece,
+                    Err(error) => {
+                        tracing::warn!("the mistakes cannot be counted: {error}");
+                        break;
+                    }
+                };
+                let Targets::Classes(truths) = piece.targets() else { break };
+                let answers = self.answers(&mut scratch, &candidate.weights, &piece, numbers.len());
+                let answers = truths.iter().zip(answers.chunks_exact(self.network.outputs()));
+                for (number, (&truth, probabilities)) in numbers.clone().zip(answers) {
+                    let pair = (usize::from(truth), likeliest(probabilities));
                     *counts.entry(pair).or_default() += 1;
                     if examples.len() < REMEMBERED_MAX || examples.contains_key(&pair) {
                         let known = examples.entry(pair).or_default();
@@ -193,12 +213,12 @@ impl Exams {
                         }
                     }
                 }
-                done += piece.len();
+                done += numbers.len();
                 if began.elapsed() > TIME_MAX {
                     break;
                 }
             }
-            (mistakes.set, mistakes.examples, mistakes.of) = (set, done, table.len());
+            (mistakes.set, mistakes.examples, mistakes.of) = (set, done, examined.len());
             if names.len() <= MATRIX_CLASSES_MAX {
                 mistakes.classes = names.to_vec();
                 let count = |truth, named| counts.get(&(truth, named)).copied().unwrap_or(0);
@@ -222,11 +242,11 @@ impl Exams {
         &self,
         scratch: &mut Scratch,
         weights: &[f32],
-        table: &ExampleTable,
-        piece: Range<usize>,
+        piece: &Piece<'_>,
+        examples: usize,
     ) -> Vec<f32> {
-        let mut outputs = vec![0.0; piece.len() * self.network.outputs()];
-        let features = Features::new(table.rows(piece), &self.data.preprocessing);
+        let mut outputs = vec![0.0; examples * self.network.outputs()];
+        let features = Features::new(piece.rows(), &self.data.preprocessing);
         self.network.predict(self.arithmetic, scratch, weights, &features, &mut outputs);
         outputs
     }
@@ -274,8 +294,10 @@ impl Exams {
         if count == 0 {
             return;
         }
-        let features = Features::new(train.rows(0..count), &self.data.preprocessing);
-        let examples = Examples { features, targets: train.targets(0..count) };
+        // Without examples there is no speed to tell.
+        let Ok(piece) = train.piece(0..count) else { return };
+        let features = Features::new(piece.rows(), &self.data.preprocessing);
+        let examples = Examples { features, targets: piece.targets() };
         let pass = Pass::new(count);
         let (began, mut scratch) = (Instant::now(), Scratch::new());
         let mut best: Option<Duration> = None;

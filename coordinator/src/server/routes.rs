@@ -330,7 +330,11 @@ fn shards(
                 if site.config.office.as_ref().is_some_and(|office| office.bans.contains(network)) {
                     return Err(warp::reject::custom(Denied::Banned));
                 }
-                let Some(bytes) = shard(site, compressions, &name).await else { return Ok(no_such_shard()) };
+                let hash = blake3::Hash::from_hex(&name).ok();
+                let Some(hash) = hash.filter(|hash| site.shards.has(hash.as_bytes())) else {
+                    return Ok(no_such_shard());
+                };
+                let Some(bytes) = shard(site, compressions, hash).await else { return Ok(unread_shard()) };
                 gate.take(visitor.address(), Asked::Bytes(bytes.len() as u64))?;
                 Ok::<_, Rejection>(shard_response(bytes))
             }
@@ -338,10 +342,9 @@ fn shards(
     )
 }
 
-async fn shard(site: Arc<Site>, compressions: Arc<Semaphore>, name: &str) -> Option<Bytes> {
-    let hash = blake3::Hash::from_hex(name).ok()?;
+async fn shard(site: Arc<Site>, compressions: Arc<Semaphore>, hash: blake3::Hash) -> Option<Bytes> {
     let _turn = compressions.acquire_owned().await.ok()?;
-    // The first request compresses the shard, which takes too long for an async task.
+    // The first request reads or compresses the shard, which takes too long for an async task.
     let compressed = tokio::task::spawn_blocking(move || site.shards.compressed(hash.as_bytes()));
     compressed.await.ok()?
 }
@@ -353,6 +356,10 @@ fn shard_response(bytes: Bytes) -> Response {
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
     response
+}
+
+fn unread_shard() -> Response {
+    words(StatusCode::SERVICE_UNAVAILABLE, "The shard cannot be read now; ask again.")
 }
 
 fn no_such_shard() -> Response {

@@ -233,7 +233,7 @@ mod tests {
         let folds = Folds { all: 4, tried: 4 };
         let arithmetic = Arithmetic::Portable;
         let trial = Trial { candidates, folds, arithmetic, seed: 3, memory: 10 };
-        choose(&trial, &data.train, &data.preprocessing).unwrap()
+        choose(&trial, data.train.in_memory().unwrap(), &data.preprocessing).unwrap()
     }
 
     #[test]

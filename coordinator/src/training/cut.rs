@@ -35,7 +35,7 @@ pub(super) fn cut(config: &RunConfig, data: Arc<Prepared>) -> Result<(ShardStore
 /// Examples in a unit of the run. Stochastic methods use so few in a round that they need units of their own:
 /// the number of a unit's minibatches divides the round's, and the unit is as near to [`UNIT_EXAMPLES`] as
 /// that allows.
-fn unit_of_run(config: &RunConfig, examples: usize) -> u32 {
+pub(super) fn unit_of_run(config: &RunConfig, examples: usize) -> u32 {
     let Some(minibatches) = config.minibatches_per_round else {
         return cut_for(examples, config.minibatch, config.expected_cores);
     };

@@ -16,7 +16,7 @@ use model::{Network, NetworkSpec, Task};
 use super::cross_validation::{self, Choice, Folds, Trial};
 use super::prepare::take_shape;
 use crate::config::{ClassWeights, ConfigError, Fraction, OptimizerKind, RunConfig, declared};
-use crate::data::{Prepared, TargetValues};
+use crate::data::Prepared;
 use crate::report::words::{counted, loss};
 
 /// Training examples from which on a part of them is set aside for validation: a tenth of fewer says little.
@@ -153,8 +153,9 @@ impl Candidates {
             memory: config.memory.or_else(|| declared::memory.default_for(config.optimizer)).unwrap_or(1)
                 as usize,
         };
+        let train = data.train.in_memory()?;
         let Choice { candidate, iterations, loss: lowest } =
-            cross_validation::choose(&trial, &data.train, &data.preprocessing)?;
+            cross_validation::choose(&trial, train, &data.preprocessing)?;
         config.optimizer = OptimizerKind::Lbfgs;
         config.cross_validation = Some(self.folds.all);
         config.validation_fraction = Some(Fraction::ZERO);
@@ -224,17 +225,19 @@ fn weigh_classes(spec: &mut NetworkSpec, config: &RunConfig, data: &Prepared) ->
     let refuse = |problem: &str| {
         Err(ConfigError::Setting { setting: "class-weights", problem: problem.to_owned() }.into())
     };
-    let (TargetValues::Classes(ids), Task::Classes(classes)) = (data.train.target_values(), data.task())
-    else {
+    let counts = match data.task() {
+        Task::Classes(classes) => data.train.class_counts(classes as usize),
+        Task::Numbers(_) => None,
+    };
+    let Some(counts) = counts else {
         return refuse("numbers have no classes to weigh; leave it out, or set task to classes");
     };
     if !spec.class_weights.is_empty() {
         return refuse("the network has class weights of its own; give one or the other");
     }
-    let mut counts = vec![0_u32; classes as usize];
-    ids.iter().for_each(|id| counts[usize::from(*id)] += 1);
     let present = counts.iter().filter(|examples| **examples > 0).count();
-    let weight = |examples: &u32| ids.len() as f32 / (present as f32 * (*examples).max(1) as f32);
+    let all = data.train.len();
+    let weight = |examples: &u64| all as f32 / (present as f32 * (*examples).max(1) as f32);
     spec.class_weights = counts.iter().map(weight).collect();
     Ok(())
 }

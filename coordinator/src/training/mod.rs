@@ -9,6 +9,7 @@ mod cut;
 mod defaults;
 mod identity;
 mod optimizer;
+mod outside;
 mod prepare;
 mod saving;
 mod summary;
@@ -29,7 +30,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{Fraction, Invite, LocalWorkers, RunConfig};
 use crate::data::ShardStore;
 use crate::driver::exchange::DriverHandle;
-use crate::driver::{self, BeginRule, Checkpoint, Limits, Order, Referee, TrainingOutcome};
+use crate::driver::{self, BeginRule, Checkpoint, Limits, Order, Referee, ShardReader, Source, TrainingOutcome};
 use crate::operator::{self, Desk, Exams, Office, Unsaved};
 use crate::report::Summary;
 use crate::report::progress::{DashboardLink, Event, Link, Observer};
@@ -118,7 +119,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     let place = directory.path().to_owned();
     let (office, desk) = operator::open(urls, place, Arc::clone(&exams), unsaved.clone());
     let operator = (desk, exams);
-    let setup = setup(&material, data_bytes, plans, Arc::clone(&directory), checkpoint, operator, observer)?;
+    let setup = setup(&material, data_bytes, (plans, &shards), Arc::clone(&directory), checkpoint, operator, observer)?;
     let running = driver::start(setup, Handle::current()).context("cannot start the engine's thread")?;
     let driver::Running { sessions, orders, status, gallery, outcome, thread } = running;
     let admission = Admission { invite: invite.as_deref(), tls, operator: &token, office };
@@ -197,7 +198,7 @@ fn welcome(material: &Material, run: u64, plans: &SetPlans) -> Result<Welcome> {
 fn setup(
     material: &Material,
     data_bytes: u64,
-    plans: SetPlans,
+    (plans, shards): (SetPlans, &Arc<ShardStore>),
     directory: Arc<RunDirectory>,
     checkpoint: Option<Checkpoint>,
     (desk, exams): (Desk, Arc<Exams>),
@@ -223,6 +224,13 @@ fn setup(
         Some(checkpoint) => checkpoint.snapshot.clone(),
         None => first_snapshot(material, &plans.training),
     };
+    let source = match shards.is_outside() {
+        true => {
+            let (features, preprocessing) = (network.features(), data.preprocessing.clone());
+            Source::Shards(ShardReader::new(Arc::clone(shards), features, network.task(), preprocessing))
+        }
+        false => Source::Prepared(Arc::clone(data)),
+    };
     Ok(driver::Setup {
         engine: Engine::new(settings, snapshot, &secret()?),
         facts: summary::facts(material, run, data_bytes),
@@ -239,9 +247,10 @@ fn setup(
             arithmetic: config.arithmetic,
             seed: config.seed,
             minibatch: config.minibatch,
-            data: Arc::clone(data),
+            source,
             sets: plans,
         },
+        data: Arc::clone(data),
         desk,
         exams,
         observer,

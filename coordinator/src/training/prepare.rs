@@ -5,7 +5,9 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use model::{LossSpec, Network, NetworkSpec};
 
+use super::cut;
 use super::defaults::{self, Candidates};
+use super::outside::Outside;
 use crate::config::{ConfigError, DataSource, Fraction, RunConfig, STANDARD_INPUT, declared};
 use crate::data::{self, Dataset, HeldBack, Loaded, Preparation, Prepared, ReadOptions};
 use crate::start::{Source, Start};
@@ -52,7 +54,18 @@ impl Material {
 /// # Errors When the data cannot be read or are not the ones the run was started with, or when a setting does
 /// not fit them.
 pub fn prepare(mut config: RunConfig) -> Result<Material> {
-    Sets::read(&mut config)?.prepare(config)
+    let mut sets = Sets::read(&mut config)?;
+    let outside = sets.outside.take();
+    let mut material = sets.prepare(config)?;
+    if let Some(Outside { cabinet, scratch, note }) = outside {
+        // The columns are given back to the disk as soon as they are cut.
+        drop(scratch);
+        let unit = cut::unit_of_run(&material.config, material.data.train.len());
+        let data = Arc::unwrap_or_clone(material.data);
+        material.data = Arc::new(data::cut_into(data, unit, &cabinet)?);
+        material.notes.extend(note);
+    }
+    Ok(material)
 }
 
 /// The examples of a run as they were read.
@@ -62,6 +75,8 @@ pub struct Sets {
     validation: HeldBack,
     test: HeldBack,
     targets_as_they_are: bool,
+    /// Where the examples go, if not into memory.
+    outside: Option<Outside>,
 }
 
 impl Sets {
@@ -103,7 +118,9 @@ fn read(config: &mut RunConfig) -> Result<Sets> {
             "the run was started with data from standard input, which is gone; start a new run with a file"
         );
     }
-    let options = config.read_options();
+    let outside = Outside::of(config)?;
+    let scratch = outside.as_ref().map(|outside| outside.scratch.clone());
+    let options = ReadOptions { scratch, ..config.read_options() };
     let Loaded { train, test: own_test } = load(&config.data, &options)?;
     let test = match &config.test {
         Some(path) => Some(data::load_test(path, &train, &options)?),
@@ -139,7 +156,7 @@ fn read(config: &mut RunConfig) -> Result<Sets> {
     }
     let validation = HeldBack { own: validation, fraction: validation_fraction };
     let test = HeldBack { own: test, fraction: test_fraction.get() };
-    Ok(Sets { train, validation, test, targets_as_they_are: as_they_are })
+    Ok(Sets { train, validation, test, targets_as_they_are: as_they_are, outside })
 }
 
 /// Splits the examples, and says what to choose from by cross-validation if that is to be done.
@@ -149,10 +166,14 @@ fn split(
     is_new: bool,
     is_table: bool,
 ) -> Result<(Prepared, Option<Candidates>)> {
-    let Sets { train, mut validation, test, targets_as_they_are } = sets;
+    let Sets { mut train, mut validation, mut test, targets_as_they_are, outside: _ } = sets;
     let examples = train.len() - (train.len() as f64 * test.fraction) as usize;
     let mut tried = None;
     if is_new && defaults::may_cross_validate(config, examples, is_table) {
+        // A table that is small enough for that is small enough for memory.
+        train = train.into_memory()?;
+        test.own = test.own.map(Dataset::into_memory).transpose()?;
+        validation.own = validation.own.map(Dataset::into_memory).transpose()?;
         // Only a small table is prepared twice, where its network turns out to be large.
         let (train, none, test) = (train.clone(), HeldBack::default(), test.clone());
         let whole = data::prepare_sets(train, none, test, config.seed, targets_as_they_are)?;
@@ -206,7 +227,8 @@ pub fn load(source: &DataSource, options: &ReadOptions) -> Result<Loaded> {
 }
 
 fn has_flags(options: &ReadOptions) -> bool {
-    let plain = ReadOptions { keep_all: options.keep_all, ..ReadOptions::default() };
+    let (keep_all, scratch) = (options.keep_all, options.scratch.clone());
+    let plain = ReadOptions { keep_all, scratch, ..ReadOptions::default() };
     *options != plain
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::Material;
 use crate::config::{DataSource, RunConfig};
-use crate::data::{ExampleTable, Prepared};
+use crate::data::{Examples, Prepared};
 use crate::driver::{Facts, Gallery, TrainingOutcome};
 use crate::report::helpers::Helpers;
 use crate::report::status::CurvePoint;
@@ -100,7 +100,7 @@ pub(super) fn report(
         network: network_in_words(network),
         data: config.data.to_string(),
         data_digest: blake3::Hash::from_bytes(data.fingerprint).to_hex().to_string(),
-        examples: examples.map(|table| table.map_or(0, ExampleTable::len)),
+        examples: examples.map(|table| table.map_or(0, Examples::len)),
         settings: config.to_toml(),
         helpers,
         mistakes,

@@ -24,6 +24,8 @@ use engine::decoder::{Misbehavior, Upward, UpwardDecoder};
 
 /// Most restarts after failures. A volunteer that has failed more often will go on failing.
 pub const RESTARTS_MAX: u32 = 3;
+/// Bytes of shards that it keeps where they come from outside of memory.
+const KEPT_BYTES_MAX: usize = 256 << 20;
 /// Time between two heartbeats to the hub, such as a WebSocket session sends. It is far below the silence
 /// that the hub tolerates ([`worker::SILENCE_MS_MAX`]).
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -133,7 +135,10 @@ impl Local {
         session: u64,
     ) -> Local {
         let (to_outbox, outbox) = mpsc::channel(OUTBOX_MAX);
-        let settings = settings(welcome.arithmetic, cores, "the coordinator's own worker".into());
+        let mut settings = settings(welcome.arithmetic, cores, "the coordinator's own worker".into());
+        if shards.is_outside() {
+            settings.shard_cache_bytes = KEPT_BYTES_MAX;
+        }
         let joined = Joined {
             cores,
             local: true,
@@ -188,15 +193,28 @@ impl Local {
                 Errand::Close => return Err(self.closed()),
                 Errand::Send(frame) => self.pass_on(&frame).await?,
                 Errand::Fetch { fetch, shard, path: _ } => {
-                    let input = match self.shards.encoded(&shard.hash) {
-                        Some(bytes) => HubInput::ShardArrived { fetch, bytes },
-                        None => HubInput::ShardFailed { fetch },
+                    let input = match self.shards.lent(&shard.hash) {
+                        Some(shard) => HubInput::ShardLent { fetch, shard },
+                        None => {
+                            self.read(&shard.hash).await.map_or(HubInput::ShardFailed { fetch }, |bytes| {
+                                HubInput::ShardArrived { fetch, bytes }
+                            })
+                        }
                     };
                     self.runner.handle(input);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The content of a shard.
+    async fn read(&self, hash: &[u8; 32]) -> Option<Vec<u8>> {
+        if !self.shards.is_outside() {
+            return self.shards.encoded(hash);
+        }
+        let (shards, hash) = (Arc::clone(&self.shards), *hash);
+        tokio::task::spawn_blocking(move || shards.encoded(&hash)).await.ok()?
     }
 
     /// Why the hub has ended or hung up.
