@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Cursor, Read},
+    io::{self, BufReader, Cursor, Read, Seek},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -181,6 +181,15 @@ impl DataFile {
         if compressed { None } else { File::open(path).ok() }
     }
 
+    /// The content to seek in: the file itself where it is one and is not compressed, else in memory, of `bytes_max` at
+    /// most.
+    pub(crate) fn seekable(&self, bytes_max: u64) -> Result<Box<dyn Seekable>, TableError> {
+        Ok(match self.on_disk() {
+            Some(file) => Box::new(BufReader::with_capacity(BUFFER_BYTES, file)),
+            None => Box::new(Cursor::new(self.whole(bytes_max)?)),
+        })
+    }
+
     /// The first bytes after decompression.
     pub(crate) fn head(&self, bytes: usize) -> Result<Vec<u8>, TableError> {
         read_up_to(self.open()?, bytes).map_err(|source| self.error(source))
@@ -199,6 +208,11 @@ impl DataFile {
         }
     }
 }
+
+/// What can be read from any place of it.
+pub(crate) trait Seekable: Read + Seek {}
+
+impl<T: Read + Seek> Seekable for T {}
 
 /// Reads until `count` bytes or the end.
 pub(crate) fn read_up_to(reader: impl Read, count: usize) -> io::Result<Vec<u8>> {

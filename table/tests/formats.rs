@@ -240,6 +240,9 @@ fn arrays_of_every_type_and_order() {
     assert!(refused(&npy("<c16", false, "1, 1", &[0; 16])).contains("save it as float64"));
     assert!(refused(&npy("<f8", false, "9999999999, 9999999999", &[])).contains("more than"));
     assert!(refused(&npy("<f8", false, "3,", &[0; 24])).contains("one dimension"));
+    // A header may not take memory without bound, however little of it is on the disk.
+    let long = [b"\x93NUMPY\x02\x00\xff\xff\xff\xff".as_slice(), &[b' '; 64]].concat();
+    assert!(refused(&long).contains("header is too long"));
 }
 
 fn npz(members: &[(&str, Vec<u8>)]) -> Vec<u8> {
@@ -312,6 +315,12 @@ fn svmlight_keeps_its_zeros() {
         .unwrap_err()
         .to_string();
     assert!(message.contains("9 features where the training data has 3"), "{message}");
+    let twice = load(&write(&folder, "e.svm", b"-1 1:1 2:5\n+1 2:1 1:3 2:4\n")).unwrap_err();
+    assert!(twice.contains("line 2: the index 2 stands there twice"), "{twice}");
+    let backward = load(&write(&folder, "f.svm", b"-1 2:1 1:5\n+1 3:1\n")).unwrap().train;
+    assert!(
+        matches!(&backward.pixels.unwrap().values, PixelValues::F32(values) if values == &[5.0, 1.0, 0.0, 0.0, 0.0, 1.0])
+    );
     assert!(load(&write(&folder, "d.svm", &[b"1 1:1\n".repeat(20), b"1 1:x\n".to_vec()].concat())).is_err());
 }
 

@@ -1,6 +1,11 @@
 //! svmlight, which libsvm's data sets are in: `label index:value index:value ...`, zeros left out. It is read
 //! sparse and becomes rows whose zeros stay zeros, so that they compress to nothing and volunteers skip them.
 
+use std::{
+    collections::HashMap,
+    io::{BufRead as _, BufReader},
+};
+
 use super::{Examples, Found};
 use crate::{
     PixelScaling, PixelValues, Pixels, TableError, Texts, csv::number::whole, error::quoted, limits,
@@ -23,10 +28,11 @@ pub(super) fn is_svmlight(head: &[u8]) -> bool {
 
 /// Lines with their numbers from 1, without comments and the spaces around them.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    bytes.split(|&byte| byte == b'\n').zip(1..).map(|(line, number)| {
-        let line = line.split(|&byte| byte == b'#').next().unwrap_or_default();
-        (number, line.trim_ascii())
-    })
+    bytes.split(|&byte| byte == b'\n').zip(1..).map(|(line, number)| (number, without_comment(line)))
+}
+
+fn without_comment(line: &[u8]) -> &[u8] {
+    line.split(|&byte| byte == b'#').next().unwrap_or_default().trim_ascii()
 }
 
 /// `index:value`; `qid:7` has no index.
@@ -39,15 +45,41 @@ fn pair(word: &[u8]) -> Option<(Option<usize>, f64)> {
     Some((Some(std::str::from_utf8(&word[..colon]).ok()?.parse().ok()?), value))
 }
 
+/// Some rows as they are written: without zeros.
+#[derive(Default)]
+struct Sparse {
+    indices: Vec<u32>,
+    values: Vec<f32>,
+    /// Where each row ends.
+    ends: Vec<usize>,
+}
+
+/// Values after which a new [`Sparse`] begins, so that rows that are written out are given back soon.
+const SPARSE_VALUES: usize = 1 << 20;
+
 /// Reads a file; `shape` is that of a trained model's examples.
 pub(super) fn read(file: &DataFile, shape: Option<&[usize]>) -> Result<Found, TableError> {
-    let bytes = file.whole(limits::FILE_BYTES_MAX)?;
     let wrong = |line: u64, problem: String| TableError::Row { path: file.path.clone(), line, problem };
-    let (mut indices, mut values, mut ends, mut labels) =
-        (Vec::<u32>::new(), Vec::<f32>::new(), Vec::new(), Vec::new());
+    let (mut parts, mut labels) = (vec![Sparse::default()], Labels::default());
     let mut from_zero = false;
     let mut width = 0;
-    for (line, text) in lines(&bytes).filter(|(_, line)| !line.is_empty()) {
+    let mut reader = BufReader::new(file.open()?);
+    let (mut buffer, mut line) = (Vec::new(), 0);
+    loop {
+        buffer.clear();
+        if reader.read_until(b'\n', &mut buffer).map_err(|error| file.error(error))? == 0 {
+            break;
+        }
+        line += 1;
+        let text = without_comment(&buffer);
+        if text.is_empty() {
+            continue;
+        }
+        if parts.last().is_none_or(|part| part.values.len() >= SPARSE_VALUES) {
+            parts.push(Sparse::default());
+        }
+        let Some(part) = parts.last_mut() else { break };
+        let (begins, mut highest) = (part.indices.len(), None);
         let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let label = words.next().unwrap_or_default();
         if label.contains(&b',') {
@@ -56,7 +88,7 @@ pub(super) fn read(file: &DataFile, shape: Option<&[usize]>) -> Result<Found, Ta
                 "several labels stand there; one for each example can be learned".to_owned(),
             ));
         }
-        labels.push(String::from_utf8_lossy(label).trim_start_matches('+').to_owned());
+        labels.push(String::from_utf8_lossy(label).trim_start_matches('+'));
         for word in words {
             let (index, value) = pair(word)
                 .ok_or_else(|| wrong(line, format!("{} is not index:value; correct it", quoted(word))))?;
@@ -64,20 +96,34 @@ pub(super) fn read(file: &DataFile, shape: Option<&[usize]>) -> Result<Found, Ta
             if index > limits::COLUMNS_MAX {
                 return Err(wrong(
                     line,
-                    format!("the index {index} is larger than {}, the most Shoal takes", limits::COLUMNS_MAX),
+                    format!(
+                        "the index {index} is larger than {}, the most Shoal takes; leave such features out",
+                        limits::COLUMNS_MAX
+                    ),
                 ));
             }
             if value.is_nan() || value.abs() > f64::from(f32::MAX) {
                 return Err(wrong(line, format!("{} is too large or not finite; correct it", quoted(word))));
             }
+            // Nearly all files have them in order, so that a look at the largest tells.
+            if highest.is_some_and(|highest| highest >= index)
+                && part.indices[begins..].contains(&(index as u32))
+            {
+                return Err(wrong(line, format!("the index {index} stands there twice; correct it")));
+            }
+            highest = highest.max(Some(index));
             from_zero |= index == 0;
             width = width.max(index + 1);
-            indices.push(index as u32);
-            values.push(value as f32);
+            part.indices.push(index as u32);
+            part.values.push(value as f32);
         }
-        ends.push(indices.len());
+        part.ends.push(part.indices.len());
+        if labels.codes.len() > limits::EXAMPLES_MAX {
+            let limit = limits::EXAMPLES_MAX as u64;
+            return Err(TableError::TooLarge { path: file.path.clone(), what: "examples", limit });
+        }
     }
-    if labels.is_empty() || width == 0 {
+    if labels.codes.is_empty() || width == 0 {
         return Err(TableError::Empty { path: file.path.clone() });
     }
     // Indices count from 1, unless there is a 0.
@@ -95,7 +141,7 @@ pub(super) fn read(file: &DataFile, shape: Option<&[usize]>) -> Result<Found, Ta
         }
         width = wanted;
     }
-    let rows = labels.len();
+    let rows = labels.codes.len();
     if rows.saturating_mul(width) > limits::VALUES_MAX {
         return Err(TableError::TooLarge {
             path: file.path.clone(),
@@ -104,31 +150,46 @@ pub(super) fn read(file: &DataFile, shape: Option<&[usize]>) -> Result<Found, Ta
         });
     }
     let mut dense = vec![0.0; rows * width];
-    let mut from = 0;
-    for (row, &end) in dense.chunks_exact_mut(width).zip(&ends) {
-        for (&index, &value) in indices[from..end].iter().zip(&values[from..end]) {
-            row[index as usize - first] = value;
+    let mut dense_rows = dense.chunks_exact_mut(width);
+    for Sparse { indices, values, ends } in parts {
+        let mut from = 0;
+        for (&end, row) in ends.iter().zip(&mut dense_rows) {
+            for (&index, &value) in indices[from..end].iter().zip(&values[from..end]) {
+                row[index as usize - first] = value;
+            }
+            from = end;
         }
-        from = end;
     }
     let pixels =
         Pixels { shape: vec![width], values: PixelValues::F32(dense), scaling: PixelScaling::Magnitude };
-    let mut code_of = std::collections::BTreeMap::new();
-    let mut texts = Vec::new();
-    let codes = labels
-        .iter()
-        .map(|label| {
-            *code_of.entry(label.clone()).or_insert_with(|| {
-                texts.push(label.clone());
-                texts.len() as u32 - 1
-            })
-        })
-        .collect();
-    let labels = Some(Raw::Texts(Texts::new(codes, texts, Vec::new())));
+    let labels = Some(Raw::Texts(Texts::new(labels.codes, labels.texts, Vec::new())));
     Ok(Found::Examples {
         train: Examples { path: file.path.clone(), pixels, labels, are_classes: false, notices: Vec::new() },
         test: None,
     })
+}
+
+/// Labels by number.
+#[derive(Default)]
+struct Labels {
+    codes: Vec<u32>,
+    code_of: HashMap<String, u32>,
+    texts: Vec<String>,
+}
+
+impl Labels {
+    fn push(&mut self, label: &str) {
+        let code = match self.code_of.get(label) {
+            Some(&code) => code,
+            None => {
+                let code = self.texts.len() as u32;
+                self.code_of.insert(label.to_owned(), code);
+                self.texts.push(label.to_owned());
+                code
+            }
+        };
+        self.codes.push(code);
+    }
 }
 
 #[cfg(test)]
