@@ -145,6 +145,9 @@ pub struct TrainArgs {
     /// Show what the data and the network are, as inspect does, and train nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Wait while another coordinator leads this training, and take over when it falls silent; needs --link
+    #[arg(long, conflicts_with = "dry_run")]
+    pub standby: bool,
     /// Take settings from a TOML file with keys named like these flags; flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -159,8 +162,14 @@ pub struct TrainArgs {
 /// `shoal resume`
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
-    /// The run directory
+    /// The run directory, or the store that has the run's state: a folder, s3://bucket/path or the like
     pub run: PathBuf,
+    /// Directory for a run that is resumed from a store [default: runs/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Wait while another coordinator leads this training, and take over when it falls silent; for a run with --link
+    #[arg(long)]
+    pub standby: bool,
     /// The settings.
     #[command(flatten)]
     pub settings: Flags<RESUME>,

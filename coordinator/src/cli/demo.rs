@@ -30,5 +30,5 @@ pub(super) fn run(args: DemoArgs, bars: MultiProgress) -> anyhow::Result<()> {
     let place = out.map_or_else(|| Place::Numbered("demo".to_owned()), Place::Exactly);
     let keep_serving = io::stdout().is_terminal() && io::stderr().is_terminal();
     let show = Show { bars, json, invite_phones: lan, keep_serving };
-    launch::begin(config, place, show)
+    launch::begin(config, place, false, show)
 }

@@ -26,7 +26,7 @@ use crate::report::words::{count, counted};
 use crate::room;
 use crate::run_directory::{RunDirectory, RunError};
 use crate::server::{self, Tls};
-use crate::training::{self, Material, Training};
+use crate::training::{self, Ended, Material, Training};
 
 /// Most runs of one name. A number tells them apart.
 const NUMBERED_MAX: u32 = 10_000;
@@ -56,7 +56,7 @@ pub(super) struct Show {
 }
 
 /// Trains from the start.
-pub(super) fn begin(mut config: RunConfig, place: Place, show: Show) -> anyhow::Result<()> {
+pub(super) fn begin(mut config: RunConfig, place: Place, stands_by: bool, show: Show) -> anyhow::Result<()> {
     config.draw_invite()?;
     if let Place::Exactly(path) = &place
         && path.join("run.toml").exists()
@@ -72,7 +72,18 @@ pub(super) fn begin(mut config: RunConfig, place: Place, show: Show) -> anyhow::
     // Last, so that an error above leaves nothing behind.
     let directory = RunDirectory::create(&path, &material.config.to_toml())?;
     let hint = how_told(&material);
-    train(Work { material, directory, checkpoint: None, door }, &hint, show)
+    train(Work { material, directory, checkpoint: None, door, stands_by }, &hint, show)
+}
+
+/// Refuses to stand by where nobody else can lead.
+pub(super) fn require_link(standby: bool, config: &RunConfig) -> anyhow::Result<()> {
+    if standby && config.link.is_none() {
+        return Err(misuse(
+            "--standby: there is no other coordinator without --link; name the NATS servers that it uses"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// What to train.
@@ -81,6 +92,8 @@ pub(super) struct Work {
     pub(super) directory: RunDirectory,
     pub(super) checkpoint: Option<Checkpoint>,
     pub(super) door: Door,
+    /// Whether another coordinator is expected to lead.
+    pub(super) stands_by: bool,
 }
 
 /// The socket for volunteers. It opens before anything is written, so that an unavailable address leaves
@@ -94,10 +107,15 @@ pub(super) struct Door {
 impl Door {
     pub(super) fn open(config: &RunConfig) -> anyhow::Result<Self> {
         let runtime = Runtime::new()?;
-        let listener = runtime.block_on(server::bind(config.listen.0))?;
-        let tls = training::tls_of(config, listener.local_addr()?)?;
+        let (listener, tls) = runtime.block_on(listen(config))?;
         Ok(Self { runtime, listener, tls })
     }
+}
+
+async fn listen(config: &RunConfig) -> anyhow::Result<(TcpListener, Option<Tls>)> {
+    let listener = server::bind(config.listen.0).await?;
+    let tls = training::tls_of(config, listener.local_addr()?)?;
+    Ok((listener, tls))
 }
 
 /// Trains, shows the progress and prints the result. `hint` follows the prediction in the first line.
@@ -106,7 +124,65 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
     introduce(&work, hint);
     work.material.notes.iter().for_each(say);
     let outcome = Arc::new(Outcome { json, shown: AtomicBool::new(false) });
-    let on_screen: Box<dyn Observer + Send> = if is_quiet() {
+    let Work { material, directory, mut checkpoint, door, mut stands_by } = work;
+    let Door { runtime, mut listener, mut tls } = door;
+    let (material, directory) = (Arc::new(material), Arc::new(directory));
+    let stop = {
+        let _runtime = runtime.enter();
+        let outcome = Arc::clone(&outcome);
+        // After the model is saved, only the page is still served, and there is nothing to wait for.
+        stop::requested(bars.clone(), move || (!outcome.is_shown()).then_some(STOPPING))
+    };
+    let ended = loop {
+        let on_screen = observer(&bars, invite_phones);
+        let observer: Box<dyn Observer + Send> = match keep_serving {
+            true => Box::new(Serving { on_screen, outcome: Arc::clone(&outcome) }),
+            false => on_screen,
+        };
+        let training = Training {
+            material: Arc::clone(&material),
+            directory: Arc::clone(&directory),
+            checkpoint: checkpoint.take(),
+            listener,
+            tls,
+            observer,
+            keep_serving,
+            stands_by,
+        };
+        match runtime.block_on(training::run(training, stop.clone())) {
+            Ok(Ended::SteppedDown) => {
+                say("Another coordinator leads this training now; this one stands by.");
+                stands_by = true;
+                (listener, tls) = runtime.block_on(listen(&material.config))?;
+            }
+            ended => break ended,
+        }
+    };
+    runtime.shutdown_timeout(SHUTDOWN);
+    // A bar that cannot be cleared is no reason to lose the result.
+    let _ = bars.clear();
+    let summary = match ended? {
+        Ended::Trained(summary) => summary,
+        Ended::Elsewhere => {
+            say(format!(
+                "The training has ended in another process; its model, metrics and report are in {}.",
+                directory.path().display()
+            ));
+            return Ok(());
+        }
+        Ended::Stopped | Ended::SteppedDown => return Err(Interrupted.into()),
+    };
+    outcome.show(&summary)?;
+    match summary.stop_reason {
+        StopReason::Interrupted => Err(Interrupted.into()),
+        StopReason::Optimizer(Halt::Diverged { .. } | Halt::NonFiniteStart { .. }) => Err(Diverged.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Who shows the training.
+fn observer(bars: &MultiProgress, invite_phones: bool) -> Box<dyn Observer + Send> {
+    if is_quiet() {
         Box::new(Nothing)
     } else if writes_json() {
         Box::new(JsonLines)
@@ -114,29 +190,6 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
         Box::new(Terminal::new(bars.clone(), invite_phones))
     } else {
         Box::new(Lines::default())
-    };
-    let observer =
-        if keep_serving { Box::new(Serving { on_screen, outcome: Arc::clone(&outcome) }) } else { on_screen };
-    let Work { material, directory, checkpoint, door: Door { runtime, listener, tls } } = work;
-    let directory = Arc::new(directory);
-    let training = Training { material, directory, checkpoint, listener, tls, observer, keep_serving };
-
-    let summary = runtime.block_on(async {
-        let outcome = Arc::clone(&outcome);
-        // After the model is saved, only the page is still served, and there is nothing to wait for.
-        let answer = move || (!outcome.is_shown()).then_some(STOPPING);
-        let stop = stop::requested(bars.clone(), answer);
-        training::run(training, stop).await
-    });
-    runtime.shutdown_timeout(SHUTDOWN);
-    // A bar that cannot be cleared is no reason to lose the result.
-    let _ = bars.clear();
-    let summary = summary?;
-    outcome.show(&summary)?;
-    match summary.stop_reason {
-        StopReason::Interrupted => Err(Interrupted.into()),
-        StopReason::Optimizer(Halt::Diverged { .. } | Halt::NonFiniteStart { .. }) => Err(Diverged.into()),
-        _ => Ok(()),
     }
 }
 

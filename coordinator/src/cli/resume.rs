@@ -3,23 +3,33 @@
 use std::path::Path;
 
 use indicatif::MultiProgress;
+use tokio::runtime::Runtime;
 
 use super::args::{Flags, ResumeArgs};
-use super::launch::{self, Door, Show, Work};
+use super::launch::{self, Door, Place, Show, Work};
 use super::misuse;
 use super::output::say;
-use crate::config::RunConfig;
+use crate::config::{RunConfig, StoreUrl};
 use crate::driver::Checkpoint;
 use crate::room;
 use crate::run_directory::{self, RunDirectory};
+use crate::scale;
 use crate::training;
 
 pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
+    if let Some(store) = store_of(&args.run) {
+        return from_store(store, args, bars);
+    }
+    if args.out.is_some() {
+        return Err(misuse(
+            "--out: a run goes on in the directory that it has; only one from a store needs another",
+        ));
+    }
     let directory = RunDirectory::open(&args.run)?;
     let file = args.run.join("run.toml");
     let text = run_directory::load_config(&args.run)?;
     let mut config = RunConfig::from_toml(&file, &text)?;
-    let ResumeArgs { settings: Flags(settings), json, .. } = args;
+    let ResumeArgs { settings: Flags(settings), json, standby, .. } = args;
     if settings.wait_for.is_some() || settings.wait_seconds.is_none() {
         // The run has begun, so it goes on at once unless this command says otherwise. The time to wait goes
         // with the number of volunteers to wait for.
@@ -28,6 +38,7 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     config.overrule(settings)?;
     config.draw_invite()?;
     config.check()?;
+    launch::require_link(standby, &config)?;
     let checkpoint = launch::load_checkpoint(&directory)?;
     if let Some(checkpoint) = &checkpoint {
         require_more(&config, checkpoint)?;
@@ -57,7 +68,28 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
         directory.save_config(&saved)?;
     }
     let show = Show { bars, json, invite_phones: false, keep_serving: false };
-    launch::train(Work { material, directory, checkpoint, door }, "", show)
+    launch::train(Work { material, directory, checkpoint, door, stands_by: standby }, "", show)
+}
+
+/// The store that the argument names: a URL, or a folder that has a run's record and is no run directory.
+fn store_of(run: &Path) -> Option<StoreUrl> {
+    let text = run.to_str()?;
+    let is_store = text.contains("://") || (run.join("run").is_file() && !run.join("run.toml").exists());
+    is_store.then(|| text.parse().ok()).flatten()
+}
+
+/// Goes on from the state in a store, in a directory of its own. Without --link it does so alone.
+fn from_store(store: StoreUrl, args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
+    let ResumeArgs { settings: Flags(settings), json, standby, out, .. } = args;
+    let record = Runtime::new()?.block_on(scale::find(&store))?;
+    let mut config = RunConfig::from_toml(&args.run.join("run"), &record.settings)?;
+    (config.link, config.store) = (None, Some(store));
+    (config.wait_for, config.wait_seconds) = (0, None);
+    config.overrule(settings)?;
+    config.check()?;
+    launch::require_link(standby, &config)?;
+    let place = out.map_or_else(|| Place::Numbered(config.data.name()), Place::Exactly);
+    launch::begin(config, place, standby, Show { bars, json, invite_phones: false, keep_serving: false })
 }
 
 /// Refuses limits that the run has passed. Only the data can tell this of epochs; a run past that limit ends

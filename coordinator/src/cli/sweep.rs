@@ -28,7 +28,7 @@ use crate::report::words::{counted, duration, loss, percent};
 use crate::run_directory::{self, Lock, RunDirectory, RunError};
 use crate::server;
 use crate::sweep::{self, CaseFile, Comparison, Ending, Results, Run, Seeds, SweepError};
-use crate::training::{self, Training};
+use crate::training::{self, Ended, Training};
 
 const STOPPING: &str = "Stopping and saving; press Ctrl-C again to stop at once.";
 
@@ -341,15 +341,20 @@ impl Trainer {
         }
         let directory = Arc::new(directory);
         let training = Training {
-            material,
+            material: Arc::new(material),
             directory: Arc::clone(&directory),
             checkpoint,
             listener,
             tls,
             observer: Box::new(self.observer()),
             keep_serving: false,
+            stands_by: false,
         };
-        let summary = self.runtime.block_on(training::run(training, self.stop.clone()))?;
+        let ended = self.runtime.block_on(training::run(training, self.stop.clone()))?;
+        let Ended::Trained(summary) = ended else {
+            bail!("a training of a sweep is one of this process alone; leave out link and store");
+        };
+        let summary = *summary;
         if summary.stop_reason != StopReason::Interrupted {
             directory.save_outcome(&summary.to_json())?;
         }

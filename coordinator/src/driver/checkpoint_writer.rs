@@ -6,9 +6,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
+use gateway::Term;
+use tokio::runtime::Handle;
+
 use super::Checkpoint;
 use crate::report::helpers::Helpers;
 use crate::run_directory::RunDirectory;
+use crate::scale::{Archive, SavedState};
 
 const EVERY_MIN: Duration = Duration::from_secs(1);
 const COST_FACTOR: u32 = 10;
@@ -26,13 +30,23 @@ pub(super) struct CheckpointWriter {
 }
 
 impl CheckpointWriter {
-    pub(super) fn start(directory: Arc<RunDirectory>) -> io::Result<CheckpointWriter> {
+    /// Writes into the run's directory and, in a training of several processes, into the store that they share, under
+    /// the term that this one leads.
+    pub(super) fn start(
+        directory: Arc<RunDirectory>,
+        shared: Option<(Term, Archive)>,
+        runtime: Handle,
+    ) -> io::Result<CheckpointWriter> {
         let (work, requests) = sync_channel::<(Checkpoint, Helpers)>(1);
         let (done_sender, done) = sync_channel(1);
         std::thread::Builder::new().name("checkpoints".into()).spawn(move || {
-            for (checkpoint, helpers) in requests {
+            for (sequence, (checkpoint, helpers)) in (1..).zip(requests) {
                 let began = Instant::now();
-                let written = write(&directory, &checkpoint, &helpers);
+                let mut written = write(&directory, &checkpoint, &helpers);
+                if let Some((term, archive)) = &shared {
+                    let shared = runtime.block_on(share(archive, *term, sequence, &directory, &checkpoint));
+                    written = written.and(shared);
+                }
                 drop(checkpoint);
                 if done_sender.send((began.elapsed(), written)).is_err() {
                     return;
@@ -98,4 +112,18 @@ impl CheckpointWriter {
 fn write(directory: &RunDirectory, checkpoint: &Checkpoint, helpers: &Helpers) -> io::Result<()> {
     directory.save_checkpoint(Checkpoint::VERSION, &checkpoint.to_bytes()).map_err(io::Error::other)?;
     directory.save_helpers(helpers).map_err(io::Error::other)
+}
+
+/// Saves a checkpoint where the other processes find it. The rounds of a term may count backward, after a lie; the
+/// sequence of its checkpoints does not.
+async fn share(
+    archive: &Archive,
+    term: Term,
+    sequence: u64,
+    directory: &RunDirectory,
+    checkpoint: &Checkpoint,
+) -> io::Result<()> {
+    let metrics = directory.metrics().map_err(io::Error::other)?;
+    let state = SavedState::new(checkpoint, metrics);
+    archive.save(term, sequence, &state).await.map_err(io::Error::other)
 }

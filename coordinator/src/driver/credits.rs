@@ -8,25 +8,27 @@ use super::exchange::SharedCredit;
 
 /// The credits of all connected volunteers.
 #[derive(Debug, Default)]
-pub(super) struct Credits {
+pub(crate) struct Credits {
     sessions: BTreeMap<u64, (Credit, SharedCredit)>,
     /// Examples in all results that were counted, those of the coordinator's own worker included.
     examples_of_all: u64,
+    /// Examples in results that other processes of the training have counted.
+    elsewhere: u64,
 }
 
 impl Credits {
     /// A volunteer has joined; `shared` is what its session reads.
-    pub(super) fn add(&mut self, session: u64, shared: SharedCredit) {
+    pub(crate) fn add(&mut self, session: u64, shared: SharedCredit) {
         self.sessions.insert(session, (Credit::default(), shared));
     }
 
     /// A volunteer has left.
-    pub(super) fn remove(&mut self, session: u64) {
+    pub(crate) fn remove(&mut self, session: u64) {
         self.sessions.remove(&session);
     }
 
     /// Counts a result by its examples, or as late if somebody else was first.
-    pub(super) fn count(&mut self, session: u64, examples: Option<u64>) {
+    pub(crate) fn count(&mut self, session: u64, examples: Option<u64>) {
         self.examples_of_all += examples.unwrap_or(0);
         let Some((credit, _)) = self.sessions.get_mut(&session) else { return };
         match examples {
@@ -36,15 +38,25 @@ impl Credits {
     }
 
     /// The credit of a session.
-    pub(super) fn of(&self, session: u64) -> Credit {
+    pub(crate) fn of(&self, session: u64) -> Credit {
         let own = self.sessions.get(&session).map_or_else(Credit::default, |(credit, _)| *credit);
-        Credit { examples_of_all: self.examples_of_all, ..own }
+        Credit { examples_of_all: self.examples_of_all + self.elsewhere, ..own }
+    }
+
+    /// Examples in all results that were counted.
+    pub(crate) fn of_all(&self) -> u64 {
+        self.examples_of_all
+    }
+
+    /// Other processes have counted so many examples.
+    pub(crate) fn set_elsewhere(&mut self, examples: u64) {
+        self.elsewhere = examples;
     }
 
     /// Shows each session its credit.
-    pub(super) fn show(&self) {
+    pub(crate) fn show(&self) {
         for (credit, shared) in self.sessions.values() {
-            shared.set(Credit { examples_of_all: self.examples_of_all, ..*credit });
+            shared.set(Credit { examples_of_all: self.examples_of_all + self.elsewhere, ..*credit });
         }
     }
 }

@@ -33,6 +33,9 @@ const OF_NETWORKS: Rule = Rule {
     memory: Duration::from_secs(10 * 60),
 };
 
+/// Seconds after which volunteers try again whom nobody lets in for now.
+const CLOSED_SECONDS: u32 = 3;
+
 /// See the module's description. Clones share what they know.
 #[derive(Debug, Clone, Default)]
 pub struct Doors(Arc<Mutex<Inner>>);
@@ -50,6 +53,8 @@ pub struct Wait {
 struct Inner {
     volunteers: Waits,
     networks: Waits,
+    /// Why nobody may come in now, if so.
+    closed: Option<&'static str>,
     /// Banned until the process ends.
     banned: BTreeSet<u128>,
     known: Known,
@@ -60,6 +65,7 @@ impl Default for Inner {
         Inner {
             volunteers: Waits::new(OF_VOLUNTEERS),
             networks: Waits::new(OF_NETWORKS),
+            closed: None,
             banned: BTreeSet::new(),
             known: Known::default(),
         }
@@ -104,6 +110,9 @@ impl Doors {
     /// When it must wait: why, and how long.
     pub fn judge(&self, now: Instant, identity: Identity) -> Result<(), Wait> {
         let inner = self.inner();
+        if let Some(why) = inner.closed {
+            return Err(Wait { seconds: CLOSED_SECONDS, text: format!("{why} Trying again in a moment.") });
+        }
         if inner.banned.contains(&identity.token) {
             let text = "Whoever runs this training does not want help from this volunteer.".into();
             return Err(Wait { seconds: WAIT_SECONDS_MAX, text });
@@ -124,6 +133,16 @@ impl Doors {
             return Err(Wait { seconds, text });
         }
         Ok(())
+    }
+
+    /// Lets nobody in for now, for this reason: a sentence for people.
+    pub fn close(&self, why: &'static str) {
+        self.inner().closed = Some(why);
+    }
+
+    /// Lets volunteers in again.
+    pub fn open(&self) {
+        self.inner().closed = None;
     }
 
     /// A volunteer was dismissed because it sent that.

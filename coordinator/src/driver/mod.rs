@@ -12,14 +12,15 @@ pub(crate) mod crowd;
 pub mod doors;
 pub mod exchange;
 mod gallery;
+mod helm;
 mod operations;
 mod people;
 mod picture;
-mod referee;
+pub(crate) mod referee;
+pub(crate) mod sessions;
 mod tokens;
 mod trouble;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,23 +38,23 @@ use crate::report::helpers::Helpers;
 use crate::report::progress::{Event, Observer, RoundProgress};
 use crate::report::status::{DetailPoint, Offender, RunPhase, Status};
 use crate::run_directory::RunDirectory;
+use crate::scale::{About, Archive, Lead, LeadEvent, LeadOutput, News};
 use engine::decoder::Message;
-use engine::{Accepted, Answer, Engine, Identity, Input, Measure, Output, StopReason};
+use engine::{Accepted, Answer, Attendance, Identity, Input, Measure, Output, StopReason};
+use gateway::Term;
 
 use census::Census;
 use checkpoint_writer::CheckpointWriter;
-use credits::Credits;
-use crowd::{Line, Lines};
-use doors::Doors;
 use exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
 use operations::Wishes;
 use people::People;
 use picture::Picture;
-use tokens::Tokens;
+use sessions::Sessions;
 use trouble::Trouble;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use gallery::{Gallery, SNAPSHOTS_BYTES_MAX, SNAPSHOTS_MAX, Snapshot};
+pub use helm::Helm;
 pub use picture::{Facts, Limits};
 pub use referee::{Referee, ShardReader, Source};
 
@@ -102,6 +103,15 @@ pub struct TrainingOutcome {
     pub helpers: Helpers,
 }
 
+/// How a driver's work ends.
+#[derive(Debug)]
+pub enum Ending {
+    /// The training has ended.
+    Trained(Box<TrainingOutcome>),
+    /// Another process leads the training, in this term.
+    SteppedDown(Term),
+}
+
 /// An order to the driver from the code that runs the training.
 #[derive(Debug)]
 pub enum Order {
@@ -113,6 +123,8 @@ pub enum Order {
     Tell(String),
     /// The referee's sum of units, for the round of that number.
     Recomputed(u64, Option<Answer>),
+    /// The referee's sum of units that nobody waits for, for the round of that number. Only gateways ask for it.
+    SpotChecked(u64, Option<Answer>),
     /// The model is saved: tell the observer.
     Saved(Box<Summary>),
 }
@@ -128,8 +140,8 @@ pub struct Running {
     pub status: watch::Receiver<Arc<Status>>,
     /// The weights that the page `/try` may have.
     pub gallery: watch::Receiver<Arc<Gallery>>,
-    /// Receives one value, when the training has ended.
-    pub outcome: oneshot::Receiver<TrainingOutcome>,
+    /// Receives one value, when the training has ended here.
+    pub outcome: oneshot::Receiver<Ending>,
     /// The thread. It must end before the runtime that it uses for waiting.
     pub thread: std::thread::JoinHandle<()>,
 }
@@ -137,7 +149,9 @@ pub struct Running {
 /// Everything that a driver needs.
 pub struct Setup {
     /// The engine, before its begin.
-    pub engine: Engine,
+    pub engine: Helm,
+    /// Where the state is saved besides the run's directory, and under which term, if anywhere.
+    pub archive: Option<(Term, Archive)>,
     /// The facts that do not change during the run.
     pub facts: Facts,
     /// The checkpoint that this training continues, if any.
@@ -185,7 +199,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
     let census = Census::of(&setup.data, &setup.referee.sets.training);
     let examiner = Examiner::start(setup.exams, setup.engine.weights())?;
     let referee = referee::start(setup.referee, orders_sender.downgrade(), runtime.clone())?;
-    let checkpoints = CheckpointWriter::start(Arc::clone(&setup.directory))?;
+    let checkpoints = CheckpointWriter::start(Arc::clone(&setup.directory), setup.archive, runtime.clone())?;
     let driver = Driver {
         engine: setup.engine,
         runtime,
@@ -203,16 +217,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         latest_session: None,
         census,
         examiner,
-        outboxes: BTreeMap::new(),
-        fused_capable: BTreeSet::new(),
-        agents: BTreeMap::new(),
-        credits: Credits::default(),
-        lost: Vec::new(),
-        helped: 0,
-        helping: BTreeSet::new(),
-        tokens: Tokens::default(),
-        doors: sessions.doors.clone(),
-        lines: sessions.lines.clone(),
+        present: Sessions::new(sessions.doors.clone(), sessions.lines.clone()),
         resume_is_news,
         metrics_trouble: Trouble::default(),
         checkpoint_trouble: Trouble::default(),
@@ -243,7 +248,7 @@ fn prepare_vector_threads() {
 }
 
 struct Driver {
-    engine: Engine,
+    engine: Helm,
     runtime: Handle,
     began: Instant,
     /// When the first round of this process began.
@@ -263,21 +268,8 @@ struct Driver {
     latest_session: Option<u64>,
     census: Census,
     examiner: Examiner,
-    outboxes: BTreeMap<u64, mpsc::Sender<ToSession>>,
-    /// Sessions of volunteers whose machines could do the fused arithmetic.
-    fused_capable: BTreeSet<u64>,
-    /// The program of each session, until the session has left and the next round is open.
-    agents: BTreeMap<u64, String>,
-    credits: Credits,
-    /// Sessions that did not keep up. The engine has not heard of them yet.
-    lost: Vec<u64>,
-    /// How many sessions, without the coordinator's own, have had a result accepted.
-    helped: u64,
-    /// Those of them that are connected.
-    helping: BTreeSet<u64>,
-    tokens: Tokens,
-    doors: Doors,
-    lines: Lines,
+    /// The sessions that have joined.
+    present: Sessions,
     /// The metrics do not tell yet that the training was resumed.
     resume_is_news: bool,
     metrics_trouble: Trouble,
@@ -285,7 +277,7 @@ struct Driver {
     round: watch::Sender<Option<Arc<OpenRound>>>,
     status: watch::Sender<Arc<Status>>,
     gallery: watch::Sender<Arc<Gallery>>,
-    outcome: Option<oneshot::Sender<TrainingOutcome>>,
+    outcome: Option<oneshot::Sender<Ending>>,
     picture: Picture,
     /// When the status was last renewed.
     pictured: Option<Instant>,
@@ -298,6 +290,8 @@ struct Driver {
 /// The event that wakes the driver.
 enum Wake {
     Letter(Letter),
+    /// Other processes of the training.
+    Process(LeadEvent),
     Order(Order),
     Errand(Errand),
     Time,
@@ -321,8 +315,13 @@ impl Driver {
                 Wake::Order(Order::Recomputed(round, answer)) => {
                     self.engine(Input::Recomputed { round, answer });
                 }
+                Wake::Order(Order::SpotChecked(..)) => {}
                 Wake::Order(Order::Saved(summary)) => self.saved(&summary),
                 Wake::Errand(errand) => self.errand(errand),
+                Wake::Process(event) => {
+                    self.engine.take(self.now_ms(), event);
+                    self.carry_out_all();
+                }
                 Wake::Time => self.engine(Input::Tick),
                 Wake::End => return,
             }
@@ -338,11 +337,13 @@ impl Driver {
         let until_engine = self.engine.wake_ms().map(|at| Duration::from_millis(at.saturating_sub(now_ms)));
         let timeout = until_engine.unwrap_or(PICTURE_EVERY).min(PICTURE_EVERY).min(self.time_left());
         let (inbox, orders, errands) = (&mut self.inbox, &mut self.orders, &mut self.desk.errands);
+        let engine = &mut self.engine;
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 order = orders.recv() => order.map_or(Wake::End, Wake::Order),
                 Some(errand) = errands.recv() => Wake::Errand(errand),
+                event = engine.event() => Wake::Process(event),
                 Some(letter) = inbox.recv() => Wake::Letter(letter),
                 () = tokio::time::sleep(timeout) => Wake::Time,
             }
@@ -363,24 +364,16 @@ impl Driver {
         match message {
             FromSession::Joined(joined) => {
                 if let Some(reason) = self.engine.stop_reason() {
-                    let farewell = self.farewell(session, reason);
+                    let farewell = self.farewell(reason);
                     let _ = joined.outbox.try_send(ToSession::Finish(farewell.into()));
                     return;
                 }
-                if !joined.local {
-                    self.credits.add(session, joined.credit.clone());
-                    if let Some(older) = self.tokens.join(session, joined.identity.token) {
-                        self.replace(older);
-                    }
+                if let Some(older) = self.present.join(session, &joined) {
+                    self.end_older(older);
                 }
                 self.people.join(session, &joined, Instant::now());
                 self.latest_session = self.latest_session.max(Some(session));
-                self.outboxes.insert(session, joined.outbox.clone());
-                if joined.fused_capable && !joined.local {
-                    self.fused_capable.insert(session);
-                }
-                let exchange::Joined { cores, local, identity, agent, training_shards, .. } = joined;
-                self.agents.insert(session, agent);
+                let exchange::Joined { cores, local, identity, training_shards, .. } = joined;
                 self.engine.handle(
                     self.now_ms(),
                     Input::Joined { session, cores, local, identity, training_shards },
@@ -392,11 +385,8 @@ impl Driver {
                 }
                 let is_result = matches!(message, Message::Result { .. });
                 self.engine.handle(self.now_ms(), Input::Message { session, message });
-                if is_result && self.engine.has_helped(session) && self.helping.insert(session) {
-                    self.helped += 1;
-                    if let Some(token) = self.tokens.of(session) {
-                        self.doors.helped(token);
-                    }
+                if is_result && self.engine.has_helped(session) {
+                    self.present.note_help(session);
                 }
             }
             FromSession::Misbehaved { offense } => {
@@ -407,8 +397,8 @@ impl Driver {
     }
 
     /// Ends a session whose volunteer has a newer one.
-    fn replace(&mut self, session: u64) {
-        self.send(session, ToSession::Replace);
+    fn end_older(&mut self, session: u64) {
+        self.present.send(session, ToSession::Replace);
         self.leave(session);
     }
 
@@ -418,11 +408,7 @@ impl Driver {
     }
 
     fn forget(&mut self, session: u64) {
-        self.outboxes.remove(&session);
-        self.fused_capable.remove(&session);
-        self.credits.remove(session);
-        self.helping.remove(&session);
-        self.tokens.leave(session);
+        self.present.forget(session);
         self.people.leave(session, None, Instant::now());
     }
 
@@ -431,7 +417,7 @@ impl Driver {
         if self.training_began.is_some() || self.engine.stop_reason().is_some() || is_paused {
             return;
         }
-        let enough = self.engine.attendance().volunteers >= self.begin.wait_for;
+        let enough = self.attendance().volunteers >= self.begin.wait_for;
         let impatient = self.begin.patience.is_some_and(|patience| self.began.elapsed() >= patience);
         if enough || impatient || self.engine.is_at_its_end() || self.time_left().is_zero() {
             self.training_began = Some(Instant::now());
@@ -466,13 +452,32 @@ impl Driver {
     fn carry_out_all(&mut self) {
         loop {
             while let Some(output) = self.engine.poll_output() {
+                let output = match output {
+                    LeadOutput::Engine(output) => output,
+                    LeadOutput::Struck(strike) => {
+                        self.present.struck(&strike);
+                        continue;
+                    }
+                    LeadOutput::Banned { token, is_banned: true } => {
+                        self.present.doors().ban(token);
+                        continue;
+                    }
+                    LeadOutput::Banned { token, is_banned: false } => {
+                        self.present.doors().unban(token);
+                        continue;
+                    }
+                    LeadOutput::StepDown(term) => {
+                        self.step_down(term);
+                        continue;
+                    }
+                };
                 let is_between = matches!(output, Output::Accepted(_) | Output::Between);
                 self.carry_out(output);
                 if is_between && self.wishes.stops {
                     self.engine.handle(self.now_ms(), Input::Stop);
                 }
             }
-            let Some(session) = self.lost.pop() else { return };
+            let Some(session) = self.present.take_lost() else { return };
             self.engine.handle(self.now_ms(), Input::Left { session });
         }
     }
@@ -483,12 +488,14 @@ impl Driver {
                 let vectors: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..]).collect();
                 let frame = Bytes::from(encode_round(&plan, &vectors));
                 self.referee.opened(plan.round);
-                self.agents.retain(|session, _| self.outboxes.contains_key(session));
+                self.present.round_opened();
                 self.round.send_replace(Some(Arc::new(OpenRound { plan, frame })));
             }
-            Output::Assign { session, assignment } => self.send(session, ToSession::Assign(assignment)),
+            Output::Assign { session, assignment } => {
+                self.present.send(session, ToSession::Assign(assignment))
+            }
             Output::Dismiss { session, text } => {
-                self.send(session, ToSession::Dismiss { text: text.clone() });
+                self.present.send(session, ToSession::Dismiss { text: text.clone() });
                 self.people.leave(session, Some(text), Instant::now());
                 self.forget(session);
             }
@@ -504,7 +511,7 @@ impl Driver {
             Output::Rewound { iteration } => self.rewound(iteration),
             Output::Delivered { session, examples, counted } => {
                 self.people.count(session, examples, counted);
-                self.credits.count(session, counted.then_some(examples));
+                self.present.credits().count(session, counted.then_some(examples));
             }
             Output::Accepted(accepted) => self.accepted(&accepted),
             Output::Between => {
@@ -512,21 +519,26 @@ impl Driver {
                 self.offer_checkpoint();
             }
             Output::Note(text) => self.observer.event(&Event::Note { text }),
-            // There is one floor, and it is in this process.
+            // Those of other processes are the leader's affair.
             Output::Floor { .. } => {}
             Output::Finished(reason) => self.finished(reason),
         }
     }
 
-    fn convicted(&mut self, session: u64, identity: Identity, offense: String) {
-        let (now, agent) = (Instant::now(), self.agents.get(&session).map_or("", String::as_str));
-        if self.lines.admits(Line::Convicted, now) {
-            tracing::warn!(session, agent, offense, "a volunteer is found out");
+    /// Another process leads: what this one does counts no more.
+    fn step_down(&mut self, term: Term) {
+        tracing::warn!(term = term.number, "another coordinator leads");
+        self.checkpoints.finish();
+        if let Some(sender) = self.outcome.take() {
+            let _ = sender.send(Ending::SteppedDown(term));
         }
-        self.doors.dismissed(now, identity, &offense);
+    }
+
+    fn convicted(&mut self, session: u64, identity: Identity, offense: String) {
+        let agent = self.present.convicted(session, identity, &offense);
         let iteration = self.engine.accepted().map_or(0, |accepted| accepted.iteration);
         self.people.fail(session, &offense);
-        let offender = Offender { session, agent: agent.to_owned(), offense, iteration };
+        let offender = Offender { session, agent, offense, iteration };
         self.picture.convicted(offender);
         self.show();
     }
@@ -540,23 +552,14 @@ impl Driver {
         self.tell(note);
     }
 
-    /// Sends a message to a session. Closes the session if its outbox is full, because it does not keep up.
-    fn send(&mut self, session: u64, message: ToSession) {
-        let Some(outbox) = self.outboxes.get(&session) else { return };
-        if outbox.try_send(message).is_err() {
-            tracing::info!(session, "a volunteer does not keep up and is disconnected");
-            self.forget(session);
-            self.lost.push(session);
-        }
-    }
-
     fn accepted(&mut self, accepted: &Accepted) {
         let seconds = self.seconds();
         let weights = self.engine.weights();
         self.hang(|gallery| gallery.add(accepted.iteration, weights));
         let method = self.engine.method();
         self.picture.accepted(accepted, self.engine.last_step(), method, self.engine.counters(), seconds);
-        let mut report = self.picture.report(accepted, method, self.engine.attendance(), seconds);
+        let attendance = self.attendance();
+        let mut report = self.picture.report(accepted, method, attendance, seconds);
         report.resumed = self.resume_is_news;
         let metrics = self.directory.append_metrics(&report).map_err(|error| error.to_string());
         let metrics = metrics.map(|is_new| self.resume_is_news &= !is_new);
@@ -605,7 +608,7 @@ impl Driver {
 
     fn checkpoint(&self) -> Checkpoint {
         let earlier = self.earlier.as_ref().map_or(0, |earlier| earlier.volunteers);
-        let volunteers = earlier + self.helped;
+        let volunteers = earlier + self.present.helped();
         let (run, seconds) = (self.engine.run(), self.seconds());
         let protocol = PROTOCOL_VERSION;
         Checkpoint { protocol, run, snapshot: self.engine.snapshot(), seconds, volunteers }
@@ -616,9 +619,8 @@ impl Driver {
         // An older checkpoint must not overtake the final state.
         self.checkpoints.finish();
         let helpers = self.people.helpers();
-        for (session, outbox) in std::mem::take(&mut self.outboxes) {
-            let _ = outbox.try_send(ToSession::Finish(self.farewell(session, &reason).into()));
-        }
+        let farewell = self.farewell(&reason);
+        self.present.finish(|credit| ToSession::Finish(Farewell { credit, ..farewell.clone() }.into()));
         self.picture.ended(ended(&reason));
         let counters = self.engine.counters();
         let last = self.engine.accepted().copied();
@@ -641,12 +643,12 @@ impl Driver {
         };
         self.show();
         if let Some(sender) = self.outcome.take() {
-            let _ = sender.send(outcome);
+            let _ = sender.send(Ending::Trained(Box::new(outcome)));
         }
     }
 
-    /// The last message to a volunteer.
-    fn farewell(&self, session: u64, reason: &StopReason) -> Farewell {
+    /// The last message to a volunteer, without its credit.
+    fn farewell(&self, reason: &StopReason) -> Farewell {
         let best = self.engine.best().map(|best| best.point);
         let point = best.or(self.engine.accepted().copied());
         let figures = point.map_or_else(FinalFigures::default, |point| FinalFigures {
@@ -654,7 +656,7 @@ impl Driver {
             accuracy: point.figures.test_accuracy.or(point.figures.validation_accuracy),
             loss: point.figures.test_loss.or(point.figures.validation_loss),
         });
-        Farewell { text: ended(reason), figures, credit: self.credits.of(session) }
+        Farewell { text: ended(reason), figures, ..Farewell::default() }
     }
 
     fn saved(&mut self, summary: &Summary) {
@@ -666,19 +668,22 @@ impl Driver {
     /// Renews the status, and tells the observer the round's progress or why there is none.
     fn show(&mut self) {
         self.pictured = Some(Instant::now());
-        self.lines.sum_up(Instant::now());
+        self.present.sum_up_lines();
         let waited = self.began.elapsed();
         let progress = self.engine.round_progress();
         self.picture.round(progress);
+        let fused_capable =
+            self.present.fused_capable() + self.gateways().map(|about| about.fused_capable).sum::<usize>();
+        let attendance = self.attendance();
         self.picture.renew(
-            self.engine.attendance(),
-            self.fused_capable.len(),
+            attendance,
+            fused_capable,
             self.begin,
             waited,
             self.engine.local_helps(),
             self.seconds(),
         );
-        self.credits.show();
+        self.present.credits().show();
         self.save_if_wanted();
         self.show_operator();
         let status = self.picture.status();
@@ -697,7 +702,34 @@ impl Driver {
             }
             _ => {}
         }
+        self.tell_gateways(&status);
         self.status.send_replace(Arc::new(status));
+    }
+
+    /// Who is there, here and at all gateways.
+    fn attendance(&mut self) -> Attendance {
+        let own = self.engine.attendance();
+        self.gateways().fold(own, |all, about| Attendance {
+            volunteers: all.volunteers + about.volunteers,
+            cores: all.cores + about.cores,
+        })
+    }
+
+    /// What the gateways tell of themselves; nothing without any.
+    pub(super) fn gateways(&mut self) -> impl Iterator<Item = &About> {
+        self.engine.lead().into_iter().flat_map(Lead::gateways)
+    }
+
+    /// Has the pages of gateways show this status.
+    fn tell_gateways(&mut self, status: &Status) {
+        let own = self.present.credits().of_all();
+        if let Some(lead) = self.engine.lead() {
+            let elsewhere: u64 = lead.gateways().map(|about| about.examples).sum();
+            self.present.credits().set_elsewhere(elsewhere);
+            let examples = own + elsewhere;
+            let (history, marks) = (Arc::clone(&status.history), Arc::clone(&status.marks));
+            lead.tell_news(|| News { status: status.clone(), history, marks, examples });
+        }
     }
 
     /// Seconds of training so far, including those before a resume.
@@ -717,5 +749,8 @@ impl Driver {
 }
 
 fn ended(reason: &StopReason) -> String {
-    format!("The training has ended: {reason}.")
+    match reason {
+        StopReason::Interrupted => "The training has ended: whoever runs it has stopped it.".to_owned(),
+        reason => format!("The training has ended: {reason}."),
+    }
 }

@@ -64,7 +64,7 @@ impl Driver {
         match action {
             Action::Unban { address } => Ok(match self.desk.bans.lift(&address) {
                 Some(ban) => {
-                    ban.tokens.into_iter().for_each(|token| self.doors.unban(token));
+                    ban.tokens.into_iter().for_each(|token| self.ban_token(token, false));
                     changed(format!("The ban of {address} is lifted."))
                 }
                 None => unchanged(format!("{address} is not banned.")),
@@ -156,7 +156,7 @@ impl Driver {
         }
         for (session, token) in &there {
             // It may come from another address next time.
-            self.doors.ban(*token);
+            self.ban_token(*token, true);
             self.remove(*session, "The operator has banned this volunteer's address.");
         }
         let others = match there.len() {
@@ -166,8 +166,20 @@ impl Driver {
         Ok(changed(format!("Volunteer {session} ({agent}, {address}) is banned{others}.")))
     }
 
+    /// Bans a volunteer here and at every gateway, or does not any more.
+    fn ban_token(&mut self, token: u128, is_banned: bool) {
+        match is_banned {
+            true => self.present.doors().ban(token),
+            false => self.present.doors().unban(token),
+        }
+        let now_ms = self.now_ms();
+        if let Some(lead) = self.engine.lead() {
+            lead.ban(now_ms, token, is_banned);
+        }
+    }
+
     fn remove(&mut self, session: u64, text: &str) {
-        self.send(session, ToSession::Dismiss { text: text.to_owned() });
+        self.present.send(session, ToSession::Dismiss { text: text.to_owned() });
         self.people.leave(session, Some(text.trim_end_matches('.').to_owned()), Instant::now());
         self.forget(session);
         self.engine(Input::Left { session });
@@ -175,7 +187,7 @@ impl Driver {
 
     /// A point was accepted: the examiner's next candidate, if it was evaluated.
     pub(super) fn note_point(&mut self, iteration: u64, is_evaluated: bool) {
-        let bytes = traffic::sent() + traffic::received();
+        let bytes = self.traffic();
         self.wishes.traffic.get_or_insert((bytes, iteration));
         if is_evaluated {
             self.examiner.offer(Candidate { iteration, weights: self.engine.weights() });
@@ -198,7 +210,12 @@ impl Driver {
             written,
         });
         let (copies, coverage) = self.copies();
+        let moved = self.traffic();
+        let term = self.engine.lead().map(|lead| lead.term().number);
+        let gateways = self.gateways().cloned().collect();
         self.desk.show(View {
+            term,
+            gateways,
             paused: self.wishes.paused.is_some(),
             stopping: self.wishes.stops && self.engine.stop_reason().is_none(),
             method: self.engine.method().to_string(),
@@ -211,7 +228,8 @@ impl Driver {
                 bytes_per_iteration: self.wishes.traffic.zip(accepted).and_then(
                     |((bytes, from), iteration)| {
                         let done = iteration.checked_sub(from).filter(|done| *done > 0)?;
-                        Some((traffic::sent() + traffic::received() - bytes) as f64 / done as f64)
+                        // A gateway that has gone has taken its bytes with it.
+                        Some(moved.saturating_sub(bytes) as f64 / done as f64)
                     },
                 ),
             },
@@ -225,6 +243,12 @@ impl Driver {
             history: self.picture.details(),
             ..View::default()
         });
+    }
+
+    /// Bytes that volunteers and pages have sent and received, here and at all gateways.
+    fn traffic(&mut self) -> u64 {
+        let elsewhere: u64 = self.gateways().map(|about| about.bytes).sum();
+        traffic::sent() + traffic::received() + elsewhere
     }
 
     /// How many copies the shards have, and how many examples of each class somebody holds.

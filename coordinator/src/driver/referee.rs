@@ -100,11 +100,11 @@ impl ShardReader {
 }
 
 /// Units to compute.
-pub(super) struct Request {
-    pub(super) plan: RoundPlan,
+pub(crate) struct Request {
+    pub(crate) plan: RoundPlan,
     /// The units, all of one part. A request to measure has one.
-    pub(super) units: Vec<Range<u32>>,
-    pub(super) vectors: Vec<Arc<[f32]>>,
+    pub(crate) units: Vec<Range<u32>>,
+    pub(crate) vectors: Vec<Arc<[f32]>>,
 }
 
 /// The newest request of each kind: an older one belongs to a round that is over.
@@ -112,20 +112,27 @@ pub(super) struct Request {
 struct Desk {
     measure: Option<Arc<Request>>,
     recompute: Option<Arc<Request>>,
+    /// A request to recompute for which nobody waits. The round may be over.
+    spot_check: Option<Arc<Request>>,
 }
 
 /// The driver's way to the referee.
-pub(super) struct Requests(watch::Sender<Desk>);
+pub(crate) struct Requests(watch::Sender<Desk>);
 
 impl Requests {
     /// Asks for the size of a unit.
-    pub(super) fn measure(&self, request: Request) {
+    pub(crate) fn measure(&self, request: Request) {
         self.ask(|desk| desk.measure = Some(Arc::new(request)));
     }
 
     /// Asks for the sum of units.
-    pub(super) fn recompute(&self, request: Request) {
+    pub(crate) fn recompute(&self, request: Request) {
         self.ask(|desk| desk.recompute = Some(Arc::new(request)));
+    }
+
+    /// Asks for the sum of units when there is time, whatever becomes of their round.
+    pub(crate) fn spot_check(&self, request: Request) {
+        self.ask(|desk| desk.spot_check = Some(Arc::new(request)));
     }
 
     fn ask(&self, put: impl FnOnce(&mut Desk)) {
@@ -135,7 +142,7 @@ impl Requests {
     }
 
     /// Drops the answered request to measure of that round, and the vectors in it.
-    pub(super) fn measured(&self, round: u64) {
+    pub(crate) fn measured(&self, round: u64) {
         self.0.send_if_modified(|desk| {
             desk.measure.take_if(|request| request.plan.round == round);
             false
@@ -143,7 +150,7 @@ impl Requests {
     }
 
     /// Another round is open: nobody waits for the sums of units of the one before.
-    pub(super) fn opened(&self, round: u64) {
+    pub(crate) fn opened(&self, round: u64) {
         self.0.send_if_modified(|desk| {
             desk.recompute.take_if(|request| request.plan.round != round);
             false
@@ -152,7 +159,7 @@ impl Requests {
 }
 
 /// Starts the referee's thread. It ends with the driver.
-pub(super) fn start(
+pub(crate) fn start(
     referee: Referee,
     orders: WeakSender<Order>,
     runtime: Handle,
@@ -160,10 +167,11 @@ pub(super) fn start(
     let (sender, mut requests) = watch::channel(Desk::default());
     std::thread::Builder::new().name("referee".into()).spawn(move || {
         let mut buffers = Buffers::default();
-        let mut done = [None, None];
+        let mut done = [None, None, None];
         while runtime.block_on(requests.changed()).is_ok() {
             let desk = requests.borrow_and_update();
             let (measure, recompute) = (desk.measure.clone(), desk.recompute.clone());
+            let spot_check = desk.spot_check.clone();
             drop(desk);
             let is_new = |done: &Option<Weak<Request>>, request: &Arc<Request>| {
                 done.as_ref().is_none_or(|done| !std::ptr::eq(done.as_ptr(), Arc::as_ptr(request)))
@@ -182,6 +190,12 @@ pub(super) fn start(
                 };
                 if let Some(answer) = referee.recompute(&request, &mut buffers, is_wanted) {
                     answers.push(Order::Recomputed(request.plan.round, answer));
+                }
+            }
+            if let Some(request) = spot_check.filter(|request| is_new(&done[2], request)) {
+                done[2] = Some(Arc::downgrade(&request));
+                if let Some(answer) = referee.recompute(&request, &mut buffers, || true) {
+                    answers.push(Order::SpotChecked(request.plan.round, answer));
                 }
             }
             for answer in answers {

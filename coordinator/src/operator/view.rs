@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::bans::Ban;
 use super::log::Entry;
 use crate::report::status::DetailPoint;
+use crate::scale::About;
 
 /// See the module's description.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -33,6 +34,10 @@ pub struct View {
     pub volunteers_count: usize,
     /// The last who left, the newest first.
     pub departed: Vec<Departed>,
+    /// The term in which this process leads; `None` if it is alone.
+    pub term: Option<u64>,
+    /// The gateways that are heard.
+    pub gateways: Vec<About>,
     /// Addresses from which nobody may help.
     pub bans: Vec<Ban>,
     /// What the operator has had done, the oldest first.

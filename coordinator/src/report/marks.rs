@@ -1,7 +1,7 @@
 //! The moments of a training from which its curves show something else, or begin anew: charts draw a line there.
 
 use engine::optimizers::Method;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::status::CurvePoint;
 
@@ -9,7 +9,7 @@ use super::status::CurvePoint;
 pub const MARKS_MAX: usize = 32;
 
 /// Such a moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Mark {
     /// The accepted point where it happened.
     pub iteration: u64,

@@ -12,7 +12,7 @@ use super::marks::Mark;
 pub const HISTORY_MAX: usize = 400;
 
 /// The run as seen from outside. Field names are those of the JSON.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Status {
     /// The trained network in words ("a network that reads handwritten digits (MNIST)").
     pub title: String,
@@ -104,7 +104,7 @@ pub struct Offender {
 }
 
 /// The phase of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunPhase {
     /// No round has begun: the run waits for volunteers.

@@ -201,6 +201,55 @@ impl RunDirectory {
     pub fn cut_metrics(&self, iteration: Option<u64>) -> Result<(), RunError> {
         locked(&self.metrics).cut(iteration)
     }
+
+    /// Writes a file of a run that ended in another process: the model, the report or the metrics. Others are left
+    /// out.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save_result(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        match name {
+            METRICS => self.replace_metrics(bytes),
+            MODEL | REPORT => {
+                let _replacing = self.replacing()?;
+                atomic::replace(&self.path.join(name), &[bytes])
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The files that tell of a run that has ended, by name. One that was not written is left out.
+    pub fn results(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let _replacing = locked(&self.replacing);
+        let read = |name| Some((name, fs::read(self.path.join(name)).ok()?));
+        [MODEL, METRICS, REPORT, CONFIG].into_iter().filter_map(read).collect()
+    }
+
+    /// The lines of the metrics.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn metrics(&self) -> Result<Vec<u8>, RunError> {
+        let _metrics = locked(&self.metrics);
+        let path = self.path.join(METRICS);
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            read => read.map_err(RunError::io("read", &path)),
+        }
+    }
+
+    /// Replaces the lines of the metrics, such as with those of a process that led before.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn replace_metrics(&self, lines: &[u8]) -> Result<(), RunError> {
+        let _replacing = self.replacing()?;
+        let mut metrics = locked(&self.metrics);
+        let path = self.path.join(METRICS);
+        atomic::replace(&path, &[lines])?;
+        *metrics = MetricsLog::open(&path)?;
+        Ok(())
+    }
 }
 
 /// The text of a run's `run.toml`.

@@ -1,7 +1,54 @@
 //! More than one process for a training: a coordinator that leads, gateways that serve volunteers, and standbys.
 //!
-//! So far it has what they keep in the [store](crate::store) that they share (`archive`).
+//! The crate [`gateway`](::gateway) has what they say to each other, as state machines. This module moves the bytes: small messages
+//! over NATS (`link`, `subjects`), objects through a [store](crate::store) (`archive`, `carrier`). A coordinator first
+//! waits until it leads (`election`); then its driver has a `lead` for an engine.
 
 mod archive;
+mod bus;
+mod carrier;
+mod election;
+mod joining;
+mod lead;
+#[cfg(feature = "scale")]
+mod link;
+#[cfg(not(feature = "scale"))]
+#[path = "no_link.rs"]
+mod link;
+mod news;
+pub mod porch;
+mod subjects;
+
+use thiserror::Error;
 
 pub use archive::{Archive, ArchiveError, Record, SavedState};
+pub use bus::{LinkError, Subject};
+pub use carrier::{Carried, Carrier};
+pub use election::{Elected, elect};
+pub use joining::{begin, find, next_term, open};
+pub use lead::{Lead, LeadEvent, LeadOutput};
+pub use link::{Hearing, Link};
+pub use news::{About, News};
+pub use subjects::Subjects;
+
+/// A training of several processes cannot go on.
+#[derive(Debug, Error)]
+pub enum ScaleError {
+    /// The bus cannot be used.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// There is no random number.
+    #[error("the system gives no random numbers ({0}); check that /dev/urandom can be read")]
+    Random(getrandom::Error),
+}
+
+/// A random number, which nobody else has.
+///
+/// # Errors
+/// When the system has no randomness.
+pub fn random() -> Result<u64, ScaleError> {
+    getrandom::u64().map_err(ScaleError::Random)
+}

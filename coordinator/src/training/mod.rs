@@ -12,6 +12,7 @@ mod optimizer;
 mod outside;
 mod prepare;
 mod saving;
+mod several;
 mod summary;
 
 use std::net::{IpAddr, SocketAddr};
@@ -30,7 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::{Fraction, Invite, LocalWorkers, RunConfig};
 use crate::data::ShardStore;
 use crate::driver::exchange::DriverHandle;
-use crate::driver::{self, BeginRule, Checkpoint, Limits, Order, Referee, ShardReader, Source, TrainingOutcome};
+use crate::driver::{self, BeginRule, Checkpoint, Ending, Helm, Limits, Order, Referee, ShardReader, Source};
 use crate::operator::{self, Desk, Exams, Office, Unsaved};
 use crate::report::Summary;
 use crate::report::progress::{DashboardLink, Event, Link, Observer};
@@ -38,6 +39,7 @@ use crate::report::status::{DetailPoint, Status};
 use crate::report::tensorboard::Recorder;
 use crate::room::Load;
 use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
+use crate::scale::porch;
 use crate::server::{self, MetricsAccess, ServerConfig, Site, Ticket, Tls, TlsError};
 use crate::trial::Trial;
 use crate::volunteer;
@@ -47,13 +49,18 @@ pub use identity::run_number;
 pub use prepare::{Material, Sets, load, prepare, take_shape};
 pub(crate) use summary::network_in_words;
 
+use several::{Entered, Part};
+
 /// The session of the coordinator's own worker; those of volunteers count from 1.
 const LOCAL_SESSION: u64 = 0;
+/// What visitors are told meanwhile.
+const STANDS_BY: &str =
+    "This coordinator stands by while another one leads the training; open the page of a gateway.";
 
 /// A training, ready to run.
 pub struct Training {
     /// What it trains, and with which settings.
-    pub material: Material,
+    pub material: Arc<Material>,
     /// The run directory, locked.
     pub directory: Arc<RunDirectory>,
     /// Where to go on from; `None` starts at the beginning.
@@ -66,6 +73,21 @@ pub struct Training {
     pub observer: Box<dyn Observer + Send>,
     /// Whether to go on serving page and status when the model is saved, until told to stop.
     pub keep_serving: bool,
+    /// Whether another coordinator is expected to lead, so that this one waits until none does.
+    pub stands_by: bool,
+}
+
+/// How a training ends for this process.
+#[derive(Debug)]
+pub enum Ended {
+    /// The model is saved.
+    Trained(Box<Summary>),
+    /// The training has ended in another process, and its files are in the run's directory.
+    Elsewhere,
+    /// Another process leads the training now.
+    SteppedDown,
+    /// The user has ended the wait for other processes.
+    Stopped,
 }
 
 /// Runs a training to its end and saves the model. `stop` turns true when the user wants it to end
@@ -73,8 +95,17 @@ pub struct Training {
 ///
 /// # Errors
 /// When the data cannot be cut into work units, or the model cannot be saved.
-pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summary> {
-    let Training { material, directory, checkpoint, listener, tls, mut observer, keep_serving } = training;
+pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ended> {
+    let Training {
+        material,
+        directory,
+        mut checkpoint,
+        listener,
+        tls,
+        mut observer,
+        keep_serving,
+        stands_by,
+    } = training;
     if crate::assets::worker_is_placeholder() {
         bail!("this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without");
     }
@@ -106,7 +137,6 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
         // Whoever resumes has seen to it, in words for the user.
         bail!("the checkpoint in {} belongs to another run", directory.path().display());
     }
-    let material = Arc::new(material);
     let cutting = Arc::clone(&material);
     let cut = move || cut::cut(&cutting.config, Arc::clone(&cutting.data));
     let (shards, plans) = tokio::task::spawn_blocking(cut).await??;
@@ -114,12 +144,33 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     let welcome = welcome(&material, run, &plans)?;
     let data_bytes = compressed_bytes(&plans.training, &shards).await?;
 
+    let facts = summary::facts(&material, run, data_bytes);
+    let entering = several::enter(&material, facts, &welcome, &shards, &directory, stands_by, stop.clone());
+    let part = match porch::keep(&listener, STANDS_BY, entering).await? {
+        Entered::Alone => None,
+        Entered::Leads(part, newest) => {
+            checkpoint = newest.map(|newest| *newest).or(checkpoint);
+            Some(part)
+        }
+        Entered::Ended(ended) => return Ok(ended),
+    };
+
     let exams = Exams::new(material.network.clone(), material.config.arithmetic, Arc::clone(&material.data));
     let (exams, unsaved) = (Arc::new(exams), Unsaved::default());
     let place = directory.path().to_owned();
     let (office, desk) = operator::open(urls, place, Arc::clone(&exams), unsaved.clone());
     let operator = (desk, exams);
-    let setup = setup(&material, data_bytes, (plans, &shards), Arc::clone(&directory), checkpoint, operator, observer)?;
+    let setup = setup(
+        &material,
+        data_bytes,
+        (plans, &shards),
+        Arc::clone(&directory),
+        checkpoint,
+        operator,
+        observer,
+        part.as_deref(),
+    )
+    .await?;
     let running = driver::start(setup, Handle::current()).context("cannot start the engine's thread")?;
     let driver::Running { sessions, orders, status, gallery, outcome, thread } = running;
     let admission = Admission { invite: invite.as_deref(), tls, operator: &token, office };
@@ -132,10 +183,22 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     let cores = local_cores(material.config.local_workers);
     let local = volunteer::spawn_local(cores, welcome, shards, sessions, LOCAL_SESSION);
 
-    let ended =
-        train_and_save(outcome, &orders, stop.clone(), Arc::clone(&material), directory, &unsaved).await;
+    let ended = train_and_save(
+        outcome,
+        &orders,
+        stop.clone(),
+        Arc::clone(&material),
+        Arc::clone(&directory),
+        &unsaved,
+    )
+    .await;
     local.abort();
-    if ended.is_ok() {
+    if let (Some(part), Ok(Ended::Trained(summary))) = (&part, &ended)
+        && !is_interrupted(summary)
+    {
+        part.publish(&directory, material.config.save_seconds).await;
+    }
+    if matches!(ended, Ok(Ended::Trained(_))) {
         match keep_serving {
             true => until(stop).await,
             false => audience.all_told().await,
@@ -145,9 +208,14 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Summ
     server.await.context("the server failed")?;
     drop(orders);
     let ended_thread = tokio::task::spawn_blocking(|| thread.join()).await?;
-    let summary = ended?;
+    let ended = ended?;
     ended_thread.map_err(|_| anyhow!("the engine failed after the model was saved"))?;
-    Ok(summary)
+    Ok(ended)
+}
+
+/// Whether the user ended the training, so that it can go on in another process.
+fn is_interrupted(summary: &Summary) -> bool {
+    summary.stop_reason == engine::StopReason::Interrupted
 }
 
 /// The size of a set's shards as they travel, estimated from one of them.
@@ -195,7 +263,8 @@ fn welcome(material: &Material, run: u64, plans: &SetPlans) -> Result<Welcome> {
 }
 
 /// What the driver and its engine work from.
-fn setup(
+#[expect(clippy::too_many_arguments, reason = "each is made in another place of a training's beginning")]
+async fn setup(
     material: &Material,
     data_bytes: u64,
     (plans, shards): (SetPlans, &Arc<ShardStore>),
@@ -203,6 +272,7 @@ fn setup(
     checkpoint: Option<Checkpoint>,
     (desk, exams): (Desk, Arc<Exams>),
     observer: Box<dyn Observer + Send>,
+    part: Option<&Part>,
 ) -> Result<driver::Setup> {
     let Material { config, data, network, .. } = material;
     let run = run_number(config, &data.fingerprint);
@@ -231,13 +301,21 @@ fn setup(
         }
         false => Source::Prepared(Arc::clone(data)),
     };
+    let is_taken_over = part.is_some() && checkpoint.is_some();
+    let engine = Engine::new(settings, snapshot, &secret()?);
+    let engine = match part {
+        None => Helm::Alone(Box::new(engine)),
+        Some(part) => part.helm(engine, network.parameters()).await?,
+    };
     Ok(driver::Setup {
-        engine: Engine::new(settings, snapshot, &secret()?),
+        engine,
+        archive: part.map(|part| (part.term(), part.archive().clone())),
         facts: summary::facts(material, run, data_bytes),
         history: history(&directory, checkpoint.as_ref())?,
         resumed: checkpoint,
         begin: BeginRule {
-            wait_for: config.wait_for as usize,
+            // Whoever takes over goes on at once.
+            wait_for: if is_taken_over { 0 } else { config.wait_for as usize },
             patience: config.wait_seconds.map(|seconds| Duration::from_secs(seconds.into())),
         },
         limits: Limits { rounds: config.rounds, epochs: config.epochs, seconds: config.max_seconds },
@@ -313,13 +391,13 @@ fn site(
 
 /// Waits for the end of the training, or for the wish to end it, and saves the model.
 async fn train_and_save(
-    mut outcome: oneshot::Receiver<TrainingOutcome>,
+    mut outcome: oneshot::Receiver<Ending>,
     orders: &mpsc::Sender<Order>,
     stop: watch::Receiver<bool>,
     material: Arc<Material>,
     directory: Arc<RunDirectory>,
     unsaved: &Unsaved,
-) -> Result<Summary> {
+) -> Result<Ended> {
     let outcome = tokio::select! {
         outcome = &mut outcome => outcome,
         () = until(stop.clone()) => {
@@ -328,6 +406,10 @@ async fn train_and_save(
         }
     };
     let outcome = outcome.context("the engine stopped unexpectedly; the last checkpoint can be resumed")?;
+    let outcome = match outcome {
+        Ending::Trained(outcome) => outcome,
+        Ending::SteppedDown(_) => return Ok(Ended::SteppedDown),
+    };
     let mut summary = summary::summarize(&outcome, material.network.parameters(), &directory);
     let model = Arc::new(saved_model(&material, Arc::clone(&outcome.weights)));
     let patience = Duration::from_secs(material.config.save_seconds.into());
@@ -343,7 +425,7 @@ async fn train_and_save(
     };
     let summary = tokio::task::spawn_blocking(measure).await?;
     let _ = orders.send(Order::Saved(Box::new(summary.clone()))).await;
-    Ok(summary)
+    Ok(Ended::Trained(Box::new(summary)))
 }
 
 fn saved_model(material: &Material, weights: Arc<[f32]>) -> SavedModel {

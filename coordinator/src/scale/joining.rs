@@ -1,0 +1,101 @@
+//! How a coordinator enters a training of several processes: it makes the run's record, or finds it.
+
+use std::sync::Arc;
+
+use ::gateway::{BUS_VERSION, Term};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use protocol::PROTOCOL_VERSION;
+use protocol::message::{FromCoordinator, Welcome};
+
+use super::archive::{Archive, ArchiveError, Record};
+use super::{ScaleError, random};
+use crate::config::StoreUrl;
+use crate::data::ShardStore;
+use crate::driver::Facts;
+use crate::store::Store;
+
+/// Shards on their way to the store at the same time.
+const UPLOADS_MAX: usize = 8;
+
+/// Joins the run in the store, or begins it there: first its shards, then the record that names them, so that whoever
+/// finds the record finds the shards.
+///
+/// # Errors
+/// When the store cannot be used, or holds another run.
+pub async fn begin(
+    store: &StoreUrl,
+    (settings, facts): (String, Facts),
+    welcome: &Welcome,
+    shards: &Arc<ShardStore>,
+) -> Result<(Archive, Record), ScaleError> {
+    let archive = open(store).await?;
+    if let Some(record) = archive.record().await? {
+        if record.run != welcome.run {
+            return Err(ArchiveError::OtherRun(store.to_string()).into());
+        }
+        return Ok((archive, record));
+    }
+    upload(archive.store(), welcome, shards).await?;
+    let frame = FromCoordinator::Welcome(Box::new(welcome.clone())).encode();
+    let (protocol, bus, realm, run) = (PROTOCOL_VERSION, BUS_VERSION, random()?, welcome.run);
+    let record = archive.begin(Record { protocol, bus, realm, run, settings, facts, welcome: frame }).await?;
+    Ok((archive, record))
+}
+
+/// The record of the run in a store.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub async fn find(store: &StoreUrl) -> Result<Record, ScaleError> {
+    let archive = Archive::new(Store::open(store).map_err(ArchiveError::from)?);
+    let record = archive.record().await?;
+    Ok(record.ok_or_else(|| ArchiveError::Empty(store.to_string()))?)
+}
+
+/// Takes the next term without asking anybody: for a process that has no bus to be heard on.
+///
+/// # Errors
+/// When the store fails.
+pub async fn next_term(archive: &Archive) -> Result<Term, ScaleError> {
+    let number = archive.newest_term().await?.map_or(0, |term| term.number) + 1;
+    let term = Term { number, nonce: random()? };
+    archive.create_term(term).await?;
+    Ok(term)
+}
+
+/// Opens a store that several processes may share.
+///
+/// # Errors
+/// When it cannot be used for that.
+pub async fn open(store: &StoreUrl) -> Result<Archive, ScaleError> {
+    let store = Store::open(store).map_err(ArchiveError::from)?;
+    store.probe().await.map_err(ArchiveError::from)?;
+    Ok(Archive::new(store))
+}
+
+async fn upload(store: &Store, welcome: &Welcome, shards: &Arc<ShardStore>) -> Result<(), ArchiveError> {
+    let sets = [&welcome.sets.training, &welcome.sets.validation, &welcome.sets.test];
+    let hashes = sets.into_iter().flat_map(|set| &set.shards).map(|shard| shard.hash);
+    let hashes: Vec<[u8; 32]> = hashes.collect();
+    stream::iter(hashes)
+        .map(|hash| {
+            let (store, shards) = (store.clone(), Arc::clone(shards));
+            async move {
+                let key = Archive::shard_key(&hash);
+                if store.has(&key).await? {
+                    return Ok(());
+                }
+                let compress = move || shards.compressed(&hash);
+                let bytes: Option<Bytes> = tokio::task::spawn_blocking(compress).await.unwrap_or(None);
+                match bytes {
+                    Some(bytes) => store.put(&key, bytes).await.map_err(ArchiveError::from),
+                    // A disk or a store that has the data does not give them.
+                    None => Err(ArchiveError::Unread(key)),
+                }
+            }
+        })
+        .buffer_unordered(UPLOADS_MAX)
+        .try_collect()
+        .await
+}

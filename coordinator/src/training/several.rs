@@ -1,0 +1,152 @@
+//! A training that is one of several processes: when this one leads, and what it leaves for the others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use engine::Engine;
+use gateway::Term;
+use protocol::message::Welcome;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::{Ended, Material};
+use crate::data::ShardStore;
+use crate::driver::{Checkpoint, Facts, Helm};
+use crate::run_directory::RunDirectory;
+use crate::scale::{self, Archive, ArchiveError, Elected, Lead, Link, SavedState, Subjects};
+
+/// Pause between two tries to publish the results.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// What becomes of this process.
+pub(super) enum Entered {
+    /// It is the only one, and its state is in its directory alone.
+    Alone,
+    /// It leads, or is the only one that has its state in a store; from this state if there is one.
+    Leads(Box<Part>, Option<Box<Checkpoint>>),
+    /// It is over, or not wanted.
+    Ended(Ended),
+}
+
+/// The part of a process whose state is in a store.
+pub(super) struct Part {
+    archive: Archive,
+    term: Term,
+    /// The way to other processes, if there may be any.
+    bus: Option<(Link, Subjects)>,
+}
+
+/// Joins the run in the store, if the settings name one, and waits until this process leads.
+///
+/// # Errors
+/// When bus or store cannot be used, or hold another run.
+pub(super) async fn enter(
+    material: &Material,
+    facts: Facts,
+    welcome: &Welcome,
+    shards: &Arc<ShardStore>,
+    directory: &RunDirectory,
+    stands_by: bool,
+    stop: watch::Receiver<bool>,
+) -> Result<Entered> {
+    let config = &material.config;
+    let Some(store) = &config.store else { return Ok(Entered::Alone) };
+    let (archive, record) = scale::begin(store, (config.to_toml(), facts), welcome, shards).await?;
+    let part = match &config.link {
+        None => Part { term: scale::next_term(&archive).await?, archive, bus: None },
+        Some(link) => {
+            let (link, subjects) =
+                (Link::connect(link, "shoal coordinator").await?, Subjects::of(record.realm));
+            if stands_by {
+                tracing::info!("standing by until no coordinator leads");
+            }
+            let term = match scale::elect(&archive, &link, &subjects, !stands_by, stop).await? {
+                Elected::Leads(term) => term,
+                Elected::Stopped => return Ok(Entered::Ended(Ended::Stopped)),
+                Elected::Finished => {
+                    take_results(&archive, directory).await?;
+                    return Ok(Entered::Ended(Ended::Elsewhere));
+                }
+            };
+            tracing::info!(term = term.number, "this coordinator leads");
+            Part { archive, term, bus: Some((link, subjects)) }
+        }
+    };
+    if part.archive.has_finished().await? {
+        take_results(&part.archive, directory).await?;
+        return Ok(Entered::Ended(Ended::Elsewhere));
+    }
+    let newest = part.archive.newest_state().await?;
+    let newest = newest.map(|state| take_state(state, welcome.run, &part.archive, directory)).transpose()?;
+    Ok(Entered::Leads(Box::new(part), newest.map(Box::new)))
+}
+
+/// The state of the process that led before. Its metrics become those of the run's directory.
+fn take_state(
+    state: SavedState,
+    run: u64,
+    archive: &Archive,
+    directory: &RunDirectory,
+) -> Result<Checkpoint> {
+    let place = || format!("cannot go on from the state in the store {}", archive.store());
+    let checkpoint = Checkpoint::from_bytes(&state.checkpoint).with_context(place)?;
+    if checkpoint.run != run {
+        bail!(ArchiveError::OtherRun(archive.store().to_string()));
+    }
+    directory.replace_metrics(&state.metrics)?;
+    directory.cut_metrics(checkpoint.snapshot.accepted.map(|accepted| accepted.iteration))?;
+    Ok(checkpoint)
+}
+
+/// Takes over the files of a training that has ended in another process.
+async fn take_results(archive: &Archive, directory: &RunDirectory) -> Result<()> {
+    for (name, bytes) in archive.results().await? {
+        directory.save_result(&name, &bytes)?;
+    }
+    Ok(())
+}
+
+impl Part {
+    pub(super) fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    pub(super) fn term(&self) -> Term {
+        self.term
+    }
+
+    /// The engine of this term.
+    pub(super) async fn helm(&self, engine: Engine, parameters: usize) -> Result<Helm> {
+        let Some((link, subjects)) = &self.bus else { return Ok(Helm::Alone(Box::new(engine))) };
+        let (link, subjects) = (link.clone(), subjects.clone());
+        let lead = Lead::new(self.term, engine, parameters, &self.archive, link, subjects).await?;
+        Ok(Helm::Leads(Box::new(lead)))
+    }
+
+    /// Puts the results into the store and says there that the training has ended. What cannot be written is tried
+    /// again for so many seconds. After that, another process that takes over ends the training once more.
+    pub(super) async fn publish(&self, directory: &RunDirectory, seconds: u32) {
+        let until = Instant::now() + Duration::from_secs(seconds.into());
+        loop {
+            match self.try_publish(directory).await {
+                Ok(()) => return,
+                Err(error) if Instant::now() < until => tracing::warn!("{error}; trying again"),
+                Err(error) => {
+                    let path = directory.path().display();
+                    tracing::error!("{error}; the results are in {path} alone");
+                    return;
+                }
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn try_publish(&self, directory: &RunDirectory) -> Result<(), ArchiveError> {
+        for (name, bytes) in directory.results() {
+            self.archive().save_result(name, bytes.into()).await?;
+        }
+        self.archive().finish(self.term).await?;
+        Ok(())
+    }
+}
