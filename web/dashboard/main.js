@@ -9,6 +9,7 @@ import { showLog } from "./log.js";
 import { showMistakes } from "./mistakes.js";
 import { showData, showSystem } from "./machine.js";
 import { showNow } from "./now.js";
+import { showGateways } from "./gateways.js";
 import { showVolunteers } from "./volunteers.js";
 import { showWorth } from "./worth.js";
 
@@ -43,6 +44,7 @@ function draw() {
   showLearning(answer, history ?? []);
   showMistakes(answer.mistakes);
   showVolunteers(answer, ask);
+  showGateways(answer);
   showData(answer.operator);
   showSystem(answer.system);
   showInvitation(answer);

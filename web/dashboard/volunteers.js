@@ -31,8 +31,9 @@ let volunteers = [];
 export function showVolunteers({ operator, status }) {
   volunteers = operator.volunteers;
   const others = volunteers.filter((one) => !one.local).length;
-  at("volunteers-empty").hidden = others > 0 || status.phase === "finished";
-  show("volunteers-none", operator.departed.length > 0 ? "No volunteers at present." : "No volunteers yet.");
+  at("volunteers-empty").hidden = others > 0;
+  at("volunteers-share").hidden = status.phase === "finished";
+  show("volunteers-none", nobody(operator, status));
   at("volunteers-table").hidden = volunteers.length === 0;
   const hidden = operator.volunteers_count - volunteers.length;
   show("volunteers-note", hidden > 0 ? `The first ${words.count(volunteers.length)} of ${words.count(operator.volunteers_count)} are shown.` : "");
@@ -40,6 +41,14 @@ export function showVolunteers({ operator, status }) {
   refresh();
   showDeparted(operator.departed);
   showBans(operator.bans);
+}
+
+/** Why the table has no volunteers. */
+function nobody({ gateways, departed }, { phase }) {
+  if (phase === "finished") return "The training is over, and nobody is connected any more.";
+  const elsewhere = gateways.reduce((sum, gateway) => sum + gateway.volunteers, 0);
+  if (elsewhere > 0) return `No volunteers at this address; ${words.count(elsewhere)} at gateways.`;
+  return departed.length > 0 ? "No volunteers at present." : "No volunteers yet.";
 }
 
 function name(one) {

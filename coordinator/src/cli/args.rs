@@ -15,8 +15,8 @@ use model::Arithmetic;
 
 use crate::choice::Weights;
 use crate::config::{
-    self, ConfigFile, DataSource, HostName, LOCAL_WORKERS_MAX, Listen, MINIBATCH_MAX, SETTINGS, Section,
-    default_minibatch,
+    self, Cidr, ConfigFile, DataSource, HostName, LOCAL_WORKERS_MAX, LinkUrl, Listen, MINIBATCH_MAX,
+    SETTINGS, Section, StoreUrl, default_minibatch,
 };
 use crate::export::Format;
 use crate::load::{Attack, VOLUNTEERS_MAX};
@@ -93,6 +93,11 @@ pub enum Command {
     Export(ExportArgs),
     /// Answer requests for predictions over HTTP, with a page to try the model on
     Serve(ServeArgs),
+    /// Serve volunteers for a training that a coordinator on another machine leads
+    ///
+    /// The coordinator is shoal train with the same --link and --store. Any number of gateways may be started and
+    /// stopped at any time; volunteers open the page of any of them.
+    Gateway(GatewayArgs),
     /// Measure how fast this machine trains, natively or in a browser
     ///
     /// The same as the page /bench that every coordinator serves. Each case is set against the roof:
@@ -350,6 +355,44 @@ pub struct ServeArgs {
     /// Another host name for the server, such as model.example.org; may be repeated
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<HostName>,
+    /// Let everybody read the figures under /metrics. Otherwise only this machine may, or whoever gives the
+    /// token in the environment variable SHOAL_METRICS_TOKEN
+    #[arg(long)]
+    pub public_metrics: bool,
+}
+
+/// `shoal gateway`
+#[derive(Debug, Args)]
+pub struct GatewayArgs {
+    /// The NATS servers on which the training's processes hear each other, such as nats://host:4222; credentials come
+    /// from the environment
+    #[arg(long, value_name = "URL")]
+    pub link: LinkUrl,
+    /// The store that they share: a folder, s3://bucket/path, gs://bucket/path or az://container/path; credentials
+    /// come from the environment
+    #[arg(long, value_name = "URL")]
+    pub store: StoreUrl,
+    /// Address to serve the page on, or just a port; 0.0.0.0:8080 lets the network in
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: Listen,
+    /// Another host name for the page, such as shoal.example.org; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<HostName>,
+    /// A proxy whose X-Forwarded headers are believed, such as a load balancer at 10.0.0.0/8; may be repeated
+    #[arg(long, value_name = "CIDR")]
+    pub trusted_proxy: Vec<Cidr>,
+    /// Certificate chain for TLS, a PEM file; the page is then at https://
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of that certificate, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Its name on the dashboard [default: the name of this machine]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Cores of the gateway's own worker; with 0 it only takes stuck units
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub local_workers: u16,
     /// Let everybody read the figures under /metrics. Otherwise only this machine may, or whoever gives the
     /// token in the environment variable SHOAL_METRICS_TOKEN
     #[arg(long)]

@@ -11,6 +11,7 @@ mod completions;
 mod demo;
 mod evaluate;
 mod export;
+mod gateway;
 mod inspect;
 mod inspect_data;
 mod json_lines;
@@ -82,6 +83,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Predict(args) => predict::run(args),
         Command::Export(args) => export::run(args),
         Command::Serve(args) => serve::run(args, bars),
+        Command::Gateway(args) => gateway::run(args, bars),
         Command::Inspect(args) => inspect::run(args),
         Command::Open(args) => open::run(&args),
         Command::Completions(args) => completions::run(&args),

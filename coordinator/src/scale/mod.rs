@@ -8,6 +8,7 @@ mod archive;
 mod bus;
 mod carrier;
 mod election;
+mod gateway;
 mod joining;
 mod lead;
 #[cfg(feature = "scale")]
@@ -21,6 +22,7 @@ mod subjects;
 
 use thiserror::Error;
 
+pub use self::gateway::{GatewayConfig, GatewayEnd, run as serve};
 pub use archive::{Archive, ArchiveError, Record, SavedState};
 pub use bus::{LinkError, Subject};
 pub use carrier::{Carried, Carrier};
