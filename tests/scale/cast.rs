@@ -1,0 +1,401 @@
+//! The processes of a training, and where they meet.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use support::program::{Ran, shoal};
+use tempfile::TempDir;
+
+use crate::bucket::Bucket;
+use crate::faults::Fault;
+
+/// What is trained: long enough for a few faults, short enough for a test.
+const TASK: [&str; 12] = [
+    "--data",
+    "embedded:mnist",
+    "--model",
+    "mlp:24",
+    "--optimizer",
+    "lbfgs",
+    "--iterations",
+    "12",
+    "--validation-fraction",
+    "0",
+    "--cross-validation",
+    "0",
+];
+const GATEWAYS: usize = 3;
+const VOLUNTEERS: usize = 4;
+/// How long anything may take before the test fails.
+const PATIENCE: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_millis(50);
+
+/// The model of a single process, as the bytes of its file.
+pub(crate) fn reference() -> &'static [u8] {
+    static MODEL: OnceLock<Vec<u8>> = OnceLock::new();
+    MODEL.get_or_init(|| {
+        let folder = TempDir::new().unwrap();
+        let run = folder.path().join("run");
+        let alone = ["train", "--listen", "127.0.0.1:0", "--out", run.to_str().unwrap()];
+        Ran::of(&mut shoal([&alone[..], &TASK].concat())).succeeded();
+        std::fs::read(run.join("model.safetensors")).unwrap()
+    })
+}
+
+/// Where the processes keep their objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Folder,
+    Bucket,
+}
+
+/// What the test sees of the store.
+enum Store {
+    Folder(PathBuf),
+    Bucket(Bucket),
+}
+
+/// The run's place in the bucket.
+const IN_BUCKET: &str = "bucket/runs/one";
+
+impl Store {
+    fn url(&self) -> String {
+        match self {
+            Store::Folder(path) => path.to_str().unwrap().to_owned(),
+            Store::Bucket(_) => format!("s3://{IN_BUCKET}"),
+        }
+    }
+
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Store::Folder(_) => Vec::new(),
+            Store::Bucket(bucket) => bucket.environment(),
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<Vec<u8>> {
+        match self {
+            Store::Folder(path) => std::fs::read(path.join(key)).ok(),
+            Store::Bucket(bucket) => bucket.get(&format!("{IN_BUCKET}/{key}")).map(Vec::from),
+        }
+    }
+
+    /// Names that sort as the states were saved.
+    fn newest_state(&self) -> Option<String> {
+        let names: Vec<String> = match self {
+            Store::Folder(path) => {
+                let entries = std::fs::read_dir(path.join("checkpoints")).ok()?;
+                // The store writes a file under another name first.
+                let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+                names.filter(|name| !name.contains('#')).collect()
+            }
+            Store::Bucket(bucket) => bucket.list(&format!("{IN_BUCKET}/checkpoints/")),
+        };
+        names.into_iter().max()
+    }
+}
+
+/// A process that is started again whenever it is killed. Its output goes to a file.
+struct Actor {
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+    log: PathBuf,
+    child: Child,
+}
+
+impl Actor {
+    fn start(arguments: Vec<String>, environment: Vec<(&'static str, String)>, log: PathBuf) -> Actor {
+        let child = spawn(&arguments, &environment, &log);
+        Actor { arguments, environment, log, child }
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn start_again(&mut self) {
+        self.child = spawn(&self.arguments, &self.environment, &self.log);
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(arguments: &[String], environment: &[(&str, String)], log: &Path) -> Child {
+    let file = std::fs::File::options().create(true).append(true).open(log).unwrap();
+    let mut command = shoal(arguments.iter().map(String::as_str));
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command.env("SHOAL_LOG", "info").env("NO_COLOR", "1").stdout(Stdio::null()).stderr(file).spawn().unwrap()
+}
+
+/// A training under way.
+pub(crate) struct Cast {
+    folder: TempDir,
+    store: Store,
+    nats: Child,
+    nats_port: u16,
+    coordinators: Vec<Actor>,
+    gateways: Vec<Actor>,
+    volunteers: Vec<Actor>,
+}
+
+/// A port that nobody listens at.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A NATS server.
+pub(crate) fn nats(port: u16) -> Child {
+    let mut command = Command::new("nats-server");
+    command.args(["-a", "127.0.0.1", "-p", &port.to_string()]);
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nats-server is installed by tests/run")
+}
+
+impl Cast {
+    /// Starts everybody.
+    pub(crate) fn begin(place: Place) -> Cast {
+        let folder = TempDir::new().unwrap();
+        let store = match place {
+            Place::Folder => Store::Folder(folder.path().join("store")),
+            Place::Bucket => Store::Bucket(Bucket::serve()),
+        };
+        let (url, environment) = (store.url(), store.environment());
+        let nats_port = free_port();
+        let mut cast = Cast {
+            nats: nats(nats_port),
+            nats_port,
+            folder,
+            store,
+            coordinators: Vec::new(),
+            gateways: Vec::new(),
+            volunteers: Vec::new(),
+        };
+        let shared = ["--link", &format!("nats://127.0.0.1:{nats_port}"), "--store", &url].map(str::to_owned);
+        for name in ["one", "two"] {
+            let mut arguments = vec!["train".to_owned(), "--local-workers".into(), "0".into()];
+            let out = cast.path(name);
+            arguments.extend(["--listen".into(), format!("127.0.0.1:{}", free_port()), "--out".into(), out]);
+            arguments.extend(shared.iter().cloned().chain(TASK.map(str::to_owned)));
+            if name == "two" {
+                arguments.push("--standby".into());
+            }
+            let log = cast.log_path(name);
+            cast.coordinators.push(Actor::start(arguments, environment.clone(), log));
+        }
+        let mut ports = Vec::new();
+        for index in 0..GATEWAYS {
+            let port = free_port();
+            ports.push(port);
+            let mut arguments = vec!["gateway".to_owned(), "--listen".into(), format!("127.0.0.1:{port}")];
+            arguments.extend(shared.iter().cloned());
+            let log = cast.log_path(&format!("gateway-{index}"));
+            cast.gateways.push(Actor::start(arguments, environment.clone(), log));
+        }
+        for index in 0..VOLUNTEERS {
+            let url = format!("http://127.0.0.1:{}", ports[index % GATEWAYS]);
+            let give_up = ["--cores", "1", "--give-up-after", "600", "-v"].map(str::to_owned);
+            let arguments = ["volunteer".to_owned(), url].into_iter().chain(give_up).collect();
+            let log = cast.log_path(&format!("volunteer-{index}"));
+            cast.volunteers.push(Actor::start(arguments, environment.clone(), log));
+        }
+        cast
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// The page of a gateway.
+    pub(crate) fn page(&mut self, index: usize) -> String {
+        let url = format!("http://{}/", self.gateways[index].arguments[2]);
+        self.wait("a gateway serves", |cast| cast.gateways[index].log().contains("Volunteers join at"));
+        url
+    }
+
+    /// The metrics of the coordinator that leads and of the gateways, once these have heard of the training.
+    pub(crate) fn metrics(&mut self) -> Vec<String> {
+        for index in 0..GATEWAYS {
+            self.page(index);
+        }
+        let mut found = Vec::new();
+        self.wait("gateways have heard of the training", |cast| {
+            let leader = cast.leader();
+            let servers = std::iter::once(&cast.coordinators[leader]).chain(&cast.gateways);
+            found = servers.map(Actor::metrics).collect();
+            found.iter().all(|metrics: &String| metrics.contains("\nshoal_training_phase 1"))
+        });
+        found
+    }
+
+    fn log_path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
+    }
+
+    fn wait(&mut self, what: &str, mut condition: impl FnMut(&mut Cast) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !condition(self) {
+            assert!(Instant::now() < until, "waited in vain until {what}:\n{}", self.logs());
+            sleep(POLL);
+        }
+    }
+
+    fn logs(&self) -> String {
+        let all = self.coordinators.iter().chain(&self.gateways).chain(&self.volunteers);
+        let tail = |actor: &Actor| {
+            let log = actor.log();
+            let lines: Vec<&str> = log.lines().collect();
+            format!("== {}\n{}\n", actor.log.display(), lines[lines.len().saturating_sub(30)..].join("\n"))
+        };
+        all.map(tail).collect()
+    }
+
+    /// Waits until so many states have been saved.
+    pub(crate) fn reaches(&mut self, states: usize) {
+        let mut seen = std::collections::BTreeSet::new();
+        self.wait("a state is saved", |cast| {
+            seen.extend(cast.store.newest_state());
+            seen.len() >= states || cast.is_over()
+        });
+    }
+
+    /// Waits until another state is saved.
+    pub(crate) fn goes_on(&mut self) {
+        let before = self.store.newest_state();
+        self.wait("the training goes on", |cast| cast.store.newest_state() > before || cast.is_over());
+    }
+
+    /// Whether the training has ended.
+    fn is_over(&self) -> bool {
+        self.store.get("final").is_some()
+    }
+
+    /// The coordinator that leads: the last that said so.
+    pub(crate) fn leader(&self) -> usize {
+        let term = |actor: &Actor| {
+            let log = actor.log();
+            let line = log.lines().rev().find(|line| line.contains("this coordinator leads"))?;
+            line.rsplit_once("term=")?.1.trim().parse::<u64>().ok()
+        };
+        (0..self.coordinators.len()).max_by_key(|index| term(&self.coordinators[*index])).expect("two")
+    }
+
+    /// Does something to a part of it.
+    pub(crate) fn suffers(&mut self, fault: &Fault) {
+        if self.is_over() {
+            return;
+        }
+        let pause = |ms: u64| sleep(Duration::from_millis(ms));
+        match *fault {
+            Fault::KillLeader { ms } => {
+                let leader = self.leader();
+                self.coordinators[leader].kill();
+                pause(ms);
+                self.coordinators[leader].restart_as_standby();
+            }
+            Fault::FreezeLeader { ms } => {
+                let leader = self.leader();
+                self.coordinators[leader].freeze(ms);
+            }
+            Fault::KillGateway { index, ms } => {
+                self.gateways[index % GATEWAYS].kill();
+                pause(ms);
+                self.gateways[index % GATEWAYS].start_again();
+            }
+            Fault::FreezeGateway { index, ms } => self.gateways[index % GATEWAYS].freeze(ms),
+            Fault::KillVolunteer { index, ms } => {
+                self.volunteers[index % VOLUNTEERS].kill();
+                pause(ms);
+                self.volunteers[index % VOLUNTEERS].start_again();
+            }
+            Fault::KillNats { ms } => {
+                let _ = self.nats.kill();
+                let _ = self.nats.wait();
+                pause(ms);
+                self.nats = nats(self.nats_port);
+            }
+            Fault::BreakStore { ms } => match &self.store {
+                Store::Folder(_) => pause(ms),
+                Store::Bucket(bucket) => {
+                    bucket.be_out_of_order(true);
+                    pause(ms);
+                    bucket.be_out_of_order(false);
+                }
+            },
+            Fault::Nothing { ms } => pause(ms),
+        }
+    }
+
+    /// Waits for the end: the results are in the store, and who served them goes. Gives the model's file.
+    pub(crate) fn ends(mut self) -> Vec<u8> {
+        self.wait("the training has ended", |cast| cast.is_over());
+        // A volunteer that was started after the end waits for somebody to come back.
+        self.wait("coordinators and gateways have ended", |cast| {
+            let mut all = cast.coordinators.iter_mut().chain(&mut cast.gateways);
+            all.all(Actor::is_over)
+        });
+        self.store.get("results/model.safetensors").unwrap()
+    }
+}
+
+impl Actor {
+    /// What it answers to `GET /metrics`.
+    fn metrics(&self) -> String {
+        let at = self.arguments.iter().position(|argument| argument == "--listen").expect("a server");
+        let mut stream = TcpStream::connect(&self.arguments[at + 1]).unwrap();
+        let host = &self.arguments[at + 1];
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        body.to_owned()
+    }
+
+    fn freeze(&self, ms: u64) {
+        self.signal("STOP");
+        sleep(Duration::from_millis(ms));
+        self.signal("CONT");
+    }
+
+    /// A coordinator that was killed goes on in the run directory that it had.
+    fn restart_as_standby(&mut self) {
+        if let Some(out) = self.arguments.iter().position(|argument| argument == "--out") {
+            let run = self.arguments[out + 1].clone();
+            self.arguments = vec!["resume".to_owned(), run, "--standby".to_owned()];
+        }
+        self.start_again();
+    }
+}
+
+impl Drop for Cast {
+    fn drop(&mut self) {
+        let _ = self.nats.kill();
+        let _ = self.nats.wait();
+    }
+}
