@@ -1,17 +1,10 @@
 // Line charts, the same on every page: labelled axes, names at the ends of the lines, a cursor that the keyboard
 // moves, and a table with the same numbers. The page links chart.css too.
-//
-//   const chart = new Chart(document.querySelector("#place"));
-//   chart.draw({
-//     name: "Loss",
-//     series: [{ label: "test", style: "test", points: [{ x: 0, y: 2.3 }, { x: 4, y: 0.4, note: "iteration 2" }] }],
-//     x: { label: "time of training", format: words.duration },
-//     y: { format: words.loss, tick: words.tick, logarithmic: true },
-//     bands: [{ from: 1, to: 3, label: "this tab" }],
-//     marks: marksOf(history, (mark) => mark.seconds),
-//   });
 
-const WIDTH = 640;
+/** A drawing is as wide as its place, in pixels at an ordinary size of letters, within these bounds. */
+const WIDTH_MIN = 300;
+const WIDTH_MAX = 960;
+const LETTERS = 16;
 const HEIGHT = 260;
 const LEFT = 58;
 const RIGHT = 92;
@@ -22,13 +15,17 @@ const LOGARITHMIC_FROM = 8;
 const TICKS = 4;
 /** Two names at the ends of lines keep this distance. */
 const NAME_HEIGHT = 18;
-/** The room that the label of a mark takes. */
-const MARK_WIDTH = 70;
+/** The room that a letter of a label takes, and the room that a label on the axis takes. */
+const LETTER_WIDTH = 7;
+const TICK_WIDTH = 90;
+/** Steps of a time axis, in seconds. */
+const TIMES = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400];
 
 let charts = 0;
 
 export class Chart {
-  #drawing = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true", focusable: "false" });
+  #drawing = element("svg", { "aria-hidden": "true", focusable: "false" });
+  #width = WIDTH_MIN;
   #slider = html("div", { class: "chart-cursor", role: "slider", tabindex: "0" });
   #readout = html("p", { class: "chart-readout note" });
   #table = html("table");
@@ -54,13 +51,22 @@ export class Chart {
     this.#slider.addEventListener("pointerdown", (event) => this.#point(event));
     this.#slider.addEventListener("pointerleave", () => this.#move(null));
     this.#details.addEventListener("toggle", () => this.#tabulate());
+    new ResizeObserver(() => this.#fit()).observe(this.#slider);
+  }
+
+  #fit() {
+    const letters = parseFloat(getComputedStyle(document.documentElement).fontSize) / LETTERS;
+    const width = Math.round(Math.min(Math.max(this.#slider.clientWidth / letters, WIDTH_MIN), WIDTH_MAX));
+    if (width === this.#width) return;
+    this.#width = width;
+    if (this.#content !== null) this.#paint();
   }
 
   /**
    * Draws `series`, each {label, style, points: {x, y, note, gap, flag}} with x increasing. `style` is test, validation,
    * train or way (chart.css). A point with `gap` begins a new line: what was measured before it is something else. One
    * with `flag` is marked with that word.
-   * `x` and `y` are {label, format, tick, logarithmic}; `bands` are {from, to, label} along x; `marks` are {x, label},
+   * `x` and `y` are {label, format, tick, logarithmic, isTime}; `bands` are {from, to, label} along x; `marks` are {x, label},
    * vertical lines where something begins. The readout of the nearest point and the table name them too.
    */
   draw(content) {
@@ -92,28 +98,32 @@ export class Chart {
     const vertical = axis(Math.min(...values), Math.max(...values), y.logarithmic);
     const [first, last] = [xs[0], Math.max(xs.at(-1), xs[0] + Number.EPSILON)];
     const floor = HEIGHT - BOTTOM;
-    const across = (value) => LEFT + ((value - first) / (last - first)) * (WIDTH - LEFT - RIGHT);
+    const right = this.#width - RIGHT;
+    const across = (value) => LEFT + ((value - first) / (last - first)) * (right - LEFT);
+    this.#drawing.setAttribute("viewBox", `0 0 ${this.#width} ${HEIGHT}`);
     const up = (value) => TOP + (1 - vertical.position(value)) * (floor - TOP);
     const parts = [];
     for (const { from, to } of bands) {
-      const [left, right] = [Math.max(from, first), Math.min(to, last)].map(across);
-      if (right > left) parts.push(element("rect", { class: "band", x: left, y: TOP, width: right - left, height: floor - TOP }));
+      const [start, end] = [Math.max(from, first), Math.min(to, last)].map(across);
+      if (end > start) parts.push(element("rect", { class: "band", x: start, y: TOP, width: end - start, height: floor - TOP }));
     }
-    for (const value of vertical.ticks) {
-      parts.push(element("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: up(value), y2: up(value) }));
-      parts.push(element("text", { class: "label end", x: LEFT - 8, y: up(value) + 4 }, (y.tick ?? y.format)(value)));
+    for (const { value, text } of labelled(vertical.ticks, y.tick ?? y.format)) {
+      parts.push(element("line", { class: "grid", x1: LEFT, x2: right, y1: up(value), y2: up(value) }));
+      parts.push(element("text", { class: "label end", x: LEFT - 8, y: up(value) + 4 }, text));
     }
-    for (const value of steps(first, last)) {
-      parts.push(element("text", { class: "label middle", x: across(value), y: floor + 18 }, (x.tick ?? x.format)(value)));
+    const ticks = Math.max(2, Math.min(6, (right - LEFT) / TICK_WIDTH));
+    for (const { value, text } of labelled(x.isTime ? times(first, last, ticks) : steps(first, last, ticks), x.tick ?? x.format)) {
+      parts.push(element("text", { class: "label middle", x: across(value), y: floor + 18 }, text));
     }
-    parts.push(element("text", { class: "label middle", x: (LEFT + WIDTH - RIGHT) / 2, y: HEIGHT - 6 }, x.label));
+    parts.push(element("text", { class: "label middle", x: (LEFT + right) / 2, y: HEIGHT - 6 }, x.label));
     let labelFrom = 0;
     for (const { x: at, label } of marks) {
       parts.push(element("line", { class: "mark", x1: across(at), x2: across(at), y1: TOP, y2: floor }));
       // A label that would cover the one before it is left out; the line is there, and the readout names it.
-      if (across(at) < labelFrom) continue;
+      const half = (label.length * LETTER_WIDTH) / 2;
+      if (across(at) - half < labelFrom) continue;
       parts.push(element("text", { class: "label middle", x: across(at), y: TOP - 4 }, label));
-      labelFrom = across(at) + MARK_WIDTH;
+      labelFrom = across(at) + half + LETTER_WIDTH;
     }
     const names = [];
     for (const { label, style, points } of series) {
@@ -121,7 +131,10 @@ export class Chart {
       parts.push(element("path", { class: `line ${style}`, d: path.join("") }));
       for (const point of points.filter(({ flag }) => flag)) {
         parts.push(element("circle", { class: `flag ${style}`, cx: across(point.x), cy: up(point.y), r: 5 }));
-        parts.push(element("text", { class: `label middle ${style}`, x: across(point.x), y: up(point.y) - 10 }, point.flag));
+        // At the end of a line it would cover the line's name.
+        const isLast = across(point.x) > right - LETTER_WIDTH * point.flag.length;
+        const [anchor, aside] = isLast ? ["end", 8] : ["middle", 0];
+        parts.push(element("text", { class: `label ${anchor} ${style}`, x: across(point.x) - aside, y: up(point.y) - 10 }, point.flag));
       }
       names.push({ label, style, y: up(points.at(-1).y), x: across(points.at(-1).x) });
     }
@@ -170,7 +183,7 @@ export class Chart {
     if (this.#content === null) return;
     const { left, width } = this.#drawing.getBoundingClientRect();
     const { first, last } = this.#content.places;
-    const share = (((clientX - left) / width) * WIDTH - LEFT) / (WIDTH - LEFT - RIGHT);
+    const share = (((clientX - left) / width) * this.#width - LEFT) / (this.#width - LEFT - RIGHT);
     this.#move(first + Math.min(Math.max(share, 0), 1) * (last - first));
   }
 
@@ -275,6 +288,21 @@ function steps(first, last, count = 5) {
   const ticks = [];
   for (let number = Math.ceil(first / step); number * step <= last && ticks.length <= 3 * count; number += 1) ticks.push(number * step);
   return ticks;
+}
+
+/** Round times between two, at most about `count` of them. */
+function times(first, last, count) {
+  const step = TIMES.find((seconds) => (last - first) / seconds <= count);
+  if (step === undefined) return steps(first, last, count);
+  const ticks = [];
+  for (let at = Math.ceil(first / step) * step; at <= last; at += step) ticks.push(at);
+  return ticks;
+}
+
+/** Values with their labels, without those that would say the same as the one before. */
+function labelled(values, format) {
+  const all = values.map((value) => ({ value, text: format(value) }));
+  return all.filter(({ text }, at) => at === 0 || text !== all[at - 1].text);
 }
 
 function element(name, attributes, text) {

@@ -29,7 +29,7 @@ const KINDS = {
 const ACROSS = {
   rounds: { label: "rounds", format: (value) => `Round ${words.count(value)}`, tick: words.count },
   epochs: { label: "epochs", format: (value) => `${words.brief(value)} epochs`, tick: words.brief },
-  seconds: { label: "time of training", format: words.duration, tick: words.duration },
+  seconds: { label: "time of training", format: words.duration, isTime: true },
 };
 
 /** What the optimizer did, each in a small chart. */

@@ -51,7 +51,7 @@ export function draw(course, stays) {
   chart.draw({
     name,
     series: lines(kind, history),
-    x: { label: "time of training", format: words.duration },
+    x: { label: "time of training", format: words.duration, isTime: true },
     y: { format, tick, logarithmic },
     bands: stays.filter(({ from, to }) => to > from).map(({ from, to }) => ({ from, to, label: "this tab" })),
     marks: marksOf(course, (mark) => mark.seconds),
