@@ -38,7 +38,7 @@ fn every_open_page_sees_the_end_and_the_shares_add_up() {
         let looks_on = Tab::open(&coordinator).await;
         let lend = [Tab::lend(&coordinator, 1).await, Tab::lend(&coordinator, 1).await];
         let result = coordinator.result();
-        let accuracy = format!("{:.1}%", 100.0 * result.test_accuracy.unwrap());
+        let accuracy = format!("{:.1}\u{a0}%", 100.0 * result.test_accuracy.unwrap());
         let mut share = 0.0;
         for tab in &lend {
             let sentence = tab.reaches("over").await;
@@ -132,6 +132,60 @@ fn a_tab_is_paused_frozen_and_comes_back() {
         tab.click("#stop").await;
         tab.reaches("idle").await;
         coordinator.has_status(|status| status["volunteers"] == 1).await;
+        tab.close().await;
+    });
+}
+
+/// The texts of the buttons that can be pressed in the card where a device is lent.
+const PRESSABLE: &str = "return [...document.querySelectorAll('#lend button')].filter((button) => \
+    !button.disabled && button.checkVisibility()).map((button) => button.textContent)";
+
+/// What the pages' modules make of values, as they are loaded by the page itself.
+#[test]
+fn numbers_read_naturally_and_every_fish_is_in_sight() {
+    in_browser(async || {
+        let problem = Problem::dense();
+        let coordinator = train(&problem, &["--wait-for", "1", "--iterations", "10"]);
+        let tab = Tab::open(&coordinator).await;
+        let read = "const [done] = arguments; import(new URL('words.js', location)).then((words) => done([ \
+            [0, 49_000, 61_234_567, 999_600_000, 3.4e12].map(words.megabytes), \
+            [59, 61, 3600, 3725, 90_000].map(words.duration), \
+            [0, 731, 7200, 9e7].map(words.roughly), \
+            [0, 1e-6, 0.9712, 0.99999, 1].map(words.share), \
+            [0, 0.94, 0.999, 1].map(words.certainty), \
+            [123_456_789, 123_456_789_012].map(words.large), \
+            [850, 18_234, 1.23e9].map(words.rate), \
+        ]));";
+        let expected = json!([
+            ["0 MB", "0 MB", "61 MB", "1.0 GB", "3.4 TB"],
+            ["59 s", "1 min 1 s", "1 h", "1 h 2 min", "1 d 1 h"],
+            ["10 seconds", "12 minutes", "2 hours", "1,042 days"],
+            ["0.0\u{a0}%", "under 0.1\u{a0}%", "97.1\u{a0}%", "over 99.9\u{a0}%", "100.0\u{a0}%"],
+            ["0\u{a0}%", "94\u{a0}%", "over 99\u{a0}%", "100\u{a0}%"],
+            ["123,456,789", "123 billion"],
+            ["850", "18.2 k", "1,230 M"],
+        ]);
+        assert_eq!(tab.evaluate_async(read).await, expected);
+        let draw = "const [done] = arguments; const school = document.querySelector('#school'); \
+            import(new URL('volunteer/school.js', location)).then(({ drawSchool }) => { \
+                const cut = []; \
+                for (let fish = 1; fish <= 90; fish += 1) { \
+                    drawSchool(school, fish, true); \
+                    const { top, bottom } = school.getBoundingClientRect(); \
+                    for (const one of school.querySelectorAll('.fish')) { \
+                        one.style.animation = 'none'; \
+                        const place = one.getBoundingClientRect(); \
+                        if (place.top < top || place.bottom > bottom) cut.push(fish); \
+                    } \
+                } \
+                done(cut); \
+            });";
+        for (width, height) in [(360, 640), (1280, 800), (2560, 1200)] {
+            let metrics =
+                json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+            tab.debug("Emulation.setDeviceMetricsOverride", metrics).await;
+            assert_eq!(tab.evaluate_async(draw).await, json!([]), "fish are cut off at {width}");
+        }
         tab.close().await;
     });
 }

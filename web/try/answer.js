@@ -8,8 +8,6 @@ const SURE = 0.6;
 /** Classes that have a bar; of more, the likeliest. */
 const BARS_MAX = 20;
 
-const percent = (share) => `${Math.round(100 * share)} %`;
-
 export class Answer {
   #targets;
   #isClasses;
@@ -53,8 +51,8 @@ export class Answer {
     const order = outputs.map((_, at) => at).sort((one, other) => outputs[other] - outputs[one]);
     const [best] = order;
     say(this.#heading, outputs[best] < SURE
-      ? `Not sure: perhaps ${this.#targets[best]} (${percent(outputs[best])}).`
-      : `Looks like ${article(this.#targets[best])} (${percent(outputs[best])}).`);
+      ? `Not sure: perhaps ${this.#targets[best]} (${words.certainty(outputs[best])}).`
+      : `Looks like ${article(this.#targets[best])} (${words.certainty(outputs[best])}).`);
     const shown = order.length > BARS_MAX ? order.slice(0, BARS_MAX) : outputs.map((_, at) => at);
     this.#bars.replaceChildren(...shown.map((at) => bar(this.#targets[at], outputs[at], at === best)));
     this.#note.hidden = order.length <= BARS_MAX;
@@ -72,5 +70,5 @@ function bar(name, share, isBest) {
   fill.style.width = `${100 * share}%`;
   return h("li", { class: isBest ? "best" : "" },
     h("span", { class: "bar-name" }, name), h("span", { class: "track", "aria-hidden": "true" }, fill),
-    h("span", { class: "bar-share" }, percent(share)));
+    h("span", { class: "bar-share" }, words.certainty(share)));
 }

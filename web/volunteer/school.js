@@ -3,9 +3,13 @@
 
 const FISH = "M6 0C12-8 23-8 30 0C23 8 12 8 6 0L-3-6V6z";
 const FISH_MAX = 90;
-const CENTRE = { x: 600, y: 62 };
+/** The middle of the school and how far it reaches: all of it in sight, above the sand. */
+const CENTER = { x: 600, y: 84 };
+const REACH = { x: 420, y: 28 };
 /** Each fish turns by the golden angle from the last, which fills an ellipse evenly with any number of fish. */
 const GOLDEN_ANGLE = Math.PI * (3 - Math.sqrt(5));
+/** With this one, the first few do not swim one above the other. */
+const FIRST_ANGLE = 0.6;
 
 let drawn = "";
 
@@ -20,9 +24,9 @@ export function drawSchool(svg, volunteers, mine) {
   const school = node("g", {});
   for (let index = fish - 1; index >= 0; index -= 1) {
     const reach = Math.sqrt(index / Math.max(fish, 12));
-    const angle = index * GOLDEN_ANGLE;
-    const x = CENTRE.x + 420 * reach * Math.cos(angle) - 12 * size;
-    const y = CENTRE.y + 46 * reach * Math.sin(angle);
+    const angle = FIRST_ANGLE + index * GOLDEN_ANGLE;
+    const x = CENTER.x + REACH.x * reach * Math.cos(angle) - 12 * size;
+    const y = CENTER.y + REACH.y * reach * Math.sin(angle);
     const kind = index === 0 && mine ? "fish mine" : `fish swim-${index % 3}`;
     const place = node("g", { transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) scale(${size.toFixed(2)})` });
     place.append(node("path", { class: kind, d: FISH }));

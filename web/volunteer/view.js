@@ -94,7 +94,7 @@ function pace({ round_seconds: seconds, round_bytes: bytes }, measured) {
 /** Shows what this tab has contributed. */
 export function showMine(contribution, { up, down }, lentCores) {
   const { examples, seconds, share, late } = contribution;
-  show("examples", words.count(examples));
+  show("examples", words.large(examples));
   show("late", late === 0 ? "as the coordinator counts them"
     : `${words.plural(late, "piece was", "pieces were")} done by someone else first`);
   show("share", share === null ? "–" : words.share(share));
