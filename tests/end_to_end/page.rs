@@ -77,6 +77,8 @@ fn another_training_at_the_same_address_asks_first() {
         let sentence = tab.reaches("changed").await;
         assert!(sentence.contains("Its data would come to you"), "{sentence}");
         tab.is_accessible().await;
+        // Its own two answers, and no third.
+        assert_eq!(tab.evaluate(PRESSABLE, vec![]).await, json!(["Join", "No thanks"]));
         assert!(tab.evaluate("return document.querySelector('#charts').hidden", vec![]).await == json!(true));
         assert_eq!(tab.text("#examples").await, "0");
         tab.click("#refuse").await;
@@ -104,6 +106,12 @@ fn a_tab_is_paused_frozen_and_comes_back() {
                    return top >= 0 && bottom <= innerHeight; })()",
         )
         .await;
+        // What it costs is read before it is begun.
+        tab.until(
+            "document.querySelector('#costs').getBoundingClientRect().bottom <= \
+             document.querySelector('.dock').getBoundingClientRect().top",
+        )
+        .await;
         tab.debug("Emulation.setDeviceMetricsOverride", metrics(320, 640)).await;
         tab.until("document.documentElement.scrollWidth <= innerWidth").await;
         tab.start(1).await;
@@ -118,10 +126,19 @@ fn a_tab_is_paused_frozen_and_comes_back() {
             tab.until("document.documentElement.scrollWidth <= innerWidth && innerWidth === 320").await;
         }
         tab.evaluate("document.documentElement.style.fontSize = ''", vec![]).await;
+        // Letters of a chart are as large on a phone as anywhere.
+        tab.until(
+            "(() => { const chart = document.querySelector('#chart svg'); \
+                   return chart.clientWidth / chart.viewBox.baseVal.width > 0.7; })()",
+        )
+        .await;
         assert_eq!(tab.reaches("computing").await, "Computing on 1 core.");
         tab.until("document.title.startsWith('Computing')").await;
-        tab.click("#pause").await;
+        tab.tab_to("#pause").await;
+        tab.press("\u{e007}").await;
         tab.reaches("paused").await;
+        // The keyboard goes on where the answer is.
+        tab.until("document.activeElement.id === 'action'").await;
         coordinator.has_status(|status| status["cores"] == 1).await;
         tab.click("#action").await;
         tab.reaches("computing").await;

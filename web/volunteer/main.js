@@ -147,7 +147,7 @@ function heard(report) {
 function failure({ hangs, text }) {
   const why = text ? ` (${text})` : "";
   if (hangs) {
-    const sentence = "The worker does not arrive: not a byte has come for 15 seconds.";
+    const sentence = "The worker is not arriving: nothing has come for 15 seconds.";
     return { state: "blocked", sentence, action: { does: "start", label: "Try again" } };
   }
   // A module that finds no memory ends in an `unreachable` instruction; other errors have words.
@@ -200,6 +200,8 @@ const actions = {
 
 function showTab() {
   const { trafficBytes } = choices();
+  // A pause says nothing of what a minute of work takes.
+  if (pause() !== null) traffic.rest();
   const reason = obstacle(run?.arithmetic ?? "portable");
   const shown = describe({
     wanted, hub, computedAt, run, silentSince, ending, finals, contribution, trafficBytes,

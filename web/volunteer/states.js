@@ -56,7 +56,7 @@ export function describe(tab) {
       action: { does: "retry", label: "Try now" },
     };
   }
-  if (hub === null) return { state: "loading", sentence: run === null ? "Asking the coordinator…" : "Loading the worker…" };
+  if (hub === null) return { state: "loading", sentence: run === null ? "Contacting the coordinator…" : "Loading the worker…" };
   if (pause !== null) return paused(tab);
   return working(tab);
 }
@@ -94,9 +94,11 @@ function over({ run, ending, contribution, finals, canTry }) {
   const end = run.phase === "finished" ? run.sentence : ending.sentence;
   const accuracy = finals?.accuracy ?? run.test_accuracy ?? run.validation_accuracy;
   const loss = finals?.loss ?? run.test_loss ?? run.validation_loss;
+  // Examples that decided which weights to keep are not new.
+  const aside = Number.isFinite(run.test_loss) ? "new examples" : "the examples kept aside";
   let result = "";
-  if (accuracy !== null && accuracy !== undefined) result = ` It gets ${words.share(accuracy)} of new examples right.`;
-  else if (loss !== null && loss !== undefined) result = ` Its loss on new examples is ${words.loss(loss)}.`;
+  if (Number.isFinite(accuracy)) result = ` The network gets ${words.share(accuracy)} of ${aside} right.`;
+  else if (Number.isFinite(loss)) result = ` The network's loss on ${aside} is ${words.loss(loss)}.`;
   const { examples, ofAll } = contribution;
   const thanks = examples > 0
     ? ` You did ${words.count(examples)} of ${words.count(ofAll)} examples. Thank you.`

@@ -32,7 +32,7 @@ export function work() {
   origin ??= { bytes: all(), at: performance.now() };
 }
 
-/** The tab has stopped working. */
+/** The tab does not work for now. */
 export function rest() {
   origin = null;
 }

@@ -26,47 +26,41 @@ export function showPage() {
 
 /** Shows the tab's state (from `describe`) and the buttons that suit it. */
 export function showState({ state, sentence, action, refuse }, { wanted, hub, over }) {
-  at("status").dataset.state = state;
+  for (const id of ["status", "lend"]) at(id).dataset.state = state;
+  show("lend-heading", state === "over" ? "The training is over" : "Lend this device");
   show("sentence", sentence);
   announce(at("announcer"), sentence);
   document.title = state === "idle" ? `${TITLE} – lend this device to a neural network` : `${NAMES[state]} – ${TITLE}`;
   const icon = BUSY.has(state) ? "logo-busy.svg" : "logo.svg";
   if (at("icon").getAttribute("href") !== icon) at("icon").setAttribute("href", icon);
+  const focused = document.activeElement;
   offer("action", action);
   offer("refuse", refuse);
-  const canStart = !wanted && !over && state !== "blocked" && state !== "changed";
-  swap(at("start"), !canStart, at("stop"), !wanted);
+  at("start").disabled = wanted || over || state === "blocked" || state === "changed";
   at("start").hidden = wanted;
-  // When it is over there is nothing to lend, nor to choose.
-  for (const id of ["actions", "costs", "choices"]) at(id).hidden = state === "over";
+  at("stop").disabled = !wanted;
   at("pause").hidden = !wanted || state === "paused" || state === "changed";
+  // When it is over there is nothing to lend, nor to choose. The offer of another training has its own answers.
+  for (const id of ["costs", "choices"]) at(id).hidden = state === "over";
+  at("actions").hidden = state === "over" || state === "changed";
+  keepFocus(focused);
   const limit = wanted ? (hub?.limit ?? null) : null;
   at("cores-limit").hidden = limit === null;
   if (limit !== null) show("cores-limit", `Lending ${limit}`);
 }
 
 function offer(id, action) {
-  const button = at(id);
-  const focused = document.activeElement === button;
-  button.hidden = action === undefined;
-  if (action !== undefined) {
-    button.dataset.does = action.does;
-    show(id, action.label);
-  } else if (focused) {
-    [at("start"), at("stop")].find((other) => !other.disabled && !other.hidden)?.focus();
-  }
+  at(id).hidden = action === undefined;
+  if (action === undefined) return;
+  at(id).dataset.does = action.does;
+  show(id, action.label);
 }
 
-/** Disables and enables two buttons without losing keyboard focus. */
-function swap(start, startDisabled, stop, stopDisabled) {
-  const focused = document.activeElement;
-  start.disabled = startDisabled;
-  stop.disabled = stopDisabled;
-  if (startDisabled && !stopDisabled && focused === start) stop.focus();
-  if (stopDisabled && !startDisabled && focused === stop) {
-    start.hidden = false;
-    start.focus();
-  }
+/** The keyboard goes on where it was: a button that had the focus and cannot be pressed any more hands it to another. */
+function keepFocus(focused) {
+  const canBePressed = (button) => !button.disabled && button.checkVisibility();
+  if (!focused?.matches("#status button, #actions button") || canBePressed(focused)) return;
+  ["action", "start", "stop"].map(at).find(canBePressed)?.focus();
 }
 
 /** What lending costs this device, before and while it lends. */
