@@ -218,12 +218,10 @@ fn a_form_and_pasted_rows_answer_as_predict_does() {
             "Math.abs(JSON.parse(document.querySelector('.answer').dataset.outputs)[0] - {expected}) <= 1e-6 * {expected}"
         ))
         .await;
-        // Outside of what occurred in training, and nothing at all.
+        // Outside the range in training, and nothing at all.
         tab.evaluate(fill, vec![json!(["9000"])]).await;
-        tab.until(
-            "document.querySelector('#field-0-hint').textContent.startsWith('Outside of what occurred')",
-        )
-        .await;
+        tab.until("document.querySelector('#field-0-hint').textContent.startsWith('Outside the range')")
+            .await;
         tab.is_accessible().await;
         tab.evaluate(fill, vec![json!(["wide"])]).await;
         tab.until("document.querySelector('#verdict').textContent.includes('is no number')").await;
@@ -247,7 +245,7 @@ fn a_form_and_pasted_rows_answer_as_predict_does() {
         tab.is_accessible().await;
         tab.evaluate(paste, vec![json!("area,town\n1,Ulm\n")]).await;
         tab.until(
-            "document.querySelector('#rows-problem').textContent.startsWith('There is no column built')",
+            "document.querySelector('#rows-problem').textContent.startsWith('The columns built, garden, sold are missing')",
         )
         .await;
         tab.close().await;

@@ -36,6 +36,7 @@ export class Answer {
 
   /** Shows outputs: probabilities of the classes, or numbers with their typical errors (or null). */
   show(outputs, errors) {
+    if (!outputs.every(Number.isFinite)) return this.clear("The network's answer is no number: its training has gone astray.");
     if (!this.#isClasses) {
       const sentences = this.#targets.map((name, at) => {
         const error = errors?.[at];

@@ -21,7 +21,7 @@ async function fetchJson(path) {
 
 /** Shows the page in `root` as soon as what it needs has come. */
 export async function mount(root) {
-  const state = h("p", { class: "state", id: "state", role: "status", "data-state": "loading" }, "Asking for the model…");
+  const state = h("p", { class: "state", id: "state", role: "status", "data-state": "loading" }, "Fetching the model…");
   root.replaceChildren(state);
   try {
     new Trial(await load()).show(root);
@@ -65,7 +65,7 @@ export class Trial {
   #used = null;
   #wanted = null;
   #using = null;
-  /** What is to be answered: {inputs, row} or null. */
+  /** What is to be answered: {inputs, row, isUnlike} or null; `isUnlike` says that it is unlike the training's examples. */
   #question = null;
   #errors = null;
 
@@ -200,7 +200,9 @@ export class Trial {
       this.#answer.clear(problem);
       return;
     }
-    this.#ask({ inputs: inputsOf(this.#columns, [cells]), row: cells });
+    // The typical error is that of examples like those of the training.
+    const isUnlike = cells.some((cell, at) => this.#columns[at].isOutside(cell));
+    this.#ask({ inputs: inputsOf(this.#columns, [cells]), row: cells, isUnlike });
   }
 
   #ask(question) {
@@ -220,7 +222,7 @@ export class Trial {
         answered = this.#question;
         const used = this.#used;
         const outputs = await this.#outputs(answered.inputs, [answered.row]);
-        if (this.#question === answered) this.#answer.show(outputs, this.#errors);
+        if (this.#question === answered) this.#answer.show(outputs, answered.isUnlike ? null : this.#errors);
         // Other weights have come meanwhile.
         if (used !== this.#used) answered = null;
       }

@@ -62,7 +62,7 @@ export function arrange(rows, { columns, labels, named, width }) {
   }
   if (named && positions.some((position) => position >= 0)) {
     const absent = names.filter((_, index) => positions[index] < 0);
-    throw new Error(`There is no column ${absent.join(", ")}; the first line names the columns ${rows[0].join(", ")}.`);
+    throw new Error(`${absent.length === 1 ? "The column" : "The columns"} ${absent.join(", ")} ${absent.length === 1 ? "is" : "are"} missing: the first line has ${rows[0].join(", ")}.`);
   }
   const labelled = labels.map(({ position }) => position);
   const before = (position) => labelled.filter((label) => label < position).length;

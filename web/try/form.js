@@ -70,7 +70,7 @@ export class Form {
     field.setAttribute("aria-invalid", String(unreadable));
     hint.classList.toggle("outside", outside);
     say(hint, outside
-      ? `Outside of what occurred in training${range === null ? "" : ` (${range.low} to ${range.high})`}: expect little.`
+      ? `Outside the range seen in training${range === null ? "" : ` (${range.low} to ${range.high})`}: expect little.`
       : `${kind === "boolean" ? "true or false" : kind}${seen}${typical}`);
   }
 }

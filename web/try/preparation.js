@@ -61,6 +61,12 @@ export class ColumnReader {
     return { low: this.#written(this.seen.low), high: this.#written(this.seen.high) };
   }
 
+  /** Whether it is known what occurred in training. */
+  get knowsRange() {
+    if (this.#kind === "category") return this.#becomes.rare !== null;
+    return this.seen?.low !== undefined;
+  }
+
   /** Whether a cell lies outside of what occurred in training. */
   isOutside(text) {
     if (this.#isMissing(text)) return false;
@@ -130,7 +136,11 @@ export class ColumnReader {
       if (FALSE.has(cell.toLowerCase())) return 0;
     }
     const plain = commas ? cell.replaceAll(".", "").replace(",", ".") : cell;
-    if (/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(plain)) return Number(plain);
+    const number = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(plain) ? Number(plain) : NaN;
+    if (this.kind === "boolean" && number !== 0 && number !== 1) {
+      throw new CellError(`${this.name}: “${cell}” is neither true nor false.`);
+    }
+    if (!Number.isNaN(number)) return number;
     throw new CellError(`${this.name}: “${cell}” is no number; write one like ${this.typical || "1.5"}.`);
   }
 

@@ -1,5 +1,6 @@
 // Many rows at once: pasted, dropped or chosen CSV, and a table of answers to download.
 
+import * as words from "../words.js";
 import * as csv from "./csv.js";
 import { h, say } from "./dom.js";
 
@@ -41,7 +42,7 @@ export class Sheet {
     },
     h("label", { for: "rows" }, "Paste rows of CSV, or drop a file here"), this.#text,
     h("div", { class: "actions" },
-      h("button", { id: "predict-rows", type: "button", click: () => this.#run() }, "Answer all rows"),
+      h("button", { id: "predict-rows", type: "button", click: () => this.#run() }, "Predict all rows"),
       h("label", { for: "table-file" }, "or choose a file"), file));
     this.element = h("div", { class: "sheet" }, drop, this.#problem, this.#summary,
       h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Answers" }, this.#table), this.#download);
@@ -82,8 +83,7 @@ export class Sheet {
     const outside = cells.map((row) => this.#columns.map((column, at) => column.isOutside(row[at] ?? "")));
     const count = outside.filter((row) => row.some(Boolean)).length;
     this.#problem.hidden = true;
-    say(this.#summary, `${cells.length} ${cells.length === 1 ? "row" : "rows"}${cells.length > SHOWN_MAX ? `, the first ${SHOWN_MAX} shown` : ""}. ${count === 0
-      ? "All values lie within what occurred in training." : `${count} ${count === 1 ? "has" : "have"} values outside of what occurred in training, marked below.`}`);
+    say(this.#summary, `${words.plural(cells.length, "row", "rows")}${cells.length > SHOWN_MAX ? `, the first ${SHOWN_MAX} shown` : ""}. ${this.#range(count)}`);
     const shownHeads = this.#isClasses ? heads.slice(0, 1) : heads;
     const head = h("tr", {}, ...shownHeads.map((name) => h("th", { scope: "col" }, name)), ...this.#columns.map(({ name }) => h("th", { scope: "col" }, name)));
     const rows = cells.slice(0, SHOWN_MAX).map((row, index) => h("tr", {},
@@ -98,6 +98,13 @@ export class Sheet {
     this.#link = URL.createObjectURL(new Blob([file], { type: "text/csv" }));
     this.#download.href = this.#link;
     this.#download.hidden = false;
+  }
+
+  /** How many rows have values unlike those of the training, as far as the page knows those. */
+  #range(outside) {
+    if (outside > 0) return `${words.count(outside)} ${outside === 1 ? "has" : "have"} values outside the range seen in training, marked below.`;
+    return this.#columns.every((column) => column.knowsRange)
+      ? "All values lie in the range seen in training." : "Which values were seen in training is not known here.";
   }
 
   #complain(sentence) {
