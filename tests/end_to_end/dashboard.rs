@@ -21,16 +21,8 @@ fn text(path: std::path::PathBuf) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A training that goes on until it is stopped; nobody but volunteers computes.
-fn endless(problem: &Problem, wait_for: &str) -> Coordinator {
-    let (data, network) = (text(problem.csv()), text(problem.network()));
-    let what = ["--data", &data, "--model", &network, "--optimizer", "lbfgs", "--patience", "0"];
-    let who = ["--local-workers", "0", "--wait-for", wait_for, "--iterations", "100000"];
-    Coordinator::train(problem.new_run(), &[&what[..], &who].concat())
-}
-
 /// The page, opened by the link that the coordinator printed.
-async fn opened(coordinator: &Coordinator) -> Tab {
+pub(crate) async fn opened(coordinator: &Coordinator) -> Tab {
     let tab = Tab::blank().await;
     tab.open_link(coordinator.dashboard()).await;
     tab.until("document.querySelector('#phase')?.textContent.endsWith('.')").await;
@@ -39,7 +31,7 @@ async fn opened(coordinator: &Coordinator) -> Tab {
 }
 
 /// Presses a button that asks whether that is wanted, and says yes.
-async fn confirm(tab: &Tab, button: &str) {
+pub(crate) async fn confirm(tab: &Tab, button: &str) {
     tab.tab_to(button).await;
     tab.press(ENTER).await;
     tab.until("document.querySelector('#confirm').open && document.activeElement.id === 'confirm-no'").await;
@@ -56,7 +48,7 @@ async fn confirm(tab: &Tab, button: &str) {
 fn a_training_is_operated_by_keyboard() {
     in_browser(async || {
         let problem = Problem::dense();
-        let coordinator = endless(&problem, "2");
+        let coordinator = problem.endless(2);
         let tab = opened(&coordinator).await;
         tab.until("document.querySelector('#volunteers-empty').checkVisibility()").await;
         let _volunteers = [Volunteer::join(&coordinator, 1), Volunteer::join(&coordinator, 1)];
@@ -117,7 +109,7 @@ fn a_training_is_operated_by_keyboard() {
 fn the_figures_are_those_of_the_metrics_and_charts_are_read_by_keyboard() {
     in_browser(async || {
         let problem = Problem::dense();
-        let coordinator = endless(&problem, "1");
+        let coordinator = problem.endless(1);
         let tab = opened(&coordinator).await;
         let _volunteer = Volunteer::join(&coordinator, 1);
         coordinator.reaches_iteration(8).await;

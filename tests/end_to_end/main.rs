@@ -4,6 +4,7 @@
 //! same weights, bit for bit, whoever helps and whatever happens to them; and the same bits as a
 //! plain loop over the model and L-BFGS ([`reference`]).
 //!
+//! - [`accessible`]: the other pages in all their states, by axe-core
 //! - [`bench`]: the benchmark's page
 //! - [`dashboard`]: the operator's dashboard
 //! - [`foreign`]: a network of another program
@@ -17,6 +18,7 @@
 //!
 //! The browser tests need `chromium` and `chromedriver`; `tests/run` installs them.
 
+mod accessible;
 mod bench;
 mod dashboard;
 mod foreign;

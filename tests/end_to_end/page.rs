@@ -65,7 +65,7 @@ fn every_open_page_sees_the_end_and_the_shares_add_up() {
 fn another_training_at_the_same_address_asks_first() {
     in_browser(async || {
         let problem = Problem::dense();
-        let coordinator = train(&problem, &["--wait-for", "1", "--iterations", "5000"]);
+        let coordinator = problem.endless(1);
         let tab = Tab::lend(&coordinator, 1).await;
         coordinator.reaches_iteration(3).await;
         tab.until("!document.querySelector('#charts').hidden").await;
@@ -96,7 +96,7 @@ fn another_training_at_the_same_address_asks_first() {
 fn a_tab_is_paused_frozen_and_comes_back() {
     in_browser(async || {
         let problem = Problem::dense();
-        let coordinator = train(&problem, &["--wait-for", "2", "--iterations", "100000", "--patience", "0"]);
+        let coordinator = problem.endless(2);
         let tab = Tab::open(&coordinator).await;
         let metrics = |width: u32, height: u32| json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": true });
         tab.debug("Emulation.setDeviceMetricsOverride", metrics(360, 640)).await;

@@ -121,6 +121,30 @@ impl Problem {
         Coordinator::train(self.new_run(), &arguments.concat())
     }
 
+    /// `shoal train` until it is stopped, by volunteers alone. Steps of a fixed length along the gradient go on for
+    /// ever; L-BFGS ends as soon as no step lowers the loss, which on a fast machine is before a test is done.
+    pub(crate) fn endless(&self, wait_for: u32) -> Coordinator {
+        self.endless_with(self.network().to_str().unwrap(), wait_for)
+    }
+
+    /// The same with another network.
+    pub(crate) fn endless_with(&self, network: &str, wait_for: u32) -> Coordinator {
+        let data = self.csv().to_str().unwrap().to_owned();
+        let arguments = [
+            ["--data", &data],
+            ["--model", network],
+            ["--optimizer", "sgd"],
+            ["--learning-rate", "0.01"],
+            ["--minibatch", &MINIBATCH.to_string()],
+            ["--minibatches-per-round", "800"],
+            ["--iterations", "1000000000"],
+            ["--patience", "0"],
+            ["--local-workers", "0"],
+            ["--wait-for", &wait_for.to_string()],
+        ];
+        Coordinator::train(self.new_run(), &arguments.concat())
+    }
+
     pub(crate) fn csv(&self) -> PathBuf {
         self.directory.path().join("data.csv")
     }

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use support::browser::Tab;
-use support::coordinator::{Coordinator, Volunteer};
+use support::coordinator::Volunteer;
 
 use crate::page::{in_browser, train};
 use crate::problem::Problem;
@@ -16,14 +16,6 @@ const REFUSED: u64 = 10;
 /// A page asks for the status once a second, so so many answers take no more than three seconds.
 const ANSWERS_IN_TIME: u64 = 3;
 
-/// A training that never ends by itself.
-fn endless(problem: &Problem, model: &str) -> Coordinator {
-    let data = problem.csv().to_str().unwrap().to_owned();
-    let arguments = ["--data", &data, "--model", model, "--optimizer", "lbfgs", "--local-workers", "0"];
-    let more = ["--iterations", "100000", "--patience", "0", "--wait-for", "1", "--l2", "0.01"];
-    Coordinator::train(problem.new_run(), &[&arguments[..], &more].concat())
-}
-
 /// The state that is reached, its sentence, and that the page has one for everybody.
 async fn reaches(tab: &Tab, state: &str, fragment: &str) {
     let sentence = tab.reaches(state).await;
@@ -35,7 +27,7 @@ async fn reaches(tab: &Tab, state: &str, fragment: &str) {
 fn a_slow_line_and_a_broken_one() {
     in_browser(async || {
         let problem = Problem::dense();
-        let coordinator = endless(&problem, LARGE);
+        let coordinator = problem.endless_with(LARGE, 1);
         let relay = Relay::to(&coordinator).await;
         let tab = Tab::blank().await;
         relay.hold(Some("/worker/"));
@@ -109,7 +101,7 @@ async fn counts_its_bytes(tab: &Tab, relay: &Relay) {
 fn a_small_device_is_refused() {
     in_browser(async || {
         let problem = Problem::dense();
-        let coordinator = endless(&problem, LARGE);
+        let coordinator = problem.endless_with(LARGE, 1);
         let tab = Tab::blank().await;
         let script = "Object.defineProperty(Navigator.prototype, 'deviceMemory', { get: () => 2 ** -10 });";
         tab.debug("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
@@ -125,7 +117,7 @@ fn a_small_device_is_refused() {
 fn a_battery_and_a_limit_pause_the_tab_and_it_can_go_on() {
     in_browser(async || {
         let problem = Problem::dense();
-        let coordinator = endless(&problem, "mlp:64");
+        let coordinator = problem.endless_with("mlp:64", 1);
         let tab = Tab::blank().await;
         let script = "navigator.getBattery = async () => (window.supply ??= Object.assign(new EventTarget(), { charging: true }));";
         tab.debug("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
@@ -188,7 +180,7 @@ fn six_tabs_share_the_work_and_say_how() {
 fn a_page_that_is_left_is_no_ghost() {
     in_browser(async || {
         let problem = Problem::dense();
-        let coordinator = endless(&problem, "mlp:64");
+        let coordinator = problem.endless_with("mlp:64", 1);
         let _volunteer = Volunteer::join(&coordinator, 1);
         let tab = Tab::open(&coordinator).await;
         let watch = "addEventListener('pageshow', ({ persisted }) => { window.cameBack = persisted; });";
@@ -214,7 +206,7 @@ fn a_page_that_is_left_is_no_ghost() {
 fn the_main_states_in_firefox() {
     in_browser(async || {
         let problem = Problem::dense();
-        let coordinator = train(&problem, &["--wait-for", "1", "--iterations", "100000", "--patience", "0"]);
+        let coordinator = problem.endless(1);
         let tab = Tab::firefox().await;
         tab.goto(&format!("http://{}/", coordinator.address())).await;
         reaches(&tab, "idle", "Nothing runs until you press Start").await;

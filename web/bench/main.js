@@ -38,9 +38,14 @@ async function run() {
   else view.finish(result);
 }
 
+/** Fetches. Browsers name a request that got no answer in words of their own, each in others. */
+const get = (path, how) => fetch(path, how).catch(() => {
+  throw new Error(`The coordinator at ${location.host} does not answer; measure again when it runs.`);
+});
+
 /** Hands the result to `shoal bench`. */
 async function hand(result) {
-  const answer = await fetch("bench/result", { method: "POST", body: JSON.stringify(result) });
+  const answer = await get("bench/result", { method: "POST", body: JSON.stringify(result) });
   if (!answer.ok) throw new Error(`The server refused the result (${answer.status}): ${await answer.text()}`);
 }
 
@@ -60,12 +65,12 @@ async function measureAll() {
     result.missing.push({ arithmetic: "fused", reason: "This browser has no WebAssembly relaxed SIMD." });
   }
   view.introduce(result);
-  const answer = await fetch("bench/mnist");
+  const answer = await get("bench/mnist");
   if (!answer.ok) throw new Error(`The examples could not be loaded (${answer.status}).`);
   const mnist = new Uint8Array(await answer.arrayBuffer());
   const groups = arithmetics.flatMap((arithmetic) => [...new Set([1, cores])].map((count) => [arithmetic, count]));
   for (const [index, [arithmetic, count]] of groups.entries()) {
-    const module = await WebAssembly.compileStreaming(fetch(`worker/${arithmetic}/worker_bg.wasm`));
+    const module = await WebAssembly.compileStreaming(get(`worker/${arithmetic}/worker_bg.wasm`));
     const crew = await startCrew(arithmetic, module, count);
     try {
       await measureGroup(crew, mnist, result, (share) => view.progress((index + share) / groups.length));

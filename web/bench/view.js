@@ -84,6 +84,7 @@ export function fail(reason) {
   at("problem").textContent = reason;
   at("problem").hidden = false;
   at("progress").hidden = true;
+  at("results").hidden = at("rows").childElementCount === 0;
   offerAgain();
 }
 

@@ -22,9 +22,9 @@ export function showInvitation({ links, status }) {
   const link = links.indexOf(chosen);
   at("address").href = chosen;
   show("address", chosen);
-  at("qr").hidden = link < 0;
-  if (link >= 0) at("qr").src = `api/operator/qr.svg?link=${link}`;
   const onlyHere = !isPublic && reachable < 0;
+  at("qr").hidden = link < 0 || onlyHere;
+  if (link >= 0) at("qr").src = `api/operator/qr.svg?link=${link}`;
   show("invite-text", onlyHere
     ? "Only this machine can open the address. To let others in, start with --listen 0.0.0.0:8080, or demo --lan."
     : "Whoever opens this address can lend a device:");

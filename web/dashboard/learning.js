@@ -137,7 +137,7 @@ function showLayers(mistakes) {
       make("td", {}, make("meter", { max: "1", value: String(place), "aria-label": `Change of ${name} on a logarithmic scale` })),
       make("td", {}, words.tick(ratio)));
   });
-  const head = ["Layer", "Size of weights", "Size of change", "", "Change / weights"].map((text) => make("th", { scope: "col" }, text));
+  const head = ["Layer", "Size of weights", "Size of change", "Logarithmic", "Change / weights"].map((text) => make("th", { scope: "col" }, text));
   at("layers").replaceChildren(make("h3", {}, "Change of the weights between the last two examinations"),
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Change of the weights by layer" },
       make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));

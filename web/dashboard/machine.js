@@ -22,7 +22,7 @@ export function showData({ copies, coverage }) {
     return make("tr", {}, make("th", { scope: "row" }, label), make("td", {}, words.count(examples)),
       make("td", {}, bar), make("td", {}, words.wholeShare(share)));
   });
-  const head = ["Class", "Examples", "", "With volunteers"].map((text) => make("th", { scope: "col" }, text));
+  const head = ["Class", "Examples", "Part", "With volunteers"].map((text) => make("th", { scope: "col" }, text));
   const region = { class: "scroll", tabindex: "0", role: "region", "aria-label": "Examples by class" };
   at("coverage").replaceChildren(make("div", region, make("table", {},
     make("caption", { class: "unseen" }, "Training examples that volunteers hold, by class"),
@@ -33,11 +33,14 @@ export function showData({ copies, coverage }) {
 export function showSystem(system) {
   const share = (value) => (value === null ? "–" : words.wholeShare(value));
   show("processor", share(system.processor));
-  show("processor-note", `of ${words.plural(system.cores, "core", "cores")}; this program ${share(system.processor_of_process)}`);
+  const cores = `of ${words.plural(system.cores, "core", "cores")}`;
+  const own = system.processor_of_process;
+  show("processor-note", own === null ? cores : `${cores}; this program ${share(own)}`);
   show("memory", system.memory_of_process === null ? "–" : words.megabytes(system.memory_of_process));
   show("memory-note", system.memory === null ? "this program"
     : `this program; ${words.megabytes(system.memory[0])} of ${words.megabytes(system.memory[1])} in use`);
-  show("network-rate", `${words.megabytes(system.sent_per_second + system.received_per_second)}/s`);
+  const { sent_per_second: sent, received_per_second: received } = system;
+  show("network-rate", sent === null || received === null ? "–" : `${words.megabytes(sent + received)}/s`);
   show("network-note", `${words.megabytes(system.sent)} sent, ${words.megabytes(system.received)} received in all`);
   show("disk", system.disk_free === null ? "–" : words.megabytes(system.disk_free));
 }

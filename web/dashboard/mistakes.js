@@ -28,7 +28,7 @@ export function showMistakes(mistakes) {
 }
 
 function whole(matrix, classes) {
-  const head = make("tr", {}, make("th", { scope: "col" }, "true \u2193 named \u2192"), ...classes.map((name) => make("th", { scope: "col" }, name)));
+  const head = make("tr", {}, make("th", { scope: "col" }, "true\u00a0\u2193 named\u00a0\u2192"), ...classes.map((name) => make("th", { scope: "col" }, name)));
   const lines = matrix.map((row, truth) => {
     const all = Math.max(1, row.reduce((sum, count) => sum + count, 0));
     const cells = row.map((count, named) => {

@@ -73,7 +73,7 @@ function table() {
   const content = make("tbody", { role: "rowgroup" });
   at("volunteers-table").replaceChildren(
     make("p", { class: "sort-choice" }, make("label", { for: "sort" }, "Sort by "), choice),
-    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "volunteers-heading" },
+    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of volunteers" },
       make("table", { class: "people", role: "table", "aria-labelledby": "volunteers-heading" },
         make("thead", { role: "rowgroup" }, head), content)));
   return content;

@@ -23,6 +23,7 @@ const known = (value) => Number.isFinite(value);
 
 function verdict({ volunteers, phase, local_worker: own }, { paused, worth }, { cores }) {
   const { speed, waiting, duplicated } = worth;
+  if (phase === "finished") return "The training is over. These figures are its last.";
   if (paused) return "Nobody is computing: the training is paused.";
   if (volunteers === 0) {
     return phase === "waiting" ? "Nobody is computing yet." : "No volunteers: this machine computes alone.";

@@ -26,7 +26,8 @@ struct State {
     usage: Usage,
 }
 
-/// What was measured. `None` where the system does not tell.
+/// What was measured. `None` where the system does not tell, and for what takes two measurements before there
+/// were two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Usage {
     /// Cores of this machine.
@@ -46,9 +47,9 @@ pub struct Usage {
     /// See `sent`.
     pub received: u64,
     /// Bytes a second of late.
-    pub sent_per_second: f64,
+    pub sent_per_second: Option<f64>,
     /// See `sent_per_second`.
-    pub received_per_second: f64,
+    pub received_per_second: Option<f64>,
 }
 
 impl Machine {
@@ -73,10 +74,11 @@ impl State {
     fn measure(&mut self, now: Instant) {
         let (sent, received) = (traffic::sent(), traffic::received());
         let usage = &mut self.usage;
+        let is_first = self.measured.is_none();
         if let Some((at, sent_then, received_then)) = self.measured.replace((now, sent, received)) {
             let seconds = (now - at).as_secs_f64();
-            usage.sent_per_second = (sent - sent_then) as f64 / seconds;
-            usage.received_per_second = (received - received_then) as f64 / seconds;
+            usage.sent_per_second = Some((sent - sent_then) as f64 / seconds);
+            usage.received_per_second = Some((received - received_then) as f64 / seconds);
         }
         (usage.sent, usage.received) = (sent, received);
         usage.cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -90,10 +92,31 @@ impl State {
         system.refresh_memory();
         system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), true, wanted);
         let cores = system.cpus().len().max(1) as f64;
-        usage.processor = Some(f64::from(system.global_cpu_usage()) / 100.0);
         let process = system.process(own);
-        usage.processor_of_process = process.map(|process| f64::from(process.cpu_usage()) / 100.0 / cores);
+        if !is_first {
+            usage.processor = Some(f64::from(system.global_cpu_usage()) / 100.0);
+            usage.processor_of_process =
+                process.map(|process| f64::from(process.cpu_usage()) / 100.0 / cores);
+        }
         usage.memory_of_process = process.map(|process| process.memory());
         usage.memory = Some((system.used_memory(), system.total_memory())).filter(|(_, all)| *all > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_unknown_until_there_were_two_measurements() {
+        let mut state = State::default();
+        let start = Instant::now();
+        state.measure(start);
+        let first = state.usage;
+        assert_eq!((first.processor, first.processor_of_process, first.sent_per_second), (None, None, None));
+        assert!(first.cores > 0 && first.memory_of_process.is_some_and(|bytes| bytes > 0), "{first:?}");
+        state.measure(start + SPAN);
+        let second = state.usage;
+        assert!(second.processor_of_process.is_some() && second.received_per_second.is_some(), "{second:?}");
     }
 }

@@ -83,8 +83,10 @@ impl Coordinator {
         let all = [&[subcommand], arguments, &["--json", "--listen", listen]].concat();
         let mut process = Running::start(shoal(all));
         let line = process.says("listening on http://");
-        let (_, address) = line.trim().split_once("listening on http://").expect("just found");
-        Coordinator { address: address.to_owned(), process, run }
+        let (_, link) = line.trim().split_once("listening on http://").expect("just found");
+        // An invitation may follow.
+        let address = link.split('/').next().expect("the first of at least one").to_owned();
+        Coordinator { address, process, run }
     }
 
     /// `host:port` of the page.
