@@ -16,6 +16,7 @@
 //! - `sweep`: series of trainings.
 //! - `judging`: which weights are kept, when to evaluate and when to stop.
 //! - `kept`: runs that an earlier program left half done.
+//! - `terminal`: terminals, logs, `--quiet` and completions.
 //! - `using`: `evaluate` and `predict` with a trained model.
 //! - `shoal`: the helper that runs the binary in a folder of its own.
 
@@ -37,5 +38,6 @@ mod reports;
 mod serving;
 mod shoal;
 mod sweep;
+mod terminal;
 mod training;
 mod using;

@@ -1,8 +1,8 @@
 //! `train`, `resume`, Ctrl-C and `demo`.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use support::program::Ran;
+use support::program::{Ran, Running};
 
 use crate::shoal::{ALONE, Folder};
 
@@ -286,4 +286,39 @@ fn a_full_disk_is_told_of_once_and_leaves_no_torn_files() {
     let left = std::fs::read_dir(folder.path("run")).unwrap().map(|entry| entry.unwrap().file_name());
     let torn: Vec<_> = left.filter(|name| name.to_string_lossy().ends_with(".new")).collect();
     assert!(torn.is_empty(), "{torn:?}");
+}
+
+/// A model that no disk has room for is not lost: the dashboard has it, and it is whole.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_model_of_a_training_with_a_full_disk_is_downloaded() {
+    let folder = Folder::new();
+    let train = "train --data classes.csv --model mlp:2000 --test-fraction 0 --iterations 5";
+    let room = folder.train(train.trim_start_matches("train ").trim());
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 4; exec {} {train} {ALONE} --out full --save-seconds 3600",
+        env!("CARGO_BIN_EXE_shoal")
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).current_dir(folder.path("")).env("TMPDIR", folder.path(""));
+    command.env("SHOAL_OPERATOR_TOKEN", "whoever-operates").env_remove("SHOAL_LOG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = Running::start(command);
+    let line = running.says("listening on ");
+    let address = line.split("listening on ").nth(1).unwrap().split(' ').next().unwrap().trim().to_owned();
+    running.says("the dashboard offers it for download");
+    let ask = |path: &str, more: &[&str]| {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--fail", "--header", "Authorization: Bearer whoever-operates"]);
+        Ran::of(curl.args(more).arg(format!("{address}{path}")).current_dir(folder.path("")))
+    };
+    let seen = ask("/api/operator", &[]).succeeded().last_json();
+    assert_eq!(seen["unsaved_model"], true, "{seen}");
+    ask("/api/operator/model", &["--output", "taken.safetensors"]).succeeded();
+    running.signal("INT");
+    let ran = running.ended();
+    assert!(ran.code != Some(0) && ran.stderr.contains("make room"), "{:?} {}", ran.code, ran.stderr);
+    let again = folder
+        .train("--data classes.csv --init taken.safetensors --test-fraction 0 --iterations 0 --out again");
+    assert_eq!(again["weights_digest"], room["weights_digest"]);
 }
