@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Measures fine-tuning: a convolutional network learns the digits 0 to 4 of MNIST, then 5 to 9 from few examples.
 
-    experiments/fine_tuning.py target/release/shoal
+    experiments/fine_tuning.py target/release/shoal --examples 5 20 100 --draws 5
 
-For each number of examples, three draws of them are trained in three ways: from scratch; from the weights of the
-first network, with all layers learning; and from these weights with all but the last two layers frozen. Prints the
-medians of the accuracy on the 4,861 test examples of these digits, as a table in Markdown. Needs no packages.
+For each number of examples, some draws of them are trained in three ways: from scratch; from the weights of the
+first network, with all layers learning; and from these weights with all but the last two layers frozen. All that is
+drawn is trained on, and the 4,861 test examples of these digits are computed once, after the last iteration. Prints the
+medians of the accuracy and the loss on them, with the lowest and the highest, as tables in Markdown. Needs no packages.
 """
 
 import argparse
@@ -13,9 +14,11 @@ import gzip
 import json
 import pathlib
 import random
+import shutil
 import statistics
 import struct
 import subprocess
+import sys
 import tempfile
 
 MNIST = pathlib.Path(__file__).resolve().parent.parent / "coordinator/data/mnist"
@@ -31,7 +34,7 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("shoal", type=pathlib.Path)
     arguments.add_argument("--examples", type=int, nargs="+", default=[5, 20, 100], help="of each digit")
-    arguments.add_argument("--draws", type=int, default=3)
+    arguments.add_argument("--draws", type=int, default=5)
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure(given, pathlib.Path(folder))
@@ -49,7 +52,8 @@ def measure(given, folder):
         "all layers learn": ["--init", base],
         "the last two layers learn": ["--init", base, *(flag for at in FROZEN for flag in ("--freeze", at))],
     }
-    print("| examples of each digit |", " | ".join(ways), "|\n| ---: |" + " ---: |" * len(ways))
+    heading = "| examples of each digit | " + " | ".join(ways) + " |\n| ---: |" + " ---: |" * len(ways)
+    accuracies, losses = [], []
     for count in given.examples:
         found = {way: [] for way in ways}
         for draw in range(given.draws):
@@ -57,10 +61,27 @@ def measure(given, folder):
             write(data, {"train": few(high["train"], count, draw), "test": high["test"]})
             for i, (way, flags) in enumerate(ways.items()):
                 run = folder / f"run-{count}-{draw}-{i}"
-                outcome = train(given.shoal, data, run, *flags, "--iterations", ITERATIONS, "--seed", draw + 1)
-                found[way].append(outcome["test_accuracy"])
-        cells = [f"{100 * statistics.median(accuracies):.1f} %" for accuracies in found.values()]
-        print(f"| {count} |", " | ".join(cells), "|", flush=True)
+                once = ["--validation-fraction", "0", "--evaluate-every", ITERATIONS]
+                outcome = train(given.shoal, data, run, *flags, *once, "--iterations", ITERATIONS, "--seed", draw + 1)
+                found[way].append(outcome)
+                shutil.rmtree(run)
+            shutil.rmtree(data)
+        accuracies.append(row(count, found, lambda outcome: 100 * outcome["test_accuracy"], "{:.1f} %"))
+        losses.append(row(count, found, lambda outcome: outcome["test_loss"], "{:.2f}"))
+        print(f"{count} examples of each digit: {given.draws} draws in {len(ways)} ways", file=sys.stderr)
+    for name, rows in {"accuracy": accuracies, "loss": losses}.items():
+        print(f"Test {name} of the digits 5 to 9, median of {given.draws} draws (lowest to highest):\n\n{heading}")
+        print("\n".join(rows), end="\n\n")
+
+
+def row(count, found, figure, form):
+    """Medians with the lowest and the highest, a cell for each way."""
+    cells = []
+    for outcomes in found.values():
+        values = [figure(outcome) for outcome in outcomes]
+        low, median, high = (form.format(of(values)) for of in (min, statistics.median, max))
+        cells.append(f"{median} ({low} to {high})")
+    return f"| {count} | " + " | ".join(cells) + " |"
 
 
 def few(pairs, count, draw):
