@@ -62,6 +62,7 @@ fn bash(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("bash");
     command.args(arguments).current_dir(folder.join("here"));
     command.env("PATH", format!("{}:{path}", folder.join("bin").display())).env_remove("SHOAL_LOG");
+    command.env("SHOAL_OPERATOR_TOKEN", "a-token-for-the-guide");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -116,6 +117,11 @@ fn a_classroom() {
 #[test]
 fn ones_own_data() {
     follow("own-data.md");
+}
+
+#[test]
+fn the_dashboard() {
+    follow("dashboard.md");
 }
 
 #[test]
