@@ -7,6 +7,8 @@ const first = new Promise((arrived) => {
 try {
   const arithmetic = new URL(location.href).searchParams.get("arithmetic") === "fused" ? "fused" : "portable";
   const [worker] = await Promise.all([import(`./worker/${arithmetic}/worker.js`), first]);
+  // What fails before this is the line's fault.
+  postMessage("arrived");
   worker.initSync({ module: early.shift().module });
   worker.start_compute(early);
 } catch (error) {

@@ -50,10 +50,13 @@ fn a_slow_line_and_a_broken_one() {
         reaches(&tab, "paused", "until you continue").await;
         coordinator.has_status(|status| status["cores"] == 0).await;
         counts_its_bytes(&tab, &relay).await;
+        // The compute worker's script is still on its way when the line breaks.
+        relay.hold(Some("/compute.js"));
         tab.click("#action").await;
         tab.reaches("computing").await;
 
         relay.be_broken(true);
+        relay.hold(None);
         tab.reaches("reconnecting").await;
         tab.until("document.querySelector('#sentence').textContent.includes('this tab keeps trying')").await;
         tab.is_accessible().await;

@@ -1,5 +1,6 @@
 //! The compute workers of a hub: nested Web Workers that share the hub's compiled module.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -13,6 +14,9 @@ use crate::compute::BEGUN;
 use crate::listener::Listener;
 use crate::page::ToPage;
 use crate::parcel;
+
+/// Posted by `web/compute.js` once its script and the worker's have arrived.
+const ARRIVED: &str = "arrived";
 
 /// Nested Web Workers by their number.
 pub(crate) struct Pool {
@@ -42,19 +46,21 @@ impl Pool {
         options.set_name(&format!("shoal compute {compute}"));
         let worker = Worker::new_with_options(&self.script, &options)?;
 
-        let tell = self.tell.clone();
+        let arrived = Rc::new(Cell::new(false));
+        let (tell, has_arrived) = (self.tell.clone(), arrived.clone());
         let hear = move |event: Event| {
             let event: MessageEvent = event.unchecked_into();
             match event.data() {
+                data if data == ARRIVED => has_arrived.set(true),
                 data if data == BEGUN => ToPage::Begun.post(),
-                data => tell(read(compute, &data)),
+                data => tell(read(compute, &data).unwrap_or_else(|| trouble(compute, &has_arrived))),
             }
         };
         let tell = self.tell.clone();
         let fail = move |event: Event| {
             // Otherwise the page would see it as an error of the hub.
             event.prevent_default();
-            tell(HubInput::ComputeFailed { compute });
+            tell(trouble(compute, &arrived));
         };
         let listeners = [
             Listener::new(&worker, "message", hear)?,
@@ -103,10 +109,14 @@ impl Drop for Pool {
 
 /// Reads a worker's post. Worker and hub are one module, so a post that is not a message means that the
 /// worker could not be started (see `web/compute.js`), or that there is no memory for its message.
-fn read(compute: u32, data: &JsValue) -> HubInput {
-    let message = parcel::open(data).and_then(|(header, bulk)| FromCompute::from_parts(&header, bulk).ok());
-    match message {
-        Some(message) => HubInput::Compute { compute, message },
-        None => HubInput::ComputeFailed { compute },
-    }
+fn read(compute: u32, data: &JsValue) -> Option<HubInput> {
+    let (header, bulk) = parcel::open(data)?;
+    let message = FromCompute::from_parts(&header, bulk).ok()?;
+    Some(HubInput::Compute { compute, message })
+}
+
+/// What has happened to a worker that reports an error. Its script comes over the network each time it is started,
+/// so one that has not arrived tells of a broken line.
+fn trouble(compute: u32, arrived: &Cell<bool>) -> HubInput {
+    if arrived.get() { HubInput::ComputeFailed { compute } } else { HubInput::ComputeUnreached { compute } }
 }

@@ -62,7 +62,7 @@ pub use footprint::{BASE_BYTES, DataFootprint, Footprint};
 pub use hub::status::{HubPhase, HubStatus};
 pub use hub::{
     ASSIGNMENTS_MAX, FETCH_ATTEMPTS_MAX, FETCHES_MAX, GREETING_MS_MAX, Hub, HubInput, HubOutput,
-    LINK_BYTES_PER_MS, ROUND_MS_MAX, SILENCE_MS_MAX,
+    LINK_BYTES_PER_MS, ROUND_MS_MAX, SILENCE_MS_MAX, START_ATTEMPTS_MAX,
 };
 pub use message::{Bulk, FromCompute, Job, MessageParts, MessagePartsError, Payload, ToCompute};
 pub use settings::{COMPUTE_SHARD_BYTES, SHARD_CACHE_BYTES, Settings};

@@ -48,6 +48,12 @@ pub enum HubInput {
         /// The compute worker's number.
         compute: u32,
     },
+    /// The program of a compute worker has not arrived, most likely because the coordinator cannot be reached just
+    /// now. The hub starts another one later.
+    ComputeUnreached {
+        /// The compute worker's number.
+        compute: u32,
+    },
     /// The coordinator answers elsewhere: connect now rather than later, and replace a silent connection.
     Retry,
     /// Lend this many cores from now on. Zero pauses.

@@ -49,6 +49,22 @@ impl Hub {
         }
     }
 
+    /// Compute workers whose program does not arrive are started again, until it is no longer the line's fault.
+    pub(super) fn compute_unreached(&mut self, now_ms: u64, compute: u32) {
+        if self.hiring.is_hopeless() {
+            return self.compute_failed(compute);
+        }
+        if self.crew.remove(compute) {
+            self.outputs.push_back(HubOutput::StopCompute { compute });
+            self.compute_lost(compute);
+            self.hiring.failed(now_ms);
+        }
+    }
+
+    pub(super) fn is_short_of_crew(&self) -> bool {
+        self.crew.len() < usize::from(self.lent())
+    }
+
     fn cores_changed(&mut self) {
         if self.link == Link::Open {
             self.send(FromVolunteer::Cores(self.lent()).encode());
@@ -75,6 +91,7 @@ impl Hub {
     }
 
     pub(super) fn compute_says(&mut self, compute: u32, message: FromCompute) {
+        self.hiring.succeeded();
         match message {
             FromCompute::Done { job } => {
                 let Some(running) = self.crew.ended(compute, job) else { return };

@@ -10,6 +10,7 @@ mod credits;
 mod crew;
 mod downloads;
 mod events;
+mod hiring;
 mod jobs;
 mod link;
 mod shards;
@@ -32,12 +33,14 @@ use crate::shared_round::SharedRound;
 use backoff::Backoff;
 use credits::Credits;
 use crew::Crew;
+use hiring::Hiring;
 use link::Link;
 use shards::Shards;
 use underway::Underway;
 
 pub use assignments::ASSIGNMENTS_MAX;
 pub use events::{HubInput, HubOutput};
+pub use hiring::START_ATTEMPTS_MAX;
 pub use link::{GREETING_MS_MAX, LINK_BYTES_PER_MS, ROUND_MS_MAX, SILENCE_MS_MAX};
 pub use shards::{FETCH_ATTEMPTS_MAX, FETCHES_MAX};
 
@@ -63,6 +66,7 @@ pub struct Hub {
     queue: VecDeque<Underway>,
     /// Cores whose compute worker has failed.
     failed_cores: u16,
+    hiring: Hiring,
     counters: Counters,
     credits: Credits,
     finals: Option<FinalFigures>,
@@ -79,6 +83,7 @@ impl Hub {
         texts::cut(&mut settings.agent);
         Hub {
             backoff: Backoff::new(settings.seed),
+            hiring: Hiring::new(settings.seed),
             settings,
             link: Link::Connecting,
             heard_ms: 0,
@@ -134,6 +139,7 @@ impl Hub {
             }
             HubInput::Compute { compute, message } => self.compute_says(compute, message),
             HubInput::ComputeFailed { compute } => self.compute_failed(compute),
+            HubInput::ComputeUnreached { compute } => self.compute_unreached(now_ms, compute),
             HubInput::Cores(cores) => self.lend(cores),
             HubInput::Retry => self.retry(now_ms),
             HubInput::Tick => self.tick(now_ms),
@@ -149,7 +155,7 @@ impl Hub {
     /// Takes every step that has become possible.
     fn advance(&mut self, now_ms: u64) {
         if self.link == Link::Open {
-            while self.crew.len() < usize::from(self.lent()) {
+            while self.is_short_of_crew() && now_ms >= self.hiring.at_ms() {
                 let compute = self.crew.hire();
                 self.outputs.push_back(HubOutput::StartCompute { compute });
             }
@@ -171,8 +177,8 @@ impl Hub {
             }
             Link::Open => {
                 let again_ms = self.shards.again_ms(now_ms, &self.wanted_shards());
-                let silent_ms = self.silent_until_ms();
-                Some(again_ms.map_or(silent_ms, |at_ms| at_ms.min(silent_ms)))
+                let hire_ms = self.is_short_of_crew().then_some(self.hiring.at_ms());
+                [again_ms, hire_ms].into_iter().flatten().chain([self.silent_until_ms()]).min()
             }
             Link::Connecting | Link::Ended { .. } => None,
         };

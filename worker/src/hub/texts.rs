@@ -26,6 +26,10 @@ impl Hub {
             Link::Open if busy > 0 => {
                 (HubPhase::Computing, format!("Computing on {}.", counted(busy, "core")))
             }
+            Link::Open if self.crew.len() == 0 && self.hiring.is_delayed() => {
+                let text = "The worker's program did not arrive. It is downloaded again.";
+                (HubPhase::Downloading, text.to_owned())
+            }
             Link::Open if awaited > 0 => {
                 (HubPhase::Downloading, format!("Downloading data: {} to go.", counted(awaited, "part")))
             }

@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 use protocol::message::{Farewell, FromCoordinator, FromVolunteer, LocalBounds, Refusal};
-use worker::{ASSIGNMENTS_MAX, FETCH_ATTEMPTS_MAX, HubInput, HubPhase, SILENCE_MS_MAX, Settings};
+use worker::{
+    ASSIGNMENTS_MAX, FETCH_ATTEMPTS_MAX, HubInput, HubPhase, SILENCE_MS_MAX, START_ATTEMPTS_MAX, Settings,
+};
 
 use crate::support::{Heard, Volunteer, World, order, result, settings};
 
@@ -177,6 +179,41 @@ fn with_no_compute_worker_left_the_volunteer_stops() {
     let world = World::new();
     let mut volunteer = Volunteer::welcomed(&world, 1);
     volunteer.tell(HubInput::ComputeFailed { compute: 1 });
+    assert_eq!(volunteer.hub.status().phase, HubPhase::Stopped);
+    assert!(volunteer.closed);
+}
+
+#[test]
+fn compute_workers_that_do_not_arrive_are_started_again() {
+    let world = World::new();
+    let round = world.gradient_round(1);
+    let mut volunteer = Volunteer::welcomed(&world, 2);
+    volunteer.frame(&round.frame());
+    volunteer.frame(&round.assign(1, &[0..12]));
+    for compute in [1, 2] {
+        volunteer.tell(HubInput::ComputeUnreached { compute });
+    }
+    assert_eq!(volunteer.hub.status().phase, HubPhase::Downloading);
+    assert!(volunteer.computes.is_empty());
+    // The line may break in the meantime, and the work is lost, but not the volunteer.
+    assert_eq!(volunteer.heard(), []);
+    volunteer.wake();
+    assert_eq!(volunteer.computes.len(), 2);
+    volunteer.settle(&world, || 0);
+    result(&round, 1, &world.expected(&round, &[0..12]), &volunteer.heard()[0]);
+}
+
+#[test]
+fn compute_workers_that_never_arrive_end_the_volunteer() {
+    let world = World::new();
+    let mut volunteer = Volunteer::welcomed(&world, 1);
+    for attempt in 1..=START_ATTEMPTS_MAX {
+        volunteer.frame(&FromCoordinator::Heartbeat.encode());
+        volunteer.tell(HubInput::ComputeUnreached { compute: attempt });
+        volunteer.wake();
+        assert_eq!(volunteer.computes.len(), 1);
+    }
+    volunteer.tell(HubInput::ComputeUnreached { compute: START_ATTEMPTS_MAX + 1 });
     assert_eq!(volunteer.hub.status().phase, HubPhase::Stopped);
     assert!(volunteer.closed);
 }
