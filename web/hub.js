@@ -30,5 +30,6 @@ try {
   postMessage({ type: "loading" });
   startHub(arithmetic, early);
 } catch (error) {
-  postMessage({ type: "failed", text: String(error) });
+  // Browsers have this kind of error for downloads that fail.
+  postMessage({ type: "failed", text: String(error), unreached: error instanceof TypeError });
 }

@@ -20,8 +20,8 @@ export class Lending {
   #onDownload;
 
   /**
-   * Calls `onReport` with every report of the hub: its status, or `{type: "failed", text, hangs}`, where `hangs` says
-   * that its download stands still. Calls `onDownload` with the bytes of finished downloads.
+   * Calls `onReport` with every report of the hub: its status, or `{type: "failed", text, hangs, unreached}`, where
+   * `hangs` says that its download stands still and `unreached` that it has broken off. Calls `onDownload` with the bytes of finished downloads.
    */
   constructor(onReport, onDownload) {
     this.#onReport = onReport;
@@ -72,7 +72,9 @@ export class Lending {
     };
     hub.onerror = (event) => {
       event.preventDefault();
-      if (hub === this.#hub) this.#hear({ type: "failed", text: event.message ?? "" });
+      // An error without words: the script itself has not arrived.
+      const { message = "" } = event;
+      if (hub === this.#hub) this.#hear({ type: "failed", text: message, unreached: message === "" });
     };
     this.#hub = hub;
     this.#wait();

@@ -31,6 +31,8 @@ let arithmetic = null;
 /** The hub's last report, and the time of its last report that it computes. */
 let hub = null;
 let computedAt = -Infinity;
+/** Downloads of the hub in a row that have broken off. */
+let unreached = 0;
 /** How the last lending ended: {state, sentence, action}. */
 let ending = null;
 /** What the training came to, as the coordinator told this tab's hub. */
@@ -44,6 +46,8 @@ let away = false;
 
 /** A tab that has computed within this time is still helping. */
 const ROUNDS_APART_MS = 5000;
+/** After that many broken downloads in a row, the visitor decides whether to try again. */
+const UNREACHED_MAX = 5;
 
 const contribution = new Contribution();
 const lending = new Lending(heard, (bytes) => {
@@ -69,6 +73,7 @@ function begin() {
   wanted = true;
   eager = false;
   paused = false;
+  unreached = 0;
   ending = null;
   finals = null;
   agreed = run?.data ?? null;
@@ -117,10 +122,14 @@ function heard(report) {
     performance.measure("shoal:start-to-computing", "shoal:start", "shoal:computing");
     return;
   }
-  if (report.type === "failed") {
+  if (report.type === "failed" && report.unreached && ++unreached < UNREACHED_MAX) {
+    // The next answer of the coordinator starts it again.
+    endHub(() => lending.stop());
+  } else if (report.type === "failed") {
     end(failure(report));
   } else {
     hub = report;
+    unreached = 0;
     traffic.messages(report);
     contribution.report(report);
     if (report.phase === "computing") {
@@ -144,10 +153,14 @@ function heard(report) {
   showTab();
 }
 
-function failure({ hangs, text }) {
+function failure({ hangs, unreached: isUnreached, text }) {
   const why = text ? ` (${text})` : "";
   if (hangs) {
     const sentence = "The worker is not arriving: nothing has come for 15 seconds.";
+    return { state: "blocked", sentence, action: { does: "start", label: "Try again" } };
+  }
+  if (isUnreached) {
+    const sentence = `The worker is not arriving: its download breaks off again and again${why}.`;
     return { state: "blocked", sentence, action: { does: "start", label: "Try again" } };
   }
   // A module that finds no memory ends in an `unreachable` instruction; other errors have words.
