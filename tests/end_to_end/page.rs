@@ -207,6 +207,111 @@ fn numbers_read_naturally_and_every_fish_is_in_sight() {
     });
 }
 
+/// What a visitor reads before anything has been computed.
+#[test]
+fn the_page_says_who_asks_and_why_and_shows_no_empty_panel() {
+    in_browser(async || {
+        let problem = Problem::dense();
+        let words = [
+            "--purpose",
+            "Tell five kinds of shells apart",
+            "--operator",
+            "The marine lab",
+            "--wait-for",
+            "2",
+        ];
+        let coordinator = train(&problem, &words);
+        let tab = Tab::open(&coordinator).await;
+        tab.until("document.querySelector('#headline').textContent === 'Tell five kinds of shells apart'")
+            .await;
+        let operator = tab.text("#operator").await;
+        assert_eq!(operator, format!("Run by The marine lab ({}).", coordinator.address()));
+        tab.until(
+            "document.querySelector('#cost-time').textContent === 'Ends with the training, or when you stop'",
+        )
+        .await;
+        let meaning = tab.text("#meaning").await;
+        let meaning = meaning.split_whitespace().collect::<Vec<_>>().join(" ");
+        for what in ["browser and of its operating system", "network address", "number of cores"] {
+            assert!(meaning.contains(what), "{meaning}");
+        }
+        // Nothing has been measured: no chart, no bar, and no room for them.
+        for part in ["#charts", "#first-round", "#validation", "#test"] {
+            let height = format!("return document.querySelector('{part}').getBoundingClientRect().height");
+            assert_eq!(tab.evaluate(&height, vec![]).await, json!(0), "{part}");
+        }
+        tab.close().await;
+    });
+}
+
+#[test]
+fn without_scripts_the_page_offers_nothing_to_press() {
+    in_browser(async || {
+        let problem = Problem::dense();
+        let coordinator = train(&problem, &["--wait-for", "1", "--iterations", "10"]);
+        let tab = Tab::blank().await;
+        tab.debug("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
+        tab.goto(&format!("http://{}/", coordinator.address())).await;
+        // What has been loaded without scripts stays so.
+        tab.debug("Emulation.setScriptExecutionDisabled", json!({ "value": false })).await;
+        assert_eq!(tab.evaluate(PRESSABLE, vec![]).await, json!([]));
+        let advice = tab.text("#no-script").await;
+        assert!(advice.contains("Allow JavaScript"), "{advice}");
+        tab.until("document.querySelector('#no-script').checkVisibility()").await;
+        tab.close().await;
+    });
+}
+
+/// The loss of a round and the loss on examples kept aside are never one line.
+#[test]
+fn a_line_of_the_chart_is_one_quantity() {
+    in_browser(async || {
+        let problem = Problem::dense();
+        let coordinator = train(&problem, &["--wait-for", "1", "--iterations", "10"]);
+        let tab = Tab::open(&coordinator).await;
+        let draw = "const [points, done] = arguments; \
+            document.querySelector('#charts').hidden = false; \
+            import(new URL('volunteer/curves.js', location)).then(({ draw }) => { \
+                draw({ points, marks: [] }, []); \
+                const details = document.querySelector('#chart details'); \
+                details.open = true; \
+                details.addEventListener('toggle', () => done([...details.querySelectorAll('tr')].map((row) => \
+                    [...row.cells].slice(1).map((cell) => cell.textContent))), { once: true }); \
+            });";
+        let point = |iteration: u32, way: f64, whole: Option<f64>, test: Option<f64>, method: &str| {
+            json!({
+                "iteration": iteration, "seconds": iteration, "train_loss": way, "training_set_loss": whole,
+                "test_loss": test, "method": method,
+            })
+        };
+        // An untrained point, rounds of local steps, and then L-BFGS, whose rounds measure a point.
+        let kept_aside = [
+            point(0, 0.61, None, Some(2.48), "local"),
+            point(1, 0.5, None, Some(0.9), "local"),
+            point(2, 0.02, None, Some(0.8), "lbfgs"),
+        ];
+        let rows = tab.evaluate_async_with(draw, vec![json!(kept_aside)]).await;
+        assert_eq!(rows, json!([["test"], ["2.48"], ["0.900"], ["0.800"]]));
+        let without = [
+            point(0, 2.5, Some(2.5), None, "local"),
+            point(1, 0.9, Some(0.7), None, "local"),
+            point(2, 0.6, Some(0.5), None, "local"),
+            point(3, 0.4, Some(0.4), None, "lbfgs"),
+        ];
+        tab.evaluate("document.querySelector('#chart details').open = false", vec![]).await;
+        let rows = tab.evaluate_async_with(draw, vec![json!(without)]).await;
+        let expected = json!([
+            ["training", "on the way"],
+            ["2.50", "–"],
+            ["0.700", "0.900"],
+            ["0.500", "0.600"],
+            ["0.400", "–"],
+        ]);
+        assert_eq!(rows, expected);
+        tab.close().await;
+    });
+}
+
 #[test]
 fn a_browser_that_starts_no_worker_is_told_apart_from_a_silent_coordinator() {
     in_browser(async || {

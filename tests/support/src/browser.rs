@@ -103,7 +103,12 @@ impl Tab {
 
     /// The same for a script that calls the last of its arguments when it is done.
     pub async fn evaluate_async(&self, script: &str) -> Value {
-        self.client.execute_async(script, vec![]).await.unwrap()
+        self.evaluate_async_with(script, vec![]).await
+    }
+
+    /// The same with arguments before that one.
+    pub async fn evaluate_async_with(&self, script: &str, arguments: Vec<Value>) -> Value {
+        self.client.execute_async(script, arguments).await.unwrap()
     }
 
     /// Sends a command of the browser's debugging protocol, which chromedriver passes on.
