@@ -61,8 +61,9 @@ fn a_training_is_operated_by_keyboard() {
         tab.until("document.querySelector('#pause').textContent === 'Continue'").await;
         tab.press(" ").await;
         tab.until("document.querySelector('#pause').textContent === 'Pause'").await;
-        let seen = tab.evaluate("return Number(document.querySelector('#progress').value)", vec![]).await;
-        coordinator.reaches_iteration(seen.as_u64().unwrap() + 2).await;
+        let text = tab.text("#progress-text").await;
+        let seen: u64 = text.split(' ').nth(1).unwrap().replace(',', "").parse().unwrap();
+        coordinator.reaches_iteration(seen + 2).await;
 
         tab.tab_to("#save").await;
         tab.press(ENTER).await;

@@ -16,8 +16,7 @@ export function showNow(answer, askNow) {
   show("headline", capital(status.title));
   show("phase", status.sentence);
   document.title = `${phase(answer)} – Shoal`;
-  at("progress").max = Math.max(status.iterations_max, 1);
-  at("progress").value = status.phase === "finished" ? Math.max(status.iterations_max, 1) : status.iteration;
+  at("progress").value = share(status);
   show("progress-text", progress(answer));
   show("network", `${capital(status.network)}, ${words.plural(status.parameters, "parameter", "parameters")}, `
     + `${words.plural(status.examples, "training example", "training examples")}`);
@@ -35,6 +34,13 @@ function phase({ status, operator }) {
   if (status.phase === "finished") return "Finished";
   if (operator.paused) return "Paused";
   return status.phase === "waiting" ? "Waiting" : `Iteration ${words.count(status.iteration)}`;
+}
+
+/** The share of the training that is done, by the limit that ends it first. */
+function share({ phase, iteration, iterations_max: max, seconds, eta_seconds: left }) {
+  if (phase === "finished") return 1;
+  const byTime = left === null || seconds + left <= 0 ? 0 : seconds / (seconds + left);
+  return Math.max(byTime, iteration / Math.max(max, 1));
 }
 
 function progress({ status, operator }) {
