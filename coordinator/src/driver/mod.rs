@@ -32,7 +32,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::data::Prepared;
-use crate::operator::{Desk, Errand, Examiner, Exams};
+use crate::operator::{Desk, Errand, Examiner, Exams, unix_time};
 use crate::report::Summary;
 use crate::report::helpers::Helpers;
 use crate::report::progress::{Event, Observer, RoundProgress};
@@ -460,10 +460,12 @@ impl Driver {
                     }
                     LeadOutput::Banned { token, is_banned: true } => {
                         self.present.doors().ban(token);
+                        self.desk.bans.inherit(token, unix_time());
                         continue;
                     }
                     LeadOutput::Banned { token, is_banned: false } => {
                         self.present.doors().unban(token);
+                        self.desk.bans.disinherit(token);
                         continue;
                     }
                     LeadOutput::StepDown(term) => {

@@ -48,6 +48,19 @@ impl Bans {
         fits
     }
 
+    /// An earlier coordinator of this training has banned a volunteer, and only its token is known: it stands in the list
+    /// under a name of its own, so that the ban can be lifted.
+    pub fn inherit(&self, token: u128, time: u64) {
+        let address = format!("volunteer {:08x}", token >> 96);
+        let agent = "banned under an earlier coordinator".to_owned();
+        self.add(token, Ban { address, agent, time, tokens: vec![token] });
+    }
+
+    /// An earlier coordinator has lifted the ban of a volunteer of which only the token is known.
+    pub fn disinherit(&self, token: u128) {
+        self.bans().remove(&token);
+    }
+
     /// Lifts the ban of an address as it is written; answers with it if there was one.
     pub fn lift(&self, address: &str) -> Option<Ban> {
         let mut bans = self.bans();
@@ -90,6 +103,18 @@ mod tests {
         assert!((0..BANS_MAX as u128).all(|address| bans.add(address, ban(address))));
         assert!(!bans.add(BANS_MAX as u128, ban(BANS_MAX as u128)));
         assert!(bans.add(3, ban(3)), "banned already");
+    }
+
+    #[test]
+    fn bans_of_an_earlier_coordinator_are_listed_and_can_be_lifted() {
+        let bans = Bans::default();
+        let token = 0xfeed_beef_u128 << 96;
+        bans.inherit(token, 5);
+        bans.inherit(token + 1, 5);
+        bans.disinherit(token + 1);
+        assert_eq!(bans.all().len(), 1);
+        assert_eq!(bans.lift("volunteer feedbeef").unwrap().tokens, [token]);
+        assert!(bans.all().is_empty());
     }
 
     #[test]
