@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use fantoccini::actions::{InputSource, KeyAction, KeyActions};
+use fantoccini::elements::Element;
 use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -25,9 +26,12 @@ pub struct Tab {
     driver: Driver,
 }
 
-/// How often a condition in a page is looked at, and how many times before the test fails.
+/// How often a condition in a page is looked at, and how many times before the test fails: for longer than anything
+/// takes on a slow and busy machine, because this only turns a hang into a failure.
 const POLL: Duration = Duration::from_millis(50);
-const POLLS_MAX: usize = 1200;
+const POLLS_MAX: usize = 3600;
+/// How long an element may take to be there, and a script in the page to end, for the same reason.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The Tab key as WebDriver names it, and how often it is pressed at most on the way to an element.
 const TAB_KEY: &str = "\u{e004}";
@@ -80,14 +84,16 @@ impl Tab {
 
     async fn connect(driver: Driver, port: u16, capabilities: Value) -> Tab {
         let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(capabilities.as_object().unwrap().clone());
+        let mut capabilities = capabilities.as_object().unwrap().clone();
+        capabilities.insert("timeouts".to_owned(), json!({ "script": PATIENCE.as_secs() * 1000 }));
+        builder.capabilities(capabilities);
         let client = builder.connect(&format!("http://127.0.0.1:{port}")).await.unwrap();
         Tab { client, port, driver }
     }
 
     /// Chooses the cores and presses Start.
     pub async fn start(&self, cores: u32) {
-        let start = self.client.wait().for_element(Locator::Css("#start:enabled")).await.unwrap();
+        let start = self.awaited("#start:enabled").await;
         // The tab offers as many cores as the machine has; a test may lend fewer or pretend to more.
         let choose = "const cores = document.querySelector('#cores'); cores.max = Math.max(cores.max, arguments[0]); \
                       cores.value = arguments[0]; \
@@ -132,7 +138,7 @@ impl Tab {
     /// Waits until a script in the page returns true.
     ///
     /// # Panics
-    /// When that takes a minute; it shows the page's own words then.
+    /// When that takes minutes; it shows the page's own words then.
     pub async fn until(&self, script: &str) {
         for _ in 0..POLLS_MAX {
             if self.evaluate(&format!("return {script}"), vec![]).await == json!(true) {
@@ -147,7 +153,7 @@ impl Tab {
     /// Waits until something is so in the test itself.
     ///
     /// # Panics
-    /// When that takes a minute.
+    /// When that takes minutes.
     pub async fn until_here(&self, mut condition: impl FnMut() -> bool) {
         for _ in 0..POLLS_MAX {
             if condition() {
@@ -212,7 +218,12 @@ impl Tab {
     /// Opens another page of the coordinator and waits for an element.
     pub async fn visit(&self, coordinator: &Coordinator, path: &str, awaited: &str) {
         self.client.goto(&format!("http://{}{path}", coordinator.address())).await.unwrap();
-        self.client.wait().for_element(Locator::Css(awaited)).await.unwrap();
+        self.awaited(awaited).await;
+    }
+
+    /// The element, once it is there.
+    async fn awaited(&self, selector: &str) -> Element {
+        self.client.wait().at_most(PATIENCE).for_element(Locator::Css(selector)).await.unwrap()
     }
 
     /// The most memory that its process has had so far.

@@ -14,7 +14,7 @@ use crate::program::{Ran, Running, shoal};
 
 /// How often a condition is looked at, and how many times before the test fails.
 const POLL: Duration = Duration::from_millis(20);
-const POLLS_MAX: usize = 6000;
+const POLLS_MAX: usize = 12_000;
 
 /// The object that a training prints with `--json`, as far as tests read it.
 #[derive(Debug, Deserialize)]
