@@ -71,9 +71,7 @@ fn another_training_at_the_same_address_asks_first() {
         tab.until("!document.querySelector('#charts').hidden").await;
         tab.is_accessible().await;
         let other = Problem::other();
-        let data = other.csv().to_str().unwrap().to_owned();
-        let arguments = ["--data", &data, "--model", "mlp:8", "--local-workers", "0", "--wait-for", "1"];
-        let coordinator = coordinator.replace(other.new_run(), &arguments);
+        let coordinator = other.endless_after(coordinator, "mlp:8", 1);
         let sentence = tab.reaches("changed").await;
         assert!(sentence.contains("Its data would come to you"), "{sentence}");
         tab.is_accessible().await;

@@ -129,6 +129,20 @@ impl Problem {
 
     /// The same with another network.
     pub(crate) fn endless_with(&self, network: &str, wait_for: u32) -> Coordinator {
+        self.begin_endless(network, wait_for, Coordinator::train)
+    }
+
+    /// The same in the place of another training, at its address.
+    pub(crate) fn endless_after(&self, other: Coordinator, network: &str, wait_for: u32) -> Coordinator {
+        self.begin_endless(network, wait_for, |run, arguments| other.replace(run, arguments))
+    }
+
+    fn begin_endless(
+        &self,
+        network: &str,
+        wait_for: u32,
+        begin: impl FnOnce(PathBuf, &[&str]) -> Coordinator,
+    ) -> Coordinator {
         let data = self.csv().to_str().unwrap().to_owned();
         let arguments = [
             ["--data", &data],
@@ -142,7 +156,7 @@ impl Problem {
             ["--local-workers", "0"],
             ["--wait-for", &wait_for.to_string()],
         ];
-        Coordinator::train(self.new_run(), &arguments.concat())
+        begin(self.new_run(), &arguments.concat())
     }
 
     pub(crate) fn csv(&self) -> PathBuf {
