@@ -186,7 +186,8 @@ fn a_page_that_is_left_is_no_ghost() {
         let coordinator = problem.endless_with("mlp:64", 1);
         let _volunteer = Volunteer::join(&coordinator, 1);
         let tab = Tab::open(&coordinator).await;
-        let watch = "addEventListener('pageshow', ({ persisted }) => { window.cameBack = persisted; });";
+        let watch = "window.isKept = true; \
+                     addEventListener('pageshow', ({ persisted }) => { window.cameBack = persisted; });";
         tab.evaluate(watch, vec![]).await;
         tab.start(1).await;
         tab.reaches("computing").await;
@@ -195,7 +196,10 @@ fn a_page_that_is_left_is_no_ghost() {
         tab.is_accessible().await;
         coordinator.has_status(|status| status["volunteers"] == 1).await;
         tab.back().await;
-        if tab.evaluate("return window.cameBack ?? null", vec![]).await == Value::Bool(true) {
+        tab.until("document.querySelector('#lend') !== null").await;
+        // The browser has kept the page as it was left, or loads it anew.
+        if tab.evaluate("return window.isKept ?? null", vec![]).await == Value::Bool(true) {
+            tab.until("window.cameBack === true").await;
             tab.reaches("computing").await;
             coordinator.has_status(|status| status["volunteers"] == 2).await;
         } else {
