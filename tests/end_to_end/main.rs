@@ -233,11 +233,13 @@ fn the_coordinator_killed_and_resumed_under_a_tab() {
     gives_the_reference(async |problem, arithmetic| {
         let options = Options { arithmetic, wait_for: 1, ..Options::default() };
         let coordinator = problem.train(&options);
-        let tab = Tab::lend(&coordinator, 1).await;
+        let tab = lend_gently(&coordinator, 1).await;
         coordinator.reaches_iteration(5).await;
+        // Checkpoints are a second apart.
         coordinator.has_checkpoint().await;
         // The tab stays open, reconnects by itself and goes on.
         let coordinator = coordinator.kill_and_resume();
+        choose_effort(&tab, 100).await;
         let greeting = coordinator.greeting();
         let (_, after) =
             greeting.split_once("Continuing after iteration ").expect("it says where it goes on");
