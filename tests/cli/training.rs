@@ -251,8 +251,11 @@ fn a_training_that_is_asked_to_end_saves_and_exits_as_the_signal_has_it() {
             continue;
         }
         let run = format!("asked-by-{signal}");
-        let train =
-            format!("train --data classes.csv --model mlp:4 --iterations 1000000000 {ALONE} --out {run}");
+        // L-BFGS would end by itself soon.
+        let train = format!(
+            "train --data classes.csv --model mlp:4 --minibatch 8 --optimizer sgd --iterations 1000000000 {ALONE} \
+             --out {run}"
+        );
         let mut running = folder.start(&train);
         running.says("iteration 3/");
         running.signal(signal);
