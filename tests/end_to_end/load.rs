@@ -25,8 +25,10 @@ fn memory_most(process: u32) -> u64 {
 #[test]
 fn a_coordinator_under_attack_goes_on_within_its_memory() {
     let folder = TempDir::new().unwrap();
-    let arguments =
-        ["--data", "embedded:mnist", "--model", "mlp:256", "--iterations", "100000", "--local-workers", "1"];
+    // Without patience it goes on until it is killed.
+    let what =
+        ["--data", "embedded:mnist", "--model", "mlp:256", "--iterations", "100000", "--patience", "0"];
+    let arguments = [&what[..], &["--local-workers", "1"]].concat();
     let coordinator = Coordinator::train(folder.path().join("run"), &arguments);
     let url = format!("http://{}", coordinator.address());
     let runtime = tokio::runtime::Runtime::new().unwrap();
