@@ -60,7 +60,7 @@ async fn lend_gently(coordinator: &Coordinator, cores: u32) -> Tab {
 }
 
 /// Chooses how much of its time a tab computes, in percent; the page itself offers no less than a quarter.
-async fn choose_effort(tab: &Tab, percent: u32) {
+pub(crate) async fn choose_effort(tab: &Tab, percent: u32) {
     let choose = "const effort = document.querySelector('#effort'); \
                   effort.add(new Option(arguments[0], arguments[0])); effort.value = arguments[0]; \
                   effort.dispatchEvent(new Event('change', { bubbles: true }));";
