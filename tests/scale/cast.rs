@@ -1,13 +1,14 @@
 //! The processes of a training, and where they meet.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use support::ports;
 use support::program::{Ran, shoal};
 use tempfile::TempDir;
 
@@ -161,11 +162,6 @@ pub(crate) struct Cast {
     volunteers: Vec<Actor>,
 }
 
-/// A port that nobody listens at.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A NATS server.
 pub(crate) fn nats(port: u16) -> Child {
     let mut command = Command::new("nats-server");
@@ -186,7 +182,7 @@ impl Cast {
             Place::Bucket => Store::Bucket(Bucket::serve()),
         };
         let (url, environment) = (store.url(), store.environment());
-        let nats_port = free_port();
+        let nats_port = ports::free();
         let mut cast = Cast {
             nats: nats(nats_port),
             nats_port,
@@ -199,8 +195,8 @@ impl Cast {
         let shared = ["--link", &format!("nats://127.0.0.1:{nats_port}"), "--store", &url].map(str::to_owned);
         for name in ["one", "two"] {
             let mut arguments = vec!["train".to_owned(), "--local-workers".into(), "0".into()];
-            let out = cast.path(name);
-            arguments.extend(["--listen".into(), format!("127.0.0.1:{}", free_port()), "--out".into(), out]);
+            let (listen, out) = (format!("127.0.0.1:{}", ports::free()), cast.path(name));
+            arguments.extend(["--listen".into(), listen, "--out".into(), out]);
             arguments.extend(shared.iter().cloned().chain(TASK.map(str::to_owned)));
             if name == "two" {
                 arguments.push("--standby".into());
@@ -208,17 +204,15 @@ impl Cast {
             let log = cast.log_path(name);
             cast.coordinators.push(Actor::start(arguments, environment.clone(), log));
         }
-        let mut ports = Vec::new();
-        for index in 0..GATEWAYS {
-            let port = free_port();
-            ports.push(port);
-            let mut arguments = vec!["gateway".to_owned(), "--listen".into(), format!("127.0.0.1:{port}")];
+        let pages = [(); GATEWAYS].map(|()| format!("127.0.0.1:{}", ports::free()));
+        for (index, page) in pages.iter().enumerate() {
+            let mut arguments = vec!["gateway".to_owned(), "--listen".into(), page.clone()];
             arguments.extend(shared.iter().cloned());
             let log = cast.log_path(&format!("gateway-{index}"));
             cast.gateways.push(Actor::start(arguments, environment.clone(), log));
         }
         for index in 0..VOLUNTEERS {
-            let url = format!("http://127.0.0.1:{}", ports[index % GATEWAYS]);
+            let url = format!("http://{}", pages[index % GATEWAYS]);
             let give_up = ["--cores", "1", "--give-up-after", "600", "-v"].map(str::to_owned);
             let arguments = ["volunteer".to_owned(), url].into_iter().chain(give_up).collect();
             let log = cast.log_path(&format!("volunteer-{index}"));

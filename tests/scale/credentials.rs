@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use support::ports;
 use support::program::{Ran, shoal};
 use tempfile::TempDir;
 
 use crate::bucket::Bucket;
-use crate::cast::free_port;
 
 const PASSWORD: &str = "not-in-any-log";
 
@@ -64,7 +64,7 @@ fn bytes_below(folder: &Path) -> Vec<u8> {
 
 #[test]
 fn a_password_over_tls_opens_the_bus_and_is_written_nowhere() {
-    let (folder, bucket, port) = (TempDir::new().unwrap(), Bucket::serve(), free_port());
+    let (folder, bucket, port) = (TempDir::new().unwrap(), Bucket::serve(), ports::free());
     let _server = nats(folder.path(), port, &["--user", "shoal", "--pass", PASSWORD]);
     let ca = folder.path().join("cert.pem");
     let run = folder.path().join("run");
@@ -98,7 +98,7 @@ fn are_written_nowhere(secrets: &[&str], ran: Ran, run: &Path, bucket: &Bucket) 
 
 #[test]
 fn a_token_opens_the_bus() {
-    let (folder, bucket, port) = (TempDir::new().unwrap(), Bucket::serve(), free_port());
+    let (folder, bucket, port) = (TempDir::new().unwrap(), Bucket::serve(), ports::free());
     let _server = nats(folder.path(), port, &["--auth", PASSWORD]);
     let run = folder.path().join("run");
     Ran::of(&mut train(port, &run, &bucket, &[("NATS_TOKEN", PASSWORD)], &folder.path().join("cert.pem")))
@@ -111,7 +111,7 @@ const NKEY_PUBLIC: &str = "UCIVDNVTTA5HT6PQ6DGR4XXQUC23XNPRH5WWRVLNQ4JYNCNAABJQ7
 
 #[test]
 fn a_file_with_a_seed_opens_the_bus_and_the_seed_is_written_nowhere() {
-    let (folder, bucket, port) = (TempDir::new().unwrap(), Bucket::serve(), free_port());
+    let (folder, bucket, port) = (TempDir::new().unwrap(), Bucket::serve(), ports::free());
     let at = |name: &str| folder.path().join(name);
     std::fs::write(at("nats.conf"), format!("authorization {{ users = [{{ nkey: {NKEY_PUBLIC} }}] }}"))
         .unwrap();

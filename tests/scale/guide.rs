@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use support::ports;
 use support::program::{Ran, Running, shoal};
 use tempfile::TempDir;
 
-use crate::cast::{free_port, nats};
+use crate::cast::nats;
 
 /// The commands of the page, in the order in which it gives them, with addresses and places of the test.
 fn commands(folder: &Path, port: u16) -> Vec<String> {
@@ -32,7 +33,7 @@ fn command(folder: &Path, line: &str) -> Command {
 
 #[test]
 fn every_command_of_the_page_does_what_it_says() {
-    let (folder, port) = (TempDir::new().unwrap(), free_port());
+    let (folder, port) = (TempDir::new().unwrap(), ports::free());
     let mut server = nats(port);
     let mut houses = String::from("area,year,price\n");
     for row in 0..60 {

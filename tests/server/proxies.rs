@@ -1,11 +1,12 @@
 //! Real proxies in front of the server, with the configurations of the documents.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use support::ports;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -47,7 +48,7 @@ impl Proxy {
         change: impl FnOnce(String, &Path) -> String,
     ) -> Proxy {
         let folder = TempDir::new().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()));
         let text = std::fs::read_to_string(Path::new("../docs/proxies").join(file)).unwrap();
         let text = change(text.replace("127.0.0.1:8080", &server.to_string()), folder.path());
         let path = folder.path().join("configuration");

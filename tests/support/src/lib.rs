@@ -2,6 +2,7 @@
 //!
 //! - `world`: a run as volunteers learn of it
 //! - `python`: Python with the packages that read what Shoal writes
+//! - `ports`: ports for servers that cannot take any free one
 //!
 //! With the feature `program`, for the tests of the binary:
 //!
@@ -13,6 +14,7 @@
 pub mod browser;
 #[cfg(feature = "program")]
 pub mod coordinator;
+pub mod ports;
 #[cfg(feature = "program")]
 pub mod program;
 pub mod python;
