@@ -1,10 +1,11 @@
 //! The processes of a training, and where they meet.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,37 +16,41 @@ use tempfile::TempDir;
 use crate::bucket::Bucket;
 use crate::faults::Fault;
 
-/// What is trained: long enough for a few faults, short enough for a test.
-const TASK: [&str; 12] = [
+/// What is trained.
+const TASK: [&str; 10] = [
     "--data",
     "embedded:mnist",
     "--model",
     "mlp:24",
     "--optimizer",
     "lbfgs",
-    "--iterations",
-    "12",
     "--validation-fraction",
     "0",
     "--cross-validation",
     "0",
 ];
+/// Iterations that are enough for a few faults.
+pub(crate) const FEW: u32 = 12;
+/// Iterations that outlast a browser's start and what must happen in their middle, on a fast machine, too.
+pub(crate) const MANY: u32 = 60;
 const GATEWAYS: usize = 3;
 const VOLUNTEERS: usize = 4;
 /// How long anything may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(50);
 
-/// The model of a single process, as the bytes of its file.
-pub(crate) fn reference() -> &'static [u8] {
-    static MODEL: OnceLock<Vec<u8>> = OnceLock::new();
-    MODEL.get_or_init(|| {
+/// The model of a single process after so many iterations, as the bytes of its file.
+pub(crate) fn reference(iterations: u32) -> Vec<u8> {
+    static MODELS: Mutex<BTreeMap<u32, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let train = || {
         let folder = TempDir::new().unwrap();
-        let run = folder.path().join("run");
-        let alone = ["train", "--listen", "127.0.0.1:0", "--out", run.to_str().unwrap()];
+        let (run, count) = (folder.path().join("run"), iterations.to_string());
+        let alone =
+            ["train", "--listen", "127.0.0.1:0", "--out", run.to_str().unwrap(), "--iterations", &count];
         Ran::of(&mut shoal([&alone[..], &TASK].concat())).succeeded();
         std::fs::read(run.join("model.safetensors")).unwrap()
-    })
+    };
+    MODELS.lock().unwrap().entry(iterations).or_insert_with(train).clone()
 }
 
 /// Where the processes keep their objects.
@@ -174,8 +179,8 @@ pub(crate) fn nats(port: u16) -> Child {
 }
 
 impl Cast {
-    /// Starts everybody.
-    pub(crate) fn begin(place: Place) -> Cast {
+    /// Starts everybody, for so many iterations.
+    pub(crate) fn begin(place: Place, iterations: u32) -> Cast {
         let folder = TempDir::new().unwrap();
         let store = match place {
             Place::Folder => Store::Folder(folder.path().join("store")),
@@ -197,6 +202,7 @@ impl Cast {
             let mut arguments = vec!["train".to_owned(), "--local-workers".into(), "0".into()];
             let (listen, out) = (format!("127.0.0.1:{}", ports::free()), cast.path(name));
             arguments.extend(["--listen".into(), listen, "--out".into(), out]);
+            arguments.extend(["--iterations".into(), iterations.to_string()]);
             arguments.extend(shared.iter().cloned().chain(TASK.map(str::to_owned)));
             if name == "two" {
                 arguments.push("--standby".into());
@@ -343,6 +349,15 @@ impl Cast {
             },
             Fault::Nothing { ms } => pause(ms),
         }
+    }
+
+    /// Freezes the coordinator that leads for so long, and until another leads: it comes back just past its deadline.
+    pub(crate) fn freeze_leader_until_replaced(&mut self, ms: u64) {
+        let leader = self.leader();
+        self.coordinators[leader].signal("STOP");
+        sleep(Duration::from_millis(ms));
+        self.wait("the standby leads", |cast| cast.leader() != leader);
+        self.coordinators[leader].signal("CONT");
     }
 
     /// Waits for the end: the results are in the store, and who served them goes. Gives the model's file.
