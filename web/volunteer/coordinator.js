@@ -78,7 +78,8 @@ export function watch({ onAnswer, onHistory, onSilence }) {
 
 function pause(status, silences) {
   if (status === null) return Math.min(VISIBLE_MS * 1.5 ** (silences - 1), SILENT_MS_MAX);
-  if (status.phase === "finished") return FINISHED_MS;
+  // A page that still needs something goes on as before, or the coordinator takes it for closed.
+  if (status.phase === "finished" && needs === "") return FINISHED_MS;
   return document.hidden ? HIDDEN_MS : VISIBLE_MS;
 }
 
