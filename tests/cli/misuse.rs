@@ -188,6 +188,11 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("train --data classes.csv --optimizer adamant", 2, &["--optimizer", "lbfgs"]),
     ("train --data classes.csv --task guess", 2, &["--task", "classes", "numbers"]),
     ("train --data classes.csv --listen nowhere", 2, &["--listen", "127.0.0.1:8080"]),
+    (
+        "train --data classes.csv --public-url shoal.example.org",
+        2,
+        &["--public-url", "https://shoal.example.org"],
+    ),
     ("train --data classes.csv --local-workers some", 2, &["--local-workers", "auto"]),
     ("train --data classes.csv --wait-for all", 2, &["--wait-for", "whole number"]),
     ("train --data classes.csv --allow-host=", 2, &["--allow-host", "shoal.example.org"]),

@@ -16,7 +16,7 @@ use model::Arithmetic;
 use crate::choice::Weights;
 use crate::config::{
     self, Cidr, ConfigFile, DataSource, HostName, LOCAL_WORKERS_MAX, LinkUrl, Listen, MINIBATCH_MAX,
-    SETTINGS, Section, StoreUrl, default_minibatch,
+    PublicUrl, SETTINGS, Section, StoreUrl, default_minibatch,
 };
 use crate::export::Format;
 use crate::load::{Attack, VOLUNTEERS_MAX};
@@ -375,6 +375,10 @@ pub struct GatewayArgs {
     /// Address to serve the page on, or just a port; 0.0.0.0:8080 lets the network in
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: Listen,
+    /// The page's address for visitors, such as https://shoal.example.org, where a proxy is in front: links then have
+    /// it, and its host name is allowed
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<PublicUrl>,
     /// Another host name for the page, such as shoal.example.org; may be repeated
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<HostName>,

@@ -24,6 +24,7 @@ pub(super) fn run(args: GatewayArgs, bars: MultiProgress) -> anyhow::Result<()> 
         link: args.link,
         store: args.store,
         name: name.chars().take(NAME_CHARACTERS_MAX).collect(),
+        public_url: args.public_url,
         allow_host: args.allow_host,
         trusted_proxy: args.trusted_proxy,
         public_metrics: args.public_metrics,

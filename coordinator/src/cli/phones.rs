@@ -1,13 +1,13 @@
 //! An invitation for phones: the page's address as a QR code.
 
-use std::net::SocketAddr;
-
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
-/// The first address that is not a loopback address.
-pub(super) fn address(addresses: &[SocketAddr]) -> Option<SocketAddr> {
-    addresses.iter().copied().find(|address| !address.ip().is_loopback())
+use crate::report::progress::Link;
+
+/// The first link that does not lead to a loopback address.
+pub(super) fn link(links: &[Link]) -> Option<&Link> {
+    links.iter().find(|link| link.address.is_none_or(|address| !address.ip().is_loopback()))
 }
 
 /// The text as a QR code of half blocks. It is black on white whatever the terminal's colors, because most
@@ -23,11 +23,13 @@ pub(super) fn qr_code(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::progress::Page;
 
     #[test]
     fn a_phone_is_not_sent_to_itself() {
-        let addresses = ["127.0.0.1:8080", "192.168.1.20:8080"].map(|address| address.parse().unwrap());
-        assert_eq!(address(&addresses), Some(addresses[1]));
-        assert_eq!(address(&addresses[..1]), None);
+        let links = ["127.0.0.1:8080", "192.168.1.20:8080"]
+            .map(|address| Link::new(&Page::at(address.parse().unwrap(), false), None));
+        assert_eq!(link(&links), Some(&links[1]));
+        assert_eq!(link(&links[..1]), None);
     }
 }

@@ -1,7 +1,5 @@
 //! Shows a training on a terminal: two lines that stay, and other messages above them.
 
-use std::net::SocketAddr;
-
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::output::{draw, say};
@@ -50,9 +48,7 @@ impl Terminal {
             }
             return;
         }
-        let addresses: Vec<SocketAddr> = links.iter().map(|link| link.address).collect();
-        let for_phones = phones::address(&addresses);
-        let Some(link) = links.iter().find(|link| Some(link.address) == for_phones) else {
+        let Some(link) = phones::link(links) else {
             self.say("No network was found. Only this machine can open the page.");
             return;
         };

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::doors::{Cidr, Invite};
 use super::error::ConfigError;
+use super::listen::PublicUrl;
 use super::network::ModelChoice;
 use super::places::{LinkUrl, StoreUrl};
 use super::range::Range;
@@ -487,6 +488,13 @@ settings! {
                 "Address to serve the page on, or just a port, so that volunteers can help [default: any free port of this \
                  machine]",
             )],
+        }
+
+        /// The page's address for visitors, such as https://shoal.example.org, where a proxy is in front: links then have
+        /// it, and its host name is allowed
+        public_url: optional PublicUrl {
+            section: Section::Volunteers, commands: &Command::ALL, placeholder: "URL",
+            rule: Some(|| "the addresses of this machine".to_owned()),
         }
 
         /// Another host name for the page, such as shoal.example.org; may be repeated

@@ -6,6 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _};
 use clap::{Arg, ArgAction, ArgMatches};
 
 use super::doors::{Cidr, Invite};
+use super::listen::PublicUrl;
 use super::network::{self, ModelChoice, is_file_name};
 use super::places::{LinkUrl, StoreUrl};
 use super::tree::{Content, Node, Problem};
@@ -181,6 +182,7 @@ texts! {
         }
     },
     Listen: "text in quotes" {},
+    PublicUrl: "a URL in quotes" {},
     LinkUrl: "the addresses of NATS servers in quotes" {},
     StoreUrl: "a folder or a URL in quotes" {
         fn rebase(&mut self, folder: &Path) {

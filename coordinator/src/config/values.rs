@@ -10,6 +10,7 @@ use model::Arithmetic;
 use serde::{Serialize, Serializer};
 
 use super::doors::{Cidr, Invite};
+use super::listen::PublicUrl;
 use super::places::{LinkUrl, StoreUrl};
 use super::table::{LOCAL, STOCHASTIC};
 use super::value::Named;
@@ -452,4 +453,16 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(DataSource, Listen, HostName, OptimizerKind, Decay, ClassWeights, Cidr, Invite, LinkUrl, StoreUrl);
+as_text!(
+    DataSource,
+    Listen,
+    PublicUrl,
+    HostName,
+    OptimizerKind,
+    Decay,
+    ClassWeights,
+    Cidr,
+    Invite,
+    LinkUrl,
+    StoreUrl
+);

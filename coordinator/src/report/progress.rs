@@ -9,6 +9,7 @@ use engine::Figures;
 use engine::optimizers::Method;
 use serde::Serialize;
 
+use crate::config::PublicUrl;
 use crate::report::Summary;
 
 /// Watches a training. The training's own thread calls it, so an observer must not block.
@@ -17,11 +18,37 @@ pub trait Observer {
     fn event(&mut self, event: &Event);
 }
 
+/// A place where the page can be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// This machine's address; `None` if a proxy has another for it.
+    address: Option<SocketAddr>,
+    url: String,
+}
+
+impl Page {
+    /// The page at an address of this machine, over TLS or not.
+    pub fn at(address: SocketAddr, tls: bool) -> Page {
+        let scheme = if tls { "https" } else { "http" };
+        Page { address: Some(address), url: format!("{scheme}://{address}") }
+    }
+
+    /// The page as visitors of a proxy find it.
+    pub fn behind_proxy(public: &PublicUrl) -> Page {
+        Page { address: None, url: public.page() }
+    }
+
+    /// The URL of something beside the page. `path` begins with a slash.
+    fn beside(&self, path: &str) -> String {
+        format!("{}{path}", self.url.trim_end_matches('/'))
+    }
+}
+
 /// A link to the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// Its address.
-    pub address: SocketAddr,
+    /// This machine's address; `None` if a proxy has another for it.
+    pub address: Option<SocketAddr>,
     /// The whole link, with the invitation if there is one.
     pub url: String,
 }
@@ -31,10 +58,9 @@ pub struct Link {
 pub struct DashboardLink(String);
 
 impl DashboardLink {
-    /// The link to the dashboard at `address`, over TLS or not.
-    pub fn new(address: SocketAddr, tls: bool, token: &str) -> DashboardLink {
-        let scheme = if tls { "https" } else { "http" };
-        DashboardLink(format!("{scheme}://{address}/dashboard#operator={token}"))
+    /// The link to the dashboard beside `page`.
+    pub fn new(page: &Page, token: &str) -> DashboardLink {
+        DashboardLink(page.beside(&format!("/dashboard#operator={token}")))
     }
 
     /// The whole link.
@@ -50,11 +76,10 @@ impl std::fmt::Debug for DashboardLink {
 }
 
 impl Link {
-    /// The link to the page at `address`, over TLS or not.
-    pub fn new(address: SocketAddr, tls: bool, invite: Option<&str>) -> Link {
-        let scheme = if tls { "https" } else { "http" };
-        let invite = invite.map(|token| format!("/#invite={token}")).unwrap_or_default();
-        Link { address, url: format!("{scheme}://{address}{invite}") }
+    /// The link to the page, with the invitation if there is one.
+    pub fn new(page: &Page, invite: Option<&str>) -> Link {
+        let url = invite.map_or_else(|| page.url.clone(), |token| page.beside(&format!("/#invite={token}")));
+        Link { address: page.address, url }
     }
 }
 
@@ -134,4 +159,24 @@ pub struct IterationReport {
     /// Whether it is the first point after the training was resumed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub resumed: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_this_machine_or_to_the_proxy() {
+        let here = Page::at("192.0.2.7:8080".parse().unwrap(), false);
+        assert_eq!(Link::new(&here, None).url, "http://192.0.2.7:8080");
+        assert_eq!(Link::new(&here, Some("a-token")).url, "http://192.0.2.7:8080/#invite=a-token");
+        assert_eq!(DashboardLink::new(&here, "key").url(), "http://192.0.2.7:8080/dashboard#operator=key");
+        let proxy = Page::behind_proxy(&"https://example.org/shoal/".parse().unwrap());
+        assert_eq!(Link::new(&proxy, None).url, "https://example.org/shoal/");
+        assert_eq!(Link::new(&proxy, Some("a-token")).url, "https://example.org/shoal/#invite=a-token");
+        assert_eq!(
+            DashboardLink::new(&proxy, "key").url(),
+            "https://example.org/shoal/dashboard#operator=key"
+        );
+    }
 }

@@ -1,6 +1,9 @@
-//! The addresses at which the server can be reached.
+//! The addresses at which the server can be reached, and the names that it answers to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::config::{HostName, PublicUrl};
+use crate::report::progress::Page;
 
 /// Addresses at which a server bound to `bound` can be reached, the most useful for this machine first.
 ///
@@ -22,6 +25,22 @@ pub fn addresses(bound: SocketAddr) -> Vec<SocketAddr> {
     others.dedup();
     let own = IpAddr::V4(Ipv4Addr::LOCALHOST);
     std::iter::once(own).chain(others).map(|address| SocketAddr::new(address, bound.port())).collect()
+}
+
+/// The places where the page of a server bound to `bound` can be opened, the nearest first: its public address if it
+/// has one, otherwise the addresses of this machine. Never none.
+pub fn pages(bound: SocketAddr, public: Option<&PublicUrl>, tls: bool) -> Vec<Page> {
+    match public {
+        Some(public) => vec![Page::behind_proxy(public)],
+        None => addresses(bound).into_iter().map(|address| Page::at(address, tls)).collect(),
+    }
+}
+
+/// The host names that requests may use, besides IP addresses and `localhost`.
+pub fn allowed_hosts(names: &[HostName], public: Option<&PublicUrl>) -> Vec<String> {
+    // An address is admitted anyway.
+    let public = public.map(PublicUrl::host).filter(|host| !host.starts_with('['));
+    names.iter().map(HostName::as_str).chain(public).map(str::to_owned).collect()
 }
 
 fn is_reachable(address: IpAddr) -> bool {

@@ -84,7 +84,7 @@ use crate::report::status::Status;
 use crate::traffic::Counted;
 use crate::trial::Trial;
 
-pub use self::addresses::addresses;
+pub use self::addresses::{addresses, allowed_hosts, pages};
 pub use self::audience::Audience;
 pub use self::bench::serve_bench;
 pub use self::descriptors::connections_max;

@@ -119,12 +119,10 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
         let place = || format!("cannot write event files for TensorBoard in {}", folder.display());
         observer = Box::new(recorder.with_context(place)?);
     }
-    let addresses = server::addresses(listener.local_addr()?);
     let token = operator::operator_token()?;
-    let nearest = addresses.first().copied().map_or_else(|| listener.local_addr(), Ok)?;
-    let dashboard = DashboardLink::new(nearest, tls.is_some(), &token);
-    let links: Vec<Link> =
-        addresses.into_iter().map(|address| Link::new(address, tls.is_some(), invite.as_deref())).collect();
+    let pages = server::pages(listener.local_addr()?, material.config.public_url.as_ref(), tls.is_some());
+    let dashboard = DashboardLink::new(&pages[0], &token);
+    let links: Vec<Link> = pages.iter().map(|page| Link::new(page, invite.as_deref())).collect();
     let urls: Vec<String> = links.iter().map(|link| link.url.clone()).collect();
     // Those for volunteers alone: the operator's token stands in no file.
     if let Err(error) = directory.save_links(urls.iter().map(String::as_str)) {
@@ -239,7 +237,7 @@ pub fn tls_of(config: &RunConfig, bound: SocketAddr) -> Result<Option<Tls>, TlsE
     if !config.tls_self_signed {
         return Ok(None);
     }
-    let names: Vec<String> = config.allow_host.iter().map(|name| name.as_str().to_owned()).collect();
+    let names = server::allowed_hosts(&config.allow_host, config.public_url.as_ref());
     let addresses: Vec<IpAddr> = server::addresses(bound).iter().map(SocketAddr::ip).collect();
     Tls::self_signed(&names, &addresses).map(Some)
 }
@@ -364,10 +362,9 @@ fn site(
 ) -> Site {
     let config = &material.config;
     let Admission { invite, tls, operator, office } = admission;
-    let allowed_hosts = config.allow_host.iter().map(|name| name.as_str().to_owned());
     Site {
         config: ServerConfig {
-            allowed_hosts: allowed_hosts.collect(),
+            allowed_hosts: server::allowed_hosts(&config.allow_host, config.public_url.as_ref()),
             trusted_proxies: config.trusted_proxy.clone(),
             invitation: invite.map(Ticket::invitation),
             operator: Some(Ticket::operator(operator)),

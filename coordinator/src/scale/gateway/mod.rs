@@ -22,9 +22,10 @@ use tokio::time::sleep;
 
 use super::archive::Record;
 use super::{About, Archive, Link, ScaleError, Subjects, open, porch, random};
-use crate::config::{Cidr, HostName, Invite, LinkUrl, RunConfig, StoreUrl};
+use crate::config::{Cidr, HostName, Invite, LinkUrl, PublicUrl, RunConfig, StoreUrl};
 use crate::data::ShardStore;
 use crate::driver::{Referee, ShardReader, Source};
+use crate::report::progress;
 use crate::report::status::Status;
 use crate::server::{self, MetricsAccess, ServerConfig, Site, Ticket, Tls};
 use crate::{traffic, volunteer};
@@ -47,6 +48,8 @@ pub struct GatewayConfig {
     pub store: StoreUrl,
     /// Its name for people.
     pub name: String,
+    /// The page's address for visitors, where a proxy is in front.
+    pub public_url: Option<PublicUrl>,
     /// Host names that requests may use, besides IP addresses and `localhost`.
     pub allow_host: Vec<HostName>,
     /// Proxies whose forwarded headers are believed.
@@ -92,7 +95,9 @@ pub async fn run(
     let link = Link::connect(&config.link, "shoal gateway").await.map_err(ScaleError::from)?;
     let subjects = Subjects::of(record.realm);
     let shards = Arc::new(ShardStore::stored(archive.store().clone(), Handle::current(), &run.welcome.sets));
-    let links = links(&listener, tls.is_some(), run.invite.as_deref())?;
+    let pages = server::pages(listener.local_addr()?, config.public_url.as_ref(), tls.is_some());
+    let links: Vec<String> =
+        pages.iter().map(|page| progress::Link::new(page, run.invite.as_deref()).url).collect();
     for link in &links {
         told(format!("Volunteers join at {link}"));
     }
@@ -207,12 +212,6 @@ impl Run {
     }
 }
 
-fn links(listener: &TcpListener, is_secure: bool, invite: Option<&str>) -> Result<Vec<String>> {
-    let addresses = server::addresses(listener.local_addr()?);
-    let link = |address| crate::report::progress::Link::new(address, is_secure, invite).url;
-    Ok(addresses.into_iter().map(link).collect())
-}
-
 fn site(
     config: &GatewayConfig,
     run: &Run,
@@ -223,7 +222,7 @@ fn site(
 ) -> Site {
     Site {
         config: ServerConfig {
-            allowed_hosts: config.allow_host.iter().map(|name| name.as_str().to_owned()).collect(),
+            allowed_hosts: server::allowed_hosts(&config.allow_host, config.public_url.as_ref()),
             trusted_proxies: config.trusted_proxy.clone(),
             invitation: run.invite.as_deref().map(Ticket::invitation),
             tls,
