@@ -67,7 +67,7 @@ fn a_file_can_say_everything() {
     assert_eq!((config.minibatch, config.iterations, config.seed), (7, 9, 12));
     assert_eq!((config.sample, config.overlap, config.memory), (Some(500), Fraction::new(0.2), Some(7)));
     assert_eq!(config.arithmetic, Arithmetic::Fused);
-    assert_eq!(config.listen.0, "0.0.0.0:9000".parse().unwrap());
+    assert_eq!(config.listen, "0.0.0.0:9000".parse().unwrap());
     assert_eq!(config.allow_host, ["shoal.example.org".parse().unwrap()]);
     assert_eq!(config.local_workers, LocalWorkers::Count(2));
     assert_eq!((config.wait_for, config.wait_seconds), (3, Some(30)));
@@ -150,6 +150,7 @@ fn an_address_may_be_given_in_part() {
         ("0.0.0.0", "0.0.0.0:8080"),
         ("::1", "[::1]:8080"),
         ("[::]:80", "[::]:80"),
+        ("unix:/run/shoal/shoal.sock", "unix:/run/shoal/shoal.sock"),
     ] {
         let listen: coordinator::config::Listen = given.parse().unwrap();
         assert_eq!(listen.to_string(), meant, "{given}");

@@ -17,6 +17,7 @@
 //! - `judging`: which weights are kept, when to evaluate and when to stop.
 //! - `kept`: runs that an earlier program left half done.
 //! - `terminal`: terminals, logs, `--quiet` and completions.
+//! - `unix`: `train`, `resume`, `open` and `serve` at a Unix socket.
 //! - `using`: `evaluate` and `predict` with a trained model.
 //! - `shoal`: the helper that runs the binary in a folder of its own.
 
@@ -40,4 +41,6 @@ mod shoal;
 mod sweep;
 mod terminal;
 mod training;
+#[cfg(unix)]
+mod unix;
 mod using;

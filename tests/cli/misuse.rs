@@ -189,6 +189,11 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("train --data classes.csv --task guess", 2, &["--task", "classes", "numbers"]),
     ("train --data classes.csv --listen nowhere", 2, &["--listen", "127.0.0.1:8080"]),
     (
+        "train --data classes.csv --listen unix:shoal.sock",
+        2,
+        &["--listen", "absolute", "unix:/run/shoal/shoal.sock"],
+    ),
+    (
         "train --data classes.csv --public-url shoal.example.org",
         2,
         &["--public-url", "https://shoal.example.org"],
@@ -200,6 +205,18 @@ const TABLE: &[(&str, i32, &[&str])] = &[
     ("train --data classes.csv --allow-host x.y:8080", 2, &["--allow-host", "port"]),
     ("train --data embedded:iris", 2, &["--data", "embedded:mnist"]),
     // Things that contradict each other.
+    ("train --data classes.csv --listen unix:/run/shoal.sock", 2, &["listen", "--public-url https://"]),
+    (
+        "train --data classes.csv --listen unix:/run/shoal.sock --public-url https://x.y --tls-self-signed",
+        2,
+        &["listen", "leave out --tls-cert, --tls-key and --tls-self-signed"],
+    ),
+    ("demo --lan --listen unix:/run/shoal.sock --public-url https://x.y", 2, &["--lan", "Unix socket"]),
+    (
+        "gateway --link nats://127.0.0.1:1 --store s --listen unix:/run/shoal.sock",
+        2,
+        &["listen", "--public-url https://"],
+    ),
     ("train --data classes.csv --test classes.csv --test-fraction 0.2", 2, &["--test ", "--test-fraction"]),
     ("train --data classes.csv --test-fraction 0 --target-accuracy 0.9", 2, &["target-accuracy"]),
     ("train --data numbers.csv --task numbers --target-accuracy 0.9", 2, &["target-accuracy"]),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
+use coordinator::config::Listen;
 use coordinator::data::ShardStore;
 use coordinator::data::{Dataset, prepare};
 use coordinator::driver::doors::Doors;
@@ -18,7 +19,7 @@ use protocol::frame::{DownwardFrame, decode_downward, encode_round};
 use protocol::message::{FromCoordinator, FromVolunteer, Hello, Ready, Refusal, ResultHeader, Welcome};
 use protocol::plan::{Assignment, Part, RoundPlan, Set, SetPlan, SetPlans, Work};
 use support::world;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -38,6 +39,7 @@ pub(crate) const KNOWN_ANSWER: [u8; 32] = [7; 32];
 
 /// A server, and the driver's side of it.
 pub(crate) struct TestServer {
+    /// Where it listens; nowhere for a Unix socket.
     pub(crate) address: SocketAddr,
     pub(crate) training: SetPlan,
     /// Who may join.
@@ -55,6 +57,11 @@ impl TestServer {
     }
 
     pub(crate) async fn start_with(configure: impl FnOnce(&mut ServerConfig)) -> TestServer {
+        TestServer::start_at("127.0.0.1:0".parse().unwrap(), configure).await
+    }
+
+    /// A server that listens at `place`.
+    pub(crate) async fn start_at(place: Listen, configure: impl FnOnce(&mut ServerConfig)) -> TestServer {
         let mut config = ServerConfig { allowed_hosts: vec!["shoal.test".into()], ..ServerConfig::default() };
         configure(&mut config);
         let (shards, sets) = shards();
@@ -78,10 +85,10 @@ impl TestServer {
             driver,
             next_session: Arc::new(AtomicU64::new(1)),
         };
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let socket = bind(place).await.unwrap();
+        let address = socket.local_addr().unwrap_or_else(|| "0.0.0.0:0".parse().unwrap());
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(serve(listener, Arc::new(site), async {
+        let served = tokio::spawn(serve(socket, Arc::new(site), async {
             let _ = stopped.await;
         }));
         TestServer {
@@ -201,8 +208,8 @@ pub(crate) fn result(assignment: u64, round: u64, vector_bytes: usize) -> Result
 }
 
 /// A volunteer's channel.
-pub(crate) struct Volunteer {
-    pub(crate) socket: WebSocketStream<TcpStream>,
+pub(crate) struct Volunteer<S = TcpStream> {
+    pub(crate) socket: WebSocketStream<S>,
 }
 
 /// What a volunteer hears.
@@ -220,7 +227,9 @@ impl Volunteer {
         let (socket, _) = upgrade(address, &[]).await.expect("a channel");
         Volunteer { socket }
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Volunteer<S> {
     pub(crate) async fn say(&mut self, message: FromVolunteer) {
         self.send(message.encode()).await;
     }
@@ -295,11 +304,19 @@ pub(crate) async fn upgrade_at(
     address: SocketAddr,
     headers: &[(&'static str, &str)],
 ) -> Result<(WebSocketStream<TcpStream>, StatusCode), StatusCode> {
+    upgrade_over(TcpStream::connect(address).await.unwrap(), url, headers).await
+}
+
+/// The same over a connection.
+pub(crate) async fn upgrade_over<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    url: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<(WebSocketStream<S>, StatusCode), StatusCode> {
     let mut request: Request<()> = url.into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
-    let stream = TcpStream::connect(address).await.unwrap();
     match in_time(client_async(request, stream)).await {
         Ok((socket, response)) => Ok((socket, response.status())),
         Err(Error::Http(response)) => Err(response.status()),

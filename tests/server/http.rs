@@ -5,7 +5,7 @@ use std::io::Read;
 use std::net::SocketAddr;
 
 use flate2::read::GzDecoder;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::clock::in_time;
@@ -40,14 +40,25 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Answer {
+    let stream = TcpStream::connect(address).await.unwrap();
+    send_over(stream, &address.to_string(), request, headers, body).await
+}
+
+/// The same over a connection to `host`.
+pub(crate) async fn send_over(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    host: &str,
+    request: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let mut head = format!("{request} HTTP/1.1\r\nconnection: close\r\n");
     if !headers.iter().any(|(name, _)| *name == "host") {
-        head += &format!("host: {address}\r\n");
+        head += &format!("host: {host}\r\n");
     }
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
-    let mut stream = TcpStream::connect(address).await.unwrap();
     if !body.is_empty() {
         head += &format!("content-length: {}\r\n", body.len());
     }

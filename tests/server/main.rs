@@ -2,7 +2,7 @@
 //!
 //! `bench` is the server of a benchmark; `clock` stands still where deadlines matter; `doors` are TLS and invitations;
 //! `harness` starts the server and plays driver and volunteer; `http` asks for pages and shards; `operator` is the dashboard behind its token; `proxies` stand in front;
-//! `sessions` are volunteers from hello to goodbye; `unkind` are clients that are rude, silent or slow.
+//! `sessions` are volunteers from hello to goodbye; `unix` is a Unix socket behind a proxy; `unkind` are clients that are rude, silent or slow.
 
 mod bench;
 mod clock;
@@ -13,4 +13,6 @@ mod operator;
 mod proxies;
 mod sessions;
 mod standing;
+#[cfg(unix)]
+mod unix;
 mod unkind;

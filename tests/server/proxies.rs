@@ -21,8 +21,8 @@ use crate::harness::{TestServer, Volunteer, upgrade_at};
 use crate::http::ask;
 
 /// A proxy that runs. Dropping it ends it.
-struct Proxy {
-    address: SocketAddr,
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
     child: Child,
     _folder: TempDir,
 }
@@ -38,6 +38,14 @@ impl Proxy {
     /// Starts a proxy in front of `server` with one of the documents' configurations.
     async fn start(file: &str, server: SocketAddr) -> Proxy {
         Proxy::start_with(file, server, "", |text, _| text).await
+    }
+
+    /// The same in front of a server that listens at a path.
+    #[cfg(unix)]
+    pub(crate) async fn start_at(file: &str, path: &Path) -> Proxy {
+        let nowhere = "0.0.0.0:0".parse().unwrap();
+        let change = |text: String, _: &Path| text.replace("/run/shoal/shoal.sock", path.to_str().unwrap());
+        Proxy::start_with(file, nowhere, "", change).await
     }
 
     /// The same with further settings of nginx, and a configuration that `change` adapts; it may put files beside it.
@@ -60,8 +68,10 @@ impl Proxy {
             let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
                 .map(|name| format!("{name}_temp_path {home}/{name};"))
                 .concat();
+            // Started by root, it would otherwise be somebody who cannot open the file of a test's socket.
+            let user = if text.contains("unix:") { "user root;" } else { "" };
             let whole = format!(
-                "daemon off; pid {home}/pid; error_log stderr; events {{}} \
+                "{user} daemon off; pid {home}/pid; error_log stderr; events {{}} \
                  http {{ access_log off; {settings} {temporary} {text} }}"
             );
             std::fs::write(&path, whole).unwrap();

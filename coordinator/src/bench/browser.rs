@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{interval, timeout};
 
 use super::report::{Outcome, Report};
+use crate::config::Listen;
 use crate::server;
 
 /// Flags for a Chromium without a window, and without traffic of its own.
@@ -42,8 +43,8 @@ pub async fn measure(program: &Path, query: &str) -> Result<Report> {
     if crate::assets::worker_is_placeholder() {
         bail!("this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without");
     }
-    let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
-    let url = format!("http://{}/bench?report&{query}", listener.local_addr()?);
+    let listener = server::bind(Listen::Tcp((Ipv4Addr::LOCALHOST, 0).into())).await?;
+    let url = format!("http://{}/bench?report&{query}", listener.place());
     let (take, taken) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(server::serve_bench(listener, take, async {

@@ -349,7 +349,8 @@ pub struct ServeArgs {
     /// Which of its weights.
     #[command(flatten)]
     pub which: WhichArgs,
-    /// Address to serve on, or just a port; 0.0.0.0:8080 lets the network in
+    /// Address to serve on, or just a port; 0.0.0.0:8080 lets the network in; unix:/run/shoal/shoal.sock is a socket
+    /// for a proxy on this machine
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: Listen,
     /// Another host name for the server, such as model.example.org; may be repeated
@@ -372,7 +373,8 @@ pub struct GatewayArgs {
     /// come from the environment
     #[arg(long, value_name = "URL")]
     pub store: StoreUrl,
-    /// Address to serve the page on, or just a port; 0.0.0.0:8080 lets the network in
+    /// Address to serve the page on, or just a port; 0.0.0.0:8080 lets the network in; unix:/run/shoal/shoal.sock is a
+    /// socket for a proxy on this machine
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub listen: Listen,
     /// The page's address for visitors, such as https://shoal.example.org, where a proxy is in front: links then have

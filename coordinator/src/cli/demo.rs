@@ -7,6 +7,7 @@ use indicatif::MultiProgress;
 
 use super::args::DemoArgs;
 use super::launch::{self, Place, Show};
+use super::misuse;
 use crate::config::{ConfigFile, DataSource, Listen};
 
 /// How long the demo waits for a browser tab before it begins by itself.
@@ -25,7 +26,13 @@ pub(super) fn run(args: DemoArgs, bars: MultiProgress) -> anyhow::Result<()> {
     let mut config = settings.resolve()?;
     if lan {
         // All addresses, on the given port.
-        config.listen = Listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, config.listen.0.port())));
+        let Listen::Tcp(address) = config.listen else {
+            return Err(misuse(
+                "--lan: no other machine can connect to a Unix socket; leave out --lan, or give a port with --listen"
+                    .to_owned(),
+            ));
+        };
+        config.listen = Listen::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())));
     }
     let place = out.map_or_else(|| Place::Numbered("demo".to_owned()), Place::Exactly);
     let keep_serving = io::stdout().is_terminal() && io::stderr().is_terminal();

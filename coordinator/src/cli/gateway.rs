@@ -14,6 +14,7 @@ const STOPPING: &str = "Giving back the work and stopping; press Ctrl-C again to
 const NAME_CHARACTERS_MAX: usize = 64;
 
 pub(super) fn run(args: GatewayArgs, bars: MultiProgress) -> anyhow::Result<()> {
+    args.listen.suits(args.public_url.as_ref(), args.tls_cert.is_some())?;
     let tls = match (&args.tls_cert, &args.tls_key) {
         (Some(cert), Some(key)) => Some(Tls::from_files(cert, key)?),
         _ => None,
@@ -32,9 +33,9 @@ pub(super) fn run(args: GatewayArgs, bars: MultiProgress) -> anyhow::Result<()> 
     };
     let runtime = Runtime::new()?;
     let end = runtime.block_on(async {
-        let listener = server::bind(args.listen.0).await?;
+        let socket = server::bind(args.listen).await?;
         let stop = stop::requested(bars, || Some(STOPPING));
-        scale::serve(config, listener, tls, say, stop).await
+        scale::serve(config, socket, tls, say, stop).await
     });
     runtime.shutdown_timeout(launch::SHUTDOWN);
     match end? {

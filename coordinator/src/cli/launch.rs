@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use engine::StopReason;
 use engine::optimizers::Halt;
 use indicatif::MultiProgress;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use super::json_lines::JsonLines;
@@ -25,7 +24,7 @@ use crate::report::progress::{Event, Observer};
 use crate::report::words::{count, counted};
 use crate::room;
 use crate::run_directory::{RunDirectory, RunError};
-use crate::server::{self, Tls};
+use crate::server::{self, Socket, Tls};
 use crate::training::{self, Ended, Material, Training};
 
 /// Most runs of one name. A number tells them apart.
@@ -100,22 +99,22 @@ pub(super) struct Work {
 /// nothing behind.
 pub(super) struct Door {
     runtime: Runtime,
-    listener: TcpListener,
+    socket: Socket,
     tls: Option<Tls>,
 }
 
 impl Door {
     pub(super) fn open(config: &RunConfig) -> anyhow::Result<Self> {
         let runtime = Runtime::new()?;
-        let (listener, tls) = runtime.block_on(listen(config))?;
-        Ok(Self { runtime, listener, tls })
+        let (socket, tls) = runtime.block_on(listen(config))?;
+        Ok(Self { runtime, socket, tls })
     }
 }
 
-async fn listen(config: &RunConfig) -> anyhow::Result<(TcpListener, Option<Tls>)> {
-    let listener = server::bind(config.listen.0).await?;
-    let tls = training::tls_of(config, listener.local_addr()?)?;
-    Ok((listener, tls))
+async fn listen(config: &RunConfig) -> anyhow::Result<(Socket, Option<Tls>)> {
+    let socket = server::bind(config.listen.clone()).await?;
+    let tls = training::tls_of(config, &socket)?;
+    Ok((socket, tls))
 }
 
 /// Trains, shows the progress and prints the result. `hint` follows the prediction in the first line.
@@ -125,7 +124,7 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
     work.material.notes.iter().for_each(say);
     let outcome = Arc::new(Outcome { json, shown: AtomicBool::new(false) });
     let Work { material, directory, mut checkpoint, door, mut stands_by } = work;
-    let Door { runtime, mut listener, mut tls } = door;
+    let Door { runtime, mut socket, mut tls } = door;
     let (material, directory) = (Arc::new(material), Arc::new(directory));
     let stop = {
         let _runtime = runtime.enter();
@@ -143,7 +142,7 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
             material: Arc::clone(&material),
             directory: Arc::clone(&directory),
             checkpoint: checkpoint.take(),
-            listener,
+            socket,
             tls,
             observer,
             keep_serving,
@@ -153,7 +152,7 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
             Ok(Ended::SteppedDown) => {
                 say("Another coordinator leads this training now; this one stands by.");
                 stands_by = true;
-                (listener, tls) = runtime.block_on(listen(&material.config))?;
+                (socket, tls) = runtime.block_on(listen(&material.config))?;
             }
             ended => break ended,
         }

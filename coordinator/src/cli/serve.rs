@@ -19,15 +19,19 @@ pub(super) fn run(args: ServeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     };
     let runtime = Runtime::new()?;
     runtime.block_on(async {
-        let listener = server::bind(args.listen.0).await?;
-        let addresses = server::addresses(listener.local_addr()?);
-        let urls: Vec<String> = addresses.iter().map(|address| format!("http://{address}")).collect();
+        let socket = server::bind(args.listen).await?;
+        let urls = match socket.local_addr() {
+            Some(bound) => {
+                server::addresses(bound).iter().map(|address| format!("http://{address}")).collect()
+            }
+            None => vec![socket.place().to_string()],
+        };
         say(format!("Serving {} on {}; Ctrl-C ends it.", args.run.display(), urls.join(" ")));
         let mut stop = stop::requested(bars, || Some(STOPPING));
         let shutdown = async move {
             let _ = stop.wait_for(|stop| *stop).await;
         };
-        server::serve_model(listener, model, config, shutdown).await;
+        server::serve_model(socket, model, config, shutdown).await;
         anyhow::Ok(())
     })?;
     runtime.shutdown_timeout(launch::SHUTDOWN);

@@ -128,7 +128,8 @@ fn plan(args: SweepArgs) -> anyhow::Result<Plan> {
     let cases = sweep::combine(file.cases, &over)?;
     let public = shared.listen.is_some() || cases.iter().any(|case| case.config.listen.is_some());
     // Any free port, so that a sweep can run beside other trainings.
-    let private = ConfigFile { listen: Some(Listen(([127, 0, 0, 1], 0).into())), ..ConfigFile::default() };
+    let private =
+        ConfigFile { listen: Some(Listen::Tcp(([127, 0, 0, 1], 0).into())), ..ConfigFile::default() };
     shared = shared.or(private);
 
     let mut configs = Vec::new();
@@ -323,8 +324,8 @@ impl Trainer {
         }
         let request = config.to_toml();
         let mut material = training::prepare(config)?;
-        let listener = self.runtime.block_on(server::bind(material.config.listen.0))?;
-        let tls = training::tls_of(&material.config, listener.local_addr()?)?;
+        let socket = self.runtime.block_on(server::bind(material.config.listen.clone()))?;
+        let tls = training::tls_of(&material.config, &socket)?;
         begin()?;
         let directory = match begun {
             true => RunDirectory::open(path)?,
@@ -344,7 +345,7 @@ impl Trainer {
             material: Arc::new(material),
             directory: Arc::clone(&directory),
             checkpoint,
-            listener,
+            socket,
             tls,
             observer: Box::new(self.observer()),
             keep_serving: false,

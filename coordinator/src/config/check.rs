@@ -68,6 +68,7 @@ impl RunConfig {
         if self.overlap.is_some() && self.sample.is_none() {
             return refuse("overlap", "it needs --optimizer lbfgs and --sample");
         }
+        self.listen.suits(self.public_url.as_ref(), self.tls_cert.is_some() || self.tls_self_signed)?;
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return refuse(
                 "tls-cert",

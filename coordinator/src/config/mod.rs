@@ -34,7 +34,7 @@ pub use crate::data::TaskKind;
 pub use doors::{Cidr, Invite};
 pub use error::ConfigError;
 pub use file::read_tree;
-pub use listen::PublicUrl;
+pub use listen::{DEFAULT_PORT, Listen, PublicUrl};
 pub use network::ModelChoice;
 pub(crate) use network::is_graph;
 pub use places::{LinkUrl, StoreKind, StoreUrl};
@@ -49,8 +49,8 @@ pub use tree::{Content, Entry, Node, Problem};
 pub use trust::{Audits, LieResponse};
 pub use value::{Named, Value};
 pub use values::{
-    ClassWeights, DEFAULT_PORT, DataSource, Decay, Fraction, HostName, LOCAL_WORKERS_MAX, Listen,
-    LocalWorkers, OptimizerKind, Rate, STANDARD_INPUT,
+    ClassWeights, DataSource, Decay, Fraction, HostName, LOCAL_WORKERS_MAX, LocalWorkers, OptimizerKind,
+    Rate, STANDARD_INPUT,
 };
 
 impl ConfigFile {

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::doors::{Cidr, Invite};
 use super::error::ConfigError;
-use super::listen::PublicUrl;
+use super::listen::{Listen, PublicUrl};
 use super::network::ModelChoice;
 use super::places::{LinkUrl, StoreUrl};
 use super::range::Range;
@@ -23,9 +23,7 @@ use super::setting::{Command, Description, Section, Setting};
 use super::tree::{Node, Problem};
 use super::trust::{Audits, LieResponse};
 use super::value::Value;
-use super::values::{
-    ClassWeights, DataSource, Decay, Fraction, HostName, Listen, LocalWorkers, OptimizerKind, Rate,
-};
+use super::values::{ClassWeights, DataSource, Decay, Fraction, HostName, LocalWorkers, OptimizerKind, Rate};
 use super::{ColumnKind, ImageSize, Separator, TaskKind, TextEncoding};
 
 /// Examples in the largest minibatch, and minibatches in the largest round of a stochastic method.
@@ -479,7 +477,8 @@ settings! {
             range: Some(|| Range::between(0, COUNT_MAX)),
         }
 
-        /// Address to serve the page on, or just a port; 0.0.0.0:8080 lets the network in
+        /// Address to serve the page on, or just a port; 0.0.0.0:8080 lets the network in; unix:/run/shoal/shoal.sock is a
+        /// socket for a proxy on this machine
         listen: always Listen {
             section: Section::Volunteers, commands: &Command::ALL, placeholder: "ADDR",
             default: Some(|_| Listen::default()),

@@ -6,11 +6,11 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _};
 use clap::{Arg, ArgAction, ArgMatches};
 
 use super::doors::{Cidr, Invite};
-use super::listen::PublicUrl;
+use super::listen::{Listen, PublicUrl};
 use super::network::{self, ModelChoice, is_file_name};
 use super::places::{LinkUrl, StoreUrl};
 use super::tree::{Content, Node, Problem};
-use super::values::{DataSource, Fraction, HostName, Listen, LocalWorkers, Rate, STANDARD_INPUT};
+use super::values::{DataSource, Fraction, HostName, LocalWorkers, Rate, STANDARD_INPUT};
 use super::words;
 use super::{ColumnKind, ImageSize, Separator, TextEncoding};
 

@@ -2,7 +2,6 @@
 //! written the way it is read.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -10,14 +9,12 @@ use model::Arithmetic;
 use serde::{Serialize, Serializer};
 
 use super::doors::{Cidr, Invite};
-use super::listen::PublicUrl;
+use super::listen::{Listen, PublicUrl};
 use super::places::{LinkUrl, StoreUrl};
 use super::table::{LOCAL, STOCHASTIC};
 use super::value::Named;
 use crate::data::TaskKind;
 
-/// The port used where an address names none.
-pub const DEFAULT_PORT: u16 = 8080;
 /// The largest number of compute workers that the coordinator itself may run.
 pub const LOCAL_WORKERS_MAX: u16 = 256;
 const EMBEDDED_MNIST: &str = "embedded:mnist";
@@ -300,44 +297,6 @@ impl FromStr for LocalWorkers {
         match text.parse() {
             Ok(count) if count <= LOCAL_WORKERS_MAX => Ok(Self::Count(count)),
             _ => Err(format!("give auto or a number from 0 to {LOCAL_WORKERS_MAX}")),
-        }
-    }
-}
-
-/// An address to serve on: `ADDRESS:PORT`, or either half of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listen(pub SocketAddr);
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)))
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(Self(address));
-        }
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self(SocketAddr::from((address, DEFAULT_PORT))));
-        }
-        let port = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
-        match port.parse() {
-            Ok(port) => Ok(Self(local(port))),
-            Err(_) if text == "localhost" => Ok(Self::default()),
-            Err(_) => Err("give an address of this machine such as 127.0.0.1:8080, or a port; \
-                           0.0.0.0:8080 lets the whole network in"
-                .to_owned()),
         }
     }
 }

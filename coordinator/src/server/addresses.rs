@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::config::{HostName, PublicUrl};
+use super::Socket;
+use crate::config::{DEFAULT_PORT, HostName, Listen, PublicUrl};
 use crate::report::progress::Page;
 
 /// Addresses at which a server bound to `bound` can be reached, the most useful for this machine first.
@@ -27,13 +28,22 @@ pub fn addresses(bound: SocketAddr) -> Vec<SocketAddr> {
     std::iter::once(own).chain(others).map(|address| SocketAddr::new(address, bound.port())).collect()
 }
 
-/// The places where the page of a server bound to `bound` can be opened, the nearest first: its public address if it
-/// has one, otherwise the addresses of this machine. Never none.
-pub fn pages(bound: SocketAddr, public: Option<&PublicUrl>, tls: bool) -> Vec<Page> {
-    match public {
-        Some(public) => vec![Page::behind_proxy(public)],
-        None => addresses(bound).into_iter().map(|address| Page::at(address, tls)).collect(),
+/// The places where the page of a server can be opened, the nearest first: its public address if it has one, otherwise
+/// the addresses of this machine. Never none.
+pub fn pages(socket: &Socket, public: Option<&PublicUrl>, tls: bool) -> Vec<Page> {
+    if let Some(public) = public {
+        return vec![Page::behind_proxy(public)];
     }
+    match socket.local_addr() {
+        Some(bound) => addresses(bound).into_iter().map(|address| Page::at(address, tls)).collect(),
+        // The settings see to it that a Unix socket has a public address. This name is always admitted.
+        None => vec![Page::at(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)), tls)],
+    }
+}
+
+/// Where a proxy finds the server, in a sentence; `None` for what everybody can open.
+pub fn told_of_proxy(place: &Listen) -> Option<String> {
+    place.unix().map(|_| format!("A proxy that belongs to the file's group finds the page at {place}."))
 }
 
 /// The host names that requests may use, besides IP addresses and `localhost`.

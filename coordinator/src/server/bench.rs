@@ -3,24 +3,19 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use warp::Filter as _;
 
 use super::connections::Slots;
 use super::limits::CONNECTIONS_MIN;
 use super::routes::{self, Gate};
-use super::{ServerConfig, serve_routes};
+use super::{ServerConfig, Socket, serve_routes};
 use crate::bench::report::Outcome;
 
 /// Serves the page `/bench` until `shutdown` completes. The first posted result goes to `take`.
-pub async fn serve_bench(
-    listener: TcpListener,
-    take: oneshot::Sender<Outcome>,
-    shutdown: impl Future<Output = ()>,
-) {
+pub async fn serve_bench(socket: Socket, take: oneshot::Sender<Outcome>, shutdown: impl Future<Output = ()>) {
     let slots = Slots::new(CONNECTIONS_MIN);
     let gate = Gate::new(&ServerConfig::default(), Arc::clone(&slots));
     let routes = routes::bench_routes(Arc::new(Mutex::new(Some(take))), Arc::clone(&gate)).boxed();
-    serve_routes(listener, slots, gate, routes, shutdown).await;
+    serve_routes(socket, slots, gate, routes, shutdown).await;
 }

@@ -17,6 +17,16 @@ pub(super) const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
 /// Pause after accepting has failed, so that a lack of descriptors does not cause a busy loop.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections to a Unix socket that may wait to be accepted.
+#[cfg(unix)]
+pub(super) const SOCKET_BACKLOG: i32 = 1_024;
+/// How long whoever listens on a Unix socket may take before it counts as alive.
+#[cfg(unix)]
+pub(super) const SOCKET_PROBE_MAX: Duration = Duration::from_secs(2);
+/// Attempts to have the folder of a Unix socket for oneself.
+#[cfg(unix)]
+pub(super) const SOCKET_TURNS_MAX: u32 = 20;
+
 /// Bytes of a request's head.
 pub(super) const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Headers of a request.

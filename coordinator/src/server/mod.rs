@@ -35,6 +35,9 @@ mod rights;
 mod routes;
 mod rows;
 mod session;
+mod socket;
+#[cfg(unix)]
+mod socket_file;
 mod speaking;
 mod ticket;
 mod tls;
@@ -42,7 +45,6 @@ mod trial;
 mod upgrade;
 mod visit;
 
-use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -55,10 +57,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use protocol::message::Welcome;
-use socket2::SockRef;
-use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -72,7 +71,6 @@ use self::connections::{Slot, Slots};
 use self::lanes::Lanes;
 use self::limits::{
     ACCEPT_PAUSE, ARRIVING_KIB_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, HTTP_AGE_MAX, SHUTDOWN_MAX,
-    UNSENT_BYTES_MAX,
 };
 use self::routes::Gate;
 use self::upgrade::Visitor;
@@ -84,13 +82,15 @@ use crate::report::status::Status;
 use crate::traffic::Counted;
 use crate::trial::Trial;
 
-pub use self::addresses::{addresses, allowed_hosts, pages};
+pub use self::addresses::{addresses, allowed_hosts, pages, told_of_proxy};
 pub use self::audience::Audience;
 pub use self::bench::serve_bench;
 pub use self::descriptors::connections_max;
 pub use self::memory::worst_case_bytes;
 pub use self::metrics::MetricsAccess;
 pub use self::predict::{PredictConfig, serve_model};
+pub use self::socket::{BindError, Socket, bind};
+pub(crate) use self::socket::{Peer, Stream};
 pub use self::ticket::Ticket;
 pub(crate) use self::ticket::cookie_of;
 pub use self::tls::{Tls, TlsError};
@@ -187,22 +187,9 @@ impl Default for Deadlines {
     }
 }
 
-/// The server cannot listen on an address.
-#[derive(Debug, Error)]
-#[error("cannot listen on {address}: {source}; choose another address with --listen")]
-pub struct BindError {
-    address: SocketAddr,
-    source: std::io::Error,
-}
-
-/// Listens on `address`; port 0 takes any free port.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
-}
-
 /// Serves until `shutdown` completes. Then ends every connection within a few seconds, whatever the other
 /// ends do.
-pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future<Output = ()>) {
+pub async fn serve(socket: Socket, site: Arc<Site>, shutdown: impl Future<Output = ()>) {
     let (close, closing) = watch::channel(false);
     let slots = Slots::new(site.config.connections_max);
     let gate = Gate::new(&site.config, Arc::clone(&slots));
@@ -216,7 +203,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future
         site,
         closing,
     });
-    accept_all(listener, slots, gate, shutdown, close, move |stream, peer, slot| {
+    accept_all(socket, slots, gate, shutdown, close, move |stream, peer, slot| {
         connection(Arc::clone(&server), stream, peer, slot)
     })
     .await;
@@ -224,7 +211,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: impl Future
 
 /// Serves routes without volunteers or encryption until `shutdown` completes.
 async fn serve_routes(
-    listener: TcpListener,
+    socket: Socket,
     slots: Arc<Slots>,
     gate: Arc<Gate>,
     routes: BoxedFilter<(Response,)>,
@@ -232,10 +219,10 @@ async fn serve_routes(
 ) {
     let (close, closing) = watch::channel(false);
     let deadline = Deadlines::default().handshake;
-    accept_all(listener, slots, gate, shutdown, close, move |stream: TcpStream, peer: SocketAddr, slot| {
+    accept_all(socket, slots, gate, shutdown, close, move |stream: Stream, peer: Peer, slot| {
         let (routes, closing) = (routes.clone(), closing.clone());
         async move {
-            let visitor = Visitor::new(peer.ip().to_canonical(), false);
+            let visitor = Visitor::new(peer, false);
             http(routes, deadline, closing, stream, visitor, false).await;
             drop(slot);
         }
@@ -246,12 +233,12 @@ async fn serve_routes(
 /// Accepts connections, each in a task of its own, until `shutdown` completes. Then sets `close` and waits a
 /// few seconds for the connections to end.
 async fn accept_all<C: Future<Output = ()> + Send + 'static>(
-    listener: TcpListener,
+    socket: Socket,
     slots: Arc<Slots>,
     gate: Arc<Gate>,
     shutdown: impl Future<Output = ()>,
     close: watch::Sender<bool>,
-    connection: impl Fn(TcpStream, SocketAddr, Slot) -> C,
+    connection: impl Fn(Stream, Peer, Slot) -> C,
 ) {
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -259,12 +246,12 @@ async fn accept_all<C: Future<Output = ()> + Send + 'static>(
         tokio::select! {
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => report_panic(ended),
-            (stream, peer, slot) = accept(&listener, &slots, &gate) => {
+            (stream, peer, slot) = accept(&socket, &slots, &gate) => {
                 connections.spawn(connection(stream, peer, slot));
             }
         }
     }
-    drop(listener);
+    drop(socket);
     close.send_replace(true);
     let all_ended = async {
         while let Some(ended) = connections.join_next().await {
@@ -305,17 +292,15 @@ async fn closes(mut closing: watch::Receiver<bool>) {
 }
 
 /// The next connection for which there is room.
-async fn accept(listener: &TcpListener, slots: &Arc<Slots>, gate: &Gate) -> (TcpStream, SocketAddr, Slot) {
+async fn accept(socket: &Socket, slots: &Arc<Slots>, gate: &Gate) -> (Stream, Peer, Slot) {
     let mut has_complained = false;
     loop {
         let place = slots.place().await;
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                match slots.occupy(place, Some(peer.ip()).filter(|peer| !gate.trusts(*peer))) {
-                    Some(slot) => return (stream, peer, slot),
-                    None => tracing::debug!(%peer, "refused a connection: this address has too many"),
-                }
-            }
+        match socket.accept().await {
+            Ok((stream, peer)) => match slots.occupy(place, (!gate.trusts(peer)).then_some(peer.ip())) {
+                Some(slot) => return (stream, peer, slot),
+                None => tracing::debug!(%peer, "refused a connection: this address has too many"),
+            },
             Err(error) => {
                 if !std::mem::replace(&mut has_complained, true) {
                     tracing::warn!(%error, "cannot accept connections for now; is the limit of open files too low?");
@@ -327,15 +312,12 @@ async fn accept(listener: &TcpListener, slots: &Arc<Slots>, gate: &Gate) -> (Tcp
 }
 
 /// One connection from accept to close: HTTP, then perhaps a volunteer's session.
-async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, slot: Slot) {
-    // Small messages, such as assignments, must not wait until more bytes fill a packet.
-    let _ = stream.set_nodelay(true);
-    bound_unsent(&stream);
+async fn connection(server: Arc<Server>, stream: Stream, peer: Peer, slot: Slot) {
+    stream.tune();
     let deadline = server.site.config.deadlines.handshake;
-    let peer = peer.ip().to_canonical();
-    match &server.site.config.tls {
-        None => converse(&server, stream, Visitor::new(peer, false), true).await,
-        Some(tls) => {
+    match (&server.site.config.tls, stream) {
+        (None, stream) => converse(&server, stream, Visitor::new(peer, false), true).await,
+        (Some(tls), Stream::Tcp(stream)) => {
             // A browser that was told once to use TLS only would not even show its warning of a certificate that
             // nobody vouches for.
             let strict = !tls.is_self_signed();
@@ -344,6 +326,9 @@ async fn connection(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, sl
                 Box::pin(converse(&server, stream, Visitor::new(peer, true), strict)).await;
             }
         }
+        // The settings refuse the two together. Nobody is served in plain where encryption was asked for.
+        #[cfg(unix)]
+        (Some(_), Stream::Unix(_)) => {}
     }
     drop(slot);
 }
@@ -403,18 +388,6 @@ async fn http(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
-}
-
-/// Keeps the bytes few that wait in the operating system. A write then says how fast the other end takes data,
-/// and what was written last is not stuck behind megabytes. Where the system cannot bound those bytes alone, it
-/// bounds all that are not acknowledged.
-fn bound_unsent(stream: &TcpStream) {
-    let socket = SockRef::from(stream);
-    // Without this, slow volunteers are noticed later.
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
-    #[cfg(not(target_os = "linux"))]
-    let _ = socket.set_send_buffer_size(limits::SEND_BUFFER_BYTES);
 }
 
 /// Half a year without plain HTTP.

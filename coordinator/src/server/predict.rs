@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Buf;
 use futures_util::Stream;
 use serde_json::{Map, Value, json};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
@@ -25,7 +24,7 @@ use super::replies::words;
 use super::routes::Gate;
 use super::rows::csv_of_json;
 use super::upgrade::Visitor;
-use super::{Deadlines, ServerConfig, connections_max, routes, serve_routes, trial};
+use super::{Deadlines, ServerConfig, Socket, connections_max, routes, serve_routes, trial};
 use crate::predictor::{Model, PredictError, Prediction};
 use crate::trial::Compressed;
 
@@ -62,7 +61,7 @@ struct Served {
 
 /// Serves a model until `shutdown` completes. Requests that are being computed then get their answers.
 pub async fn serve_model(
-    listener: TcpListener,
+    socket: Socket,
     model: Model,
     config: PredictConfig,
     shutdown: impl Future<Output = ()>,
@@ -84,7 +83,7 @@ pub async fn serve_model(
     let server = ServerConfig { allowed_hosts: config.allowed_hosts, ..ServerConfig::default() };
     let gate = Gate::new(&server, Arc::clone(&slots));
     let routes: BoxedFilter<(Response,)> = routes::guarded(Arc::clone(&gate), answers).boxed();
-    serve_routes(listener, slots, gate, routes, shutdown).await;
+    serve_routes(socket, slots, gate, routes, shutdown).await;
 }
 
 fn answers(
@@ -125,7 +124,7 @@ fn answers(
                 count(&served.refused),
                 count(&served.rows),
             );
-            metrics::answer(&served.metrics, visitor.peer, &headers, &registry)
+            metrics::answer(&served.metrics, visitor.peer.ip(), &headers, &registry)
         });
     let page = warp::path::end().and(warp::get()).map(|| routes::embedded("/try.html"));
     predict

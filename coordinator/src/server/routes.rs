@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -31,8 +32,8 @@ use super::replies::{lists, words};
 use super::ticket::Ticket;
 use super::trial;
 use super::upgrade::{self, Visitor};
-use super::visit::Visit;
-use super::{Audience, ServerConfig, Site, operator};
+use super::visit::{Visit, is_proxy};
+use super::{Audience, Peer, ServerConfig, Site, operator};
 use crate::assets::{Asset, asset};
 use crate::bench;
 use crate::bench::report::Outcome;
@@ -77,6 +78,8 @@ pub(super) struct Gate {
     operator: Option<Ticket>,
     rates: Rates,
     slots: Arc<Slots>,
+    /// Whether it has been said that a proxy names no visitors.
+    has_complained: AtomicBool,
 }
 
 impl Gate {
@@ -89,12 +92,13 @@ impl Gate {
             operator: config.operator.clone(),
             rates: Rates::new(Instant::now()),
             slots,
+            has_complained: AtomicBool::new(false),
         })
     }
 
-    /// Whether a connection from that address is a trusted proxy's.
-    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(peer))
+    /// Whether a connection is a trusted proxy's.
+    pub(super) fn trusts(&self, peer: Peer) -> bool {
+        is_proxy(peer, &self.trusted)
     }
 
     /// Lets a request in, or says why not.
@@ -108,6 +112,9 @@ impl Gate {
     ) -> Result<(), Rejection> {
         let visit = Visit::of(visitor.peer, authority, visitor.encrypted, headers, &self.trusted);
         let address = visit.address;
+        if visitor.peer.is_vouched_for() && address == visitor.peer.ip() {
+            self.complain();
+        }
         let mut judged = gate::check(headers, visit.authority.as_ref(), &self.allowed_hosts);
         visitor.visits(visit);
         // Pages and scripts hold nothing that another site could not have from anywhere. Answered, they can at
@@ -127,6 +134,17 @@ impl Gate {
                 Err(warp::reject::custom(Denied::Uninvited))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Says once what the proxy at a Unix socket should do.
+    fn complain(&self) {
+        if !self.has_complained.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a request over the Unix socket names no visitor, and all such requests share the limits of one address; \
+                 have the proxy send X-Forwarded-For (nginx: proxy_set_header X-Forwarded-For \
+                 $proxy_add_x_forwarded_for;)"
+            );
         }
     }
 
@@ -415,7 +433,7 @@ fn metrics(
             let registry = super::metrics::of_training(&site.status.borrow());
             let is_operator = site.config.operator.as_ref().is_some_and(|operator| operator.admits(&headers));
             let access = if is_operator { &MetricsAccess::Public } else { &site.config.metrics };
-            super::metrics::answer(access, visitor.peer, &headers, &registry)
+            super::metrics::answer(access, visitor.peer.ip(), &headers, &registry)
         })
 }
 

@@ -20,6 +20,7 @@ use warp::http::header::{
 };
 use warp::reply::Response;
 
+use super::Peer;
 use super::connections::Counted;
 use super::limits::{READ_BUFFER_BYTES, WRITE_BUFFER_BYTES_MAX};
 use super::replies::{lists, words};
@@ -37,7 +38,7 @@ const KEY_CHARACTERS: usize = 24;
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
     /// The other end.
-    pub(super) peer: IpAddr,
+    pub(super) peer: Peer,
     /// Whether this server encrypts the connection.
     pub(super) encrypted: bool,
     inner: Arc<Mutex<Inner>>,
@@ -54,7 +55,7 @@ struct Inner {
 
 impl Visitor {
     /// A connection from `peer`.
-    pub(super) fn new(peer: IpAddr, encrypted: bool) -> Visitor {
+    pub(super) fn new(peer: Peer, encrypted: bool) -> Visitor {
         Visitor { peer, encrypted, inner: Arc::default() }
     }
 
@@ -69,7 +70,7 @@ impl Visitor {
 
     /// The visitor's address: that of the last request, or the other end's.
     pub(super) fn address(&self) -> IpAddr {
-        self.inner().visit.as_ref().map_or(self.peer, |visit| visit.address)
+        self.inner().visit.as_ref().map_or(self.peer.ip(), |visit| visit.address)
     }
 
     /// Whether the visitor's connection is encrypted.

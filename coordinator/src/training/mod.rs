@@ -15,7 +15,7 @@ mod saving;
 mod several;
 mod summary;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -24,7 +24,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use engine::{Counters, Course, Engine, KnownScales, LocalHelp, Secret, Snapshot, Statistics, StopRules};
 use protocol::message::Welcome;
 use protocol::plan::{SetPlan, SetPlans};
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -40,7 +39,7 @@ use crate::report::tensorboard::Recorder;
 use crate::room::Load;
 use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
 use crate::scale::porch;
-use crate::server::{self, MetricsAccess, ServerConfig, Site, Ticket, Tls, TlsError};
+use crate::server::{self, MetricsAccess, ServerConfig, Site, Socket, Ticket, Tls, TlsError};
 use crate::trial::Trial;
 use crate::volunteer;
 
@@ -66,7 +65,7 @@ pub struct Training {
     /// Where to go on from; `None` starts at the beginning.
     pub checkpoint: Option<Checkpoint>,
     /// Where the page and the volunteers' channel are served.
-    pub listener: TcpListener,
+    pub socket: Socket,
     /// The certificate ([`tls_of`]); `None` serves plain HTTP.
     pub tls: Option<Tls>,
     /// Who is told how it goes.
@@ -96,16 +95,8 @@ pub enum Ended {
 /// # Errors
 /// When the data cannot be cut into work units, or the model cannot be saved.
 pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ended> {
-    let Training {
-        material,
-        directory,
-        mut checkpoint,
-        listener,
-        tls,
-        mut observer,
-        keep_serving,
-        stands_by,
-    } = training;
+    let Training { material, directory, mut checkpoint, socket, tls, mut observer, keep_serving, stands_by } =
+        training;
     if crate::assets::worker_is_placeholder() {
         bail!("this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without");
     }
@@ -120,7 +111,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
         observer = Box::new(recorder.with_context(place)?);
     }
     let token = operator::operator_token()?;
-    let pages = server::pages(listener.local_addr()?, material.config.public_url.as_ref(), tls.is_some());
+    let pages = server::pages(&socket, material.config.public_url.as_ref(), tls.is_some());
     let dashboard = DashboardLink::new(&pages[0], &token);
     let links: Vec<Link> = pages.iter().map(|page| Link::new(page, invite.as_deref())).collect();
     let urls: Vec<String> = links.iter().map(|link| link.url.clone()).collect();
@@ -129,6 +120,9 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
         tracing::warn!("the links to the page are not kept for shoal open: {error}");
     }
     observer.event(&Event::Listening { links, dashboard });
+    if let Some(text) = server::told_of_proxy(socket.place()) {
+        observer.event(&Event::Note { text });
+    }
 
     let run = run_number(&material.config, &material.data.fingerprint);
     if checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.run != run) {
@@ -144,7 +138,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
 
     let facts = summary::facts(&material, run, data_bytes);
     let entering = several::enter(&material, facts, &welcome, &shards, &directory, stands_by, stop.clone());
-    let part = match porch::keep(&listener, STANDS_BY, entering).await? {
+    let part = match porch::keep(&socket, STANDS_BY, entering).await? {
         Entered::Alone => None,
         Entered::Leads(part, newest) => {
             checkpoint = newest.map(|newest| *newest).or(checkpoint);
@@ -177,7 +171,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
         site(&material, welcome.clone(), Arc::clone(&shards), status, sessions.clone(), trial, admission);
     let audience = Arc::clone(&site.audience);
     let (shut_down, shutting_down) = watch::channel(false);
-    let server = tokio::spawn(server::serve(listener, Arc::new(site), until(shutting_down)));
+    let server = tokio::spawn(server::serve(socket, Arc::new(site), until(shutting_down)));
     let cores = local_cores(material.config.local_workers);
     let local = volunteer::spawn_local(cores, welcome, shards, sessions, LOCAL_SESSION);
 
@@ -226,11 +220,11 @@ async fn compressed_bytes(set: &SetPlan, shards: &Arc<ShardStore>) -> Result<u64
     Ok((all as f64 * ratio) as u64)
 }
 
-/// The certificate of a server that listens on `bound`, if its settings want one.
+/// The certificate of a server at `socket`, if its settings want one.
 ///
 /// # Errors
 /// When it cannot be read or made.
-pub fn tls_of(config: &RunConfig, bound: SocketAddr) -> Result<Option<Tls>, TlsError> {
+pub fn tls_of(config: &RunConfig, socket: &Socket) -> Result<Option<Tls>, TlsError> {
     if let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) {
         return Tls::from_files(cert, key).map(Some);
     }
@@ -238,8 +232,8 @@ pub fn tls_of(config: &RunConfig, bound: SocketAddr) -> Result<Option<Tls>, TlsE
         return Ok(None);
     }
     let names = server::allowed_hosts(&config.allow_host, config.public_url.as_ref());
-    let addresses: Vec<IpAddr> = server::addresses(bound).iter().map(SocketAddr::ip).collect();
-    Tls::self_signed(&names, &addresses).map(Some)
+    let addresses = socket.local_addr().map(server::addresses).unwrap_or_default();
+    Tls::self_signed(&names, &addresses.iter().map(SocketAddr::ip).collect::<Vec<_>>()).map(Some)
 }
 
 /// What every volunteer is told of the run when it joins.

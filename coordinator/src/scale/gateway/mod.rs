@@ -15,7 +15,6 @@ use engine::{LocalHelp, Secret};
 use model::{Network, NetworkSpec};
 use protocol::frame::{DownwardFrame, decode_downward};
 use protocol::message::{FromCoordinator, Welcome};
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -27,7 +26,7 @@ use crate::data::ShardStore;
 use crate::driver::{Referee, ShardReader, Source};
 use crate::report::progress;
 use crate::report::status::Status;
-use crate::server::{self, MetricsAccess, ServerConfig, Site, Ticket, Tls};
+use crate::server::{self, MetricsAccess, ServerConfig, Site, Socket, Ticket, Tls};
 use crate::{traffic, volunteer};
 
 /// The session of the gateway's own worker.
@@ -75,7 +74,7 @@ pub enum GatewayEnd {
 /// When bus or store cannot be used, or what they hold is of another version.
 pub async fn run(
     config: GatewayConfig,
-    listener: TcpListener,
+    socket: Socket,
     tls: Option<Tls>,
     told: impl Fn(String),
     mut stop: watch::Receiver<bool>,
@@ -87,7 +86,7 @@ pub async fn run(
     }
     let archive = open(&config.store).await?;
     let record = tokio::select! {
-        record = porch::keep(&listener, NO_RUN, await_record(&archive, &told)) => record?,
+        record = porch::keep(&socket, NO_RUN, await_record(&archive, &told)) => record?,
         _ = stop.wait_for(|stop| *stop) => return Ok(GatewayEnd::Stopped),
     };
     let run =
@@ -95,11 +94,14 @@ pub async fn run(
     let link = Link::connect(&config.link, "shoal gateway").await.map_err(ScaleError::from)?;
     let subjects = Subjects::of(record.realm);
     let shards = Arc::new(ShardStore::stored(archive.store().clone(), Handle::current(), &run.welcome.sets));
-    let pages = server::pages(listener.local_addr()?, config.public_url.as_ref(), tls.is_some());
+    let pages = server::pages(&socket, config.public_url.as_ref(), tls.is_some());
     let links: Vec<String> =
         pages.iter().map(|page| progress::Link::new(page, run.invite.as_deref()).url).collect();
     for link in &links {
         told(format!("Volunteers join at {link}"));
+    }
+    if let Some(sentence) = server::told_of_proxy(socket.place()) {
+        told(sentence);
     }
 
     let mut secret = [0; 32];
@@ -119,7 +121,7 @@ pub async fn run(
     let site = Arc::new(site(&config, &run, Arc::clone(&shards), status, sessions.clone(), tls));
     let audience = Arc::clone(&site.audience);
     let (shut_down, mut shutting_down) = watch::channel(false);
-    let server = tokio::spawn(server::serve(listener, site, async move {
+    let server = tokio::spawn(server::serve(socket, site, async move {
         let _ = shutting_down.wait_for(|down| *down).await;
     }));
     let local =
