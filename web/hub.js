@@ -1,11 +1,13 @@
 // Starts the hub: the one worker of this tab that talks to the coordinator. The hub itself is WebAssembly.
 // Messages that arrive before it is loaded are kept and handed over. The page is told of every byte that arrives, so
-// that it can tell a slow download from one that hangs, and of the bytes that all downloads of this worker took.
+// that it can tell a slow download from one that hangs, and of the bytes that all downloads of this worker took. Those
+// from other addresses than the coordinator's the hub counts itself: browsers seldom tell their bytes.
 const early = [];
 onmessage = (event) => early.push(event.data);
 
 new PerformanceObserver((list) => {
-  const bytes = list.getEntries().reduce((sum, entry) => sum + (entry.transferSize ?? 0), 0);
+  const own = list.getEntries().filter(({ name }) => name.startsWith(`${location.origin}/`));
+  const bytes = own.reduce((sum, entry) => sum + (entry.transferSize ?? 0), 0);
   if (bytes > 0) postMessage({ type: "downloaded", bytes });
 }).observe({ type: "resource", buffered: true });
 

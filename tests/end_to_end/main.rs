@@ -9,6 +9,7 @@
 //! - [`dashboard`]: the operator's dashboard
 //! - [`foreign`]: a network of another program
 //! - [`load`]: a coordinator under attack
+//! - [`mirror`]: another address that has the shards
 //! - [`page`]: the volunteer's page
 //! - [`problem`]: the data set that is trained on
 //! - [`reference`]: the plain loop
@@ -23,6 +24,7 @@ mod bench;
 mod dashboard;
 mod foreign;
 mod load;
+mod mirror;
 mod page;
 mod problem;
 mod reference;

@@ -104,6 +104,11 @@ impl Problem {
 
     /// `shoal train` by L-BFGS on the full batch, in a new run.
     pub(crate) fn train(&self, options: &Options) -> Coordinator {
+        self.train_with(options, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn train_with(&self, options: &Options, more: &[&str]) -> Coordinator {
         let text = |path: PathBuf| path.to_str().unwrap().to_owned();
         let arguments = [
             ["--data", &text(self.csv())],
@@ -118,7 +123,7 @@ impl Problem {
             ["--local-workers", options.local_workers],
             ["--wait-for", &options.wait_for.to_string()],
         ];
-        Coordinator::train(self.new_run(), &arguments.concat())
+        Coordinator::train(self.new_run(), &[&arguments.concat(), more].concat())
     }
 
     /// `shoal train` until it is stopped, by volunteers alone. Steps of a fixed length along the gradient go on for

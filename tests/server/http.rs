@@ -182,6 +182,32 @@ async fn every_response_carries_the_security_headers() {
 }
 
 #[tokio::test]
+async fn pages_may_fetch_from_the_address_that_the_status_names() {
+    let plain = TestServer::start().await;
+    let policy = |answer: &Answer| {
+        let policy = answer.header("content-security-policy");
+        policy.split(';').map(str::trim).find(|part| part.starts_with("connect-src")).unwrap().to_owned()
+    };
+    let status = ask(plain.address, "GET /api/status", &[]).await;
+    assert_eq!(
+        serde_json::from_slice::<serde_json::Value>(&status.body).unwrap()["shard_url"],
+        serde_json::Value::Null
+    );
+    assert_eq!(policy(&status), "connect-src 'self'");
+
+    let url = "https://data.example.org/houses";
+    let server = TestServer::start_with(|config| config.shard_url = Some(url.parse().unwrap())).await;
+    let status = ask(server.address, "GET /api/status", &[]).await;
+    let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
+    assert_eq!((&status["shard_url"], &status["phase"]), (&url.into(), &"waiting".into()));
+    // Workers obey the policy of their own script.
+    for path in ["/", "/hub.js", "/compute.js", "/nothing"] {
+        let answer = ask(server.address, &format!("GET {path}"), &[]).await;
+        assert_eq!(policy(&answer), "connect-src 'self' https://data.example.org", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn only_the_servers_own_names_are_answered() {
     let server = TestServer::start().await;
     for path in ["/", "/api/status", "/channel", "/nothing"] {

@@ -92,6 +92,7 @@ function launch() {
     fused_capable: hasRelaxedSimd(),
     memory_bytes: memoryBytes(),
     effort: choices().effort,
+    mirror: run.shard_url ?? "",
   });
 }
 

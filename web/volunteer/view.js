@@ -112,6 +112,7 @@ export function showRun({ run, history, silentSince, mine, stays }) {
   if (run === null) return;
   show("headline", run.purpose ?? `Help train ${run.title}`);
   show("operator", run.operator ? `Run by ${run.operator} (${host}).` : `Run by whoever operates ${host}.`);
+  showMirror(run.shard_url ?? null);
   show("network", `${run.network}, ${words.plural(run.parameters, "parameter", "parameters")}, `
     + `${words.plural(run.examples, "training example", "training examples")}`);
   show("iteration", words.count(run.iteration));
@@ -124,6 +125,14 @@ export function showRun({ run, history, silentSince, mine, stays }) {
   drawSchool(at("school"), run.volunteers, mine);
   const drawn = curves.draw(history, stays);
   showFirstRound(run, drawn);
+}
+
+/** Names the other address that this tab may download the training data from, for it sees who asks. */
+function showMirror(url) {
+  at("mirror").hidden = url === null;
+  if (url === null) return;
+  show("mirror-text", `Your browser asks ${new URL(url).host} for the training data first, and this page's own address for `
+    + "what it does not get there. Whoever runs that host sees your network address and which parts of the data you take.");
 }
 
 function showFirstRound({ phase, iteration, round_units: units }, drawn) {

@@ -10,7 +10,7 @@ use js_sys::{Array, Math};
 use model::Arithmetic;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::spawn_local;
-use worker::{Hub, HubInput, HubOutput, HubStatus, Settings};
+use worker::{Hub, HubInput, HubOutput, HubStatus, Mirror, Settings};
 
 use crate::page::{FromPage, ToPage};
 use crate::pool::Pool;
@@ -51,6 +51,8 @@ struct HubWorker {
 struct Lending {
     hub: Hub,
     connections: Connections,
+    /// The address that has the shards besides the coordinator, and when it is asked.
+    mirror: Option<(String, Mirror)>,
     pool: Pool,
     wake: Timer,
     reports: Reports<(HubStatus, u32)>,
@@ -61,8 +63,9 @@ impl HubWorker {
     /// Obeys the page. Ignores everything that is not one of its messages.
     fn page_says(self: &Rc<Self>, data: JsValue) {
         match FromPage::read(data) {
-            Some(FromPage::Start { cores, fused_capable, memory_bytes, effort, token }) => {
-                self.start(cores, fused_capable, memory_bytes, effort, &token);
+            Some(FromPage::Start { cores, fused_capable, memory_bytes, effort, token, mirror }) => {
+                let mirror = Some(mirror).filter(|mirror| !mirror.is_empty());
+                self.start(cores, fused_capable, memory_bytes, effort, &token, mirror);
             }
             Some(FromPage::Effort { effort }) => {
                 if let Some(lending) = self.lending.borrow_mut().as_mut() {
@@ -76,7 +79,15 @@ impl HubWorker {
         }
     }
 
-    fn start(self: &Rc<Self>, cores: u16, fused_capable: bool, memory_bytes: u64, effort: u8, token: &str) {
+    fn start(
+        self: &Rc<Self>,
+        cores: u16,
+        fused_capable: bool,
+        memory_bytes: u64,
+        effort: u8,
+        token: &str,
+        mirror: Option<String>,
+    ) {
         if self.lending.borrow().is_some() {
             return;
         }
@@ -93,6 +104,7 @@ impl HubWorker {
         let lending = Lending {
             hub: Hub::new(settings),
             connections: Connections::new(move |news| socket.socket_says(news)),
+            mirror: mirror.map(|url| (url, Mirror::default())),
             pool: Pool::new(self.arithmetic, effort, move |input| computes.tell(input)),
             wake: Timer::new(move || wake.tell(HubInput::Tick)),
             reports: Reports::default(),
@@ -155,14 +167,17 @@ impl HubWorker {
                 chunks.for_each(|bytes| lending.connections.send(&bytes));
                 None
             }
-            HubOutput::Fetch { fetch, path, fresh, .. } => {
+            HubOutput::Fetch { fetch, shard, path, fresh } => {
+                let at_mirror = lending.mirror.as_mut().and_then(|(url, mirror)| {
+                    mirror.is_asked(scope::now_ms(), fresh).then(|| format!("{url}{path}"))
+                });
                 let worker = self.clone();
                 spawn_local(async move {
-                    let input = match fetch::download(&path, fresh).await {
+                    let bytes = worker.fetch(at_mirror, &path, shard.bytes as usize, fresh).await;
+                    worker.tell(match bytes {
                         Ok(bytes) => HubInput::ShardArrived { fetch, bytes },
                         Err(_) => HubInput::ShardFailed { fetch },
-                    };
-                    worker.tell(input);
+                    });
                 });
                 None
             }
@@ -181,6 +196,26 @@ impl HubWorker {
                 None
             }
         }
+    }
+
+    /// Downloads a shard of that many bytes: from its address at the mirror if there is one, or else from the
+    /// coordinator.
+    async fn fetch(
+        &self,
+        at_mirror: Option<String>,
+        path: &str,
+        shard_bytes: usize,
+        fresh: bool,
+    ) -> Result<Vec<u8>, JsValue> {
+        if let Some(url) = at_mirror {
+            if let Ok(bytes) = fetch::from_mirror(&url, shard_bytes).await {
+                return Ok(bytes);
+            }
+            if let Some(Lending { mirror: Some((_, mirror)), .. }) = self.lending.borrow_mut().as_mut() {
+                mirror.failed(scope::now_ms());
+            }
+        }
+        fetch::from_coordinator(path, shard_bytes, fresh).await
     }
 
     /// Reports the status to the page, now or as soon as the next report is due.

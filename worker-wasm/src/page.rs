@@ -7,7 +7,7 @@ use worker::HubStatus;
 use crate::scope;
 
 /// A message from the page. In JavaScript: `{type: "start", cores: 3, fused_capable: true, memory_bytes:
-/// 2e9, effort: 100, token: "0123456789abcdef0123456789abcdef"}`, `{type: "effort", effort: 50}`, `{type: "cores", cores: 2}`, `{type: "retry"}`, `{type: "stop"}`.
+/// 2e9, effort: 100, token: "0123456789abcdef0123456789abcdef", mirror: "https://data.example.org"}`, `{type: "effort", effort: 50}`, `{type: "cores", cores: 2}`, `{type: "retry"}`, `{type: "stop"}`.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(crate) enum FromPage {
@@ -23,6 +23,10 @@ pub(crate) enum FromPage {
         effort: u8,
         /// The number by which the coordinator knows this volunteer again, in hexadecimal; anything else for none.
         token: String,
+        /// The address that has the shards besides the coordinator; empty for none. Pages that were opened before
+        /// there were such addresses do not say.
+        #[serde(default)]
+        mirror: String,
     },
     /// Let each core work for this share of its time.
     Effort {
@@ -51,6 +55,11 @@ pub(crate) enum ToPage<'a> {
         status: &'a HubStatus,
         /// Bytes of messages that wait to be sent.
         unsent_bytes: u32,
+    },
+    /// A download of so many bytes from a mirror has ended, which the browser's own measurements do not tell.
+    Downloaded {
+        /// The bytes.
+        bytes: usize,
     },
     /// A compute worker begins its first job. Unlike a status, this is sent at once.
     Begun,

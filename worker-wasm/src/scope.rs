@@ -33,9 +33,9 @@ pub(crate) fn close() {
     scope().close();
 }
 
-/// Begins a request to the coordinator. `path` is relative to this worker's script.
-pub(crate) fn fetch(path: &str, request: &RequestInit) -> Promise {
-    scope().fetch_with_str_and_init(path, request)
+/// Begins a request. `address` is a URL, or a path relative to this worker's script.
+pub(crate) fn fetch(address: &str, request: &RequestInit) -> Promise {
+    scope().fetch_with_str_and_init(address, request)
 }
 
 /// The address of a WebSocket beside this worker's script, wherever a proxy has put it.

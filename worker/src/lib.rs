@@ -50,6 +50,7 @@ mod duty;
 mod footprint;
 mod hub;
 mod message;
+mod mirror;
 mod run;
 mod settings;
 mod shared_round;
@@ -65,6 +66,7 @@ pub use hub::{
     LINK_BYTES_PER_MS, ROUND_MS_MAX, SILENCE_MS_MAX, START_ATTEMPTS_MAX,
 };
 pub use message::{Bulk, FromCompute, Job, MessageParts, MessagePartsError, Payload, ToCompute};
+pub use mirror::Mirror;
 pub use settings::{COMPUTE_SHARD_BYTES, SHARD_CACHE_BYTES, Settings};
 pub use shared_round::SharedRound;
 pub use shared_shard::SharedShard;

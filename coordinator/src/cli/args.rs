@@ -16,7 +16,7 @@ use model::Arithmetic;
 use crate::choice::Weights;
 use crate::config::{
     self, Cidr, ConfigFile, DataSource, HostName, LOCAL_WORKERS_MAX, LinkUrl, Listen, MINIBATCH_MAX,
-    PublicUrl, SETTINGS, Section, StoreUrl, default_minibatch,
+    PublicUrl, SETTINGS, Section, ShardUrl, StoreUrl, default_minibatch,
 };
 use crate::export::Format;
 use crate::load::{Attack, VOLUNTEERS_MAX};
@@ -393,6 +393,10 @@ pub struct GatewayArgs {
     /// Private key of that certificate, a PEM file
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// A public address from which this gateway's volunteers fetch the data, such as https://data.example.org/houses in
+    /// front of the store: a shard is at its /shards/HASH [default: what the coordinator was given]
+    #[arg(long, value_name = "URL")]
+    pub shard_url: Option<ShardUrl>,
     /// Its name on the dashboard [default: the name of this machine]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,

@@ -29,6 +29,7 @@ pub(super) fn run(args: GatewayArgs, bars: MultiProgress) -> anyhow::Result<()> 
         allow_host: args.allow_host,
         trusted_proxy: args.trusted_proxy,
         public_metrics: args.public_metrics,
+        shard_url: args.shard_url,
         cores: args.local_workers,
     };
     let runtime = Runtime::new()?;

@@ -2,6 +2,7 @@
 
 use super::TaskKind;
 use super::error::ConfigError;
+use super::listen::PublicUrl;
 use super::table::RunConfig;
 use super::values::{Fraction, OptimizerKind};
 
@@ -77,6 +78,12 @@ impl RunConfig {
         }
         if self.tls_self_signed && self.tls_cert.is_some() {
             return refuse("tls-self-signed", "there is a certificate already; leave one of the two out");
+        }
+        let has_tls = self.tls_self_signed
+            || self.tls_cert.is_some()
+            || self.public_url.as_ref().is_some_and(PublicUrl::is_secure);
+        if let Some(Err(problem)) = self.shard_url.as_ref().map(|url| url.check_for(has_tls)) {
+            return refuse("shard-url", &problem);
         }
         if !self.model.freeze.is_empty() && self.optimizer == OptimizerKind::AdamW {
             return refuse(

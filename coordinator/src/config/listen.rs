@@ -131,6 +131,11 @@ impl PublicUrl {
         &self.host
     }
 
+    /// Whether visitors come with TLS.
+    pub fn is_secure(&self) -> bool {
+        self.base.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+    }
+
     /// The address of the page. Its files are beside it, so a path ends with a slash.
     pub fn page(&self) -> String {
         if self.has_path { format!("{}/", self.base) } else { self.base.clone() }
@@ -203,6 +208,7 @@ mod tests {
         ] {
             let url: PublicUrl = given.parse().unwrap();
             assert_eq!((url.page().as_str(), url.host()), (page, host), "{given}");
+            assert_eq!(url.is_secure(), given.starts_with("https"));
             assert_eq!(url.to_string().parse(), Ok(url));
         }
         let long = format!("https://example.org/{}", "a".repeat(PUBLIC_CHARACTERS_MAX));

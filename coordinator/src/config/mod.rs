@@ -37,7 +37,7 @@ pub use file::read_tree;
 pub use listen::{DEFAULT_PORT, Listen, PublicUrl};
 pub use network::ModelChoice;
 pub(crate) use network::is_graph;
-pub use places::{LinkUrl, StoreKind, StoreUrl};
+pub use places::{LinkUrl, ShardUrl, StoreKind, StoreUrl};
 pub use range::Range;
 pub use reference::reference;
 pub use setting::{Command, Description, Section, Setting};

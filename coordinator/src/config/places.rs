@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use url::{Host, Url};
+
 /// The URL of a store: a folder, or a bucket with a path in it. It holds no credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreUrl {
@@ -149,6 +151,114 @@ impl FromStr for LinkUrl {
     }
 }
 
+/// A public address that has the shards besides the coordinator: of a bucket, or of a network that delivers content. A
+/// shard is at this address, `/shards/` and its hash in hexadecimal. Everybody sees it, so it holds no secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ShardUrl(Url);
+
+/// Characters of the address of shards.
+const SHARD_URL_CHARACTERS_MAX: usize = 1024;
+
+impl ShardUrl {
+    /// The scheme, the host and, unless it is the scheme's own, the port: `https://data.example.org`. It holds no
+    /// character that means something in a header.
+    pub fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
+
+    /// Whether the address is one of the machine that asks.
+    pub fn is_loopback(&self) -> bool {
+        match self.0.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(_)) | None => false,
+        }
+    }
+
+    /// Whether others on the way can see what is fetched.
+    pub fn is_plain(&self) -> bool {
+        self.0.scheme() == "http"
+    }
+
+    /// Whether browsers fetch from there for a page that came with TLS.
+    ///
+    /// # Errors
+    /// What to do if they do not.
+    pub fn check_for(&self, page_has_tls: bool) -> Result<(), String> {
+        if page_has_tls && self.is_plain() && !self.is_loopback() {
+            return Err(format!(
+                "browsers fetch nothing from {self} for a page at https://; give an address with https://"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A warning if others on the way see what volunteers fetch, and pages behind a proxy with TLS fetch nothing.
+    pub fn warning(&self) -> Option<String> {
+        (self.is_plain() && !self.is_loopback()).then(|| {
+            format!(
+                "the data at {self} travel without encryption, and browsers do not fetch them for a page at https://; give \
+                 --shard-url an address with https:// where there is one"
+            )
+        })
+    }
+}
+
+/// Without a slash at its end.
+impl fmt::Display for ShardUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+impl fmt::Debug for ShardUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ShardUrl({self})")
+    }
+}
+
+impl FromStr for ShardUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ShardUrl, String> {
+        const EXAMPLE: &str = "give an address such as https://data.example.org/houses";
+        if text.len() > SHARD_URL_CHARACTERS_MAX {
+            return Err(format!("{EXAMPLE}, of at most {SHARD_URL_CHARACTERS_MAX} characters"));
+        }
+        let mut url = Url::parse(text).map_err(|error| format!("{EXAMPLE} ({error})"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(format!("{EXAMPLE}: volunteers know http:// and https:// alone"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            let problem = "every volunteer sees the address, so it may hold no credentials; give one without, which hands \
+                           shards to everybody";
+            return Err(problem.to_owned());
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            let problem = "every volunteer sees the address, so it may hold no signature, and shards are asked for without \
+                           a query; give an address without ? and #, which hands shards to everybody";
+            return Err(problem.to_owned());
+        }
+        match url.host() {
+            // What a policy of pages can name, and nothing that means something there.
+            Some(Host::Domain(name))
+                if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.') => {}
+            Some(Host::Ipv4(_)) => {}
+            Some(Host::Ipv6(_)) => {
+                return Err(
+                    "the security policy of pages cannot name an IPv6 address; give a host name".to_owned()
+                );
+            }
+            Some(Host::Domain(_)) | None => {
+                return Err(format!("{EXAMPLE}: a host name has letters, digits, hyphens and points"));
+            }
+        }
+        let path = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&path);
+        Ok(ShardUrl(url))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,5 +297,69 @@ mod tests {
         }
         let secret = "nats://user:secret@host".parse::<LinkUrl>().unwrap_err();
         assert!(secret.contains("NATS_USER") && !secret.contains("secret@"), "{secret}");
+    }
+
+    #[test]
+    fn an_address_of_shards_is_taken_and_its_origin_fits_into_a_policy() {
+        for (text, shown, origin) in [
+            ("https://data.example.org", "https://data.example.org", "https://data.example.org"),
+            (
+                "https://Data.Example.org/houses/",
+                "https://data.example.org/houses",
+                "https://data.example.org",
+            ),
+            ("https://d.example:8443/a/b", "https://d.example:8443/a/b", "https://d.example:8443"),
+            ("https://d.example:443/a", "https://d.example/a", "https://d.example"),
+            ("http://127.0.0.1:9000/x", "http://127.0.0.1:9000/x", "http://127.0.0.1:9000"),
+            (
+                "https://bücher.example/a b;c",
+                "https://xn--bcher-kva.example/a%20b;c",
+                "https://xn--bcher-kva.example",
+            ),
+        ] {
+            let url: ShardUrl = text.parse().unwrap();
+            assert_eq!((url.to_string().as_str(), url.origin().as_str()), (shown, origin));
+            assert_eq!(url.to_string().parse(), Ok(url), "its own spelling is one of them");
+        }
+    }
+
+    #[test]
+    fn what_is_no_public_address_of_shards_is_refused_with_a_remedy() {
+        for (wrong, remedy) in [
+            ("", "https://data.example.org"),
+            ("data.example.org/x", "https://data.example.org"),
+            ("s3://bucket/houses", "http://"),
+            ("file:///srv/shoal", "http://"),
+            ("https://", "https://data.example.org"),
+            ("https://a b/x", "https://data.example.org"),
+            ("https://a;script-src/x", "letters, digits"),
+            ("https://*.example.org", "letters, digits"),
+            ("https://a,b.example", "letters, digits"),
+            ("https://me:secret@data.example.org", "without"),
+            ("https://me@data.example.org", "without"),
+            ("https://data.example.org/x?X-Amz-Signature=secret", "without ?"),
+            ("https://data.example.org/x#y", "without ?"),
+            ("http://[::1]:9000/x", "give a host name"),
+            (&format!("https://data.example.org/{}", "x".repeat(1024)), "at most 1024"),
+        ] {
+            let problem = wrong.parse::<ShardUrl>().unwrap_err();
+            assert!(problem.contains(remedy) && !problem.contains("secret"), "{wrong}: {problem}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_encryption_is_for_pages_without_or_for_the_same_machine() {
+        let parsed = |text: &str| text.parse::<ShardUrl>().unwrap();
+        for (text, warns, suits_tls) in [
+            ("https://data.example.org", false, true),
+            ("http://data.example.org", true, false),
+            ("http://192.168.1.20:9000", true, false),
+            ("http://127.0.0.1:9000", false, true),
+            ("http://localhost:9000", false, true),
+        ] {
+            let url = parsed(text);
+            assert_eq!((url.warning().is_some(), url.check_for(true).is_ok()), (warns, suits_tls), "{text}");
+            assert_eq!(url.check_for(false), Ok(()));
+        }
     }
 }

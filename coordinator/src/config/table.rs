@@ -17,7 +17,7 @@ use super::doors::{Cidr, Invite};
 use super::error::ConfigError;
 use super::listen::{Listen, PublicUrl};
 use super::network::ModelChoice;
-use super::places::{LinkUrl, StoreUrl};
+use super::places::{LinkUrl, ShardUrl, StoreUrl};
 use super::range::Range;
 use super::setting::{Command, Description, Section, Setting};
 use super::tree::{Node, Problem};
@@ -521,6 +521,15 @@ settings! {
         invite: optional Invite {
             section: Section::Volunteers, commands: &Command::ALL, placeholder: "TOKEN",
             rule: Some(|| "everybody is admitted".to_owned()),
+        }
+
+        /// A public address from which volunteers fetch the data, such as https://data.example.org/houses in front of the
+        /// store: a shard is at its /shards/HASH. What it does not give as it should, the coordinator does. Everybody
+        /// sees the address, so it holds no secrets
+        shard_url: optional ShardUrl {
+            section: Section::Volunteers, commands: &[Command::Train, Command::Demo, Command::Resume],
+            placeholder: "URL",
+            rule: Some(|| "this coordinator".to_owned()),
         }
 
         /// Who runs this training, for the people who are asked to help

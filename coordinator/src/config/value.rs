@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use super::doors::{Cidr, Invite};
 use super::listen::{Listen, PublicUrl};
 use super::network::{self, ModelChoice, is_file_name};
-use super::places::{LinkUrl, StoreUrl};
+use super::places::{LinkUrl, ShardUrl, StoreUrl};
 use super::tree::{Content, Node, Problem};
 use super::values::{DataSource, Fraction, HostName, LocalWorkers, Rate, STANDARD_INPUT};
 use super::words;
@@ -184,6 +184,7 @@ texts! {
     Listen: "text in quotes" {},
     PublicUrl: "a URL in quotes" {},
     LinkUrl: "the addresses of NATS servers in quotes" {},
+    ShardUrl: "a URL in quotes" {},
     StoreUrl: "a folder or a URL in quotes" {
         fn rebase(&mut self, folder: &Path) {
             self.change_folder(|path| path.rebase(folder));

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::doors::{Cidr, Invite};
 use super::listen::{Listen, PublicUrl};
-use super::places::{LinkUrl, StoreUrl};
+use super::places::{LinkUrl, ShardUrl, StoreUrl};
 use super::table::{LOCAL, STOCHASTIC};
 use super::value::Named;
 use crate::data::TaskKind;
@@ -423,5 +423,6 @@ as_text!(
     Cidr,
     Invite,
     LinkUrl,
+    ShardUrl,
     StoreUrl
 );

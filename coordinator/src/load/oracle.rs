@@ -176,7 +176,7 @@ impl Mind {
                 Errand::Connect => self.runner.handle(HubInput::Connected),
                 Errand::Close => {}
                 Errand::Send(frame) => self.said(frame.into()),
-                Errand::Fetch { fetch, shard, path } => {
+                Errand::Fetch { fetch, shard, path, fresh: _ } => {
                     let wire = self.wire.clone();
                     self.fetches.spawn(async move { (fetch, get(&wire, &path, shard.bytes as usize).await) });
                 }

@@ -38,6 +38,13 @@ impl Page {
         Page { address: None, url: public.page() }
     }
 
+    /// The scheme, the host and the port: who asks when the page fetches something elsewhere.
+    pub fn origin(&self) -> &str {
+        let host = self.url.find("://").map_or(0, |at| at + 3);
+        let end = self.url[host..].find('/').map_or(self.url.len(), |at| host + at);
+        &self.url[..end]
+    }
+
     /// The URL of something beside the page. `path` begins with a slash.
     fn beside(&self, path: &str) -> String {
         format!("{}{path}", self.url.trim_end_matches('/'))

@@ -74,7 +74,7 @@ use self::limits::{
 };
 use self::routes::Gate;
 use self::upgrade::Visitor;
-use crate::config::Cidr;
+use crate::config::{Cidr, ShardUrl};
 use crate::data::ShardStore;
 use crate::driver::exchange::DriverHandle;
 use crate::operator::Office;
@@ -135,6 +135,8 @@ pub struct ServerConfig {
     pub office: Option<Arc<Office>>,
     /// The certificate; `None` serves plain HTTP.
     pub tls: Option<Tls>,
+    /// Where volunteers ask for shards first.
+    pub shard_url: Option<ShardUrl>,
     /// Most volunteers at the same time.
     pub volunteers_max: usize,
     /// Most open connections, those of volunteers included.
@@ -154,6 +156,7 @@ impl Default for ServerConfig {
             operator: None,
             office: None,
             tls: None,
+            shard_url: None,
             volunteers_max: 10_000,
             connections_max: CONNECTIONS_MAX,
             deadlines: Deadlines::default(),

@@ -10,12 +10,13 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::upgrade::OnUpgrade;
+use serde::Serialize;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::Instant;
 use warp::filters::path::FullPath;
 use warp::http::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
-    IF_NONE_MATCH, RETRY_AFTER, SET_COOKIE, VARY,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    HeaderMap, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, SET_COOKIE, VARY,
 };
 use warp::http::uri::Authority;
 use warp::http::{HeaderName, Method, StatusCode};
@@ -33,28 +34,19 @@ use super::ticket::Ticket;
 use super::trial;
 use super::upgrade::{self, Visitor};
 use super::visit::{Visit, is_proxy};
-use super::{Audience, Peer, ServerConfig, Site, operator};
+use super::{Peer, ServerConfig, Site, operator};
 use crate::assets::{Asset, asset};
 use crate::bench;
 use crate::bench::report::Outcome;
-use crate::config::Cidr;
+use crate::config::{Cidr, ShardUrl};
 use crate::driver::doors::network_of;
 use crate::report::status::{CurvePoint, RunPhase, Status};
 
-/// Sent with every response.
+/// Sent with every response, beside the [`policy`].
 ///
-/// Workers obey the policy that came with their own script, so scripts carry it too. The two cross-origin
-/// headers isolate the pages from the sites that opened them. Browsers also demand them for precise timers
-/// and shared memory.
-const SECURITY_HEADERS: [(HeaderName, HeaderValue); 7] = [
-    (
-        HeaderName::from_static("content-security-policy"),
-        HeaderValue::from_static(
-            "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; \
-             connect-src 'self'; object-src 'none'; form-action 'none'; base-uri 'none'; \
-             frame-ancestors 'none'",
-        ),
-    ),
+/// The two cross-origin headers isolate the pages from the sites that opened them. Browsers also demand them for
+/// precise timers and shared memory.
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 6] = [
     (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
     (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")),
     (
@@ -69,6 +61,17 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 7] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
+/// What pages and their workers may load. Workers obey the policy that came with their own script, so scripts carry it
+/// too. `shards` is where else shards come from.
+fn policy(shards: Option<&ShardUrl>) -> HeaderValue {
+    let elsewhere = shards.map_or_else(String::new, |url| format!(" {}", url.origin()));
+    let policy = format!(
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'{elsewhere}; \
+         object-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    );
+    HeaderValue::try_from(policy).expect("an origin is plain text")
+}
+
 /// Who may ask for what.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -80,6 +83,7 @@ pub(super) struct Gate {
     slots: Arc<Slots>,
     /// Whether it has been said that a proxy names no visitors.
     has_complained: AtomicBool,
+    policy: HeaderValue,
 }
 
 impl Gate {
@@ -93,6 +97,7 @@ impl Gate {
             rates: Rates::new(Instant::now()),
             slots,
             has_complained: AtomicBool::new(false),
+            policy: policy(config.shard_url.as_ref()),
         })
     }
 
@@ -196,7 +201,7 @@ pub(super) fn routes(
     let answers = channel(Arc::clone(&gate))
         .or(shards(Arc::clone(&site), Arc::clone(&gate)))
         .unify()
-        .or(status(site.status.clone(), Arc::clone(&site.audience), Arc::clone(&gate)))
+        .or(status(Arc::clone(&site), Arc::clone(&gate)))
         .unify()
         .or(history(site.status.clone(), Arc::clone(&gate)))
         .unify()
@@ -226,7 +231,9 @@ pub(super) fn guarded(
     gate: Arc<Gate>,
     answers: impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
-    pass(gate).and(answers).recover(in_words).unify().map(with_security_headers)
+    let policy = gate.policy.clone();
+    let answers = pass(gate).and(answers).recover(in_words).unify();
+    answers.map(move |response| with_security_headers(response, policy.clone()))
 }
 
 /// All answers of a server for a benchmark. The first posted result goes to `take`.
@@ -388,26 +395,27 @@ fn no_such_shard() -> Response {
 /// names itself by a random number, `/api/status?page=NUMBER`. With `&more`, it is not done with the end yet: it
 /// fetches the model.
 fn status(
-    latest: watch::Receiver<Arc<Status>>,
-    audience: Arc<Audience>,
+    site: Arc<Site>,
     gate: Arc<Gate>,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
     let encoded: Arc<Mutex<Option<Encoded>>> = Arc::default();
     let path = warp::path!("api" / "status").and(readable()).and(counted(gate)).and(query());
     path.map(move |query: String| {
-        let status = Arc::clone(&latest.borrow());
+        let status = Arc::clone(&site.status.borrow());
         let (page, wants_more) = match query.strip_suffix("&more") {
             Some(page) => (page, true),
             None => (query.as_str(), false),
         };
         if let Some(page) = page.strip_prefix("page=").and_then(|page| page.parse().ok()) {
-            audience.saw(page, status.phase == RunPhase::Finished && !wants_more);
+            site.audience.saw(page, status.phase == RunPhase::Finished && !wants_more);
         }
         let mut encoded = encoded.lock().unwrap_or_else(PoisonError::into_inner);
         let body = match &*encoded {
             Some(encoded) if Arc::ptr_eq(&encoded.status, &status) => encoded.body.clone(),
             _ => {
-                let body = Bytes::from(serde_json::to_vec(&*status).expect("the status has string keys"));
+                let shard_url = site.config.shard_url.as_ref().map(ToString::to_string);
+                let shown = Shown { status: &status, shard_url };
+                let body = Bytes::from(serde_json::to_vec(&shown).expect("the status has string keys"));
                 encoded.insert(Encoded { status, body }).body.clone()
             }
         };
@@ -435,6 +443,15 @@ fn metrics(
             let access = if is_operator { &MetricsAccess::Public } else { &site.config.metrics };
             super::metrics::answer(access, visitor.peer.ip(), &headers, &registry)
         })
+}
+
+/// The run as this server tells of it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    /// Where volunteers ask for shards first.
+    shard_url: Option<String>,
 }
 
 /// A status and its JSON.
@@ -632,8 +649,9 @@ async fn in_words(rejection: Rejection) -> Result<Response, Infallible> {
     Ok(response)
 }
 
-fn with_security_headers(mut response: Response) -> Response {
+fn with_security_headers(mut response: Response, policy: HeaderValue) -> Response {
     response.headers_mut().extend(SECURITY_HEADERS);
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     response
 }
 

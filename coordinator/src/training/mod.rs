@@ -172,6 +172,11 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
     let audience = Arc::clone(&site.audience);
     let (shut_down, shutting_down) = watch::channel(false);
     let server = tokio::spawn(server::serve(socket, Arc::new(site), until(shutting_down)));
+    if let Some(url) = &material.config.shard_url {
+        let shard = welcome.sets.training.shards.first().copied();
+        let page = pages[0].origin().to_owned();
+        tokio::spawn(volunteer::warn_of_mirror(url.clone(), shard, page));
+    }
     let cores = local_cores(material.config.local_workers);
     let local = volunteer::spawn_local(cores, welcome, shards, sessions, LOCAL_SESSION);
 
@@ -364,6 +369,7 @@ fn site(
             operator: Some(Ticket::operator(operator)),
             office: Some(Arc::new(office)),
             tls,
+            shard_url: config.shard_url.clone(),
             connections_max: server::connections_max(),
             metrics: MetricsAccess::from_environment(config.public_metrics),
             ..ServerConfig::default()

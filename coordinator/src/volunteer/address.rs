@@ -1,6 +1,7 @@
 //! A coordinator's address, as a person writes it.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use hyper::Uri;
@@ -39,6 +40,18 @@ impl Address {
     /// Host and port.
     pub fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// Whether it is one of this machine.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse().is_ok_and(|host: IpAddr| host.is_loopback())
+    }
+
+    /// Host and port as browsers name them: without the port that the scheme has anyway. Some servers of many sites
+    /// know their names in no other way.
+    pub(super) fn site(&self) -> &str {
+        let usual = if self.secure { ":443" } else { ":80" };
+        self.authority.strip_suffix(usual).unwrap_or(&self.authority)
     }
 
     /// The address of something beside the page. `path` begins with a slash.
@@ -121,6 +134,8 @@ mod tests {
         }
         let address: Address = "http://[::1]/".parse().unwrap();
         assert_eq!((address.to_string().as_str(), address.host.as_str()), ("http://[::1]:80", "::1"));
+        assert_eq!(address.site(), "[::1]");
+        assert_eq!("shoal:8080".parse::<Address>().unwrap().site(), "shoal:8080");
     }
 
     #[test]
@@ -129,6 +144,7 @@ mod tests {
         assert_eq!(address.to_string(), "https://example.org:443/shoal");
         assert_eq!(address.channel(), "wss://example.org:443/shoal/channel");
         assert_eq!(address.path("/api/status"), "/shoal/api/status");
+        assert_eq!(address.site(), "example.org");
         assert_eq!(address.invite.as_deref(), Some("a-token"));
         assert!(!format!("{address:?} {address}").contains("token"));
         let plain: Address = "http://example.org/".parse().unwrap();

@@ -6,13 +6,16 @@ use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use flate2::read::GzDecoder;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING, COOKIE, HOST};
+use hyper::header::{
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_ENCODING, COOKIE, HOST, HeaderValue, ORIGIN,
+};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
+use worker::Mirror;
 
 use super::wire::Wire;
 use crate::report::words::steers;
@@ -27,33 +30,122 @@ const SENTENCE_BYTES_MAX: usize = 512;
 /// Downloads `path`, which begins with a slash, from below the coordinator's page: the decompressed body, at most
 /// `limit` bytes.
 pub(crate) async fn get(wire: &Wire, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
-    timeout(ANSWER_MAX, request(wire, path, limit)).await.context("its answer took too long")?
+    let patience = Patience { whole: ANSWER_MAX, quiet: ANSWER_MAX };
+    within(ask(wire, path, limit, patience, None).await?.decoded(limit)?, path, limit)
 }
 
-async fn request(wire: &Wire, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
+/// How long an answer may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Until the last byte.
+    pub(super) whole: Duration,
+    /// From one byte to the next.
+    pub(super) quiet: Duration,
+}
+
+/// Downloads a shard as a store keeps it, of at most `limit` bytes when it is decompressed. The server need not say that
+/// it is compressed.
+pub(super) async fn get_kept(
+    wire: &Wire,
+    path: &str,
+    limit: usize,
+    patience: Patience,
+) -> anyhow::Result<Vec<u8>> {
+    unpacked(ask(wire, path, limit, patience, None).await?, path, limit)
+}
+
+/// The same, asked as a browser asks for a page of the origin `page`. Also says whether that page may read the answer.
+pub(super) async fn get_kept_for(
+    page: &str,
+    wire: &Wire,
+    path: &str,
+    limit: usize,
+    patience: Patience,
+) -> anyhow::Result<(Vec<u8>, bool)> {
+    let answer = ask(wire, path, limit, patience, Some(page)).await?;
+    let is_allowed = answer.allows.as_ref().is_some_and(|allows| allows == "*" || allows == page);
+    Ok((unpacked(answer, path, limit)?, is_allowed))
+}
+
+/// A shard as it is, out of an answer with one as it is kept.
+fn unpacked(answer: Answer, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
+    let kept = answer.decoded(Mirror::wire_bytes_max(limit))?;
+    let bytes = if Mirror::is_gzip(&kept) { decompress(&kept, limit)? } else { kept };
+    within(bytes, path, limit)
+}
+
+fn within(bytes: Vec<u8>, path: &str, limit: usize) -> anyhow::Result<Vec<u8>> {
+    if bytes.len() > limit {
+        bail!("its answer to a request for {path} is longer than allowed");
+    }
+    Ok(bytes)
+}
+
+/// The answer to a request.
+struct Answer {
+    body: Bytes,
+    /// Whether the body is compressed only for its way.
+    is_coded: bool,
+    /// The pages that may read it.
+    allows: Option<HeaderValue>,
+}
+
+impl Answer {
+    /// The body as it was before its way, or one byte more than `limit` of it.
+    fn decoded(self, limit: usize) -> std::io::Result<Vec<u8>> {
+        if self.is_coded { decompress(&self.body, limit) } else { Ok(self.body.to_vec()) }
+    }
+}
+
+async fn ask(
+    wire: &Wire,
+    path: &str,
+    limit: usize,
+    patience: Patience,
+    page: Option<&str>,
+) -> anyhow::Result<Answer> {
+    let asking = request(wire, path, limit, patience.quiet, page);
+    timeout(patience.whole, asking).await.context("its answer took too long")?
+}
+
+async fn request(
+    wire: &Wire,
+    path: &str,
+    limit: usize,
+    quiet: Duration,
+    page: Option<&str>,
+) -> anyhow::Result<Answer> {
     let stream = wire.connect().await?;
     let address = &wire.address;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let asking = async {
         let mut request =
-            Request::get(address.path(path)).header(HOST, &address.authority).header(ACCEPT_ENCODING, "gzip");
+            Request::get(address.path(path)).header(HOST, address.site()).header(ACCEPT_ENCODING, "gzip");
         if let Some(token) = &address.invite {
             request = request.header(COOKIE, cookie_of(token));
         }
+        if let Some(page) = page {
+            request = request.header(ORIGIN, page);
+        }
         let request = request.body(Empty::<Bytes>::new())?;
-        let response = sender.send_request(request).await?;
+        let silent = || format!("nothing more came of its answer for {} s", quiet.as_secs());
+        let response = timeout(quiet, sender.send_request(request)).await.with_context(silent)??;
         let status = response.status();
         if status != StatusCode::OK {
-            let body = Limited::new(response.into_body(), SENTENCE_BYTES_MAX).collect().await;
+            let body = Limited::new(response.into_body(), SENTENCE_BYTES_MAX).collect();
+            let body = timeout(quiet, body).await.with_context(silent)?;
             let body = body.map(|body| body.to_bytes()).unwrap_or_default();
             bail!("it answered {status} to a request for {path}{}", sentence(&body));
         }
-        let compressed = response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
-        // Incompressible data grow a little.
-        let limit_on_wire = limit + limit / 100 + 1024;
-        let body = Limited::new(response.into_body(), limit_on_wire).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!("its answer cannot be read: {error}"))?.to_bytes();
-        anyhow::Ok((body, compressed))
+        let is_coded = response.headers().get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
+        let allows = response.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN).cloned();
+        let mut coming = Limited::new(response.into_body(), Mirror::wire_bytes_max(limit));
+        let mut body = BytesMut::new();
+        while let Some(frame) = timeout(quiet, coming.frame()).await.with_context(silent)? {
+            let frame = frame.map_err(|error| anyhow::anyhow!("its answer cannot be read: {error}"))?;
+            body.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..]));
+        }
+        anyhow::Ok(Answer { body: body.freeze(), is_coded, allows })
     };
     // The connection is driven beside the request. When the connection ends, the request learns of it, and
     // may have its answer already.
@@ -61,15 +153,10 @@ async fn request(wire: &Wire, path: &str, limit: usize) -> anyhow::Result<Vec<u8
         let _ = connection.await;
         pending::<Infallible>().await
     };
-    let (body, compressed) = tokio::select! {
-        answer = asking => answer?,
+    tokio::select! {
+        answer = asking => answer,
         never = driving => match never {},
-    };
-    let bytes = if compressed { decompress(&body, limit)? } else { body.to_vec() };
-    if bytes.len() > limit {
-        bail!("its answer to a request for {path} is longer than allowed");
     }
-    Ok(bytes)
 }
 
 /// The plain sentence in a refusal, after a colon; empty if there is none.
@@ -137,6 +224,78 @@ mod tests {
         assert!(decompress(&bomb, 1000).unwrap().len() <= 1001);
         let wire = answer("200 OK\r\ncontent-encoding: gzip", bomb).await;
         assert!(get(&wire, "/x", 100_000).await.is_err());
+    }
+
+    const PATIENCE: Patience = Patience { whole: Duration::from_secs(60), quiet: Duration::from_secs(60) };
+
+    #[tokio::test]
+    async fn a_kept_shard_arrives_whether_or_not_its_server_knows_that_it_is_compressed() {
+        let shard = [&b"SHRD"[..], &[7; 50_000]].concat();
+        let (packed, twice) = (gzip(&shard), gzip(&gzip(&shard)));
+        let coded = "200 OK\r\ncontent-encoding: gzip";
+        for (head, body) in [("200 OK", &shard), ("200 OK", &packed), (coded, &packed), (coded, &twice)] {
+            let wire = answer(head, body.clone()).await;
+            assert_eq!(get_kept(&wire, "/x", shard.len(), PATIENCE).await.unwrap(), shard);
+            let wire = answer(head, body.clone()).await;
+            assert!(get_kept(&wire, "/x", shard.len() - 1, PATIENCE).await.is_err(), "longer than allowed");
+        }
+        let wire = answer("200 OK", packed[..packed.len() / 2].to_vec()).await;
+        assert!(get_kept(&wire, "/x", shard.len(), PATIENCE).await.is_err(), "cut off");
+    }
+
+    #[tokio::test]
+    async fn a_kept_bomb_is_refused() {
+        let bomb = gzip(&vec![0; 10_000_000]);
+        for body in [bomb.clone(), gzip(&bomb)] {
+            for head in ["200 OK", "200 OK\r\ncontent-encoding: gzip"] {
+                let wire = answer(head, body.clone()).await;
+                assert!(
+                    get_kept(&wire, "/x", 100_000, PATIENCE)
+                        .await
+                        .map_or(true, |bytes| bytes.len() <= 100_000)
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_more_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let wire = Wire::new(listener.local_addr().unwrap().to_string().parse().unwrap(), None).unwrap();
+        let silent = tokio::spawn(async move {
+            let mut streams = Vec::new();
+            for begins in
+                ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nSHRD", "HTTP/1.1 404 Not Found\r\n\r\n"]
+            {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                // An answer that comes before its question is an error of another kind.
+                stream.read_u8().await.unwrap();
+                stream.write_all(begins.as_bytes()).await.unwrap();
+                streams.push(stream);
+            }
+            pending::<Infallible>().await
+        });
+        let patience = Patience { quiet: Duration::from_millis(50), ..PATIENCE };
+        for _ in 0..3 {
+            let error = get_kept(&wire, "/x", 100, patience).await.unwrap_err();
+            assert!(format!("{error:#}").contains("nothing more came"), "{error:#}");
+        }
+        silent.abort();
+    }
+
+    #[tokio::test]
+    async fn a_page_may_read_what_its_origin_is_allowed_to() {
+        const PAGE: &str = "https://shoal.example";
+        for (header, allowed) in [
+            ("", false),
+            ("\r\naccess-control-allow-origin: *", true),
+            ("\r\naccess-control-allow-origin: https://shoal.example", true),
+            ("\r\naccess-control-allow-origin: https://other.example", false),
+        ] {
+            let wire = answer(&format!("200 OK{header}"), b"SHRD".to_vec()).await;
+            let (bytes, is_allowed) = get_kept_for(PAGE, &wire, "/x", 100, PATIENCE).await.unwrap();
+            assert_eq!((bytes.as_slice(), is_allowed), (b"SHRD".as_slice(), allowed), "{header}");
+        }
     }
 
     #[tokio::test]

@@ -192,7 +192,7 @@ impl Local {
                 // The hub goes on in its next life.
                 Errand::Close => return Err(self.closed()),
                 Errand::Send(frame) => self.pass_on(&frame).await?,
-                Errand::Fetch { fetch, shard, path: _ } => {
+                Errand::Fetch { fetch, shard, path: _, fresh: _ } => {
                     let input = match self.shards.lent(&shard.hash) {
                         Some(shard) => HubInput::ShardLent { fetch, shard },
                         None => {

@@ -10,6 +10,7 @@ mod http;
 mod identity;
 mod local;
 mod memory;
+mod mirror;
 mod native;
 mod runner;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use address::{Address, AddressError};
 pub(crate) use http::get;
 pub use identity::Identity;
 pub use local::{RESTARTS_MAX, spawn_local};
+pub(crate) use mirror::warn_of_mirror;
 pub use native::{GIVE_UP_AFTER, Options, Summary, run};
 pub(crate) use runner::{Errand, Runner, settings};
 pub(crate) use wire::Wire;

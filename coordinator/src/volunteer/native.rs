@@ -1,6 +1,6 @@
 //! A volunteer without a browser: lends this machine's cores to a coordinator until the training ends.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
@@ -16,6 +16,7 @@ use worker::{HubInput, HubPhase, HubStatus, Settings};
 use super::connection::{Connection, Event};
 use super::http;
 use super::memory;
+use super::mirror::{self, Mirror};
 use super::runner::{Errand, Runner, settings};
 use super::wire::Wire;
 
@@ -63,8 +64,8 @@ pub struct Summary {
 pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>) -> anyhow::Result<Summary> {
     let wire = Wire::new(url.parse()?, options.ca.as_deref())?;
     tokio::pin!(shutdown);
-    let arithmetic = tokio::select! {
-        arithmetic = first_contact(&wire, &options) => arithmetic?,
+    let Beginning { arithmetic, shard_url } = tokio::select! {
+        beginning = first_contact(&wire, &options) => beginning?,
         () = &mut shutdown => return Ok(Summary {
             text: format!("Left before the coordinator at {} answered.", wire.address),
             finished: false,
@@ -79,8 +80,15 @@ pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>
         token: options.token,
         ..settings(arithmetic, options.cores, agent)
     };
-    let mut volunteer =
-        Native { runner: Runner::new(settings), wire, connection: None, why: None, fetches: JoinSet::new() };
+    let mirror = shard_url.and_then(|url| mirror(&url, &wire, options.ca.as_deref()));
+    let mut volunteer = Native {
+        runner: Runner::new(settings),
+        wire,
+        mirror,
+        connection: None,
+        why: None,
+        fetches: JoinSet::new(),
+    };
     let told_to_leave = loop {
         volunteer.perform();
         let status = volunteer.status();
@@ -112,15 +120,37 @@ pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>
     })
 }
 
+/// The mirror that the coordinator names, if it can be used.
+fn mirror(url: &str, wire: &Wire, ca: Option<&Path>) -> Option<Mirror> {
+    match Mirror::of(url, &wire.address, ca) {
+        Ok(mirror) => {
+            tracing::info!("the data come from {url} as far as it has them");
+            Some(mirror)
+        }
+        Err(error) => {
+            let address = &wire.address;
+            tracing::warn!(
+                "the data come from {address} alone, for it names another address in vain: {error:#}"
+            );
+            None
+        }
+    }
+}
+
 struct Native {
     runner: Runner,
     wire: Wire,
+    /// Where else shards are.
+    mirror: Option<Mirror>,
     connection: Option<Connection>,
     /// Why the last connection ended.
     why: Option<String>,
     /// Downloads by the hub's numbers. At most [`worker::FETCHES_MAX`].
-    fetches: JoinSet<(u64, anyhow::Result<Vec<u8>>)>,
+    fetches: JoinSet<Fetched>,
 }
+
+/// A download by the hub's number, what came of it, and whether the mirror failed.
+type Fetched = (u64, anyhow::Result<Vec<u8>>, bool);
 
 impl Native {
     /// Does what the hub asks for.
@@ -138,7 +168,7 @@ impl Native {
                         connection.send(frame);
                     }
                 }
-                Errand::Fetch { fetch, shard, path } => self.fetch(fetch, shard, path),
+                Errand::Fetch { fetch, shard, path, fresh } => self.fetch(fetch, shard, path, fresh),
             }
         }
     }
@@ -154,7 +184,7 @@ impl Native {
 
     /// Waits for the next event and tells the hub. May be canceled.
     async fn event(&mut self) {
-        let Native { runner, connection, why, fetches, .. } = self;
+        let Native { runner, mirror, connection, why, fetches, .. } = self;
         let from_connection = async {
             match connection {
                 Some(connection) => connection.event().await,
@@ -175,19 +205,28 @@ impl Native {
                     runner.handle(HubInput::Disconnected);
                 }
             },
-            Some(Ok((fetch, result))) = fetches.join_next() => match result {
-                Ok(bytes) => runner.handle(HubInput::ShardArrived { fetch, bytes }),
-                Err(error) => {
-                    tracing::info!("a shard could not be downloaded: {error:#}");
-                    runner.handle(HubInput::ShardFailed { fetch });
+            Some(Ok((fetch, result, mirror_failed))) = fetches.join_next() => {
+                if let Some(mirror) = mirror.as_mut().filter(|_| mirror_failed) {
+                    mirror.failed();
+                }
+                match result {
+                    Ok(bytes) => runner.handle(HubInput::ShardArrived { fetch, bytes }),
+                    Err(error) => {
+                        tracing::info!("a shard could not be downloaded: {error:#}");
+                        runner.handle(HubInput::ShardFailed { fetch });
+                    }
                 }
             },
         }
     }
 
-    fn fetch(&mut self, fetch: u64, shard: ShardRef, path: String) {
+    fn fetch(&mut self, fetch: u64, shard: ShardRef, path: String, fresh: bool) {
         let wire = self.wire.clone();
-        self.fetches.spawn(async move { (fetch, http::get(&wire, &path, shard.bytes as usize).await) });
+        let mirror = self.mirror.as_mut().and_then(|mirror| mirror.ask(fresh));
+        self.fetches.spawn(async move {
+            let (result, mirror_failed) = mirror::download(mirror, &wire, &path, shard.bytes as usize).await;
+            (fetch, result, mirror_failed)
+        });
     }
 }
 
@@ -195,18 +234,21 @@ impl Native {
 #[derive(Deserialize)]
 struct Beginning {
     arithmetic: Arithmetic,
+    /// Where else shards are.
+    #[serde(default)]
+    shard_url: Option<String>,
 }
 
-/// Asks which arithmetic the run uses. Repeats the question for some time, because coordinator and volunteers
+/// Asks how the run begins. Repeats the question for some time, because coordinator and volunteers
 /// may be started together. Reports each new reason for a missing answer.
-async fn first_contact(wire: &Wire, options: &Options) -> anyhow::Result<Arithmetic> {
+async fn first_contact(wire: &Wire, options: &Options) -> anyhow::Result<Beginning> {
     let until = Instant::now() + options.give_up_after;
     let address = &wire.address;
     loop {
         let answer = timeout_at(until, http::get(wire, "/api/status", STATUS_BYTES_MAX)).await;
         let error = match answer.unwrap_or_else(|_| Err(anyhow!("the host does not answer"))) {
             Ok(status) => match serde_json::from_slice::<Beginning>(&status) {
-                Ok(beginning) => return Ok(beginning.arithmetic),
+                Ok(beginning) => return Ok(beginning),
                 // Waiting does not turn another program into a coordinator.
                 Err(_) => bail!(
                     "the program that answers at {address} is not a Shoal coordinator; check host and port"

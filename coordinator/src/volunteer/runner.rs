@@ -34,6 +34,8 @@ pub(crate) enum Errand {
         shard: ShardRef,
         /// Its URL path.
         path: String,
+        /// Whether an earlier answer was damaged.
+        fresh: bool,
     },
 }
 
@@ -91,8 +93,8 @@ impl Runner {
                         return Some(Errand::Send(first));
                     }
                 }
-                HubOutput::Fetch { fetch, shard, path, fresh: _ } => {
-                    return Some(Errand::Fetch { fetch, shard, path });
+                HubOutput::Fetch { fetch, shard, path, fresh } => {
+                    return Some(Errand::Fetch { fetch, shard, path, fresh });
                 }
                 HubOutput::StartCompute { compute } => self.start(compute),
                 HubOutput::StopCompute { compute } => {

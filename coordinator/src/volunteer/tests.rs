@@ -2,11 +2,13 @@
 
 #![expect(clippy::single_range_in_vec_init, reason = "ranges of units, not the units in them")]
 
-use std::sync::Arc;
+use std::io::Read as _;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use flate2::read::GzDecoder;
 use model::{Arithmetic, Network, NetworkSpec};
 use protocol::frame::encode_round;
 use protocol::message::{Farewell, Welcome};
@@ -14,11 +16,15 @@ use protocol::plan::{Assignment, Part, RoundPlan, Set, Work};
 use protocol::scales::Scales;
 use protocol::shard::Shard;
 use support::world;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use worker::unit::{Buffers, Unit, UnitOutcome, UnitSums, evaluate_unit};
 
+use super::mirror::probe;
 use super::{Options, RESTARTS_MAX, run, spawn_local};
+use crate::config::ShardUrl;
 use crate::data::ShardStore;
 use crate::data::{Dataset, prepare};
 use crate::driver::exchange::{DriverHandle, FromSession, Joined, Letter, OpenRound, ToSession};
@@ -37,6 +43,8 @@ struct Stage {
     network: Network,
     welcome: Welcome,
     shards: Arc<ShardStore>,
+    /// The shards that the server has.
+    served: Arc<ShardStore>,
     handle: DriverHandle,
     inbox: mpsc::Receiver<Letter>,
     round: watch::Sender<Option<Arc<OpenRound>>>,
@@ -63,7 +71,15 @@ impl Stage {
         };
         let (round, seen) = watch::channel(None);
         let (handle, inbox) = DriverHandle::new(seen);
-        Stage { network, welcome, shards: Arc::new(shards), handle, inbox, round }
+        let shards = Arc::new(shards);
+        Stage { network, welcome, served: Arc::clone(&shards), shards, handle, inbox, round }
+    }
+
+    /// From now on, servers have none of the run's shards.
+    fn loses_its_shards(&mut self) {
+        let names = ["a", "b"].map(String::from).to_vec();
+        let other = Dataset::of_bytes(1, &[1, 2, 3, 4], vec![0, 1, 0, 1], names);
+        self.served = Arc::new(ShardStore::cut(Arc::new(prepare(other, None, 0.25, 1).unwrap()), 10).0);
     }
 
     /// Opens a gradient round and answers with what its first `units` units come to.
@@ -150,13 +166,22 @@ impl Stage {
 
     /// Serves the run and answers with its address and what must be kept for it to go on.
     async fn serve(&self, known_answer: [u8; 32]) -> (String, watch::Sender<Arc<Status>>) {
+        self.serve_with(known_answer, None).await
+    }
+
+    /// The same, with another address for the shards.
+    async fn serve_with(
+        &self,
+        known_answer: [u8; 32],
+        shard_url: Option<ShardUrl>,
+    ) -> (String, watch::Sender<Arc<Status>>) {
         let (shown, status) = watch::channel(Arc::new(Status::default()));
         let site = Site {
-            config: ServerConfig::default(),
+            config: ServerConfig { shard_url, ..ServerConfig::default() },
             welcome: self.welcome.clone(),
             parameters: self.network.parameters(),
             known_answer,
-            shards: Arc::clone(&self.shards),
+            shards: Arc::clone(&self.served),
             status,
             audience: Arc::default(),
             trial: None,
@@ -252,6 +277,108 @@ async fn a_native_volunteer_works_until_the_training_ends() {
     let summary = timeout(HANG, volunteer).await.expect("this hangs").unwrap().unwrap();
     assert!(summary.finished && summary.text.contains("All is learned."), "{}", summary.text);
     assert_eq!((summary.assignments, summary.units), (2, 7 + u64::from(stage.welcome.sets.training.units())));
+}
+
+/// What a mirror answers to a request for a shard.
+type Answers = fn(Bytes) -> Option<Vec<u8>>;
+
+/// A mirror, which answers with what `answers` makes of a shard as it is kept; with `None` it hangs up. Also gives the
+/// requests so far.
+async fn mirror(shards: Arc<ShardStore>, answers: Answers) -> (ShardUrl, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/houses/", listener.local_addr().unwrap()).parse().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut request, mut byte) = (Vec::new(), [0]);
+            while !request.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).await.is_ok() {
+                request.push(byte[0]);
+            }
+            let request = String::from_utf8(request).unwrap();
+            let path = request.split(' ').nth(1).unwrap().to_owned();
+            let hash = blake3::Hash::from_hex(path.strip_prefix("/houses/shards/").unwrap()).unwrap();
+            noted.lock().unwrap().push(path);
+            assert!(
+                !request.to_lowercase().contains("cookie"),
+                "an invitation is the coordinator's business"
+            );
+            let Some(body) = answers(shards.compressed(hash.as_bytes()).unwrap()) else { continue };
+            // As a bucket answers, which does not know that the object is compressed.
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+        }
+    });
+    (url, asked)
+}
+
+/// A native volunteer works with that address for shards.
+async fn works_with(stage: &mut Stage, shard_url: ShardUrl) {
+    let known_answer = model::known_answer::digest(Arithmetic::Portable);
+    let (url, _shown) = stage.serve_with(known_answer, Some(shard_url)).await;
+    let options = Options { cores: 2, give_up_after: HANG, ca: None, token: [0; 16], report: None };
+    let volunteer = tokio::spawn(async move { run(&url, options, std::future::pending()).await });
+    let joined = stage.joined().await;
+    // This compares what the volunteer computes with the same units in this process.
+    stage.work(&joined.outbox).await;
+    let farewell = Farewell { text: "All is learned.".into(), ..Farewell::default() };
+    joined.outbox.send(ToSession::Finish(farewell.into())).await.unwrap();
+    let summary = timeout(HANG, volunteer).await.expect("this hangs").unwrap().unwrap();
+    assert!(summary.finished, "{}", summary.text);
+}
+
+#[tokio::test]
+async fn a_native_volunteer_takes_shards_from_another_address() {
+    let mut stage = Stage::new();
+    stage.loses_its_shards();
+    let count = stage.welcome.sets.training.shards.len();
+    let as_they_are: Answers = |kept| {
+        let mut shard = Vec::new();
+        GzDecoder::new(&kept[..]).read_to_end(&mut shard).unwrap();
+        Some(shard)
+    };
+    for answers in [(|kept| Some(kept.to_vec())) as Answers, as_they_are] {
+        let (url, asked) = mirror(Arc::clone(&stage.shards), answers).await;
+        works_with(&mut stage, url).await;
+        assert!(matches!(stage.hear().await, (_, FromSession::Left)));
+        assert_eq!(asked.lock().unwrap().len(), count, "every shard, once");
+    }
+}
+
+#[tokio::test]
+async fn what_another_address_does_not_give_comes_from_the_coordinator() {
+    let mut stage = Stage::new();
+    let other: Answers = |kept| Some(kept.iter().map(|_| 7).collect());
+    let cut_off: Answers = |kept| Some(kept[..kept.len() / 2].to_vec());
+    let longer: Answers = |_| Some(vec![0; 10 << 20]);
+    let empty: Answers = |_| Some(Vec::new());
+    let hangs_up: Answers = |_| None;
+    for answers in [other, cut_off, longer, empty, hangs_up] {
+        let (url, asked) = mirror(Arc::clone(&stage.shards), answers).await;
+        works_with(&mut stage, url).await;
+        assert!(matches!(stage.hear().await, (_, FromSession::Left)));
+        // Downloads that began before the first had ended.
+        assert!((1..=worker::FETCHES_MAX).contains(&asked.lock().unwrap().len()), "it is left alone then");
+    }
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    works_with(&mut stage, format!("http://{nobody}").parse().unwrap()).await;
+}
+
+#[tokio::test]
+async fn the_coordinator_looks_whether_the_address_has_its_shards() {
+    let stage = Stage::new();
+    let shard = stage.welcome.sets.training.shards[0];
+    const PAGE: &str = "http://shoal.example:8080";
+    let problem = async |answers: Answers| {
+        let (url, _) = mirror(Arc::clone(&stage.shards), answers).await;
+        format!("{:#}", probe(&url, &shard, PAGE).await.unwrap_err())
+    };
+    let without_header = problem(|kept| Some(kept.to_vec())).await;
+    assert!(without_header.contains("Access-Control-Allow-Origin"), "{without_header}");
+    let other = problem(|_| Some(b"SHRD".to_vec())).await;
+    assert!(other.contains("another file"), "{other}");
+    assert!(!problem(|_| None).await.is_empty());
 }
 
 #[tokio::test]

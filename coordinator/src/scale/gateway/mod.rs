@@ -21,7 +21,7 @@ use tokio::time::sleep;
 
 use super::archive::Record;
 use super::{About, Archive, Link, ScaleError, Subjects, open, porch, random};
-use crate::config::{Cidr, HostName, Invite, LinkUrl, PublicUrl, RunConfig, StoreUrl};
+use crate::config::{Cidr, HostName, Invite, LinkUrl, PublicUrl, RunConfig, ShardUrl, StoreUrl};
 use crate::data::ShardStore;
 use crate::driver::{Referee, ShardReader, Source};
 use crate::report::progress;
@@ -55,6 +55,8 @@ pub struct GatewayConfig {
     pub trusted_proxy: Vec<Cidr>,
     /// Whether everybody may read the metrics.
     pub public_metrics: bool,
+    /// Where volunteers ask for shards first, if not where the coordinator says.
+    pub shard_url: Option<ShardUrl>,
     /// Cores of its own worker; with 0 it only takes stuck units.
     pub cores: u16,
 }
@@ -91,6 +93,11 @@ pub async fn run(
     };
     let run =
         Run::of(&record).with_context(|| format!("cannot serve the run in the store {}", config.store))?;
+    let shard_url = config.shard_url.clone().or_else(|| run.settings.shard_url.clone());
+    let has_tls = tls.is_some() || config.public_url.as_ref().is_some_and(PublicUrl::is_secure);
+    if let Some(url) = &shard_url {
+        url.check_for(has_tls).map_err(|problem| anyhow::anyhow!("--shard-url: {problem}"))?;
+    }
     let link = Link::connect(&config.link, "shoal gateway").await.map_err(ScaleError::from)?;
     let subjects = Subjects::of(record.realm);
     let shards = Arc::new(ShardStore::stored(archive.store().clone(), Handle::current(), &run.welcome.sets));
@@ -118,12 +125,17 @@ pub async fn run(
     };
     let running = driver::start(parts, Handle::current()).await?;
     let driver::Running { sessions, status, crowd, orders, mut ended, thread } = running;
-    let site = Arc::new(site(&config, &run, Arc::clone(&shards), status, sessions.clone(), tls));
+    let site =
+        Arc::new(site(&config, &run, shard_url.clone(), Arc::clone(&shards), status, sessions.clone(), tls));
     let audience = Arc::clone(&site.audience);
     let (shut_down, mut shutting_down) = watch::channel(false);
     let server = tokio::spawn(server::serve(socket, site, async move {
         let _ = shutting_down.wait_for(|down| *down).await;
     }));
+    if let Some(url) = shard_url {
+        let shard = run.welcome.sets.training.shards.first().copied();
+        tokio::spawn(volunteer::warn_of_mirror(url, shard, pages[0].origin().to_owned()));
+    }
     let local =
         volunteer::spawn_local(config.cores.max(1), run.welcome.clone(), shards, sessions, LOCAL_SESSION);
     let telling = tokio::spawn(tell_of_oneself(config.name.clone(), links, link.clone(), subjects, crowd));
@@ -217,6 +229,7 @@ impl Run {
 fn site(
     config: &GatewayConfig,
     run: &Run,
+    shard_url: Option<ShardUrl>,
     shards: Arc<ShardStore>,
     status: watch::Receiver<Arc<Status>>,
     driver: crate::driver::exchange::DriverHandle,
@@ -228,6 +241,7 @@ fn site(
             trusted_proxies: config.trusted_proxy.clone(),
             invitation: run.invite.as_deref().map(Ticket::invitation),
             tls,
+            shard_url,
             connections_max: server::connections_max(),
             metrics: MetricsAccess::from_environment(config.public_metrics),
             ..ServerConfig::default()
