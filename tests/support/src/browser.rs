@@ -36,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// The Tab key as WebDriver names it, and how often it is pressed at most on the way to an element.
 const TAB_KEY: &str = "\u{e004}";
 const TABS_MAX: usize = 200;
+const DRIVER_STARTS_MAX: usize = 5;
 
 /// A chromedriver and every process it started.
 struct Driver(Child);
@@ -303,7 +304,15 @@ impl Driver {
     /// A driver on a free port: the program that the environment names, or else this one.
     fn start(variable: &str, otherwise: &str) -> (Driver, u16) {
         let program = std::env::var(variable).unwrap_or_else(|_| otherwise.into());
-        let mut command = Command::new(&program);
+        // Chromedriver takes a port that is free on 127.0.0.1, and gives up when somebody has the same one on ::1.
+        (0..DRIVER_STARTS_MAX)
+            .find_map(|_| Driver::try_start(&program, variable))
+            .unwrap_or_else(|| panic!("{program} names its port in one of {DRIVER_STARTS_MAX} starts"))
+    }
+
+    /// `None` if the program ends before it has named its port.
+    fn try_start(program: &str, variable: &str) -> Option<(Driver, u16)> {
+        let mut command = Command::new(program);
         command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -318,7 +327,8 @@ impl Driver {
         });
         // Geckodriver goes on writing, and ends when nobody reads.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        (Driver(child), port.expect("chromedriver names its port"))
+        let driver = Driver(child);
+        Some((driver, port?))
     }
 }
 
