@@ -460,7 +460,11 @@ impl Driver {
                     }
                     LeadOutput::Banned { token, is_banned: true } => {
                         self.present.doors().ban(token);
-                        self.desk.bans.inherit(token, unix_time());
+                        if !self.desk.bans.inherit(token, unix_time()) {
+                            tracing::warn!(
+                                "an earlier coordinator has banned more volunteers than the dashboard lists"
+                            );
+                        }
                         continue;
                     }
                     LeadOutput::Banned { token, is_banned: false } => {

@@ -64,7 +64,10 @@ impl Driver {
         match action {
             Action::Unban { address } => Ok(match self.desk.bans.lift(&address) {
                 Some(ban) => {
-                    ban.tokens.into_iter().for_each(|token| self.ban_token(token, false));
+                    for token in ban.tokens {
+                        self.desk.bans.disinherit(token);
+                        self.ban_token(token, false);
+                    }
                     changed(format!("The ban of {address} is lifted."))
                 }
                 None => unchanged(format!("{address} is not banned.")),

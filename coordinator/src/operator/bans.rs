@@ -11,7 +11,11 @@ const BANS_MAX: usize = 4096;
 
 /// See the module's description. An address is a network as [`engine::Identity::address`] names it.
 #[derive(Debug, Default)]
-pub struct Bans(Mutex<BTreeMap<u128, Ban>>);
+pub struct Bans {
+    networks: Mutex<BTreeMap<u128, Ban>>,
+    /// By token, which volunteers choose: it must never pass for a network.
+    inherited: Mutex<BTreeMap<u128, Ban>>,
+}
 
 /// One banned address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,18 +32,22 @@ pub struct Ban {
 }
 
 impl Bans {
-    fn bans(&self) -> MutexGuard<'_, BTreeMap<u128, Ban>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn networks(&self) -> MutexGuard<'_, BTreeMap<u128, Ban>> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inherited(&self) -> MutexGuard<'_, BTreeMap<u128, Ban>> {
+        self.inherited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether an address is banned.
     pub fn contains(&self, address: u128) -> bool {
-        self.bans().contains_key(&address)
+        self.networks().contains_key(&address)
     }
 
     /// Bans an address. Returns false if there is no room for another.
     pub fn add(&self, address: u128, ban: Ban) -> bool {
-        let mut bans = self.bans();
+        let mut bans = self.networks();
         let fits = bans.len() < BANS_MAX || bans.contains_key(&address);
         if fits {
             let tokens = ban.tokens.clone();
@@ -49,28 +57,35 @@ impl Bans {
     }
 
     /// An earlier coordinator of this training has banned a volunteer, and only its token is known: it stands in the list
-    /// under a name of its own, so that the ban can be lifted.
-    pub fn inherit(&self, token: u128, time: u64) {
-        let address = format!("volunteer {:08x}", token >> 96);
-        let agent = "banned under an earlier coordinator".to_owned();
-        self.add(token, Ban { address, agent, time, tokens: vec![token] });
+    /// under a name of its own, so that the ban can be lifted. Returns false if there is no room for another.
+    pub fn inherit(&self, token: u128, time: u64) -> bool {
+        let mut inherited = self.inherited();
+        let fits = inherited.len() < BANS_MAX || inherited.contains_key(&token);
+        if fits {
+            let address = format!("volunteer {token:032x}");
+            let agent = "banned under an earlier coordinator".to_owned();
+            inherited.insert(token, Ban { address, agent, time, tokens: vec![token] });
+        }
+        fits
     }
 
-    /// An earlier coordinator has lifted the ban of a volunteer of which only the token is known.
+    /// The ban of a volunteer of which only the token is known is lifted.
     pub fn disinherit(&self, token: u128) {
-        self.bans().remove(&token);
+        self.inherited().remove(&token);
     }
 
-    /// Lifts the ban of an address as it is written; answers with it if there was one.
+    /// Lifts a ban by its address as it is written; answers with it if there was one.
     pub fn lift(&self, address: &str) -> Option<Ban> {
-        let mut bans = self.bans();
-        let network = bans.iter().find(|(_, ban)| ban.address == address).map(|(network, _)| *network)?;
-        bans.remove(&network)
+        let take = |mut bans: MutexGuard<'_, BTreeMap<u128, Ban>>| {
+            let key = bans.iter().find(|(_, ban)| ban.address == address).map(|(key, _)| *key)?;
+            bans.remove(&key)
+        };
+        take(self.networks()).or_else(|| take(self.inherited()))
     }
 
     /// All bans, in no order that means anything.
     pub(crate) fn all(&self) -> Vec<Ban> {
-        self.bans().values().cloned().collect()
+        self.networks().values().chain(self.inherited().values()).cloned().collect()
     }
 }
 
@@ -108,13 +123,14 @@ mod tests {
     #[test]
     fn bans_of_an_earlier_coordinator_are_listed_and_can_be_lifted() {
         let bans = Bans::default();
-        let token = 0xfeed_beef_u128 << 96;
-        bans.inherit(token, 5);
-        bans.inherit(token + 1, 5);
+        let token = 0x7f00_0001;
+        assert!(bans.inherit(token, 5) && bans.inherit(token + 1, 5));
+        assert!(!bans.contains(token), "a token is no network");
+        assert!(bans.add(token + 1, ban(token + 1)));
         bans.disinherit(token + 1);
-        assert_eq!(bans.all().len(), 1);
-        assert_eq!(bans.lift("volunteer feedbeef").unwrap().tokens, [token]);
-        assert!(bans.all().is_empty());
+        assert!(bans.contains(token + 1) && bans.all().len() == 2);
+        assert_eq!(bans.lift("volunteer 0000000000000000000000007f000001").unwrap().tokens, [token]);
+        assert_eq!(bans.all(), [ban(token + 1)]);
     }
 
     #[test]
