@@ -43,21 +43,26 @@ impl Hub {
         self.failed_cores += 1;
         self.cores_changed();
         if self.lent() == 0 {
-            let text = "The compute workers failed to start or to continue. There may be too little memory: close \
-                    other programs and try again.";
+            let text = match self.hiring.is_last_attempt() {
+                true => "The worker's program does not arrive. Check the connection and try again.",
+                false => {
+                    "The compute workers failed to start or to continue. There may be too little memory: close other \
+                     programs and try again."
+                }
+            };
             self.end(HubPhase::Stopped, text.to_owned());
         }
     }
 
     /// Compute workers whose program does not arrive are started again, until it is no longer the line's fault.
     pub(super) fn compute_unreached(&mut self, now_ms: u64, compute: u32) {
-        if self.hiring.is_hopeless() {
+        if self.hiring.is_last_attempt() && self.hiring.is_due(now_ms) {
             return self.compute_failed(compute);
         }
         if self.crew.remove(compute) {
             self.outputs.push_back(HubOutput::StopCompute { compute });
             self.compute_lost(compute);
-            self.hiring.failed(now_ms);
+            self.hiring.failed(now_ms, compute);
         }
     }
 
@@ -91,7 +96,7 @@ impl Hub {
     }
 
     pub(super) fn compute_says(&mut self, compute: u32, message: FromCompute) {
-        self.hiring.succeeded();
+        self.hiring.succeeded(compute);
         match message {
             FromCompute::Done { job } => {
                 let Some(running) = self.crew.ended(compute, job) else { return };

@@ -155,7 +155,7 @@ impl Hub {
     /// Takes every step that has become possible.
     fn advance(&mut self, now_ms: u64) {
         if self.link == Link::Open {
-            while self.is_short_of_crew() && now_ms >= self.hiring.at_ms() {
+            while self.is_short_of_crew() && self.hiring.is_due(now_ms) {
                 let compute = self.crew.hire();
                 self.outputs.push_back(HubOutput::StartCompute { compute });
             }

@@ -27,7 +27,7 @@ impl Hub {
                 (HubPhase::Computing, format!("Computing on {}.", counted(busy, "core")))
             }
             Link::Open if self.crew.len() == 0 && self.hiring.is_delayed() => {
-                let text = "The worker's program did not arrive. It is downloaded again.";
+                let text = "The worker's program did not arrive. It is downloaded again soon.";
                 (HubPhase::Downloading, text.to_owned())
             }
             Link::Open if awaited > 0 => {

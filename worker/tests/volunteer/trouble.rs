@@ -203,19 +203,68 @@ fn compute_workers_that_do_not_arrive_are_started_again() {
     result(&round, 1, &world.expected(&round, &[0..12]), &volunteer.heard()[0]);
 }
 
-#[test]
-fn compute_workers_that_never_arrive_end_the_volunteer() {
-    let world = World::new();
-    let mut volunteer = Volunteer::welcomed(&world, 1);
-    for attempt in 1..=START_ATTEMPTS_MAX {
+/// None of the compute workers there are arrives, `attempts` times in a row.
+fn never_arrive(volunteer: &mut Volunteer, attempts: u32) {
+    for _ in 0..attempts {
         volunteer.frame(&FromCoordinator::Heartbeat.encode());
-        volunteer.tell(HubInput::ComputeUnreached { compute: attempt });
+        for compute in volunteer.computes.keys().copied().collect::<Vec<_>>() {
+            volunteer.tell(HubInput::ComputeUnreached { compute });
+        }
+        assert!(volunteer.computes.is_empty());
         volunteer.wake();
-        assert_eq!(volunteer.computes.len(), 1);
     }
-    volunteer.tell(HubInput::ComputeUnreached { compute: START_ATTEMPTS_MAX + 1 });
-    assert_eq!(volunteer.hub.status().phase, HubPhase::Stopped);
+}
+
+#[test]
+fn the_last_attempt_to_start_compute_workers_brings_all_of_them_back() {
+    let world = World::new();
+    let round = world.gradient_round(1);
+    let mut volunteer = Volunteer::welcomed(&world, 4);
+    never_arrive(&mut volunteer, START_ATTEMPTS_MAX - 1);
+    assert_eq!(volunteer.computes.len(), 4);
+    volunteer.frame(&round.frame());
+    volunteer.frame(&round.assign(1, &[0..12]));
+    volunteer.settle(&world, || 0);
+    result(&round, 1, &world.expected(&round, &[0..12]), &volunteer.heard()[0]);
+    // What has worked may fail as often again.
+    never_arrive(&mut volunteer, START_ATTEMPTS_MAX - 1);
+    assert_eq!(volunteer.computes.len(), 4);
+}
+
+#[test]
+fn compute_workers_that_never_arrive_end_the_volunteer_with_the_right_reason() {
+    let world = World::new();
+    let mut volunteer = Volunteer::welcomed(&world, 2);
+    never_arrive(&mut volunteer, START_ATTEMPTS_MAX - 1);
+    for compute in volunteer.computes.keys().copied().collect::<Vec<_>>() {
+        volunteer.tell(HubInput::ComputeUnreached { compute });
+    }
+    let status = volunteer.hub.status();
+    assert_eq!(status.phase, HubPhase::Stopped);
+    assert!(status.sentence.contains("does not arrive"), "{}", status.sentence);
     assert!(volunteer.closed);
+}
+
+#[test]
+fn a_core_that_never_arrives_beside_one_that_works_is_given_up() {
+    let world = World::new();
+    let mut volunteer = Volunteer::welcomed(&world, 2);
+    let mut attempts = 0;
+    for number in 1.. {
+        let Some(compute) = volunteer.computes.keys().copied().find(|compute| *compute > 1) else { break };
+        attempts += 1;
+        volunteer.tell(HubInput::ComputeUnreached { compute });
+        let round = world.gradient_round(number);
+        volunteer.frame(&round.frame());
+        volunteer.frame(&round.assign(number, &[0..4]));
+        volunteer.settle(&world, || 0);
+        volunteer.heard();
+        if attempts < START_ATTEMPTS_MAX {
+            volunteer.wake();
+        }
+    }
+    assert_eq!((attempts, volunteer.computes.len()), (START_ATTEMPTS_MAX, 1));
+    assert_ne!(volunteer.hub.status().phase, HubPhase::Stopped);
 }
 
 #[test]
