@@ -36,11 +36,17 @@ function phase({ status, operator }) {
   return status.phase === "waiting" ? "Waiting" : `Iteration ${words.count(status.iteration)}`;
 }
 
+/** What the bar shows, and of which run. */
+let shown = { run: null, share: 0 };
+
 /** The share of the training that is done, by the limit that ends it first. */
-function share({ phase, iteration, iterations_max: max, seconds, eta_seconds: left }) {
+function share({ run, phase, iteration, iterations_max: max, seconds, eta_seconds: left }) {
   if (phase === "finished") return 1;
   const byTime = left === null || seconds + left <= 0 ? 0 : seconds / (seconds + left);
-  return Math.max(byTime, iteration / Math.max(max, 1));
+  // While nobody computes no end is foretold, and what is done stays so.
+  const before = left === null && shown.run === run ? shown.share : 0;
+  shown = { run, share: Math.max(byTime, iteration / Math.max(max, 1), before) };
+  return shown.share;
 }
 
 function progress({ status, operator }) {
