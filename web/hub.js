@@ -23,6 +23,7 @@ function watched(answer) {
   return new Response(answer.body.pipeThrough(progress), { status, statusText, headers });
 }
 
+let arrived = false;
 try {
   const arithmetic = new URL(location.href).searchParams.get("arithmetic") === "fused" ? "fused" : "portable";
   const { default: initialize, start_hub: startHub } = await import(`./worker/${arithmetic}/worker.js`);
@@ -30,8 +31,9 @@ try {
   const module = fetch(new URL(`./worker/${arithmetic}/worker_bg.wasm`, import.meta.url)).then(watched);
   await initialize({ module_or_path: module });
   postMessage({ type: "loading" });
+  arrived = true;
   startHub(arithmetic, early);
 } catch (error) {
   // Browsers have this kind of error for downloads that fail.
-  postMessage({ type: "failed", text: String(error), unreached: error instanceof TypeError });
+  postMessage({ type: "failed", text: String(error), unreached: !arrived && error instanceof TypeError });
 }

@@ -21,7 +21,7 @@ export class Lending {
 
   /**
    * Calls `onReport` with every report of the hub: its status, or `{type: "failed", text, hangs, unreached}`, where
-   * `hangs` says that its download stands still and `unreached` that it has broken off. Calls `onDownload` with the bytes of finished downloads.
+   * `hangs` says that its download stands still, and `unreached` that it has broken off. Calls `onDownload` with the bytes of finished downloads.
    */
   constructor(onReport, onDownload) {
     this.#onReport = onReport;
