@@ -42,7 +42,10 @@ pub(crate) async fn from_coordinator(
 pub(crate) async fn from_mirror(url: &str, shard_bytes: usize) -> Result<Vec<u8>, JsValue> {
     let kept =
         download(url, Mirror::wire_bytes_max(shard_bytes), RequestCache::Default, MIRROR_MS_MAX).await?;
-    ToPage::Downloaded { bytes: kept.len() }.post();
+    // The browser itself counts what has the origin of the page.
+    if !url.starts_with(&format!("{}/", scope::origin())) {
+        ToPage::Downloaded { bytes: kept.len() }.post();
+    }
     if !Mirror::is_gzip(&kept) {
         return Ok(kept);
     }

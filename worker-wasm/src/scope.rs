@@ -47,6 +47,11 @@ pub(crate) fn socket_address(name: &str) -> String {
     format!("{protocol}//{}{folder}/{name}", location.host())
 }
 
+/// The scheme, host and port that this worker's script came from.
+pub(crate) fn origin() -> String {
+    scope().location().origin()
+}
+
 /// The browser's user-agent string.
 pub(crate) fn user_agent() -> String {
     scope().navigator().user_agent().unwrap_or_default()

@@ -13,7 +13,7 @@ pub struct Mirror {
 impl Mirror {
     /// Bytes that may travel for a shard of so many bytes. It may be compressed, and incompressible data grow a little.
     pub const fn wire_bytes_max(shard_bytes: usize) -> usize {
-        shard_bytes + shard_bytes / 100 + 1024
+        shard_bytes.saturating_add(shard_bytes / 100 + 1024)
     }
 
     /// Whether bytes are compressed with gzip, as a store keeps shards: no shard begins so.

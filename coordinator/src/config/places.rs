@@ -169,7 +169,10 @@ impl ShardUrl {
     /// Whether the address is one of the machine that asks.
     pub fn is_loopback(&self) -> bool {
         match self.0.host() {
-            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Domain(name)) => {
+                let name = name.trim_end_matches('.');
+                name == "localhost" || name.ends_with(".localhost")
+            }
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(_)) | None => false,
         }
@@ -243,6 +246,9 @@ impl FromStr for ShardUrl {
             // What a policy of pages can name, and nothing that means something there.
             Some(Host::Domain(name))
                 if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.') => {}
+            Some(Host::Ipv4(address)) if address.is_unspecified() || address.is_link_local() => {
+                return Err(format!("{address} is another machine for everybody; give a host name"));
+            }
             Some(Host::Ipv4(_)) => {}
             Some(Host::Ipv6(_)) => {
                 return Err(
@@ -340,6 +346,8 @@ mod tests {
             ("https://data.example.org/x?X-Amz-Signature=secret", "without ?"),
             ("https://data.example.org/x#y", "without ?"),
             ("http://[::1]:9000/x", "give a host name"),
+            ("http://0.0.0.0:9000/x", "give a host name"),
+            ("http://169.254.169.254/x", "give a host name"),
             (&format!("https://data.example.org/{}", "x".repeat(1024)), "at most 1024"),
         ] {
             let problem = wrong.parse::<ShardUrl>().unwrap_err();
@@ -356,6 +364,7 @@ mod tests {
             ("http://192.168.1.20:9000", true, false),
             ("http://127.0.0.1:9000", false, true),
             ("http://localhost:9000", false, true),
+            ("http://localhost.:9000", false, true),
         ] {
             let url = parsed(text);
             assert_eq!((url.warning().is_some(), url.check_for(true).is_ok()), (warns, suits_tls), "{text}");

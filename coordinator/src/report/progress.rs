@@ -38,11 +38,10 @@ impl Page {
         Page { address: None, url: public.page() }
     }
 
-    /// The scheme, the host and the port: who asks when the page fetches something elsewhere.
-    pub fn origin(&self) -> &str {
-        let host = self.url.find("://").map_or(0, |at| at + 3);
-        let end = self.url[host..].find('/').map_or(self.url.len(), |at| host + at);
-        &self.url[..end]
+    /// Who asks, as a browser says it, when the page fetches something elsewhere: scheme, host, and a port that is not the
+    /// scheme's own.
+    pub fn origin(&self) -> String {
+        url::Url::parse(&self.url).map_or_else(|_| self.url.clone(), |url| url.origin().ascii_serialization())
     }
 
     /// The URL of something beside the page. `path` begins with a slash.
@@ -159,7 +158,7 @@ pub struct IterationReport {
     pub examples_per_second: f64,
     /// Seconds of training so far, those before a resume included.
     pub seconds: f64,
-    /// Seconds that the remaining iterations will take at this pace; `None` if unknown.
+    /// Seconds until the first limit ends the training at this pace; `None` if unknown.
     pub eta_seconds: Option<f64>,
     /// The method by which the training goes on from the point.
     pub method: Method,
@@ -178,6 +177,10 @@ mod tests {
         assert_eq!(Link::new(&here, None).url, "http://192.0.2.7:8080");
         assert_eq!(Link::new(&here, Some("a-token")).url, "http://192.0.2.7:8080/#invite=a-token");
         assert_eq!(DashboardLink::new(&here, "key").url(), "http://192.0.2.7:8080/dashboard#operator=key");
+        assert_eq!(here.origin(), "http://192.0.2.7:8080");
+        assert_eq!(Page::at("192.0.2.7:80".parse().unwrap(), false).origin(), "http://192.0.2.7");
+        let proxy = Page::behind_proxy(&"https://Example.org:443/shoal/".parse().unwrap());
+        assert_eq!(proxy.origin(), "https://example.org");
         let proxy = Page::behind_proxy(&"https://example.org/shoal/".parse().unwrap());
         assert_eq!(Link::new(&proxy, None).url, "https://example.org/shoal/");
         assert_eq!(Link::new(&proxy, Some("a-token")).url, "https://example.org/shoal/#invite=a-token");

@@ -53,7 +53,7 @@ pub struct Status {
     pub history_until: Option<u64>,
     /// Units of the open round that are accounted for, and all of them.
     pub round_units: Option<(u32, u32)>,
-    /// Seconds that the remaining iterations will take at this pace, if that is known.
+    /// Seconds until the first limit ends the training at this pace, if that is known.
     pub eta_seconds: Option<f64>,
     /// Who runs the training, in the operator's own words.
     pub operator: Option<String>,

@@ -174,7 +174,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
     let server = tokio::spawn(server::serve(socket, Arc::new(site), until(shutting_down)));
     if let Some(url) = &material.config.shard_url {
         let shard = welcome.sets.training.shards.first().copied();
-        let page = pages[0].origin().to_owned();
+        let page = pages[0].origin();
         tokio::spawn(volunteer::warn_of_mirror(url.clone(), shard, page));
     }
     let cores = local_cores(material.config.local_workers);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use protocol::plan::ShardRef;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::address::Address;
 use super::http::{self, Patience};
@@ -15,6 +15,10 @@ use crate::config::ShardUrl;
 
 /// How long a shard may take from there. After that the coordinator is asked, which is as good.
 const PATIENCE: Patience = Patience { whole: Duration::from_secs(60), quiet: Duration::from_secs(15) };
+
+/// How often the coordinator looks at the start whether it has the shards, and how long it waits in between.
+const PROBES_MAX: usize = 3;
+const PROBE_PAUSE: Duration = Duration::from_secs(10);
 
 /// A mirror, and when it is asked.
 pub(super) struct Mirror {
@@ -43,6 +47,11 @@ impl Mirror {
     fn new(url: &ShardUrl, ca: Option<&Path>, patience: Patience) -> anyhow::Result<Mirror> {
         let wire = Wire::new(url.to_string().parse()?, ca)?;
         Ok(Mirror { wire, patience, state: worker::Mirror::default(), began: Instant::now() })
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self) -> &Address {
+        &self.wire.address
     }
 
     /// The way to it, if it is to be tried first. `fresh` as in [`worker::Mirror::is_asked`].
@@ -92,8 +101,20 @@ pub(crate) async fn warn_of_mirror(url: ShardUrl, shard: Option<ShardRef>, page:
         tracing::warn!("{warning}");
     }
     let Some(shard) = shard else { return };
-    if let Err(error) = probe(&url, &shard, &page).await {
-        tracing::warn!("--shard-url: volunteers will take the data from here, and not from {url}: {error:#}");
+    let mut problem = None;
+    for _ in 0..PROBES_MAX {
+        match probe(&url, &shard, &page).await {
+            Ok(()) => return,
+            Err(error) => problem = Some(error),
+        }
+        // What delivers the data may have been started at the same time.
+        sleep(PROBE_PAUSE).await;
+    }
+    if let Some(error) = problem {
+        tracing::warn!(
+            "--shard-url: as far as this machine can see, volunteers will take the data from here, and not from {url}: \
+             {error:#}"
+        );
     }
 }
 

@@ -124,7 +124,7 @@ pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>
 fn mirror(url: &str, wire: &Wire, ca: Option<&Path>) -> Option<Mirror> {
     match Mirror::of(url, &wire.address, ca) {
         Ok(mirror) => {
-            tracing::info!("the data come from {url} as far as it has them");
+            tracing::info!("the data come from {} as far as it has them", mirror.address());
             Some(mirror)
         }
         Err(error) => {

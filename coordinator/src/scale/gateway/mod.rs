@@ -86,6 +86,10 @@ pub async fn run(
             "this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without"
         );
     }
+    let has_tls = tls.is_some() || config.public_url.as_ref().is_some_and(PublicUrl::is_secure);
+    if let Some(url) = &config.shard_url {
+        url.check_for(has_tls).map_err(|problem| anyhow::anyhow!("--shard-url: {problem}"))?;
+    }
     let archive = open(&config.store).await?;
     let record = tokio::select! {
         record = porch::keep(&socket, NO_RUN, await_record(&archive, &told)) => record?,
@@ -93,11 +97,12 @@ pub async fn run(
     };
     let run =
         Run::of(&record).with_context(|| format!("cannot serve the run in the store {}", config.store))?;
-    let shard_url = config.shard_url.clone().or_else(|| run.settings.shard_url.clone());
-    let has_tls = tls.is_some() || config.public_url.as_ref().is_some_and(PublicUrl::is_secure);
-    if let Some(url) = &shard_url {
-        url.check_for(has_tls).map_err(|problem| anyhow::anyhow!("--shard-url: {problem}"))?;
-    }
+    let shard_url = config.shard_url.clone().or_else(|| {
+        let url = run.settings.shard_url.clone()?;
+        let unsuitable =
+            |problem: &String| tracing::warn!("the --shard-url of the run is not used here: {problem}");
+        url.check_for(has_tls).inspect_err(unsuitable).is_ok().then_some(url)
+    });
     let link = Link::connect(&config.link, "shoal gateway").await.map_err(ScaleError::from)?;
     let subjects = Subjects::of(record.realm);
     let shards = Arc::new(ShardStore::stored(archive.store().clone(), Handle::current(), &run.welcome.sets));
@@ -134,7 +139,7 @@ pub async fn run(
     }));
     if let Some(url) = shard_url {
         let shard = run.welcome.sets.training.shards.first().copied();
-        tokio::spawn(volunteer::warn_of_mirror(url, shard, pages[0].origin().to_owned()));
+        tokio::spawn(volunteer::warn_of_mirror(url, shard, pages[0].origin()));
     }
     let local =
         volunteer::spawn_local(config.cores.max(1), run.welcome.clone(), shards, sessions, LOCAL_SESSION);
