@@ -87,6 +87,24 @@ pub fn add(sum: &mut [i64], vector: &[f32], exponent: i32) {
     }
 }
 
+/// The integer of one value, which is no `f32`, below `limit` in magnitude. -0 counts as 0.
+///
+/// # Errors
+/// [`Fit::Overflow`] or [`Fit::NonFinite`], as of a vector that has this element.
+///
+/// # Panics
+/// If `exponent` is not one of [`EXPONENTS`].
+pub fn integer(value: f64, exponent: i32, limit: i64) -> Result<i64, Fit> {
+    let scaled = value * power_of_two(exponent);
+    if !value.is_finite() {
+        Err(Fit::NonFinite)
+    } else if scaled.abs() < limit.min(UNIT_LIMIT) as f64 - 0.5 {
+        Ok(to_integer(scaled))
+    } else {
+        Err(Fit::Overflow)
+    }
+}
+
 /// The sum would leave the range of an `i64`. Nothing was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a sum leaves the range of 64-bit integers")]
@@ -169,6 +187,19 @@ mod tests {
         let mut sum = [0; 9];
         add(&mut sum, &[0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.75, -0.0, 3.0], 0);
         assert_eq!(sum, [0, 2, 2, 0, -2, -2, 1, 0, 3]);
+    }
+
+    #[test]
+    fn one_value_becomes_the_integer_that_it_becomes_in_a_vector() {
+        for value in [0.5f32, 1.5, -2.5, -0.0, 1e-30, 123.456] {
+            let mut sum = [0];
+            add(&mut sum, &[value], 3);
+            assert_eq!(integer(value.into(), 3, UNIT_LIMIT), Ok(sum[0]));
+        }
+        assert_eq!(integer(8.0, 0, 8), Err(Fit::Overflow));
+        assert_eq!(integer(f64::MAX, 200, UNIT_LIMIT), Err(Fit::Overflow));
+        assert_eq!(integer(f64::NAN, 0, UNIT_LIMIT), Err(Fit::NonFinite));
+        assert_eq!(integer(f64::NEG_INFINITY, 0, UNIT_LIMIT), Err(Fit::NonFinite));
     }
 
     #[test]

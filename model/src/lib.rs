@@ -41,7 +41,7 @@ pub use kernels::{Vectorized, instruction_set, multiply_adds, vectorize};
 pub use layout::{ParameterBlock, ParameterKind};
 pub use local::{DECAY_STEPS, LocalResults, LocalSteps};
 pub use loss::LossBounds;
-pub use network::{GradientResults, Network, Scratch};
+pub use network::{ExampleLoss, GradientResults, Network, Scratch, likeliest};
 pub use nonzeros::{NonZeroRows, NonZeros};
 pub use pass::Pass;
 pub use shape::Shape;

@@ -15,7 +15,7 @@ use crate::shape::Shape;
 use crate::spec::{LayerSpec, NetworkSpec, SpecError, Task};
 use crate::summary::LayerSummary;
 
-pub use passes::GradientResults;
+pub use passes::{ExampleLoss, GradientResults, likeliest};
 pub use scratch::Scratch;
 pub(crate) use walk::Target;
 

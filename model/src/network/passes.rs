@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::arithmetic::Arithmetic;
-use crate::examples::{Examples, Features};
+use crate::examples::{Examples, Features, Targets};
 use crate::kernels::{Kernel, all_finite};
 use crate::layers::dense::Dense;
 use crate::loss::{self, Loss};
@@ -138,13 +138,55 @@ impl Network {
         for rows in sub_batches(features.len(), self.sub_batch()) {
             self.forward(kernel, scratch, weights, Mode::Inference, features, rows.clone());
             let answers = &mut scratch.activations[self.steps.len()][..rows.len() * width];
-            match self.loss {
-                Loss::SoftmaxCrossEntropy { .. } => loss::softmax(answers, width),
-                Loss::BinaryCrossEntropy => Activation::Sigmoid.forward(answers),
-                Loss::MeanSquaredError | Loss::Huber { .. } => {}
-            }
+            self.answer(answers);
             outputs[rows.start * width..rows.end * width].copy_from_slice(answers);
         }
+    }
+
+    /// Turns outputs into predictions.
+    fn answer(&self, outputs: &mut [f32]) {
+        match self.loss {
+            Loss::SoftmaxCrossEntropy { .. } => loss::softmax(outputs, self.outputs()),
+            Loss::BinaryCrossEntropy => Activation::Sigmoid.forward(outputs),
+            Loss::MeanSquaredError | Loss::Huber { .. } => {}
+        }
+    }
+
+    /// [`Network::evaluate`] and [`Network::predict`] in one pass: shows `see` the number of each example, what there is
+    /// of it, and its prediction. Returns the number of correct predictions.
+    ///
+    /// # Panics
+    /// As [`Network::evaluate`].
+    pub fn examine(
+        &self,
+        arithmetic: Arithmetic,
+        scratch: &mut Scratch,
+        weights: &[f32],
+        examples: &Examples<'_>,
+        mut see: impl FnMut(usize, ExampleLoss, &[f32]),
+    ) -> u32 {
+        let (width, kernel) = (self.outputs(), Kernel::best(arithmetic));
+        let features = self.with_usable_nonzeros(&examples.features, weights);
+        // The losses replace what they are computed from.
+        let mut copy = vec![0.0; width];
+        let mut correct = 0;
+        for rows in sub_batches(examples.len(), self.sub_batch()) {
+            self.forward(kernel, scratch, weights, Mode::Inference, &features, rows.clone());
+            let outputs = &mut scratch.activations[self.steps.len()][..rows.len() * width];
+            for (example, outputs) in rows.zip(outputs.chunks_exact_mut(width)) {
+                let (mut loss, mut log_loss) = ([0.0], [0.0]);
+                copy.copy_from_slice(outputs);
+                correct += self.loss_of(&mut copy, &examples.targets, example..example + 1, &mut loss);
+                if let Targets::Classes(classes) = &examples.targets {
+                    copy.copy_from_slice(outputs);
+                    let class = &classes[example..=example];
+                    loss::softmax_cross_entropy(&mut copy, width, class, (0.0, &[]), &mut log_loss);
+                }
+                self.answer(outputs);
+                see(example, ExampleLoss { loss: loss[0], log_loss: log_loss[0] }, outputs);
+            }
+        }
+        correct
     }
 
     /// Computes the losses in sub-batches of `batch` examples. `mode` gets the index of a sub-batch's first
@@ -199,6 +241,26 @@ impl Network {
     }
 }
 
+/// What the network's error on an example costs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ExampleLoss {
+    /// The loss, without the penalties.
+    pub loss: f32,
+    /// Cross-entropy without smoothing and class weights; 0 for numbers.
+    pub log_loss: f32,
+}
+
+/// The class of the first of the largest probabilities.
+pub fn likeliest(probabilities: &[f32]) -> usize {
+    let mut best = 0;
+    for (class, &probability) in probabilities.iter().enumerate() {
+        if probability > probabilities[best] {
+            best = class;
+        }
+    }
+    best
+}
+
 /// The examples in consecutive ranges of `batch`; the last range has the remainder.
 fn sub_batches(examples: usize, batch: usize) -> impl Iterator<Item = Range<usize>> {
     (0..examples).step_by(batch).map(move |first| first..examples.min(first + batch))
@@ -209,7 +271,7 @@ mod tests {
     use ndarray::ArrayView2;
 
     use super::*;
-    use crate::examples::{Preprocessing, Rows, Targets};
+    use crate::examples::{Preprocessing, Rows};
     use crate::nonzeros::NonZeros;
     use crate::spec::{NetworkSpec, Task};
 
@@ -247,6 +309,45 @@ mod tests {
             126,
         ),
     ];
+
+    #[test]
+    fn an_examination_is_an_evaluation_and_a_prediction() {
+        for (json, features) in NETWORKS {
+            let smoothed = NetworkSpec { label_smoothing: 0.25, ..NetworkSpec::from_json(json).unwrap() };
+            let plain = NetworkSpec::from_json(json).unwrap();
+            let [network, plain] =
+                [smoothed, plain].map(|spec| Network::new(&spec, features, Task::Classes(3)).unwrap());
+            let weights = network.initialize(5);
+            let count = 2 * network.sub_batch() + 3;
+            let inputs: Vec<f32> = (0..count * features).map(|i| (i * 7919 % 8) as f32).collect();
+            let rows = ArrayView2::from_shape((count, features), &inputs).unwrap();
+            let preprocessing = Preprocessing::identity(features);
+            let features = Features::new(Rows::F32(rows), &preprocessing);
+            let classes: Vec<u16> = (0..count as u16).map(|i| i % 3).collect();
+            let examples = Examples { features, targets: Targets::Classes(&classes) };
+            let (arithmetic, scratch) = (Arithmetic::Portable, &mut Scratch::new());
+            let [mut losses, mut log_losses] = [vec![0.0; count], vec![0.0; count]];
+            let correct = network.evaluate(arithmetic, scratch, &weights, &examples, &mut losses);
+            plain.evaluate(arithmetic, scratch, &weights, &examples, &mut log_losses);
+            let mut answers = vec![0.0; 3 * count];
+            network.predict(arithmetic, scratch, &weights, &examples.features, &mut answers);
+            let mut seen = 0;
+            let found = network.examine(arithmetic, scratch, &weights, &examples, |index, loss, answer| {
+                assert_eq!(index, seen);
+                let expected = ExampleLoss { loss: losses[index], log_loss: log_losses[index] };
+                assert_eq!(loss, expected);
+                assert_eq!(answer, &answers[3 * index..3 * index + 3]);
+                seen += 1;
+            });
+            assert_eq!((found, seen), (correct, count));
+        }
+    }
+
+    #[test]
+    fn the_first_of_equal_probabilities_wins() {
+        assert_eq!(likeliest(&[0.25, 0.375, 0.375]), 1);
+        assert_eq!(likeliest(&[f32::NAN, f32::NAN]), 0);
+    }
 
     /// Covers ordinary, subnormal, huge and infinite numbers. The bits of a NaN may differ.
     #[test]

@@ -75,8 +75,19 @@ impl Network {
         rows: Range<usize>,
         losses: &mut [f32],
     ) -> u32 {
+        let outputs = &mut scratch.activations[self.steps.len()][..rows.len() * self.outputs()];
+        self.loss_of(outputs, targets, rows, losses)
+    }
+
+    /// The same of these outputs, those of the examples `rows`.
+    pub(crate) fn loss_of(
+        &self,
+        outputs: &mut [f32],
+        targets: &Targets<'_>,
+        rows: Range<usize>,
+        losses: &mut [f32],
+    ) -> u32 {
         let width = self.outputs();
-        let outputs = &mut scratch.activations[self.steps.len()][..rows.len() * width];
         match (&self.loss, targets) {
             (Loss::SoftmaxCrossEntropy { smoothing, weights }, Targets::Classes(classes)) => {
                 let classes = &classes[rows];
