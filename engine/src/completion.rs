@@ -81,6 +81,9 @@ impl Engine {
             self.time(now_ms, &round);
         }
         round.ledger.add_up(&round.plan, self.settings.network.parameters());
+        if self.examining.is_some() {
+            return self.examined(now_ms, round);
+        }
         let may_vanish = !round.refined && !round.is_nothing && round.plan.parts[0].work.has_vector();
         if may_vanish && Tally::new(&round, &self.settings).has_vanished() {
             self.stage = Stage::Open(round);
@@ -145,7 +148,7 @@ impl Engine {
     }
 
     /// Whether all of the open round within the scope is confirmed. Otherwise somebody else is to compute what is not.
-    fn is_confirmed(&mut self, now_ms: u64, scope: Scope) -> bool {
+    pub(super) fn is_confirmed(&mut self, now_ms: u64, scope: Scope) -> bool {
         let Stage::Open(round) = &self.stage else { return true };
         if !self.settings.audit.compares() {
             return true;

@@ -14,6 +14,7 @@ impl Engine {
             let text = "results of this volunteer that nobody has checked stay in the weights";
             return self.outputs.push_back(Output::Note(text.into()));
         };
+        self.examining = None;
         // What is done again is checked in full, so that no further liar leads back behind it.
         self.wary_until = self.wary_until.max(self.counters.rounds);
         self.restore(snapshot);

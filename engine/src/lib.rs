@@ -46,6 +46,7 @@
 //!     stop: StopRules::iterations(20),
 //!     evaluate_every: None,
 //!     evaluate_training: false,
+//!     examines: false,
 //!     local_help: LocalHelp::Never,
 //!     audit: Audit::None,
 //!     on_lie: OnLie::Rewind,
@@ -141,6 +142,7 @@ mod completion;
 mod convictions;
 mod course;
 pub mod decoder;
+mod examination;
 mod figures;
 pub mod floor;
 mod floors;
@@ -165,6 +167,7 @@ use protocol::plan::{Assignment, RoundPlan};
 use advice::Advice;
 use claims::Claims;
 use decoder::Message;
+use examination::Examining;
 use floor::{Floor, FloorEvent};
 use ledger::{Ledger, OWN_FLOOR, Owner};
 use optimizers::{Iteration, Method, Optimizer};
@@ -174,6 +177,7 @@ use snapshot::with_tail;
 
 pub use claims::Claim;
 pub use course::{Best, Course};
+pub use examination::Examination;
 pub use figures::{Accepted, Counters, Figures};
 pub use floor::members::Member;
 pub use floor::roster::OUTSTANDING_MAX;
@@ -380,6 +384,10 @@ pub struct Engine {
     accepted: Option<Accepted>,
     course: Course,
     stage: Stage,
+    /// The training has ended, and the weights to save are examined.
+    examining: Option<Examining>,
+    /// What that came to.
+    examination: Option<Arc<Examination>>,
     /// The volunteers, and their part of the open round.
     floor: Floor,
     /// Whether there are others, in other processes.
@@ -439,6 +447,8 @@ impl Engine {
             accepted: snapshot.accepted,
             course: snapshot.course,
             stage: Stage::Waiting,
+            examining: None,
+            examination: None,
             has_many_floors: false,
             checks_owners: true,
             floors_heard_ms: 0,
@@ -535,6 +545,16 @@ impl Engine {
             Stage::Finished(reason) => Some(reason),
             _ => None,
         }
+    }
+
+    /// What volunteers have found out about the saved weights since the training ended, if they did.
+    pub fn examination(&self) -> Option<&Arc<Examination>> {
+        self.examination.as_ref()
+    }
+
+    /// Whether the training has ended and the saved weights are examined.
+    pub fn is_examining(&self) -> bool {
+        self.examining.is_some()
     }
 
     /// Whether the coordinator's own worker is given work at present, be it as the last resort.

@@ -1,7 +1,7 @@
 //! Units that do not fit the round's fixed point. The referee checks a report before the engine believes it.
 
 use protocol::measure::Measure;
-use protocol::plan::{Set, Work};
+use protocol::plan::Set;
 
 use super::floors::ToFloor;
 use super::ledger::{OWN_FLOOR, Owner};
@@ -47,7 +47,12 @@ impl Engine {
             Stage::Scaling { plan, vectors } if plan.round == number => {
                 let (parts, vectors) = (std::mem::take(&mut plan.parts), std::mem::take(vectors));
                 let (mask_epoch, scales) = (plan.mask_epoch, scales::for_unit(&measure));
-                *self.scales.of(&parts[0].work) = Some(scales);
+                match &mut self.examining {
+                    Some(_) if !measure.finite => return self.cannot_examine(now_ms),
+                    // The scales of the training stay: it may go on one day.
+                    Some(examining) => examining.scales = scales,
+                    None => *self.scales.of(&parts[0].work) = Some(scales),
+                }
                 self.open(now_ms, parts, vectors, mask_epoch, scales);
             }
             Stage::Open(round) if round.plan.round == number => {
@@ -76,10 +81,16 @@ impl Engine {
         if measure.fits() || round.plan.round != number {
             return;
         }
-        let Some(first) = *self.scales.of(&round.plan.parts[0].work) else { return };
+        let first = match &self.examining {
+            Some(examining) => examining.scales,
+            None => match *self.scales.of(&round.plan.parts[0].work) {
+                Some(scales) => scales,
+                None => return,
+            },
+        };
         let (index, _) = round.plan.locate(unit).expect("checked when it was reported");
         let mut parts = round.plan.parts.clone();
-        let is_evaluation = round.plan.parts[index].work == Work::Evaluation;
+        let is_evaluation = round.plan.parts[index].work.judges();
         let misfit = Misfit {
             vector: !measure.vector_fits,
             statistics: !measure.statistics_fit,
@@ -92,6 +103,9 @@ impl Engine {
                 "values have outgrown the round's fixed point: it is repeated with a wider one, which changes no result",
             );
             return self.reopen(now_ms, parts, wider);
+        }
+        if self.examining.is_some() {
+            return self.cannot_examine(now_ms);
         }
         if is_evaluation {
             // Such examples judge the model, they do not train it: go on without them, and as if

@@ -45,7 +45,7 @@ impl Engine {
     /// before the first, has the referee find the scales.
     pub(super) fn go_on(&mut self, now_ms: u64) {
         if let Some(reason) = self.stop_rule() {
-            return self.finish(now_ms, reason);
+            return self.end(now_ms, reason);
         }
         let state = self.snapshot();
         self.ring.push(state);
@@ -77,7 +77,7 @@ impl Engine {
                 let work = Work::Local { steps, learning_rate, draw };
                 (vec![Part::in_turn(work, Set::Training, replicas)], vec![with_tail(&point, tail)], draw)
             }
-            Ask::Stopped(reason) => return self.finish(now_ms, StopReason::Optimizer(reason)),
+            Ask::Stopped(reason) => return self.end(now_ms, StopReason::Optimizer(reason)),
         };
         let finds_a_point = parts.iter().any(|part| part.work.has_vector());
         if finds_a_point {
@@ -98,7 +98,7 @@ impl Engine {
         if self.optimizer.has_set_out() { running } else { accepted }
     }
 
-    fn plan(&mut self, parts: Vec<Part>, mask_epoch: u64, scales: Scales) -> RoundPlan {
+    pub(super) fn plan(&mut self, parts: Vec<Part>, mask_epoch: u64, scales: Scales) -> RoundPlan {
         self.counters.round += 1;
         let Counters { round, version, .. } = self.counters;
         RoundPlan { round, version, scales, mask_epoch, parts }
@@ -189,14 +189,16 @@ impl Engine {
         !is_known && self.course.evaluation_is_due(*evaluate_every, self.counters, sets.training.examples)
     }
 
-    /// Ends the training wherever it is. A round under way is lost, and the weights are those of before it.
+    /// Ends the training wherever it is. A round under way is lost, and the weights are those of before it. A training
+    /// that had ended, and whose weights are still examined, has ended for the reason it had.
     pub(super) fn break_off(&mut self, now_ms: u64, reason: StopReason) {
         if !matches!(self.stage, Stage::Finished(_)) {
+            let reason = self.examining.take().map_or(reason, |examining| examining.reason);
             self.finish(now_ms, reason);
         }
     }
 
-    fn finish(&mut self, now_ms: u64, reason: StopReason) {
+    pub(super) fn finish(&mut self, now_ms: u64, reason: StopReason) {
         if !self.optimizer.has_set_out() {
             self.outputs.extend(self.accepted.map(Output::Accepted));
         }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub evaluate_every: Option<u64>,
     /// Whether the training set is evaluated too, where no round measures it anyway.
     pub evaluate_training: bool,
+    /// Whether volunteers [examine](super::Examination) the saved weights on the test set when the training has ended.
+    pub examines: bool,
     /// When the coordinator's own worker helps.
     pub local_help: LocalHelp,
     /// Which results are computed by somebody else too.
@@ -119,7 +121,7 @@ impl<'a> RunPlan<'a> {
                 let steps = u64::from(steps);
                 (lengths.map(|pool| steps * minibatch.min(pool)).sum(), steps * u64::from(part.units))
             }
-            Work::Gradient | Work::Losses { .. } | Work::Evaluation => {
+            Work::Gradient | Work::Losses { .. } | Work::Evaluation | Work::Examination => {
                 let minibatches = lengths.clone().map(|length| length.div_ceil(minibatch)).sum();
                 (lengths.sum(), minibatches)
             }

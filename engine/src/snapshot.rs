@@ -85,7 +85,8 @@ impl KnownScales {
     pub(super) fn of(&mut self, work: &Work) -> &mut Option<Scales> {
         match work {
             Work::Local { .. } => &mut self.local,
-            Work::Gradient | Work::Losses { .. } | Work::Evaluation => &mut self.gradient,
+            // An examination is no training, and has scales of its own.
+            Work::Gradient | Work::Losses { .. } | Work::Evaluation | Work::Examination => &mut self.gradient,
         }
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! [`message`] holds the messages, [`frame`] their bytes, [`plan`] the division of a round into work units,
 //! [`scales`] the conversion of values to integers, [`draw`] the random orders, [`shard`] the slices of the
-//! data set, [`pack`] the compact encoding of exact sums, and [`limits`] every bound. Nothing here does I/O,
+//! data set, [`examination`] the counts behind the figures of a trained network,
+//! [`pack`] the compact encoding of exact sums, and [`limits`] every bound. Nothing here does I/O,
 //! and every decoder is total: any bytes give a message or a [`DecodeError`], never a panic and never an
 //! allocation larger than the input or a stated limit.
 
 #![forbid(unsafe_code)]
 
 pub mod draw;
+pub mod examination;
 pub mod frame;
 pub mod limits;
 pub mod measure;
@@ -22,7 +24,7 @@ use thiserror::Error;
 
 /// The protocol's version: raised whenever a message, the packing, the shard format or the meaning of a unit
 /// changes. `tests/frames.rs` pins the bytes.
-pub const PROTOCOL_VERSION: u16 = 8;
+pub const PROTOCOL_VERSION: u16 = 9;
 
 /// Why bytes could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

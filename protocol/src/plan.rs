@@ -153,20 +153,27 @@ pub enum Work {
         /// Selects the orders in which replicas see their examples. Each number has its own orders.
         draw: u64,
     },
+    /// What [`Work::Evaluation`] computes, and as the vector the counts of an [examination](crate::examination).
+    Examination,
 }
 
 impl Work {
     /// The number of losses in a result of this work.
     pub fn losses(&self) -> usize {
         match self {
-            Work::Gradient | Work::Evaluation | Work::Local { .. } => 1,
+            Work::Gradient | Work::Evaluation | Work::Local { .. } | Work::Examination => 1,
             Work::Losses { steps } => steps.len(),
         }
     }
 
     /// Whether a result of this work has a vector.
     pub fn has_vector(&self) -> bool {
-        matches!(self, Work::Gradient | Work::Local { .. })
+        matches!(self, Work::Gradient | Work::Local { .. } | Work::Examination)
+    }
+
+    /// Whether it finds out how good the weights are on examples that judge them.
+    pub fn judges(&self) -> bool {
+        matches!(self, Work::Evaluation | Work::Examination)
     }
 }
 

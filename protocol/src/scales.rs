@@ -9,7 +9,7 @@ use crate::plan::Work;
 /// The exponents of a round: an integer is `round(value * 2^exponent)`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scales {
-    /// For vectors: gradients and displacements.
+    /// For vectors: gradients and displacements. An [examination](crate::examination) has its own use for it and the next.
     pub vector_exponent: i32,
     /// For batch statistics, the tail of a vector.
     pub statistics_exponent: i32,
@@ -34,7 +34,7 @@ impl Scales {
     pub fn loss_exponent_of(&self, work: &Work) -> i32 {
         match work {
             Work::Gradient | Work::Losses { .. } | Work::Local { .. } => self.loss_exponent,
-            Work::Evaluation => self.evaluation_exponent,
+            Work::Evaluation | Work::Examination => self.evaluation_exponent,
         }
     }
 

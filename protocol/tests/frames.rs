@@ -232,8 +232,9 @@ fn rounds() -> Vec<(&'static str, RoundPlan, Vec<Vec<f32>>)> {
         (
             "round: local steps and an evaluation of the training set",
             plan(vec![Part::in_turn(local, Set::Training, 8), evaluation(Set::Training, 64)]),
-            vec![weights],
+            vec![weights.clone()],
         ),
+        ("round: an examination", plan(vec![Part::in_turn(Work::Examination, Set::Test, 16)]), vec![weights]),
     ]
 }
 

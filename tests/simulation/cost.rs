@@ -15,7 +15,7 @@ const INPUTS: u64 = 20_000;
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this measures time")]
 fn cost_us(paused: u64) -> f64 {
     let problem = Problem::new(&ProblemPlan::plain(64));
-    let Limits { stop, evaluate_every, evaluate_training } = Limits::iterations(1);
+    let Limits { stop, evaluate_every, evaluate_training, examines } = Limits::iterations(1);
     let settings = Settings {
         run: RUN,
         network: problem.network.clone(),
@@ -25,6 +25,7 @@ fn cost_us(paused: u64) -> f64 {
         stop,
         evaluate_every,
         evaluate_training,
+        examines,
         local_help: LocalHelp::Never,
         audit: Audit::Sample(0.03),
         on_lie: OnLie::Rewind,

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::decoder::{UpwardDecoder, read_hello, read_ready};
-use engine::{Accepted, Best, Engine, Identity, Input, Output, Secret, Settings, Snapshot, StopReason};
+use engine::{
+    Accepted, Audit, Best, Engine, Identity, Input, Output, Secret, Settings, Snapshot, StopReason,
+};
 use protocol::frame::encode_round;
 use protocol::message::{Farewell, FromCoordinator, Refusal};
 use protocol::plan::RoundPlan;
 
+use crate::examined;
 use crate::problem::{Problem, RUN};
 use crate::reference::Reference;
 use crate::scenario::{Scenario, Trouble};
@@ -202,8 +205,13 @@ impl<'a> Host<'a> {
             } else {
                 (Input::TimeIsUp { seconds: 9 }, StopReason::Time(9))
             };
+            let had_ended = engine.is_examining();
             engine.handle(now_ms, input);
-            assert_eq!(engine.stop_reason(), Some(&reason), "whoever wants the training to end is heard");
+            let found = engine.stop_reason().expect("whoever wants the training to end is heard");
+            assert!(had_ended || *found == reason, "{found:?}, not {reason:?}");
+            if had_ended {
+                stage.fault("examination broken off", format_args!("{found}"));
+            }
             let bytes = postcard::to_allocvec(&engine.snapshot()).unwrap();
             self.save(stage, bytes);
         }
@@ -445,6 +453,13 @@ impl<'a> Host<'a> {
                 let (accepted, rounds) = (engine.accepted().copied(), engine.counters().rounds);
                 let best = |best: &Best| (best.point.iteration, model::weights_digest(&best.weights));
                 let best = engine.best().map(best);
+                let liars = self.scenario.guests.iter().filter(|guest| guest.lie.is_some()).count();
+                let is_right = liars == 0 || (liars == 1 && self.scenario.audit != Audit::None);
+                if let Some(examination) = engine.examination().filter(|_| is_right) {
+                    let weights = engine.best().map_or_else(|| engine.weights(), |best| best.weights.clone());
+                    examined::check(self.problem, &weights, examination);
+                    stage.fault("examined", format_args!("at the end"));
+                }
                 self.outcome = Some(Outcome { reason, digest, accepted, best, rounds, at_ms: stage.now_ms });
                 self.count_watched();
                 let open = self.sessions.iter().filter(|(_, one)| matches!(one.stage, Greeting::Open(_)));

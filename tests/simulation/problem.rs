@@ -386,6 +386,7 @@ impl Problem {
             stop: limits.stop.clone(),
             evaluate_every: limits.evaluate_every,
             evaluate_training: limits.evaluate_training,
+            examines: limits.examines,
             local_help: LocalHelp::Never,
             audit: Audit::None,
             on_lie: OnLie::Rewind,

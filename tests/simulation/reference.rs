@@ -23,11 +23,14 @@ pub(crate) struct Limits {
     pub(crate) stop: StopRules,
     pub(crate) evaluate_every: Option<u64>,
     pub(crate) evaluate_training: bool,
+    /// Whether the saved weights are examined at the end.
+    pub(crate) examines: bool,
 }
 
 impl Limits {
     pub(crate) fn iterations(iterations: u64) -> Limits {
-        Limits { stop: StopRules::iterations(iterations), evaluate_every: None, evaluate_training: false }
+        let stop = StopRules::iterations(iterations);
+        Limits { stop, evaluate_every: None, evaluate_training: false, examines: false }
     }
 
     /// Mostly a few iterations, sometimes more and another rule besides.
@@ -50,7 +53,9 @@ impl Limits {
             _ => {}
         }
         let evaluate_every = draw.of(&[None, None, Some(1), Some(2), Some(3)]);
-        Limits { stop, evaluate_every, evaluate_training: draw.percent(30) }
+        // Not drawn, so that the other draws stay as they are.
+        let examines = stop.iterations.is_multiple_of(2);
+        Limits { stop, evaluate_every, evaluate_training: draw.percent(30), examines }
     }
 }
 

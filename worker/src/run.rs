@@ -1,6 +1,7 @@
 //! A run as hub and compute workers derive it from a welcome, and the check that a round suits it.
 
 use model::{Network, NetworkSpec, SpecError};
+use protocol::examination::Layout;
 use protocol::limits::LOCAL_EXAMPLES_MAX;
 use protocol::message::{LocalBounds, Welcome};
 use protocol::plan::{Part, RoundPlan, Set, SetPlan, UnitLayout, Work};
@@ -39,7 +40,8 @@ impl Run {
 
     /// Whether this run can have a round with these units and scales.
     pub(crate) fn suits(&self, plan: &RoundPlan) -> bool {
-        let local_fits = |part: &Part| match part.work {
+        let work_fits = |part: &Part| match part.work {
+            Work::Examination => Layout::of(self.network.task(), self.network.parameters()).is_some(),
             Work::Local { steps, .. } => {
                 let pool = self.set(part.set).examples.div_ceil(part.units.max(1));
                 let examples = u64::from(steps) * u64::from(self.welcome.minibatch.min(pool));
@@ -51,7 +53,7 @@ impl Run {
             _ => true,
         };
         plan.scales.are_in_range()
-            && plan.parts.iter().all(|part| part.suits(self.set(part.set)) && local_fits(part))
+            && plan.parts.iter().all(|part| part.suits(self.set(part.set)) && work_fits(part))
     }
 
     /// The examples of each unit, part by part.

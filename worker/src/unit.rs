@@ -6,8 +6,10 @@
 
 use model::exact::{self, Fit};
 use model::{
-    Arithmetic, Examples, GradientResults, LocalResults, LocalSteps, Network, Pass, Scratch, trial_point,
+    Arithmetic, Examples, GradientResults, LocalResults, LocalSteps, Network, Pass, Scratch, Targets,
+    trial_point,
 };
+use protocol::examination::Layout;
 use protocol::measure::Measure;
 use protocol::plan::{RoundPlan, Work, local_order};
 
@@ -70,10 +72,10 @@ pub struct UnitSums {
     /// Bit i is set if the loss at step length i did not fit for some unit. Such a unit adds nothing to that
     /// loss.
     pub unfit_steps: u32,
-    /// Correct predictions ([`Work::Evaluation`] only).
+    /// Correct predictions ([`Work::Evaluation`] and [`Work::Examination`] only).
     pub correct: u64,
     /// Summed gradient ([`Work::Gradient`]) or displacement ([`Work::Local`]), with the summed batch
-    /// statistics as its tail: one element for each parameter.
+    /// statistics as its tail, or the counts of [`Work::Examination`]: one element for each parameter.
     pub vector: Option<Vec<i64>>,
 }
 
@@ -95,9 +97,12 @@ pub enum UnitOutcome {
 #[derive(Debug, Default)]
 pub struct Buffers {
     scratch: Scratch,
-    /// A unit's gradient, a trial point, or the final weights of its local steps and then their displacement.
+    /// A unit's gradient, a trial point, the final weights of its local steps and then their displacement, or the
+    /// counts of an examination.
     vector: Vec<f32>,
     losses: Vec<f32>,
+    /// Sums of real numbers in an examination.
+    reals: Vec<f64>,
 }
 
 impl UnitSums {
@@ -138,6 +143,7 @@ pub fn evaluate_unit(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums
     match unit.work {
         Work::Gradient | Work::Local { .. } => add_vector(unit, buffers, sums),
         Work::Evaluation => add_evaluation(unit, buffers, sums),
+        Work::Examination => add_examination(unit, buffers, sums),
         Work::Losses { steps } => add_losses(unit, steps, buffers, sums),
     }
 }
@@ -163,6 +169,21 @@ pub fn measure_unit(unit: &Unit<'_>, buffers: &mut Buffers) -> Measure {
         Work::Evaluation => {
             evaluate(unit, buffers);
             measure_losses(unit, buffers, &mut measure);
+        }
+        Work::Examination => {
+            let (layout, _) = examine(unit, buffers);
+            measure_losses(unit, buffers, &mut measure);
+            for real in 0..layout.reals() {
+                let is_scaled = layout.scaled().contains(&real);
+                let (value, fit) = (buffers.reals[real], real_as_integer(unit, layout, buffers, real));
+                let (largest, fits) = match is_scaled {
+                    true => (&mut measure.largest, &mut measure.vector_fits),
+                    false => (&mut measure.largest_statistic, &mut measure.statistics_fit),
+                };
+                *largest = largest.max(value);
+                *fits &= fit.is_ok();
+                measure.finite &= fit != Err(Fit::NonFinite);
+            }
         }
         Work::Losses { steps } => {
             let mut one_finite = steps.is_empty();
@@ -229,6 +250,76 @@ fn add_evaluation(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -
         Err(_) => UnitOutcome::Overflow,
     }
 }
+
+fn add_examination(unit: &Unit<'_>, buffers: &mut Buffers, sums: &mut UnitSums) -> UnitOutcome {
+    let (layout, correct) = examine(unit, buffers);
+    let loss = loss_sum(unit, buffers);
+    let mut unfit = loss.err();
+    for real in 0..layout.reals() {
+        // As with a vector, what is not finite takes precedence.
+        match real_as_integer(unit, layout, buffers, real) {
+            Err(fit) if unfit != Some(Fit::NonFinite) => unfit = Some(fit),
+            _ => {}
+        }
+    }
+    match unfit {
+        Some(Fit::NonFinite) => return UnitOutcome::NonFinite,
+        Some(_) => return UnitOutcome::Overflow,
+        None => {}
+    }
+    let total = loss.ok().and_then(|loss| sums.losses[0].checked_add(loss));
+    let all_correct = sums.correct.checked_add(correct.into());
+    let (Some(total), Some(all_correct)) = (total, all_correct) else { return UnitOutcome::SumsFull };
+    sums.losses[0] = total;
+    sums.correct = all_correct;
+    let sum = sums.vector.as_mut().expect("sums of work with a vector have one");
+    let (sums_of_reals, counts) = sum[..layout.len()].split_at_mut(layout.reals());
+    for (real, sum) in sums_of_reals.iter_mut().enumerate() {
+        // Within the bounds of a round no sum leaves its range.
+        *sum = sum.wrapping_add(real_as_integer(unit, layout, buffers, real).unwrap_or(0));
+    }
+    exact::add(counts, &buffers.vector, 0);
+    UnitOutcome::Added
+}
+
+/// Leaves the examples' losses, the sums of real numbers and the counts in the buffers; returns where they are in the
+/// vector, and the number of correct predictions.
+fn examine(unit: &Unit<'_>, buffers: &mut Buffers) -> (Layout, u32) {
+    let Buffers { scratch, vector, losses, reals } = buffers;
+    let (network, examples) = (unit.network, unit.slice());
+    let layout =
+        Layout::of(network.task(), network.parameters()).expect("only what has a layout is examined");
+    losses.resize(examples.len(), 0.0);
+    reals.clear();
+    reals.resize(layout.reals(), 0.0);
+    vector.clear();
+    vector.resize(layout.len() - layout.reals(), 0.0);
+    let correct =
+        network.examine(unit.arithmetic, scratch, unit.weights, examples, |example, loss, answers| {
+            losses[example] = loss.loss;
+            match &examples.targets {
+                Targets::Classes(classes) => {
+                    layout.add_class((reals, vector), classes[example], loss.log_loss, answers);
+                }
+                Targets::Numbers(numbers) => layout.add_numbers(reals, numbers.row(example).iter(), answers),
+            }
+        });
+    (layout, correct)
+}
+
+/// One of the examination's sums of real numbers, which the buffers hold, as an integer below the unit's limit, or the
+/// reason why there is none.
+#[inline(never)]
+fn real_as_integer(unit: &Unit<'_>, layout: Layout, buffers: &Buffers, real: usize) -> Result<i64, Fit> {
+    // A count of more examples would not be exact as an f32.
+    if buffers.losses.len() > COUNTED_MAX {
+        return Err(Fit::Overflow);
+    }
+    exact::integer(buffers.reals[real], layout.exponent_of(real, &unit.plan.scales), unit.limit())
+}
+
+/// The most examples of a unit that are counted.
+const COUNTED_MAX: usize = 1 << f32::MANTISSA_DIGITS;
 
 /// A step length that leads out of range is an ordinary event of a line search. It is only marked, and the
 /// unit's other losses count.
@@ -324,7 +415,7 @@ fn losses_at(unit: &Unit<'_>, buffers: &mut Buffers, step: f32) {
 const LOSSES_AT_ONCE: usize = 256;
 
 /// The sum of the losses in the buffers as an integer below the unit's limit, or the reason why there is none.
-fn loss_sum(unit: &Unit<'_>, buffers: &mut Buffers) -> Result<i64, Fit> {
+fn loss_sum(unit: &Unit<'_>, buffers: &Buffers) -> Result<i64, Fit> {
     let exponent = unit.plan.scales.loss_exponent_of(unit.work);
     match exact::fit_below(&buffers.losses, exponent, unit.limit()) {
         Fit::Fits => {}

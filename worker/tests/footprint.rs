@@ -92,6 +92,7 @@ impl World {
             (Work::Gradient, all),
             (Work::Losses { steps: vec![0.5, 0.25] }, all),
             (Work::Local { steps, learning_rate: 0.1, draw: 1 }, REPLICAS),
+            (Work::Examination, all),
         ];
         let rounds = works.into_iter().zip(1..).map(|((work, units), round)| {
             let plan = RoundPlan {
@@ -189,7 +190,7 @@ impl World {
                 }
             }
         }
-        assert_eq!(results, 2, "a gradient and a displacement");
+        assert_eq!(results, 3, "a gradient, a displacement and counts");
     }
 }
 

@@ -283,6 +283,7 @@ async fn setup(
         evaluate_every: config.evaluate_every,
         // A target is of no use that nobody measures.
         evaluate_training: config.evaluate_training || config.target_loss.is_some(),
+        examines: false,
         local_help: local_help(config.local_workers),
         audit: config.audit.0,
         on_lie: config.on_lie.into(),

@@ -124,7 +124,7 @@ impl Round {
             let examples = f64::from(set.examples_per_unit);
             let unit_cost = match &part.work {
                 Work::Gradient => 3.0 * examples,
-                Work::Evaluation => examples,
+                Work::Evaluation | Work::Examination => examples,
                 Work::Losses { steps } => steps.len() as f64 * examples,
                 Work::Local { steps, .. } => 3.0 * f64::from(*steps) * f64::from(run.minibatch),
             };

@@ -4,6 +4,7 @@
 
 use model::exact::{to_f64, unit_limit};
 use model::{LossBounds, Network, Task};
+use protocol::examination::Layout;
 use protocol::message::ResultHeader;
 use protocol::plan::{RoundPlan, Work};
 
@@ -51,7 +52,7 @@ pub(super) fn judge(
     if u64::from(header.unfit_steps) >> steps != 0 {
         return Err("a result that marks step lengths it was not asked for");
     }
-    let predicts = *work == Work::Evaluation && matches!(network.task(), Task::Classes(_));
+    let predicts = work.judges() && matches!(network.task(), Task::Classes(_));
     if header.correct > if predicts { examples } else { 0 } {
         return Err("more correct predictions than there can be");
     }
@@ -69,8 +70,17 @@ pub(super) fn judge(
         Some(vector) if vector.iter().any(|value| value.unsigned_abs() >= limit) => {
             Err("a vector with an element out of range")
         }
+        Some(vector) if *work == Work::Examination && !are_counts(network, vector, examples) => {
+            Err("counts that so many examples cannot have")
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether a vector can be that of an examination of so many examples.
+fn are_counts(network: &Network, vector: &[i64], examples: u64) -> bool {
+    Layout::of(network.task(), network.parameters())
+        .is_some_and(|layout| layout.is_possible(vector, examples))
 }
 
 /// Whether a valid result is so unlikely that it should be checked: a vector of nothing but zeros with a loss. It may
@@ -208,6 +218,37 @@ mod tests {
         assert!(is_possible(20.0 * 0.6932, 0) && !is_possible(20.0 * 0.69, 0));
         assert!(is_possible(3.5, 15) && !is_possible(3.4, 15));
         assert!(is_possible(20.0 * 1.0986, 20) && !is_possible(20.0 * 1.12, 20));
+    }
+
+    #[test]
+    fn counts_of_an_examination_must_be_those_of_so_many_examples() {
+        let task = Task::Classes(3);
+        let network = Network::new(&NetworkSpec::from_shorthand("mlp:12").unwrap(), 4, task).unwrap();
+        let layout = Layout::of(task, network.parameters()).unwrap();
+        let part = Part::in_turn(Work::Examination, Set::Test, 4);
+        let plan = RoundPlan { parts: vec![part], scales: Scales::uniform(20), ..RoundPlan::default() };
+        let units = vec![0..1, 2..3];
+        let group = Group { part: 0, units, issued_ms: 0, copies: vec![1] };
+        // Twenty examples, all of the first class, half of which are recognized.
+        let mut vector = vec![0; network.parameters()];
+        let (matrix, bins) = (layout.reals(), layout.reals() + 9);
+        (vector[matrix], vector[matrix + 1]) = (10, 10);
+        (vector[bins + 10], vector[bins + 15 + 10]) = (20, 10);
+        vector[1 + 10] = 14 << 24;
+        let header = ResultHeader { losses: vec![25 << 20], correct: 10, ..ResultHeader::default() };
+        let verdict = |change: &dyn Fn(&mut Vec<i64>)| {
+            let mut changed = vector.clone();
+            change(&mut changed);
+            let question = Question { run: 0, plan: &plan, group: &group, examples: 20, network: &network };
+            judge(question, &header, Some(&changed))
+        };
+        assert_eq!(verdict(&|_| {}), Ok(()));
+        assert!(verdict(&|vector| vector[matrix] = 11).is_err());
+        assert!(verdict(&|vector| (vector[matrix], vector[matrix + 1]) = (21, -1)).is_err());
+        assert!(verdict(&|vector| vector[bins + 15 + 10] = 21).is_err());
+        assert!(verdict(&|vector| vector[1 + 10] = 1 << 24).is_err());
+        assert!(verdict(&|vector| *vector.last_mut().unwrap() = 1).is_err());
+        assert!(verdict(&|vector| vector.fill(0)).is_err());
     }
 
     #[test]

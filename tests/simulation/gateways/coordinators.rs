@@ -10,6 +10,7 @@ use super::CALM_MS;
 use super::protections::Protection;
 use super::scenario::Actor;
 use super::world::{Event, World};
+use crate::examined;
 use crate::reference::Limits;
 
 impl World<'_> {
@@ -60,7 +61,8 @@ impl World<'_> {
                 postcard::from_bytes(bytes).unwrap()
             },
         );
-        let limits = Limits::iterations(self.scenario.iterations);
+        let examines = self.scenario.seed.is_multiple_of(2);
+        let limits = Limits { examines, ..Limits::iterations(self.scenario.iterations) };
         let settings = Settings { audit: self.scenario.audit, ..self.problem.settings(&limits) };
         let mut engine = Engine::new(settings, snapshot, &Secret::new([3; 32]));
         if !self.scenario.checks_owners {
@@ -135,7 +137,15 @@ impl World<'_> {
                 }
                 LeaderOutput::Finished(_) => {
                     let leader = self.coordinators[number].leader.as_ref().expect("it has just spoken");
-                    self.digest = Some(model::weights_digest(&leader.engine().weights()));
+                    let engine = leader.engine();
+                    self.digest = Some(model::weights_digest(&engine.weights()));
+                    if let Some(examination) = engine.examination().filter(|_| self.scenario.liars.is_empty())
+                    {
+                        let best = engine.best().map(|best| best.weights.clone());
+                        let weights = best.unwrap_or_else(|| engine.weights());
+                        examined::check(self.problem, &weights, examination);
+                        self.note("examined", number);
+                    }
                 }
                 LeaderOutput::StepDown(newer) => {
                     self.note("stepped down", (number, newer.number));

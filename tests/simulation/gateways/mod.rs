@@ -108,8 +108,17 @@ fn run_seeds(draw: fn(u64) -> Scenario, wanted: &[&str]) -> Option<(u64, BTreeMa
 
 #[test]
 fn the_same_bits_through_any_number_of_gateways_and_coordinators() {
-    let wanted =
-        ["asked to stop", "cut off", "frozen", "killed", "leads", "message lost", "stepped down", "stopped"];
+    let wanted = [
+        "asked to stop",
+        "cut off",
+        "examined",
+        "frozen",
+        "killed",
+        "leads",
+        "message lost",
+        "stepped down",
+        "stopped",
+    ];
     if let Some((seeds, happened)) = run_seeds(Scenario::draw, &wanted) {
         assert!(happened["leads"] > seeds, "a standby takes over now and then: {happened:#?}");
     }

@@ -30,13 +30,17 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> World {
+        World::of("mlp:5:tanh")
+    }
+
+    pub(crate) fn of(model: &str) -> World {
         let mut shards = BTreeMap::new();
         let sets = SetPlans {
             training: cut(&mut shards, 203, 1),
             validation: cut(&mut shards, 17, 3),
             test: cut(&mut shards, 31, 2),
         };
-        let spec = NetworkSpec::from_shorthand("mlp:5:tanh").unwrap();
+        let spec = NetworkSpec::from_shorthand(model).unwrap();
         let network = Network::new(&spec, FEATURES, Task::Classes(3)).unwrap();
         let welcome = Welcome {
             run: RUN,
@@ -72,6 +76,11 @@ impl World {
     pub(crate) fn losses_round(&self, round: u64, steps: &[f32]) -> Round {
         let work = Work::Losses { steps: steps.to_vec() };
         self.round(round, vec![Part::in_turn(work, Set::Training, self.welcome.sets.training.units())])
+    }
+
+    /// An examination of the test set.
+    pub(crate) fn examination_round(&self, round: u64) -> Round {
+        self.round(round, vec![Part::in_turn(Work::Examination, Set::Test, self.welcome.sets.test.units())])
     }
 
     /// A round of local steps.
