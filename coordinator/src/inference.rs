@@ -108,17 +108,6 @@ impl<'a> Trained<'a> {
     }
 }
 
-/// The class of the first of the largest probabilities, as the network's own count of correct predictions has it.
-pub(crate) fn likeliest(probabilities: &[f32]) -> usize {
-    let mut best = 0;
-    for (class, &probability) in probabilities.iter().enumerate() {
-        if probability > probabilities[best] {
-            best = class;
-        }
-    }
-    best
-}
-
 /// Ranges of `examples` to work on one after the other, so that memory need not hold all results.
 pub(crate) fn batches(examples: usize) -> impl Iterator<Item = Range<usize>> {
     let batch = 4 * CHUNK * threads();
@@ -163,12 +152,6 @@ fn threads() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_of_equal_probabilities_wins() {
-        assert_eq!(likeliest(&[0.25, 0.375, 0.375]), 1);
-        assert_eq!(likeliest(&[f32::NAN, f32::NAN]), 0);
-    }
 
     #[test]
     fn every_example_is_worked_on_once_and_in_order() {

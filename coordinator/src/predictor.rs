@@ -4,12 +4,13 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::path::Path;
 
+use model::likeliest;
 use serde::Serialize;
 use table::TableError;
 
 use crate::choice::{self, Weights};
 use crate::data::{self, DataError, FeatureRows, FeatureValues, Labels, ReadOptions, TargetSchema};
-use crate::inference::{Trained, likeliest};
+use crate::inference::Trained;
 use crate::run_directory::{RunError, SavedModel};
 use crate::trial::{self, Compressed};
 

@@ -1,10 +1,12 @@
 //! `shoal predict`: a trained model's answers as CSV, one line an example, in the file's order.
 
+use model::likeliest;
+
 use super::args::PredictArgs;
 use super::output::results;
 use super::trained::TrainedRun;
 use crate::data::{Labels, TargetSchema};
-use crate::inference::{batches, likeliest};
+use crate::inference::batches;
 
 pub(super) fn run(args: PredictArgs) -> anyhow::Result<()> {
     let run = TrainedRun::open(&args.run, args.which.weights())?;

@@ -112,6 +112,28 @@ impl Examples {
         Ok(Piece { table: Cow::Owned(table), range: rows })
     }
 
+    /// Shows all examples in order, those outside of memory in pieces of about so many bytes: a table, and their numbers in
+    /// it.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(crate) fn each_piece(
+        &self,
+        bytes: usize,
+        mut see: impl FnMut(&ExampleTable, Range<usize>),
+    ) -> Result<(), DataError> {
+        let step = match self {
+            Self::Memory(_) => self.len(),
+            _ => bytes / (4 * self.columns().max(1)),
+        };
+        for first in (0..self.len()).step_by(step.max(1)) {
+            let piece = self.piece(first..self.len().min(first.saturating_add(step.max(1))))?;
+            let (table, range) = piece.of();
+            see(table, range);
+        }
+        Ok(())
+    }
+
     /// How many examples of each of so many classes there are; `None` where numbers are predicted.
     pub fn class_counts(&self, classes: usize) -> Option<Vec<u64>> {
         let mut counts = vec![0; classes];

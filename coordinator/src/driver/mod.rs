@@ -40,7 +40,7 @@ use crate::report::status::{DetailPoint, Offender, RunPhase, Status};
 use crate::run_directory::RunDirectory;
 use crate::scale::{About, Archive, Lead, LeadEvent, LeadOutput, News};
 use engine::decoder::Message;
-use engine::{Accepted, Answer, Attendance, Identity, Input, Measure, Output, StopReason};
+use engine::{Accepted, Answer, Attendance, Examination, Identity, Input, Measure, Output, StopReason};
 use gateway::Term;
 
 use census::Census;
@@ -91,6 +91,8 @@ pub struct TrainingOutcome {
     pub weights: Arc<[f32]>,
     /// The figures of that point.
     pub saved: Option<Accepted>,
+    /// What volunteers have found out about these weights since, if they did.
+    pub examination: Option<Arc<Examination>>,
     /// The state to resume from.
     pub checkpoint: Checkpoint,
     /// Rounds completed.
@@ -641,6 +643,7 @@ impl Driver {
             last,
             weights,
             saved,
+            examination: self.engine.examination().cloned(),
             checkpoint: self.checkpoint(),
             rounds: counters.rounds,
             epochs: self.picture.epochs(counters),

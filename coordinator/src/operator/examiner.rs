@@ -9,11 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use model::{Arithmetic, Examples, Features, GradientResults, Network, Pass, Scratch, Targets};
+use model::{Arithmetic, Examples, Features, GradientResults, Network, Pass, Scratch, Targets, likeliest};
 use serde::Serialize;
 
 use crate::data::{self, FeatureValues, Piece, Prepared};
-use crate::inference::likeliest;
 use crate::report::{self, words::brief};
 
 /// Examples that are answered at a time. Of a large set, pieces of this size that lie evenly apart are taken.

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use model::likeliest;
+use protocol::examination::{BINS, Bin, Layout, bin_of};
 use serde::Serialize;
 
-use super::ranking::{Scored, area_under_roc};
-use crate::inference::likeliest;
+use super::ranking::{Area, Scored, area_of, area_under_roc};
 
-/// Bins of equal width for the expected calibration error (Guo et al., 2017).
-const BINS: usize = 15;
 /// Most probabilities that are kept to find the areas under ROC curves: 256 MB. With more there are no areas.
 const SCORES_MAX: usize = 1 << 26;
 /// Most classes that the JSON lists one by one.
@@ -29,6 +28,10 @@ pub struct ClassQuality {
     pub roc_auc: Option<f64>,
     /// The same mean, weighted by the classes' examples.
     pub roc_auc_weighted: Option<f64>,
+    /// No area is farther than this from the exact one, where volunteers have counted the probabilities in steps; `None`
+    /// where all are exact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roc_auc_within: Option<f64>,
     /// How far the probability of the predicted class is from the share that is right: mean of the absolute
     /// difference over 15 bins of equal width, weighted by their examples.
     pub expected_calibration_error: f64,
@@ -102,11 +105,13 @@ pub(crate) struct ClassTally {
     bins: [Bin; BINS],
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Bin {
-    examples: u64,
-    correct: u64,
-    confidence: f64,
+/// Sums over all examples.
+struct Sums {
+    classes: usize,
+    pairs: BTreeMap<(usize, usize), u64>,
+    /// One for each class.
+    areas: Vec<Option<Area>>,
+    bins: [Bin; BINS],
 }
 
 impl ClassTally {
@@ -125,18 +130,41 @@ impl ClassTally {
             for (class, (scored, &probability)) in self.scores.iter_mut().zip(probabilities).enumerate() {
                 scored.push((probability, class == truth));
             }
-            let confidence = f64::from(probabilities[named]);
-            // The k-th bin holds what is above (k - 1) / BINS and at most k / BINS.
-            let bin = ((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1;
-            let bin = &mut self.bins[bin];
+            let bin = &mut self.bins[bin_of(probabilities[named])];
             bin.examples += 1;
             bin.correct += u64::from(named == truth);
-            bin.confidence += confidence;
+            bin.confidence += f64::from(probabilities[named]);
         }
     }
 
     pub(crate) fn finish(self, names: &[String], log_loss: f64) -> ClassQuality {
         let Self { classes, pairs, scores, bins } = self;
+        let mut areas: Vec<Option<Area>> =
+            scores.into_iter().map(|mut scored| area_under_roc(&mut scored)).collect();
+        areas.resize(classes, None);
+        Sums { classes, pairs, areas, bins }.finish(names, log_loss)
+    }
+}
+
+/// The quality as volunteers have counted it: `vector` is that of an examination of this layout.
+pub(super) fn counted(layout: Layout, vector: &[i64], names: &[String], log_loss: f64) -> ClassQuality {
+    let classes = names.len();
+    let cells = layout.matrix(vector).iter().enumerate().filter(|(_, count)| **count > 0);
+    let pairs = cells.map(|(cell, count)| ((cell / classes, cell % classes), count.unsigned_abs())).collect();
+    let count = |count: i64| usize::try_from(count).unwrap_or(0);
+    let of_table = |table: &[i64]| area_of(table.chunks(2).map(|step| (count(step[0]), count(step[1]))));
+    let mut areas: Vec<Option<Area>> = layout.tables(vector).map(of_table).collect();
+    // Of two classes, the areas are equal.
+    areas.resize(classes, areas.first().copied().flatten());
+    let within = areas.iter().flatten().map(|area| area.of_equal).reduce(f64::max);
+    let quality = Sums { classes, pairs, areas, bins: layout.bins(vector) }.finish(names, log_loss);
+    ClassQuality { roc_auc_within: within, ..quality }
+}
+
+impl Sums {
+    fn finish(self, names: &[String], log_loss: f64) -> ClassQuality {
+        let Self { classes, pairs, areas, bins } = self;
+        let areas: Vec<Option<f64>> = areas.into_iter().map(|area| area.map(|area| area.share)).collect();
         let (mut right, mut occurs, mut named) =
             (vec![0_u64; classes], vec![0_u64; classes], vec![0_u64; classes]);
         for (&(truth, answer), &count) in &pairs {
@@ -144,9 +172,6 @@ impl ClassTally {
             named[answer] += count;
             right[truth] += if truth == answer { count } else { 0 };
         }
-        let mut areas: Vec<Option<f64>> =
-            scores.into_iter().map(|mut scored| area_under_roc(&mut scored)).collect();
-        areas.resize(classes, None);
         let by_class: Vec<ClassFigures> = (0..classes)
             .map(|class| ClassFigures {
                 class: names[class].clone(),
@@ -180,6 +205,7 @@ impl ClassTally {
                 [_, second] => *second,
                 areas => mean(areas.iter().copied().zip(weights())),
             },
+            roc_auc_within: None,
             expected_calibration_error: calibration_error(&bins, examples),
             macro_mean: Means::of(&by_class, (0..classes).map(counts)),
             weighted_mean: Means::of(&by_class, weights()),

@@ -9,11 +9,14 @@ mod numbers;
 mod ranking;
 mod worst;
 
+use engine::Examination;
+use model::exact::to_f64;
 use model::{LossSpec, Network, NetworkSpec};
+use protocol::examination::Layout;
 use serde::Serialize;
 
 use self::worst::Worst;
-use crate::data::{ExampleTable, TargetSchema, TargetValues};
+use crate::data::{DataError, ExampleTable, Examples, TargetSchema, TargetValues};
 use crate::inference::{Trained, batches};
 use crate::run_directory::SavedModel;
 
@@ -21,6 +24,9 @@ pub(crate) use self::classes::ClassTally;
 pub use self::classes::{ClassFigures, ClassQuality, Means, NamingClass};
 pub use self::numbers::{ColumnQuality, NamingMean};
 pub(crate) use self::worst::{Mistake, Wrong};
+
+/// Bytes of examples outside of memory that are read at a time for their truth alone.
+const TRUTH_BYTES: usize = 64 << 20;
 
 /// See the module's description. Field names are those of the JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -65,8 +71,6 @@ pub(crate) fn judge(model: &SavedModel, table: &ExampleTable, mean_loss: f64) ->
             Quality::Classes(Box::new(tally.finish(names, log_loss)))
         }
         (TargetValues::Numbers { values, .. }, TargetSchema::Numbers(names)) => {
-            let deviations = model.target_scaling.as_ref().map(|scaling| &scaling.deviation[..]);
-            let unit = |column: usize| deviations.map_or(1.0, |of| of[column]);
             let mut tallies = numbers::tallies(values, outputs);
             for (range, answers) in answers {
                 let truth = &values[range.start * outputs..range.end * outputs];
@@ -76,14 +80,60 @@ pub(crate) fn judge(model: &SavedModel, table: &ExampleTable, mean_loss: f64) ->
                     tallies[index % outputs].add(f64::from(*truth), f64::from(*answer));
                 }
             }
-            let columns = tallies.iter().zip(names).enumerate();
-            Quality::Numbers {
-                columns: columns.map(|(at, (tally, name))| tally.finish(name.clone(), unit(at))).collect(),
-            }
+            of_columns(model, &tallies, names)
         }
         _ => unreachable!("the examples were read by the model's preparation"),
     };
     (quality, worst.finish())
+}
+
+/// The quality of a model on examples as volunteers have counted it. `None` if these counts cannot be those of such
+/// examples.
+///
+/// # Errors
+/// When the examples cannot be read.
+pub(crate) fn of_examination(
+    model: &SavedModel,
+    examples: &Examples,
+    found: &Examination,
+) -> Result<Option<Quality>, DataError> {
+    let Some(layout) = Layout::of(model.network.task(), model.network.parameters()) else { return Ok(None) };
+    let Examination { scales, vector, .. } = found;
+    if examples.is_empty() || !layout.is_possible(vector, examples.len() as u64) {
+        return Ok(None);
+    }
+    let real = |real: usize| to_f64(vector[real], layout.exponent_of(real, scales));
+    match (layout, &model.preparation.targets) {
+        (Layout::Classes { classes, .. }, TargetSchema::Classes(names)) if names.len() == classes => {
+            let log_loss = real(0) / examples.len() as f64;
+            Ok(Some(Quality::Classes(Box::new(classes::counted(layout, vector, names, log_loss)))))
+        }
+        (Layout::Numbers { columns }, TargetSchema::Numbers(names)) if names.len() == columns => {
+            // What the examples are does not depend on the network: it costs nothing.
+            let truth = |see: &mut dyn FnMut(&[f32])| {
+                examples.each_piece(TRUTH_BYTES, |table, range| {
+                    if let TargetValues::Numbers { values, .. } = table.target_values() {
+                        see(&values[range.start * columns..range.end * columns]);
+                    }
+                })
+            };
+            let mut tallies = numbers::tallies_of(columns, examples.len(), truth)?;
+            for (column, tally) in tallies.iter_mut().enumerate() {
+                tally.add_sums(real(column), real(columns + column));
+            }
+            Ok(Some(of_columns(model, &tallies, names)))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn of_columns(model: &SavedModel, tallies: &[numbers::Tally], names: &[String]) -> Quality {
+    let deviations = model.target_scaling.as_ref().map(|scaling| &scaling.deviation[..]);
+    let unit = |column: usize| deviations.map_or(1.0, |of| of[column]);
+    let columns = tallies.iter().zip(names).enumerate();
+    Quality::Numbers {
+        columns: columns.map(|(at, (tally, name))| tally.finish(name.clone(), unit(at))).collect(),
+    }
 }
 
 /// The network with cross-entropy alone as its loss; `None` if that is its loss already.

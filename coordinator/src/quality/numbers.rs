@@ -1,5 +1,7 @@
 //! The quality of predicted numbers, in the label's units.
 
+use std::convert::Infallible;
+
 use serde::Serialize;
 
 /// The errors of one column of numbers.
@@ -28,7 +30,7 @@ pub struct NamingMean {
 }
 
 /// Sums over the examples of one column, in standardized numbers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tally {
     examples: f64,
     mean: f64,
@@ -42,23 +44,48 @@ pub(super) struct Tally {
 
 /// One for each column of the row-major truth, without answers yet.
 pub(super) fn tallies(truth: &[f32], columns: usize) -> Vec<Tally> {
-    let examples = (truth.len() / columns) as f64;
-    let tally = |column: usize| {
-        let values = || truth[column..].iter().step_by(columns).copied().map(f64::from);
-        let mean = values().sum::<f64>() / examples;
-        Tally {
-            examples,
-            mean,
-            squares: values().map(|value| (value - mean).powi(2)).sum(),
-            magnitudes: values().map(|value| (value - mean).abs()).sum(),
-            squared: 0.0,
-            absolute: 0.0,
-        }
+    let all = |see: &mut dyn FnMut(&[f32])| {
+        see(truth);
+        Ok::<(), Infallible>(())
     };
-    (0..columns).map(tally).collect()
+    let Ok(tallies) = tallies_of(columns, truth.len() / columns, all);
+    tallies
+}
+
+/// The same of a truth that `each` shows in pieces, twice.
+///
+/// # Errors
+/// Those of `each`.
+pub(super) fn tallies_of<E>(
+    columns: usize,
+    examples: usize,
+    each: impl Fn(&mut dyn FnMut(&[f32])) -> Result<(), E>,
+) -> Result<Vec<Tally>, E> {
+    let examples = examples as f64;
+    let none = Tally { examples, mean: 0.0, squares: 0.0, magnitudes: 0.0, squared: 0.0, absolute: 0.0 };
+    let mut tallies = vec![none; columns];
+    let rows = |truth: &[f32], see: &mut dyn FnMut(usize, f64)| {
+        truth.iter().enumerate().for_each(|(index, value)| see(index % columns, f64::from(*value)));
+    };
+    each(&mut |truth| rows(truth, &mut |column, value| tallies[column].mean += value))?;
+    tallies.iter_mut().for_each(|tally| tally.mean /= examples);
+    each(&mut |truth| {
+        rows(truth, &mut |column, value| {
+            let tally = &mut tallies[column];
+            tally.squares += (value - tally.mean).powi(2);
+            tally.magnitudes += (value - tally.mean).abs();
+        });
+    })?;
+    Ok(tallies)
 }
 
 impl Tally {
+    /// Adds the errors of all examples.
+    pub(super) fn add_sums(&mut self, absolute: f64, squared: f64) {
+        self.absolute += absolute;
+        self.squared += squared;
+    }
+
     pub(super) fn add(&mut self, truth: f64, answer: f64) {
         self.squared += (answer - truth).powi(2);
         self.absolute += (answer - truth).abs();

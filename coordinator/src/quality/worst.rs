@@ -1,6 +1,6 @@
 //! The examples on which a model is most wrong.
 
-use crate::inference::likeliest;
+use model::likeliest;
 
 /// Examples that are remembered.
 pub(crate) const WORST_MAX: usize = 12;

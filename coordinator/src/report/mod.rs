@@ -41,7 +41,8 @@ pub struct Summary {
     #[serde(flatten, serialize_with = "Figures::serialize_known")]
     pub figures: Option<Figures>,
     /// All other figures on the test examples, as `shoal evaluate` gives them; `None` without test examples,
-    /// or if they are too many to go through once more.
+    /// or if they are too many to go through once more. Of many, volunteers count what the figures need: then all but
+    /// the areas under ROC curves are `shoal evaluate`'s, up to the rounding of sums.
     pub test_quality: Option<Quality>,
     /// BLAKE3 of the saved model's little-endian f32 weights, in hexadecimal.
     pub weights_digest: String,
@@ -165,7 +166,7 @@ fn shell_word(text: &str) -> String {
 }
 
 #[cfg(test)]
-pub(in crate::report) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::quality::{ClassQuality, ClassTally};
 
@@ -176,7 +177,7 @@ pub(in crate::report) mod tests {
         tally.finish(&["no".to_owned(), "yes".to_owned()], 0.4)
     }
 
-    pub(super) fn summary() -> Summary {
+    pub(crate) fn summary() -> Summary {
         Summary {
             iterations: 60,
             saved_iteration: 52,

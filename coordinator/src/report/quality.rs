@@ -13,7 +13,11 @@ pub(super) fn rows(quality: &Quality) -> Vec<(&'static str, String)> {
 
 fn of_classes(quality: &ClassQuality) -> Vec<(&'static str, String)> {
     let ClassQuality { balanced_accuracy, macro_mean, roc_auc, most_frequent, .. } = quality;
-    let area = roc_auc.map_or_else(String::new, |area| format!(", ROC AUC {}", score(area)));
+    // Volunteers count probabilities in steps.
+    let within = quality
+        .roc_auc_within
+        .map_or_else(String::new, |within| format!(" (to {:.6} or better)", (within * 1e6).ceil() / 1e6));
+    let area = roc_auc.map_or_else(String::new, |area| format!(", ROC AUC {}{within}", score(area)));
     vec![
         (
             "  by class",

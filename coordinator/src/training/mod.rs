@@ -283,7 +283,7 @@ async fn setup(
         evaluate_every: config.evaluate_every,
         // A target is of no use that nobody measures.
         evaluate_training: config.evaluate_training || config.target_loss.is_some(),
-        examines: false,
+        examines: data.test.as_ref().is_some_and(|test| !closing::is_quick(network, test)),
         local_help: local_help(config.local_workers),
         audit: config.audit.0,
         on_lie: config.on_lie.into(),
@@ -413,8 +413,9 @@ async fn train_and_save(
     let patience = Duration::from_secs(material.config.save_seconds.into());
     let helpers = outcome.helpers;
     saving::save(&directory, &model, outcome.checkpoint, patience, orders, unsaved, stop).await?;
+    let examination = outcome.examination;
     let measure = move || {
-        let mistakes = closing::measure(&mut summary, &model, &material.data);
+        let mistakes = closing::measure(&mut summary, &model, &material.data, examination.as_deref());
         // The report says again what other files hold, so a training does not fail with it.
         if let Err(error) = summary::report(&summary, mistakes, &helpers, &material, &directory) {
             tracing::warn!("the report cannot be written: {error}");
