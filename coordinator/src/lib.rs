@@ -1,6 +1,8 @@
 //! The coordinator: reads data, runs the engine, serves volunteers, keeps runs.
 
 #![forbid(unsafe_code)]
+// Help texts are doc comments, and a terminal shows URLs as they are.
+#![allow(rustdoc::bare_urls)]
 
 pub mod assets;
 pub mod bench;
