@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hasher as _};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use table::{Column, Numbers, Table, Targets, Values};
@@ -15,6 +17,8 @@ const EXAMPLES_PER_VALUE: usize = 5;
 /// Rows of a column of numbers that are looked at first. Most columns do not tell the class of these, and then the
 /// others need no memory.
 const ROWS_FIRST: usize = 1 << 16;
+/// Examples whose hashes are in memory at once, beside those of the smaller part.
+const ROWS_AT_ONCE: usize = 100_000;
 /// From this correlation on, a column is the label in another unit.
 const CORRELATION_MIN: f64 = 0.99999;
 
@@ -109,14 +113,11 @@ pub fn repeated_examples(data: &Prepared) -> Vec<String> {
     if parts.iter().all(|(_, part)| part.is_none()) {
         return Vec::new();
     }
-    // A sorted list takes a third of the memory of a set.
     let Some(train) = data.train.in_memory() else { return Vec::new() };
-    let mut known = hashes(train);
-    known.par_sort_unstable();
     let mut sentences = Vec::new();
     for (name, part) in parts {
         let Some(part) = part.as_ref().and_then(Examples::in_memory) else { continue };
-        let repeated = hashes(part).iter().filter(|hash| known.binary_search(hash).is_ok()).count();
+        let repeated = repeated_in(part, train);
         if repeated > 0 {
             sentences.push(format!(
                 "{repeated} of the {} {name} examples have the same values as a training example, which makes figures \
@@ -128,9 +129,35 @@ pub fn repeated_examples(data: &Prepared) -> Vec<String> {
     sentences
 }
 
-/// A hash of each example's values.
-fn hashes(table: &ExampleTable) -> Vec<u64> {
+/// How many examples of `part` have the values of one in `train`. Hashes of the part, which is smaller, are kept in order;
+/// those of the training examples pass by.
+fn repeated_in(part: &ExampleTable, train: &ExampleTable) -> usize {
+    let mut kept = hashes(part, 0..part.len());
+    kept.par_sort_unstable();
+    let seen: Vec<AtomicBool> = kept.iter().map(|_| AtomicBool::new(false)).collect();
+    for begin in (0..train.len()).step_by(ROWS_AT_ONCE) {
+        let end = train.len().min(begin + ROWS_AT_ONCE);
+        hashes(train, begin..end).par_iter().for_each(|hash| {
+            let first = kept.partition_point(|other| other < hash);
+            if kept.get(first) == Some(hash) {
+                seen[first].store(true, Ordering::Relaxed);
+            }
+        });
+    }
+    // The first of equal hashes stands for all of them.
+    let mut at = 0;
+    let counts = kept.chunk_by(|one, other| one == other).map(|equal| {
+        let is_seen = seen[at].load(Ordering::Relaxed);
+        at += equal.len();
+        if is_seen { equal.len() } else { 0 }
+    });
+    counts.sum()
+}
+
+/// A hash of the values of each example in `rows`.
+fn hashes(table: &ExampleTable, rows: Range<usize>) -> Vec<u64> {
     let width = table.features().columns();
+    let cells = rows.start * width..rows.end * width;
     let hash = |bytes: &mut dyn Iterator<Item = u8>| {
         let mut hasher = DefaultHasher::new();
         bytes.for_each(|byte| hasher.write_u8(byte));
@@ -138,9 +165,9 @@ fn hashes(table: &ExampleTable) -> Vec<u64> {
     };
     match table.features().values() {
         FeatureValues::U8(values) => {
-            values.par_chunks(width).map(|row| hash(&mut row.iter().copied())).collect()
+            values[cells].par_chunks(width).map(|row| hash(&mut row.iter().copied())).collect()
         }
-        FeatureValues::F32(values) => values
+        FeatureValues::F32(values) => values[cells]
             .par_chunks(width)
             .map(|row| hash(&mut row.iter().flat_map(|value| value.to_le_bytes())))
             .collect(),
@@ -174,4 +201,38 @@ pub fn rare_classes(classes: &[(String, usize)], parts: usize) -> Vec<String> {
         )
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+    use crate::data::{ReadOptions, load, prepare};
+
+    #[test]
+    fn examples_that_come_again_are_counted_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("data.csv");
+        let mut rows = "a,b,label\n".to_owned();
+        for i in 0..900 {
+            // A third of the rows comes again and again, the others are all different.
+            let a = if i % 3 == 0 { i % 45 } else { 1000 + i };
+            writeln!(rows, "{a}.25,{},c{}", a * 31 % 97, i % 2).unwrap();
+        }
+        std::fs::write(&file, rows).unwrap();
+        let data = prepare(load(&file, &ReadOptions::default()).unwrap().train, None, 0.5, 1).unwrap();
+        let (train, test) =
+            (data.train.in_memory().unwrap(), data.test.as_ref().unwrap().in_memory().unwrap());
+        let FeatureValues::F32(values) = train.features().values() else { panic!("these are no bytes") };
+        let FeatureValues::F32(others) = test.features().values() else { panic!("these are no bytes") };
+        let width = train.features().columns();
+        let known: HashSet<Vec<u32>> =
+            values.chunks(width).map(|row| row.iter().map(|value| value.to_bits()).collect()).collect();
+        let is_known =
+            |row: &[f32]| known.contains(&row.iter().map(|value| value.to_bits()).collect::<Vec<_>>());
+        let expected = others.chunks(width).filter(|row| is_known(row)).count();
+        assert!((100..test.len()).contains(&expected));
+        assert_eq!(repeated_in(test, train), expected);
+    }
 }
