@@ -280,23 +280,29 @@ function decades(smallest, largest) {
   return ticks;
 }
 
-/** Round numbers between two values, about `count` of them. */
+/** Round numbers between two values, about `count` of them, but two or more: one alone gives no scale. */
 function steps(first, last, count = 5) {
   const rough = (last - first) / count;
   const decade = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].find((factor) => factor * decade >= rough) * decade;
-  const ticks = [];
-  for (let number = Math.ceil(first / step); number * step <= last && ticks.length <= 3 * count; number += 1) ticks.push(number * step);
-  return ticks;
+  const factors = [0.5, 1, 2, 5, 10];
+  const coarsest = factors.findIndex((factor) => factor > 0.5 && factor * decade >= rough);
+  const ticks = multiples(factors[coarsest] * decade, first, last, 3 * count);
+  return ticks.length > 1 ? ticks : multiples(factors[coarsest - 1] * decade, first, last, 3 * count);
 }
 
-/** Round times between two, at most about `count` of them. */
+/** Round times between two, at most about `count` of them. Where they would be one, the ends are named instead. */
 function times(first, last, count) {
   const step = TIMES.find((seconds) => (last - first) / seconds <= count);
   if (step === undefined) return steps(first, last, count);
-  const ticks = [];
-  for (let at = Math.ceil(first / step) * step; at <= last; at += step) ticks.push(at);
-  return ticks;
+  const ticks = multiples(step, first, last, 3 * count);
+  return ticks.length > 1 ? ticks : [Math.ceil(first), Math.floor(last)].filter((at) => at >= first && at <= last);
+}
+
+/** The multiples of `step` between two values, at most `most` of them and one. */
+function multiples(step, first, last, most) {
+  const found = [];
+  for (let number = Math.ceil(first / step); number * step <= last && found.length <= most; number += 1) found.push(number * step);
+  return found;
 }
 
 /** Values with their labels, without those that would say the same as the one before. */
