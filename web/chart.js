@@ -261,7 +261,9 @@ function axis(smallest, largest, mayBeLogarithmic) {
     return { position: (value) => (Math.log(value) - low) / (high - low), ticks: decades(smallest, largest) };
   }
   // The axis need not begin at zero, but leaves a margin, and shows values that hardly differ as nearly level.
-  const margin = Math.max((largest - smallest) * 0.08, Math.abs(largest) * 1e-3, Number.EPSILON);
+  // Where all values are the same, the labels around them differ in the digits that they show.
+  const same = Math.abs(largest) * 0.1 || 1;
+  const margin = smallest === largest ? same : Math.max((largest - smallest) * 0.08, Math.abs(largest) * 1e-3);
   const bottom = smallest >= 0 ? Math.max(0, smallest - margin) : smallest - margin;
   const top = largest + margin;
   return { position: (value) => (value - bottom) / (top - bottom), ticks: steps(bottom, top, TICKS) };
