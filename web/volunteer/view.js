@@ -72,7 +72,7 @@ export function showCosts(run, wanted, measured) {
   at("cores").setAttribute("aria-valuetext", lent);
   show("cost-cores", `${wanted ? "Uses" : "Would use"} ${lent} ${max === 1 ? "core" : "cores"}`);
   if (run === null) return;
-  show("cost-data", `Data: up to ${words.megabytes(run.data_bytes)} at first, then about ${pace(run, measured)}`);
+  show("cost-data", `Data: ${amount("up to", run.data_bytes)} at first, then ${pace(run, measured)}`);
   show("cost-time", run.eta_seconds === null || run.phase !== "training"
     ? "Ends with the training, or when you stop"
     : `Ends in about ${words.roughly(run.eta_seconds)}, or when you stop`);
@@ -80,10 +80,13 @@ export function showCosts(run, wanted, measured) {
 
 /** What a tab sends and receives: as measured in this tab, or else by the size of the network. */
 function pace({ round_seconds: seconds, round_bytes: bytes }, measured) {
-  if (measured !== null) return `${words.megabytes(measured)} a minute`;
-  if (seconds === null) return `${words.megabytes(bytes)} a round`;
-  return `${words.megabytes((60 / Math.max(seconds, 1e-3)) * bytes)} a minute`;
+  if (measured !== null) return `${amount("about", measured)} a minute`;
+  if (seconds === null) return `${amount("about", bytes)} a round`;
+  return `${amount("about", (60 / Math.max(seconds, 1e-3)) * bytes)} a minute`;
 }
+
+/** "about 61 MB". What would be rounded to nothing is still something. */
+const amount = (word, bytes) => (bytes < 50_000 ? "under 0.1\u00a0MB" : `${word} ${words.megabytes(bytes)}`);
 
 /** Shows what this tab has contributed. */
 export function showMine(contribution, { up, down }, lentCores) {
