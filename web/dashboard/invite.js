@@ -1,6 +1,6 @@
 // The address to share, as a text to copy and as a QR code.
 
-import { at, show } from "./dom.js";
+import { at, make, show } from "./dom.js";
 
 const LOOPBACK = /^(localhost|127\.|\[::1\])/;
 
@@ -25,9 +25,10 @@ export function showInvitation({ links, status }) {
   const onlyHere = !isPublic && reachable < 0;
   at("qr").hidden = link < 0 || onlyHere;
   if (link >= 0) at("qr").src = `api/operator/qr.svg?link=${link}`;
-  show("invite-text", onlyHere
-    ? "Only this machine can open the address. To let others in, start with --listen 0.0.0.0:8080, or demo --lan."
-    : "Whoever opens this address can lend a device:");
+  at("invite-text").replaceChildren(...onlyHere
+    ? ["Only this machine can open the address. To let others in, start with ", make("code", {}, "--listen 0.0.0.0:8080"),
+      ", or ", make("code", {}, "demo --lan"), "."]
+    : ["Whoever opens this address can lend a device:"]);
   const others = links.filter((one) => one !== chosen && !LOOPBACK.test(new URL(one).host));
   show("invite-others", others.length === 0 ? "" : `Also at ${others.join(", ")}.`);
 }
