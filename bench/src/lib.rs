@@ -66,9 +66,10 @@ impl Bench {
             if pool.examples() < minibatch {
                 return Err(DecodeError::Truncated);
             }
-            let spec = NetworkSpec::from_shorthand(network).expect("the cases' networks are valid");
-            let network = Network::new(&spec, FEATURES, Task::Classes(CLASSES))
-                .expect("the cases' networks suit their data");
+            // The cases' networks are valid. This form of the error is in a volunteer's worker anyway.
+            let network = NetworkSpec::from_shorthand(network)
+                .and_then(|spec| Network::new(&spec, FEATURES, Task::Classes(CLASSES)))
+                .unwrap_or_else(|error| panic!("{error}"));
             let weights = network.initialize(SEED);
             Ok(Box::new(Training {
                 arithmetic,

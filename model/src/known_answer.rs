@@ -15,7 +15,7 @@ use crate::local::{DECAY_STEPS, LocalResults, LocalSteps};
 use crate::network::{GradientResults, Network, Scratch};
 use crate::nonzeros::NonZeros;
 use crate::pass::Pass;
-use crate::spec::{Activation, DenseSpec, LayerSpec, NetworkSpec, Task};
+use crate::spec::{Activation, DenseSpec, LayerSpec, NetworkSpec, SpecError, Task};
 use crate::{digest, exact, functions};
 
 /// BLAKE3 over the results, on the fastest path this machine has. Equal digests mean equal bits; the two
@@ -142,7 +142,7 @@ fn networks(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher)
     network(
         kernel,
         arithmetic,
-        &Network::new(&spec, features, Task::Classes(5)).expect("a valid network"),
+        &valid(Network::new(&spec, features, Task::Classes(5))),
         &Examples {
             features: Features::new(Rows::U8(pixels), &preprocessing),
             targets: Targets::Classes(&classes),
@@ -161,7 +161,7 @@ fn networks(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher)
     network(
         kernel,
         arithmetic,
-        &Network::new(&spec, features, Task::Numbers(2)).expect("a valid network"),
+        &valid(Network::new(&spec, features, Task::Numbers(2))),
         &Examples {
             features: Features::new(Rows::F32(rows), &preprocessing),
             targets: Targets::Numbers(targets),
@@ -202,8 +202,8 @@ fn training(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher)
     let examples = Examples { features, targets: Targets::Classes(&classes) };
     let order: Vec<u32> = (0..STEPS * MINIBATCH).map(|i| (i * 7 % EXAMPLES) as u32).collect();
     for specification in SPECIFICATIONS {
-        let spec = NetworkSpec::from_json(specification).expect("a valid specification");
-        let of_spec = Network::new(&spec, FEATURES, Task::Classes(3)).expect("a valid network");
+        let spec = valid(NetworkSpec::from_json(specification));
+        let of_spec = valid(Network::new(&spec, FEATURES, Task::Classes(3)));
         network(kernel, arithmetic, &of_spec, &examples, hasher);
 
         let mut weights = of_spec.initialize(u64::from_le_bytes(*b"shoal!!!"));
@@ -279,8 +279,8 @@ fn layers(kernel: Kernel, arithmetic: Arithmetic, hasher: &mut blake3::Hasher) {
     let mut numbers = Numbers::new(4);
     let examples = 8;
     for (json, features, task) in LAYERS {
-        let spec = NetworkSpec::from_json(json).expect("a valid specification");
-        let found = Network::new(&spec, features, task).expect("a valid network");
+        let spec = valid(NetworkSpec::from_json(json));
+        let found = valid(Network::new(&spec, features, task));
         let mut rows = numbers.take(examples * features);
         if let Some(vocabulary) = spec.vocabulary() {
             rows.iter_mut().for_each(|value| *value = (value.abs() * vocabulary as f32).floor());
@@ -382,6 +382,12 @@ impl Numbers {
             _ => ((self.state >> 8) as f32 - 8_388_608.0) / 8_388_608.0,
         }
     }
+}
+
+/// What a valid specification gives. A volunteer's worker is downloaded, so a panic shows the error in the one form that
+/// the worker has anyway.
+fn valid<T>(made: Result<T, SpecError>) -> T {
+    made.unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[cfg(test)]
