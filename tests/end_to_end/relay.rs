@@ -32,8 +32,6 @@ struct Counts {
     down: AtomicU64,
     refused: AtomicU64,
     statuses: AtomicU64,
-    /// Statuses that were asked for before the last channel was.
-    before_channel: AtomicU64,
 }
 
 /// The line. It ends when dropped.
@@ -103,11 +101,6 @@ impl Relay {
         self.counts.statuses.load(Ordering::Relaxed)
     }
 
-    /// How many of these came before the last request for a channel.
-    pub(crate) fn statuses_before_channel(&self) -> u64 {
-        self.counts.before_channel.load(Ordering::Relaxed)
-    }
-
     /// Bytes that went down and up.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         (self.counts.down.load(Ordering::Relaxed), self.counts.up.load(Ordering::Relaxed))
@@ -147,10 +140,7 @@ async fn up(
         let sent = &chunk[..length];
         // A browser writes the head of a request at once.
         let asks = |path: &str| sent.starts_with(format!("GET {path}").as_bytes());
-        if asks("/channel") {
-            is_channel = true;
-            counts.before_channel.store(counts.statuses.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
+        is_channel |= asks("/channel");
         if rules.wait_for(|rules| !rules.held.is_some_and(asks)).await.is_err() {
             return;
         }
