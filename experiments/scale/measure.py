@@ -14,7 +14,6 @@ Needs Linux, nats-server and nothing else on the machine. Python 3.9, no package
 
 import json
 import os
-
 import shutil
 import socket
 import statistics
