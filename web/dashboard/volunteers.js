@@ -201,7 +201,7 @@ function showBans(bans) {
   if (state === bansShown) return;
   bansShown = state;
   at("bans").hidden = bans.length === 0;
-  show("bans-summary", `Banned addresses (${words.count(bans.length)})`);
+  show("bans-summary", `Bans (${words.count(bans.length)})`);
   at("bans-list").replaceChildren(...bans.map(({ address, agent }) => {
     const lift = make("button", { type: "button", class: "small" }, "Lift the ban", make("span", { class: "unseen" }, ` of ${address}`));
     lift.addEventListener("click", async () => {
