@@ -27,15 +27,9 @@ pub struct Shard {
     examples: usize,
     features: usize,
     columns: usize,
-    rows: RowData,
+    rows: LentRows,
     targets: TargetData,
     nonzeros: Option<NonZeros>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum RowData {
-    U8(Lent<u8>),
-    F32(Lent<f32>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -132,7 +126,7 @@ impl Shard {
                 let rest = body.get(cells..).ok_or(DecodeError::Truncated)?;
                 let range = HEADER_BYTES..HEADER_BYTES + cells;
                 let all: Values<u8> = encoded.clone();
-                (RowData::U8(Lent { all, range }), rest)
+                (LentRows::U8(Lent { all, range }), rest)
             }
             1 => {
                 let length = cells.checked_mul(4).ok_or(DecodeError::Truncated)?;
@@ -144,7 +138,7 @@ impl Shard {
                     // Where the bytes do not lie as floats must.
                     false => Arc::new(split_f32(raw, cells)?.0),
                 };
-                (RowData::F32(Lent { all, range: 0..cells }), rest)
+                (LentRows::F32(Lent { all, range: 0..cells }), rest)
             }
             other => return Err(DecodeError::UnknownKind(other)),
         };
@@ -180,9 +174,9 @@ impl Shard {
                 (TargetData::Numbers(values.iter().copied().collect()), values.nrows(), values.ncols())
             }
         };
-        let (rows, cells) = match rows {
-            LentRows::U8(rows) => (RowData::U8(rows.clone()), rows.range.len()),
-            LentRows::F32(rows) => (RowData::F32(rows.clone()), rows.range.len()),
+        let cells = match &rows {
+            LentRows::U8(values) => values.range.len(),
+            LentRows::F32(values) => values.range.len(),
         };
         let fits = examples.checked_mul(features) == Some(cells);
         fits.then_some(Shard { examples, features, columns, rows, targets, nonzeros: None })
@@ -212,8 +206,8 @@ impl Shard {
     fn rows(&self) -> Option<Rows<'_>> {
         let shape = (self.examples, self.features);
         Some(match &self.rows {
-            RowData::U8(values) => Rows::U8(ArrayView2::from_shape(shape, values.values()).ok()?),
-            RowData::F32(values) => Rows::F32(ArrayView2::from_shape(shape, values.values()).ok()?),
+            LentRows::U8(values) => Rows::U8(ArrayView2::from_shape(shape, values.values()).ok()?),
+            LentRows::F32(values) => Rows::F32(ArrayView2::from_shape(shape, values.values()).ok()?),
         })
     }
 
@@ -225,8 +219,8 @@ impl Shard {
     /// Bytes of memory that the decoded shard takes, with its rows if these are its own.
     pub fn bytes(&self) -> usize {
         let rows = match &self.rows {
-            RowData::U8(values) => values.range.len(),
-            RowData::F32(values) => 4 * values.range.len(),
+            LentRows::U8(values) => values.range.len(),
+            LentRows::F32(values) => 4 * values.range.len(),
         };
         let targets = match &self.targets {
             TargetData::Classes(ids) => 2 * ids.len(),
