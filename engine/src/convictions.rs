@@ -4,9 +4,9 @@ use super::snapshot::Snapshot;
 use super::{Engine, OnLie, Output, Stage};
 
 impl Engine {
-    /// Goes back to the last kept state in which no more than `rounds` rounds were completed.
+    /// Goes back to the last kept state in which no more than `rounds` rounds were completed, if more are by now.
     pub(super) fn go_back(&mut self, now_ms: u64, rounds: u64) {
-        if matches!(self.stage, Stage::Finished(_) | Stage::Waiting) {
+        if rounds >= self.counters.rounds || matches!(self.stage, Stage::Finished(_) | Stage::Waiting) {
             return;
         }
         let kept = if self.settings.on_lie == OnLie::Rewind { self.ring.go_back(rounds) } else { None };

@@ -622,15 +622,10 @@ impl Engine {
             Input::Measured { round, measure } => self.measured(now_ms, round, measure),
             Input::Recomputed { round, answer } => self.floor.recomputed(round, answer),
             Input::Floor { owner, round, message } => self.floor_says(now_ms, owner, round, message),
-            Input::Convicted { unchecked_since } => {
-                if unchecked_since < self.counters.rounds {
-                    self.go_back(now_ms, unchecked_since);
-                }
-            }
+            Input::Convicted { unchecked_since } => self.go_back(now_ms, unchecked_since),
             Input::Banned { token } => self.floor.ban(token),
             Input::Denounced { token, offense, is_lie } => {
-                let since = self.floor.denounce(token, &offense, is_lie);
-                if let Some(since) = since.filter(|since| *since < self.counters.rounds) {
+                if let Some(since) = self.floor.denounce(token, &offense, is_lie) {
                     self.go_back(now_ms, since);
                 }
             }
@@ -667,7 +662,7 @@ impl Engine {
             }
             FloorEvent::Convicted { session, identity, offense, is_lie, unchecked_since } => {
                 self.outputs.push_back(Output::Convicted { session, identity, offense, is_lie });
-                if let Some(since) = unchecked_since.filter(|since| *since < self.counters.rounds) {
+                if let Some(since) = unchecked_since {
                     self.go_back(now_ms, since);
                 }
             }
