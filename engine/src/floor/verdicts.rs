@@ -10,7 +10,7 @@ impl Floor {
     /// The volunteer may have left, if it had results in the open round, and it may have come back.
     pub fn convict(&mut self, session: u64, offense: &'static str) {
         let Some(identity) = self.volunteers.identity(session) else { return };
-        let unchecked_since = self.send_away(identity.token, offense, true);
+        let unchecked_since = self.denounce(identity.token, offense, true);
         let (offense, is_lie) = (offense.into(), true);
         self.events.push_back(FloorEvent::Convicted { session, identity, offense, is_lie, unchecked_since });
     }
@@ -49,24 +49,12 @@ impl Floor {
         }
     }
 
-    /// A volunteer was found out somewhere else: what it did here cannot be trusted either, if that was a lie. Answers with
-    /// the number of rounds completed before the first that counts a result of it which nobody has checked.
+    /// A volunteer was found out, here or somewhere else: its sessions end, and what it did leaves the open round. If
+    /// it lied, its other results cannot be trusted either: answers with the number of rounds completed before the
+    /// first that counts one which nobody has checked.
     pub fn denounce(&mut self, token: u128, offense: &str, is_lie: bool) -> Option<u64> {
-        self.send_away(token, offense, is_lie)
-    }
-
-    /// Sends all sessions of a volunteer away and takes what it did out of the open round. After a lie, answers since when
-    /// results of it are unchecked.
-    fn send_away(&mut self, token: u128, offense: &str, is_lie: bool) -> Option<u64> {
-        let sessions = self.volunteers.sessions_of(token);
-        for &session in &sessions {
-            let is_present = self.volunteers.get(session).is_some();
-            self.leave(session);
-            if is_present {
-                let text = format!("The coordinator dismissed this volunteer: it sent {offense}.");
-                self.events.push_back(FloorEvent::Dismiss { session, text });
-            }
-        }
+        let text = format!("The coordinator dismissed this volunteer: it sent {offense}.");
+        let sessions = self.send_away(token, &text);
         let unchecked_since = if is_lie {
             self.volunteers.records.convict(token)
         } else {
@@ -79,12 +67,20 @@ impl Floor {
 
     /// The operator does not want a volunteer: its sessions end. What it did counts.
     pub fn ban(&mut self, token: u128) {
-        for session in self.volunteers.sessions_of(token) {
-            if self.volunteers.get(session).is_some() {
-                self.leave(session);
-                let text = "Whoever runs this training does not want help from this volunteer.".into();
-                self.events.push_back(FloorEvent::Dismiss { session, text });
+        self.send_away(token, "Whoever runs this training does not want help from this volunteer.");
+    }
+
+    /// Ends all sessions of a volunteer with these words. Answers with them and with those that had results in the open
+    /// round.
+    fn send_away(&mut self, token: u128, text: &str) -> Vec<u64> {
+        let sessions = self.volunteers.sessions_of(token);
+        for &session in &sessions {
+            let is_present = self.volunteers.get(session).is_some();
+            self.leave(session);
+            if is_present {
+                self.events.push_back(FloorEvent::Dismiss { session, text: text.to_owned() });
             }
         }
+        sessions
     }
 }
