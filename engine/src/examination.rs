@@ -59,10 +59,7 @@ impl Engine {
         self.examining = Some(Examining { reason, scales: Scales::default() });
         self.counters.version += 1;
         let parts = vec![Part::in_turn(Work::Examination, Set::Test, units)];
-        let plan = self.plan(parts, 0, Scales::default());
-        let vectors = vec![weights];
-        self.outputs.push_back(Output::Measure { plan: plan.clone(), unit: 0, vectors: vectors.clone() });
-        self.stage = Stage::Scaling { plan, vectors };
+        self.find_scales(parts, vec![weights], 0);
     }
 
     /// All units are accounted for. Nobody computes them again later, so all results are confirmed.

@@ -87,6 +87,11 @@ impl Engine {
         if let Some(scales) = *self.scales.of(&parts[0].work) {
             return self.open(now_ms, parts, vectors, mask_epoch, scales);
         }
+        self.find_scales(parts, vectors, mask_epoch);
+    }
+
+    /// Has the referee find the scales of a round before it is opened.
+    pub(super) fn find_scales(&mut self, parts: Vec<Part>, vectors: Vec<Arc<[f32]>>, mask_epoch: u64) {
         let plan = self.plan(parts, mask_epoch, Scales::default());
         self.outputs.push_back(Output::Measure { plan: plan.clone(), unit: 0, vectors: vectors.clone() });
         self.stage = Stage::Scaling { plan, vectors };
@@ -98,7 +103,7 @@ impl Engine {
         if self.optimizer.has_set_out() { running } else { accepted }
     }
 
-    pub(super) fn plan(&mut self, parts: Vec<Part>, mask_epoch: u64, scales: Scales) -> RoundPlan {
+    fn plan(&mut self, parts: Vec<Part>, mask_epoch: u64, scales: Scales) -> RoundPlan {
         self.counters.round += 1;
         let Counters { round, version, .. } = self.counters;
         RoundPlan { round, version, scales, mask_epoch, parts }
