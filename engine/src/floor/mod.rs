@@ -445,9 +445,7 @@ impl Floor {
         let helping = || self.volunteers.iter().map(|(_, one)| one).filter(|one| local_helps || !one.local);
         let cores = helping().map(|one| u32::from(one.cores)).sum();
         let speed: f64 = helping().map(|one| f64::from(one.cores) * one.core_speed_at_best).sum();
-        let parts = round.plan.parts.iter().zip(round.parts());
-        let cost: f64 = parts.map(|(part, state)| f64::from(part.units) * state.unit_cost).sum();
-        Some((cores, cost / speed))
+        Some((cores, round.cost() / speed))
     }
 }
 

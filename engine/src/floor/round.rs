@@ -194,6 +194,17 @@ impl Round {
         self.parts.iter().map(|part| part.free.len()).sum()
     }
 
+    /// The cost of these.
+    pub(super) fn free_cost(&self) -> f64 {
+        self.parts.iter().map(|part| f64::from(part.free.len()) * part.unit_cost).sum()
+    }
+
+    /// The cost of the whole round.
+    pub(super) fn cost(&self) -> f64 {
+        let parts = self.plan.parts.iter().zip(&self.parts);
+        parts.map(|(part, state)| f64::from(part.units) * state.unit_cost).sum()
+    }
+
     /// The units of each part.
     pub(super) fn parts(&self) -> &[PartState] {
         &self.parts

@@ -172,7 +172,6 @@ impl Scheduler<'_> {
 
     fn renew_horizon(&mut self, unit_cost: f64, typical: f64) {
         let Scheduler { round, volunteers, now_ms, local_helps, .. } = self;
-        let cost: f64 = round.parts().iter().map(|part| f64::from(part.free.len()) * part.unit_cost).sum();
         let machine = |one: &Volunteer| {
             let counts = !one.local || *local_helps;
             let works = counts
@@ -184,7 +183,8 @@ impl Scheduler<'_> {
             Some(Machine { busy_ms, cores: one.cores.into(), unit_ms })
         };
         let machines = || volunteers.iter().filter_map(|(_, one)| machine(one)).collect();
-        round.horizon.renew(*now_ms, (cost / unit_cost).ceil(), machines);
+        let units = (round.free_cost() / unit_cost).ceil();
+        round.horizon.renew(*now_ms, units, machines);
     }
 
     /// How many assignments a volunteer has, if it has room for another.
@@ -242,8 +242,8 @@ impl Scheduler<'_> {
     }
 
     /// The units to hand to `session` now: all of one part, at most a time slice and at most half of its
-    /// share of what remains, unless that is too little to be sent about. `None` when nothing is free that
-    /// suits it.
+    /// share of what remains, unless that is too little to be sent about. `None` when nothing is free, or when it
+    /// has had all that it may have of the round.
     fn choose(&self, session: u64) -> Option<(usize, Vec<Range<u32>>)> {
         let volunteer = self.volunteers.get(session)?;
         let parts = self.round.parts();
@@ -252,20 +252,13 @@ impl Scheduler<'_> {
         let index = (0..parts.len()).find(|index| !parts[*index].free.is_empty())?;
         let (set, PartState { free, unit_cost, .. }) = (self.round.plan.parts[index].set, &parts[index]);
 
-        let remaining = parts.iter().map(|part| part.free.len() as f64 * part.unit_cost).sum::<f64>();
-        let share = (remaining * self.share(own, volunteer.speed) / 2.0 / unit_cost).ceil();
+        let share = (self.round.free_cost() * self.share(own, volunteer.speed) / 2.0 / unit_cost).ceil();
         // A unit is computed by one core: where units are long, each core gets one.
         let slice = volunteer.speed.map_or(cores, |speed| (SLICE_MS * speed / unit_cost).max(cores));
         let least = volunteer.speed.map_or(1.0, |speed| (SLICE_MS_MIN * speed / unit_cost).max(1.0));
-        let round_cost = || {
-            parts
-                .iter()
-                .zip(&self.round.plan.parts)
-                .map(|(state, part)| f64::from(part.units) * state.unit_cost)
-        };
         let most = match self.left_alone {
             true => f64::INFINITY,
-            false => self.volunteers.may_be_given(session, round_cost().sum()) / unit_cost,
+            false => self.volunteers.may_be_given(session, self.round.cost()) / unit_cost,
         };
         if most <= 0.0 {
             return None;
