@@ -304,14 +304,12 @@ impl Floor {
         let Some(round) = &self.round else { return Claim::default() };
         let cost = round.parts().first().map_or(1.0, |part| part.unit_cost);
         let slices = OUTSTANDING_MAX as f64 * SLICE_MS * self.volunteers.roster.speed() / cost;
-        let helps = |one: &&Volunteer| !one.local || self.local_helps();
-        let helping = || self.volunteers.iter().map(|(_, one)| one).filter(helps);
-        let cores: u32 = helping().map(|one| u32::from(one.cores)).sum();
+        let cores: u32 = self.helping().map(|one| u32::from(one.cores)).sum();
         let typical = self.volunteers.roster.typical_core_speed().unwrap_or(0.0);
         let speed = |one: &Volunteer| one.speed.unwrap_or(f64::from(one.cores) * typical);
         Claim {
             cores,
-            speed: helping().filter(|one| one.cores > 0).map(speed).sum(),
+            speed: self.helping().filter(|one| one.cores > 0).map(speed).sum(),
             undone: self.undone(),
             least: if cores == 0 { 0 } else { (slices as u32).max(cores) },
         }
@@ -441,11 +439,15 @@ impl Floor {
     /// milliseconds.
     pub(crate) fn time_needed(&self) -> Option<(u32, f64)> {
         let round = self.round.as_ref()?;
-        let local_helps = self.local_helps();
-        let helping = || self.volunteers.iter().map(|(_, one)| one).filter(|one| local_helps || !one.local);
-        let cores = helping().map(|one| u32::from(one.cores)).sum();
-        let speed: f64 = helping().map(|one| f64::from(one.cores) * one.core_speed_at_best).sum();
+        let cores = self.helping().map(|one| u32::from(one.cores)).sum();
+        let speed: f64 = self.helping().map(|one| f64::from(one.cores) * one.core_speed_at_best).sum();
         Some((cores, round.cost() / speed))
+    }
+
+    /// Those who are given work: all, but the floor's own worker only if it helps.
+    fn helping(&self) -> impl Iterator<Item = &Volunteer> {
+        let local_helps = self.local_helps();
+        self.volunteers.iter().map(|(_, one)| one).filter(move |one| local_helps || !one.local)
     }
 }
 
