@@ -19,6 +19,9 @@ impl Scheduler<'_> {
     /// Gives copies of groups to idle volunteers, the fastest first, where that should end the group's wait sooner.
     /// Answers with when the next copy is due if somebody stays idle.
     pub(super) fn back_up(&mut self, assignments: &mut Vec<(u64, Assignment)>) -> Option<u64> {
+        if (self.has_free() || !self.copies) && !self.left_alone {
+            return None;
+        }
         let own = self.volunteers.own().filter(|own| self.local_helps && self.room(*own) == Some(0));
         let roster = &self.volunteers.roster;
         let mut idle: Vec<u64> = match self.left_alone {
@@ -33,7 +36,7 @@ impl Scheduler<'_> {
             let place = idle.iter().take_while(|session| is_before(**session)).count();
             idle.insert(place, own);
         }
-        if idle.is_empty() || (self.has_free() || !self.copies) && !self.left_alone {
+        if idle.is_empty() {
             return None;
         }
         let checks = self.round.checks.of_volunteers();
