@@ -616,15 +616,11 @@ impl Volunteer {
     /// How long it should be busy with what it has, at a core speed of `typical` if its own is not known; `None` if an
     /// answer is overdue, so that nothing is to be expected of it.
     pub(super) fn busy_for_ms(&self, now_ms: u64, typical: Option<f64>) -> Option<f64> {
-        let (now_ms, mut end_ms) = (now_ms as f64, self.free_ms());
-        for (place, asked) in self.unanswered.values().enumerate() {
-            let duration_ms = self.duration_at(asked.task, self.core_speed.or(typical));
-            end_ms = end_ms.max(asked.issued_ms as f64 + self.way_ms()) + duration_ms;
-            if place == 0 && now_ms > end_ms + grace_ms(duration_ms) {
-                return None;
-            }
-        }
-        Some((end_ms - now_ms).max(0.0))
+        let now_ms = now_ms as f64;
+        let mut answers = self.all_expected(typical).map(|(_, expected)| expected);
+        let Some(first) = answers.next() else { return Some((self.free_ms() - now_ms).max(0.0)) };
+        let last = answers.last().unwrap_or(first);
+        (now_ms <= first.overdue_ms()).then_some((last.end_ms - now_ms).max(0.0))
     }
 
     /// Whether it is not the coordinator's own worker, and a result of its was accepted.
@@ -679,15 +675,17 @@ impl Volunteer {
     }
 
     fn expected(&self, assignment: u64, typical: Option<f64>) -> Option<Expected> {
+        self.all_expected(typical).find(|(number, _)| *number == assignment).map(|(_, expected)| expected)
+    }
+
+    /// What to expect of each unanswered assignment, at a core speed of `typical` if its own is not known.
+    fn all_expected(&self, typical: Option<f64>) -> impl Iterator<Item = (u64, Expected)> {
         let mut end_ms = self.free_ms();
-        for (number, asked) in &self.unanswered {
+        self.unanswered.iter().map(move |(number, asked)| {
             let duration_ms = self.duration_at(asked.task, self.core_speed.or(typical));
             end_ms = end_ms.max(asked.issued_ms as f64 + self.way_ms()) + duration_ms;
-            if *number == assignment {
-                return Some(Expected { end_ms, grace_ms: grace_ms(duration_ms) });
-            }
-        }
-        None
+            (*number, Expected { end_ms, grace_ms: grace_ms(duration_ms) })
+        })
     }
 
     /// A volunteer that never finishes before others have done its work for it would be believed to
