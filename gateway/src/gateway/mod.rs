@@ -182,7 +182,8 @@ pub struct Gateway {
     is_stopping: bool,
     is_over: bool,
     outputs: VecDeque<GatewayOutput>,
-    to_hand_out: Option<u64>,
+    /// Whether there was an input since work was last handed out.
+    is_to_act: bool,
     /// The time of the last input.
     now_ms: u64,
 }
@@ -213,7 +214,7 @@ impl Gateway {
             is_stopping: false,
             is_over: false,
             outputs: VecDeque::new(),
-            to_hand_out: None,
+            is_to_act: false,
             now_ms: 0,
         }
     }
@@ -245,9 +246,8 @@ impl Gateway {
 
     /// What is to be done next; `None` when there is nothing more for now.
     pub fn poll_output(&mut self) -> Option<GatewayOutput> {
-        if self.outputs.is_empty()
-            && let Some(now_ms) = self.to_hand_out.take()
-        {
+        if self.outputs.is_empty() && std::mem::take(&mut self.is_to_act) {
+            let now_ms = self.now_ms;
             if self.round.as_ref().is_some_and(|round| !round.is_over) {
                 self.floor.hand_out(now_ms);
                 self.heed_floor(now_ms);
@@ -308,7 +308,7 @@ impl Gateway {
         }
         self.heed_floor(now_ms);
         self.send_away_if_alone(now_ms);
-        self.to_hand_out = Some(now_ms);
+        self.is_to_act = true;
     }
 
     /// Follows a leader, unless it has heard of a newer one.
