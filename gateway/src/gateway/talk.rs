@@ -224,10 +224,15 @@ impl Gateway {
         {
             return Some(Says::Confirms { parts: round.confirm.take().unwrap_or_default() });
         }
-        let Claim { cores, speed, undone, least } = self.floor.claim();
+        let undone = self.floor.undone();
         let has_done_half = undone < round.undone_when_asked && undone <= round.undone_when_asked / 2;
         let may_ask = now_ms >= round.asks_again_ms || has_done_half;
-        if !self.is_stopping && may_ask && self.floor.free() * 2 < least {
+        if self.is_stopping || !may_ask {
+            return pulse;
+        }
+        // This looks at all volunteers.
+        let Claim { cores, speed, least, .. } = self.floor.claim();
+        if self.floor.free() * 2 < least {
             let speed = if speed.is_finite() { speed as f32 } else { 0.0 };
             return Some(Says::Asks { cores, speed, undone, least });
         }
