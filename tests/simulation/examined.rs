@@ -7,7 +7,7 @@ use protocol::plan::{Part, Set, Work};
 
 use crate::problem::{Problem, ProblemPlan};
 use crate::scenario::{Guest, Lie, LieKind, Scenario};
-use crate::world::run;
+use crate::world::{Report, run};
 
 /// Asserts that the volunteers' sums are those of a plain loop at these weights.
 pub(crate) fn check(problem: &Problem, weights: &[f32], found: &Examination) {
@@ -86,8 +86,8 @@ fn scenario(task: Task, network: &'static str, guests: Vec<Guest>) -> Scenario {
     scenario
 }
 
-fn happened(scenario: &Scenario, what: &str) -> u64 {
-    run(scenario).happened().filter(|(happened, _)| *happened == what).map(|(_, count)| count).sum()
+fn examinations(report: &Report) -> u64 {
+    report.happened().filter(|(what, _)| *what == "examined").map(|(_, count)| count).sum()
 }
 
 #[test]
@@ -95,9 +95,8 @@ fn volunteers_count_what_one_loop_counts() {
     for (task, network) in NETWORKS {
         for speeds in [&[10][..], &[5, 7, 30], &[3, 3, 4, 9, 11, 40, 2, 6, 100]] {
             let guests = speeds.iter().copied().map(Guest::steady).collect();
-            let scenario = scenario(task, network, guests);
-            assert_eq!(happened(&scenario, "examined"), 1, "{task:?} {network}");
-            let report = run(&scenario);
+            let report = run(&scenario(task, network, guests));
+            assert_eq!(examinations(&report), 1, "{task:?} {network}");
             let (plan, vectors) = report.opened.last().expect("a round");
             assert_eq!(plan.parts, [Part::in_turn(Work::Examination, Set::Test, 20)]);
             assert_ne!(vectors[0], report.opened[0].1[0], "the weights that were saved");
@@ -108,7 +107,7 @@ fn volunteers_count_what_one_loop_counts() {
 #[test]
 fn a_network_with_too_few_parameters_for_the_counts_is_not_examined() {
     let scenario = scenario(Task::Classes(3), "mlp:4", vec![Guest::steady(10)]);
-    assert_eq!(happened(&scenario, "examined"), 0);
+    assert_eq!(examinations(&run(&scenario)), 0);
 }
 
 /// Nobody computes the examination again later, so all of it is confirmed at once.
@@ -121,7 +120,7 @@ fn a_liar_changes_no_count() {
             let liar = Guest { lie: Some(lie), address: 9, ..Guest::steady(10) };
             let guests = vec![Guest::steady(10), Guest { address: 1, ..Guest::steady(12) }, liar];
             let scenario = Scenario { audit: Audit::Sample(0.03), ..scenario(task, network, guests) };
-            assert_eq!(happened(&scenario, "examined"), 1, "{kind:?} {task:?} {network}");
+            assert_eq!(examinations(&run(&scenario)), 1, "{kind:?} {task:?} {network}");
         }
     }
 }
