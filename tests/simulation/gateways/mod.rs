@@ -35,8 +35,11 @@ const CALM_MS: u64 = 60_000;
 /// When a run must be over.
 const LIMIT_MS: u64 = 1_200_000;
 
-/// Runs a scenario and checks all there is to check. Answers with what happened, and how often.
-fn run(scenario: &Scenario) -> Result<BTreeMap<&'static str, u64>, String> {
+/// What happened, and how often.
+type Happened = BTreeMap<&'static str, u64>;
+
+/// Runs a scenario and checks all there is to check.
+fn run(scenario: &Scenario) -> Result<Happened, String> {
     let problem = Problem::new(&scenario.problem);
     let reference = reference::train(&problem, &Limits::iterations(scenario.iterations));
     let mut world = World {
@@ -83,19 +86,27 @@ fn run(scenario: &Scenario) -> Result<BTreeMap<&'static str, u64>, String> {
     }
 }
 
+/// The same of a run in which nothing may be wrong.
+fn run_right(scenario: &Scenario) -> Happened {
+    run(scenario).unwrap_or_else(|text| panic!("{text}"))
+}
+
+/// In how many of so many runs that happened, and no lie was believed.
+fn count_right(seeds: u64, draw: fn(u64) -> Scenario, what: &str) -> usize {
+    let is_right = |happened: &Happened| happened.contains_key(what) && !happened.contains_key("undetected");
+    (0..seeds).map(|seed| run_right(&draw(seed))).filter(is_right).count()
+}
+
 /// Runs the seeds, or those that the environment names, and checks that all of that happened in the usual number of them.
 #[allow(clippy::disallowed_methods, reason = "the environment names the seeds to replay")]
-fn run_seeds(draw: fn(u64) -> Scenario, wanted: &[&str]) -> Option<(u64, BTreeMap<&'static str, u64>)> {
+fn run_seeds(draw: fn(u64) -> Scenario, wanted: &[&str]) -> Option<(u64, Happened)> {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let one = number("SHOAL_SIMULATION_SEED");
     let seeds = number("SHOAL_SIMULATION_SEEDS").unwrap_or(SEEDS);
-    let mut happened = BTreeMap::new();
+    let mut happened = Happened::new();
     for seed in one.map_or(0..seeds, |seed| seed..seed + 1) {
-        match run(&draw(seed)) {
-            Ok(these) => {
-                these.into_iter().for_each(|(what, count)| *happened.entry(what).or_insert(0) += count);
-            }
-            Err(text) => panic!("{text}"),
+        for (what, count) in run_right(&draw(seed)) {
+            *happened.entry(what).or_default() += count;
         }
     }
     if one.is_some() || seeds < SEEDS {
@@ -133,7 +144,7 @@ fn a_short_round_is_shared_by_all_gateways() {
         let bus = Bus { delay_ms: (1, 2), ..with_sleeper(0).bus };
         let store = Store { fails: 0, delay_ms: (1, 5) };
         let scenario = Scenario { gateways, iterations: 30, bus, store, ..Scenario::calm(1, problem) };
-        run(&scenario).unwrap_or_else(|text| panic!("{text}"))["milliseconds"]
+        run_right(&scenario)["milliseconds"]
     };
     for speeds in [[10, 10, 10, 10], [10, 20, 20, 40]] {
         let [a, b, c, d] = speeds;
@@ -191,12 +202,7 @@ fn with_liar_of_a_dead_gateway(seed: u64) -> Scenario {
 
 #[test]
 fn what_a_liar_did_at_a_gateway_that_has_died_since_is_undone() {
-    let mut undone = 0;
-    for seed in 0..12 {
-        let happened = run(&with_liar_of_a_dead_gateway(seed)).unwrap_or_else(|text| panic!("{text}"));
-        let is_right = !happened.contains_key("undetected");
-        undone += u64::from(is_right && happened.contains_key("rewound"));
-    }
+    let undone = count_right(12, with_liar_of_a_dead_gateway, "rewound");
     assert!(undone > 1, "this must happen to be tested: {undone}");
 }
 
@@ -232,12 +238,7 @@ fn with_wanderer(seed: u64) -> Scenario {
 /// What it has handed in leaves the open round at every gateway, or the round is repeated.
 #[test]
 fn a_liar_who_goes_from_gateway_to_gateway_leaves_nothing_in_the_open_round() {
-    let mut found_out = 0;
-    for seed in 0..60 {
-        let happened = run(&with_wanderer(seed)).unwrap_or_else(|text| panic!("{text}"));
-        let is_right = !happened.contains_key("undetected");
-        found_out += u64::from(is_right && happened.contains_key("convicted"));
-    }
+    let found_out = count_right(60, with_wanderer, "convicted");
     assert!(found_out > 30, "this must happen to be tested: {found_out}");
 }
 
@@ -261,12 +262,7 @@ fn with_liar_whose_gateway_does_not_hear_of_it(seed: u64) -> Scenario {
 
 #[test]
 fn a_round_with_lies_that_nobody_takes_out_is_repeated() {
-    let mut repeated = 0;
-    for seed in 0..60 {
-        let scenario = with_liar_whose_gateway_does_not_hear_of_it(seed);
-        let happened = run(&scenario).unwrap_or_else(|text| panic!("{text}"));
-        repeated += u64::from(happened.contains_key("rewound") && !happened.contains_key("undetected"));
-    }
+    let repeated = count_right(60, with_liar_whose_gateway_does_not_hear_of_it, "rewound");
     assert!(repeated > 5, "this must happen to be tested: {repeated}");
 }
 
@@ -290,7 +286,7 @@ fn with_liar_among_the_leaders_own(seed: u64) -> Scenario {
 fn what_a_liar_did_among_the_leaders_own_volunteers_is_undone_when_a_gateway_finds_it_out() {
     let mut undone = 0;
     for seed in 0..60 {
-        let happened = run(&with_liar_among_the_leaders_own(seed)).unwrap_or_else(|text| panic!("{text}"));
+        let happened = run_right(&with_liar_among_the_leaders_own(seed));
         let is_right =
             !happened.contains_key("undetected") && !happened.contains_key("convicted by a leader");
         undone += u64::from(is_right && happened.contains_key("convicted"));
@@ -316,7 +312,7 @@ fn whoever_made_up_a_result_for_a_unit_without_one_is_dismissed() {
             store: Store { fails: 0, delay_ms: (1, 2) },
             ..with_sleeper(seed)
         };
-        let happened = run(&scenario).unwrap_or_else(|text| panic!("{text}"));
+        let happened = run_right(&scenario);
         convicted += happened.get("convicted of a claim").copied().unwrap_or(0);
     }
     assert!(convicted > 5, "this must happen to be tested: {convicted}");
@@ -328,7 +324,7 @@ fn who_is_dismissed_at_one_gateway_waits_at_all() {
     let always = Liar { after: 0, chance: 100, ..with_sleeper(0).liars[0] };
     let mishaps = vec![(3_000, Actor::Gateway(1), Mishap::Kill(100))];
     let scenario = Scenario { liars: vec![always], mishaps, ..with_sleeper(0) };
-    let happened = run(&scenario).unwrap_or_else(|text| panic!("{text}"));
+    let happened = run_right(&scenario);
     let (convicted, told) = (happened["convicted"], happened["struck elsewhere"]);
     // The one that was started again has read of the first once more.
     assert!(convicted >= 1 && told > convicted, "{happened:?}");
@@ -351,7 +347,7 @@ fn who_is_banned_is_banned_under_the_next_leader_and_at_a_gateway_that_starts_la
         mishaps,
         ..Scenario::calm(0, ProblemPlan::plain(40))
     };
-    let happened = run(&scenario).unwrap_or_else(|text| panic!("{text}"));
+    let happened = run_right(&scenario);
     // The leader and both gateways, then the next leader, and the gateway that was started again.
     assert_eq!(happened["heard of a ban"], 5, "{happened:?}");
     assert!(happened["banned"] > 5, "{happened:?}");
@@ -364,7 +360,7 @@ fn a_gateway_whose_volunteers_collude_is_noticed() {
         let liar = Liar { after: 0, chance: 100, ..with_sleeper(seed).liars[0] };
         let gateways = vec![vec![], vec![60, 80]];
         let scenario = Scenario { gateways, liars: vec![liar; 6], colludes: true, ..with_sleeper(seed) };
-        let happened = run(&scenario).unwrap_or_else(|text| panic!("{text}"));
+        let happened = run_right(&scenario);
         assert!(happened.contains_key("noted") && happened.contains_key("rewound"), "{happened:?}");
     }
 }
@@ -393,7 +389,7 @@ fn besieged(seed: u64) -> Scenario {
 #[test]
 fn liars_who_come_back_each_second_do_not_stall_a_gateway_with_one_honest_volunteer() {
     for seed in 0..10 {
-        let happened = run(&besieged(seed)).unwrap_or_else(|text| panic!("{text}"));
+        let happened = run_right(&besieged(seed));
         assert!(happened["renamed"] > 10, "{happened:?}");
     }
 }
@@ -410,7 +406,7 @@ fn two_leaders_take_nothing_from_each_other() {
             mishaps: vec![(1_000, Actor::Coordinator(1), cut_off)],
             ..Scenario::calm(seed, ProblemPlan { seed, ..ProblemPlan::plain(40) })
         };
-        let happened = run(&scenario).unwrap_or_else(|text| panic!("{text}"));
+        let happened = run_right(&scenario);
         assert_eq!((happened["leads"], happened["stepped down"]), (2, 1));
     }
 }
@@ -433,7 +429,7 @@ fn frozen_past_the_deadline(seed: u64, checks_owners: bool) -> Scenario {
 #[test]
 fn a_gateway_that_was_frozen_until_just_past_the_deadline_changes_no_bit() {
     for seed in 0..20 {
-        let happened = run(&frozen_past_the_deadline(seed, true)).unwrap_or_else(|text| panic!("{text}"));
+        let happened = run_right(&frozen_past_the_deadline(seed, true));
         assert!(happened["frozen"] > 0);
     }
 }
@@ -450,7 +446,7 @@ fn with_last_minute_liar(seed: u64) -> Scenario {
 fn nobody_decides_the_end_of_a_training_with_a_lie() {
     let mut lied = 0;
     for seed in 0..20 {
-        let happened = run(&with_last_minute_liar(seed)).unwrap_or_else(|text| panic!("{text}"));
+        let happened = run_right(&with_last_minute_liar(seed));
         lied += u64::from(happened.contains_key("wrong result"));
         assert_eq!(happened.contains_key("wrong result"), happened.contains_key("convicted"));
     }
@@ -479,7 +475,7 @@ fn with_sleeper_and_leaders_that_die(seed: u64) -> Scenario {
 fn a_leader_that_takes_over_does_not_begin_with_a_lie_that_was_undone() {
     let mut undone = 0;
     for seed in 0..40 {
-        let happened = run(&with_sleeper_and_leaders_that_die(seed)).unwrap_or_else(|text| panic!("{text}"));
+        let happened = run_right(&with_sleeper_and_leaders_that_die(seed));
         undone += u64::from(happened.contains_key("rewound"));
     }
     assert!(undone > 5, "this must happen to be tested: {undone}");
