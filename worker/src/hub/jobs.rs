@@ -15,6 +15,11 @@ use super::{Hub, HubOutput};
 use crate::message::{FromCompute, Job, ToCompute};
 use crate::run::Run;
 
+/// Why a hub ends whose last compute worker has failed, and one whose compute workers never arrive.
+const NO_MEMORY: &str = "The compute workers failed to start or to continue. There may be too little memory: close other \
+    programs and try again.";
+const NO_PROGRAM: &str = "The worker's program does not arrive. Check the connection and try again.";
+
 impl Hub {
     /// Cores that can get work.
     pub(super) fn lent(&self) -> u16 {
@@ -34,36 +39,38 @@ impl Hub {
     }
 
     pub(super) fn compute_failed(&mut self, compute: u32) {
-        if !self.crew.remove(compute) {
-            return;
-        }
-        // A compute worker that failed for lack of memory still holds memory.
-        self.outputs.push_back(HubOutput::StopCompute { compute });
-        self.compute_lost(compute);
-        self.failed_cores += 1;
-        self.cores_changed();
-        if self.lent() == 0 {
-            let text = match self.hiring.is_last_attempt() {
-                true => "The worker's program does not arrive. Check the connection and try again.",
-                false => {
-                    "The compute workers failed to start or to continue. There may be too little memory: close other \
-                     programs and try again."
-                }
-            };
-            self.end(HubPhase::Stopped, text.to_owned());
-        }
+        self.give_up_core(compute, NO_MEMORY);
     }
 
     /// Compute workers whose program does not arrive are started again, until it is no longer the line's fault.
     pub(super) fn compute_unreached(&mut self, now_ms: u64, compute: u32) {
         if self.hiring.is_last_attempt() && self.hiring.is_due(now_ms) {
-            return self.compute_failed(compute);
-        }
-        if self.crew.remove(compute) {
-            self.outputs.push_back(HubOutput::StopCompute { compute });
-            self.compute_lost(compute);
+            self.give_up_core(compute, NO_PROGRAM);
+        } else if self.remove(compute) {
             self.hiring.failed(now_ms, compute);
         }
+    }
+
+    /// The core of a compute worker stays out of use. With the last one the hub ends, for the reason in `text`.
+    fn give_up_core(&mut self, compute: u32, text: &str) {
+        if !self.remove(compute) {
+            return;
+        }
+        self.failed_cores += 1;
+        self.cores_changed();
+        if self.lent() == 0 {
+            self.end(HubPhase::Stopped, text.to_owned());
+        }
+    }
+
+    /// Ends a compute worker, which may still hold memory. Returns false if there is none with this number.
+    fn remove(&mut self, compute: u32) -> bool {
+        let is_there = self.crew.remove(compute);
+        if is_there {
+            self.outputs.push_back(HubOutput::StopCompute { compute });
+            self.compute_lost(compute);
+        }
+        is_there
     }
 
     pub(super) fn is_short_of_crew(&self) -> bool {
