@@ -49,7 +49,6 @@ pub async fn elect(
                 // One that is lost is said again.
                 let _ = heard.try_send(broadcast);
             }
-            true
         })
         .await?;
     let began = Instant::now();

@@ -94,7 +94,6 @@ impl Lead {
                 if let Some(event) = read(&bytes, reply) {
                     let _ = sender.try_send(event);
                 }
-                true
             };
             link.hear(subject, take).await
         };

@@ -118,25 +118,22 @@ impl Link {
         Subject::new(self.client.new_inbox())
     }
 
-    /// Has `take` called with every message on a subject and the subject for answers. It must not block. It stops the
-    /// hearing by returning `false`.
+    /// Has `take` called with every message on a subject and the subject for answers. It must not block.
     ///
     /// # Errors
     /// When the connection is closed for good.
     pub async fn hear(
         &self,
         subject: &Subject,
-        mut take: impl FnMut(Bytes, Option<Subject>) -> bool + Send + 'static,
+        mut take: impl FnMut(Bytes, Option<Subject>) + Send + 'static,
     ) -> Result<Hearing, LinkError> {
         let failed = |problem: String| LinkError::Connect { url: subject.to_string(), problem };
         let mut messages: Subscriber =
             self.client.subscribe(subject.0.clone()).await.map_err(|error| failed(error.to_string()))?;
         let task = tokio::spawn(async move {
             while let Some(message) = messages.next().await {
-                if message.payload.len() <= MESSAGE_BYTES_MAX
-                    && !take(message.payload, message.reply.map(|reply| Subject::new(reply.into_string())))
-                {
-                    return;
+                if message.payload.len() <= MESSAGE_BYTES_MAX {
+                    take(message.payload, message.reply.map(|reply| Subject::new(reply.into_string())));
                 }
             }
         });

@@ -41,7 +41,7 @@ impl Link {
     pub async fn hear(
         &self,
         _: &Subject,
-        _: impl FnMut(Bytes, Option<Subject>) -> bool + Send + 'static,
+        _: impl FnMut(Bytes, Option<Subject>) + Send + 'static,
     ) -> Result<Hearing, LinkError> {
         match self.0 {}
     }

@@ -152,7 +152,6 @@ async fn hear(
             // One that is dropped counts as lost.
             let _ = events.try_send(event);
         }
-        true
     };
     Ok(link.hear(subject, take).await?)
 }
