@@ -42,12 +42,13 @@ impl CheckpointWriter {
         std::thread::Builder::new().name("checkpoints".into()).spawn(move || {
             for (sequence, (checkpoint, helpers)) in (1..).zip(requests) {
                 let began = Instant::now();
-                let mut written = write(&directory, &checkpoint, &helpers);
+                let bytes = checkpoint.to_bytes();
+                drop(checkpoint);
+                let mut written = write(&directory, &bytes, &helpers);
                 if let Some((term, archive)) = &shared {
-                    let shared = runtime.block_on(share(archive, *term, sequence, &directory, &checkpoint));
+                    let shared = runtime.block_on(share(archive, *term, sequence, &directory, bytes));
                     written = written.and(shared);
                 }
-                drop(checkpoint);
                 if done_sender.send((began.elapsed(), written)).is_err() {
                     return;
                 }
@@ -109,8 +110,8 @@ impl CheckpointWriter {
     }
 }
 
-fn write(directory: &RunDirectory, checkpoint: &Checkpoint, helpers: &Helpers) -> io::Result<()> {
-    directory.save_checkpoint(Checkpoint::VERSION, &checkpoint.to_bytes()).map_err(io::Error::other)?;
+fn write(directory: &RunDirectory, checkpoint: &[u8], helpers: &Helpers) -> io::Result<()> {
+    directory.save_checkpoint(Checkpoint::VERSION, checkpoint).map_err(io::Error::other)?;
     directory.save_helpers(helpers).map_err(io::Error::other)
 }
 
@@ -121,9 +122,8 @@ async fn share(
     term: Term,
     sequence: u64,
     directory: &RunDirectory,
-    checkpoint: &Checkpoint,
+    checkpoint: Vec<u8>,
 ) -> io::Result<()> {
     let metrics = directory.metrics().map_err(io::Error::other)?;
-    let state = SavedState::new(checkpoint, metrics);
-    archive.save(term, sequence, &state).await.map_err(io::Error::other)
+    archive.save(term, sequence, &SavedState { checkpoint, metrics }).await.map_err(io::Error::other)
 }

@@ -16,7 +16,7 @@ use protocol::PROTOCOL_VERSION;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::driver::{Checkpoint, Facts};
+use crate::driver::Facts;
 use crate::store::{Created, Store, StoreError};
 
 const RUN: &str = "run";
@@ -49,7 +49,7 @@ pub struct Record {
 /// A state to go on from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SavedState {
-    /// The bytes of a [`Checkpoint`].
+    /// The bytes of a [`Checkpoint`](crate::driver::Checkpoint).
     pub checkpoint: Vec<u8>,
     /// The lines of `metrics.jsonl` up to there.
     pub metrics: Vec<u8>,
@@ -279,13 +279,6 @@ impl Archive {
 
     fn damaged(&self, key: &str) -> ArchiveError {
         ArchiveError::Damaged { key: key.to_owned(), url: self.store.to_string() }
-    }
-}
-
-impl SavedState {
-    /// A checkpoint with the metrics up to there.
-    pub fn new(checkpoint: &Checkpoint, metrics: Vec<u8>) -> SavedState {
-        SavedState { checkpoint: checkpoint.to_bytes(), metrics }
     }
 }
 
