@@ -110,8 +110,8 @@ pub struct TrainingOutcome {
 pub enum Ending {
     /// The training has ended.
     Trained(Box<TrainingOutcome>),
-    /// Another process leads the training, in this term.
-    SteppedDown(Term),
+    /// Another process leads the training.
+    SteppedDown,
 }
 
 /// An order to the driver from the code that runs the training.
@@ -538,7 +538,7 @@ impl Driver {
         tracing::warn!(term = term.number, "another coordinator leads");
         self.checkpoints.finish();
         if let Some(sender) = self.outcome.take() {
-            let _ = sender.send(Ending::SteppedDown(term));
+            let _ = sender.send(Ending::SteppedDown);
         }
     }
 

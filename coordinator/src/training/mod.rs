@@ -406,7 +406,7 @@ async fn train_and_save(
     let outcome = outcome.context("the engine stopped unexpectedly; the last checkpoint can be resumed")?;
     let outcome = match outcome {
         Ending::Trained(outcome) => outcome,
-        Ending::SteppedDown(_) => return Ok(Ended::SteppedDown),
+        Ending::SteppedDown => return Ok(Ended::SteppedDown),
     };
     let mut summary = summary::summarize(&outcome, material.network.parameters(), &directory);
     let model = Arc::new(saved_model(&material, Arc::clone(&outcome.weights)));
