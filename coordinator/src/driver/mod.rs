@@ -454,12 +454,15 @@ impl Driver {
     fn carry_out_all(&mut self) {
         loop {
             while let Some(output) = self.engine.poll_output() {
-                let output = match output {
-                    LeadOutput::Engine(output) => output,
-                    LeadOutput::Struck(strike) => {
-                        self.present.struck(&strike);
-                        continue;
+                match output {
+                    LeadOutput::Engine(output) => {
+                        let is_between = matches!(output, Output::Accepted(_) | Output::Between);
+                        self.carry_out(output);
+                        if is_between && self.wishes.stops {
+                            self.engine.handle(self.now_ms(), Input::Stop);
+                        }
                     }
+                    LeadOutput::Struck(strike) => self.present.struck(&strike),
                     LeadOutput::Banned { token, is_banned: true } => {
                         self.present.doors().ban(token);
                         if !self.desk.bans.inherit(token, unix_time()) {
@@ -467,22 +470,12 @@ impl Driver {
                                 "an earlier coordinator has banned more volunteers than the dashboard lists"
                             );
                         }
-                        continue;
                     }
                     LeadOutput::Banned { token, is_banned: false } => {
                         self.present.doors().unban(token);
                         self.desk.bans.disinherit(token);
-                        continue;
                     }
-                    LeadOutput::StepDown(term) => {
-                        self.step_down(term);
-                        continue;
-                    }
-                };
-                let is_between = matches!(output, Output::Accepted(_) | Output::Between);
-                self.carry_out(output);
-                if is_between && self.wishes.stops {
-                    self.engine.handle(self.now_ms(), Input::Stop);
+                    LeadOutput::StepDown(term) => self.step_down(term),
                 }
             }
             let Some(session) = self.present.take_lost() else { return };
