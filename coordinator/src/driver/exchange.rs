@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use engine::Identity;
 use engine::decoder::Message;
+use protocol::frame::encode_round;
 use protocol::message::{Credit, Farewell};
 use protocol::plan::{Assignment, RoundPlan};
 use thiserror::Error;
@@ -195,8 +196,17 @@ pub enum ToSession {
 pub struct OpenRound {
     /// Its plan.
     pub plan: RoundPlan,
-    /// Its frame ([`protocol::frame::encode_round`]), shared by all sessions.
+    /// Its frame ([`encode_round`]), shared by all sessions.
     pub frame: Bytes,
+}
+
+impl OpenRound {
+    /// A round with its vectors.
+    pub(crate) fn new(plan: RoundPlan, vectors: &[Arc<[f32]>]) -> OpenRound {
+        let vectors: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..]).collect();
+        let frame = Bytes::from(encode_round(&plan, &vectors));
+        OpenRound { plan, frame }
+    }
 }
 
 /// A session's way to the driver. Cheap to clone.

@@ -24,9 +24,7 @@ mod trouble;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use protocol::PROTOCOL_VERSION;
-use protocol::frame::encode_round;
 use protocol::message::{Farewell, FinalFigures};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -486,11 +484,9 @@ impl Driver {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::OpenRound { plan, vectors } => {
-                let vectors: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..]).collect();
-                let frame = Bytes::from(encode_round(&plan, &vectors));
                 self.referee.opened(plan.round);
                 self.present.round_opened();
-                self.round.send_replace(Some(Arc::new(OpenRound { plan, frame })));
+                self.round.send_replace(Some(Arc::new(OpenRound::new(plan, &vectors))));
             }
             Output::Assign { session, assignment } => {
                 self.present.send(session, ToSession::Assign(assignment))

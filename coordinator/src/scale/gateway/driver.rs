@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use engine::floor::{FloorEvent, FloorSettings};
 use engine::{Attendance, Secret};
-use protocol::frame::encode_round;
 use protocol::message::{Farewell, FinalFigures};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -319,11 +318,9 @@ impl Driver {
             GatewayOutput::Put(place, bytes) => self.carrier.put(place, bytes),
             GatewayOutput::Fetch(place) => self.carrier.fetch(place),
             GatewayOutput::OpenRound { plan, vectors } => {
-                let vectors: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..]).collect();
-                let frame = Bytes::from(encode_round(&plan, &vectors));
                 self.referee.opened(plan.round);
                 self.present.round_opened();
-                self.round.send_replace(Some(Arc::new(OpenRound { plan, frame })));
+                self.round.send_replace(Some(Arc::new(OpenRound::new(plan, &vectors))));
             }
             GatewayOutput::Recompute { plan, units, vectors } => {
                 self.referee.recompute(Request { plan, units, vectors });
