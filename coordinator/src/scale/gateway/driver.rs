@@ -374,6 +374,7 @@ impl Driver {
         let farewell = self.farewell();
         self.present.finish(|credit| ToSession::Finish(Farewell { credit, ..farewell.clone() }.into()));
         self.end(GatewayEnd::Finished);
+        self.news.status.phase = RunPhase::Finished;
         self.show();
     }
 
@@ -381,10 +382,6 @@ impl Driver {
         if let Some(ended) = self.ended.take() {
             let _ = ended.send(end);
         }
-        self.news.status.phase = match end {
-            GatewayEnd::Finished => RunPhase::Finished,
-            GatewayEnd::Stopped => self.news.status.phase,
-        };
     }
 
     fn farewell(&self) -> Farewell {
