@@ -190,8 +190,9 @@ impl Driver {
 
     /// A point was accepted: the examiner's next candidate, if it was evaluated.
     pub(super) fn note_point(&mut self, iteration: u64, is_evaluated: bool) {
-        let bytes = self.traffic();
-        self.wishes.traffic.get_or_insert((bytes, iteration));
+        if self.wishes.traffic.is_none() {
+            self.wishes.traffic = Some((self.traffic(), iteration));
+        }
         if is_evaluated {
             self.examiner.offer(Candidate { iteration, weights: self.engine.weights() });
         }
