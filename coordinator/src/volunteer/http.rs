@@ -93,7 +93,7 @@ struct Answer {
 impl Answer {
     /// The body as it was before its way, or one byte more than `limit` of it.
     fn decoded(self, limit: usize) -> std::io::Result<Vec<u8>> {
-        if self.is_coded { decompress(&self.body, limit) } else { Ok(self.body.to_vec()) }
+        if self.is_coded { decompress(&self.body, limit) } else { Ok(self.body.into()) }
     }
 }
 
