@@ -1,4 +1,4 @@
-//! One HTTP request to the coordinator.
+//! One HTTP request to the coordinator, or to a mirror that has its shards.
 
 use std::convert::Infallible;
 use std::future::pending;
