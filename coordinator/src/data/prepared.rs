@@ -426,27 +426,24 @@ fn fingerprint(
     for part in [Some(train), test].into_iter().chain(validation) {
         count(&mut hasher, part.map_or(0, Examples::len));
         let Some(part) = part else { continue };
-        let at_once = match part {
-            Examples::Memory(_) => part.len(),
-            _ => HASHED_BYTES / (4 * part.columns()).max(1),
-        };
-        for first in (0..part.len()).step_by(at_once.max(1)) {
-            let piece = part.piece(first..part.len().min(first + at_once.max(1)))?;
-            match piece.of().0.features.values() {
+        let mut is_first = true;
+        part.each_piece(HASHED_BYTES, |table, _| {
+            let is_first = std::mem::replace(&mut is_first, false);
+            match table.features.values() {
                 FeatureValues::U8(values) => {
-                    if first == 0 {
+                    if is_first {
                         hasher.update(b"u8");
                     }
                     hasher.update(values);
                 }
                 FeatureValues::F32(values) => {
-                    if first == 0 {
+                    if is_first {
                         hasher.update(b"f32");
                     }
                     hash_floats(&mut hasher, values);
                 }
             }
-        }
+        })?;
         match part {
             Examples::Memory(table) => hash_targets(&mut hasher, &table.targets),
             Examples::Columns(columns) => hash_targets(&mut hasher, &columns.targets),
