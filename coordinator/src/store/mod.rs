@@ -11,7 +11,6 @@ mod services;
 mod services;
 
 use std::fmt;
-use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -156,18 +155,6 @@ impl Store {
         }
     }
 
-    /// Reads some bytes of an object; `None` if there is no such object.
-    ///
-    /// # Errors
-    /// When the store does not answer or refuses, and when the object is shorter.
-    pub async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
-        match self.objects.get_range(&self.path(key), range).await {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.failed("read", key)(error)),
-        }
-    }
-
     /// Whether there is an object of that name.
     ///
     /// # Errors
@@ -244,8 +231,7 @@ mod tests {
         assert_eq!(store.get("a/one").await.unwrap(), Some(bytes("first")));
         store.put("a/two", bytes("0123456789")).await.unwrap();
         store.put("a/two", bytes("abcdefghij")).await.unwrap();
-        assert_eq!(store.get_range("a/two", 2..5).await.unwrap(), Some(bytes("cde")));
-        assert_eq!(store.get_range("a/three", 2..5).await.unwrap(), None);
+        assert_eq!(store.get("a/two").await.unwrap(), Some(bytes("abcdefghij")));
         store.put("b/c/d", Bytes::new()).await.unwrap();
         assert_eq!(store.list("a").await.unwrap(), ["a/one", "a/two"]);
         assert_eq!(store.list("b").await.unwrap(), ["b/c/d"]);
