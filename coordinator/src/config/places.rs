@@ -179,8 +179,8 @@ impl ShardUrl {
     }
 
     /// Whether others on the way can see what is fetched.
-    pub fn is_plain(&self) -> bool {
-        self.0.scheme() == "http"
+    fn is_exposed(&self) -> bool {
+        self.0.scheme() == "http" && !self.is_loopback()
     }
 
     /// Whether browsers fetch from there for a page that came with TLS.
@@ -188,7 +188,7 @@ impl ShardUrl {
     /// # Errors
     /// What to do if they do not.
     pub fn check_for(&self, page_has_tls: bool) -> Result<(), String> {
-        if page_has_tls && self.is_plain() && !self.is_loopback() {
+        if page_has_tls && self.is_exposed() {
             return Err(format!(
                 "browsers fetch nothing from {self} for a page at https://; give an address with https://"
             ));
@@ -198,7 +198,7 @@ impl ShardUrl {
 
     /// A warning if others on the way see what volunteers fetch, and pages behind a proxy with TLS fetch nothing.
     pub fn warning(&self) -> Option<String> {
-        (self.is_plain() && !self.is_loopback()).then(|| {
+        self.is_exposed().then(|| {
             format!(
                 "the data at {self} travel without encryption, and browsers do not fetch them for a page at https://; give \
                  --shard-url an address with https:// where there is one"
