@@ -74,28 +74,23 @@ impl FromStr for StoreUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<StoreUrl, String> {
+        let folder = |path: &str| {
+            let (kind, bucket) = (StoreKind::Folder, String::new());
+            StoreUrl { kind, bucket, path: path.to_owned() }
+        };
         let Some((scheme, rest)) = text.split_once("://") else {
             let is_path = !text.is_empty() && !text.contains('\0');
-            let folder = StoreUrl { kind: StoreKind::Folder, bucket: String::new(), path: text.to_owned() };
-            return if is_path { Ok(folder) } else { Err(EXAMPLES.to_owned()) };
+            return if is_path { Ok(folder(text)) } else { Err(EXAMPLES.to_owned()) };
         };
         let kind = match scheme {
-            "file" => StoreKind::Folder,
+            // file:///tmp/store
+            "file" if rest.starts_with('/') => return Ok(folder(rest)),
+            "file" => return Err("write file:///path, or the path alone".to_owned()),
             "s3" => StoreKind::S3,
             "gs" => StoreKind::Google,
             "az" => StoreKind::Azure,
             _ => return Err(EXAMPLES.to_owned()),
         };
-        if kind == StoreKind::Folder {
-            // file:///tmp/store
-            let is_local = rest.starts_with('/');
-            let folder = StoreUrl { kind, bucket: String::new(), path: rest.to_owned() };
-            return if is_local {
-                Ok(folder)
-            } else {
-                Err("write file:///path, or the path alone".to_owned())
-            };
-        }
         if rest.contains(['@', '?', '#']) {
             let problem = "credentials and options do not belong into the URL; set them in the environment, such as \
                            AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
