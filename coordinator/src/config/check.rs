@@ -69,7 +69,8 @@ impl RunConfig {
         if self.overlap.is_some() && self.sample.is_none() {
             return refuse("overlap", "it needs --optimizer lbfgs and --sample");
         }
-        self.listen.suits(self.public_url.as_ref(), self.tls_cert.is_some() || self.tls_self_signed)?;
+        let encrypts = self.tls_cert.is_some() || self.tls_self_signed;
+        self.listen.suits(self.public_url.as_ref(), encrypts)?;
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return refuse(
                 "tls-cert",
@@ -79,9 +80,7 @@ impl RunConfig {
         if self.tls_self_signed && self.tls_cert.is_some() {
             return refuse("tls-self-signed", "there is a certificate already; leave one of the two out");
         }
-        let has_tls = self.tls_self_signed
-            || self.tls_cert.is_some()
-            || self.public_url.as_ref().is_some_and(PublicUrl::is_secure);
+        let has_tls = encrypts || self.public_url.as_ref().is_some_and(PublicUrl::is_secure);
         if let Some(Err(problem)) = self.shard_url.as_ref().map(|url| url.check_for(has_tls)) {
             return refuse("shard-url", &problem);
         }
