@@ -57,7 +57,7 @@ pub struct About {
 }
 
 impl News {
-    /// Its bytes on the bus; empty if they are too many.
+    /// Its bytes on the bus, without the course where that makes them too many.
     pub fn encode(&self) -> Vec<u8> {
         let whole = compressed(self);
         if whole.len() <= MESSAGE_BYTES_MAX {
