@@ -11,7 +11,7 @@ use warp::http::StatusCode;
 use super::pace::Pace;
 
 /// Bytes of one body.
-pub(super) const BODY_BYTES_MAX: u64 = 16 << 20;
+const BODY_BYTES_MAX: u64 = 16 << 20;
 /// KiB of all bodies that are read, wait or are computed at the same time.
 const BODIES_KIB_MAX: u32 = 128 << 10;
 
@@ -26,7 +26,7 @@ pub(super) struct Bodies {
 pub(super) struct Body {
     pub(super) bytes: Vec<u8>,
     /// `None` as long as it is empty.
-    _room: Option<OwnedSemaphorePermit>,
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// A body that is not taken.
@@ -71,7 +71,7 @@ impl Bodies {
         }
         let mut parts = std::pin::pin!(parts);
         let mut pace = Pace::new(span);
-        let mut body = Body { bytes: Vec::new(), _room: None };
+        let mut body = Body { bytes: Vec::new(), room: None };
         loop {
             let Some(part) = pace.keep(parts.next()).await.map_err(|_| BodyError::TooSlow)? else {
                 return Ok(body);
@@ -98,13 +98,13 @@ impl Body {
     fn make_room(&mut self, room: &Arc<Semaphore>, bytes: usize) -> Result<(), BodyError> {
         // At most 16 MB.
         let needed = bytes.div_ceil(1024) as u32;
-        let taken = self._room.as_ref().map_or(0, |permit| permit.num_permits() as u32);
+        let taken = self.room.as_ref().map_or(0, |permit| permit.num_permits() as u32);
         if needed > taken {
             let more = Arc::clone(room).try_acquire_many_owned(needed - taken);
             let more = more.map_err(|_| BodyError::Crowded)?;
-            match &mut self._room {
+            match &mut self.room {
                 Some(permit) => permit.merge(more),
-                None => self._room = Some(more),
+                None => self.room = Some(more),
             }
         }
         Ok(())
