@@ -177,7 +177,7 @@ impl Array {
                 if bytes.len() < needed {
                     return Err(cut());
                 }
-                match element.values(&bytes) {
+                match values_of(element, &bytes) {
                     Block::Texts(texts) => ArrayValues::Texts(texts),
                     _ => unreachable!("the values are no numbers"),
                 }
@@ -366,11 +366,6 @@ impl Element {
     fn is_number(self) -> bool {
         !matches!(self.kind, 'S' | 'U')
     }
-
-    /// The values that some bytes are.
-    fn values(self, bytes: &[u8]) -> Block {
-        values_of(self, bytes)
-    }
 }
 
 /// Reads an array of numbers with so many rows and columns, some megabytes at a time.
@@ -449,7 +444,7 @@ impl<R: Read> Blocks<'_, R> {
 
     fn next(&mut self, count: usize) -> Result<Block, String> {
         let element = self.element;
-        self.bytes(count).map(|bytes| element.values(bytes))
+        self.bytes(count).map(|bytes| values_of(element, bytes))
     }
 }
 
@@ -465,6 +460,7 @@ fn unread(error: &std::io::Error) -> String {
     }
 }
 
+/// The values that some bytes are.
 fn values_of(element: Element, bytes: &[u8]) -> Block {
     let Element { kind, size, bytes: bytes_each, big_endian: big } = element;
     let each = bytes.chunks_exact(bytes_each);
