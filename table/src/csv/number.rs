@@ -332,9 +332,10 @@ fn amount(cell: &[u8], styles: &[Style]) -> Option<f64> {
     Some(if minus || inside.is_some() { -value } else { value })
 }
 
+const NO_BREAK: [&[u8]; 2] = ["\u{a0}".as_bytes(), "\u{202f}".as_bytes()];
+
 /// Without spaces around it, no-break spaces included.
 fn trim(text: &[u8]) -> &[u8] {
-    const NO_BREAK: [&[u8]; 2] = ["\u{a0}".as_bytes(), "\u{202f}".as_bytes()];
     let mut text = trim_end(text).trim_ascii_start();
     while let Some(rest) = NO_BREAK.iter().find_map(|space| text.strip_prefix(*space)) {
         text = rest.trim_ascii_start();
@@ -343,7 +344,6 @@ fn trim(text: &[u8]) -> &[u8] {
 }
 
 fn trim_end(text: &[u8]) -> &[u8] {
-    const NO_BREAK: [&[u8]; 2] = ["\u{a0}".as_bytes(), "\u{202f}".as_bytes()];
     let mut text = text.trim_ascii_end();
     while let Some(rest) = NO_BREAK.iter().find_map(|space| text.strip_suffix(*space)) {
         text = rest.trim_ascii_end();
