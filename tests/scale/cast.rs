@@ -160,22 +160,35 @@ fn spawn(arguments: &[String], environment: &[(&str, String)], log: &Path) -> Ch
 pub(crate) struct Cast {
     folder: TempDir,
     store: Store,
-    nats: Child,
+    nats: Nats,
     nats_port: u16,
     coordinators: Vec<Actor>,
     gateways: Vec<Actor>,
     volunteers: Vec<Actor>,
 }
 
-/// A NATS server.
-pub(crate) fn nats(port: u16) -> Child {
+/// A NATS server. Dropping it ends it.
+pub(crate) struct Nats(Child);
+
+/// A NATS server with these options.
+pub(crate) fn nats(port: u16, options: &[&str]) -> Nats {
     let mut command = Command::new("nats-server");
-    command.args(["-a", "127.0.0.1", "-p", &port.to_string()]);
-    command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("nats-server is installed by tests/run")
+    command.args(["-a", "127.0.0.1", "-p", &port.to_string()]).args(options);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    Nats(command.spawn().expect("nats-server is installed by tests/run"))
+}
+
+impl Nats {
+    fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 impl Cast {
@@ -189,7 +202,7 @@ impl Cast {
         let (url, environment) = (store.url(), store.environment());
         let nats_port = ports::free();
         let mut cast = Cast {
-            nats: nats(nats_port),
+            nats: nats(nats_port, &[]),
             nats_port,
             folder,
             store,
@@ -334,10 +347,9 @@ impl Cast {
                 self.volunteers[index % VOLUNTEERS].start_again();
             }
             Fault::KillNats { ms } => {
-                let _ = self.nats.kill();
-                let _ = self.nats.wait();
+                self.nats.end();
                 pause(ms);
-                self.nats = nats(self.nats_port);
+                self.nats = nats(self.nats_port, &[]);
             }
             Fault::BreakStore { ms } => match &self.store {
                 Store::Folder(_) => pause(ms),
@@ -399,12 +411,5 @@ impl Actor {
             self.arguments = vec!["resume".to_owned(), run, "--standby".to_owned()];
         }
         self.start_again();
-    }
-}
-
-impl Drop for Cast {
-    fn drop(&mut self) {
-        let _ = self.nats.kill();
-        let _ = self.nats.wait();
     }
 }

@@ -1,35 +1,25 @@
 //! Credentials come from the environment, and stand nowhere.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use support::ports;
 use support::program::{Ran, shoal};
 use tempfile::TempDir;
 
 use crate::bucket::Bucket;
+use crate::cast::{self, Nats};
 
 const PASSWORD: &str = "not-in-any-log";
 
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// A NATS server with TLS and these options.
-fn nats(folder: &Path, port: u16, options: &[&str]) -> Server {
+fn nats(folder: &Path, port: u16, options: &[&str]) -> Nats {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let mut command = Command::new("nats-server");
-    command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "--tls", "--tlscert"]).arg(&cert);
-    command.arg("--tlskey").arg(&key).args(options).stdout(Stdio::null()).stderr(Stdio::null());
-    Server(command.spawn().expect("nats-server is installed by tests/run"))
+    let tls = ["--tls", "--tlscert", cert.to_str().unwrap(), "--tlskey", key.to_str().unwrap()];
+    cast::nats(port, &[&tls[..], options].concat())
 }
 
 fn train(port: u16, run: &Path, bucket: &Bucket, credentials: &[(&str, &str)], ca: &Path) -> Command {

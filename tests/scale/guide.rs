@@ -34,7 +34,7 @@ fn command(folder: &Path, line: &str) -> Command {
 #[test]
 fn every_command_of_the_page_does_what_it_says() {
     let (folder, port) = (TempDir::new().unwrap(), ports::free());
-    let mut server = nats(port);
+    let _server = nats(port, &[]);
     let mut houses = String::from("area,year,price\n");
     for row in 0..60 {
         houses +=
@@ -62,8 +62,6 @@ fn every_command_of_the_page_does_what_it_says() {
     assert!(again.stderr.contains("ended in another process"), "{}", again.stderr);
     Ran::of(&mut command(folder.path(), alone)).succeeded();
     assert_eq!(model("a"), model("c"));
-    let _ = server.kill();
-    let _ = server.wait();
 }
 
 #[test]
