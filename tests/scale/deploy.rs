@@ -27,13 +27,13 @@ fn nginx_accepts_the_load_balancer() {
     let folder = tempfile::TempDir::new().unwrap();
     let balancer = std::fs::canonicalize(Path::new(DEPLOY).join("nginx-balancer.conf")).unwrap();
     let whole = format!(
-        "error_log stderr;\npid {0}/pid;\nevents {{}}\nhttp {{\naccess_log off;\ninclude {1};\n}}\n",
+        "error_log stderr;\npid {}/pid;\nevents {{}}\nhttp {{\n{}access_log off;\ninclude {};\n}}\n",
         folder.path().display(),
+        temporary(folder.path()),
         balancer.display()
     );
     let path = folder.path().join("nginx.conf");
-    std::fs::write(&path, whole.replace("http {", &format!("http {{\n{}", temporary(folder.path()))))
-        .unwrap();
+    std::fs::write(&path, whole).unwrap();
     Ran::of(Command::new("nginx").arg("-t").arg("-c").arg(&path)).succeeded();
 }
 
