@@ -19,10 +19,11 @@ const WANTED: &str = "an object with the columns' names, a list of values, or a 
 pub(super) fn csv_of_json(model: &Model, body: &[u8]) -> Result<Option<Vec<u8>>, String> {
     let columns = model.columns();
     let places = columns.as_ref().map(|names| names.iter().zip(0..).map(|(&name, at)| (name, at)).collect());
-    let mut rows = Rows { places, width: model.width(), table: Table::default() };
+    let writer = csv::Writer::from_writer(Vec::new());
+    let mut rows = Rows { places, width: model.width(), writer, taken: 0 };
     // Writing to memory does not fail.
     if let Some(names) = &columns {
-        let _ = rows.table.writer.write_record(names);
+        let _ = rows.writer.write_record(names);
     }
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = Body(&mut rows).deserialize(&mut json).and_then(|()| json.end());
@@ -30,37 +31,28 @@ pub(super) fn csv_of_json(model: &Model, body: &[u8]) -> Result<Option<Vec<u8>>,
         serde_json::error::Category::Data => error.to_string(),
         _ => format!("the body is not JSON: {error}"),
     })?;
-    let csv = rows.table.writer.into_inner().unwrap_or_default();
-    Ok((rows.table.rows > 0).then_some(csv))
+    let csv = rows.writer.into_inner().unwrap_or_default();
+    Ok((rows.taken > 0).then_some(csv))
 }
 
+/// The rows so far.
 struct Rows<'a> {
     /// Where the columns are, by their names.
     places: Option<HashMap<&'a str, usize>>,
     width: usize,
-    table: Table,
-}
-
-/// The rows so far.
-struct Table {
     writer: csv::Writer<Vec<u8>>,
-    rows: usize,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Table { writer: csv::Writer::from_writer(Vec::new()), rows: 0 }
-    }
+    /// How many there are.
+    taken: usize,
 }
 
 impl Rows<'_> {
     /// The number of the row that is being read, from 1.
     fn number(&self) -> usize {
-        self.table.rows + 1
+        self.taken + 1
     }
 
     fn check_room<E: de::Error>(&self) -> Result<(), E> {
-        match self.table.rows < ROWS_MAX {
+        match self.taken < ROWS_MAX {
             true => Ok(()),
             false => {
                 Err(E::custom(format!("these are more than {ROWS_MAX} rows; send them in several requests")))
@@ -126,8 +118,8 @@ impl Rows<'_> {
     }
 
     fn push(&mut self, cells: &[String]) {
-        let _ = self.table.writer.write_record(cells);
-        self.table.rows += 1;
+        let _ = self.writer.write_record(cells);
+        self.taken += 1;
     }
 }
 
