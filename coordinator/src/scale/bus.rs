@@ -34,6 +34,14 @@ pub enum LinkError {
         /// Why.
         problem: String,
     },
+    /// The connection is closed for good.
+    #[error("cannot hear {subject} on NATS: {problem}; start this process again")]
+    Hear {
+        /// What was to be heard.
+        subject: Subject,
+        /// Why.
+        problem: String,
+    },
     /// The credentials in the environment cannot be used.
     #[error("cannot use the credentials for NATS: {0}")]
     Credentials(String),

@@ -127,7 +127,7 @@ impl Link {
         subject: &Subject,
         mut take: impl FnMut(Bytes, Option<Subject>) + Send + 'static,
     ) -> Result<Hearing, LinkError> {
-        let failed = |problem: String| LinkError::Connect { url: subject.to_string(), problem };
+        let failed = |problem: String| LinkError::Hear { subject: subject.clone(), problem };
         let mut messages: Subscriber =
             self.client.subscribe(subject.0.clone()).await.map_err(|error| failed(error.to_string()))?;
         let task = tokio::spawn(async move {
