@@ -38,7 +38,9 @@ use crate::report::status::{DetailPoint, Offender, RunPhase, Status};
 use crate::run_directory::RunDirectory;
 use crate::scale::{About, Archive, Lead, LeadEvent, LeadOutput, News};
 use engine::decoder::Message;
-use engine::{Accepted, Answer, Attendance, Examination, Identity, Input, Measure, Output, StopReason};
+use engine::{
+    Accepted, Answer, Attendance, Examination, Figures, Identity, Input, Measure, Output, StopReason,
+};
 use gateway::Term;
 
 use census::Census;
@@ -649,11 +651,7 @@ impl Driver {
     fn farewell(&self, reason: &StopReason) -> Farewell {
         let best = self.engine.best().map(|best| best.point);
         let point = best.or(self.engine.accepted().copied());
-        let figures = point.map_or_else(FinalFigures::default, |point| FinalFigures {
-            iteration: point.iteration,
-            accuracy: point.figures.test_accuracy.or(point.figures.validation_accuracy),
-            loss: point.figures.test_loss.or(point.figures.validation_loss),
-        });
+        let figures = point.map(|point| final_figures(point.iteration, &point.figures)).unwrap_or_default();
         Farewell { text: ended(reason), figures, ..Farewell::default() }
     }
 
@@ -743,6 +741,15 @@ impl Driver {
 
     fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
+    }
+}
+
+/// The figures of a point that volunteers are told at the end.
+pub(crate) fn final_figures(iteration: u64, figures: &Figures) -> FinalFigures {
+    FinalFigures {
+        iteration,
+        accuracy: figures.test_accuracy.or(figures.validation_accuracy),
+        loss: figures.test_loss.or(figures.validation_loss),
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use engine::floor::{FloorEvent, FloorSettings};
 use engine::{Attendance, Secret};
-use protocol::message::{Farewell, FinalFigures};
+use protocol::message::Farewell;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -16,7 +16,7 @@ use super::GatewayEnd;
 use crate::driver::exchange::{DriverHandle, FromSession, Letter, OpenRound, ToSession};
 use crate::driver::referee::{self, Request, Requests};
 use crate::driver::sessions::Sessions;
-use crate::driver::{Order as RefereeOrder, Referee};
+use crate::driver::{Order as RefereeOrder, Referee, final_figures};
 use crate::report::status::{RunPhase, Status};
 use crate::scale::carrier::{Carried, Carrier};
 use crate::scale::news::News;
@@ -385,12 +385,8 @@ impl Driver {
     }
 
     fn farewell(&self) -> Farewell {
-        let status = &self.news.status;
-        let figures = status.figures.map_or_else(FinalFigures::default, |figures| FinalFigures {
-            iteration: status.iteration,
-            accuracy: figures.test_accuracy.or(figures.validation_accuracy),
-            loss: figures.test_loss.or(figures.validation_loss),
-        });
+        let Status { iteration, figures, .. } = self.news.status;
+        let figures = figures.map(|figures| final_figures(iteration, &figures)).unwrap_or_default();
         Farewell { text: "The training has ended.".to_owned(), figures, ..Farewell::default() }
     }
 
