@@ -32,8 +32,20 @@ pub fn assets() -> &'static [Asset] {
     ASSETS
 }
 
-/// Whether the binary was built with `SHOAL_SKIP_WASM=1` and so has no worker for browsers.
-pub fn worker_is_placeholder() -> bool {
+/// Refuses to serve browsers without a worker for them.
+///
+/// # Errors
+/// When the binary was built with `SHOAL_SKIP_WASM=1`.
+pub fn require_worker() -> anyhow::Result<()> {
+    if worker_is_placeholder() {
+        anyhow::bail!(
+            "this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without"
+        );
+    }
+    Ok(())
+}
+
+fn worker_is_placeholder() -> bool {
     PLACEHOLDER
 }
 

@@ -40,9 +40,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// When the browser cannot be started, ends early or posts nothing in time, or when the page could not
 /// measure.
 pub async fn measure(program: &Path, query: &str) -> Result<Report> {
-    if crate::assets::worker_is_placeholder() {
-        bail!("this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without");
-    }
+    crate::assets::require_worker()?;
     let listener = server::bind(Listen::Tcp((Ipv4Addr::LOCALHOST, 0).into())).await?;
     let url = format!("http://{}/bench?report&{query}", listener.place());
     let (take, taken) = oneshot::channel();

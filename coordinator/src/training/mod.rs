@@ -97,9 +97,7 @@ pub enum Ended {
 pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ended> {
     let Training { material, directory, mut checkpoint, socket, tls, mut observer, keep_serving, stands_by } =
         training;
-    if crate::assets::worker_is_placeholder() {
-        bail!("this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without");
-    }
+    crate::assets::require_worker()?;
     let invite = match &material.config.invite {
         None => None,
         Some(Invite::Token(token)) => Some(token.clone()),

@@ -81,11 +81,7 @@ pub async fn run(
     told: impl Fn(String),
     mut stop: watch::Receiver<bool>,
 ) -> Result<GatewayEnd> {
-    if crate::assets::worker_is_placeholder() {
-        anyhow::bail!(
-            "this binary was built with SHOAL_SKIP_WASM=1 and has no browser worker; build it without"
-        );
-    }
+    crate::assets::require_worker()?;
     let has_tls = tls.is_some() || config.public_url.as_ref().is_some_and(PublicUrl::is_secure);
     if let Some(url) = &config.shard_url {
         url.check_for(has_tls).map_err(|problem| anyhow::anyhow!("--shard-url: {problem}"))?;
