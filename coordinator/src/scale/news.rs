@@ -86,6 +86,13 @@ fn compressed(news: &News) -> Vec<u8> {
 }
 
 impl About {
+    /// The links that a gateway tells of, of all to its page: without the invitation, which is for people and not for a
+    /// bus, and no more than anybody listens to. A machine may have many addresses.
+    pub fn links_of(all: Vec<String>) -> Vec<String> {
+        let without_invitation = |link: String| link.split('#').next().unwrap_or("").to_owned();
+        all.into_iter().take(LINKS_MAX).map(without_invitation).collect()
+    }
+
     /// Its bytes on the bus.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("figures have string keys")
@@ -137,7 +144,12 @@ mod tests {
             seconds: 6.0,
         };
         assert_eq!(About::decode(&about.encode()), Some(about.clone()));
-        let boasts = About { name: "x".repeat(NAME_CHARACTERS_MAX + 1), ..about };
+        let boasts = About { name: "x".repeat(NAME_CHARACTERS_MAX + 1), ..about.clone() };
         assert_eq!(About::decode(&boasts.encode()), None);
+        // A machine with many addresses does not boast.
+        let pages = (0..100).map(|port| format!("http://127.0.0.1:{port}/#invite=a-token")).collect();
+        let many = About { links: About::links_of(pages), ..about };
+        assert!(many.links.len() > 1 && many.links.iter().all(|link| !link.contains("token")));
+        assert_eq!(About::decode(&many.encode()), Some(many));
     }
 }

@@ -268,9 +268,7 @@ async fn tell_of_oneself(
     crowd: watch::Receiver<driver::Crowd>,
 ) {
     let (began, Ok(process)) = (Instant::now(), random()) else { return };
-    // An invitation is for people, not for a bus.
-    let links: Vec<String> =
-        links.into_iter().map(|link| link.split('#').next().unwrap_or("").to_owned()).collect();
+    let links = About::links_of(links);
     loop {
         let driver::Crowd { volunteers, cores, fused_capable, examples } = *crowd.borrow();
         let about = About {
