@@ -37,6 +37,7 @@ pub use file::read_tree;
 pub use listen::{DEFAULT_PORT, Listen, PublicUrl};
 pub use network::ModelChoice;
 pub(crate) use network::is_graph;
+pub(crate) use places::is_localhost;
 pub use places::{LinkUrl, ShardUrl, StoreKind, StoreUrl};
 pub use range::Range;
 pub use reference::reference;

@@ -154,6 +154,12 @@ pub struct ShardUrl(Url);
 /// Characters of the address of shards.
 const SHARD_URL_CHARACTERS_MAX: usize = 1024;
 
+/// Whether a host name is one that every machine has for itself.
+pub(crate) fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    name == "localhost" || name.ends_with(".localhost")
+}
+
 impl ShardUrl {
     /// The scheme, the host and, unless it is the scheme's own, the port: `https://data.example.org`. It holds no
     /// character that means something in a header.
@@ -164,10 +170,7 @@ impl ShardUrl {
     /// Whether the address is one of the machine that asks.
     pub fn is_loopback(&self) -> bool {
         match self.0.host() {
-            Some(Host::Domain(name)) => {
-                let name = name.trim_end_matches('.');
-                name == "localhost" || name.ends_with(".localhost")
-            }
+            Some(Host::Domain(name)) => is_localhost(name),
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(_)) | None => false,
         }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use hyper::Uri;
 use thiserror::Error;
 
+use crate::config::is_localhost;
+
 /// A coordinator's address, written as `http://host:port/path`, `https://host`, `ws://host:port` or `host:port`, with
 /// an invitation behind `#invite=` if there is one.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,7 +46,7 @@ impl Address {
 
     /// Whether it is one of this machine.
     pub(super) fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse().is_ok_and(|host: IpAddr| host.is_loopback())
+        is_localhost(&self.host) || self.host.parse().is_ok_and(|host: IpAddr| host.is_loopback())
     }
 
     /// Host and port as browsers name them: without the port that the scheme has anyway. Some servers of many sites

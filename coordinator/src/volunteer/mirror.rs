@@ -156,6 +156,7 @@ mod tests {
         for (named, coordinator) in [
             ("http://127.0.0.1:9000", "http://127.0.0.1:8080"),
             ("http://127.0.0.1:9000", "http://[::1]:8080"),
+            ("http://localhost.:9000", "http://shoal.localhost:8080"),
             ("http://192.168.1.20:9000/x", "http://192.168.1.20:8080"),
         ] {
             assert!(mirror(named, coordinator).is_ok(), "{named} of {coordinator}");
