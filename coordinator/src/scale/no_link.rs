@@ -13,7 +13,7 @@ pub struct Link(Infallible);
 
 /// Reads the messages on a subject.
 #[derive(Debug)]
-pub struct Hearing(#[expect(dead_code, reason = "there is none")] Infallible);
+pub struct Hearing(Infallible);
 
 impl Link {
     /// Refuses.
