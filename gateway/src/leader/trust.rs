@@ -98,6 +98,15 @@ impl Trust {
         self.suspects.clear();
     }
 
+    /// Whether one of these, whose sums count in the open round, may have results of a liar in them that it would take
+    /// out if it had read of the liar. `read` says how far those have read that there are.
+    fn has_unread(&self, contributors: &BTreeSet<u64>, read: impl Fn(u64) -> Option<u64>) -> bool {
+        let read = |owner: u64| read(owner).or(self.gone.get(&owner).copied());
+        let is_behind = |owner: u64, must: u64| read(owner).is_none_or(|read| read < must);
+        let mut suspects = self.suspects.iter().filter(|(owner, _)| contributors.contains(owner));
+        suspects.any(|(owner, must)| is_behind(*owner, *must))
+    }
+
     /// A gateway is gone. It had read the log so far. One that is not remembered counts as having read nothing.
     pub(super) fn gone(&mut self, gateway: u64, read: u64) {
         if self.gone.len() < GONE_MAX {
@@ -166,14 +175,75 @@ impl Leader {
     /// The rounds completed before the open one, if that cannot be relied upon when it is completed: it may count
     /// results of a liar at a gateway that has not read of the liar yet, or had not when it died.
     pub(super) fn doubt(&self) -> Option<u64> {
-        let Trust { suspects, gone, .. } = &self.trust;
-        if suspects.is_empty() || !self.engine.rewinds() {
+        if self.trust.suspects.is_empty() || !self.engine.rewinds() {
             return None;
         }
         let contributors = self.engine.ledger()?.contributors();
-        let read = |owner: &u64| self.gateways.get(owner).map(|peer| peer.read).or(gone.get(owner).copied());
-        let is_behind = |owner: &u64, must: &u64| read(owner).is_none_or(|read| read < *must);
-        let mut suspects = suspects.iter().filter(|(owner, _)| contributors.contains(owner));
-        suspects.any(|(owner, must)| is_behind(owner, must)).then_some(self.engine.counters().rounds)
+        let read = |owner| self.gateways.get(&owner).map(|peer| peer.read);
+        self.trust.has_unread(&contributors, read).then_some(self.engine.counters().rounds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIAR: u128 = 7;
+
+    /// A gateway of number 1 has handed in unchecked results of a liar, and one of number 2 finds it out.
+    fn found_out() -> Trust {
+        let mut trust = Trust::default();
+        trust.trace(1, 0, vec![LIAR], 3);
+        strike(&mut trust);
+        trust
+    }
+
+    fn strike(trust: &mut Trust) {
+        let strike = Strike {
+            id: (2, 1),
+            token: LIAR,
+            network: 5,
+            offense: "a wrong result".into(),
+            is_lie: true,
+            unchecked_since: None,
+            ago_ms: 0,
+        };
+        trust.log.add(0, Notice::Strike(strike));
+        trust.suspect(LIAR, Some(2));
+    }
+
+    #[test]
+    fn a_round_counts_when_all_who_have_sums_with_a_liar_in_them_have_read_of_it() {
+        let trust = found_out();
+        let contributors = [1, 2].into();
+        assert!(trust.has_unread(&contributors, |_| Some(0)));
+        assert!(!trust.has_unread(&contributors, |_| Some(1)));
+        assert!(!trust.has_unread(&[2].into(), |_| Some(0)), "it has handed nothing in that counts");
+        let mut trust = trust;
+        trust.opened();
+        assert!(!trust.has_unread(&contributors, |_| Some(0)), "that was in another round");
+    }
+
+    #[test]
+    fn whoever_is_gone_has_read_what_it_had_read_by_then() {
+        let contributors = [1, 2].into();
+        let gone = |read: Option<u64>| {
+            let mut trust = found_out();
+            read.into_iter().for_each(|read| trust.gone(1, read));
+            trust.has_unread(&contributors, |owner| (owner == 2).then_some(1))
+        };
+        assert!(gone(Some(0)) && !gone(Some(1)));
+        assert!(gone(None), "nobody knows what it had read");
+    }
+
+    #[test]
+    fn who_hands_in_results_of_a_liar_that_was_found_out_must_have_read_of_it_before() {
+        let contributors = [3].into();
+        let late = |read: u64| {
+            let mut trust = found_out();
+            trust.trace(3, read, vec![LIAR], 3);
+            trust.has_unread(&contributors, |_| Some(0))
+        };
+        assert!(late(0) && !late(1));
     }
 }

@@ -268,14 +268,15 @@ fn a_round_with_lies_that_nobody_takes_out_is_repeated() {
 
 /// It lies among the leader's own volunteers, and is found out at a gateway.
 fn with_liar_among_the_leaders_own(seed: u64) -> Scenario {
-    let liar = Liar { unit_ms: 60, after: 30, chance: 30, ..with_sleeper(seed).liars[0] };
+    let mut draw = Draw::new(seed, "liar among the leader's own");
+    let liar = Liar { unit_ms: 60, after: draw.between(11, 14), chance: 6, ..with_sleeper(seed).liars[0] };
     Scenario {
         problem: ProblemPlan { seed, ..ProblemPlan::plain(120) },
         gateways: vec![vec![60, 80]],
         iterations: 12,
         liars: vec![liar],
-        // To the leader and back.
-        moves: vec![(500, 0), (500, 2), (4_000, 2)],
+        // To the leader, and back when it has lied there.
+        moves: vec![(500, 0), (500, 2), (draw.between(5_000, 7_000), 2)],
         audit: Audit::Sample(0.05),
         leaders_serve: true,
         ..with_sleeper(seed)
@@ -284,14 +285,16 @@ fn with_liar_among_the_leaders_own(seed: u64) -> Scenario {
 
 #[test]
 fn what_a_liar_did_among_the_leaders_own_volunteers_is_undone_when_a_gateway_finds_it_out() {
-    let mut undone = 0;
+    let (mut undone, mut gone_back) = (0, 0);
     for seed in 0..60 {
         let happened = run_right(&with_liar_among_the_leaders_own(seed));
         let is_right =
             !happened.contains_key("undetected") && !happened.contains_key("convicted by a leader");
-        undone += u64::from(is_right && happened.contains_key("convicted"));
+        let is_undone = is_right && happened.contains_key("convicted");
+        undone += u64::from(is_undone);
+        gone_back += u64::from(is_undone && happened.contains_key("rewound"));
     }
-    assert!(undone > 10, "this must happen to be tested: {undone}");
+    assert!(undone > 5 && gone_back > 5, "this must happen to be tested: {undone}, {gone_back}");
 }
 
 /// A unit without a result is reported, goes to a liar meanwhile, and is told of by the leader when the round is over.
