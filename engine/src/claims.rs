@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::ledger::{Ledger, Owner};
+use super::ledger::{Ledger, OWN_FLOOR, Owner};
 
 /// Of the free units that are a floor's share by its speed it gets one in so many at a time, so that leases become
 /// shorter toward the end of a round.
@@ -35,10 +35,8 @@ impl Claims {
         self.0.insert(owner, (round, claim));
         // Who did not ask in the round before either does not count.
         self.0.retain(|_, (asked, _)| *asked + 1 >= round);
-        let claims = || self.0.values().map(|(_, claim)| claim);
-        let is_measured = claims().all(|claim| claim.speed > 0.0);
-        let strength = |claim: &Claim| if is_measured { claim.speed } else { f64::from(claim.cores) };
-        let all: f64 = claims().map(strength).sum();
+        let strength = self.strength();
+        let all: f64 = self.0.values().map(|(_, claim)| strength(claim)).sum();
         let share = if all > 0.0 { strength(&claim) / all } else { 1.0 / self.0.len() as f64 };
 
         let free = ledger.free();
@@ -48,6 +46,31 @@ impl Claims {
         let room = ((undone * share).ceil() as u32).saturating_sub(claim.undone);
         let room = if claim.undone == 0 { room.max(1) } else { room };
         ((f64::from(free) * share / SHARE_ONE_IN).ceil() as u32).max(claim.least).min(room).min(free)
+    }
+
+    /// Who is to give back how many units to a floor for which none are free: as many as leave both with what takes them
+    /// the same time. A floor that is much slower gets none where a faster one is done with all before it would be with
+    /// one. The engine's own floor needs nobody to ask it.
+    pub(super) fn to_give_back(&self, ledger: &Ledger, waiting: Owner) -> Option<(Owner, u32)> {
+        let strength = self.strength();
+        let has = |owner: Owner, claim: &Claim| f64::from(claim.undone.min(ledger.leased(owner)));
+        let (_, claim) = self.0.get(&waiting)?;
+        let (own, own_strength) = (has(waiting, claim), strength(claim));
+        let others = self.0.iter().filter(|(owner, _)| ![waiting, OWN_FLOOR].contains(owner));
+        let excess = |(owner, (_, claim)): (&Owner, &(u64, Claim))| {
+            let its_strength = strength(claim);
+            let excess = has(*owner, claim) * own_strength - own * its_strength;
+            // None if it is negative, or if nothing is known of either.
+            ((excess / (own_strength + its_strength)) as u32, *owner)
+        };
+        let (units, owner) = others.map(excess).max()?;
+        (units > 0).then_some((owner, units))
+    }
+
+    /// How strong a claim's floor is: its speed, or its cores if the speed of some floor is not known.
+    fn strength(&self) -> impl Fn(&Claim) -> f64 + use<> {
+        let is_measured = self.0.values().all(|(_, claim)| claim.speed > 0.0);
+        move |claim| if is_measured { claim.speed } else { f64::from(claim.cores) }
     }
 
     /// A floor has more units than when it asked, or fewer.
@@ -121,6 +144,32 @@ mod tests {
         assert_eq!(floors.asks(1, Claim { speed: 0.0, cores: 4, ..claim(0) }), 80);
         let mut floors = Floors::of_two(2);
         assert_eq!(floors.asks(1, Claim { cores: 0, speed: 0.0, ..claim(0) }), 1, "it holds nothing");
+    }
+
+    #[test]
+    fn who_holds_work_for_longer_gives_back_what_leaves_both_with_the_same_time() {
+        let mut floors = Floors::of_two(2);
+        let speed = |speed: f64| Claim { speed, ..claim(0) };
+        floors.ledger.lease(1, 51);
+        floors.ledger.lease(2, 49);
+        let mut give = |fast: Claim, slow: Claim, waiting: Owner| {
+            floors.claims.0 = [(1, (2, fast)), (2, (2, slow))].into();
+            floors.claims.to_give_back(&floors.ledger, waiting)
+        };
+        let (fast, slow) = (speed(250.0), speed(5.0));
+        let with = |claim: Claim, undone: u32| Claim { undone, ..claim };
+        // By their number the slow one would keep half of its units, for 24 times as long.
+        assert_eq!(give(fast, with(slow, 49), 1), Some((2, 48)));
+        assert_eq!(give(with(fast, 50), with(slow, 1), 1), None);
+        assert_eq!(give(with(fast, 40), slow, 2), None, "the fast one is done before the slow one would be");
+        assert_eq!(give(with(fast, 51), slow, 2), Some((1, 1)));
+        assert_eq!(give(with(fast, 90), slow, 2), Some((1, 1)), "it has handed some of these in");
+        assert_eq!(give(with(slow, 11), slow, 2), Some((1, 5)));
+        // Where the speed is not known, the cores say.
+        let cores = |cores: u32| Claim { cores, ..speed(0.0) };
+        assert_eq!(give(cores(3), with(cores(1), 8), 1), Some((2, 6)));
+        assert_eq!(give(cores(0), with(cores(0), 8), 1), None);
+        assert_eq!(give(fast, with(slow, 49), 3), None, "it has not asked");
     }
 
     #[test]

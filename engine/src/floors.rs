@@ -172,6 +172,12 @@ impl Engine {
         leased
     }
 
+    /// Which floor in another process is to give back how many units, because none are free for one that asks.
+    pub fn to_give_back(&self, waiting: Owner) -> Option<(Owner, u32)> {
+        let ledger = self.ledger().filter(|ledger| ledger.free() == 0)?;
+        self.claims.to_give_back(ledger, waiting)
+    }
+
     fn hand_in(&mut self, owner: Owner, partial: Partial) -> ToFloor {
         let parameters = self.settings.network.parameters();
         let Stage::Open(round) = &mut self.stage else { return ToFloor::Refused(Refusal::Stale) };

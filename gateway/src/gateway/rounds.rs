@@ -35,6 +35,8 @@ pub(super) struct Current {
     pub(super) asks_again_ms: u64,
     /// How many units it had not done by then. It asks again sooner when half of them are done.
     pub(super) undone_when_asked: u32,
+    /// The speed of its volunteers by then.
+    pub(super) speed_when_asked: f32,
 }
 
 /// A partial sum on its way to the ledger.
@@ -87,6 +89,7 @@ impl Gateway {
             confirm: None,
             asks_again_ms: 0,
             undone_when_asked: 0,
+            speed_when_asked: 0.0,
         });
         if self.request.as_ref().is_some_and(|(request, _)| request.round != opening.round) {
             // It is about a round that is over. The leader may have done what it asks for, which is as well over.
@@ -152,7 +155,7 @@ impl Gateway {
             round.report = None;
             round.back.clear();
             round.confirm = None;
-            (round.asks_again_ms, round.undone_when_asked) = (0, 0);
+            (round.asks_again_ms, round.undone_when_asked, round.speed_when_asked) = (0, 0, 0.0);
             self.open_floor(now_ms);
         }
     }

@@ -232,8 +232,11 @@ impl Gateway {
         }
         // This looks at all volunteers.
         let Claim { cores, speed, least, .. } = self.floor.claim();
-        if self.floor.free() * 2 < least {
-            let speed = if speed.is_finite() { speed as f32 } else { 0.0 };
+        let speed = if speed.is_finite() { speed as f32 } else { 0.0 };
+        // Volunteers have left, and others may be faster now with what this one has.
+        let is_slower = is_due && speed < round.speed_when_asked / 2.0;
+        if self.floor.free() * 2 < least || is_slower {
+            round.speed_when_asked = speed;
             return Some(Says::Asks { cores, speed, undone, least });
         }
         pulse

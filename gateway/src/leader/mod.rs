@@ -133,8 +133,6 @@ struct Peer {
     told: usize,
     /// Whether it was given nothing when it last asked.
     waits: bool,
-    /// How many units that it had not done it had then.
-    undone: u32,
     /// Whether it was told to speak since it last spoke.
     is_called: bool,
     /// How far it has read the log of notices.
@@ -309,9 +307,6 @@ impl Leader {
                 self.outputs.push_back(LeaderOutput::Fetch(place));
             }
             Says::Asks { cores, speed, undone, least } => {
-                if let Some(peer) = self.gateways.get_mut(&gateway) {
-                    peer.undone = undone;
-                }
                 let claim = Claim { cores, speed: speed.into(), undone, least };
                 self.tell_engine(now_ms, gateway, round, FromFloor::Asks(claim));
             }
@@ -441,18 +436,12 @@ impl Leader {
         }
     }
 
-    /// If nothing is free for somebody who asks, whoever owns most gives back half of what it has more, as far as none
-    /// of its volunteers has it.
+    /// If nothing is free for somebody who asks, whoever has work for the longest time gives some back, as far as none of
+    /// its volunteers has it.
     fn recall(&mut self, waiting: u64) {
-        let Some(ledger) = self.engine.ledger().filter(|ledger| ledger.free() == 0) else { return };
-        let Some(undone) = self.gateways.get(&waiting).map(|peer| peer.undone) else { return };
-        let others = self.gateways.keys().filter(|gateway| **gateway != waiting);
-        let Some((units, gateway)) = others.map(|other| (ledger.leased(*other), *other)).max() else {
-            return;
-        };
-        let most = units.saturating_sub(undone) / 2;
+        let Some((gateway, most)) = self.engine.to_give_back(waiting) else { return };
         let is_recalled = |peer: &Peer| peer.orders.iter().any(|one| matches!(one, Order::Recall { .. }));
-        if most > 0 && !self.gateways.get(&gateway).is_some_and(is_recalled) {
+        if !self.gateways.get(&gateway).is_some_and(is_recalled) {
             self.order(gateway, Order::Recall { most });
         }
     }
@@ -510,7 +499,7 @@ impl Leader {
         for peer in self.gateways.values_mut() {
             // What was ordered in the round before is void.
             peer.orders.clear();
-            (peer.told, peer.waits, peer.undone) = (0, false, 0);
+            (peer.told, peer.waits) = (0, false);
         }
         self.opened += 1;
         if self.opened == ROUNDS_KEPT + 1 {
@@ -570,7 +559,6 @@ impl Peer {
             orders: Vec::new(),
             told: 0,
             waits: false,
-            undone: 0,
             is_called: false,
             read: 0,
         }

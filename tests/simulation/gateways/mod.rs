@@ -140,17 +140,46 @@ fn the_same_bits_through_any_number_of_gateways_and_coordinators() {
 #[test]
 fn a_short_round_is_shared_by_all_gateways() {
     let time = |gateways: Vec<Vec<u64>>| {
-        let problem = ProblemPlan { seed: 1, ..ProblemPlan::plain(80) };
-        let bus = Bus { delay_ms: (1, 2), ..with_sleeper(0).bus };
-        let store = Store { fails: 0, delay_ms: (1, 5) };
-        let scenario = Scenario { gateways, iterations: 30, bus, store, ..Scenario::calm(1, problem) };
-        run_right(&scenario)["milliseconds"]
+        run_right(&Scenario { iterations: 30, ..with_paces(80, gateways) })["milliseconds"]
     };
     for speeds in [[10, 10, 10, 10], [10, 20, 20, 40]] {
         let [a, b, c, d] = speeds;
         let (together, apart) = (time(vec![vec![a, b, c, d]]), time(vec![vec![a], vec![b, c], vec![d]]));
         assert!(apart < together * 5 / 4, "{speeds:?}: {apart} ms instead of {together} ms");
     }
+}
+
+/// Two gateways in calm weather that share rounds of so many units, and how many of these take how long.
+fn with_paces(units: u32, gateways: Vec<Vec<u64>>) -> Scenario {
+    let problem = ProblemPlan { seed: 1, ..ProblemPlan::plain(units) };
+    let bus = Bus { delay_ms: (1, 2), ..with_sleeper(0).bus };
+    let store = Store { fails: 0, delay_ms: (1, 5) };
+    Scenario { gateways, iterations: 20, bus, store, ..Scenario::calm(1, problem) }
+}
+
+/// Units go by the time that they take, not by their number: a gateway that is fifty times as fast as another one does
+/// not wait for it, and does not give back what it does sooner than the other would.
+#[test]
+fn a_gateway_that_is_much_slower_helps_or_is_no_hindrance() {
+    for units in [80, 400] {
+        let alone = run_right(&with_paces(units, vec![vec![10]]))["milliseconds"];
+        let both = run_right(&with_paces(units, vec![vec![10], vec![500]]));
+        let (both_ms, given_back) = (both["milliseconds"], both.get("given back").copied().unwrap_or(0));
+        assert!(both_ms < alone * 6 / 5, "{units} units: {both_ms} ms instead of {alone} ms");
+        assert!(given_back < 20 * u64::from(units) / 100, "{units} units: {given_back} were given back");
+    }
+}
+
+/// A gateway loses all but one of its volunteers when all of a round is leased. It says so, and others do what it was
+/// given for those who are gone.
+#[test]
+fn a_gateway_that_loses_its_volunteers_gives_back_what_others_do_sooner() {
+    let volunteers = 30;
+    let bans = (1..volunteers).map(|person| (500, person)).collect();
+    let gateways = vec![vec![100; volunteers], vec![100]];
+    let time = run_right(&Scenario { bans, iterations: 1, ..with_paces(300, gateways) })["milliseconds"];
+    // If it did not say so, it would take 25,496 ms.
+    assert!(time < 24_900, "{time} ms");
 }
 
 /// Liars of every kind, who come back, move on, and outlive their gateways.

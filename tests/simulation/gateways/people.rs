@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine::decoder::Message;
 use engine::floor::FloorEvent;
-use engine::units::Units;
+use engine::units::{Units, count};
 use engine::{Answer as Sums, Audit, Identity, Input, Secret, Settings};
 use gateway::{Gateway, GatewayInput, GatewayOutput, Leader, LeaderInput, MESSAGE_BYTES_MAX, Says, Strike};
 use protocol::message::{ResultHeader, Unfit};
@@ -388,6 +388,9 @@ impl World<'_> {
                     let request = self.without_protection_of_request(request);
                     let bytes = request.encode();
                     assert!(bytes.len() <= MESSAGE_BYTES_MAX);
+                    if let Says::GivesBack { units } = &request.says {
+                        *self.happened.entry("given back").or_default() += u64::from(count(units));
+                    }
                     if matches!(request.says, Says::Tainted { .. }) {
                         self.note("taken out", number);
                     }
