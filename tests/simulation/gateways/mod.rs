@@ -127,6 +127,7 @@ fn the_same_bits_through_any_number_of_gateways_and_coordinators() {
         "killed",
         "leads",
         "message lost",
+        "object damaged",
         "stepped down",
         "stopped",
     ];
@@ -153,7 +154,7 @@ fn a_short_round_is_shared_by_all_gateways() {
 fn with_paces(units: u32, gateways: Vec<Vec<u64>>) -> Scenario {
     let problem = ProblemPlan { seed: 1, ..ProblemPlan::plain(units) };
     let bus = Bus { delay_ms: (1, 2), ..with_sleeper(0).bus };
-    let store = Store { fails: 0, delay_ms: (1, 5) };
+    let store = Store { fails: 0, damages: 0, delay_ms: (1, 5) };
     Scenario { gateways, iterations: 20, bus, store, ..Scenario::calm(1, problem) }
 }
 
@@ -341,7 +342,7 @@ fn whoever_made_up_a_result_for_a_unit_without_one_is_dismissed() {
             audit: Audit::Full,
             // Faster than any check.
             bus: Bus { delay_ms: (0, 1), ..with_sleeper(seed).bus },
-            store: Store { fails: 0, delay_ms: (1, 2) },
+            store: Store { fails: 0, damages: 0, delay_ms: (1, 2) },
             ..with_sleeper(seed)
         };
         let happened = run_right(&scenario);

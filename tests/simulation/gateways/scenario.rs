@@ -54,6 +54,8 @@ pub(super) struct Bus {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Store {
     pub(super) fails: u64,
+    /// Chance in percent that an object arrives with a bit that it does not have.
+    pub(super) damages: u64,
     pub(super) delay_ms: (u64, u64),
 }
 
@@ -93,7 +95,7 @@ impl Scenario {
             bans: Vec::new(),
             audit: Audit::None,
             bus: Bus { loses: 0, doubles: 0, delay_ms: (1, 20), stalls: 0 },
-            store: Store { fails: 0, delay_ms: (1, 20) },
+            store: Store { fails: 0, damages: 0, delay_ms: (1, 20) },
             mishaps: Vec::new(),
             checks_owners: true,
             lacks: None,
@@ -154,7 +156,11 @@ impl Scenario {
                 delay_ms: draw.of(&[(0, 2), (1, 40), (20, 300)]),
                 stalls: if rough { 3 } else { 0 },
             },
-            store: Store { fails: if rough { 10 } else { 0 }, delay_ms: draw.of(&[(1, 5), (5, 200)]) },
+            store: Store {
+                fails: if rough { 10 } else { 0 },
+                damages: if rough { 3 } else { 0 },
+                delay_ms: draw.of(&[(1, 5), (5, 200)]),
+            },
             mishaps,
             ..Scenario::calm(seed, problem)
         }

@@ -232,7 +232,7 @@ impl World<'_> {
 
     /// How long the store takes, with the tries that fail.
     pub(super) fn store_ms(&mut self) -> u64 {
-        let Store { fails, delay_ms } = self.scenario.store;
+        let Store { fails, delay_ms, .. } = self.scenario.store;
         let mut all_ms = self.draw.between(delay_ms.0, delay_ms.1);
         while self.now_ms < CALM_MS && self.draw.percent(fails) {
             all_ms += 300 + self.draw.between(delay_ms.0, delay_ms.1);
@@ -382,7 +382,16 @@ impl World<'_> {
 
     pub(super) fn fetch(&mut self, actor: Actor, life: u64, place: Place) {
         let delay_ms = self.store_ms();
-        let bytes = self.objects.get(&place).cloned();
+        let mut bytes = self.objects.get(&place).cloned();
+        let damages = self.scenario.store.damages;
+        if let Some(bytes) = bytes.as_mut().filter(|_| self.now_ms < CALM_MS && damages > 0)
+            && self.draw.percent(damages)
+        {
+            // In a vector, most likely.
+            let index = self.draw.between(bytes.len() as u64 / 2, bytes.len() as u64 - 1) as usize;
+            bytes[index] ^= 1 << self.draw.between(0, 7);
+            self.note("object damaged", actor);
+        }
         self.after(delay_ms, Event::Fetched(actor, life, place, bytes));
     }
 
