@@ -87,7 +87,7 @@ impl Engine {
         let may_vanish = !round.refined && !round.is_nothing && round.plan.parts[0].work.has_vector();
         if may_vanish && Tally::new(&round, &self.settings).has_vanished() {
             self.stage = Stage::Open(round);
-            if self.is_confirmed(now_ms, Scope::All)
+            if self.is_confirmed(Scope::All)
                 && let Stage::Open(round) = std::mem::replace(&mut self.stage, Stage::Waiting)
             {
                 let (plan, vectors) = (round.plan.clone(), round.vectors.clone());
@@ -113,7 +113,7 @@ impl Engine {
             let told = self.outputs.split_off(outputs);
             self.restore(before);
             self.stage = Stage::Open(round);
-            if !self.is_confirmed(now_ms, scope) {
+            if !self.is_confirmed(scope) {
                 return;
             }
             self.stage = Stage::Waiting;
@@ -148,13 +148,13 @@ impl Engine {
     }
 
     /// Whether all of the open round within the scope is confirmed. Otherwise somebody else is to compute what is not.
-    pub(super) fn is_confirmed(&mut self, now_ms: u64, scope: Scope) -> bool {
+    pub(super) fn is_confirmed(&mut self, scope: Scope) -> bool {
         let Stage::Open(round) = &self.stage else { return true };
         if !self.settings.audit.compares() {
             return true;
         }
         let parts = scope.parts_of(&round.plan);
-        let by_own = self.floor.confirm(now_ms, |part| parts.contains(&part));
+        let by_own = self.floor.confirm(|part| parts.contains(&part));
         self.is_confirmed_by_floors(scope, &parts) && by_own
     }
 

@@ -66,7 +66,7 @@ impl Engine {
     pub(super) fn examined(&mut self, now_ms: u64, round: Box<OpenRound>) {
         let is_doubtful = self.floor.is_doubtful() || self.has_many_floors;
         self.stage = Stage::Open(round);
-        if is_doubtful && !self.is_confirmed(now_ms, Scope::All) {
+        if is_doubtful && !self.is_confirmed(Scope::All) {
             return;
         }
         let Stage::Open(round) = std::mem::replace(&mut self.stage, Stage::Waiting) else { return };

@@ -9,6 +9,7 @@
 //! - `watch`: what must be true of the engine at every moment.
 //! - `cases`: single things that go wrong, each written down; `lies`: volunteers that lie.
 //! - `population`: all of them together, and how long rounds take beside them.
+//! - `hall`: one floor, and crowds of scripts that have nothing to compute.
 //! - `gateways`: several coordinators and gateways, with a bus and a store that fail.
 //! - `efficiency`: what backup copies cost and gain; `cost`: what the engine itself costs;
 //!   `demand`: a model of what crowds can do.
@@ -22,6 +23,7 @@ mod efficiency;
 mod examined;
 mod gateways;
 mod guest;
+mod hall;
 mod host;
 mod lies;
 mod mouth;

@@ -4,13 +4,22 @@ use protocol::message::ResultHeader;
 
 use super::round::Sender;
 use super::validator::{self, Question};
+use super::volunteers::Says;
 use super::{Floor, FloorEvent};
 use crate::decoder::Message;
 
 impl Floor {
     /// A volunteer that has joined says something.
     pub fn message(&mut self, now_ms: u64, session: u64, message: Message) {
-        self.volunteers.heard(session, matches!(message, Message::Result { .. } | Message::Unfit(_)));
+        let volunteers = &self.volunteers;
+        let says = match &message {
+            Message::Result { header, .. } => volunteers.answers(session, header.assignment),
+            // A report on a round that is over costs nothing to make.
+            Message::Unfit(unfit) if volunteers.owes(session, unfit.assignment) => Says::AnswersInTime,
+            Message::Unfit(_) => Says::Nothing,
+            Message::Cores(_) | Message::Declined { .. } => Says::Something,
+        };
+        self.volunteers.heard(session, says);
         match message {
             Message::Cores(cores) => {
                 self.volunteers.lend(session, cores);
@@ -41,7 +50,8 @@ impl Floor {
             examples_done = examples;
             let question = Question { run, plan: &round.plan, group, examples, network };
             if let Err(text) = validator::judge(question, header, vector) {
-                return self.convict(session, text);
+                let identity = volunteer.identity;
+                return self.convict((session, identity), text);
             }
             let fingerprint = self.settings.audit.compares().then(|| self.key.of(header, vector));
             if settled.is_some() {
@@ -73,7 +83,7 @@ impl Floor {
         let proven = self.volunteers.records.get(sender.identity.token).proven;
         self.volunteers.accepted(sender.session, !self.settings.audit.compares());
         self.enter_into_lot(id);
-        self.audit(now_ms, id, proven, is_suspicious);
+        self.audit(id, proven, is_suspicious);
     }
 
     fn declined(&mut self, now_ms: u64, session: u64, assignment: u64) {

@@ -2,12 +2,13 @@
 //!
 //! When nothing is free, a volunteer that is idle gets a copy of a group if it should be done with it clearly earlier
 //! than whoever has it, or if the answer is overdue: the group that is expected latest first, and the fastest volunteer
-//! first.
+//! first. A check that is overdue goes to somebody idle too, but by lot: whoever is fast shall not choose what it checks.
+
+use std::collections::VecDeque;
 
 use protocol::plan::Assignment;
 
-use super::audits::{Trust, trust};
-use super::round::Group;
+use super::audits::{Chosen, choose};
 use super::scheduler::{LAST_RESORT_MS, Scheduler};
 use super::volunteers::{Expected, GRACE_MS_MIN, Volunteer, grace_ms};
 
@@ -40,38 +41,57 @@ impl Scheduler<'_> {
             return None;
         }
         let checks = self.round.checks.of_volunteers();
-        let checks = checks.filter_map(|id| Some((id, self.round.group(id)?)));
-        let checks = checks.filter(|(_, group)| !group.copies.is_empty());
-        let out = self.round.groups().chain(checks);
-        let mut out: Vec<(f64, u64)> = out.map(|(id, group)| (self.expected_end_ms(group), id)).collect();
-        out.sort_by(|(a_ms, a), (b_ms, b)| b_ms.total_cmp(a_ms).then(a.cmp(b)));
+        let checks: Vec<u64> = checks.filter(|id| self.round.drawn_copies(*id).next().is_some()).collect();
         let mut again_ms: Option<u64> = None;
-        let mut idle = idle.into_iter().peekable();
-        for (end_ms, group) in out {
-            let &session = idle.peek()?;
-            let suits =
-                |settled| trust(settled, session, self.volunteers, self.now_ms) >= Some(Trust::Elsewhere);
-            if self.round.settled(group).is_some_and(|settled| !suits(settled)) {
+        let mut idle: VecDeque<u64> = idle.into();
+        for group in checks {
+            let due_ms = self.check_due_ms(group);
+            if due_ms > self.now_ms {
+                again_ms = Some(again_ms.map_or(due_ms, |ms| ms.min(due_ms)));
                 continue;
             }
+            let chosen = choose(self.round, group, self.volunteers, self.chance, self.now_ms, true);
+            if let Some(Chosen { session, .. }) = chosen {
+                idle.retain(|one| *one != session);
+                assignments.push((session, self.check(session, group)));
+                again_ms = again_ms.or(Some(self.now_ms + GRACE_MS_MIN as u64));
+            }
+        }
+        let out = self.round.groups().map(|(id, group)| (self.expected_end_ms(&group.copies), id));
+        let mut out: Vec<(f64, u64)> = out.collect();
+        out.sort_by(|(a_ms, a), (b_ms, b)| b_ms.total_cmp(a_ms).then(a.cmp(b)));
+        for (end_ms, group) in out {
+            let &session = idle.front()?;
             let due_ms = self.backup_due_ms(group, end_ms, session);
             if due_ms > self.now_ms {
                 again_ms = Some(again_ms.map_or(due_ms, |ms| ms.min(due_ms)));
                 continue;
             }
-            idle.next();
+            idle.pop_front();
             *self.assignment += 1;
             let group = self.round.back_up(group, *self.assignment, self.now_ms);
             let (part, units) = (group.part, group.units.clone());
             assignments.push((session, self.ask(session, part, units)));
             again_ms = again_ms.or(Some(self.now_ms + GRACE_MS_MIN as u64));
         }
-        idle.peek().and(again_ms)
+        idle.front().and(again_ms)
+    }
+
+    /// When a check that somebody has should go to somebody else too: once it is overdue.
+    fn check_due_ms(&self, group: u64) -> u64 {
+        let copies: Vec<u64> = self.round.drawn_copies(group).collect();
+        let issued_ms = self.round.group(group).map_or(0, |group| group.issued_ms);
+        if copies.iter().filter(|copy| self.is_awaited(**copy)).count() >= COPIES_MAX {
+            return issued_ms + LAST_RESORT_MS;
+        }
+        let overdue =
+            copies.iter().filter_map(|copy| self.volunteers.expected(*copy)).map(Expected::overdue_ms);
+        overdue.fold(0.0, f64::max).ceil() as u64
     }
 
     /// When the first of a group's copies should be answered. Those that are overdue are not counted upon.
-    fn expected_end_ms(&self, group: &Group) -> f64 {
-        let ends = group.copies.iter().copied().filter_map(|copy| {
+    fn expected_end_ms(&self, copies: &[u64]) -> f64 {
+        let ends = copies.iter().copied().filter_map(|copy| {
             let expected = self.volunteers.expected(copy)?;
             (expected.overdue_ms() > self.now_ms as f64).then_some(expected.end_ms)
         });

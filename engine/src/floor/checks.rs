@@ -1,14 +1,15 @@
 //! The results of an open round that somebody else computes too, before the round is over.
 //!
 //! A check is an audit that was drawn by lot, or the confirmation of a result that decides something. It goes to
-//! one volunteer, drawn by lot among all who may do it, when that one has room. If no answer comes in time, or if
-//! nobody may do it, it goes to the coordinator's own computation. So does the decision between two results that
-//! differ.
+//! one volunteer, drawn by lot among all who may do it, when that one has room. If no answer comes in time, somebody else
+//! is drawn. If that happens too often, or nobody may do it, it goes to the coordinator's own computation. So does the
+//! decision between two results that differ.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use super::fingerprint::Fingerprint;
+use super::standing::Identity;
 
 /// A check goes to somebody else if it takes this many times as long as expected, but no less than the time below.
 const PATIENCE_FACTOR: f64 = 3.0;
@@ -33,7 +34,10 @@ pub(super) struct Checks {
 
 #[derive(Debug, Clone, Copy)]
 struct Check {
-    patience_ms: u64,
+    /// When patience with whoever has it ends.
+    patience_ms: Option<u64>,
+    /// For whom it is reserved.
+    reserved_for: Option<u64>,
     /// How often somebody else was chosen because it took too long.
     redraws: u32,
     /// Whether it is before the court.
@@ -45,8 +49,16 @@ struct Check {
 pub(super) struct Case {
     pub(super) group: u64,
     pub(super) units: Vec<Range<u32>>,
-    /// Sessions and what they say; `None`: that a unit has no result.
-    pub(super) rivals: Vec<(u64, Option<Fingerprint>)>,
+    pub(super) rivals: Vec<Rival>,
+}
+
+/// What a volunteer says about a group.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rival {
+    pub(super) session: u64,
+    pub(super) identity: Identity,
+    /// `None`: that a unit has no result.
+    pub(super) fingerprint: Option<Fingerprint>,
 }
 
 impl Checks {
@@ -64,6 +76,11 @@ impl Checks {
         self.wanted.len()
     }
 
+    /// Whether a group is before the court.
+    pub(super) fn is_in_court(&self, group: u64) -> bool {
+        self.wanted.get(&group).is_some_and(|check| check.in_court)
+    }
+
     /// Sessions for which checks are reserved.
     pub(super) fn checkers(&self) -> impl Iterator<Item = u64> {
         self.reserved.keys().copied()
@@ -74,20 +91,19 @@ impl Checks {
         self.wanted.iter().filter(|(_, check)| !check.in_court).map(|(group, _)| *group)
     }
 
-    pub(super) fn want(&mut self, group: u64, now_ms: u64) {
-        let patience_ms = now_ms + PATIENCE_MS;
+    pub(super) fn want(&mut self, group: u64) {
         if self.wanted.contains_key(&group) {
             return;
         }
-        self.wanted.insert(group, Check { patience_ms, redraws: 0, in_court: false });
-        self.patience.insert((patience_ms, group));
+        self.wanted
+            .insert(group, Check { patience_ms: None, reserved_for: None, redraws: 0, in_court: false });
         self.orphans.insert(group);
     }
 
     /// The check is done, or its group is not settled any more.
     pub(super) fn forget(&mut self, group: u64) {
-        if let Some(check) = self.wanted.remove(&group) {
-            self.patience.remove(&(check.patience_ms, group));
+        if let Some(at_ms) = self.wanted.remove(&group).and_then(|check| check.patience_ms) {
+            self.patience.remove(&(at_ms, group));
         }
         self.orphans.remove(&group);
     }
@@ -106,6 +122,8 @@ impl Checks {
 
     /// Reserves a check for a session.
     pub(super) fn reserve(&mut self, group: u64, session: u64) {
+        let Some(check) = self.wanted.get_mut(&group) else { return };
+        check.reserved_for = Some(session);
         self.reserved.entry(session).or_default().push_back(group);
     }
 
@@ -113,7 +131,9 @@ impl Checks {
     pub(super) fn next_for(&mut self, session: u64) -> Option<u64> {
         let queue = self.reserved.get_mut(&session)?;
         while let Some(group) = queue.pop_front() {
-            if self.wanted.get(&group).is_some_and(|check| !check.in_court) {
+            let Some(check) = self.wanted.get_mut(&group) else { continue };
+            if !check.in_court && check.reserved_for == Some(session) {
+                check.reserved_for = None;
                 return Some(group);
             }
         }
@@ -121,9 +141,12 @@ impl Checks {
         None
     }
 
-    /// How many checks are reserved for a session.
-    pub(super) fn count_for(&self, session: u64) -> usize {
-        self.reserved.get(&session).map_or(0, VecDeque::len)
+    /// The checks that are reserved for a session.
+    pub(super) fn reserved_for(&self, session: u64) -> impl Iterator<Item = u64> {
+        let reserved = self.reserved.get(&session).into_iter().flatten().copied();
+        reserved.filter(move |group| {
+            self.wanted.get(group).is_some_and(|check| check.reserved_for == Some(session))
+        })
     }
 
     /// A session will not do what is reserved for it.
@@ -137,9 +160,11 @@ impl Checks {
     pub(super) fn prolong(&mut self, group: u64, now_ms: u64, duration_ms: f64) {
         let Some(check) = self.wanted.get_mut(&group) else { return };
         let patience_ms = now_ms + PATIENCE_MS.max((PATIENCE_FACTOR * duration_ms) as u64);
-        self.patience.remove(&(check.patience_ms, group));
-        check.patience_ms = patience_ms;
+        if let Some(before_ms) = check.patience_ms.take() {
+            self.patience.remove(&(before_ms, group));
+        }
         if !check.in_court {
+            check.patience_ms = Some(patience_ms);
             self.patience.insert((patience_ms, group));
         }
     }
@@ -155,12 +180,11 @@ impl Checks {
         while let Some(&(at_ms, group)) = self.patience.first().filter(|(at_ms, _)| *at_ms <= now_ms) {
             self.patience.remove(&(at_ms, group));
             let Some(check) = self.wanted.get_mut(&group) else { continue };
+            (check.patience_ms, check.reserved_for) = (None, None);
             check.redraws += 1;
             if check.redraws > REDRAWS_MAX {
                 for_the_court.push(group);
             } else {
-                check.patience_ms = now_ms + PATIENCE_MS;
-                self.patience.insert((check.patience_ms, group));
                 self.orphans.insert(group);
             }
         }
@@ -173,12 +197,15 @@ impl Checks {
         &mut self,
         group: u64,
         units: &[Range<u32>],
-        rivals: impl IntoIterator<Item = (u64, Option<Fingerprint>)>,
+        rivals: impl IntoIterator<Item = Rival>,
     ) -> bool {
         self.orphans.remove(&group);
-        let check = self.wanted.entry(group).or_insert(Check { patience_ms: 0, redraws: 0, in_court: true });
-        self.patience.remove(&(check.patience_ms, group));
+        let new = Check { patience_ms: None, reserved_for: None, redraws: 0, in_court: true };
+        let check = self.wanted.entry(group).or_insert(new);
         check.in_court = true;
+        if let Some(at_ms) = check.patience_ms.take() {
+            self.patience.remove(&(at_ms, group));
+        }
         let known = self.court.iter_mut().find(|case| case.group == group);
         match known {
             Some(case) => {
@@ -192,6 +219,11 @@ impl Checks {
             }
         }
     }
+
+    /// A volunteer is found out: what it says about others does not matter any more.
+    pub(super) fn silence(&mut self, token: u128) {
+        self.court.iter_mut().for_each(|case| case.rivals.retain(|rival| rival.identity.token != token));
+    }
 }
 
 #[cfg(test)]
@@ -201,8 +233,8 @@ mod tests {
     #[test]
     fn a_check_goes_to_whom_it_is_reserved_for_and_on_if_that_one_leaves() {
         let mut checks = Checks::default();
-        checks.want(1, 0);
-        checks.want(1, 10);
+        checks.want(1);
+        checks.want(1);
         assert_eq!(checks.take_orphans(), BTreeSet::from([1]));
         checks.reserve(1, 7);
         assert!(checks.checkers().eq([7]) && checks.next_for(8).is_none());
@@ -218,17 +250,19 @@ mod tests {
     #[test]
     fn patience_ends_and_the_court_takes_one_case_after_the_other() {
         let mut checks = Checks::default();
-        checks.want(1, 0);
-        checks.want(2, 100);
-        checks.prolong(1, 100, 40_000.0);
+        checks.want(1);
+        checks.want(2);
         checks.take_orphans();
-        assert!(checks.give_up(PATIENCE_MS).is_empty());
+        checks.prolong(1, 100, 40_000.0);
         let mut now_ms = 100;
         for _ in 0..REDRAWS_MAX {
+            checks.prolong(2, now_ms, 0.0);
+            assert!(checks.give_up(now_ms + PATIENCE_MS - 1).is_empty() && checks.take_orphans().is_empty());
             now_ms += PATIENCE_MS;
             assert!(checks.give_up(now_ms).is_empty());
             assert_eq!(checks.take_orphans(), BTreeSet::from([2]));
         }
+        checks.prolong(2, now_ms, 0.0);
         assert_eq!(checks.give_up(now_ms + PATIENCE_MS), [2]);
         assert!(checks.summon(2, &[0..1], []));
         assert!(!checks.summon(1, &[1..2], []));

@@ -10,7 +10,8 @@
 //! - `round`: the units that are granted; `free`: those that nobody has; `scheduler`: who gets which; `horizon`: when they
 //!   should be done; `backups`: who gets a copy of what another has.
 //! - `answers`: what volunteers send; `validator`: whether it can be right; `shares`: the sums.
-//! - `audits`, `checks`, `fingerprint`, `secret`: results that others compute too; `spots`: those that the floor's process
+//! - `audits`, `checks`, `fingerprint`, `secret`: results that others compute too; `pool`: of whom they are drawn;
+//!   `vouched`: who is vouched for by whom; `spots`: those that the floor's process
 //!   computes itself; `reports`: units that do not fit; `verdicts`: what becomes of whoever is found out.
 
 mod answers;
@@ -22,6 +23,7 @@ mod free;
 mod horizon;
 mod lateness;
 pub(crate) mod members;
+mod pool;
 mod reports;
 pub(crate) mod roster;
 pub(crate) mod round;
@@ -33,6 +35,7 @@ pub(crate) mod standing;
 mod validator;
 mod verdicts;
 pub(crate) mod volunteers;
+mod vouched;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -346,12 +349,12 @@ impl Floor {
 
     /// Has somebody else compute all results of these parts that nobody but their sender vouches for. Answers whether
     /// there are none.
-    pub fn confirm(&mut self, now_ms: u64, is_in_scope: impl Fn(usize) -> bool) -> bool {
+    pub fn confirm(&mut self, is_in_scope: impl Fn(usize) -> bool) -> bool {
         let Some(round) = &mut self.round else { return true };
         let doubtful =
             round.all_settled().filter(|(_, one)| one.is_doubtful() && is_in_scope(one.group.part));
         let doubtful: Vec<u64> = doubtful.map(|(id, _)| id).collect();
-        doubtful.iter().for_each(|id| round.want(*id, now_ms));
+        doubtful.iter().for_each(|id| round.want(*id));
         doubtful.is_empty()
     }
 
@@ -360,11 +363,16 @@ impl Floor {
         self.round.as_ref().is_some_and(|round| round.all_settled().any(|(_, one)| one.is_doubtful()))
     }
 
-    /// Remembers whose results of the round, before which so many were completed, nobody has checked.
+    /// Remembers whose results of the round, before which so many were completed, nobody has checked, or only one other.
     pub fn note_unchecked(&mut self, rounds: u64) {
         let Some(round) = &self.round else { return };
-        for (_, settled) in round.all_settled().filter(|(_, settled)| settled.is_doubtful()) {
-            if let Some(record) = self.volunteers.records.known(settled.identity.token) {
+        for (_, settled) in round.all_settled() {
+            let author = settled.identity.token;
+            if let Some(voucher) = settled.only_voucher() {
+                self.volunteers.vouched.note(voucher.token, author, rounds);
+            } else if let Some(record) =
+                self.volunteers.records.known(author).filter(|_| settled.is_doubtful())
+            {
                 record.unchecked_since.get_or_insert(rounds);
             }
         }
@@ -373,6 +381,7 @@ impl Floor {
     /// The training went back to where so many rounds were completed.
     pub fn rewind(&mut self, rounds: u64) {
         self.volunteers.records.rewind(rounds);
+        self.volunteers.vouched.rewind(rounds);
     }
 
     /// Finds work for whoever should have some.
@@ -398,6 +407,7 @@ impl Floor {
             local_helps,
             left_alone: self.left_alone,
             copies: self.copies,
+            chance: &mut self.chance,
             now_ms,
         };
         let handed = scheduler.hand_out();

@@ -33,6 +33,8 @@ pub(super) struct Round {
     groups: BTreeMap<u64, Group>,
     /// Which group an assignment is a copy of.
     copies: BTreeMap<u64, u64>,
+    /// Those copies of settled groups that are checks: whoever has one was drawn by lot.
+    drawn: BTreeSet<u64>,
     /// Groups whose results are in the sums.
     settled: BTreeMap<u64, Settled>,
     /// Which of them others compute too.
@@ -84,16 +86,24 @@ pub(super) struct Settled {
     pub(super) is_own: bool,
     /// What others' results are compared with; `None` where nothing is compared.
     pub(super) fingerprint: Option<Fingerprint>,
-    /// Whether somebody else's result was the same.
-    pub(super) is_checked: bool,
-    /// The sessions of volunteers whose results were the same, and who those are.
+    /// Whether the coordinator's own computation came to the same.
+    pub(super) is_certain: bool,
+    /// The sessions of volunteers who were drawn to check it and came to the same, and who those are.
     pub(super) vouchers: Vec<(u64, Identity)>,
 }
 
 impl Settled {
     /// Whether nobody but the sender vouches for the result.
     pub(super) fn is_doubtful(&self) -> bool {
-        !self.is_own && !self.is_checked
+        !self.is_own && !self.is_certain && self.vouchers.is_empty()
+    }
+
+    /// Who alone vouches for the result, if that is one volunteer.
+    pub(super) fn only_voucher(&self) -> Option<Identity> {
+        match self.vouchers[..] {
+            [(_, voucher)] if !self.is_own && !self.is_certain => Some(voucher),
+            _ => None,
+        }
     }
 }
 
@@ -138,6 +148,7 @@ impl Round {
             layouts: Arc::clone(layouts),
             groups: BTreeMap::new(),
             copies: BTreeMap::new(),
+            drawn: BTreeSet::new(),
             settled: BTreeMap::new(),
             checks: Checks::default(),
             horizon: Horizon::default(),
@@ -307,7 +318,7 @@ impl Round {
             identity,
             is_own,
             fingerprint,
-            is_checked: false,
+            is_certain: false,
             vouchers: Vec::new(),
         };
         self.settled.insert(id, settled);
@@ -338,6 +349,9 @@ impl Round {
         for id in again {
             let Settled { group, .. } = self.settled.remove(&id).expect("a group in the sums is settled");
             self.checks.forget(id);
+            group.copies.iter().for_each(|copy| {
+                self.drawn.remove(copy);
+            });
             self.open += count(&group.units);
             if group.copies.is_empty() {
                 self.free_units(group);
@@ -385,8 +399,25 @@ impl Round {
         self.settled.iter().map(|(id, settled)| (*id, settled))
     }
 
+    /// Notes that whoever has a copy of a settled group was drawn by lot to check it.
+    pub(super) fn note_drawn(&mut self, assignment: u64) {
+        self.drawn.insert(assignment);
+    }
+
+    /// Whether a copy is a check. One that is not went to whoever is fast, and proves nothing.
+    pub(super) fn is_drawn(&self, assignment: u64) -> bool {
+        self.drawn.contains(&assignment)
+    }
+
+    /// The copies of a settled group that are checks and are out.
+    pub(super) fn drawn_copies(&self, id: u64) -> impl Iterator<Item = u64> {
+        let copies = self.settled.get(&id).into_iter().flat_map(|settled| &settled.group.copies);
+        copies.copied().filter(|copy| self.drawn.contains(copy))
+    }
+
     /// A copy of a settled group has been answered. Answers with the group's number.
     pub(super) fn answered(&mut self, assignment: u64) -> Option<u64> {
+        self.drawn.remove(&assignment);
         let id = self.copies.remove(&assignment)?;
         let settled = self.settled.get_mut(&id)?;
         settled.group.copies.retain(|copy| *copy != assignment);
@@ -398,22 +429,41 @@ impl Round {
     pub(super) fn vouch(&mut self, id: u64, by: Option<(u64, Identity)>) {
         self.checks.forget(id);
         if let Some(settled) = self.settled.get_mut(&id) {
-            settled.is_checked = true;
+            settled.is_certain |= by.is_none();
             settled.vouchers.extend(by);
         }
     }
 
+    /// The word of a volunteer counts no more. Answers with the groups for which nobody else vouches.
+    pub(super) fn withdraw_word(&mut self, token: u128) -> Vec<u64> {
+        let mut doubtful = Vec::new();
+        for (id, settled) in &mut self.settled {
+            let before = settled.vouchers.len();
+            settled.vouchers.retain(|(_, voucher)| voucher.token != token);
+            if settled.vouchers.len() < before && settled.is_doubtful() {
+                doubtful.push(*id);
+            }
+        }
+        doubtful
+    }
+
     /// Has a settled group computed by somebody else too, before the round is over.
-    pub(super) fn want(&mut self, id: u64, now_ms: u64) {
+    pub(super) fn want(&mut self, id: u64) {
         if self.settled.get(&id).is_some_and(Settled::is_doubtful) {
-            self.checks.want(id, now_ms);
+            self.checks.want(id);
         }
     }
 
-    /// The session whose result covers this unit, if that has come.
-    pub(super) fn who_did(&self, unit: u32) -> Option<u64> {
+    /// The session whose result covers this unit, and who that is, if it has come.
+    pub(super) fn who_did(&self, unit: u32) -> Option<(u64, Identity)> {
         let covers = |settled: &&Settled| settled.group.units.iter().any(|range| range.contains(&unit));
-        self.settled.values().find(covers).map(|settled| settled.session)
+        self.settled.values().find(covers).map(|settled| (settled.session, settled.identity))
+    }
+
+    /// The sessions of a volunteer whose results are in the sums.
+    pub(super) fn sessions_of(&self, token: u128) -> BTreeSet<u64> {
+        let of_token = self.settled.values().filter(|one| !one.is_own && one.identity.token == token);
+        of_token.map(|settled| settled.session).collect()
     }
 
     /// Units with an accepted result, in ranges.
@@ -452,7 +502,7 @@ impl Round {
         let id = self.copies.remove(&assignment)?;
         if let Some(settled) = self.settled.get_mut(&id) {
             settled.group.copies.retain(|copy| *copy != assignment);
-            if settled.group.copies.is_empty() {
+            if self.drawn.remove(&assignment) && self.drawn_copies(id).next().is_none() {
                 self.checks.abandon(id);
             }
             return None;
@@ -517,7 +567,7 @@ pub(super) mod tests {
         assert_eq!(free(&round), [2, 4, 5]);
         round.back_up(1, 2, 10);
         settle(&mut round, 2, 20, 1);
-        assert_eq!(round.who_did(3), Some(20));
+        assert_eq!(round.who_did(3).map(|(session, _)| session), Some(20));
         assert_eq!(round.who_did(2), None);
         assert_eq!(round.done(), 3);
         assert!(round.group_of(1).is_none() && round.group_of(2).is_none());

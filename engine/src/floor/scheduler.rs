@@ -15,10 +15,11 @@ use std::ops::Range;
 use protocol::limits::RANGES_MAX;
 use protocol::plan::Assignment;
 
-use super::audits::trust;
+use super::audits::may_check;
 use super::horizon::Machine;
 use super::roster::{OUTSTANDING_MAX, Standing};
 use super::round::{PartState, Round};
+use super::secret::Chance;
 use super::volunteers::{REST_MS, SLICE_MS, Volunteer, Volunteers};
 use crate::settings::{LocalHelp, RunPlan};
 
@@ -66,6 +67,8 @@ pub(super) struct Scheduler<'a> {
     pub(super) left_alone: bool,
     /// Whether idle volunteers get copies of what others have.
     pub(super) copies: bool,
+    /// Who checks what somebody is late with.
+    pub(super) chance: &'a mut Chance,
     pub(super) now_ms: u64,
 }
 
@@ -211,8 +214,7 @@ impl Scheduler<'_> {
     fn next_check(&mut self, session: u64) -> Option<u64> {
         while let Some(group) = self.round.checks.next_for(session) {
             let settled = self.round.settled(group);
-            if settled.is_some_and(|settled| trust(settled, session, self.volunteers, self.now_ms).is_some())
-            {
+            if settled.is_some_and(|settled| may_check(settled, session, self.volunteers, self.now_ms)) {
                 return Some(group);
             }
             // It is this volunteer's own by now.
@@ -222,8 +224,9 @@ impl Scheduler<'_> {
     }
 
     /// Has a volunteer compute a group that somebody else has computed.
-    fn check(&mut self, session: u64, group: u64) -> Assignment {
+    pub(super) fn check(&mut self, session: u64, group: u64) -> Assignment {
         *self.assignment += 1;
+        self.round.note_drawn(*self.assignment);
         let copied = self.round.back_up(group, *self.assignment, self.now_ms);
         let (part, units) = (copied.part, copied.units.clone());
         let task = self.round.task_of(part, &units);
@@ -331,6 +334,7 @@ mod tests {
     use protocol::plan::Set;
 
     use super::super::round::tests::{round, sets};
+    use super::super::secret::Secret;
     use super::super::standing::Identity;
     use super::*;
 
@@ -345,6 +349,7 @@ mod tests {
             local_helps: true,
             left_alone: false,
             copies: true,
+            chance: &mut Chance::new(&Secret::new([1; 32])),
             now_ms: 0,
         };
         let assignments = scheduler.hand_out().assignments;

@@ -90,7 +90,7 @@ impl Floor {
             self.key.of(&header, vector.as_deref())
         });
         if truth == Some(fingerprint) {
-            self.volunteers.proved(author.0);
+            self.volunteers.proved(author.1);
             return SpotVerdict::Right;
         }
         let has_accomplices = !vouchers.is_empty();

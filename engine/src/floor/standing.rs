@@ -33,6 +33,8 @@ pub(super) struct Record {
     pub(super) proven: u64,
     /// The number of rounds completed before the first one that counts a result of it which nobody has checked.
     pub(super) unchecked_since: Option<u64>,
+    /// Whether it was found out once.
+    pub(super) has_lied: bool,
     /// When it was last there: rounds in a row that ended with work of it that it left unanswered.
     pub(super) missed: u32,
     /// It gets no work in rounds up to this one.
@@ -73,7 +75,7 @@ impl Records {
     pub(super) fn convict(&mut self, token: u128) -> Option<u64> {
         let record = self.known(token)?;
         let since = record.unchecked_since;
-        *record = Record { session: record.session, ..Record::default() };
+        *record = Record { session: record.session, has_lied: true, ..Record::default() };
         since
     }
 
@@ -81,8 +83,8 @@ impl Records {
     /// nothing about its earlier results, so it stays known since when they are unchecked.
     pub(super) fn demote(&mut self, token: u128) {
         if let Some(record) = self.known(token) {
-            let Record { session, unchecked_since, .. } = *record;
-            *record = Record { session, unchecked_since, ..Record::default() };
+            let Record { session, unchecked_since, has_lied, .. } = *record;
+            *record = Record { session, unchecked_since, has_lied, ..Record::default() };
         }
     }
 

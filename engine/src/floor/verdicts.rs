@@ -1,5 +1,6 @@
 //! What becomes of volunteers that are found out, and of what they did.
 
+use super::standing::Identity;
 use super::{Floor, FloorEvent};
 
 impl Floor {
@@ -7,9 +8,8 @@ impl Floor {
     /// either. What it contributed to the open round leaves the sums, and only those units are handed out again: so
     /// a volunteer that comes back again and again does not hold up the round.
     ///
-    /// The volunteer may have left, if it had results in the open round, and it may have come back.
-    pub fn convict(&mut self, session: u64, offense: &'static str) {
-        let Some(identity) = self.volunteers.identity(session) else { return };
+    /// The volunteer may have left, and it may have come back.
+    pub(super) fn convict(&mut self, (session, identity): (u64, Identity), offense: &'static str) {
         let unchecked_since = self.denounce(identity.token, offense, true);
         let (offense, is_lie) = (offense.into(), true);
         self.events.push_back(FloorEvent::Convicted { session, identity, offense, is_lie, unchecked_since });
@@ -23,29 +23,40 @@ impl Floor {
             return;
         };
         let identity = volunteer.identity;
-        let sessions = self.volunteers.sessions_of(identity.token);
         self.leave(session);
         self.volunteers.records.demote(identity.token);
-        self.expel(identity.token, &sessions);
+        self.expel(identity.token);
         let (is_lie, unchecked_since) = (false, None);
         self.events.push_back(FloorEvent::Convicted { session, identity, offense, is_lie, unchecked_since });
     }
 
-    /// Takes what a volunteer contributed to the open round in these sessions out of its sums.
-    fn expel(&mut self, token: u128, sessions: &[u64]) {
-        if let Some(round) = &mut self.round {
-            let partials: Vec<u64> = sessions.iter().flat_map(|session| round.expel(*session)).collect();
-            if !partials.is_empty() {
-                self.events.push_back(FloorEvent::Tainted { partials });
-            }
+    /// Takes what a volunteer contributed to the open round out of its sums, and what it says about others out of the
+    /// world.
+    fn expel(&mut self, token: u128) {
+        self.forget_reports_of(token);
+        let Some(round) = &mut self.round else { return };
+        round.checks.silence(token);
+        let sessions = round.sessions_of(token);
+        let partials: Vec<u64> = sessions.into_iter().flat_map(|session| round.expel(session)).collect();
+        if !partials.is_empty() {
+            self.events.push_back(FloorEvent::Tainted { partials });
         }
-        self.volunteers.settle_departed(token);
+    }
+
+    /// A volunteer lied: what it vouched for, and nobody else did, is unchecked after all. In the open round it is checked
+    /// again. Answers with the number of rounds completed before the first that counts such a result of somebody who was
+    /// found out before.
+    fn withdraw_word(&mut self, token: u128) -> Option<u64> {
+        if let Some(round) = &mut self.round {
+            round.withdraw_word(token).into_iter().for_each(|id| round.want(id));
+        }
+        self.volunteers.withdraw_word(token)
     }
 
     /// Dismisses whoever sent a result that covers a unit.
     pub fn convict_author(&mut self, unit: u32, offense: &'static str) {
-        if let Some(session) = self.round.as_ref().and_then(|round| round.who_did(unit)) {
-            self.convict(session, offense);
+        if let Some(author) = self.round.as_ref().and_then(|round| round.who_did(unit)) {
+            self.convict(author, offense);
         }
     }
 
@@ -54,15 +65,15 @@ impl Floor {
     /// first that counts one which nobody has checked.
     pub fn denounce(&mut self, token: u128, offense: &str, is_lie: bool) -> Option<u64> {
         let text = format!("The coordinator dismissed this volunteer: it sent {offense}.");
-        let sessions = self.send_away(token, &text);
-        let unchecked_since = if is_lie {
-            self.volunteers.records.convict(token)
+        self.send_away(token, &text);
+        self.expel(token);
+        if is_lie {
+            let of_others = self.withdraw_word(token);
+            self.volunteers.records.convict(token).into_iter().chain(of_others).min()
         } else {
             self.volunteers.records.demote(token);
             None
-        };
-        self.expel(token, &sessions);
-        unchecked_since
+        }
     }
 
     /// The operator does not want a volunteer: its sessions end. What it did counts.
@@ -70,17 +81,11 @@ impl Floor {
         self.send_away(token, "Whoever runs this training does not want help from this volunteer.");
     }
 
-    /// Ends all sessions of a volunteer with these words. Answers with them and with those that had results in the open
-    /// round.
-    fn send_away(&mut self, token: u128, text: &str) -> Vec<u64> {
-        let sessions = self.volunteers.sessions_of(token);
-        for &session in &sessions {
-            let is_present = self.volunteers.get(session).is_some();
+    /// Ends all sessions of a volunteer with these words.
+    fn send_away(&mut self, token: u128, text: &str) {
+        for session in self.volunteers.sessions_of(token) {
             self.leave(session);
-            if is_present {
-                self.events.push_back(FloorEvent::Dismiss { session, text: text.to_owned() });
-            }
+            self.events.push_back(FloorEvent::Dismiss { session, text: text.to_owned() });
         }
-        sessions
     }
 }

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::plan::Set;
 
 use super::lateness::Lateness;
-use super::roster::{Entry, Roster, Standing};
-use super::secret::Chance;
+use super::pool::Pool;
+use super::roster::{Entry, OUTSTANDING_MAX, Roster, Standing};
 use super::standing::{Identity, Record, Records};
+use super::vouched::{Vouched, Word};
 
 /// Time for which an assignment should keep a volunteer busy.
 pub(super) const SLICE_MS: f64 = 400.0;
@@ -32,8 +33,6 @@ const RECENT_MS: f64 = SLICE_MS;
 /// Whoever leaves work unanswered that others settle gets none for so many rounds, then for twice as many, and so on
 /// up to two to this power, until something is heard of it.
 const BENCH_DOUBLINGS_MAX: u32 = 12;
-/// Sessions that are remembered after they have left, so that what they did in the open round can still be traced.
-const DEPARTED_MAX: usize = 4096;
 /// Of a round's work a volunteer gets at most so many times its part of the cores of all who deliver.
 const SHARE_TIMES_MAX: f64 = 16.0;
 /// A volunteer whose speed is not known is expected to take this long for anything.
@@ -52,8 +51,10 @@ pub(super) struct Volunteers {
     holders: BTreeMap<Shard, usize>,
     /// What is known of volunteers beyond their sessions.
     pub(super) records: Records,
-    /// All sessions, in no order, to draw one from.
-    roll: Vec<u64>,
+    /// Who vouched for whom.
+    pub(super) vouched: Vouched,
+    /// Those who deliver and are at work: who have proved themselves, and newcomers.
+    pub(super) checkers: [Pool; 2],
     /// The session of the coordinator's own worker.
     own: Option<u64>,
     /// Who can be given work.
@@ -62,8 +63,6 @@ pub(super) struct Volunteers {
     lateness: Lateness,
     /// The number of the open round.
     round: u64,
-    /// Sessions that have left since the round was opened and had results in it, with who that was.
-    departed: BTreeMap<u64, Identity>,
 }
 
 /// One volunteer, as far as it is known.
@@ -106,6 +105,8 @@ pub(super) struct Volunteer {
     /// Assignments it has not answered. One that another volunteer's answer has overtaken stays:
     /// nobody told it to stop, so it is still busy with it, or asleep.
     unanswered: BTreeMap<u64, Asked>,
+    /// The last of those that were unanswered when their rounds ended.
+    debts: Vec<u64>,
     answered_ms: u64,
     /// It is thought to be busy until then with work of an earlier round: nobody told it to stop.
     carried_until_ms: f64,
@@ -127,6 +128,19 @@ pub struct Attendance {
 /// How much later than expected an answer may come that takes so long, before it is overdue.
 pub(super) fn grace_ms(duration_ms: f64) -> f64 {
     (GRACE_SHARE * duration_ms).max(GRACE_MS_MIN)
+}
+
+/// What a message says about the volunteer that sends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Says {
+    /// It would say the same if it were asleep or did nothing.
+    Nothing,
+    /// It is awake.
+    Something,
+    /// It answers what it was asked.
+    AnswersInTime,
+    /// It answers this assignment of a round that is over.
+    AnswersLate(u64),
 }
 
 /// The work that an assignment asks of a volunteer.
@@ -228,6 +242,7 @@ impl Volunteers {
             shards,
             refused: BTreeSet::new(),
             unanswered: BTreeMap::new(),
+            debts: Vec::new(),
             answered_ms: 0,
             carried_until_ms: 0.0,
             is_awake: true,
@@ -236,15 +251,20 @@ impl Volunteers {
         if local {
             self.own = Some(session);
         }
-        if self.members.insert(session, volunteer).is_none() {
-            self.roll.push(session);
-        }
+        self.members.insert(session, volunteer);
         self.refresh(session);
     }
 
-    /// Brings the roster up to date with a volunteer that has changed.
+    /// Brings the roster and the pools up to date with a volunteer that has changed.
     fn refresh(&mut self, session: u64) {
         let volunteer = self.members.get(&session).filter(|one| one.cores > 0 && !one.local);
+        let checker = volunteer.filter(|one| one.delivers && one.is_likely_to_work(self.round));
+        for (pool, is_newcomer) in self.checkers.iter_mut().zip([false, true]) {
+            match checker.filter(|one| one.newcomer == is_newcomer) {
+                Some(one) => pool.set(session, one.identity.address, true),
+                None => pool.remove(session),
+            }
+        }
         let entry = volunteer.map(|one| Entry {
             standing: match (one.delivers, one.silent) {
                 (true, false) => Standing::Delivers,
@@ -301,18 +321,12 @@ impl Volunteers {
         for assignment in volunteer.unanswered.keys() {
             self.owners.remove(assignment);
         }
-        self.roll.retain(|one| *one != session);
         self.roster.update(session, None);
+        self.checkers.iter_mut().for_each(|pool| pool.remove(session));
         if let Some(record) = self.records.known(volunteer.identity.token) {
             record.session = record.session.filter(|newest| *newest != session);
             (record.missed, record.benched_until) = (volunteer.missed, volunteer.benched_until);
             (record.last_round, record.given) = (self.round, volunteer.given);
-        }
-        if volunteer.delivers && !volunteer.local {
-            if self.departed.len() >= DEPARTED_MAX {
-                self.departed.pop_first();
-            }
-            self.departed.insert(session, volunteer.identity);
         }
         volunteer.unanswered.into_keys().collect()
     }
@@ -384,13 +398,34 @@ impl Volunteers {
         })
     }
 
-    /// Something came from a volunteer: it is awake. If it was an answer, be it a late one, what it left unanswered
-    /// before is forgiven.
-    pub(super) fn heard(&mut self, session: u64, is_answer: bool) {
-        if let Some(volunteer) = self.members.get_mut(&session) {
-            (volunteer.silent, volunteer.is_awake) = (false, true);
-            if is_answer {
-                (volunteer.missed, volunteer.benched_until) = (0, 0);
+    /// What an answer to an assignment says about the volunteer.
+    pub(super) fn answers(&self, session: u64, assignment: u64) -> Says {
+        let Some(volunteer) = self.members.get(&session) else { return Says::Nothing };
+        if volunteer.unanswered.contains_key(&assignment) {
+            Says::AnswersInTime
+        } else if volunteer.debts.contains(&assignment) {
+            Says::AnswersLate(assignment)
+        } else {
+            Says::Nothing
+        }
+    }
+
+    /// Something came from a volunteer. An answer makes good for what it left unanswered before. A late one does so only
+    /// the first time in a row: nobody can say whether it is right, and others have waited for it.
+    pub(super) fn heard(&mut self, session: u64, says: Says) {
+        let Some(volunteer) = self.members.get_mut(&session) else { return };
+        volunteer.is_awake = true;
+        match says {
+            Says::Nothing => {}
+            Says::Something => volunteer.silent = false,
+            Says::AnswersInTime => {
+                (volunteer.silent, volunteer.missed, volunteer.benched_until) = (false, 0, 0);
+                volunteer.debts.clear();
+            }
+            Says::AnswersLate(assignment) => {
+                volunteer.debts.retain(|debt| *debt != assignment);
+                volunteer.benched_until = 0;
+                volunteer.silent &= volunteer.missed > 1;
             }
         }
         self.refresh(session);
@@ -405,50 +440,59 @@ impl Volunteers {
         self.refresh(session);
         let Some(volunteer) = self.members.get(&session) else { return };
         self.records.of(volunteer.identity.token).accepted += 1;
-        if proven {
-            self.proved(session);
+        if proven && let Some(identity) = self.members.get(&session).map(|volunteer| volunteer.identity) {
+            self.proved(identity);
         }
     }
 
     /// Notes that a volunteer's result proved right.
-    pub(super) fn proved(&mut self, session: u64) {
-        let Some(identity) = self.identity(session) else { return };
-        let Some(record) = self.records.known(identity.token) else { return };
-        record.proven += 1;
-        let is_newcomer = record.is_newcomer();
-        if let Some(volunteer) = self.members.get_mut(&session).filter(|volunteer| !volunteer.local) {
-            volunteer.newcomer = is_newcomer;
+    pub(super) fn proved(&mut self, identity: Identity) {
+        if let Some(record) = self.records.known(identity.token) {
+            record.proven += 1;
+            self.note_standing(identity.token);
         }
+    }
+
+    /// Brings a volunteer that is there up to date with its record.
+    fn note_standing(&mut self, token: u128) {
+        let record = self.records.get(token);
+        let Some(session) = record.session else { return };
+        if let Some(volunteer) = self.members.get_mut(&session).filter(|volunteer| !volunteer.local) {
+            volunteer.newcomer = record.is_newcomer();
+        }
+        self.refresh(session);
+    }
+
+    /// A volunteer lied: its word proves nothing, so what it alone vouched for is unchecked. Answers with the number of
+    /// rounds completed before the first that counts such a result of somebody who was found out before.
+    pub(super) fn withdraw_word(&mut self, token: u128) -> Option<u64> {
+        let mut of_liars = None;
+        for (author, Word { since, results }) in self.vouched.withdraw(token) {
+            let Some(record) = self.records.known(author) else { continue };
+            record.proven = record.proven.saturating_sub(results);
+            let unchecked = if record.has_lied { &mut of_liars } else { &mut record.unchecked_since };
+            *unchecked = Some(unchecked.map_or(since, |known| known.min(since)));
+            self.note_standing(author);
+        }
+        of_liars
     }
 
     /// What proved right proved nothing: all begin as newcomers again.
     pub(super) fn distrust_all(&mut self) {
         self.records.distrust_all();
         self.members.values_mut().filter(|one| !one.local).for_each(|one| one.newcomer = true);
+        self.refresh_all();
     }
 
-    /// Who a session is or was, if it is there or had results in the open round.
-    pub(super) fn identity(&self, session: u64) -> Option<Identity> {
-        let present = self.members.get(&session).map(|volunteer| volunteer.identity);
-        present.or_else(|| self.departed.get(&session).copied())
+    fn refresh_all(&mut self) {
+        let sessions: Vec<u64> = self.members.keys().copied().collect();
+        sessions.into_iter().for_each(|session| self.refresh(session));
     }
 
-    /// The sessions of a volunteer that are there, or had results in the open round.
+    /// The sessions of a volunteer that are there.
     pub(super) fn sessions_of(&self, token: u128) -> Vec<u64> {
-        let departed = self.departed.iter().filter(|(_, identity)| identity.token == token);
-        let present = self.iter().filter(|(_, one)| !one.local && one.identity.token == token);
-        departed.map(|(session, _)| *session).chain(present.map(|(session, _)| session)).collect()
-    }
-
-    /// A volunteer was found out: nothing of its sessions is left in the open round.
-    pub(super) fn settle_departed(&mut self, token: u128) {
-        self.departed.retain(|_, identity| identity.token != token);
-    }
-
-    /// Any session; `None` if nobody is there.
-    pub(super) fn draw(&self, chance: &mut Chance) -> Option<u64> {
-        let bound = self.roll.len();
-        (bound > 0).then(|| self.roll[chance.below(bound)])
+        let of_token = self.iter().filter(|(_, one)| !one.local && one.identity.token == token);
+        of_token.map(|(session, _)| session).collect()
     }
 
     /// The session of the coordinator's own worker, if it is there and lends a core.
@@ -524,14 +568,12 @@ impl Volunteers {
     /// The round is over, and with it all that has not been answered. The next has the number `round`.
     pub(super) fn forget_unanswered(&mut self, now_ms: u64, round: u64) {
         self.owners.clear();
-        self.departed.clear();
         self.round = round;
         for volunteer in self.members.values_mut() {
             volunteer.forget_unanswered(now_ms);
             (volunteer.given, volunteer.held_until_ms) = (0.0, 0);
         }
-        let sessions: Vec<u64> = self.members.keys().copied().collect();
-        sessions.into_iter().for_each(|session| self.refresh(session));
+        self.refresh_all();
     }
 
     /// All of a round is accounted for. Others have done what is unanswered: whoever has left it so gets less.
@@ -705,7 +747,12 @@ impl Volunteer {
                 self.core_speed = self.core_speed.map(|speed| speed.min(task.cost / (busy_ms * cores)));
             }
         }
-        self.unanswered.clear();
+        let forgotten = std::mem::take(&mut self.unanswered);
+        if !forgotten.is_empty() {
+            self.debts.extend(forgotten.into_keys());
+            let too_many = self.debts.len().saturating_sub(2 * OUTSTANDING_MAX);
+            self.debts.drain(..too_many);
+        }
     }
 
     /// When it should be done with what it is at.
@@ -810,10 +857,31 @@ mod tests {
         assert!(volunteers.get(7).unwrap().missed > 0);
         volunteers.leave(7);
         volunteers.join(8, 2, false, Identity::default(), BTreeSet::new());
-        volunteers.heard(8, false);
+        volunteers.heard(8, Says::Something);
         assert!(volunteers.roster.room(8).is_none(), "it gets nothing in this round");
-        volunteers.heard(8, true);
+        volunteers.heard(8, Says::AnswersInTime);
         assert!(volunteers.roster.room(8).is_some(), "it has answered");
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_is_an_excuse_once() {
+        let mut volunteers = one();
+        for (number, missed, is_silent) in [(1, 1, false), (2, 2, true)] {
+            volunteers.asked(7, number, task(1000.0), &[], 10_000 * number);
+            volunteers.bench_debtors(10_000 * number + 9_000);
+            volunteers.forget_unanswered(10_000 * number + 9_000, number + 1);
+            assert_eq!(volunteers.answers(7, 99), Says::Nothing);
+            let late = volunteers.answers(7, number);
+            assert_eq!(late, Says::AnswersLate(number));
+            volunteers.members.get_mut(&7).unwrap().silent = true;
+            volunteers.heard(7, late);
+            let volunteer = volunteers.get(7).unwrap();
+            assert_eq!((volunteer.missed, volunteer.silent), (missed, is_silent));
+            assert!(volunteers.roster.room(7).is_some(), "it may try");
+        }
+        volunteers.asked(7, 3, task(1000.0), &[], 30_000);
+        volunteers.heard(7, volunteers.answers(7, 3));
+        assert_eq!(volunteers.get(7).unwrap().missed, 0);
     }
 
     #[test]
@@ -830,7 +898,7 @@ mod tests {
         assert_eq!(speed(&volunteers), Some(1.0));
         assert_eq!(volunteers.get(7).unwrap().outstanding(), 0);
         assert!(volunteers.get(7).unwrap().silent);
-        volunteers.heard(7, false);
+        volunteers.heard(7, Says::Something);
         assert!(!volunteers.get(7).unwrap().silent);
     }
 

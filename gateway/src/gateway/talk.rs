@@ -220,7 +220,7 @@ impl Gateway {
         }
         if let Some(parts) = &round.confirm
             && has_sent_all
-            && self.floor.confirm(now_ms, |part| parts.contains(&(part as u32)))
+            && self.floor.confirm(|part| parts.contains(&(part as u32)))
         {
             return Some(Says::Confirms { parts: round.confirm.take().unwrap_or_default() });
         }

@@ -1,0 +1,79 @@
+//! Who vouched for whose results, where nobody else did.
+//!
+//! Two volunteers whose results are equal vouch for each other. Should one of them be found out, that proves nothing any
+//! more: what nobody else has checked is unchecked after all.
+
+use std::collections::BTreeMap;
+
+/// Pairs that are remembered; some tens of bytes each. Where there are more, any are forgotten.
+const PAIRS_MAX: usize = 1 << 16;
+
+/// Pairs of a voucher and an author, by their tokens.
+#[derive(Debug, Default)]
+pub(super) struct Vouched {
+    by_pair: BTreeMap<(u128, u128), Word>,
+}
+
+/// What a volunteer vouched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Word {
+    /// The number of rounds completed before the first that counts a result for which only it vouched.
+    pub(super) since: u64,
+    /// How many such results there are.
+    pub(super) results: u64,
+}
+
+impl Vouched {
+    /// In a round before which so many were completed, only `voucher` vouched for a result of `author`.
+    pub(super) fn note(&mut self, voucher: u128, author: u128, rounds: u64) {
+        let pair = (voucher, author);
+        if self.by_pair.len() >= PAIRS_MAX && !self.by_pair.contains_key(&pair) {
+            let next = self.by_pair.range(pair..).next().or_else(|| self.by_pair.iter().next());
+            if let Some(forgotten) = next.map(|(pair, _)| *pair) {
+                self.by_pair.remove(&forgotten);
+            }
+        }
+        let word = self.by_pair.entry(pair).or_insert(Word { since: rounds, results: 0 });
+        word.since = word.since.min(rounds);
+        word.results += 1;
+    }
+
+    /// The word of a volunteer counts no more. Answers with those whom it vouched for.
+    pub(super) fn withdraw(&mut self, voucher: u128) -> Vec<(u128, Word)> {
+        let of_voucher = self.by_pair.range((voucher, 0)..=(voucher, u128::MAX));
+        let of_voucher: Vec<_> = of_voucher.map(|((_, author), word)| (*author, *word)).collect();
+        of_voucher.iter().for_each(|(author, _)| {
+            self.by_pair.remove(&(voucher, *author));
+        });
+        of_voucher
+    }
+
+    /// After a rewind to a state before which so many rounds were completed: what was done later is undone.
+    pub(super) fn rewind(&mut self, rounds: u64) {
+        self.by_pair.retain(|_, word| word.since < rounds);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_counts_from_its_first_round_until_it_is_withdrawn_or_undone() {
+        let mut vouched = Vouched::default();
+        [(1, 2, 5), (1, 2, 7), (1, 3, 6), (2, 3, 4)]
+            .into_iter()
+            .for_each(|(voucher, author, rounds)| vouched.note(voucher, author, rounds));
+        vouched.rewind(6);
+        assert_eq!(vouched.withdraw(1), [(2, Word { since: 5, results: 2 })]);
+        assert!(vouched.withdraw(1).is_empty());
+        assert_eq!(vouched.withdraw(2), [(3, Word { since: 4, results: 1 })]);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut vouched = Vouched::default();
+        (0..PAIRS_MAX as u128 + 10).for_each(|author| vouched.note(author % 7, author, 1));
+        assert_eq!(vouched.by_pair.len(), PAIRS_MAX);
+    }
+}
