@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use super::Checkpoint;
 use crate::report::helpers::Helpers;
 use crate::run_directory::RunDirectory;
-use crate::scale::{Archive, SavedState};
+use crate::scale::{Archive, Pieces};
 
 const EVERY_MIN: Duration = Duration::from_secs(1);
 const COST_FACTOR: u32 = 10;
@@ -31,10 +31,10 @@ pub(super) struct CheckpointWriter {
 
 impl CheckpointWriter {
     /// Writes into the run's directory and, in a training of several processes, into the store that they share, under
-    /// the term that this one leads.
+    /// the term that this one leads. The store has the directory's metrics as far as they are in these pieces.
     pub(super) fn start(
         directory: Arc<RunDirectory>,
-        shared: Option<(Term, Archive)>,
+        mut shared: Option<(Term, Archive, Pieces)>,
         runtime: Handle,
     ) -> io::Result<CheckpointWriter> {
         let (work, requests) = sync_channel::<(Checkpoint, Helpers)>(1);
@@ -45,8 +45,9 @@ impl CheckpointWriter {
                 let bytes = checkpoint.to_bytes();
                 drop(checkpoint);
                 let mut written = write(&directory, &bytes, &helpers);
-                if let Some((term, archive)) = &shared {
-                    let shared = runtime.block_on(share(archive, *term, sequence, &directory, bytes));
+                if let Some((term, archive, pieces)) = &mut shared {
+                    let shared = share(archive, *term, sequence, &directory, bytes, pieces);
+                    let shared = runtime.block_on(shared);
                     written = written.and(shared);
                 }
                 if done_sender.send((began.elapsed(), written)).is_err() {
@@ -123,7 +124,67 @@ async fn share(
     sequence: u64,
     directory: &RunDirectory,
     checkpoint: Vec<u8>,
+    pieces: &mut Pieces,
 ) -> io::Result<()> {
-    let metrics = directory.metrics().map_err(io::Error::other)?;
-    archive.save(term, sequence, &SavedState { checkpoint, metrics }).await.map_err(io::Error::other)
+    let metrics = directory.metrics_from(|unchanged| pieces.cut(unchanged)).map_err(io::Error::other)?;
+    archive.save(term, sequence, checkpoint, &metrics, pieces).await.map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::Figures;
+    use engine::optimizers::Method;
+
+    use super::*;
+    use crate::report::progress::IterationReport;
+    use crate::store::Store;
+
+    /// So many lines that fill several pieces.
+    const LINES: u64 = 2_000;
+
+    #[tokio::test]
+    async fn the_store_has_the_lines_of_the_directory_however_often_the_training_goes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let directory = RunDirectory::create(&run, "").unwrap();
+        let archive = Archive::new(Store::in_memory());
+        let (term, mut pieces) = (Term { number: 1, nonce: 9 }, Pieces::default());
+        let (mut sequence, mut iteration) = (0, 0);
+        // The training goes back after each of these iterations; some of them are in pieces.
+        for (last, back) in [(LINES, LINES - 1), (LINES + 5, 300), (LINES, 0), (LINES / 2, LINES / 2)] {
+            while iteration <= last {
+                directory.append_metrics(&report(iteration, sequence)).unwrap();
+                iteration += 1;
+                if iteration % 400 == 0 || iteration > last {
+                    sequence += 1;
+                    share(&archive, term, sequence, &directory, vec![1], &mut pieces).await.unwrap();
+                    let state = archive.newest_state().await.unwrap().unwrap();
+                    let lines = std::fs::read(run.join("metrics.jsonl")).unwrap();
+                    assert!(state.metrics == lines, "after iteration {iteration} and {sequence} states");
+                    assert!(iteration < LINES || pieces.count() > 1, "this must happen to be tested");
+                }
+            }
+            directory.cut_metrics(Some(back)).unwrap();
+            iteration = back + 1;
+        }
+    }
+
+    fn report(iteration: u64, rounds: u64) -> IterationReport {
+        IterationReport {
+            iteration,
+            iterations_max: LINES,
+            rounds,
+            epochs: 1.0,
+            figures: Figures { train_loss: 0.5, ..Figures::UNKNOWN },
+            gradient_norm: 1.0,
+            step: 1.0,
+            volunteers: 2,
+            cores: 8,
+            examples_per_second: 1e6,
+            seconds: 1.5,
+            eta_seconds: None,
+            method: Method::Lbfgs,
+            resumed: false,
+        }
+    }
 }

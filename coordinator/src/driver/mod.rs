@@ -36,7 +36,7 @@ use crate::report::helpers::Helpers;
 use crate::report::progress::{Event, Observer, RoundProgress};
 use crate::report::status::{DetailPoint, Offender, RunPhase, Status};
 use crate::run_directory::RunDirectory;
-use crate::scale::{About, Archive, Lead, LeadEvent, LeadOutput, News};
+use crate::scale::{About, Archive, Lead, LeadEvent, LeadOutput, News, Pieces};
 use engine::decoder::Message;
 use engine::{
     Accepted, Answer, Attendance, Examination, Figures, Identity, Input, Measure, Output, StopReason,
@@ -152,8 +152,8 @@ pub struct Running {
 pub struct Setup {
     /// The engine, before its begin.
     pub engine: Helm,
-    /// Where the state is saved besides the run's directory, and under which term, if anywhere.
-    pub archive: Option<(Term, Archive)>,
+    /// Where the state is saved besides the run's directory, if anywhere; under which term; and what is there of the metrics.
+    pub shared: Option<(Term, Archive, Pieces)>,
     /// The facts that do not change during the run.
     pub facts: Facts,
     /// The checkpoint that this training continues, if any.
@@ -201,7 +201,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
     let census = Census::of(&setup.data, &setup.referee.sets.training);
     let examiner = Examiner::start(setup.exams, setup.engine.weights())?;
     let referee = referee::start(setup.referee, orders_sender.downgrade(), runtime.clone())?;
-    let checkpoints = CheckpointWriter::start(Arc::clone(&setup.directory), setup.archive, runtime.clone())?;
+    let checkpoints = CheckpointWriter::start(Arc::clone(&setup.directory), setup.shared, runtime.clone())?;
     let driver = Driver {
         engine: setup.engine,
         runtime,

@@ -17,6 +17,8 @@ pub(super) struct MetricsLog {
     file: File,
     /// Length of the complete lines; nothing after them counts.
     length: u64,
+    /// The shortest that this was since [`MetricsLog::read_from`] was called last: bytes before are what they were.
+    unchanged: u64,
     last_iteration: Option<u64>,
 }
 
@@ -44,10 +46,12 @@ impl MetricsLog {
             path: path.to_owned(),
             file,
             length: content.len() as u64,
+            unchanged: content.len() as u64,
             last_iteration: lines.values.last().map(|head| head.iteration),
         };
         if lines.torn {
             log.length = lines.whole_bytes as u64;
+            log.unchanged = log.length;
             log.file.set_len(log.length).map_err(RunError::io("repair", path))?;
         } else if content.last().is_some_and(|&byte| byte != b'\n') {
             // Only the line break was lost.
@@ -72,17 +76,31 @@ impl MetricsLog {
     /// Cuts off the lines after `iteration`, or all lines.
     pub(super) fn cut(&mut self, iteration: Option<u64>) -> Result<(), RunError> {
         let failed = RunError::io("shorten", &self.path);
-        let mut content = Vec::new();
-        self.file.seek(SeekFrom::Start(0)).map_err(&failed)?;
-        (&self.file).take(self.length).read_to_end(&mut content).map_err(&failed)?;
+        let content = self.read(0)?;
         let lines = parse::<Head>(&self.path, &content)?.values;
         let kept = lines.iter().filter(|head| iteration.is_some_and(|last| head.iteration <= last)).count();
         let length =
             content.split_inclusive(|&byte| byte == b'\n').take(kept).map(<[u8]>::len).sum::<usize>();
         self.file.set_len(length as u64).map_err(&failed)?;
         self.length = length as u64;
+        self.unchanged = self.unchanged.min(self.length);
         self.last_iteration = kept.checked_sub(1).map(|last| lines[last].iteration);
         Ok(())
+    }
+
+    /// The complete lines from a byte on. `from` says which, and is told how many bytes, from the first, are what they were
+    /// when this was called last.
+    pub(super) fn read_from(&mut self, from: impl FnOnce(u64) -> u64) -> Result<Vec<u8>, RunError> {
+        let from = from(std::mem::replace(&mut self.unchanged, self.length));
+        self.read(from)
+    }
+
+    fn read(&self, from: u64) -> Result<Vec<u8>, RunError> {
+        let failed = RunError::io("read", &self.path);
+        let (mut file, mut content) = (&self.file, Vec::new());
+        file.seek(SeekFrom::Start(from)).map_err(&failed)?;
+        file.take(self.length.saturating_sub(from)).read_to_end(&mut content).map_err(&failed)?;
+        Ok(content)
     }
 
     /// Makes the appended lines durable.

@@ -225,17 +225,13 @@ impl RunDirectory {
         [MODEL, METRICS, REPORT, CONFIG].into_iter().filter_map(read).collect()
     }
 
-    /// The lines of the metrics.
+    /// The metrics from a byte on. `from` says which, and is told how many bytes, from the first, are what they were when
+    /// this was asked last, or when the directory was opened.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn metrics(&self) -> Result<Vec<u8>, RunError> {
-        let _metrics = locked(&self.metrics);
-        let path = self.path.join(METRICS);
-        match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            read => read.map_err(RunError::io("read", &path)),
-        }
+    pub fn metrics_from(&self, from: impl FnOnce(u64) -> u64) -> Result<Vec<u8>, RunError> {
+        locked(&self.metrics).read_from(from)
     }
 
     /// Replaces the lines of the metrics, such as with those of a process that led before.

@@ -4,18 +4,20 @@
 //! | --- | --- |
 //! | `run` | the settings and what volunteers are told; created once, by the first coordinator |
 //! | `terms/<number>` | who leads; each can be created once |
-//! | `checkpoints/<term>-<sequence>-<hash>` | the state to go on from, and the metrics up to there |
+//! | `checkpoints/<term>-<sequence>-<hash>` | the state to go on from, and the end of the metrics up to there |
+//! | `metrics/<number>-<hash>` | the metrics before that ([`pieces`](super::pieces)) |
 //! | `rounds/<term>/<hash>` | frames of rounds and partial sums, until two rounds later |
 //! | `shards/<hash>` | the data |
 //! | `results/<file>` | the files of the run's directory, once the training has ended |
 //! | `final` | the training has ended; created once |
 
-use ::gateway::{BUS_VERSION, Place, StateName, Term};
+use ::gateway::{BUS_VERSION, Name, Place, StateName, Term};
 use bytes::Bytes;
 use protocol::PROTOCOL_VERSION;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::pieces::Pieces;
 use crate::driver::Facts;
 use crate::store::{Created, Store, StoreError};
 
@@ -47,12 +49,30 @@ pub struct Record {
 }
 
 /// A state to go on from.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedState {
     /// The bytes of a [`Checkpoint`](crate::driver::Checkpoint).
     pub checkpoint: Vec<u8>,
-    /// The lines of `metrics.jsonl` up to there.
+    /// The lines of `metrics.jsonl` up to there, and perhaps some more.
     pub metrics: Vec<u8>,
+    /// The pieces in the store that they begin with.
+    pub pieces: Pieces,
+}
+
+/// What an object of a state begins with. An older program, whose states begin with the checkpoint, takes it for the
+/// checkpoint of another version, and says so.
+const LAYOUT: [u8; 1] = [0];
+
+/// A state as an object.
+#[derive(Debug, Serialize, Deserialize)]
+struct StateObject {
+    /// [`LAYOUT`].
+    layout: Vec<u8>,
+    checkpoint: Vec<u8>,
+    /// How many pieces the metrics begin with, and the name of the last.
+    pieces: (u64, Name),
+    /// The metrics after them.
+    rest: Vec<u8>,
 }
 
 /// What is in a store is not what a run keeps there, or belongs to another run.
@@ -172,12 +192,24 @@ impl Archive {
         Ok(())
     }
 
-    /// Saves a state. Within a term, a state that comes later has a greater `sequence`. Older states are removed.
+    /// Saves a state: a checkpoint, and `metrics` that follow those in `pieces`. Within a term, a state that comes
+    /// later has a greater `sequence`. Older states are removed.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn save(&self, term: Term, sequence: u64, state: &SavedState) -> Result<(), ArchiveError> {
-        let bytes = postcard::to_allocvec(state).expect("a state has a form as bytes");
+    pub async fn save(
+        &self,
+        term: Term,
+        sequence: u64,
+        checkpoint: Vec<u8>,
+        metrics: &[u8],
+        pieces: &mut Pieces,
+    ) -> Result<(), ArchiveError> {
+        // Whoever finds the state finds its pieces.
+        let rest = pieces.put(&self.store, metrics).await?.to_vec();
+        let pieces = (pieces.count(), pieces.last());
+        let object = StateObject { layout: LAYOUT.to_vec(), checkpoint, pieces, rest };
+        let bytes = postcard::to_allocvec(&object).expect("a state has a form as bytes");
         let name = StateName::new(term, sequence, &bytes);
         self.store.put(&format!("{CHECKPOINTS}/{name}"), bytes.into()).await?;
         for old in name.superseded(&self.states().await?) {
@@ -197,8 +229,8 @@ impl Archive {
             let key = format!("{CHECKPOINTS}/{name}");
             // One that is gone was old.
             let Some(bytes) = self.store.get(&key).await? else { continue };
-            match postcard::from_bytes(&bytes) {
-                Ok(state) if name.is_of(&bytes) => return Ok(Some(state)),
+            match self.state_of(&bytes).await? {
+                Some(state) if name.is_of(&bytes) => return Ok(Some(state)),
                 _ => tracing::warn!("{}; the one before it is used", self.damaged(&key)),
             }
         }
@@ -206,6 +238,23 @@ impl Archive {
             None => Ok(None),
             Some(name) => Err(self.damaged(&format!("{CHECKPOINTS}/{name}"))),
         }
+    }
+
+    /// The state in an object; `None` if there is none in it, or if its metrics are not whole.
+    async fn state_of(&self, bytes: &[u8]) -> Result<Option<SavedState>, ArchiveError> {
+        let Ok((first, metrics)) = postcard::take_from_bytes::<Vec<u8>>(bytes) else { return Ok(None) };
+        if first != LAYOUT {
+            // One of an older program, with all of the metrics.
+            let state = |metrics| SavedState { checkpoint: first, metrics, pieces: Pieces::default() };
+            return Ok(postcard::from_bytes(metrics).ok().map(state));
+        }
+        let Ok(object) = postcard::from_bytes::<StateObject>(bytes) else { return Ok(None) };
+        let (count, last) = object.pieces;
+        let Some((pieces, mut metrics)) = Pieces::get(&self.store, count, last).await? else {
+            return Ok(None);
+        };
+        metrics.extend(object.rest);
+        Ok(Some(SavedState { checkpoint: object.checkpoint, metrics, pieces }))
     }
 
     /// The names of all states. Other objects are no states.
@@ -287,20 +336,23 @@ fn name_of(term: Term) -> String {
     format!("{:020}-{:016x}", term.number, term.nonce)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::pieces::PIECE_BYTES;
     use super::*;
+    use crate::driver::{Checkpoint, CheckpointError};
 
     fn term(number: u64, nonce: u64) -> Term {
         Term { number, nonce }
     }
 
-    fn state(number: u8) -> SavedState {
-        SavedState { checkpoint: vec![number], metrics: vec![number; 3] }
+    async fn save(archive: &Archive, at: Term, sequence: u64, number: u8) {
+        let mut pieces = Pieces::default();
+        archive.save(at, sequence, vec![number], &[number; 3], &mut pieces).await.unwrap();
     }
 
     #[tokio::test]
@@ -308,10 +360,10 @@ mod tests {
         let archive = Archive::new(Store::in_memory());
         assert!(archive.newest_state().await.unwrap().is_none());
         for (at, sequence, number) in [(term(1, 9), 7, 1), (term(1, 9), 20, 2), (term(2, 3), 8, 3)] {
-            archive.save(at, sequence, &state(number)).await.unwrap();
+            save(&archive, at, sequence, number).await;
         }
         assert_eq!(archive.newest_state().await.unwrap().unwrap().checkpoint, [3]);
-        archive.save(term(2, 3), 10, &state(4)).await.unwrap();
+        save(&archive, term(2, 3), 10, 4).await;
         let keys = archive.store().list(CHECKPOINTS).await.unwrap();
         assert_eq!(keys.len(), 2);
         archive.store().put(&keys[1], Bytes::from_static(b"not a state")).await.unwrap();
@@ -320,6 +372,55 @@ mod tests {
             archive.store().put(key, Bytes::from_static(b"not a state")).await.unwrap();
         }
         assert!(matches!(archive.newest_state().await, Err(ArchiveError::Damaged { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_state_has_the_metrics_that_it_was_saved_with_and_writes_only_those_that_are_new() {
+        let archive = Archive::new(Store::in_memory());
+        let all: Vec<u8> = (0..10 * PIECE_BYTES).map(|index| (index / 11) as u8).collect();
+        let (mut pieces, mut written) = (Pieces::default(), 0);
+        for sequence in 1..40 {
+            let length = all.len() * sequence / 40;
+            let bytes = &all[pieces.bytes() as usize..length];
+            written += bytes.len();
+            archive.save(term(1, 9), sequence as u64, vec![1], bytes, &mut pieces).await.unwrap();
+            let state = archive.newest_state().await.unwrap().unwrap();
+            assert_eq!((state.checkpoint, state.pieces), (vec![1], pieces.clone()));
+            assert!(state.metrics == all[..length], "{length} bytes");
+        }
+        assert!(written < 4 * all.len(), "{written} bytes for {}", all.len());
+        // Its leader dies after a piece, and before the state that would have named it.
+        let length = all.len() * 39 / 40;
+        pieces.put(archive.store(), &all[pieces.bytes() as usize..]).await.unwrap();
+        let mut state = archive.newest_state().await.unwrap().unwrap();
+        assert!(state.metrics == all[..length]);
+        // The next one goes on from there.
+        let more = [&all[state.pieces.bytes() as usize..length], &[7; PIECE_BYTES]].concat();
+        archive.save(term(2, 3), 1, vec![2], &more, &mut state.pieces).await.unwrap();
+        let state = archive.newest_state().await.unwrap().unwrap();
+        assert!(state.metrics == [&all[..length], &[7; PIECE_BYTES]].concat());
+        // Without one of its pieces a state is damaged.
+        for key in archive.store().list("metrics").await.unwrap() {
+            archive.store().delete(&key).await.unwrap();
+        }
+        assert!(matches!(archive.newest_state().await, Err(ArchiveError::Damaged { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_state_of_an_older_program_is_read_and_it_takes_a_newer_one_for_one_of_another_version() {
+        let archive = Archive::new(Store::in_memory());
+        let (checkpoint, metrics, pieces) = (vec![5, 6, 7], b"{}\n".to_vec(), Pieces::default());
+        let bytes = postcard::to_allocvec(&(&checkpoint, &metrics)).unwrap();
+        let name = StateName::new(term(1, 9), 1, &bytes);
+        archive.store().put(&format!("{CHECKPOINTS}/{name}"), bytes.into()).await.unwrap();
+        let state = SavedState { checkpoint, metrics, pieces };
+        assert_eq!(archive.newest_state().await.unwrap(), Some(state));
+
+        save(&archive, term(2, 3), 1, 4).await;
+        let newest = archive.store().list(CHECKPOINTS).await.unwrap().pop().unwrap();
+        let bytes = archive.store().get(&newest).await.unwrap().unwrap();
+        let (checkpoint, _) = postcard::from_bytes::<(Vec<u8>, Vec<u8>)>(&bytes).unwrap();
+        assert!(matches!(Checkpoint::from_bytes(&checkpoint), Err(CheckpointError::OtherProtocol(0))));
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ mod link;
 #[path = "no_link.rs"]
 mod link;
 mod news;
+mod pieces;
 pub mod porch;
 mod subjects;
 
@@ -31,6 +32,7 @@ pub use joining::{begin, find, next_term, open};
 pub use lead::{Lead, LeadEvent, LeadOutput};
 pub use link::{Hearing, Link};
 pub use news::{About, News};
+pub use pieces::Pieces;
 pub use subjects::Subjects;
 
 /// A training of several processes cannot go on.

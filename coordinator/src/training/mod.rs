@@ -305,7 +305,7 @@ async fn setup(
     };
     Ok(driver::Setup {
         engine,
-        archive: part.map(|part| (part.term(), part.archive().clone())),
+        shared: part.map(Part::shared),
         facts: summary::facts(material, run, data_bytes),
         history: history(&directory, checkpoint.as_ref())?,
         resumed: checkpoint,

@@ -14,7 +14,7 @@ use super::{Ended, Material};
 use crate::data::ShardStore;
 use crate::driver::{Checkpoint, Facts, Helm};
 use crate::run_directory::RunDirectory;
-use crate::scale::{self, Archive, ArchiveError, Elected, Lead, Link, SavedState, Subjects};
+use crate::scale::{self, Archive, ArchiveError, Elected, Lead, Link, Pieces, SavedState, Subjects};
 
 /// Pause between two tries to publish the results.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -33,6 +33,8 @@ pub(super) enum Entered {
 pub(super) struct Part {
     archive: Archive,
     term: Term,
+    /// What of the directory's metrics the store has.
+    pieces: Pieces,
     /// The way to other processes, if there may be any.
     bus: Option<(Link, Subjects)>,
 }
@@ -53,8 +55,11 @@ pub(super) async fn enter(
     let config = &material.config;
     let Some(store) = &config.store else { return Ok(Entered::Alone) };
     let (archive, record) = scale::begin(store, (config.to_toml(), facts), welcome, shards).await?;
-    let part = match &config.link {
-        None => Part { term: scale::next_term(&archive).await?, archive, bus: None },
+    let mut part = match &config.link {
+        None => {
+            let (term, pieces) = (scale::next_term(&archive).await?, Pieces::default());
+            Part { archive, term, pieces, bus: None }
+        }
         Some(link) => {
             let (link, subjects) =
                 (Link::connect(link, "shoal coordinator").await?, Subjects::of(record.realm));
@@ -70,21 +75,24 @@ pub(super) async fn enter(
                 }
             };
             tracing::info!(term = term.number, "this coordinator leads");
-            Part { archive, term, bus: Some((link, subjects)) }
+            Part { archive, term, pieces: Pieces::default(), bus: Some((link, subjects)) }
         }
     };
     if part.archive.has_finished().await? {
         take_results(&part.archive, directory).await?;
         return Ok(Entered::Ended(Ended::Elsewhere));
     }
-    let newest = part.archive.newest_state().await?;
-    let newest = newest.map(|state| take_state(state, welcome.run, &part.archive, directory)).transpose()?;
-    Ok(Entered::Leads(Box::new(part), newest.map(Box::new)))
+    let Some(state) = part.archive.newest_state().await? else {
+        return Ok(Entered::Leads(Box::new(part), None));
+    };
+    part.pieces = state.pieces.clone();
+    let checkpoint = take_state(&state, welcome.run, &part.archive, directory)?;
+    Ok(Entered::Leads(Box::new(part), Some(Box::new(checkpoint))))
 }
 
 /// The state of the process that led before. Its metrics become those of the run's directory.
 fn take_state(
-    state: SavedState,
+    state: &SavedState,
     run: u64,
     archive: &Archive,
     directory: &RunDirectory,
@@ -112,8 +120,9 @@ impl Part {
         &self.archive
     }
 
-    pub(super) fn term(&self) -> Term {
-        self.term
+    /// Where checkpoints are saved, under which term, and what is there of the metrics.
+    pub(super) fn shared(&self) -> (Term, Archive, Pieces) {
+        (self.term, self.archive.clone(), self.pieces.clone())
     }
 
     /// The engine of this term.
