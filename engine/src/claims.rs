@@ -48,9 +48,9 @@ impl Claims {
         ((f64::from(free) * share / SHARE_ONE_IN).ceil() as u32).max(claim.least).min(room).min(free)
     }
 
-    /// Who is to give back how many units to a floor for which none are free: as many as leave both with what takes them
-    /// the same time. A floor that is much slower gets none where a faster one is done with all before it would be with
-    /// one. The engine's own floor needs nobody to ask it.
+    /// Who is to give back how many units to a floor for which none are free: as many as leave both with what takes
+    /// them the same time. A floor that is much slower gets none where a faster one is done with all before it would be
+    /// with one. The engine's own floor needs nobody to ask it.
     pub(super) fn to_give_back(&self, ledger: &Ledger, waiting: Owner) -> Option<(Owner, u32)> {
         let strength = self.strength();
         let has = |owner: Owner, claim: &Claim| f64::from(claim.undone.min(ledger.leased(owner)));

@@ -436,8 +436,8 @@ impl Leader {
         }
     }
 
-    /// If nothing is free for somebody who asks, whoever has work for the longest time gives some back, as far as none of
-    /// its volunteers has it.
+    /// If nothing is free for somebody who asks, whoever has work for the longest time gives some back, as far as none
+    /// of its volunteers has it.
     fn recall(&mut self, waiting: u64) {
         let Some((gateway, most)) = self.engine.to_give_back(waiting) else { return };
         let is_recalled = |peer: &Peer| peer.orders.iter().any(|one| matches!(one, Order::Recall { .. }));
