@@ -20,7 +20,8 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     if let Some(store) = store_of(&args.run) {
         return from_store(store, args, bars);
     }
-    if args.out.is_some() {
+    // A path that leads to no run at all is what is wrong, whatever else is said.
+    if args.out.is_some() && args.run.join("run.toml").exists() {
         return Err(misuse(
             "--out: a run goes on in the directory that it has; only one from a store needs another",
         ));

@@ -5,6 +5,8 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::gateway::MESSAGE_BYTES_MAX;
@@ -164,6 +166,7 @@ fn is_final(error: &async_nats::ConnectError) -> bool {
 }
 
 fn options(name: &str) -> Result<ConnectOptions, LinkError> {
+    let is_lost = Arc::new(AtomicBool::new(false));
     let mut options = ConnectOptions::new()
         .name(name)
         .ping_interval(PING_EVERY)
@@ -173,12 +176,22 @@ fn options(name: &str) -> Result<ConnectOptions, LinkError> {
             RECONNECT_PAUSE_MAX
                 .min(Duration::from_millis(50 * u64::try_from(tries).unwrap_or(u64::MAX).min(1000)))
         })
-        .event_callback(|event| async move {
-            match event {
-                Event::Connected => tracing::info!("connected to NATS"),
-                Event::Disconnected => tracing::warn!("the connection to NATS is lost; it is opened again"),
-                Event::ServerError(error) => tracing::warn!("NATS: {error}"),
-                event => tracing::debug!("NATS: {event}"),
+        .event_callback(move |event| {
+            let is_lost = Arc::clone(&is_lost);
+            async move {
+                match event {
+                    Event::Connected if is_lost.swap(false, Ordering::Relaxed) => {
+                        // As loud as the loss was.
+                        tracing::warn!("the connection to NATS is there again");
+                    }
+                    Event::Connected => tracing::info!("connected to NATS"),
+                    Event::Disconnected => {
+                        is_lost.store(true, Ordering::Relaxed);
+                        tracing::warn!("the connection to NATS is lost; it is opened again");
+                    }
+                    Event::ServerError(error) => tracing::warn!("NATS: {error}"),
+                    event => tracing::debug!("NATS: {event}"),
+                }
             }
         });
     let value = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());

@@ -109,7 +109,9 @@ impl Store {
 
     fn folder(path: &FilePath, url: String) -> Result<Store, StoreError> {
         let wrong = |problem: String| StoreError::Open { url: url.clone(), problem };
-        std::fs::create_dir_all(path).map_err(|error| wrong(error.to_string()))?;
+        std::fs::create_dir_all(path).map_err(|error| {
+            wrong(format!("{error}; name a folder that all processes of the training can write to"))
+        })?;
         // Without this, a machine that loses its power loses what it has acknowledged.
         let objects = LocalFileSystem::new_with_prefix(path).map_err(|error| wrong(error.to_string()))?;
         Ok(Store { objects: Arc::new(objects.with_fsync(true)), prefix: Path::default(), url })

@@ -135,7 +135,9 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
     let data_bytes = compressed_bytes(&plans.training, &shards).await?;
 
     let facts = summary::facts(&material, run, data_bytes);
-    let entering = several::enter(&material, facts, &welcome, &shards, &directory, stands_by, stop.clone());
+    let mut tell = |text| observer.event(&Event::Note { text });
+    let entering =
+        several::enter(&material, facts, &welcome, &shards, &directory, stands_by, stop.clone(), &mut tell);
     let part = match porch::keep(&socket, STANDS_BY, entering).await? {
         Entered::Alone => None,
         Entered::Leads(part, newest) => {

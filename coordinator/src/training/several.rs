@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use engine::Engine;
-use gateway::Term;
+use gateway::{LEADER_SILENCE_MS_MAX, Term};
 use protocol::message::Welcome;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -39,10 +39,12 @@ pub(super) struct Part {
     bus: Option<(Link, Subjects)>,
 }
 
-/// Joins the run in the store, if the settings name one, and waits until this process leads.
+/// Joins the run in the store, if the settings name one, and waits until this process leads. `tell` gets sentences for
+/// the user.
 ///
 /// # Errors
 /// When bus or store cannot be used, or hold another run.
+#[expect(clippy::too_many_arguments, reason = "each is made in another place of a training's beginning")]
 pub(super) async fn enter(
     material: &Material,
     facts: Facts,
@@ -51,6 +53,7 @@ pub(super) async fn enter(
     directory: &RunDirectory,
     stands_by: bool,
     stop: watch::Receiver<bool>,
+    tell: &mut (dyn FnMut(String) + Send),
 ) -> Result<Entered> {
     let config = &material.config;
     let Some(store) = &config.store else { return Ok(Entered::Alone) };
@@ -63,8 +66,13 @@ pub(super) async fn enter(
         Some(link) => {
             let (link, subjects) =
                 (Link::connect(link, "shoal coordinator").await?, Subjects::of(record.realm));
+            let seconds = LEADER_SILENCE_MS_MAX / 1_000;
             if stands_by {
-                tracing::info!("standing by until no coordinator leads");
+                tell(format!("Standing by; this coordinator leads when none is heard for {seconds} s."));
+            } else if archive.newest_term().await?.is_some() {
+                tell(format!(
+                    "This training has begun before; this coordinator leads when no other is heard for {seconds} s."
+                ));
             }
             let term = match scale::elect(&archive, &link, &subjects, !stands_by, stop).await? {
                 Elected::Leads(term) => term,
@@ -75,6 +83,7 @@ pub(super) async fn enter(
                 }
             };
             tracing::info!(term = term.number, "this coordinator leads");
+            tell("This coordinator leads.".to_owned());
             Part { archive, term, pieces: Pieces::default(), bus: Some((link, subjects)) }
         }
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::gateway::{Answer, Broadcast, Gateway, GatewayInput, GatewayOutput};
+use ::gateway::{Answer, Broadcast, Gateway, GatewayInput, GatewayOutput, SEND_AWAY_MS};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use engine::floor::{FloorEvent, FloorSettings};
@@ -362,7 +362,11 @@ impl Driver {
 
     /// Whoever is here may find a gateway that hears the coordinator.
     fn send_away(&mut self) {
-        tracing::warn!("no coordinator is heard; volunteers are sent away");
+        let seconds = SEND_AWAY_MS / 1_000;
+        tracing::warn!(
+            "no coordinator was heard for {seconds} s; volunteers are sent away until one is: see whether it runs, with \
+             this --link and this --store"
+        );
         self.present.doors().close("This server has lost the training's coordinator.");
         for session in self.present.release() {
             self.gateway.handle(self.now_ms(), GatewayInput::Left { session });
