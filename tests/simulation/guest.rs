@@ -65,6 +65,7 @@ impl Guest {
             return;
         }
         self.life += 1;
+        stage.sheet.arrives(stage.now_ms, self.number);
         let seed = self.number as u64;
         let mut settings = Settings::new(problem.arithmetic, self.plan.cores, "a simulation", seed);
         settings.shard_cache_bytes = self.plan.shard_bytes;
@@ -81,7 +82,9 @@ impl Guest {
 
     /// Closes the page.
     pub(crate) fn leave(&mut self, stage: &mut Stage, politely: bool) {
-        let Some(connection) = self.page.take().and_then(|page| page.connection) else { return };
+        let Some(page) = self.page.take() else { return };
+        stage.sheet.leaves(stage.now_ms, self.number);
+        let Some(connection) = page.connection else { return };
         if politely {
             stage.send_up(connection, Item::Close);
         } else {
@@ -153,6 +156,9 @@ impl Guest {
         message: Option<FromCompute>,
     ) {
         let Some(page) = &mut self.page else { return };
+        if page.computes.values().all(|core| core.free_ms <= stage.now_ms) {
+            stage.sheet.rests(stage.now_ms, self.number);
+        }
         let input = match message {
             Some(message) => HubInput::Compute { compute, message },
             None => {
@@ -221,10 +227,14 @@ impl Guest {
                     let Some(core) = page.computes.get_mut(&compute) else { continue };
                     core.free_ms = core.free_ms.max(stage.now_ms);
                     if let ToCompute::Run(job) = &message {
-                        let units = job.units.iter().flat_map(Clone::clone).count() as u64;
                         let at_once = self.plan.lie.is_some_and(|lie| lie.at_once);
-                        let units = if at_once { 0 } else { units };
-                        core.free_ms += units * stage.draw.between(self.plan.unit_ms.0, self.plan.unit_ms.1);
+                        let drawn_ms = stage.draw.between(self.plan.unit_ms.0, self.plan.unit_ms.1);
+                        let unit_ms = if at_once { 0 } else { drawn_ms };
+                        let units: Vec<_> =
+                            job.units.iter().cloned().flatten().map(|unit| (unit, unit_ms)).collect();
+                        let begins_ms = core.free_ms;
+                        core.free_ms += units.len() as u64 * unit_ms;
+                        stage.sheet.computes(stage.now_ms, guest, begins_ms, units);
                     }
                     let answer = if self.plan.posts {
                         post(&mut core.compute, message)

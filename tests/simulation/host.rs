@@ -16,6 +16,7 @@ use crate::problem::{Problem, RUN};
 use crate::reference::Reference;
 use crate::scenario::{Scenario, Trouble};
 use crate::stage::{Event, Item, Stage};
+use crate::timesheet::Supply;
 use crate::watch::Watch;
 
 /// How often the coordinator says that it is there.
@@ -31,6 +32,8 @@ pub(crate) struct Host<'a> {
     pub(crate) watch: Watch,
     sessions: BTreeMap<u64, Session>,
     next_session: u64,
+    /// The volunteer of each session there ever was.
+    guests_of_sessions: BTreeMap<u64, usize>,
     round: Option<(RoundPlan, Arc<Vec<u8>>)>,
     /// The last checkpoint's bytes, and those of the one before it.
     checkpoint: Vec<u8>,
@@ -112,6 +115,7 @@ impl<'a> Host<'a> {
             watch: Watch::new(scenario.crowded),
             sessions: BTreeMap::new(),
             next_session: 0,
+            guests_of_sessions: BTreeMap::new(),
             round: None,
             checkpoint: postcard::to_allocvec(&problem.start()).unwrap(),
             previous: postcard::to_allocvec(&problem.start()).unwrap(),
@@ -241,6 +245,7 @@ impl<'a> Host<'a> {
     pub(crate) fn accept(&mut self, connection: u64, guest: usize, local: bool) {
         let number = self.next_session;
         self.next_session += 1;
+        self.guests_of_sessions.insert(number, guest);
         self.sessions
             .insert(connection, Session { number, guest, local, stage: Greeting::Hello, sent: None });
     }
@@ -354,6 +359,11 @@ impl<'a> Host<'a> {
         let now_ms = self.clock_ms(stage);
         let Some(engine) = &mut self.engine else { return };
         let before = self.watch.before(now_ms, engine, &input);
+        let joined = matches!(input, Input::Joined { .. });
+        let speaker = match input {
+            Input::Joined { session, .. } | Input::Message { session, .. } => Some(session),
+            _ => None,
+        };
         engine.handle(now_ms, input);
         let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll_output()).collect();
         self.watch.after(now_ms, engine, before, &outputs);
@@ -367,9 +377,46 @@ impl<'a> Host<'a> {
         if let Some(bytes) = saved {
             self.save(stage, bytes);
         }
+        self.keep_sheet(stage, speaker, joined, &outputs);
         for output in outputs {
             self.carry_out(stage, output);
         }
+    }
+
+    /// Enters what has changed into the volunteers' timesheet.
+    fn keep_sheet(&mut self, stage: &mut Stage, speaker: Option<u64>, joined: bool, outputs: &[Output]) {
+        let now_ms = stage.now_ms;
+        let guest = |session: u64| self.guests_of_sessions.get(&session).copied();
+        if let (true, Some(guest)) = (joined, speaker.and_then(guest)) {
+            stage.sheet.joins(now_ms, guest);
+        }
+        if let Some((session, units)) = self.watch.last_counted.take()
+            && let Some(guest) = guest(session)
+        {
+            stage.sheet.counted(guest, &units);
+        }
+        let opens = outputs.iter().any(|output| matches!(output, Output::OpenRound { .. }));
+        if opens {
+            stage.sheet.round_ends();
+        }
+        let asked = outputs.iter().filter_map(|output| match output {
+            Output::Assign { session, .. } => Some(*session),
+            _ => None,
+        });
+        let everybody = if opens { self.sessions.values().map(|one| one.number).collect() } else { vec![] };
+        for session in asked.chain(speaker).chain(everybody) {
+            if let Some(guest) = guest(session) {
+                stage.sheet.is_asked(now_ms, guest, self.watch.owes(session));
+            }
+        }
+        stage.sheet.supply(
+            now_ms,
+            match self.watch.free() {
+                None => Supply::NoRound,
+                Some(0) => Supply::NothingFree,
+                Some(_) => Supply::Free,
+            },
+        );
     }
 
     fn carry_out(&mut self, stage: &mut Stage, output: Output) {

@@ -11,7 +11,7 @@
 //! - `population`: all of them together, and how long rounds take beside them.
 //! - `hall`: one floor, and crowds of scripts that have nothing to compute.
 //! - `gateways`: several coordinators and gateways, with a bus and a store that fail.
-//! - `efficiency`: what backup copies cost and gain; `cost`: what the engine itself costs;
+//! - `efficiency`: what backup copies cost and gain, and with `timesheet` what lent time is spent on; `cost`: what the engine itself costs;
 //!   `demand`: a model of what crowds can do.
 //!
 //! `SHOAL_SIMULATION_SEEDS=n` runs n seeds instead of 1,000, `SHOAL_SIMULATION_SEED=n` just that one.
@@ -34,6 +34,7 @@ mod random;
 mod reference;
 mod scenario;
 mod stage;
+mod timesheet;
 mod watch;
 mod world;
 

@@ -7,6 +7,7 @@ use worker::FromCompute;
 
 use crate::random::Draw;
 use crate::scenario::{Happening, Trouble};
+use crate::timesheet::Timesheet;
 
 /// Something that happens at a moment of virtual time.
 #[derive(Debug)]
@@ -108,6 +109,8 @@ pub(crate) struct Stage {
     pub(crate) faults: BTreeMap<&'static str, u64>,
     /// Volunteers that have sent a wrong result and were not found out since.
     pub(crate) undetected: BTreeSet<usize>,
+    /// What the volunteers' time is spent on.
+    pub(crate) sheet: Timesheet,
     queue: BTreeMap<(u64, u64), Event>,
     queued: u64,
     connections: BTreeMap<u64, Connection>,
@@ -115,13 +118,14 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(seed: u64) -> Stage {
+    pub(crate) fn new(seed: u64, guests: usize) -> Stage {
         Stage {
             now_ms: 0,
             draw: Draw::new(seed, "stage"),
             log: Vec::new(),
             faults: BTreeMap::new(),
             undetected: BTreeSet::new(),
+            sheet: Timesheet::new(guests),
             queue: BTreeMap::new(),
             queued: 0,
             connections: BTreeMap::new(),

@@ -26,6 +26,12 @@ pub(crate) struct Watch {
     counted: BTreeMap<u32, u64>,
     /// Everybody of whom a result of it was ever counted.
     contributors: BTreeSet<u64>,
+    /// How many have each unit of the open round and have not answered.
+    holders: Vec<u32>,
+    /// Units that nobody has and that are not counted.
+    free: u32,
+    /// What was counted last.
+    pub(crate) last_counted: Option<(u64, Vec<u32>)>,
     last_round: u64,
     last_assignment: u64,
     /// The referee looks into the open round: some units are with nobody.
@@ -77,6 +83,7 @@ impl Watch {
             }
             Input::Left { session } | Input::Misbehaved { session, .. } => {
                 if let Some(member) = self.members.remove(session) {
+                    member.owes.values().for_each(|units| self.let_go(units));
                     self.missed.insert(member.token, member.missed);
                 }
             }
@@ -159,7 +166,8 @@ impl Watch {
                     );
                 }
                 Output::Dismiss { session, .. } => {
-                    assert!(self.members.remove(session).is_some(), "only those present are dismissed");
+                    let member = self.members.remove(session).expect("only those present are dismissed");
+                    member.owes.values().for_each(|units| self.let_go(units));
                 }
                 Output::Measure { .. } => self.suspicion = true,
                 Output::Convicted { identity, .. } => {
@@ -199,6 +207,8 @@ impl Watch {
         assert!(plan.round > self.last_round, "a round's number is used once");
         self.last_round = plan.round;
         self.plan = Some(plan.clone());
+        self.free = plan.units();
+        self.holders = vec![0; plan.units() as usize];
         self.counted.clear();
         self.contributors.clear();
         self.suspicion = false;
@@ -239,6 +249,11 @@ impl Watch {
             self.backups += 1;
             self.copied_units += units.len() as u64;
         }
+        for unit in &units {
+            let holders = &mut self.holders[*unit as usize];
+            self.free -= u32::from(*holders == 0 && !self.counted.contains_key(unit));
+            *holders += 1;
+        }
         let member = self.members.get_mut(&session).expect("only those present are given work");
         assert!(member.cores > 0, "who pauses gets no work");
         assert!(member.rests_until_ms <= now_ms, "who gave work back rests");
@@ -251,7 +266,28 @@ impl Watch {
     }
 
     fn answered(&mut self, session: u64, assignment: u64) -> Option<Vec<u32>> {
-        self.members.get_mut(&session)?.owes.remove(&assignment)
+        let units = self.members.get_mut(&session)?.owes.remove(&assignment)?;
+        self.let_go(&units);
+        Some(units)
+    }
+
+    /// Somebody does not have these units any more.
+    fn let_go(&mut self, units: &[u32]) {
+        for unit in units {
+            let holders = &mut self.holders[*unit as usize];
+            *holders -= 1;
+            self.free += u32::from(*holders == 0 && !self.counted.contains_key(unit));
+        }
+    }
+
+    /// How many units of the open round nobody has that are not counted.
+    pub(crate) fn free(&self) -> Option<u32> {
+        self.plan.as_ref().map(|_| self.free)
+    }
+
+    /// Whether a session has work of the open round that it has not answered.
+    pub(crate) fn owes(&self, session: u64) -> bool {
+        self.members.get(&session).is_some_and(|member| !member.owes.is_empty())
     }
 
     fn count(&mut self, (session, units): &(u64, Vec<u32>)) {
@@ -259,7 +295,9 @@ impl Watch {
         self.delivered.extend(self.members.get(session).map(|member| member.token));
         for unit in units {
             assert!(self.counted.insert(*unit, *session).is_none(), "unit {unit} is counted twice");
+            self.free -= u32::from(self.holders[*unit as usize] == 0);
         }
+        self.last_counted = Some((*session, units.clone()));
     }
 
     /// What a dismissed volunteer did leaves the sums. Others lose work only where they share sums with it.
@@ -277,17 +315,16 @@ impl Watch {
         let retracted = self.counted.len() - left.len();
         let own = self.counted.values().filter(|session| dismissed.contains(session)).count();
         assert!(retracted == own || self.contributors.len() > FEW, "the work of others is thrown away");
-        self.counted.retain(|unit, _| left.contains(unit));
+        for (unit, _) in self.counted.extract_if(.., |unit, _| !left.contains(unit)) {
+            self.free += u32::from(self.holders[unit as usize] == 0);
+        }
     }
 
     /// While units are free, not all who can work and are known to deliver are idle: some may be held back, but only for
     /// others who are done earlier.
     fn check_idleness(&self, now_ms: u64) {
-        let Some(plan) = self.plan.as_ref().filter(|_| !self.suspicion) else { return };
-        let owed: BTreeSet<u32> =
-            self.members.values().flat_map(|member| member.owes.values().flatten()).copied().collect();
-        let is_free = |unit: &u32| !self.counted.contains_key(unit) && !owed.contains(unit);
-        if !(0..plan.units()).any(|unit| is_free(&unit)) {
+        let Some(_) = self.plan.as_ref().filter(|_| !self.suspicion) else { return };
+        if self.free == 0 {
             return;
         }
         let works = |member: &&Member| {
@@ -295,6 +332,7 @@ impl Watch {
             member.cores > 0 && !member.local && is_trusted && member.rests_until_ms <= now_ms
         };
         let idle = self.members.values().filter(works).count();
-        assert!(!owed.is_empty() || idle == 0, "all {idle} idle while units are free");
+        let owed = self.holders.iter().any(|holders| *holders > 0);
+        assert!(owed || idle == 0, "all {idle} idle while units are free");
     }
 }

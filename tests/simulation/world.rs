@@ -13,6 +13,7 @@ use crate::problem::Problem;
 use crate::reference::{self, Events, Reference};
 use crate::scenario::{Scenario, Trouble};
 use crate::stage::{Event, Stage};
+use crate::timesheet::Spent;
 
 /// More events than any run needs.
 const EVENTS_MAX: u64 = 2_000_000;
@@ -34,6 +35,8 @@ pub(crate) struct Report {
     /// The weights' digest.
     pub(crate) digest: [u8; 32],
     pub(crate) ended_ms: u64,
+    /// What each volunteer's time was spent on until then, in milliseconds.
+    pub(crate) spent: Vec<BTreeMap<Spent, u64>>,
     pub(crate) events: u64,
 }
 
@@ -71,7 +74,7 @@ pub(crate) fn run(scenario: &Scenario) -> Report {
     let problem = Problem::new(&scenario.problem);
     let reference = reference::train(&problem, &scenario.limits);
     let mut world = World {
-        stage: Stage::new(scenario.seed),
+        stage: Stage::new(scenario.seed, scenario.guests.len()),
         host: Host::new(scenario, &problem, &reference),
         guests: Vec::new(),
         scenario,
@@ -91,6 +94,7 @@ pub(crate) fn run(scenario: &Scenario) -> Report {
                 .map(|point| point.figures.objective)
                 .fold(f64::INFINITY, f64::min),
             digest: reference.digest,
+            spent: world.stage.sheet.close(world.stage.now_ms),
             ended_ms: world.host.outcome.map_or(0, |outcome| outcome.at_ms),
             events,
         },
