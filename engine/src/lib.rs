@@ -146,6 +146,7 @@ mod examination;
 mod figures;
 pub mod floor;
 mod floors;
+mod footprint;
 pub mod ledger;
 mod misfits;
 pub mod optimizers;
@@ -186,6 +187,7 @@ pub use floor::standing::NEWCOMER_RESULTS;
 pub use floor::volunteers::REST_MS;
 pub use floor::{Answer, Attendance, Audit, Identity, Secret};
 pub use floors::{FromFloor, ToFloor};
+pub use footprint::Load;
 pub use protocol::measure::Measure;
 pub use settings::{LocalHelp, OnLie, Settings};
 pub use snapshot::{KnownScales, Snapshot, Statistics};
@@ -437,7 +439,7 @@ impl Engine {
         let rewinds = settings.rewinds();
         Engine {
             floor: Floor::new(settings.floor(), secret, snapshot.counters.assignment),
-            ring: Ring::new(settings.network.parameters(), rewinds),
+            ring: Ring::new(settings.network.parameters(), snapshot.optimizer.pairs_max(), rewinds),
             wary_until: 0,
             settings,
             optimizer: snapshot.optimizer,

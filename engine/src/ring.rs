@@ -3,38 +3,68 @@
 use super::snapshot::Snapshot;
 
 /// Bytes that the states together may take, unless [`STATES_MIN`] of them take more.
-const RING_BYTES_MAX: usize = 256 << 20;
+const RING_BYTES_MAX: u64 = 256 << 20;
 /// The most states.
 const STATES_MAX: usize = 24;
 /// The fewest: the first, which is never dropped, and the last.
 const STATES_MIN: usize = 2;
-/// Bytes of a state for each parameter: its point, the gradient there and a curvature pair. The others it shares
-/// with the states before it.
-const STATE_BYTES: usize = 16;
+/// Bytes of a state for each parameter, beside curvature pairs: its point, the gradient there, the direction or velocity,
+/// the next point, one more that some optimizers keep, and the best weights.
+const STATE_BYTES: u64 = 24;
+/// Bytes of a curvature pair for each parameter. A state shares the older ones with the state before it: it has as many
+/// of its own as rounds lie between the two, or all.
+const PAIR_BYTES: u64 = 8;
 
 /// States between rounds, the oldest first: the first there was, and of the others the denser the newer.
 #[derive(Debug)]
 pub(super) struct Ring {
-    room: usize,
+    is_needed: bool,
+    parameters: u64,
+    pairs: u64,
     states: Vec<Snapshot>,
 }
 
+/// Bytes that a state takes which its forerunner of so many rounds before does not.
+fn own_bytes(parameters: u64, pairs: u64, gap: u64) -> u64 {
+    let own = pairs.min(gap).saturating_mul(PAIR_BYTES).saturating_add(STATE_BYTES);
+    parameters.saturating_mul(own)
+}
+
+/// Bytes that all states take at most, of a network of so many parameters and with so many curvature pairs.
+pub(super) fn worst_case_bytes(parameters: u64, pairs: u64) -> u64 {
+    let each = own_bytes(parameters, pairs, pairs);
+    each.saturating_mul(STATES_MAX as u64).min(RING_BYTES_MAX).max(each.saturating_mul(STATES_MIN as u64))
+}
+
 impl Ring {
-    /// An empty ring for a network of so many parameters; one that remembers nothing if it is never asked.
-    pub(super) fn new(parameters: usize, is_needed: bool) -> Ring {
-        let room = (RING_BYTES_MAX / (STATE_BYTES * parameters).max(1)).clamp(STATES_MIN, STATES_MAX);
-        Ring { room: if is_needed { room } else { 0 }, states: Vec::new() }
+    /// An empty ring for a network of so many parameters and an optimizer with at most so many curvature pairs; one that
+    /// remembers nothing if it is never asked.
+    pub(super) fn new(parameters: usize, pairs: usize, is_needed: bool) -> Ring {
+        Ring { is_needed, parameters: parameters as u64, pairs: pairs as u64, states: Vec::new() }
     }
 
     /// Remembers a state, later than all before.
     pub(super) fn push(&mut self, state: Snapshot) {
-        if self.room == 0 {
+        if !self.is_needed {
             return;
         }
-        if self.states.len() == self.room {
-            self.thin(state.counters.rounds);
+        let now = state.counters.rounds;
+        let is_full = |ring: &Ring| ring.states.len() >= STATES_MAX || ring.bytes(now) > RING_BYTES_MAX;
+        while self.states.len() >= STATES_MIN && is_full(self) {
+            self.thin(now);
         }
         self.states.push(state);
+    }
+
+    /// Bytes of all states and of one after so many rounds.
+    fn bytes(&self, now: u64) -> u64 {
+        let mut before = 0;
+        let rounds = self.states.iter().map(|state| state.counters.rounds).chain([now]);
+        let own = rounds.map(|rounds| {
+            let gap = rounds.saturating_sub(std::mem::replace(&mut before, rounds));
+            own_bytes(self.parameters, self.pairs, gap)
+        });
+        own.fold(0, u64::saturating_add)
     }
 
     /// Drops the state that is least missed: the one whose neighbors are close together for how long ago it was.
@@ -85,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_way_back_is_never_much_longer_than_it_must_be() {
-        let mut ring = Ring::new(1, true);
+        let mut ring = Ring::new(1, 10, true);
         (0..1000).for_each(|rounds| ring.push(state(rounds)));
         assert_eq!(ring.states.len(), STATES_MAX);
         let kept: Vec<u64> = ring.states.iter().map(|state| state.counters.rounds).collect();
@@ -101,8 +131,20 @@ mod tests {
     }
 
     #[test]
+    fn states_that_share_little_are_fewer() {
+        for (pairs, least) in [(0, 10), (10, 5)] {
+            let mut ring = Ring::new(1 << 20, pairs, true);
+            (0..1000).for_each(|rounds| ring.push(state(rounds)));
+            let bytes = ring.bytes(999) - own_bytes(1 << 20, pairs as u64, 0);
+            assert!(bytes <= RING_BYTES_MAX, "{bytes}");
+            assert!((least..STATES_MAX).contains(&ring.states.len()), "{}", ring.states.len());
+            assert_eq!(ring.states[0].counters.rounds, 0);
+        }
+    }
+
+    #[test]
     fn large_states_are_few() {
-        let mut ring = Ring::new(1 << 28, true);
+        let mut ring = Ring::new(1 << 28, 0, true);
         (0..10).for_each(|rounds| ring.push(state(rounds)));
         assert_eq!(ring.states.iter().map(|state| state.counters.rounds).collect::<Vec<_>>(), [0, 9]);
         assert_eq!(ring.go_back(5).unwrap().counters.rounds, 0);

@@ -29,7 +29,7 @@ pub(crate) mod roster;
 pub(crate) mod round;
 pub(crate) mod scheduler;
 mod secret;
-mod shares;
+pub(crate) mod shares;
 mod spots;
 pub(crate) mod standing;
 mod validator;

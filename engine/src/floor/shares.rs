@@ -25,9 +25,15 @@ const SHARES_BYTES_MAX: usize = 256 << 20;
 /// The most shares of a round.
 const SHARES_MAX: usize = 32;
 /// The fewest: one for newcomers and one for all others.
-const SHARES_MIN: usize = 2;
+pub(crate) const SHARES_MIN: usize = 2;
 /// Of so many shares one is the newcomers'.
 const NEWCOMERS_ONE_IN: usize = 4;
+
+/// Bytes that all shares take at most that results are added to, if the sums of a round take so many.
+pub(crate) fn worst_case_bytes(sums: u64) -> u64 {
+    let most = sums.saturating_mul(SHARES_MAX as u64).min(SHARES_BYTES_MAX as u64);
+    most.max(sums.saturating_mul(SHARES_MIN as u64))
+}
 
 /// See the module's description.
 #[derive(Debug)]

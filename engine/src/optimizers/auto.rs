@@ -136,6 +136,15 @@ impl Auto {
         }
     }
 
+    /// The most curvature pairs that it remembers at a time.
+    pub(super) fn pairs_max(&self) -> usize {
+        let finisher = self.finisher.memory.max(1);
+        match &self.stage {
+            Stage::Averaged { averaged, .. } => averaged.pairs_max().max(finisher),
+            Stage::Finisher { .. } => finisher,
+        }
+    }
+
     /// Number of iterations (accepted steps) so far.
     pub fn iteration(&self) -> u64 {
         match &self.stage {

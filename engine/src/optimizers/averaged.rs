@@ -235,6 +235,14 @@ impl Averaged {
         self.0.base.as_ref().map(|base| base.loss)
     }
 
+    /// The most curvature pairs that it remembers at a time.
+    pub(super) fn pairs_max(&self) -> usize {
+        match self.0.settings.outer {
+            Outer::Lbfgs { memory } => memory.max(1),
+            Outer::Momentum { .. } => 0,
+        }
+    }
+
     /// Number of iterations (accepted steps) so far.
     pub fn iteration(&self) -> u64 {
         self.0.iteration

@@ -244,6 +244,11 @@ impl<T: Scalar> Lbfgs<T> {
         }
     }
 
+    /// The most curvature pairs that it remembers at a time.
+    pub(super) fn pairs_max(&self) -> usize {
+        self.0.settings.memory.max(1)
+    }
+
     /// Number of iterations (accepted steps) so far.
     pub fn iteration(&self) -> u64 {
         self.0.iteration

@@ -111,6 +111,11 @@ impl Optimizer {
         self.loss().is_some() && !is_searching
     }
 
+    /// The most curvature pairs that it remembers at a time.
+    pub(crate) fn pairs_max(&self) -> usize {
+        delegate!(self, optimizer => optimizer.pairs_max())
+    }
+
     /// Number of iterations (accepted steps) so far.
     pub fn iteration(&self) -> u64 {
         delegate!(self, optimizer => optimizer.iteration())

@@ -148,6 +148,11 @@ impl Stochastic {
         self.0.loss
     }
 
+    /// The most curvature pairs that it remembers at a time.
+    pub(super) fn pairs_max(&self) -> usize {
+        0
+    }
+
     /// Number of steps that led to [`Stochastic::weights`].
     pub fn iteration(&self) -> u64 {
         self.0.iteration
