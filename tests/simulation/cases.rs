@@ -6,6 +6,7 @@ use model::Task;
 
 use crate::problem::{Method, Oddity, ProblemPlan};
 use crate::scenario::{Guest, Happening, Kill, Manners, Scenario};
+use crate::timesheet::Spent;
 use crate::world::run;
 
 /// Rounds of an undisturbed training of [`ProblemPlan::plain`] problems: a start and four steps.
@@ -163,6 +164,22 @@ fn a_unit_whose_holders_are_all_asleep_goes_to_the_next_who_comes() {
     guests.extend((0..6).map(|_| Guest::asleep_from(8_000, 100_000)));
     let report = run(&Scenario::calm(ProblemPlan::plain(1), guests));
     assert!(report.ended_ms < 20_000 + ROUNDS * (LAST_RESORT_MS + 1_000), "{} ms", report.ended_ms);
+}
+
+/// Its machine slept in the middle of some work, which thus took a minute. It is as fast as the others all the same.
+#[test]
+fn who_wakes_from_sleep_gets_work_as_before() {
+    const WAKES_MS: u64 = 63_000;
+    let asleep = vec![(0, Happening::Arrive), (3_030, Happening::Sleep(WAKES_MS - 3_030))];
+    let sleeper = Guest { happenings: asleep, ..Guest::steady(100) };
+    let guests = vec![Guest::steady(100), Guest::steady(100), sleeper];
+    let mut scenario = Scenario::calm(ProblemPlan::plain(64), guests);
+    scenario.limits.stop.iterations = 50;
+    let report = run(&scenario);
+    let useful_ms = report.spent[2][&Spent::Useful];
+    let awake_ms = 3_000 + report.ended_ms - WAKES_MS;
+    assert!(report.ended_ms > 2 * WAKES_MS, "the run must go on for long enough");
+    assert!(10 * useful_ms > 7 * awake_ms, "{useful_ms} ms of {awake_ms} ms");
 }
 
 #[test]

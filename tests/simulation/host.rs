@@ -112,7 +112,7 @@ impl<'a> Host<'a> {
             reference,
             life: 0,
             engine: None,
-            watch: Watch::new(scenario.crowded),
+            watch: Watch::new(scenario.crowded, scenario.slowest_ms()),
             sessions: BTreeMap::new(),
             next_session: 0,
             guests_of_sessions: BTreeMap::new(),
@@ -226,7 +226,7 @@ impl<'a> Host<'a> {
         self.frozen_until_ms = 0;
         self.engine = None;
         self.count_watched();
-        self.watch = Watch::new(self.scenario.crowded);
+        self.watch = Watch::new(self.scenario.crowded, self.scenario.slowest_ms());
         self.round = None;
         self.wake_ms = None;
         for connection in std::mem::take(&mut self.sessions).into_keys() {

@@ -209,6 +209,12 @@ impl Scenario {
         self.guests.iter().any(|guest| guest.lie.is_some())
     }
 
+    /// How long the slowest volunteer needs for a unit, with its way and a download.
+    pub(crate) fn slowest_ms(&self) -> u64 {
+        let needs = |guest: &Guest| guest.unit_ms.1 + 2 * guest.latency_ms.1 + guest.download_ms.1;
+        self.guests.iter().map(needs).max().unwrap_or(0)
+    }
+
     /// An undisturbed training by these volunteers, four iterations long.
     pub(crate) fn calm(problem: ProblemPlan, guests: Vec<Guest>) -> Scenario {
         Scenario {

@@ -8,17 +8,33 @@ use protocol::plan::{Assignment, RoundPlan};
 
 /// As long as no more volunteers contribute to a round, each has sums of its own.
 const FEW: usize = 8;
+/// Whoever has had nothing to do for so many times as long as the slowest volunteer needs for a unit, while units were
+/// free all the time, could have done one.
+const COULD_TIMES: u64 = 2;
+/// In one round nobody who is known to deliver has nothing to do for that long, and so many times as long as the slowest
+/// needs for a unit, while units are free.
+const IDLE_MS_MAX: u64 = 2_000;
+const IDLE_TIMES_MAX: u64 = 3;
+/// In no more rounds in a row somebody who is known to deliver gets nothing that could have done a unit; plus those that
+/// it is benched for, if it left work unanswered.
+const DENIED_ROUNDS_MAX: u64 = 3;
+/// No longer time between two inputs counts: the coordinator may have stood still.
+const COUNTED_MS_MAX: u64 = 250;
 
 /// Follows the engine's inputs and outputs. Its methods panic when something is wrong.
 #[derive(Default)]
 pub(crate) struct Watch {
-    /// Leave out the check that nobody idles while units are free, which goes through all units each time.
+    /// Leave out the check that nobody idles while units are free, which goes through all members each time.
     crowded: bool,
+    /// How long the slowest volunteer needs for a unit, with its way and a download.
+    slowest_ms: u64,
+    /// When the last input was.
+    now_ms: u64,
     members: BTreeMap<u64, Member>,
     /// The token of each session there ever was.
     tokens: BTreeMap<u64, u128>,
-    /// Of those that have left, whether a round had ended with work of theirs unanswered.
-    missed: BTreeMap<u128, bool>,
+    /// Of those that have left, how many rounds had ended with work of theirs unanswered.
+    missed: BTreeMap<u128, u32>,
     /// Tokens of those of whom a result was counted.
     delivered: BTreeSet<u128>,
     plan: Option<RoundPlan>,
@@ -55,6 +71,37 @@ struct Member {
     rests_until_ms: u64,
     /// A round ended with work of it unanswered, and nothing was heard of it since.
     missed: bool,
+    /// How many rounds did.
+    missed_rounds: u32,
+    /// How long it has had nothing to do in this round, while units were free and nothing excused that.
+    idle_ms: u64,
+    /// Whether that was long enough for a unit, and in how many rounds in a row it was.
+    is_denied: bool,
+    denied_rounds: u64,
+}
+
+impl Member {
+    /// Somebody who could have done a unit in a round has had nothing in it.
+    fn end_round(&mut self) {
+        if !self.owes.is_empty() {
+            self.missed = true;
+            self.missed_rounds = (self.missed_rounds + 1).min(12);
+        }
+        self.owes.clear();
+        self.idle_ms = 0;
+        self.denied_rounds += u64::from(std::mem::take(&mut self.is_denied));
+        let benched = if self.missed_rounds == 0 { 0 } else { 1 << (self.missed_rounds - 1) };
+        assert!(
+            self.denied_rounds <= DENIED_ROUNDS_MAX + benched,
+            "volunteer {} got nothing in {} rounds",
+            self.token,
+            self.denied_rounds
+        );
+    }
+
+    fn forget_idleness(&mut self) {
+        (self.idle_ms, self.is_denied, self.denied_rounds) = (0, false, 0);
+    }
 }
 
 /// What an input may change.
@@ -65,26 +112,41 @@ pub(crate) struct Before {
 }
 
 impl Watch {
-    /// One that leaves out what would take too long with a crowd.
-    pub(crate) fn new(crowded: bool) -> Watch {
-        Watch { crowded, ..Watch::default() }
+    /// One that leaves out what would take too long with a crowd. The slowest volunteer needs so long for a unit.
+    pub(crate) fn new(crowded: bool, slowest_ms: u64) -> Watch {
+        Watch { crowded, slowest_ms, ..Watch::default() }
     }
 
     /// Notes an input that is about to be handled.
     pub(crate) fn before(&mut self, now_ms: u64, engine: &Engine, input: &Input) -> Before {
+        let passed_ms = now_ms - std::mem::replace(&mut self.now_ms, now_ms);
+        if !self.crowded {
+            self.count_idleness(passed_ms.min(COUNTED_MS_MAX), engine.is_paused());
+        }
         let mut answers = None;
         match input {
             Input::Joined { session, cores, local, identity, .. } => {
                 let (cores, local, token) = (*cores, *local, identity.token);
-                let missed = self.missed.get(&token).copied().unwrap_or(false);
-                let member = Member { cores, local, token, owes: BTreeMap::new(), rests_until_ms: 0, missed };
+                let missed_rounds = self.missed.get(&token).copied().unwrap_or(0);
+                let member = Member {
+                    cores,
+                    local,
+                    token,
+                    owes: BTreeMap::new(),
+                    rests_until_ms: 0,
+                    missed: missed_rounds > 0,
+                    missed_rounds,
+                    idle_ms: 0,
+                    is_denied: false,
+                    denied_rounds: 0,
+                };
                 self.members.insert(*session, member);
                 self.tokens.insert(*session, token);
             }
             Input::Left { session } | Input::Misbehaved { session, .. } => {
                 if let Some(member) = self.members.remove(session) {
                     member.owes.values().for_each(|units| self.let_go(units));
-                    self.missed.insert(member.token, member.missed);
+                    self.missed.insert(member.token, member.missed_rounds);
                 }
             }
             Input::Message { session, message } => {
@@ -99,7 +161,7 @@ impl Watch {
     fn message(&mut self, now_ms: u64, session: u64, message: &Message) -> Option<Vec<u32>> {
         let is_answer = matches!(message, Message::Result { .. } | Message::Unfit(_));
         if let Some(member) = self.members.get_mut(&session).filter(|_| is_answer) {
-            member.missed = false;
+            (member.missed, member.missed_rounds) = (false, 0);
         }
         match message {
             Message::Cores(cores) => {
@@ -213,8 +275,7 @@ impl Watch {
         self.contributors.clear();
         self.suspicion = false;
         for member in self.members.values_mut() {
-            member.missed |= !member.owes.is_empty();
-            member.owes.clear();
+            member.end_round();
         }
     }
 
@@ -258,6 +319,7 @@ impl Watch {
         assert!(member.cores > 0, "who pauses gets no work");
         assert!(member.rests_until_ms <= now_ms, "who gave work back rests");
         member.owes.insert(assignment.assignment, units);
+        member.forget_idleness();
         assert!(
             member.owes.len() <= OUTSTANDING_MAX,
             "a volunteer is asked for {} things",
@@ -317,6 +379,30 @@ impl Watch {
         assert!(retracted == own || self.contributors.len() > FEW, "the work of others is thrown away");
         for (unit, _) in self.counted.extract_if(.., |unit, _| !left.contains(unit)) {
             self.free += u32::from(self.holders[unit as usize] == 0);
+        }
+    }
+
+    /// Time has passed, in which nothing has changed. Whoever has had nothing to do while units were free was held back:
+    /// that is right as long as others are to be done earlier, and not for ever.
+    fn count_idleness(&mut self, passed_ms: u64, is_paused: bool) {
+        let is_open = self.plan.is_some() && !self.suspicion && !is_paused;
+        let (now_ms, has_free, slowest_ms) = (self.now_ms, self.free > 0, self.slowest_ms);
+        for member in self.members.values_mut().filter(|member| !member.local) {
+            let is_able = member.cores > 0 && member.rests_until_ms <= now_ms;
+            if !is_able || !self.delivered.contains(&member.token) {
+                member.forget_idleness();
+            } else if !is_open || !has_free || !member.owes.is_empty() {
+                member.idle_ms = 0;
+            } else {
+                member.idle_ms += passed_ms;
+                member.is_denied |= member.idle_ms > COULD_TIMES * slowest_ms;
+                assert!(
+                    member.missed || member.idle_ms <= IDLE_MS_MAX + IDLE_TIMES_MAX * slowest_ms,
+                    "volunteer {} has had nothing to do for {} ms, and units are free",
+                    member.token,
+                    member.idle_ms
+                );
+            }
         }
     }
 
