@@ -11,9 +11,11 @@ use crate::reference::Limits;
 
 const INPUTS: u64 = 20_000;
 
-/// Microseconds that a change of cores costs, with so many volunteers that pause and three that work.
+/// Microseconds that an input costs with so many volunteers that have nothing to do and three that work: a change of
+/// cores of one that pauses. With `many_floors` the floor says at each input what units it has room for, as a gateway's
+/// does.
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this measures time")]
-fn cost_us(paused: u64) -> f64 {
+fn cost_us(paused: u64, many_floors: bool) -> f64 {
     let problem = Problem::new(&ProblemPlan::plain(64));
     let Limits { stop, evaluate_every, evaluate_training, examines } = Limits::iterations(1);
     let settings = Settings {
@@ -31,6 +33,9 @@ fn cost_us(paused: u64) -> f64 {
         on_lie: OnLie::Rewind,
     };
     let mut engine = Engine::new(settings, problem.start(), &Secret::new([1; 32]));
+    if many_floors {
+        engine = engine.for_many_floors();
+    }
     let mut handle = |now_ms, input| {
         engine.handle(now_ms, input);
         while engine.poll_output().is_some() {}
@@ -54,6 +59,6 @@ fn cost_us(paused: u64) -> f64 {
 #[expect(clippy::print_stdout, reason = "figures for a person")]
 fn cost_of_an_input_with_many_who_pause() {
     for paused in [10, 100, 1_000, 5_000, 10_000] {
-        println!("| {paused} | {:.2} us |", cost_us(paused));
+        println!("| {paused} | {:.2} us | {:.2} us |", cost_us(paused, false), cost_us(paused, true));
     }
 }

@@ -307,12 +307,15 @@ impl Floor {
         let Some(round) = &self.round else { return Claim::default() };
         let cost = round.parts().first().map_or(1.0, |part| part.unit_cost);
         let slices = OUTSTANDING_MAX as f64 * SLICE_MS * self.volunteers.roster.speed() / cost;
-        let cores: u32 = self.helping().map(|one| u32::from(one.cores)).sum();
         let typical = self.volunteers.roster.typical_core_speed().unwrap_or(0.0);
-        let speed = |one: &Volunteer| one.speed.unwrap_or(f64::from(one.cores) * typical);
+        let lent = self.volunteers.roster.lent;
+        let own = self.volunteers.own().filter(|_| self.local_helps());
+        let own = own.and_then(|own| self.volunteers.get(own));
+        let own_speed = own.map_or(0.0, |one| one.speed.unwrap_or(f64::from(one.cores) * typical));
+        let cores = lent.cores + own.map_or(0, |one| u32::from(one.cores));
         Claim {
             cores,
-            speed: self.helping().filter(|one| one.cores > 0).map(speed).sum(),
+            speed: lent.speed(typical) + own_speed,
             undone: self.undone(),
             least: if cores == 0 { 0 } else { (slices as u32).max(cores) },
         }

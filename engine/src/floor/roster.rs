@@ -28,10 +28,49 @@ pub(super) struct Roster {
     /// Without those of whom nothing is to be expected.
     pub(super) cores: usize,
     speed: f64,
+    /// Of all, also of those who rest and of those of whom nothing is to be expected: cores, speeds where they are known,
+    /// and cores of the others.
+    pub(super) lent: Lent,
     /// How many are known to deliver.
     pub(super) known: usize,
     /// Assignments that are with those who never delivered.
     pub(super) trials: usize,
+}
+
+/// What all lend together.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Lent {
+    pub(super) cores: u32,
+    speed: f64,
+    measured: usize,
+    unmeasured_cores: u32,
+}
+
+impl Lent {
+    fn count_in(&mut self, entry: &Entry) {
+        self.cores += u32::from(entry.cores);
+        match entry.speed {
+            Some(speed) => (self.speed, self.measured) = (self.speed + speed, self.measured + 1),
+            None => self.unmeasured_cores += u32::from(entry.cores),
+        }
+    }
+
+    fn count_off(&mut self, entry: &Entry) {
+        self.cores -= u32::from(entry.cores);
+        match entry.speed {
+            Some(speed) => (self.speed, self.measured) = (self.speed - speed, self.measured - 1),
+            None => self.unmeasured_cores -= u32::from(entry.cores),
+        }
+        if self.measured == 0 {
+            // Nothing is left of what rounding has added up.
+            self.speed = 0.0;
+        }
+    }
+
+    /// The speed of all, at a speed of `typical` of each core of those that are not measured.
+    pub(super) fn speed(&self, typical: f64) -> f64 {
+        self.speed.max(0.0) + f64::from(self.unmeasured_cores) * typical
+    }
 }
 
 /// How much is to be expected of a volunteer, the most first.
@@ -103,6 +142,7 @@ impl Roster {
     }
 
     fn count_in(&mut self, session: u64, entry: &Entry) {
+        self.lent.count_in(entry);
         self.trials += if entry.on_trial { entry.outstanding } else { 0 };
         self.known += usize::from(!entry.on_trial);
         if entry.rests_until_ms > 0 {
@@ -127,6 +167,7 @@ impl Roster {
     }
 
     fn count_off(&mut self, session: u64, entry: &Entry) {
+        self.lent.count_off(entry);
         self.trials -= if entry.on_trial { entry.outstanding } else { 0 };
         self.known -= usize::from(!entry.on_trial);
         if entry.rests_until_ms > 0 {
@@ -229,6 +270,18 @@ mod tests {
         roster.update(7, None);
         roster.update(8, None);
         assert_eq!((roster.typical_core_speed(), roster.speed(), roster.count), (None, 0.0, 0));
+    }
+
+    #[test]
+    fn what_is_lent_counts_all_who_lend_cores() {
+        let mut roster = Roster::default();
+        roster.update(7, Some(Entry { cores: 2, rests_until_ms: 50, ..entry(0, 10.0) }));
+        roster.update(8, Some(Entry { cores: 3, speed: None, core_speed: None, ..entry(1, 0.0) }));
+        assert_eq!((roster.lent.cores, roster.lent.speed(2.0)), (5, 16.0));
+        roster.update(7, None);
+        assert_eq!((roster.lent.cores, roster.lent.speed(2.0)), (3, 6.0));
+        roster.update(8, None);
+        assert_eq!(roster.lent, Lent::default());
     }
 
     #[test]
