@@ -29,13 +29,8 @@ pub struct Load {
     pub cores: u64,
 }
 
-/// Bytes of an f32 vector, for each parameter.
+/// Bytes of an f32 vector, for each parameter: of the round's frame, and of the model on the disk.
 const VECTOR: u64 = 4;
-/// The accepted point, the next one, its gradient or displacement, and the round's frame.
-const VECTORS: u64 = 4;
-/// The exact sums of a round in at least two shares (newcomers apart, see `engine::floor`), their sum, and one result on
-/// its way into them: integers of 8 bytes.
-const SUMS: u64 = 4 * 8;
 /// Least bytes of a core for each parameter: its gradient and its sums (see `worker::footprint`).
 const CORE: u64 = 24;
 /// Checkpoints that are on the disk at a time: the last, the one before, and one being written.
@@ -48,12 +43,23 @@ impl Load {
     /// on the batch.
     pub fn need(self) -> Need {
         let Load { parameters, memory, cores } = self;
-        let pairs = 2 * memory * VECTOR;
-        // Two points and their derivatives besides the pairs; another copy while a checkpoint is encoded.
-        let state = pairs + 4 * VECTOR;
-        let each = VECTORS * VECTOR + 2 * state + SUMS + cores * CORE;
-        let on_disk = CHECKPOINTS * state + MODELS * VECTOR;
-        Need { memory: parameters.saturating_mul(each), disk: parameters.saturating_mul(on_disk) }
+        let engine = engine::Load {
+            parameters,
+            pairs: memory,
+            vectors: 1,
+            rewinds: false,
+            units: 0,
+            shards: 0,
+            volunteers: 0,
+        };
+        // The state once more while a checkpoint is encoded.
+        let kept = engine.least_bytes().saturating_add(engine.state_bytes());
+        let sent = parameters.saturating_mul(VECTOR + cores * CORE);
+        let models = parameters.saturating_mul(MODELS * VECTOR);
+        Need {
+            memory: kept.saturating_add(sent),
+            disk: engine.state_bytes().saturating_mul(CHECKPOINTS).saturating_add(models),
+        }
     }
 }
 
