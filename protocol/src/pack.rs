@@ -60,17 +60,31 @@ pub fn unpack(bytes: &[u8], elements: usize) -> Result<Vec<i64>, DecodeError> {
     }
     let mut values = Vec::with_capacity(elements);
     let mut rest = bytes;
+    let mut block = [0; BLOCK];
     while values.len() < elements {
         let count = BLOCK.min(elements - values.len());
         let (&width, body) = rest.split_first().ok_or(DecodeError::Truncated)?;
-        let width = u32::from(width);
-        if width > u64::BITS {
+        let width = usize::from(width);
+        if width > u64::BITS as usize {
             return Err(DecodeError::Malformed);
         }
-        let length = (count * width as usize).div_ceil(8);
-        let (body, after) = body.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+        let length = (count * width).div_ceil(8);
+        let (packed, after) = body.split_at_checked(length).ok_or(DecodeError::Truncated)?;
         rest = after;
-        unpack_block(body, width, count, &mut values)?;
+        let all = match body.get(..length + READ) {
+            Some(bytes) if count == BLOCK => unpack_block(bytes, width, &mut block),
+            _ => {
+                let mut bytes = [0; BLOCK * 8 + READ];
+                bytes[..length].copy_from_slice(packed);
+                unpack_block(&bytes, width, &mut block)
+            }
+        };
+        let (found, padding) = block.split_at(count);
+        // The remaining bits must be zero padding, and the width must be the smallest that holds the block.
+        if padding.iter().any(|value| *value != 0) || u64::BITS - all.leading_zeros() != width as u32 {
+            return Err(DecodeError::Malformed);
+        }
+        values.extend_from_slice(found);
     }
     if !rest.is_empty() {
         return Err(DecodeError::TrailingBytes(rest.len()));
@@ -78,29 +92,44 @@ pub fn unpack(bytes: &[u8], elements: usize) -> Result<Vec<i64>, DecodeError> {
     Ok(values)
 }
 
-fn unpack_block(body: &[u8], width: u32, count: usize, values: &mut Vec<i64>) -> Result<(), DecodeError> {
-    let mask = ((1u128 << width) - 1) as u64;
-    let (words, tail) = body.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..tail.len()].copy_from_slice(tail);
-    let mut words = words.iter().chain(std::iter::once(&last)).map(|word| u64::from_le_bytes(*word));
-    let (mut buffer, mut filled, mut all) = (0u128, 0u32, 0);
-    for _ in 0..count {
-        if filled < width {
-            buffer |= u128::from(words.next().unwrap_or(0)) << filled;
-            filled += u64::BITS;
+/// Integers that take a whole number of bytes together, whatever their width: as many bytes as it has bits.
+const GROUP: usize = 8;
+
+/// Bytes from the first of an integer on that are read, if need be those of what follows it.
+const READ: usize = 16;
+
+/// Unpacks a block; answers with all bits that any of its integers has. Of the bytes after it nothing is used.
+fn unpack_block(bytes: &[u8], width: usize, block: &mut [i64; BLOCK]) -> u64 {
+    // Of the narrower ones, each lies in eight bytes.
+    if width + 7 <= u64::BITS as usize {
+        unpack_groups(bytes, width, block, |bytes, bit| {
+            bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word) >> bit)
+        })
+    } else {
+        unpack_groups(bytes, width, block, |bytes, bit| (u128::from_le_bytes(*bytes) >> bit) as u64)
+    }
+}
+
+fn unpack_groups(
+    bytes: &[u8],
+    width: usize,
+    block: &mut [i64; BLOCK],
+    read: impl Fn(&[u8; READ], usize) -> u64,
+) -> u64 {
+    let mask = u64::MAX.unbounded_shr(u64::BITS - width as u32);
+    let mut all = 0;
+    let (groups, _) = block.as_chunks_mut::<GROUP>();
+    for (group, values) in groups.iter_mut().enumerate() {
+        // One check of the bounds for all of them, and each is found without those before it.
+        let bytes = &bytes[group * width..][..width + READ];
+        for (index, value) in values.iter_mut().enumerate() {
+            let (byte, bit) = (index * width / 8, index * width % 8);
+            let found = bytes[byte..].first_chunk().map_or(0, |bytes| read(bytes, bit)) & mask;
+            all |= found;
+            *value = unzigzag(found);
         }
-        let value = buffer as u64 & mask;
-        all |= value;
-        values.push(unzigzag(value));
-        buffer >>= width;
-        filled -= width;
     }
-    // The remaining bits must be zero padding, and the width must be the smallest that holds the block.
-    if buffer != 0 || u64::BITS - all.leading_zeros() != width {
-        return Err(DecodeError::Malformed);
-    }
-    Ok(())
+    all
 }
 
 fn zigzag(value: i64) -> u64 {
