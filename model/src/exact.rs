@@ -117,16 +117,18 @@ pub struct OutOfRange;
 pub fn merge(sum: &mut [i64], other: &[i64]) -> Result<(), OutOfRange> {
     assert_eq!(sum.len(), other.len(), "two sums of different lengths");
     let mut overflows = 0i64;
-    for (a, b) in sum.iter().zip(other) {
+    for (a, b) in sum.iter_mut().zip(other) {
         let result = a.wrapping_add(*b);
         // The sign bit is set exactly if both operands have the same sign and the result has the other.
-        overflows |= (a ^ result) & (b ^ result);
+        overflows |= (*a ^ result) & (b ^ result);
+        *a = result;
     }
     if overflows < 0 {
+        // Also what went beyond the range comes back.
+        for (a, b) in sum.iter_mut().zip(other) {
+            *a = a.wrapping_sub(*b);
+        }
         return Err(OutOfRange);
-    }
-    for (a, b) in sum.iter_mut().zip(other) {
-        *a = a.wrapping_add(*b);
     }
     Ok(())
 }

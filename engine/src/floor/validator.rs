@@ -67,14 +67,21 @@ pub(super) fn judge(
         None if work.has_vector() => Err("a result without its vector"),
         Some(_) if !work.has_vector() => Err("a vector that was not asked for"),
         Some(vector) if vector.len() != network.parameters() => Err("a vector of the wrong length"),
-        Some(vector) if vector.iter().any(|value| value.unsigned_abs() >= limit) => {
-            Err("a vector with an element out of range")
-        }
+        Some(vector) if leaves_range(vector, limit) => Err("a vector with an element out of range"),
         Some(vector) if *work == Work::Examination && !are_counts(network, vector, examples) => {
             Err("counts that so many examples cannot have")
         }
         _ => Ok(()),
     }
+}
+
+/// Whether an element is as far from zero as `limit`, or farther.
+fn leaves_range(vector: &[i64], limit: u64) -> bool {
+    vector.chunks(64).any(|elements| {
+        // Together they have all bits of the largest: as long as these are few, no element needs a look by itself.
+        let all = elements.iter().fold(0, |all, element| all | element.unsigned_abs());
+        all >= limit && elements.iter().any(|element| element.unsigned_abs() >= limit)
+    })
 }
 
 /// Whether a vector can be that of an examination of so many examples.
