@@ -261,6 +261,9 @@ pub struct LoadArgs {
     /// Send a message of so many bytes to the volunteers instead, without a coordinator, to compare
     #[arg(long, value_name = "BYTES", conflicts_with = "url")]
     pub bare: Option<usize>,
+    /// Volunteers that are sent that message at the same time [default: all]
+    #[arg(long, value_name = "N", requires = "bare", value_parser = clap::value_parser!(u32).range(1..))]
+    pub at_a_time: Option<u32>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

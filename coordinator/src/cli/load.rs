@@ -11,7 +11,8 @@ use crate::load::{self, Arrivals, Outcome, Plan};
 
 pub(super) fn run(args: LoadArgs) -> anyhow::Result<()> {
     if let Some(bytes) = args.bare {
-        let arrivals = Runtime::new()?.block_on(load::fan_out(args.volunteers, bytes))?;
+        let at_a_time = args.at_a_time.unwrap_or(args.volunteers);
+        let arrivals = Runtime::new()?.block_on(load::fan_out(args.volunteers, bytes, at_a_time))?;
         return results(|output| {
             let text = if args.json { json_of(&arrivals).to_string() } else { words_of(&arrivals) };
             Ok(writeln!(output, "{text}")?)

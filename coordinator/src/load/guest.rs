@@ -37,12 +37,20 @@ const PAUSE: Duration = Duration::from_millis(500);
 const SLOW_BYTES: usize = 4_000;
 /// Pause between the chunks of a slow writer.
 const SLOW_CHUNK: Duration = Duration::from_secs(5);
-/// Pause between two changes of the number of cores: as many as an attacker is let.
+/// Pause between two changes of the number of cores: as often as an attacker can for ten seconds before it is thrown out.
 const CORES_PAUSE: Duration = Duration::from_millis(35);
 /// Bytes of the read buffer: many volunteers share one process.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 
 type Socket = WebSocketStream<TcpStream>;
+
+/// How all clients read.
+pub(super) fn client_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_message_size(Some(DOWNWARD_MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(DOWNWARD_MESSAGE_BYTES_MAX))
+}
 
 /// A volunteer, before it begins.
 #[derive(Clone)]
@@ -123,11 +131,8 @@ impl Guest {
         }
         let stream = socket.connect(self.target).await?;
         stream.set_nodelay(true)?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .max_message_size(Some(DOWNWARD_MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(DOWNWARD_MESSAGE_BYTES_MAX));
-        let (socket, _) = client_async_with_config(self.address.channel(), stream, Some(config)).await?;
+        let (socket, _) =
+            client_async_with_config(self.address.channel(), stream, Some(client_config())).await?;
         Ok(socket)
     }
 
