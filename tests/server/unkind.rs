@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use coordinator::driver::exchange::{FromSession, ToSession};
 use engine::decoder;
 use futures_util::{SinkExt, StreamExt};
 use protocol::frame::encode_chunks;
 use protocol::limits::UPWARD_MESSAGE_BYTES_MAX;
-use protocol::message::{FromCoordinator, FromVolunteer, Ready, Refusal};
+use protocol::message::{FromCoordinator, FromVolunteer, Ready, Refusal, Unfit};
 use protocol::pack::pack;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clock::{Clock, in_time};
-use crate::harness::{Heard, PARAMETERS, PING, RawVolunteer, TestServer, assignment, hello, result};
+use crate::harness::{
+    BINARY, CONTINUATION, Heard, PARAMETERS, PING, RawVolunteer, TestServer, assignment, hello, result,
+};
 use crate::http::ask;
 
 /// A deadline that passes when the test lets it.
@@ -36,6 +39,18 @@ async fn rubbish_before_the_hello_is_refused() {
         volunteer.socket.send(rubbish).await.unwrap();
         assert_eq!(volunteer.refused().await.0, Refusal::Misbehaved);
     }
+    server.volunteer().await;
+}
+
+#[tokio::test]
+async fn pings_instead_of_the_hello_are_refused() {
+    let mut server = TestServer::start().await;
+    let mut volunteer = server.connect().await;
+    let pings = futures_util::stream::iter((0..100).map(|_| Ok(Message::Ping(Bytes::new()))));
+    // It may be over before all are sent.
+    let _ = volunteer.socket.send_all(&mut { pings }).await;
+    assert_eq!(volunteer.refused().await.0, Refusal::Misbehaved);
+    assert!(server.is_quiet());
     server.volunteer().await;
 }
 
@@ -88,28 +103,53 @@ async fn bytes_that_are_no_websocket_frames_end_the_session() {
 }
 
 #[tokio::test]
-async fn a_flood_is_stopped() {
+async fn a_flood_of_anything_is_stopped_and_the_driver_hears_little_of_it() {
     let mut server = TestServer::start().await;
-    let (volunteer, session, _joined) = server.volunteer().await;
-    let (mut sink, mut stream) = volunteer.socket.split();
-    let frame = FromVolunteer::Cores(1).encode();
-    let flood =
-        tokio::spawn(async move { while sink.send(Message::Binary(frame.clone().into())).await.is_ok() {} });
-    let mut messages = 0u64;
-    loop {
-        match server.event().await {
-            (_, FromSession::Said(decoder::Message::Cores(1))) => messages += 1,
-            (_, FromSession::Misbehaved { offense }) => assert!(offense.contains("more than"), "{offense}"),
-            (from, FromSession::Left) => break assert_eq!(from, session),
-            other => panic!("{other:?}"),
+    let decline = FromVolunteer::Decline { assignment: 99, reason: "no".into() };
+    let unfit = FromVolunteer::Unfit(Unfit { assignment: 99, round: 1, unit: 0 });
+    let drops: [(Message, std::ops::Range<u64>); 5] = [
+        // Of the cores it hears the first number at once, and no other comes after it.
+        (Message::Binary(FromVolunteer::Cores(1).encode().into()), 1..2),
+        (Message::Binary(decline.encode().into()), 0..1),
+        (Message::Binary(unfit.encode().into()), 0..1),
+        (Message::Ping(Bytes::new()), 0..1),
+        (Message::Pong(Bytes::from_static(&[1; 100])), 0..1),
+    ];
+    for (drop, heard) in drops {
+        let (volunteer, session, _joined) = server.volunteer().await;
+        let (mut sink, mut stream) = volunteer.socket.split();
+        let flooding = drop.clone();
+        let flood = tokio::spawn(async move { while sink.send(flooding.clone()).await.is_ok() {} });
+        let mut messages = 0u64;
+        loop {
+            match server.event().await {
+                (_, FromSession::Said(_)) => messages += 1,
+                (_, FromSession::Misbehaved { offense }) => {
+                    assert!(offense.contains("more than"), "{offense}")
+                }
+                (from, FromSession::Left) => break assert_eq!(from, session),
+                other => panic!("{other:?}"),
+            }
         }
+        assert!(heard.contains(&messages), "{drop:?}: the driver hears of it {messages} times");
+        while let Some(Ok(_)) = in_time(stream.next()).await {}
+        in_time(flood).await.unwrap();
     }
-    assert!(
-        (1..100).contains(&messages),
-        "the driver hears of the latest number now and then: {messages} times"
-    );
-    while let Some(Ok(_)) = in_time(stream.next()).await {}
-    in_time(flood).await.unwrap();
+    server.volunteer().await;
+}
+
+#[tokio::test]
+async fn a_message_in_pieces_without_end_is_refused() {
+    let mut server = TestServer::start().await;
+    let mut volunteer = RawVolunteer::connect(server.address).await;
+    volunteer.introduce().await;
+    let (session, _joined) = server.joined().await;
+    // A piece without bytes and without a mask that changes anything, of a message that goes on.
+    let piece = |opcode: u8| [opcode, 0x80, 0, 0, 0, 0];
+    volunteer.send_raw(&piece(BINARY)).await;
+    let pieces = piece(CONTINUATION).repeat(4 * UPWARD_MESSAGE_BYTES_MAX / piece(CONTINUATION).len() + 1);
+    volunteer.send_raw(&pieces).await;
+    assert!(server.dismissed(session).await.contains("too many pieces"));
     server.volunteer().await;
 }
 

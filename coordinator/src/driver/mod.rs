@@ -61,6 +61,9 @@ pub use referee::{Referee, ShardReader, Source};
 /// Longest time between two renewals of the status for pages and terminals.
 const PICTURE_EVERY: Duration = Duration::from_millis(500);
 
+/// Shortest time between two renewals for volunteers that are found out.
+const CONVICTIONS_SHOWN_EVERY: Duration = Duration::from_millis(100);
+
 /// Orders to the driver that may wait. There are only a few kinds, and few orders of each.
 const ORDERS_MAX: usize = 8;
 
@@ -539,7 +542,10 @@ impl Driver {
         self.people.fail(session, &offense);
         let offender = Offender { session, agent, offense, iteration };
         self.picture.convicted(offender);
-        self.show();
+        // Of a crowd that is dismissed, the status tells now and then.
+        if self.pictured.is_none_or(|at| at.elapsed() >= CONVICTIONS_SHOWN_EVERY) {
+            self.show();
+        }
     }
 
     /// The training has gone back: what was reported after that iteration is void.

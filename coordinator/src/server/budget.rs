@@ -20,6 +20,15 @@ pub(super) struct Budget {
     refilled: Instant,
 }
 
+/// What a message was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spent {
+    /// A part of what the volunteer was asked for.
+    OnAnswers,
+    /// Something else.
+    OnTalk,
+}
+
 impl Budget {
     /// The budget of a new session.
     pub(super) fn new(now: Instant) -> Budget {
@@ -40,8 +49,8 @@ impl Budget {
         self.owed = self.owed.saturating_add(bytes + chunks * (MESSAGE_OVERHEAD_BYTES + 1));
     }
 
-    /// Notes that a message of `bytes` bytes arrived. False if the session may not send that much.
-    pub(super) fn spend(&mut self, bytes: usize, now: Instant) -> bool {
+    /// Notes that a message of `bytes` bytes arrived; `None` if the session may not send that much.
+    pub(super) fn spend(&mut self, bytes: usize, now: Instant) -> Option<Spent> {
         let elapsed_ms = now.saturating_duration_since(self.refilled).as_millis();
         let elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(u64::MAX);
         let refill = elapsed_ms.saturating_mul(UNASKED_BYTES_PER_SECOND) / 1000;
@@ -52,12 +61,9 @@ impl Budget {
         let bytes = bytes as u64 + MESSAGE_OVERHEAD_BYTES;
         let from_owed = bytes.min(self.owed);
         let from_purse = bytes - from_owed;
-        if from_purse > self.purse {
-            return false;
-        }
+        self.purse = self.purse.checked_sub(from_purse)?;
         self.owed -= from_owed;
-        self.purse -= from_purse;
-        true
+        Some(if from_purse == 0 { Spent::OnAnswers } else { Spent::OnTalk })
     }
 }
 
@@ -72,8 +78,8 @@ mod tests {
     /// Sends a whole vector; false when the budget ended before.
     fn send_vector(budget: &mut Budget, now: Instant) -> bool {
         let rest = VECTOR % FRAGMENT_BYTES;
-        (0..VECTOR / FRAGMENT_BYTES).all(|_| budget.spend(FRAGMENT_BYTES + 1, now))
-            && budget.spend(rest + 1, now)
+        (0..VECTOR / FRAGMENT_BYTES).all(|_| budget.spend(FRAGMENT_BYTES + 1, now).is_some())
+            && budget.spend(rest + 1, now).is_some()
     }
 
     #[test]
@@ -82,7 +88,7 @@ mod tests {
         let mut budget = Budget::new(now);
         for _ in 0..3 {
             budget.grant_answer();
-            assert!(budget.spend(400, now));
+            assert_eq!(budget.spend(400, now), Some(Spent::OnAnswers));
             budget.grant_vector(VECTOR as u32);
             assert!(send_vector(&mut budget, now));
         }
@@ -94,12 +100,12 @@ mod tests {
         let start = Instant::now();
         let mut budget = Budget::new(start);
         let mut burst = 0;
-        while budget.spend(0, start) {
+        while budget.spend(0, start) == Some(Spent::OnTalk) {
             burst += 1;
         }
         assert_eq!(burst, UNASKED_BYTES_MAX / MESSAGE_OVERHEAD_BYTES);
         let later = start + Duration::from_secs(10);
-        let kilobytes = (0..1000).take_while(|_| budget.spend(1000, later)).count();
+        let kilobytes = (0..1000).take_while(|_| budget.spend(1000, later).is_some()).count();
         assert_eq!(kilobytes as u64, 10 * UNASKED_BYTES_PER_SECOND / (1000 + MESSAGE_OVERHEAD_BYTES));
     }
 
@@ -108,8 +114,8 @@ mod tests {
         let now = Instant::now();
         let mut budget = Budget::new(now);
         (0..100_000).for_each(|_| budget.grant_answer());
-        let bytes = 1024 - MESSAGE_OVERHEAD_BYTES as usize;
-        let answers = (0..100_000).take_while(|_| budget.spend(bytes, now)).count();
-        assert_eq!(answers as u64, RESULTS_OWED_MAX as u64 + UNASKED_BYTES_MAX / 1024);
+        let bytes = (ANSWER_BYTES_MAX - MESSAGE_OVERHEAD_BYTES) as usize;
+        let answers = (0..100_000).take_while(|_| budget.spend(bytes, now).is_some()).count();
+        assert_eq!(answers as u64, RESULTS_OWED_MAX as u64 + UNASKED_BYTES_MAX / ANSWER_BYTES_MAX);
     }
 }

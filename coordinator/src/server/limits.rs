@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::limits::FRAGMENT_BYTES;
+use protocol::limits::{FRAGMENT_BYTES, UPWARD_MESSAGE_BYTES_MAX};
 
 /// Open connections, volunteers' channels included, where the limit of open files allows so many
 /// ([`super::connections_max`]).
@@ -47,8 +47,14 @@ pub(super) const ACTION_BYTES_MAX: u64 = 1024;
 /// Bytes of a client's text that are repeated to the client or to the log.
 pub(super) const QUOTE_BYTES_MAX: usize = 64;
 
-/// Bytes of a channel's read buffer, which stays allocated as long as the volunteer stays.
-pub(super) const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Bytes of a channel's own read buffer, which stays allocated as long as the volunteer stays.
+pub(super) const READ_BUFFER_BYTES: usize = 2 * 1024;
+/// Bytes that are read at a time, into a buffer that a channel has only as long as something is left in it.
+pub(super) const INTAKE_BYTES: usize = 64 * 1024;
+/// Such buffers, of all channels together: 4 MB. Without one, a channel reads into its own.
+pub(super) const INTAKE_BUFFERS_MAX: usize = 64;
+/// Bytes of a volunteer's message with all that frames it, for it may come in pieces, which may be empty.
+pub(super) const MESSAGE_RAW_BYTES_MAX: usize = 4 * UPWARD_MESSAGE_BYTES_MAX;
 /// Bytes in a fragment of a message that is no round. The buffer of a channel stays as large as the largest fragment
 /// that went through it, so a volunteer that was only welcomed should not keep the size of its welcome.
 pub(super) const WORDS_FRAGMENT_BYTES: usize = 2 * 1024;
@@ -85,9 +91,14 @@ pub(super) const LANE_WAIT_MAX: Duration = Duration::from_secs(10);
 pub(super) const ARRIVING_KIB_MAX: u32 = 512 << 10;
 /// Largest number of values that a session unpacks in its own task, which takes a tenth of a millisecond.
 /// Larger results would keep other sessions waiting and are unpacked in threads, one for each core.
-pub(super) const UNPACKED_IN_TASK_MAX: usize = 16 * 1024;
-/// Shortest time between two changes of a volunteer's cores that the driver hears of.
+pub(super) const UNPACKED_IN_TASK_MAX: usize = 128 * 1024;
+/// Shortest time between two changes of a volunteer's cores that the driver hears of. With each that follows at once it
+/// doubles, up to [`CORES_PERIOD_MAX`].
 pub(super) const CORES_PERIOD: Duration = Duration::from_secs(1);
+/// See [`CORES_PERIOD`].
+pub(super) const CORES_PERIOD_MAX: Duration = Duration::from_secs(4);
+/// Messages among which a newcomer's next frame must be: it may answer pings before.
+pub(super) const GREETING_MESSAGES_MAX: usize = 16;
 /// Time for the last message on a channel, including the rest of an unfinished round before it.
 pub(super) const FAREWELL_MAX: Duration = Duration::from_secs(3);
 /// Time in which the server reads and drops a volunteer's further bytes after its own last message. Closing a
@@ -100,13 +111,21 @@ pub(super) const SHUTDOWN_MAX: Duration = Duration::from_secs(5);
 pub(super) const UNASKED_BYTES_PER_SECOND: u64 = 16 * 1024;
 /// Bytes that a volunteer may send at once besides the results it was asked for.
 pub(super) const UNASKED_BYTES_MAX: u64 = 1 << 20;
-/// Bytes that each message counts in addition to its content, because it takes the coordinator as long to take an
-/// empty message as to read so many bytes. So a volunteer may say some thirty things a second that nobody asked for.
-pub(super) const MESSAGE_OVERHEAD_BYTES: u64 = 512;
+/// Bytes that each message counts in addition to its content, because a small one takes the coordinator no less time. So
+/// a volunteer may say 256 things at once, and four a second, that nobody asked for. An honest one seldom says any: it
+/// answers a ping every ten seconds, and tells when somebody changes what it lends.
+pub(super) const MESSAGE_OVERHEAD_BYTES: u64 = 4 * 1024;
+/// How often a session listens to a volunteer that says more than it is asked: then it takes all that has come. What
+/// comes by itself costs a wake-up, which is most of what it costs.
+pub(super) const LISTEN_PERIOD: Duration = Duration::from_millis(250);
+/// So many small reads that bring nothing that was asked for may follow one another faster than that.
+pub(super) const SMALL_READS_IN_A_ROW_MAX: u32 = 8;
+/// A read of fewer bytes is small: less than a packet of the slowest networks.
+pub(super) const SMALL_READ_BYTES: usize = 512;
 /// Unanswered assignments for which a volunteer may still send a result.
 pub(super) const RESULTS_OWED_MAX: usize = 128;
-/// Bytes of an answer without its vector.
-pub(super) const ANSWER_BYTES_MAX: u64 = 1024;
+/// Bytes of an answer without its vector, with what the message counts besides.
+pub(super) const ANSWER_BYTES_MAX: u64 = 1024 + MESSAGE_OVERHEAD_BYTES;
 
 /// Requests of one address at once, and a second after that.
 pub(super) const REQUESTS_BURST: u64 = 10_000;

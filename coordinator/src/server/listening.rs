@@ -6,13 +6,14 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::io::ErrorKind;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use engine::decoder::{Message as Decoded, PackedResult, Upward, UpwardDecoder};
-use futures_util::StreamExt;
 use futures_util::stream::SplitStream;
 use protocol::limits::UPWARD_MESSAGE_BYTES_MAX;
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,8 +23,11 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as SocketError, ProtocolError};
 
 use super::Server;
+use super::attention::Attention;
+use super::budget::Spent;
 use super::ending::Ending;
-use super::limits::{ARRIVING_KIB_MAX, CORES_PERIOD, UNPACKED_IN_TASK_MAX};
+use super::intake::Tally;
+use super::limits::{ARRIVING_KIB_MAX, CORES_PERIOD, CORES_PERIOD_MAX, UNPACKED_IN_TASK_MAX};
 use super::pace::{Pace, enough_in};
 use super::rights::{Rights, of};
 use super::upgrade::Channel;
@@ -39,6 +43,7 @@ pub(super) struct Listener<'a> {
     /// The vector that is arriving.
     arrival: Option<Arrival>,
     signs: SignsOfLife,
+    attention: Attention,
     cores: Cores,
 }
 
@@ -58,6 +63,7 @@ impl<'a> Listener<'a> {
         rights: &'a Mutex<Rights>,
         taken: Arc<AtomicU64>,
         wire: &'a Wire,
+        tally: &Arc<Tally>,
     ) -> Listener<'a> {
         let site = &server.site;
         Listener {
@@ -68,6 +74,7 @@ impl<'a> Listener<'a> {
             decoder: UpwardDecoder::new(site.welcome.run, site.parameters),
             arrival: None,
             signs: SignsOfLife::new(taken),
+            attention: Attention::new(Instant::now(), Arc::clone(tally)),
             cores: Cores::default(),
         }
     }
@@ -122,7 +129,11 @@ impl<'a> Listener<'a> {
     async fn message(&mut self, message: Decoded) -> Result<(), Ending> {
         match &message {
             Decoded::Result { header, .. } => self.redeem(header.assignment, header.round)?,
+            // It may be too late: the driver does not hear of it.
             Decoded::Unfit(unfit) if !of(self.rights).owed.redeem(unfit.assignment, unfit.round) => {
+                return Ok(());
+            }
+            Decoded::Declined { assignment, .. } if !of(self.rights).owed.decline(*assignment) => {
                 return Ok(());
             }
             Decoded::Cores(cores) => {
@@ -216,7 +227,8 @@ impl<'a> Listener<'a> {
         loop {
             let silent_at = self.signs.last + silence;
             let judged_at = self.arrival.as_ref().map_or(silent_at, |arrival| arrival.pace.until());
-            let Ok(message) = timeout_at(silent_at.min(judged_at), incoming.next()).await else {
+            let Ok(message) = timeout_at(silent_at.min(judged_at), self.attention.next(incoming)).await
+            else {
                 if judged_at <= silent_at
                     && self.arrival.as_mut().is_some_and(|arrival| arrival.pace.judge().is_err())
                 {
@@ -230,8 +242,11 @@ impl<'a> Listener<'a> {
             self.signs.heard();
             let bytes = message.as_ref().and_then(|message| message.as_ref().ok()).map_or(0, Message::len);
             self.wire.heard(bytes);
-            if !of(self.rights).budget.spend(bytes, Instant::now()) {
-                return Err(misbehaved("more than it was asked for"));
+            let spent = of(self.rights).budget.spend(bytes, Instant::now());
+            match spent {
+                Some(Spent::OnAnswers) => self.attention.answered(),
+                Some(Spent::OnTalk) => {}
+                None => return Err(misbehaved("more than it was asked for")),
             }
             if let Some(frame) = frame_of(message)? {
                 return Ok(frame);
@@ -260,33 +275,44 @@ impl SignsOfLife {
 
     /// Whether the volunteer has taken data for so long at the least rate. That is a sign of life: its own
     /// messages may wait behind ours. A few messages are none, for they may lie in buffers on the way.
-    fn takes_data(&mut self, silence: std::time::Duration) -> bool {
+    fn takes_data(&mut self, silence: Duration) -> bool {
         let before = self.taken_then;
         self.heard();
         enough_in(self.taken_then - before, silence)
     }
 }
 
-/// A volunteer's changes of its cores, of which the driver hears one a [`CORES_PERIOD`].
-#[derive(Default)]
+/// A volunteer's changes of its cores, of which the driver hears one a [`CORES_PERIOD`] or more seldom.
 struct Cores {
+    told: Option<u16>,
     latest: Option<u16>,
     /// When the driver may hear of the next change.
     due: Option<Instant>,
+    period: Duration,
+}
+
+impl Default for Cores {
+    fn default() -> Cores {
+        Cores { told: None, latest: None, due: None, period: CORES_PERIOD }
+    }
 }
 
 impl Cores {
-    /// Takes a change. Returns the number if the driver may hear of it at once.
+    /// Takes a change. Returns the number if the driver is to hear of it at once.
     fn change(&mut self, cores: u16) -> Option<u16> {
         self.latest = Some(cores);
         if self.due.is_none() { self.take_due() } else { None }
     }
 
-    /// The newest change that the driver has not heard of, now that it may.
+    /// The newest number, now that the driver may hear of it, if it is another than before.
     fn take_due(&mut self) -> Option<u16> {
-        let latest = self.latest.take();
-        self.due = latest.map(|_| Instant::now() + CORES_PERIOD);
-        latest
+        let Some(latest) = self.latest.take() else {
+            (self.due, self.period) = (None, CORES_PERIOD);
+            return None;
+        };
+        self.due = Some(Instant::now() + self.period);
+        self.period = (2 * self.period).min(CORES_PERIOD_MAX);
+        (self.told.replace(latest) != Some(latest)).then_some(latest)
     }
 }
 
@@ -311,10 +337,54 @@ pub(super) fn frame_of(read: Option<Result<Message, SocketError>>) -> Result<Opt
         Some(Err(error @ (SocketError::Protocol(_) | SocketError::Utf8(_) | SocketError::Capacity(_)))) => {
             Err(misbehaved(format!("what breaks the rules of WebSockets ({error})")))
         }
+        Some(Err(SocketError::Io(error))) if error.kind() == ErrorKind::QuotaExceeded => {
+            Err(misbehaved("a message in too many pieces"))
+        }
         Some(Err(_)) => Err(Ending::Gone),
     }
 }
 
 fn misbehaved(offense: impl Into<String>) -> Ending {
     Ending::Misbehaved(offense.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Changes at these times in milliseconds, and what the driver hears of until a minute is over.
+    async fn heard(changes: impl IntoIterator<Item = (u64, u16)>) -> Vec<(u64, u16)> {
+        let (began, mut cores, mut heard) = (Instant::now(), Cores::default(), Vec::new());
+        let end = Duration::from_secs(60);
+        let mut changes =
+            changes.into_iter().map(|(at_ms, cores)| (began + Duration::from_millis(at_ms), cores));
+        let mut next = changes.next();
+        while began.elapsed() < end {
+            let told = tokio::select! {
+                biased;
+                () = until(next.map(|(at, _)| at)) => {
+                    let told = next.and_then(|(_, number)| cores.change(number));
+                    next = changes.next();
+                    told
+                }
+                () = until(cores.due) => cores.take_due(),
+                () = sleep_until(began + end) => None,
+            };
+            heard.extend(told.map(|cores| (began.elapsed().as_millis() as u64, cores)));
+        }
+        heard
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_changes_of_cores_the_driver_hears_the_first_at_once_and_the_last_soon() {
+        assert_eq!(heard([(0, 4), (100, 3), (200, 2), (300, 1)]).await, [(0, 4), (1000, 1)]);
+        assert_eq!(heard([(0, 4), (100, 3), (200, 4)]).await, [(0, 4)], "it is as before");
+        assert_eq!(heard([(0, 4), (9000, 0), (20_000, 4)]).await, [(0, 4), (9000, 0), (20_000, 4)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_changes_its_cores_all_the_time_is_heard_seldom() {
+        let heard = heard((0..2000).map(|number| (30 * number, (number % 251) as u16))).await;
+        assert!((15..=17).contains(&heard.len()), "{heard:?}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use protocol::pack::packed_bytes_max;
 
-use super::limits::ARRIVING_KIB_MAX;
+use super::limits::{ARRIVING_KIB_MAX, INTAKE_BUFFERS_MAX, INTAKE_BYTES};
 use crate::driver::exchange::INBOX_KIB_MAX;
 
 /// Bytes for one connection: its task, its buffers (read and write), one message that arrives and its decoded form, the
@@ -19,7 +19,9 @@ pub fn worst_case_bytes(connections: usize, parameters: usize) -> u64 {
     let frame = VECTORS * 4 * parameters as u64;
     let arriving = u64::from(ARRIVING_KIB_MAX) * 1024;
     let unpacked = u64::from(INBOX_KIB_MAX) * 1024;
+    let intake = (INTAKE_BUFFERS_MAX * INTAKE_BYTES) as u64;
     connections as u64 * CONNECTION_BYTES
+        + intake
         + FRAMES * frame
         + arriving.max(packed_bytes_max(parameters) as u64)
         + unpacked.max(8 * parameters as u64)

@@ -9,6 +9,7 @@
 //! Deliberately absent: HTTP/2, and any state of the training.
 
 mod addresses;
+mod attention;
 mod audience;
 mod bench;
 mod body;
@@ -18,6 +19,7 @@ mod descriptors;
 mod ending;
 mod gate;
 mod greeting;
+mod intake;
 mod lanes;
 mod limits;
 mod listening;
@@ -68,6 +70,7 @@ use warp::http::header::STRICT_TRANSPORT_SECURITY;
 use warp::reply::Response;
 
 use self::connections::{Slot, Slots};
+use self::intake::Buffers;
 use self::lanes::Lanes;
 use self::limits::{
     ACCEPT_PAUSE, ARRIVING_KIB_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, HTTP_AGE_MAX, SHUTDOWN_MAX,
@@ -202,6 +205,7 @@ pub async fn serve(socket: Socket, site: Arc<Site>, shutdown: impl Future<Output
         arriving: Arc::new(Semaphore::new(ARRIVING_KIB_MAX as usize)),
         unpacking: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
         lanes: Lanes::new(),
+        buffers: Arc::default(),
         gate: Arc::clone(&gate),
         site,
         closing,
@@ -278,6 +282,8 @@ struct Server {
     /// Free turns to unpack.
     unpacking: Arc<Semaphore>,
     lanes: Lanes,
+    /// What channels read into.
+    buffers: Arc<Buffers>,
     gate: Arc<Gate>,
     closing: watch::Receiver<bool>,
 }
@@ -347,7 +353,7 @@ async fn converse(
     let (routes, closing) = (server.routes.clone(), server.closing.clone());
     let deadline = server.site.config.deadlines.handshake;
     Box::pin(http(routes, deadline, closing, stream, visitor.clone(), strict)).await;
-    if let Some(channel) = visitor.channel().await {
+    if let Some(channel) = visitor.channel(&server.buffers).await {
         session::run(server, channel, visitor.address()).await;
     }
 }

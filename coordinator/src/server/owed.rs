@@ -31,7 +31,16 @@ impl Owed {
     /// Takes the answer to an assignment of that round. False if it is not owed, or not any more.
     pub(super) fn redeem(&mut self, assignment: u64, round: u64) -> bool {
         let question = Question { assignment, round };
-        let found = self.0.iter().position(|owed| *owed == question);
+        self.take(|owed| *owed == question)
+    }
+
+    /// Takes an assignment back. False if no answer to it is owed.
+    pub(super) fn decline(&mut self, assignment: u64) -> bool {
+        self.take(|owed| owed.assignment == assignment)
+    }
+
+    fn take(&mut self, is_meant: impl Fn(&Question) -> bool) -> bool {
+        let found = self.0.iter().position(is_meant);
         found.is_some_and(|index| self.0.remove(index).is_some())
     }
 }
@@ -53,6 +62,8 @@ mod tests {
         assert!(!owed.redeem(6, 2), "another round");
         assert!(owed.redeem(6, 1) && owed.redeem(5, 1), "in any order");
         assert!(!owed.redeem(5, 1), "answered already");
+        owed.grant(&assignment(7, 2));
+        assert!(owed.decline(7) && !owed.decline(7) && !owed.redeem(7, 2));
     }
 
     #[test]

@@ -23,7 +23,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::ending::Ending;
 use super::gate::quote;
 use super::greeting::{self, Objection, Terms, misbehaved, sent_away};
-use super::limits::{FAREWELL_MAX, LINGER_MAX};
+use super::intake::Tally;
+use super::limits::{FAREWELL_MAX, GREETING_MESSAGES_MAX, LINGER_MAX};
 use super::listening::{Listener, frame_of};
 use super::mail::Mail;
 use super::outgoing::Outgoing;
@@ -40,13 +41,14 @@ use engine::decoder::read_ready;
 /// Runs a session on a new channel.
 pub(super) async fn run(server: &Server, channel: Channel, address: IpAddr) {
     let number = server.site.next_session.fetch_add(1, Ordering::Relaxed);
+    let tally = channel.get_ref().tally();
     let (sink, mut incoming) = channel.split();
     let mut outgoing = Outgoing::new(sink, &server.site.config.deadlines);
     let wire = Arc::new(Wire::new(outgoing.taken()));
     let ending = tokio::select! {
         // In this order, so that the driver's last message takes precedence over the server's end.
         biased;
-        ended = converse(server, number, address, &wire, &mut outgoing, &mut incoming) => {
+        ended = converse(server, number, address, &wire, &tally, &mut outgoing, &mut incoming) => {
             let Err(ending) = ended;
             ending
         }
@@ -69,6 +71,7 @@ async fn converse(
     number: u64,
     address: IpAddr,
     wire: &Arc<Wire>,
+    tally: &Arc<Tally>,
     outgoing: &mut Outgoing,
     incoming: &mut SplitStream<Channel>,
 ) -> Result<Infallible, Ending> {
@@ -99,7 +102,7 @@ async fn converse(
     };
     let mut presence = Presence::announce(&site.driver, number, joined).await?;
     let rights = Mutex::new(Rights::new(Instant::now()));
-    let mut listener = Listener::new(server, number, &rights, outgoing.taken(), wire);
+    let mut listener = Listener::new(server, number, &rights, outgoing.taken(), wire, tally);
     let mut mail = Mail::new(messages, site.driver.round.clone());
     tokio::select! {
         // In this order, so that the driver's last message goes out even if the volunteer has just failed.
@@ -219,11 +222,12 @@ fn place_for_volunteer(server: &Server) -> Result<OwnedSemaphorePermit, Objectio
 /// A newcomer's next frame, within the deadline for newcomers.
 async fn next_greeting(incoming: &mut SplitStream<Channel>, deadlines: &Deadlines) -> Result<Bytes, Ending> {
     let wait = async {
-        loop {
+        for _ in 0..GREETING_MESSAGES_MAX {
             if let Some(frame) = frame_of(incoming.next().await)? {
                 return Ok(frame);
             }
         }
+        Err(Ending::Misbehaved("more than it was asked for".into()))
     };
     timeout(deadlines.handshake, wait)
         .await
@@ -256,7 +260,7 @@ async fn take_leave(outgoing: &mut Outgoing, ending: Ending) -> Result<(), Endin
 
 /// Ends the connection so that the last message arrives: incoming bytes are read and dropped.
 async fn hang_up(channel: Channel) -> std::io::Result<()> {
-    let mut connection = channel.into_inner();
+    let mut connection = channel.into_inner().into_inner();
     connection.shutdown().await?;
     tokio::io::copy(&mut connection, &mut tokio::io::sink()).await?;
     Ok(())

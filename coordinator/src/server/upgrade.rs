@@ -22,12 +22,13 @@ use warp::reply::Response;
 
 use super::Peer;
 use super::connections::Counted;
+use super::intake::{Buffers, Intake};
 use super::limits::{READ_BUFFER_BYTES, WRITE_BUFFER_BYTES_MAX};
 use super::replies::{lists, words};
 use super::visit::Visit;
 
 /// A volunteer's channel.
-pub(super) type Channel = WebSocketStream<TokioIo<Upgraded>>;
+pub(super) type Channel = WebSocketStream<Intake<TokioIo<Upgraded>>>;
 
 /// The only version of WebSockets.
 const WEBSOCKET_VERSION: &str = "13";
@@ -84,9 +85,9 @@ impl Visitor {
     }
 
     /// The channel, if a request asked for one. Call this when HTTP has ended on the connection.
-    pub(super) async fn channel(&self) -> Option<Channel> {
+    pub(super) async fn channel(&self, buffers: &Arc<Buffers>) -> Option<Channel> {
         let upgrade = self.inner().upgrade.take()?;
-        let upgraded = TokioIo::new(upgrade.await.ok()?);
+        let upgraded = Intake::new(TokioIo::new(upgrade.await.ok()?), Arc::clone(buffers));
         // Each fragment is flushed before the next is written, so collecting them gains nothing. The library
         // panics unless the maximum is above this size.
         let config = WebSocketConfig::default()
