@@ -104,6 +104,7 @@ impl Engine {
     fn conclude(&mut self, now_ms: u64, round: Box<OpenRound>) {
         let (before, outputs) = (self.snapshot(), self.outputs.len());
         self.take_in(&round);
+        let has_point = self.outputs.iter().skip(outputs).any(|output| matches!(output, Output::Accepted(_)));
         let is_doubtful = self.floor.is_doubtful() || self.has_many_floors;
         let is_doubtful = is_doubtful && self.settings.audit.compares();
         let scope = if is_doubtful { self.decides(&before) } else { None };
@@ -121,13 +122,19 @@ impl Engine {
             self.outputs.extend(told);
         }
         self.floor.note_unchecked(rounds);
+        let is_unchecked = self.settings.audit.compares()
+            && rounds >= self.wary_until
+            && (self.floor.is_doubtful() || self.has_many_floors);
+        self.note_round(rounds, is_unchecked, has_point);
         self.floor.close(now_ms, true);
-        self.go_on(now_ms);
+        if !self.repeats_the_end(now_ms) {
+            self.go_on(now_ms);
+        }
     }
 
     /// What of a round must be confirmed that led from the state `before` to the present one: all of it, if it ends
     /// the training, if a gradient is nothing, or if the loss fell implausibly; the evaluation, if it chose the
-    /// weights to keep.
+    /// weights to keep, or counts for a rule of patience.
     fn decides(&self, before: &Snapshot) -> Option<Scope> {
         let ends = self.stop_rule().is_some() || matches!(self.optimizer.ask(), Ask::Stopped(_));
         let is_implausible = self.accepted.as_ref().is_some_and(|point| {
@@ -138,9 +145,12 @@ impl Engine {
             point.gradient_norm == 0.0 || before.accepted.as_ref().is_some_and(fell)
         });
         let best = |course: &Course| course.best().map(|best| best.point.iteration);
+        // Each evaluation that finds nothing better brings the end nearer.
+        let counts_for_patience =
+            self.settings.stop.patience.is_some() && self.course.evaluated() != before.course.evaluated();
         if ends || is_implausible {
             Some(Scope::All)
-        } else if best(&self.course) != best(&before.course) {
+        } else if best(&self.course) != best(&before.course) || counts_for_patience {
             Some(Scope::Validation)
         } else {
             None

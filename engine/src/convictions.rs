@@ -1,7 +1,40 @@
-//! What becomes of the training when a volunteer is found out whose results were counted unchecked.
+//! What becomes of the training when a volunteer is found out whose results were counted unchecked, or when what is
+//! to end it was not all checked.
 
 use super::snapshot::Snapshot;
-use super::{Engine, OnLie, Output, Stage};
+use super::{Course, Engine, OnLie, Output, Stage, StopReason};
+
+/// A training may soon end if its decrease is no more than so many times that at which it ends.
+const NEAR_TIMES: f64 = 4.0;
+/// The ways back that are remembered.
+const WAYS_MAX: usize = 64;
+
+/// Where the training went back to. What is repeated is checked in full, so the next liar leads to before that. Each
+/// could lead a little further, and all of them together through everything many times. So whoever leads to before an
+/// earlier way leads twice as far as that went at least: all ways together are no longer than a few times the
+/// longest.
+#[derive(Debug, Default)]
+pub(super) struct WaysBack {
+    /// The numbers of rounds completed, in increasing order.
+    began: Vec<u64>,
+}
+
+impl WaysBack {
+    /// How many rounds are to remain of `now`, if no more than `rounds` may.
+    fn remaining(&self, now: u64, rounds: u64) -> u64 {
+        let furthest = self.began.iter().find(|began| **began > rounds);
+        furthest.map_or(rounds, |began| rounds.min(began.saturating_sub(now - began)))
+    }
+
+    /// The training went back to where so many rounds were completed.
+    fn note(&mut self, rounds: u64) {
+        self.began.retain(|began| *began < rounds);
+        self.began.push(rounds);
+        if self.began.len() > WAYS_MAX {
+            self.began.remove(0);
+        }
+    }
+}
 
 impl Engine {
     /// Goes back to the last kept state in which no more than `rounds` rounds were completed, if more are by now.
@@ -9,27 +42,70 @@ impl Engine {
         if rounds >= self.counters.rounds || matches!(self.stage, Stage::Finished(_) | Stage::Waiting) {
             return;
         }
-        let kept = if self.settings.on_lie == OnLie::Rewind { self.ring.go_back(rounds) } else { None };
-        let Some(snapshot) = kept else {
+        let why = "it counted results of this volunteer that nobody has checked";
+        let rounds = self.ways_back.remaining(self.counters.rounds, rounds);
+        if !self.return_to(now_ms, rounds, why) {
             let text = "results of this volunteer that nobody has checked stay in the weights";
-            return self.outputs.push_back(Output::Note(text.into()));
-        };
+            self.outputs.push_back(Output::Note(text.into()));
+        }
+    }
+
+    /// Goes back if what is about to end the training is a small decrease over some points and not all of their
+    /// rounds were checked. Answers whether it does.
+    pub(super) fn repeats_the_end(&mut self, now_ms: u64) -> bool {
+        if !matches!(self.stop_rule(), Some(StopReason::RelativeDecrease(_))) {
+            return false;
+        }
+        let (Some(&first), Some(unchecked)) = (self.span.front(), self.unchecked) else { return false };
+        let why = "not all was checked of what would end it";
+        unchecked >= first && self.return_to(now_ms, first, why)
+    }
+
+    /// Before a round: it is checked in full if the training may soon end because of a small decrease.
+    pub(super) fn watch_the_end(&mut self) {
+        let (least, now) = (self.settings.stop.relative_decrease, self.course.relative_decrease());
+        if least.zip(now).is_some_and(|(least, now)| now <= NEAR_TIMES * least) {
+            self.wary_until = self.wary_until.max(self.counters.rounds + 1);
+        }
+    }
+
+    /// Notes a round before which so many were completed: whether it was not all checked, and whether it came to a
+    /// point.
+    pub(super) fn note_round(&mut self, rounds: u64, is_unchecked: bool, has_point: bool) {
+        if is_unchecked {
+            self.unchecked = Some(rounds);
+        }
+        if has_point {
+            self.span.push_back(rounds);
+            if self.span.len() > Course::SPAN {
+                self.span.pop_front();
+            }
+        }
+    }
+
+    fn return_to(&mut self, now_ms: u64, rounds: u64, why: &str) -> bool {
+        let kept = if self.settings.on_lie == OnLie::Rewind { self.ring.go_back(rounds) } else { None };
+        let Some(snapshot) = kept else { return false };
         self.examining = None;
         // What is done again is checked in full, so that no further liar leads back behind it.
         self.wary_until = self.wary_until.max(self.counters.rounds);
         self.restore(snapshot);
+        let rounds = self.counters.rounds;
         self.floor.close(now_ms, false);
-        self.floor.rewind(self.counters.rounds);
-        let (iteration, from) = (self.accepted.map_or(0, |point| point.iteration), self.wary_until);
+        self.floor.rewind(rounds);
+        self.ways_back.note(rounds);
+        self.unchecked =
+            self.unchecked.and_then(|unchecked| rounds.checked_sub(1).map(|last| last.min(unchecked)));
+        self.span.retain(|point| *point < rounds);
+        let (iteration, again) = (self.accepted.map_or(0, |point| point.iteration), self.wary_until - rounds);
         let text = format!(
-            "the training goes back to iteration {iteration} and repeats {} rounds, because it counted results of \
-             this volunteer that nobody has checked",
-            from - self.counters.rounds
+            "the training goes back to iteration {iteration} and repeats {again} rounds, because {why}"
         );
         self.outputs.push_back(Output::Note(text));
         self.outputs.push_back(Output::Rewound { iteration: self.accepted.map(|point| point.iteration) });
         self.stage = Stage::Waiting;
         self.go_on(now_ms);
+        true
     }
 
     /// Takes up a state of before. Numbers that name rounds and versions are used once all the same.
@@ -44,5 +120,49 @@ impl Engine {
         self.counters.round = now.round;
         self.accepted = accepted;
         self.course = course;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of many who joined one after the other, the last lies first, then the one before it, and so on.
+    #[test]
+    fn many_who_lie_one_after_the_other_have_little_repeated() {
+        for (rounds, liars) in [(1_000, 10), (1_000, 500), (64, 64)] {
+            let mut ways = WaysBack::default();
+            let (mut repeated, mut checked_from) = (0, rounds);
+            for liar in (0..liars).rev() {
+                let since = rounds * liar / liars;
+                if since < checked_from {
+                    let remaining = ways.remaining(rounds, since);
+                    ways.note(remaining);
+                    repeated += rounds - remaining;
+                    checked_from = remaining;
+                }
+            }
+            assert_eq!(checked_from, 0);
+            assert!(repeated <= 3 * rounds, "{liars} liars have {repeated} rounds of {rounds} repeated");
+        }
+    }
+
+    #[test]
+    fn short_ways_between_long_ones_make_those_no_cheaper() {
+        let mut ways = WaysBack::default();
+        let mut long = 0;
+        for since in (0..900).rev() {
+            if ways.began.first().is_none_or(|began| since < *began) {
+                let remaining = ways.remaining(1_000, since);
+                ways.note(remaining);
+                long += 1;
+            }
+            let last = ways.remaining(1_000, 990);
+            assert_eq!(last, 990);
+            ways.note(last);
+        }
+        assert!(long <= 5, "{long} long ways");
+        (0..1_000).for_each(|rounds| ways.note(rounds));
+        assert_eq!(ways.began.len(), WAYS_MAX);
     }
 }

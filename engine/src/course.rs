@@ -55,6 +55,11 @@ impl Course {
         }
     }
 
+    /// The counters before the round of the last accepted point whose evaluation was due.
+    pub(super) fn evaluated(&self) -> Option<Counters> {
+        self.evaluated
+    }
+
     /// Notes an accepted point; whether its round took a gradient there.
     pub(super) fn note(&mut self, point: &Accepted, has_gradient: bool) {
         if self.objectives.len() == Course::SPAN {

@@ -167,6 +167,7 @@ use protocol::plan::{Assignment, RoundPlan};
 
 use advice::Advice;
 use claims::Claims;
+use convictions::WaysBack;
 use decoder::Message;
 use examination::Examining;
 use floor::{Floor, FloorEvent};
@@ -409,6 +410,11 @@ pub struct Engine {
     advice: Advice,
     /// States to go back to.
     ring: Ring,
+    ways_back: WaysBack,
+    /// The rounds of the last accepted points, up to [`Course::SPAN`], and the last round that was not all checked,
+    /// each by the number of those completed before. What was before this process is not known.
+    span: VecDeque<u64>,
+    unchecked: Option<u64>,
     /// Until so many rounds are completed all results are audited, because a liar was found out.
     wary_until: u64,
     outputs: VecDeque<Output>,
@@ -440,6 +446,9 @@ impl Engine {
         Engine {
             floor: Floor::new(settings.floor(), secret, snapshot.counters.assignment),
             ring: Ring::new(settings.network.parameters(), snapshot.optimizer.pairs_max(), rewinds),
+            ways_back: WaysBack::default(),
+            span: VecDeque::new(),
+            unchecked: None,
             wary_until: 0,
             settings,
             optimizer: snapshot.optimizer,

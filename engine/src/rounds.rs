@@ -121,8 +121,8 @@ impl Engine {
         let plan = self.plan(parts, mask_epoch, scales);
         self.outputs.push_back(Output::OpenRound { plan: plan.clone(), vectors: vectors.clone() });
         let layouts = self.settings.run_plan().lay_out(&plan);
-        let is_wary = self.counters.rounds < self.wary_until;
-        self.floor.open(now_ms, plan.clone(), &layouts, is_wary);
+        self.watch_the_end();
+        self.floor.open(now_ms, plan.clone(), &layouts, self.is_wary());
         let ledger = Ledger::new(&plan);
         let mut ledger = if self.checks_owners { ledger } else { ledger.without_check_of_owners() };
         // A floor that is alone has all there is to do.

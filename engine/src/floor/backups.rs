@@ -1,8 +1,9 @@
 //! Copies of what others have, for idle volunteers.
 //!
 //! When nothing is free, a volunteer that is idle gets a copy of a group if it should be done with it clearly earlier
-//! than whoever has it, or if the answer is overdue: the group that is expected latest first, and the fastest volunteer
-//! first. A check that is overdue goes to somebody idle too, but by lot: whoever is fast shall not choose what it checks.
+//! than whoever has it, or if the answer is overdue: the group that is expected latest first, and the fastest
+//! volunteer first. A check that is overdue goes to somebody idle too, but by lot: whoever is fast shall not choose
+//! what it checks.
 
 use std::collections::VecDeque;
 

@@ -1,9 +1,9 @@
 //! The results of an open round that somebody else computes too, before the round is over.
 //!
-//! A check is an audit that was drawn by lot, or the confirmation of a result that decides something. It goes to
-//! one volunteer, drawn by lot among all who may do it, when that one has room. If no answer comes in time, somebody else
-//! is drawn. If that happens too often, or nobody may do it, it goes to the coordinator's own computation. So does the
-//! decision between two results that differ.
+//! A check is an audit that was drawn by lot, or the confirmation of a result that decides something. It goes to one
+//! volunteer, drawn by lot among all who may do it, when that one has room. If no answer comes in time, somebody else
+//! is drawn. If that happens too often, or nobody may do it, it goes to the coordinator's own computation. So does
+//! the decision between two results that differ.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;

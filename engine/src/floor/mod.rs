@@ -366,7 +366,8 @@ impl Floor {
         self.round.as_ref().is_some_and(|round| round.all_settled().any(|(_, one)| one.is_doubtful()))
     }
 
-    /// Remembers whose results of the round, before which so many were completed, nobody has checked, or only one other.
+    /// Remembers whose results of the round, before which so many were completed, nobody has checked, or only one
+    /// other.
     pub fn note_unchecked(&mut self, rounds: u64) {
         let Some(round) = &self.round else { return };
         for (_, settled) in round.all_settled() {

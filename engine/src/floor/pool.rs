@@ -1,5 +1,5 @@
-//! Volunteers of whom one is drawn by lot, first its network and then itself: so whoever has many tabs at one address is
-//! drawn no more often than others at theirs.
+//! Volunteers of whom one is drawn by lot, first its network and then itself: so whoever has many tabs at one address
+//! is drawn no more often than others at theirs.
 
 use std::collections::BTreeMap;
 

@@ -43,9 +43,9 @@ impl Floor {
         }
     }
 
-    /// A volunteer lied: what it vouched for, and nobody else did, is unchecked after all. In the open round it is checked
-    /// again. Answers with the number of rounds completed before the first that counts such a result of somebody who was
-    /// found out before.
+    /// A volunteer lied: what it vouched for, and nobody else did, is unchecked after all. In the open round it is
+    /// checked again. Answers with the number of rounds completed before the first that counts such a result of
+    /// somebody who was found out before.
     fn withdraw_word(&mut self, token: u128) -> Option<u64> {
         if let Some(round) = &mut self.round {
             round.withdraw_word(token).into_iter().for_each(|id| round.want(id));

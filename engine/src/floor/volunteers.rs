@@ -410,8 +410,8 @@ impl Volunteers {
         }
     }
 
-    /// Something came from a volunteer. An answer makes good for what it left unanswered before. A late one does so only
-    /// the first time in a row: nobody can say whether it is right, and others have waited for it.
+    /// Something came from a volunteer. An answer makes good for what it left unanswered before. A late one does so
+    /// only the first time in a row: nobody can say whether it is right, and others have waited for it.
     pub(super) fn heard(&mut self, session: u64, says: Says) {
         let Some(volunteer) = self.members.get_mut(&session) else { return };
         volunteer.is_awake = true;

@@ -1,7 +1,7 @@
 //! Who vouched for whose results, where nobody else did.
 //!
-//! Two volunteers whose results are equal vouch for each other. Should one of them be found out, that proves nothing any
-//! more: what nobody else has checked is unchecked after all.
+//! Two volunteers whose results are equal vouch for each other. Should one of them be found out, that proves nothing
+//! any more: what nobody else has checked is unchecked after all.
 
 use std::collections::BTreeMap;
 
