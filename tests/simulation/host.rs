@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::decoder::{UpwardDecoder, read_hello, read_ready};
+use engine::decoder::{Message, UpwardDecoder, read_hello, read_ready};
 use engine::{
     Accepted, Audit, Best, Engine, Identity, Input, Output, Secret, Settings, Snapshot, StopReason,
 };
@@ -11,6 +11,7 @@ use protocol::frame::encode_round;
 use protocol::message::{Farewell, FromCoordinator, Refusal};
 use protocol::plan::RoundPlan;
 
+use crate::believed::{Believed, Lie};
 use crate::examined;
 use crate::problem::{Problem, RUN};
 use crate::reference::Reference;
@@ -38,6 +39,10 @@ pub(crate) struct Host<'a> {
     /// The last checkpoint's bytes, and those of the one before it.
     checkpoint: Vec<u8>,
     previous: Vec<u8>,
+    /// Lies that are in the sums, and those that were when these were written.
+    pub(crate) believed: Believed,
+    checkpoint_lies: Vec<Lie>,
+    previous_lies: Vec<Lie>,
     /// Until then no checkpoint can be written.
     disk_full_until_ms: u64,
     /// Until then its process stands still.
@@ -119,6 +124,9 @@ impl<'a> Host<'a> {
             round: None,
             checkpoint: postcard::to_allocvec(&problem.start()).unwrap(),
             previous: postcard::to_allocvec(&problem.start()).unwrap(),
+            believed: Believed::default(),
+            checkpoint_lies: Vec::new(),
+            previous_lies: Vec::new(),
             disk_full_until_ms: 0,
             frozen_until_ms: 0,
             ahead_ms: 0,
@@ -144,6 +152,8 @@ impl<'a> Host<'a> {
             ..self.problem.settings(&self.scenario.limits)
         };
         self.life += 1;
+        self.believed.restart(&self.checkpoint_lies);
+        stage.told.clear();
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&(self.scenario.seed ^ self.life << 32).to_le_bytes());
         let engine = Engine::new(settings, snapshot, &Secret::new(secret));
@@ -186,9 +196,11 @@ impl<'a> Host<'a> {
     }
 
     /// Replaces the last checkpoint, which becomes the one before, if the disk has room.
-    fn save(&mut self, stage: &Stage, bytes: Vec<u8>) {
+    fn save(&mut self, stage: &Stage, bytes: Vec<u8>, rounds: u64) {
         if stage.now_ms >= self.disk_full_until_ms {
             self.previous = std::mem::replace(&mut self.checkpoint, bytes);
+            let lies = self.believed.before(rounds);
+            self.previous_lies = std::mem::replace(&mut self.checkpoint_lies, lies);
         }
     }
 
@@ -216,12 +228,13 @@ impl<'a> Host<'a> {
             if had_ended {
                 stage.fault("examination broken off", format_args!("{found}"));
             }
-            let bytes = postcard::to_allocvec(&engine.snapshot()).unwrap();
-            self.save(stage, bytes);
+            let snapshot = engine.snapshot();
+            self.save(stage, postcard::to_allocvec(&snapshot).unwrap(), snapshot.counters.rounds);
         }
         if torn {
             stage.fault("torn write", "the last checkpoint");
             self.checkpoint.clone_from(&self.previous);
+            self.checkpoint_lies.clone_from(&self.previous_lies);
         }
         self.frozen_until_ms = 0;
         self.engine = None;
@@ -359,6 +372,20 @@ impl<'a> Host<'a> {
         let now_ms = self.clock_ms(stage);
         let Some(engine) = &mut self.engine else { return };
         let before = self.watch.before(now_ms, engine, &input);
+        let lie = match &input {
+            Input::Message { session, message: Message::Result { header, .. } } => self
+                .guests_of_sessions
+                .get(session)
+                .copied()
+                .filter(|guest| stage.told.remove(&(*guest, header.assignment)))
+                .and_then(|guest| {
+                    let proven = engine.members(now_ms).find(|one| one.session == *session)?.proven?;
+                    let unit = *before.units()?.first()?;
+                    let (session, round, rounds) = (*session, header.round, engine.counters().rounds);
+                    Some(Lie { guest, session, rounds, round, unit, proven, is_saved: false })
+                }),
+            _ => None,
+        };
         let joined = matches!(input, Input::Joined { .. });
         let speaker = match input {
             Input::Joined { session, .. } | Input::Message { session, .. } => Some(session),
@@ -367,15 +394,28 @@ impl<'a> Host<'a> {
         engine.handle(now_ms, input);
         let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll_output()).collect();
         self.watch.after(now_ms, engine, before, &outputs);
+        let is_counted = |lie: &Lie| {
+            outputs.iter().any(|output| {
+                matches!(output, Output::Delivered { session, counted: true, .. } if *session == lie.session)
+            })
+        };
+        if let Some(lie) = lie.filter(is_counted) {
+            self.believed.count(self.scenario.audit, lie);
+        }
         let between = outputs.iter().any(|output| matches!(output, Output::Accepted(_) | Output::Between));
         let saved = (between && stage.draw.percent(self.scenario.checkpoints))
             .then(|| postcard::to_allocvec(&engine.snapshot()).unwrap());
+        let rounds = engine.counters().rounds;
+        for output in &outputs {
+            self.follow_lies(rounds, output);
+        }
+        let Some(engine) = &self.engine else { return };
         if engine.wake_ms() != self.wake_ms {
             self.wake_ms = engine.wake_ms();
             self.set_wake(stage);
         }
         if let Some(bytes) = saved {
-            self.save(stage, bytes);
+            self.save(stage, bytes, rounds);
         }
         self.keep_sheet(stage, speaker, joined, &outputs);
         for output in outputs {
@@ -417,6 +457,22 @@ impl<'a> Host<'a> {
                 Some(_) => Supply::Free,
             },
         );
+    }
+
+    /// What becomes of the lies that were counted.
+    fn follow_lies(&mut self, rounds: u64, output: &Output) {
+        match output {
+            Output::Convicted { identity, is_lie, .. } => {
+                let round = self.round.as_ref().map(|(plan, _)| plan.round);
+                self.believed.convict(*identity, *is_lie, round);
+                // Others share sums with it.
+                let watch = &self.watch;
+                self.believed.lies.retain(|lie| watch.counts(lie.round, lie.unit, lie.session));
+            }
+            Output::OpenRound { plan, .. } => self.believed.open(rounds, plan.round),
+            Output::Finished(_) => self.believed.open(rounds, u64::MAX),
+            _ => {}
+        }
     }
 
     fn carry_out(&mut self, stage: &mut Stage, output: Output) {
@@ -464,7 +520,6 @@ impl<'a> Host<'a> {
                 self.counts.convicted += 1;
                 let guest = identity.token as usize - 1;
                 stage.fault("convicted", format_args!("volunteer {guest}, session {session}: {offense}"));
-                stage.undetected.remove(&guest);
                 let plan = &self.scenario.guests[guest];
                 assert!(
                     plan.lie.is_some() || plan.manners.may_be_dismissed(),

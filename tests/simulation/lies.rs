@@ -74,6 +74,41 @@ fn what_a_sleeper_did_while_it_was_trusted_is_undone() {
     assert!(rewound > 0, "this must happen to be tested");
 }
 
+/// Each evaluation that finds nothing better brings the end nearer.
+#[test]
+fn nobody_ends_a_training_by_saying_that_nothing_gets_better() {
+    let mut lies = 0;
+    for seed in 0..12 {
+        let lie = Lie { kind: LieKind::Pessimist, after: 40, chance: 100, at_once: true };
+        let liar = Guest { lie: Some(lie), ..Guest::steady(10) };
+        let problem = ProblemPlan { seed, test: 0, validation: 40, ..ProblemPlan::plain(60) };
+        let mut scenario = Scenario { seed, ..audited(problem, with(honest(2), [liar])) };
+        (scenario.limits.stop.iterations, scenario.limits.stop.patience) = (20, Some(3));
+        let report = run(&scenario);
+        lies += report.faults.get("wrong result").copied().unwrap_or(0);
+        assert!(!report.faults.contains_key("undetected"), "with seed {seed}");
+    }
+    assert!(lies > 5, "this must happen to be tested: {lies}");
+}
+
+/// The end of a training because of a small decrease follows from ten points, and all of them are checked.
+#[test]
+fn nobody_ends_a_training_by_making_its_decrease_small() {
+    let (mut ended, mut repeated) = (0, 0);
+    for seed in 0..24 {
+        let lie = Lie { kind: LieKind::LowLoss, after: 90, chance: 8, at_once: true };
+        let liar =
+            if seed % 2 == 0 { vec![Guest { lie: Some(lie), ..Guest::steady(10) }] } else { honest(1) };
+        let problem = ProblemPlan { seed, ..ProblemPlan::plain(60) };
+        let mut scenario = Scenario { seed, ..audited(problem, with(honest(2), liar)) };
+        (scenario.limits.stop.iterations, scenario.limits.stop.relative_decrease) = (40, Some(0.3));
+        let report = run(&scenario);
+        repeated += report.faults.get("rewound").copied().unwrap_or(0);
+        ended += u64::from(report.happened().any(|(what, _)| what == "ended by decrease"));
+    }
+    assert!(ended > 5 && repeated > 0, "this must happen to be tested: {ended}, {repeated}");
+}
+
 #[test]
 fn a_training_that_is_told_to_goes_on_after_a_lie() {
     // Newcomers are checked in full, so that nothing of the lie remains in any case.

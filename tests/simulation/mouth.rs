@@ -86,7 +86,7 @@ impl Mouth {
         }
         let packed = pack(&vector);
         header.vector_bytes = if has_vector { packed.len() as u32 } else { 0 };
-        stage.undetected.insert(guest);
+        stage.told.insert((guest, header.assignment));
         stage.fault(
             "wrong result",
             format_args!("volunteer {guest}, assignment {}, {kind:?}", header.assignment),

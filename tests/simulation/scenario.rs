@@ -92,6 +92,8 @@ pub(crate) enum LieKind {
     NegativeLoss,
     LowLoss,
     AllCorrect,
+    /// Losses of evaluations are twice as high.
+    Pessimist,
 }
 
 impl LieKind {
@@ -119,6 +121,8 @@ impl LieKind {
             LieKind::NegativeLoss => header.losses.iter_mut().for_each(|loss| *loss = -*loss - 1),
             LieKind::LowLoss => header.losses.iter_mut().for_each(|loss| *loss /= 16),
             LieKind::AllCorrect => header.correct *= 2,
+            LieKind::Pessimist if vector.is_empty() => header.losses.iter_mut().for_each(|loss| *loss *= 2),
+            LieKind::Pessimist => {}
         }
     }
 }
@@ -275,9 +279,7 @@ impl Scenario {
         let mut kills: Vec<Kill> = kills.collect();
         let mut trust = Draw::new(seed, "trust");
         let audit = trust.of(&[Audit::None, Audit::Sample(0.1), Audit::Full, Audit::Full]);
-        // What was saved with a lie in it is gone back to after a kill.
-        let forgives = audit == Audit::None || (audit != Audit::Full && !kills.is_empty());
-        if !forgives {
+        if audit != Audit::None {
             let mut kinds = LieKind::ALL.to_vec();
             for _ in 0..trust.of(&[0, 1, 1, 2, 3]) {
                 // Two who lie in the same way would vouch for each other.
@@ -306,7 +308,7 @@ impl Scenario {
         kills.iter_mut().for_each(|kill| kill.torn = more.percent(30));
         let troubles =
             (0..more.of(&[0, 0, 1, 2])).map(|_| (more.between(1, calm_ms), Trouble::draw(more))).collect();
-        let colludes = !forgives && more.percent(8);
+        let colludes = audit != Audit::None && more.percent(8);
         if colludes {
             let lie = Lie {
                 kind: more.of(&LieKind::ALL),

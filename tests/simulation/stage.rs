@@ -107,8 +107,8 @@ pub(crate) struct Stage {
     pub(crate) log: Vec<String>,
     /// How often each kind of fault has happened.
     pub(crate) faults: BTreeMap<&'static str, u64>,
-    /// Volunteers that have sent a wrong result and were not found out since.
-    pub(crate) undetected: BTreeSet<usize>,
+    /// Wrong results that were sent since the coordinator was started: the volunteer and the assignment.
+    pub(crate) told: BTreeSet<(usize, u64)>,
     /// What the volunteers' time is spent on.
     pub(crate) sheet: Timesheet,
     queue: BTreeMap<(u64, u64), Event>,
@@ -124,7 +124,7 @@ impl Stage {
             draw: Draw::new(seed, "stage"),
             log: Vec::new(),
             faults: BTreeMap::new(),
-            undetected: BTreeSet::new(),
+            told: BTreeSet::new(),
             sheet: Timesheet::new(guests),
             queue: BTreeMap::new(),
             queued: 0,

@@ -111,7 +111,20 @@ pub(crate) struct Before {
     done: Option<u32>,
 }
 
+impl Before {
+    /// The units of a result that was asked for.
+    pub(crate) fn units(&self) -> Option<&[u32]> {
+        self.answers.as_ref().map(|(_, units)| &units[..])
+    }
+}
+
 impl Watch {
+    /// Whether a unit's result that counts is that of a session, if that round is open.
+    pub(crate) fn counts(&self, round: u64, unit: u32, session: u64) -> bool {
+        let is_open = self.plan.as_ref().is_some_and(|plan| plan.round == round);
+        !is_open || self.counted.get(&unit) == Some(&session)
+    }
+
     /// One that leaves out what would take too long with a crowd. The slowest volunteer needs so long for a unit.
     pub(crate) fn new(crowded: bool, slowest_ms: u64) -> Watch {
         Watch { crowded, slowest_ms, ..Watch::default() }

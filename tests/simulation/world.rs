@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use engine::{Accepted, Audit, Input, LAST_RESORT_MS};
+use engine::{Accepted, Audit, Course, Input, LAST_RESORT_MS, NEWCOMER_RESULTS, StopReason};
 use protocol::plan::RoundPlan;
 
+use crate::believed::{Found, Lie};
 use crate::guest::Guest;
 use crate::host::{Counts, Host};
 use crate::problem::Problem;
@@ -32,6 +33,8 @@ pub(crate) struct Report {
     pub(crate) points: usize,
     /// The lowest of their losses.
     pub(crate) lowest_loss: f64,
+    /// How often liars were found out, of how often that was to be expected.
+    pub(crate) found: Found,
     /// The weights' digest.
     pub(crate) digest: [u8; 32],
     pub(crate) ended_ms: u64,
@@ -93,6 +96,7 @@ pub(crate) fn run(scenario: &Scenario) -> Report {
                 .iter()
                 .map(|point| point.figures.objective)
                 .fold(f64::INFINITY, f64::min),
+            found: world.host.believed.found,
             digest: reference.digest,
             spent: world.stage.sheet.close(world.stage.now_ms),
             ended_ms: world.host.outcome.map_or(0, |outcome| outcome.at_ms),
@@ -193,7 +197,7 @@ impl World<'_> {
             + frozen_ms.sum::<u64>()
             + 60_000;
         // Other weights may need more rounds.
-        let rounds = if self.scenario.colludes { 50 * rounds } else { rounds };
+        let rounds = if self.scenario.colludes || self.scenario.has_liars() { 50 * rounds } else { rounds };
         calm_ms + rounds * (round_ms + 4 * LAST_RESORT_MS + 10 * referee_ms.1)
     }
 
@@ -294,15 +298,12 @@ impl World<'_> {
     }
 
     fn check_outcome(&mut self) {
-        let is_sampled = matches!(self.scenario.audit, Audit::Sample(_));
-        if is_sampled && !self.stage.undetected.is_empty() {
-            // Its result was not among those drawn, or never arrived.
-            return self
-                .stage
-                .fault("undetected", format_args!("volunteers {:?}", self.stage.undetected.clone()));
+        if self.scenario.colludes {
+            self.stage.fault("colluders", "a pair");
         }
-        if self.scenario.colludes && !self.stage.undetected.is_empty() {
-            return self.stage.fault("collusion", format_args!("{:?}", self.stage.undetected.clone()));
+        let lies = self.host.believed.lies.clone();
+        if !lies.is_empty() {
+            return self.check_believed(&lies);
         }
         let outcome = self.host.outcome.as_ref().expect("the run has ended");
         assert_eq!(outcome.reason, self.reference.reason);
@@ -316,5 +317,31 @@ impl World<'_> {
         assert_eq!(outcome.rounds, self.reference.events.rounds);
         let last = self.reference.points.last();
         assert_eq!(outcome.accepted.map(|one| one.iteration), last.map(|one| one.iteration));
+    }
+
+    /// Where a lie is believed at the end, the weights are others. All the same it is one of those that may be.
+    fn check_believed(&mut self, lies: &[Lie]) {
+        let Scenario { audit, colludes, .. } = self.scenario;
+        if *colludes {
+            return self.stage.fault("collusion", format_args!("{lies:?}"));
+        }
+        assert!(matches!(audit, Audit::Sample(_)), "{audit:?} believes {lies:?}");
+        let outcome = self.host.outcome.as_ref().expect("the run has ended");
+        for lie in lies {
+            assert!(lie.proven >= NEWCOMER_RESULTS, "that of a newcomer is checked: {lie:?}");
+            assert!(lie.rounds + 1 < outcome.rounds, "what ends the training is confirmed: {lie:?}");
+        }
+        if let StopReason::RelativeDecrease(_) = outcome.reason {
+            let first = self.host.points.iter().rev().nth(Course::SPAN - 1).map(|point| point.rounds);
+            let decides = |lie: &Lie| !lie.is_saved && first.is_some_and(|first| lie.rounds >= first);
+            assert!(
+                !lies.iter().any(decides),
+                "all that ends the training is checked, from {first:?}: {lies:?}"
+            );
+        }
+        let iteration = outcome.accepted.map(|point| point.iteration);
+        let limit = self.scenario.limits.stop.iterations;
+        assert!(iteration.is_some_and(|iteration| iteration <= limit), "{iteration:?} iterations");
+        self.stage.fault("undetected", format_args!("{lies:?}"));
     }
 }
