@@ -4,7 +4,7 @@
 //! coordinator for units of the open round, and hands in exact partial sums. Small messages go over a bus that may lose,
 //! repeat, delay and reorder them; vectors go through a store of objects, named by the hash of their content.
 //!
-//! Four rules keep the bits, whatever happens to messages and machines:
+//! Five rules keep the bits, whatever happens to messages and machines:
 //!
 //! 1. A unit has one owner at a time, and an owner is one *incarnation* of a gateway: a number that is used once. Units
 //!    move only by being given back, or because the owner is expelled after it was silent for
@@ -15,17 +15,19 @@
 //! 3. A coordinator leads for one [`Term`], whose object in the store can be created once. Everybody follows the newest
 //!    term of which he has heard; terms never go back. Two coordinators that both believe they lead are a waste of
 //!    work, no more: both walk the same trajectory.
-//! 4. What is unknown is dropped. A gateway that is refused takes another incarnation, and nothing that it has not
+//! 4. The training has ended when the store says so, in an object that can be created once and that names the results of
+//!    one term. Until then gateways and standbys stay, so that a leader that dies at the end is replaced like any other.
+//! 5. What is unknown is dropped. A gateway that is refused takes another incarnation, and nothing that it has not
 //!    handed in counts.
 //!
 //! Volunteers are strangers, so three more rules keep lies out:
 //!
-//! 5. A partial sum is handed in when all checks of results in it are done. It names those whose results in it nobody else
+//! 6. A partial sum is handed in when all checks of results in it are done. It names those whose results in it nobody else
 //!    vouches for, so that the leader knows how far to go back, should one of them be found out, even when their gateway
 //!    has died since.
-//! 6. Whoever is found out at one gateway is found out at all: the leader keeps a log of [`Notice`]s, which every gateway
+//! 7. Whoever is found out at one gateway is found out at all: the leader keeps a log of [`Notice`]s, which every gateway
 //!    reads. So it is with bans of the operator.
-//! 7. Each gateway computes one result of a round itself, drawn by lot, so that volunteers who vouch for each other's lies
+//! 8. Each gateway computes one result of a round itself, drawn by lot, so that volunteers who vouch for each other's lies
 //!    are noticed.
 //!
 //! [`Leader`], [`Gateway`] and [`Standby`] are state machines like the engine: one input at a time, with the time, then
@@ -56,7 +58,7 @@ pub use wire::{
 };
 
 /// Version of what is said on the bus. It is raised with every change of a message's bytes or meaning.
-pub const BUS_VERSION: u64 = 3;
+pub const BUS_VERSION: u64 = 4;
 /// An owner of units that is not heard for so long is expelled.
 pub const SILENCE_MS_MAX: u64 = 5_000;
 /// A leader that is not heard for so long is replaced.

@@ -3,6 +3,9 @@
 //! Whoever may lead listens. When no leader was heard for long, it looks for the newest term and creates the next. The
 //! store lets one of several win. The winner reads its object once more, in case the store let two win: the object then
 //! has one of the two nonces, and the other one goes on listening.
+//!
+//! Only the store says that the training has ended. A leader that says so is a reason to look there, and to listen on if
+//! the store knows nothing of it.
 
 use std::collections::VecDeque;
 
@@ -42,6 +45,8 @@ pub enum StandbyOutput {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Listening,
+    /// A leader says that the training has ended: the store was asked whether it has.
+    Confirming,
     /// The newest term was asked for.
     Looking {
         /// Nobody was heard for long; otherwise a leader that there is may just not have spoken yet.
@@ -102,6 +107,10 @@ impl Standby {
         match self.stage {
             Stage::Over => None,
             Stage::Listening => Some(self.heard_ms + LEADER_SILENCE_MS_MAX),
+            Stage::Confirming => {
+                let silent_ms = self.heard_ms + LEADER_SILENCE_MS_MAX;
+                Some(self.again_ms.map_or(silent_ms, |at_ms| at_ms.min(silent_ms)))
+            }
             _ => self.again_ms,
         }
     }
@@ -132,16 +141,20 @@ impl Standby {
         }
         self.newest = Some(term);
         self.heard_ms = now_ms;
-        if matches!(broadcast, Broadcast::Finished { .. }) {
-            return self.end();
-        }
+        let says_the_end = matches!(broadcast, Broadcast::Finished { .. });
         // Somebody leads after all.
         let is_behind = match self.stage {
             Stage::Creating(own) | Stage::Verifying(own) => own <= term,
+            // It waits for the store's answer already.
+            Stage::Confirming => !says_the_end,
             _ => true,
         };
         if is_behind {
             self.listen();
+            if says_the_end {
+                self.stage = Stage::Confirming;
+                self.outputs.push_back(StandbyOutput::FindNewest);
+            }
         }
     }
 
@@ -168,17 +181,19 @@ impl Standby {
                 self.heard_ms = now_ms;
                 self.listen();
             }
+            Stage::Confirming => self.listen(),
             _ => {}
         }
     }
 
     fn tick(&mut self, now_ms: u64) {
-        if self.stage == Stage::Listening && now_ms >= self.heard_ms + LEADER_SILENCE_MS_MAX {
+        let waits = matches!(self.stage, Stage::Listening | Stage::Confirming);
+        if waits && now_ms >= self.heard_ms + LEADER_SILENCE_MS_MAX {
             return self.look(true);
         }
         if self.again_ms.take_if(|at_ms| *at_ms <= now_ms).is_some() {
             match self.stage {
-                Stage::Looking { .. } | Stage::Verifying(_) => {
+                Stage::Looking { .. } | Stage::Verifying(_) | Stage::Confirming => {
                     self.outputs.push_back(StandbyOutput::FindNewest)
                 }
                 Stage::Creating(term) => self.outputs.push_back(StandbyOutput::Create(term)),
@@ -188,6 +203,7 @@ impl Standby {
     }
 
     fn look(&mut self, has_waited: bool) {
+        self.again_ms = None;
         self.stage = Stage::Looking { has_waited };
         self.outputs.push_back(StandbyOutput::FindNewest);
     }
@@ -270,11 +286,40 @@ mod tests {
         say(&mut standby, late_ms, StandbyInput::Created);
         assert!(say(&mut standby, late_ms, StandbyInput::Newest(Some(term(5, 9)))).is_empty());
         assert_eq!(standby.wake_ms(), Some(2 * late_ms));
-        // An older leader changes nothing; the end of the training is the end.
+        // An older leader changes nothing.
         let old = Broadcast::Leads { term: term(4, 7) };
         say(&mut standby, late_ms + 1, StandbyInput::Heard(old));
         assert_eq!(standby.wake_ms(), Some(2 * late_ms));
-        let finished = Broadcast::Finished { term: term(5, 9) };
-        assert_eq!(say(&mut standby, late_ms + 2, StandbyInput::Heard(finished)), [StandbyOutput::Finished]);
+    }
+
+    #[test]
+    fn only_the_store_says_that_the_training_has_ended() {
+        let mut standby = Standby::new(0, 8);
+        let finished = || StandbyInput::Heard(Broadcast::Finished { term: term(4, 7) });
+        assert_eq!(say(&mut standby, 1_000, finished()), [StandbyOutput::FindNewest]);
+        // However often the leader says so, the store is asked once at a time.
+        assert!(say(&mut standby, 2_000, finished()).is_empty());
+        say(&mut standby, 2_100, StandbyInput::StoreFailed);
+        let again_ms = standby.wake_ms().unwrap();
+        assert_eq!(say(&mut standby, again_ms, StandbyInput::Tick), [StandbyOutput::FindNewest]);
+        // The store knows nothing of it, and the leader was heard last a while ago.
+        assert!(say(&mut standby, 9_000, StandbyInput::Newest(Some(term(4, 7)))).is_empty());
+        let late_ms = 2_000 + LEADER_SILENCE_MS_MAX;
+        assert_eq!(standby.wake_ms(), Some(late_ms));
+        assert_eq!(say(&mut standby, late_ms, StandbyInput::Tick), [StandbyOutput::FindNewest]);
+        let newest = StandbyInput::Newest(Some(term(4, 7)));
+        assert_eq!(say(&mut standby, late_ms, newest), [StandbyOutput::Create(term(5, 8))]);
+        let mut other = Standby::new(0, 9);
+        say(&mut other, 1_000, finished());
+        assert_eq!(say(&mut other, 1_100, StandbyInput::Ended), [StandbyOutput::Finished]);
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_does_not_keep_a_standby_from_looking_for_the_next_term() {
+        let mut standby = Standby::new(0, 8);
+        say(&mut standby, 1_000, StandbyInput::Heard(Broadcast::Finished { term: term(4, 7) }));
+        let late_ms = 1_000 + LEADER_SILENCE_MS_MAX;
+        assert_eq!(standby.wake_ms(), Some(late_ms));
+        assert_eq!(say(&mut standby, late_ms, StandbyInput::Tick), [StandbyOutput::FindNewest]);
     }
 }

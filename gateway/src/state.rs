@@ -38,6 +38,11 @@ impl StateName {
         StateName { term, sequence, hash: name_of(bytes) }
     }
 
+    /// The name of the last state of a term: there are no more rounds.
+    pub fn last(term: Term, bytes: &[u8]) -> StateName {
+        StateName::new(term, u64::MAX, bytes)
+    }
+
     /// Whether these are the state's bytes, undamaged.
     pub fn is_of(&self, bytes: &[u8]) -> bool {
         name_of(bytes) == self.hash

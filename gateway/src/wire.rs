@@ -28,12 +28,12 @@ pub struct Term {
 pub enum Broadcast {
     /// A round is open.
     Open(Opening),
-    /// It leads, and no round is open.
+    /// It leads, and no round is open: it takes up what another has left, or saves what the training has made.
     Leads {
         /// Its term.
         term: Term,
     },
-    /// The training has ended.
+    /// The training has ended, and the store says so: nobody is needed any more.
     Finished {
         /// Its term.
         term: Term,

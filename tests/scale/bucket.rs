@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -25,6 +25,9 @@ struct Objects {
     /// By path: the bucket, then the object's name.
     by_path: Mutex<BTreeMap<String, Bytes>>,
     is_out_of_order: AtomicBool,
+    /// Requests with this in them, as in `PUT bucket/object?query`, are answered with an error.
+    refused: Mutex<Option<String>>,
+    refusals: AtomicU64,
 }
 
 /// A server with buckets. It ends when it is dropped.
@@ -71,6 +74,17 @@ impl Bucket {
         self.objects.is_out_of_order.store(is_out_of_order, Ordering::Relaxed);
     }
 
+    /// Answers requests with this in them, as in `PUT bucket/object?query`, with an error; or none any more.
+    pub(crate) fn refuse(&self, what: Option<&str>) {
+        *self.objects.refused.lock().unwrap() = what.map(str::to_owned);
+        self.objects.refusals.store(0, Ordering::Relaxed);
+    }
+
+    /// How many requests it has refused since it was told to.
+    pub(crate) fn refusals(&self) -> u64 {
+        self.objects.refusals.load(Ordering::Relaxed)
+    }
+
     /// The object of a name in a bucket.
     pub(crate) fn get(&self, path: &str) -> Option<Bytes> {
         self.objects.by_path.lock().unwrap().get(path).cloned()
@@ -89,6 +103,11 @@ impl Objects {
             return status(StatusCode::SERVICE_UNAVAILABLE);
         }
         let path = path.trim_start_matches('/').replace("%2F", "/");
+        let request = format!("{method} {path}?{query}");
+        if self.refused.lock().unwrap().as_ref().is_some_and(|what| request.contains(what)) {
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+            return status(StatusCode::SERVICE_UNAVAILABLE);
+        }
         let mut objects = self.by_path.lock().unwrap();
         if method == Method::GET && query.contains("list-type=2") {
             return list(&objects, path.trim_end_matches('/'), query);

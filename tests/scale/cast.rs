@@ -29,6 +29,8 @@ const TASK: [&str; 10] = [
     "--cross-validation",
     "0",
 ];
+/// The operator's token.
+const OPERATOR: &str = "the-operators-own-token";
 /// Iterations that are enough for a few faults.
 pub(crate) const FEW: u32 = 12;
 /// Iterations that outlast a browser's start and what must happen in their middle, on a fast machine, too.
@@ -153,6 +155,7 @@ fn spawn(arguments: &[String], environment: &[(&str, String)], log: &Path) -> Ch
     let file = std::fs::File::options().create(true).append(true).open(log).unwrap();
     let mut command = shoal(arguments.iter().map(String::as_str));
     command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command.env("SHOAL_OPERATOR_TOKEN", OPERATOR);
     command.env("SHOAL_LOG", "info").env("NO_COLOR", "1").stdout(Stdio::null()).stderr(file).spawn().unwrap()
 }
 
@@ -194,11 +197,32 @@ impl Drop for Nats {
 impl Cast {
     /// Starts everybody, for so many iterations.
     pub(crate) fn begin(place: Place, iterations: u32) -> Cast {
+        Cast::begin_where(place, &["--iterations", &iterations.to_string()], true)
+    }
+
+    /// The same over a bucket that is out of order, without a NATS server.
+    pub(crate) fn begin_without_store_and_nats(iterations: u32) -> Cast {
+        Cast::begin_where(Place::Bucket, &["--iterations", &iterations.to_string()], false)
+    }
+
+    /// Starts everybody, for so many seconds.
+    pub(crate) fn begin_for_seconds(seconds: u32) -> Cast {
+        Cast::begin_where(
+            Place::Folder,
+            &["--max-seconds", &seconds.to_string(), "--iterations", "100000"],
+            true,
+        )
+    }
+
+    fn begin_where(place: Place, limits: &[&str], is_there: bool) -> Cast {
         let folder = TempDir::new().unwrap();
         let store = match place {
             Place::Folder => Store::Folder(folder.path().join("store")),
             Place::Bucket => Store::Bucket(Bucket::serve()),
         };
+        if let Store::Bucket(bucket) = &store {
+            bucket.be_out_of_order(!is_there);
+        }
         let (url, environment) = (store.url(), store.environment());
         let nats_port = ports::free();
         let mut cast = Cast {
@@ -210,12 +234,15 @@ impl Cast {
             gateways: Vec::new(),
             volunteers: Vec::new(),
         };
+        if !is_there {
+            cast.nats.end();
+        }
         let shared = ["--link", &format!("nats://127.0.0.1:{nats_port}"), "--store", &url].map(str::to_owned);
         for name in ["one", "two"] {
             let mut arguments = vec!["train".to_owned(), "--local-workers".into(), "0".into()];
             let (listen, out) = (format!("127.0.0.1:{}", ports::free()), cast.path(name));
             arguments.extend(["--listen".into(), listen, "--out".into(), out]);
-            arguments.extend(["--iterations".into(), iterations.to_string()]);
+            arguments.extend(limits.iter().map(|word| (*word).to_owned()));
             arguments.extend(shared.iter().cloned().chain(TASK.map(str::to_owned)));
             if name == "two" {
                 arguments.push("--standby".into());
@@ -372,27 +399,101 @@ impl Cast {
         self.coordinators[leader].signal("CONT");
     }
 
+    /// The same without a coordinator that was killed for good.
+    pub(crate) fn ends_without(mut self, coordinator: usize) -> Vec<u8> {
+        self.coordinators.remove(coordinator);
+        self.ends()
+    }
+
     /// Waits for the end: the results are in the store, and who served them goes. Gives the model's file.
     pub(crate) fn ends(mut self) -> Vec<u8> {
+        self.ends_for_all()
+    }
+
+    /// The model's file with which the training has ended.
+    pub(crate) fn model(&self) -> Vec<u8> {
+        let end: serde_json::Value = serde_json::from_slice(&self.store.get("final").unwrap()).unwrap();
+        let results = end["results"].as_str().unwrap();
+        self.store.get(&format!("{results}/model.safetensors")).unwrap()
+    }
+
+    /// The same, and where the test looks afterward is still there.
+    pub(crate) fn ends_for_all(&mut self) -> Vec<u8> {
         self.wait("the training has ended", |cast| cast.is_over());
         // A volunteer that was started after the end waits for somebody to come back.
         self.wait("coordinators and gateways have ended", |cast| {
             let mut all = cast.coordinators.iter_mut().chain(&mut cast.gateways);
             all.all(Actor::is_over)
         });
-        self.store.get("results/model.safetensors").unwrap()
+        self.model()
+    }
+
+    /// Where the model's file is in a coordinator's run directory.
+    pub(crate) fn path_of_model(&self, coordinator: usize) -> PathBuf {
+        self.folder.path().join(["one", "two"][coordinator]).join("model.safetensors")
+    }
+
+    /// The store, if it is a bucket.
+    pub(crate) fn bucket(&self) -> &Bucket {
+        match &self.store {
+            Store::Bucket(bucket) => bucket,
+            Store::Folder(_) => panic!("the store is a folder"),
+        }
+    }
+
+    /// Waits until the bucket has refused something.
+    pub(crate) fn is_refused(&mut self) {
+        self.wait("the store refuses a request", |cast| cast.bucket().refusals() > 0);
+    }
+
+    /// Whether all coordinators and gateways are there.
+    pub(crate) fn are_all_there(&mut self) -> bool {
+        !self.coordinators.iter_mut().chain(&mut self.gateways).any(Actor::is_over)
+    }
+
+    /// Kills the coordinator that leads, for good.
+    pub(crate) fn kill_leader(&mut self) {
+        let leader = self.leader();
+        self.coordinators[leader].kill();
+    }
+
+    /// Waits until a coordinator says that.
+    pub(crate) fn says(&mut self, coordinator: usize, words: &str) {
+        self.wait(words, |cast| cast.coordinators[coordinator].log().contains(words));
+    }
+
+    /// Waits until the store has, or has not, an object.
+    pub(crate) fn keeps(&mut self, key: &str, is_there: bool) {
+        self.wait(key, |cast| cast.store.get(key).is_some() == is_there);
+    }
+
+    /// Starts the NATS server again.
+    pub(crate) fn start_nats(&mut self) {
+        self.nats = nats(self.nats_port, &[]);
     }
 }
 
 impl Actor {
-    /// What it answers to `GET /metrics`.
-    fn metrics(&self) -> String {
+    /// What it answers to a request of the operator.
+    fn ask(&self, request: &str, body: &str) -> String {
         let at = self.arguments.iter().position(|argument| argument == "--listen").expect("a server");
-        let mut stream = TcpStream::connect(&self.arguments[at + 1]).unwrap();
         let host = &self.arguments[at + 1];
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut stream = TcpStream::connect(host).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{request} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {OPERATOR}\r\nContent-Length: {length}\r\n\
+             Connection: close\r\n\r\n{body}"
+        )
+        .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// What it answers to `GET /metrics`.
+    fn metrics(&self) -> String {
+        let answer = self.ask("GET /metrics", "");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
         body.to_owned()

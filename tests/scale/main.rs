@@ -5,6 +5,7 @@ mod bucket;
 mod cast;
 mod credentials;
 mod deploy;
+mod ends;
 mod faults;
 mod guide;
 

@@ -96,18 +96,33 @@ impl CheckpointWriter {
         self.busy = self.work.as_ref().is_some_and(|work| work.try_send((checkpoint, helpers)).is_ok());
     }
 
-    /// Waits for the checkpoint under way and accepts no more.
-    pub(super) fn finish(&mut self) {
+    /// Accepts no more. The checkpoint under way is being written yet, and an older one must not overtake a newer one: wait
+    /// for it where waiting is no harm.
+    pub(super) fn finish(&mut self) -> Unwritten {
         self.work = None;
-        if self.busy {
-            self.written = self.done.recv().ok().map(|(_, written)| written);
-            self.busy = false;
-        }
+        self.busy = false;
+        let (_, nothing) = sync_channel(1);
+        Unwritten(std::mem::replace(&mut self.done, nothing))
     }
 
     /// The result of writing the last checkpoint, reported once.
     pub(super) fn take_written(&mut self) -> Option<io::Result<()>> {
         self.written.take()
+    }
+}
+
+/// A checkpoint that may be under way to the disk and to the store.
+#[derive(Debug)]
+pub struct Unwritten(Receiver<(Duration, io::Result<()>)>);
+
+impl Unwritten {
+    /// Blocks until it is there, or has failed.
+    pub fn wait(self) {
+        for (_, written) in self.0 {
+            if let Err(error) = written {
+                tracing::warn!("the checkpoint before the last cannot be written: {error}");
+            }
+        }
     }
 }
 

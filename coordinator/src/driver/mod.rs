@@ -53,6 +53,7 @@ use sessions::Sessions;
 use trouble::Trouble;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use checkpoint_writer::Unwritten;
 pub use gallery::{Gallery, SNAPSHOTS_BYTES_MAX, SNAPSHOTS_MAX, Snapshot};
 pub use helm::Helm;
 pub use picture::{Facts, Limits};
@@ -87,6 +88,8 @@ pub struct BeginRule {
 pub struct TrainingOutcome {
     /// Why.
     pub reason: StopReason,
+    /// Whether the training has ended for all of its processes; otherwise this one alone was to end.
+    pub for_all: bool,
     /// The last accepted point.
     pub last: Option<Accepted>,
     /// The saved model's weights: those of the accepted point with the lowest validation loss, or of the last
@@ -98,6 +101,8 @@ pub struct TrainingOutcome {
     pub examination: Option<Arc<Examination>>,
     /// The state to resume from.
     pub checkpoint: Checkpoint,
+    /// The state before that, if it is being written.
+    pub unwritten: Unwritten,
     /// Rounds completed.
     pub rounds: u64,
     /// Epochs completed.
@@ -113,8 +118,8 @@ pub struct TrainingOutcome {
 pub enum Ending {
     /// The training has ended.
     Trained(Box<TrainingOutcome>),
-    /// Another process leads the training.
-    SteppedDown,
+    /// Another process leads the training. A state of this one may be under way.
+    SteppedDown(Unwritten),
 }
 
 /// An order to the driver from the code that runs the training.
@@ -130,6 +135,10 @@ pub enum Order {
     Recomputed(u64, Option<Answer>),
     /// The referee's sum of units that nobody waits for, for the round of that number. Only gateways ask for it.
     SpotChecked(u64, Option<Answer>),
+    /// Another process has ended the training, or leads it, as the store says.
+    Replaced,
+    /// The store says that the training has ended, so that nobody needs to stay.
+    Published,
     /// The model is saved: tell the observer.
     Saved(Box<Summary>),
 }
@@ -211,6 +220,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         began: Instant::now(),
         training_began: None,
         training_seconds: None,
+        says_farewell: false,
         earlier: setup.resumed,
         begin: setup.begin,
         seconds_max: setup.limits.seconds,
@@ -260,6 +270,8 @@ struct Driver {
     training_began: Option<Instant>,
     /// How long the training took, once it has ended.
     training_seconds: Option<f64>,
+    /// Whether volunteers are told that the training has ended.
+    says_farewell: bool,
     earlier: Option<Checkpoint>,
     begin: BeginRule,
     seconds_max: Option<u64>,
@@ -311,7 +323,7 @@ impl Driver {
             self.begin_if_due();
             match self.wait() {
                 Wake::Letter(letter) => self.letters(letter),
-                Wake::Order(Order::Stop) => self.engine(Input::Stop),
+                Wake::Order(Order::Stop) => self.stop_here(),
                 Wake::Order(Order::Measured(round, measure)) => {
                     self.referee.measured(round);
                     self.engine(Input::Measured { round, measure })
@@ -321,6 +333,8 @@ impl Driver {
                     self.engine(Input::Recomputed { round, answer });
                 }
                 Wake::Order(Order::SpotChecked(..)) => {}
+                Wake::Order(Order::Replaced) => self.step_down(),
+                Wake::Order(Order::Published) => self.published(),
                 Wake::Order(Order::Saved(summary)) => self.saved(&summary),
                 Wake::Errand(errand) => self.errand(errand),
                 Wake::Process(event) => {
@@ -368,7 +382,7 @@ impl Driver {
     fn session(&mut self, session: u64, message: FromSession) {
         match message {
             FromSession::Joined(joined) => {
-                if let Some(reason) = self.engine.stop_reason() {
+                if let Some(reason) = self.engine.stop_reason().filter(|_| self.says_farewell) {
                     let farewell = self.farewell(reason);
                     let _ = joined.outbox.try_send(ToSession::Finish(farewell.into()));
                     return;
@@ -478,7 +492,7 @@ impl Driver {
                         self.present.doors().unban(token);
                         self.desk.bans.disinherit(token);
                     }
-                    LeadOutput::StepDown(term) => self.step_down(term),
+                    LeadOutput::StepDown(_) => self.step_down(),
                 }
             }
             let Some(session) = self.present.take_lost() else { return };
@@ -527,12 +541,43 @@ impl Driver {
         }
     }
 
-    /// Another process leads: what this one does counts no more.
-    fn step_down(&mut self, term: Term) {
-        tracing::warn!(term = term.number, "another coordinator leads");
-        self.checkpoints.finish();
+    /// This process is to end, and not the training: a standby goes on with it.
+    fn stop_here(&mut self) {
+        if let Some(lead) = self.engine.lead()
+            && lead.engine().stop_reason().is_none()
+        {
+            lead.resign();
+        }
+        self.engine(Input::Stop);
+    }
+
+    /// Another process leads: what this one does counts no more. Once the training has ended here, the store decides.
+    fn step_down(&mut self) {
         if let Some(sender) = self.outcome.take() {
-            let _ = sender.send(Ending::SteppedDown);
+            tracing::warn!("another coordinator leads");
+            if let Some(lead) = self.engine.lead() {
+                lead.resign();
+            }
+            let _ = sender.send(Ending::SteppedDown(self.checkpoints.finish()));
+        }
+    }
+
+    /// Nobody needs to stay.
+    fn published(&mut self) {
+        let now_ms = self.now_ms();
+        if let Some(lead) = self.engine.lead() {
+            lead.published(now_ms);
+        }
+        self.carry_out_all();
+        self.say_farewell();
+    }
+
+    /// Tells the volunteers of this process that the training has ended, once.
+    fn say_farewell(&mut self) {
+        let Some(reason) = self.engine.stop_reason() else { return };
+        let farewell = self.farewell(reason);
+        if !std::mem::replace(&mut self.says_farewell, true) {
+            self.present.finish(|credit| ToSession::Finish(Farewell { credit, ..farewell.clone() }.into()));
         }
     }
 
@@ -621,11 +666,14 @@ impl Driver {
 
     fn finished(&mut self, reason: StopReason) {
         self.training_seconds = Some(self.seconds());
-        // An older checkpoint must not overtake the final state.
-        self.checkpoints.finish();
+        let unwritten = self.checkpoints.finish();
         let helpers = self.people.helpers();
-        let farewell = self.farewell(&reason);
-        self.present.finish(|credit| ToSession::Finish(Farewell { credit, ..farewell.clone() }.into()));
+        let for_all = reason != StopReason::Interrupted || self.wishes.stops;
+        // Whoever leads may be replaced until the store has the results: its volunteers stay until then, as those of
+        // gateways do.
+        if !for_all || self.engine.lead().is_none() {
+            self.say_farewell();
+        }
         self.picture.ended(ended(&reason));
         let counters = self.engine.counters();
         let last = self.engine.accepted().copied();
@@ -637,11 +685,13 @@ impl Driver {
         self.hang(|gallery| gallery.finish(saved_iteration, Arc::clone(&weights)));
         let outcome = TrainingOutcome {
             reason,
+            for_all,
             last,
             weights,
             saved,
             examination: self.engine.examination().cloned(),
             checkpoint: self.checkpoint(),
+            unwritten,
             rounds: counters.rounds,
             epochs: self.picture.epochs(counters),
             offenders: self.picture.status().offenders,

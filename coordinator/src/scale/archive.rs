@@ -8,10 +8,12 @@
 //! | `metrics/<number>-<hash>` | the metrics before that ([`pieces`](super::pieces)) |
 //! | `rounds/<term>/<hash>` | frames of rounds and partial sums, until two rounds later |
 //! | `shards/<hash>` | the data |
-//! | `results/<file>` | the files of the run's directory, once the training has ended |
-//! | `final` | the training has ended; created once |
+//! | `results/<term>/<file>` | the files of the run's directory, as the leader of that term has them at the end |
+//! | `final` | the training has ended, with the results of one term; created once |
 
-use ::gateway::{BUS_VERSION, Name, Place, StateName, Term};
+use std::collections::BTreeMap;
+
+use ::gateway::{BUS_VERSION, Name, Place, StateName, Term, name_of as hash_of};
 use bytes::Bytes;
 use protocol::PROTOCOL_VERSION;
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,7 @@ use thiserror::Error;
 
 use super::pieces::Pieces;
 use crate::driver::Facts;
+use crate::run_directory::RunError;
 use crate::store::{Created, Store, StoreError};
 
 const RUN: &str = "run";
@@ -75,6 +78,19 @@ struct StateObject {
     rest: Vec<u8>,
 }
 
+/// How a training has ended: the object `final`, as JSON, for people who look for the model in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The number of the term whose leader has ended it.
+    pub term: u64,
+    /// The folder of its results in the store.
+    pub results: String,
+    /// The BLAKE3 hash of each file there, as hexadecimal digits.
+    pub files: BTreeMap<String, String>,
+    /// Why it has ended, as a clause.
+    pub reason: String,
+}
+
 /// What is in a store is not what a run keeps there, or belongs to another run.
 #[derive(Debug, Error)]
 pub enum ArchiveError {
@@ -112,6 +128,9 @@ pub enum ArchiveError {
     /// A shard that this process has cut cannot be read back.
     #[error("the shard {0} cannot be read where the data were cut into; look at the disk, and start again")]
     Unread(String),
+    /// What the store has cannot be kept in the run's directory.
+    #[error(transparent)]
+    Directory(#[from] RunError),
     /// It is another run.
     #[error(
         "the store {0} holds another run: its settings or data differ from those given here; use another --store, or \
@@ -182,6 +201,14 @@ impl Archive {
         term.map(Some).ok_or_else(|| self.damaged(&key))
     }
 
+    /// Whether a term is over: the store has a newer one, or the training's end.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_replaced(&self, term: Term) -> Result<bool, ArchiveError> {
+        Ok(self.newest_term().await? > Some(term) || self.has_finished().await?)
+    }
+
     /// Creates a term's object, if there is none of its number.
     ///
     /// # Errors
@@ -223,20 +250,27 @@ impl Archive {
     /// # Errors
     /// When the store fails, and when none of those that are there is whole.
     pub async fn newest_state(&self) -> Result<Option<SavedState>, ArchiveError> {
-        let mut names = self.states().await?;
-        StateName::newest_first(&mut names);
-        for name in &names {
-            let key = format!("{CHECKPOINTS}/{name}");
-            // One that is gone was old.
-            let Some(bytes) = self.store.get(&key).await? else { continue };
-            match self.state_of(&bytes).await? {
-                Some(state) if name.is_of(&bytes) => return Ok(Some(state)),
-                _ => tracing::warn!("{}; the one before it is used", self.damaged(&key)),
+        let mut tried = Vec::new();
+        loop {
+            let mut names = self.states().await?;
+            StateName::newest_first(&mut names);
+            if names == tried {
+                return match names.first() {
+                    None => Ok(None),
+                    Some(name) => Err(self.damaged(&format!("{CHECKPOINTS}/{name}"))),
+                };
             }
-        }
-        match names.first() {
-            None => Ok(None),
-            Some(name) => Err(self.damaged(&format!("{CHECKPOINTS}/{name}"))),
+            for name in &names {
+                let key = format!("{CHECKPOINTS}/{name}");
+                // One that is gone has made way for a newer one.
+                let Some(bytes) = self.store.get(&key).await? else { continue };
+                match self.state_of(&bytes).await? {
+                    Some(state) if name.is_of(&bytes) => return Ok(Some(state)),
+                    _ => tracing::warn!("{}; the one before it is used", self.damaged(&key)),
+                }
+            }
+            // While somebody saves states, there are others by now.
+            tried = names;
         }
     }
 
@@ -287,35 +321,43 @@ impl Archive {
         format!("{SHARDS}/{}", hex(hash))
     }
 
-    /// Puts a file of the run's directory into the store.
+    /// Puts the files of a run's directory into the store, as the results of a term.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn save_result(&self, name: &str, bytes: Bytes) -> Result<(), ArchiveError> {
-        Ok(self.store.put(&format!("{RESULTS}/{name}"), bytes).await?)
-    }
-
-    /// The files of the run's directory, once the training has ended.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn results(&self) -> Result<Vec<(String, Bytes)>, ArchiveError> {
-        let mut files = Vec::new();
-        for key in self.store.list(RESULTS).await? {
-            if let (Some((_, name)), Some(bytes)) = (key.split_once('/'), self.store.get(&key).await?) {
-                files.push((name.to_owned(), bytes));
-            }
+    pub async fn save_results(
+        &self,
+        term: Term,
+        files: Vec<(&'static str, Vec<u8>)>,
+        reason: String,
+    ) -> Result<End, ArchiveError> {
+        let results = format!("{RESULTS}/{}", name_of(term));
+        let mut end = End { term: term.number, results, files: BTreeMap::new(), reason };
+        for (name, bytes) in files {
+            end.files.insert(name.to_owned(), hex(&hash_of(&bytes)));
+            self.store.put(&format!("{}/{name}", end.results), bytes.into()).await?;
         }
-        Ok(files)
+        Ok(end)
     }
 
-    /// Says that the training has ended; returns whether this was the first to say so.
+    /// Says that the training has ended so, unless it has been said. Answers with what the store has then.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn finish(&self, term: Term) -> Result<bool, ArchiveError> {
-        let bytes = postcard::to_allocvec(&term).expect("a term has a form as bytes");
-        Ok(self.store.create(FINAL, bytes.into()).await? == Created::New)
+    pub async fn finish(&self, end: &End) -> Result<End, ArchiveError> {
+        let bytes = serde_json::to_vec(end).expect("an end has string keys");
+        self.store.create(FINAL, bytes.into()).await?;
+        // Read whether this was first or not: a first try may have worked without an answer.
+        self.end().await?.ok_or_else(|| self.damaged(FINAL))
+    }
+
+    /// How the training has ended; `None` if it has not.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn end(&self) -> Result<Option<End>, ArchiveError> {
+        let Some(bytes) = self.store.get(FINAL).await? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|_| self.damaged(FINAL))
     }
 
     /// Whether the training has ended.
@@ -324,6 +366,32 @@ impl Archive {
     /// When the store fails.
     pub async fn has_finished(&self) -> Result<bool, ArchiveError> {
         Ok(self.store.has(FINAL).await?)
+    }
+
+    /// The results with which the training has ended.
+    ///
+    /// # Errors
+    /// When the store fails, and when a file is missing or damaged.
+    pub async fn results(&self, end: &End) -> Result<Vec<(String, Bytes)>, ArchiveError> {
+        let mut files = Vec::new();
+        for (name, hash) in &end.files {
+            let key = format!("{}/{name}", end.results);
+            let bytes = self.store.get(&key).await?;
+            let bytes = bytes.filter(|bytes| hex(&hash_of(bytes)) == *hash);
+            files.push((name.clone(), bytes.ok_or_else(|| self.damaged(&key))?));
+        }
+        Ok(files)
+    }
+
+    /// Removes results that the training has not ended with.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn remove_results(&self, end: &End) -> Result<(), ArchiveError> {
+        for name in end.files.keys() {
+            self.store.delete(&format!("{}/{name}", end.results)).await?;
+        }
+        Ok(())
     }
 
     fn damaged(&self, key: &str) -> ArchiveError {
@@ -438,9 +506,28 @@ mod tests {
         }
         archive.clear_before(term(10, 1)).await.unwrap();
         assert_eq!(archive.store().list(ROUNDS).await.unwrap().len(), 2);
-        assert!(!archive.has_finished().await.unwrap());
-        assert!(archive.finish(term(10, 1)).await.unwrap() && !archive.finish(term(11, 1)).await.unwrap());
-        assert!(archive.has_finished().await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_training_ends_once_with_the_results_of_one_term_whoever_writes_others() {
+        let archive = Archive::new(Store::in_memory());
+        let files =
+            |text: &str| vec![("model.safetensors", text.as_bytes().to_vec()), ("run.toml", Vec::new())];
+        let save = |number, text| archive.save_results(term(number, 1), files(text), "so it is".to_owned());
+        let (old, new) = (save(3, "old").await.unwrap(), save(4, "new").await.unwrap());
+        assert_eq!(archive.end().await.unwrap(), None);
+        assert!(!archive.is_replaced(term(3, 1)).await.unwrap());
+        assert_eq!(archive.finish(&new).await.unwrap(), new);
+        assert_eq!(archive.finish(&old).await.unwrap(), new, "the second takes the first one's");
+        assert!(archive.has_finished().await.unwrap() && archive.is_replaced(term(4, 1)).await.unwrap());
+        // Whoever comes too late writes elsewhere.
+        save(3, "older").await.unwrap();
+        archive.remove_results(&old).await.unwrap();
+        let end = archive.end().await.unwrap().unwrap();
+        let results = archive.results(&end).await.unwrap();
+        assert_eq!(results[0], ("model.safetensors".to_owned(), Bytes::from_static(b"new")));
+        save(4, "damaged").await.unwrap();
+        assert!(matches!(archive.results(&end).await, Err(ArchiveError::Damaged { .. })));
     }
 
     #[tokio::test]

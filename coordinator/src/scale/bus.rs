@@ -24,7 +24,7 @@ impl fmt::Display for Subject {
 /// The bus cannot be used.
 #[derive(Debug, Error)]
 pub enum LinkError {
-    /// No server answers.
+    /// No server lets this process in.
     #[error(
         "cannot connect to NATS at {url}: {problem}; is the server there, and are its credentials in the environment?"
     )]

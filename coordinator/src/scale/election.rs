@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ::gateway::{Broadcast, Standby, StandbyInput, StandbyOutput, Term};
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
@@ -10,12 +11,10 @@ use super::ScaleError;
 use super::archive::{Archive, ArchiveError};
 use super::link::Link;
 use super::subjects::Subjects;
+use super::waiting::stopped;
 
 /// Broadcasts that may wait to be read.
 const HEARD_MAX: usize = 256;
-/// How long the results may take after the end, and how often they are looked for.
-const PUBLISHED_MAX: Duration = Duration::from_secs(60);
-const PUBLISHED_PAUSE: Duration = Duration::from_millis(200);
 /// The longest wait for something to happen.
 const TICK_MAX: Duration = Duration::from_secs(5);
 
@@ -55,51 +54,50 @@ pub async fn elect(
     let now_ms = || began.elapsed().as_millis() as u64;
     let nonce = super::random()?;
     let mut standby = if begins { Standby::beginning(0, nonce) } else { Standby::new(0, nonce) };
+    let mut request: Option<BoxFuture<'_, StandbyInput>> = None;
     loop {
         while let Some(output) = standby.poll_output() {
-            let input = match output {
-                StandbyOutput::Lead(term) => return Ok(Elected::Leads(term)),
-                StandbyOutput::Finished => {
-                    if is_published(archive).await {
-                        return Ok(Elected::Finished);
-                    }
-                    // The leader was lost before it had published the results: somebody must end the training again.
-                    standby = Standby::new(now_ms(), nonce);
-                    continue;
-                }
-                StandbyOutput::FindNewest => find_newest(archive).await,
-                StandbyOutput::Create(term) => {
-                    archive.create_term(term).await.map(|()| StandbyInput::Created)
-                }
-            };
-            let input = input.unwrap_or_else(|error| {
-                tracing::warn!("{error}");
-                StandbyInput::StoreFailed
-            });
-            standby.handle(now_ms(), input);
+            // One that is under way is of no use any more.
+            request =
+                Some(match output {
+                    StandbyOutput::Lead(term) => return Ok(Elected::Leads(term)),
+                    StandbyOutput::Finished => return Ok(Elected::Finished),
+                    StandbyOutput::FindNewest => Box::pin(async { input(find_newest(archive).await) }),
+                    StandbyOutput::Create(term) => Box::pin(async move {
+                        input(archive.create_term(term).await.map(|()| StandbyInput::Created))
+                    }),
+                });
         }
         let wake =
             standby.wake_ms().map_or(TICK_MAX, |at| Duration::from_millis(at.saturating_sub(now_ms())));
-        tokio::select! {
-            Some(broadcast) = broadcasts.recv() => standby.handle(now_ms(), StandbyInput::Heard(broadcast)),
-            () = sleep(wake.min(TICK_MAX)) => standby.handle(now_ms(), StandbyInput::Tick),
-            _ = stop.wait_for(|stop| *stop) => return Ok(Elected::Stopped),
-        }
+        let happens = tokio::select! {
+            // Whoever was frozen hears first what was said meanwhile.
+            biased;
+            () = stopped(&mut stop) => return Ok(Elected::Stopped),
+            Some(broadcast) = broadcasts.recv() => StandbyInput::Heard(broadcast),
+            answer = pending_if_none(&mut request) => {
+                request = None;
+                answer
+            }
+            () = sleep(wake.min(TICK_MAX)) => StandbyInput::Tick,
+        };
+        standby.handle(now_ms(), happens);
     }
 }
 
-/// Waits until the results are in the store, which is after the leader says that the training has ended.
-async fn is_published(archive: &Archive) -> bool {
-    let until = Instant::now() + PUBLISHED_MAX;
-    while Instant::now() < until {
-        match archive.has_finished().await {
-            Ok(true) => return true,
-            Ok(false) => {}
-            Err(error) => tracing::warn!("{error}"),
-        }
-        sleep(PUBLISHED_PAUSE).await;
+/// The answer of the store to a request, if there is one under way.
+async fn pending_if_none(request: &mut Option<BoxFuture<'_, StandbyInput>>) -> StandbyInput {
+    match request {
+        Some(request) => request.await,
+        None => std::future::pending().await,
     }
-    false
+}
+
+fn input(answer: Result<StandbyInput, ArchiveError>) -> StandbyInput {
+    answer.unwrap_or_else(|error| {
+        tracing::warn!("{error}; trying again");
+        StandbyInput::StoreFailed
+    })
 }
 
 async fn find_newest(archive: &Archive) -> Result<StandbyInput, ArchiveError> {

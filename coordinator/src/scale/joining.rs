@@ -7,8 +7,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use protocol::PROTOCOL_VERSION;
 use protocol::message::{FromCoordinator, Welcome};
+use tokio::sync::watch;
 
 use super::archive::{Archive, ArchiveError, Record};
+use super::waiting::{Waits, until_there};
 use super::{ScaleError, random};
 use crate::config::StoreUrl;
 use crate::data::ShardStore;
@@ -19,7 +21,7 @@ use crate::store::Store;
 const UPLOADS_MAX: usize = 8;
 
 /// Joins the run in the store, or begins it there: first its shards, then the record that names them, so that whoever
-/// finds the record finds the shards.
+/// finds the record finds the shards. Waits for a store that is away; `None` if `stop` turned true meanwhile.
 ///
 /// # Errors
 /// When the store cannot be used, or holds another run.
@@ -28,19 +30,24 @@ pub async fn begin(
     (settings, facts): (String, Facts),
     welcome: &Welcome,
     shards: &Arc<ShardStore>,
-) -> Result<(Archive, Record), ScaleError> {
-    let archive = open(store).await?;
-    if let Some(record) = archive.record().await? {
-        if record.run != welcome.run {
-            return Err(ArchiveError::OtherRun(store.to_string()).into());
-        }
-        return Ok((archive, record));
-    }
-    upload(archive.store(), welcome, shards).await?;
+    stop: &watch::Receiver<bool>,
+) -> Result<Option<(Archive, Record)>, ScaleError> {
+    let Some(archive) = open(store, stop).await? else { return Ok(None) };
     let frame = FromCoordinator::Welcome(Box::new(welcome.clone())).encode();
     let (protocol, bus, realm, run) = (PROTOCOL_VERSION, BUS_VERSION, random()?, welcome.run);
-    let record = archive.begin(Record { protocol, bus, realm, run, settings, facts, welcome: frame }).await?;
-    Ok((archive, record))
+    let new = Record { protocol, bus, realm, run, settings, facts, welcome: frame };
+    let enter = async || {
+        if let Some(record) = archive.record().await? {
+            return match record.run == run {
+                true => Ok(record),
+                false => Err(ArchiveError::OtherRun(store.to_string())),
+            };
+        }
+        upload(archive.store(), welcome, shards).await?;
+        archive.begin(new.clone()).await
+    };
+    let record = until_there(Waits::Always, stop, enter).await?;
+    Ok(record.map(|record| (archive, record)))
 }
 
 /// The record of the run in a store.
@@ -53,25 +60,26 @@ pub async fn find(store: &StoreUrl) -> Result<Record, ScaleError> {
     Ok(record.ok_or_else(|| ArchiveError::Empty(store.to_string()))?)
 }
 
-/// Takes the next term without asking anybody: for a process that has no bus to be heard on.
+/// Takes the next term without asking anybody, with a random number: for a process that has no bus to be heard on.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn next_term(archive: &Archive) -> Result<Term, ScaleError> {
+pub async fn next_term(archive: &Archive, nonce: u64) -> Result<Term, ArchiveError> {
     let number = archive.newest_term().await?.map_or(0, |term| term.number) + 1;
-    let term = Term { number, nonce: random()? };
+    let term = Term { number, nonce };
     archive.create_term(term).await?;
     Ok(term)
 }
 
-/// Opens a store that several processes may share.
+/// Opens a store that several processes may share. Waits for one that is away; `None` if `stop` turned true meanwhile.
 ///
 /// # Errors
 /// When it cannot be used for that.
-pub async fn open(store: &StoreUrl) -> Result<Archive, ScaleError> {
+pub async fn open(store: &StoreUrl, stop: &watch::Receiver<bool>) -> Result<Option<Archive>, ScaleError> {
     let store = Store::open(store).map_err(ArchiveError::from)?;
-    store.probe().await.map_err(ArchiveError::from)?;
-    Ok(Archive::new(store))
+    let probe = async || store.probe().await.map_err(ArchiveError::from);
+    let probed = until_there(Waits::WhileAway, stop, probe).await?;
+    Ok(probed.map(|()| Archive::new(store)))
 }
 
 async fn upload(store: &Store, welcome: &Welcome, shards: &Arc<ShardStore>) -> Result<(), ArchiveError> {

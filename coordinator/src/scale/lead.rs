@@ -71,6 +71,7 @@ pub struct Lead {
     /// How the gateways fare, by the number of each process.
     about: BTreeMap<u64, (About, Instant)>,
     news_sent: Option<Instant>,
+    has_resigned: bool,
     _hearings: [Hearing; 3],
 }
 
@@ -115,6 +116,7 @@ impl Lead {
             replies: BTreeMap::new(),
             about: BTreeMap::new(),
             news_sent: None,
+            has_resigned: false,
             _hearings: hearings,
         })
     }
@@ -164,6 +166,16 @@ impl Lead {
         self.leader.handle(now_ms, input);
     }
 
+    /// The store says that the training has ended: so does this leader from now on.
+    pub fn published(&mut self, now_ms: u64) {
+        self.leader.handle(now_ms, LeaderInput::Published);
+    }
+
+    /// Falls silent: another process is to lead.
+    pub fn resign(&mut self) {
+        self.has_resigned = true;
+    }
+
     /// Hands an input to the engine.
     pub fn handle(&mut self, now_ms: u64, input: Input) {
         let input = match input {
@@ -190,8 +202,7 @@ impl Lead {
                 LeaderOutput::Engine(output) => return Some(LeadOutput::Engine(output)),
                 LeaderOutput::Finished(reason) => return Some(finished(reason)),
                 LeaderOutput::StepDown(term) => return Some(LeadOutput::StepDown(term)),
-                // Whoever ends this process does not end the training: a standby goes on with it.
-                LeaderOutput::Broadcast(Broadcast::Finished { .. }) if self.is_interrupted() => {}
+                LeaderOutput::Broadcast(_) if self.has_resigned => {}
                 LeaderOutput::Broadcast(broadcast) => {
                     self.link.say(&self.subjects.all, None, broadcast.encode());
                 }
@@ -212,10 +223,6 @@ impl Lead {
                 LeaderOutput::Save(_) => {}
             }
         }
-    }
-
-    fn is_interrupted(&self) -> bool {
-        matches!(self.engine().stop_reason(), Some(StopReason::Interrupted))
     }
 
     /// The gateways that have told of themselves of late.

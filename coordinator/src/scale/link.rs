@@ -13,15 +13,16 @@ use ::gateway::MESSAGE_BYTES_MAX;
 use async_nats::{Client, ConnectOptions, Event, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::bus::{LinkError, Subject};
+use super::waiting::stopped;
 use crate::config::LinkUrl;
 
-/// How long the first connection may take. Later, a lost one is opened again for as long as it takes.
-const CONNECT_MAX: Duration = Duration::from_secs(20);
+/// How often it is said that no server answers.
+const SAY_EVERY: Duration = Duration::from_secs(15);
 /// A connection that does not answer twice in a row is opened again.
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// The longest pause between two tries to connect.
@@ -65,29 +66,38 @@ impl Drop for Hearing {
 }
 
 impl Link {
-    /// Connects to the bus; `name` shows on the server.
+    /// Connects to the bus, however long that takes; `name` shows on the server. `None` if `stop` turned true meanwhile.
     ///
     /// # Errors
-    /// When no server answers within 20 seconds, or refuses.
-    pub async fn connect(url: &LinkUrl, name: &str) -> Result<Link, LinkError> {
+    /// When a server refuses, or the credentials cannot be used.
+    pub async fn connect(
+        url: &LinkUrl,
+        name: &str,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<Option<Link>, LinkError> {
         let failed = |problem: String| LinkError::Connect { url: url.to_string(), problem };
         let addresses: Vec<String> = url.addresses().map(str::to_owned).collect();
-        let mut last = "no answer".to_owned();
         let connecting = async {
+            let mut said: Option<Instant> = None;
             loop {
                 match options(name)?.connect(&addresses[..]).await {
                     Ok(client) => return Ok(client),
                     Err(error) if is_final(&error) => return Err(failed(error.to_string())),
                     Err(error) => {
-                        last = error.to_string();
-                        tokio::time::sleep(RECONNECT_PAUSE_MAX).await;
+                        if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+                            said = Some(Instant::now());
+                            tracing::warn!("{}; trying until it answers", failed(error.to_string()));
+                        }
+                        sleep(RECONNECT_PAUSE_MAX).await;
                     }
                 }
             }
         };
-        let connected = timeout(CONNECT_MAX, connecting).await;
-        let client =
-            connected.unwrap_or_else(|_| Err(failed(format!("{last}, for {} s", CONNECT_MAX.as_secs()))))?;
+        let mut stop = stop.clone();
+        let client = tokio::select! {
+            client = connecting => client?,
+            () = stopped(&mut stop) => return Ok(None),
+        };
         let (outgoing, mut letters) = mpsc::channel::<Letter>(OUTGOING_MAX);
         let sender = client.clone();
         tokio::spawn(async move {
@@ -100,7 +110,7 @@ impl Link {
             }
             let _ = sender.flush().await;
         });
-        Ok(Link { client, outgoing })
+        Ok(Some(Link { client, outgoing }))
     }
 
     /// Says something to whoever hears `to`; answers go to `reply`. The message is dropped if too many wait.

@@ -9,6 +9,7 @@ mod bus;
 mod carrier;
 mod election;
 mod gateway;
+mod herald;
 mod joining;
 mod lead;
 #[cfg(feature = "scale")]
@@ -20,20 +21,23 @@ mod news;
 mod pieces;
 pub mod porch;
 mod subjects;
+mod waiting;
 
 use thiserror::Error;
 
 pub use self::gateway::{GatewayConfig, GatewayEnd, run as serve};
-pub use archive::{Archive, ArchiveError, Record, SavedState};
+pub use archive::{Archive, ArchiveError, End, Record, SavedState};
 pub use bus::{LinkError, Subject};
 pub use carrier::{Carried, Carrier};
 pub use election::{Elected, elect};
+pub use herald::Herald;
 pub use joining::{begin, find, next_term, open};
 pub use lead::{Lead, LeadEvent, LeadOutput};
 pub use link::{Hearing, Link};
 pub use news::{About, News};
 pub use pieces::Pieces;
 pub use subjects::Subjects;
+pub use waiting::{Waits, until_there};
 
 /// A training of several processes cannot go on.
 #[derive(Debug, Error)]

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::bus::{LinkError, Subject};
 use crate::config::LinkUrl;
@@ -20,7 +21,7 @@ impl Link {
     ///
     /// # Errors
     /// [`LinkError::Absent`].
-    pub async fn connect(_: &LinkUrl, _: &str) -> Result<Link, LinkError> {
+    pub async fn connect(_: &LinkUrl, _: &str, _: &watch::Receiver<bool>) -> Result<Option<Link>, LinkError> {
         Err(LinkError::Absent)
     }
 

@@ -78,6 +78,39 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the same request may succeed later. A store that refuses does so again, unless it has let this process in
+    /// before.
+    pub fn may_pass(&self, has_worked: bool) -> bool {
+        let StoreError::Request { source, .. } = self else { return false };
+        let is_refusal = matches!(
+            **source,
+            Error::NotFound { .. }
+                | Error::PermissionDenied { .. }
+                | Error::Unauthenticated { .. }
+                | Error::InvalidPath { .. }
+                | Error::NotSupported { .. }
+                | Error::NotImplemented { .. }
+                | Error::UnknownConfigurationKey { .. }
+        );
+        has_worked || !is_refusal && !is_forbidden(source)
+    }
+}
+
+/// Whether the system does not let this process use a folder.
+fn is_forbidden(error: &Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| matches!(io.kind(), NotADirectory | PermissionDenied | ReadOnlyFilesystem)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 impl fmt::Debug for Store {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_tuple("Store").field(&self.url).finish()

@@ -48,7 +48,7 @@ pub use identity::run_number;
 pub use prepare::{Material, Sets, load, prepare, take_shape};
 pub(crate) use summary::network_in_words;
 
-use several::{Entered, Part};
+use several::{Entered, Part, Published};
 
 /// The session of the coordinator's own worker; those of volunteers count from 1.
 const LOCAL_SESSION: u64 = 0;
@@ -138,7 +138,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
     let mut tell = |text| observer.event(&Event::Note { text });
     let entering =
         several::enter(&material, facts, &welcome, &shards, &directory, stands_by, stop.clone(), &mut tell);
-    let part = match porch::keep(&socket, STANDS_BY, entering).await? {
+    let mut part = match porch::keep(&socket, STANDS_BY, entering).await? {
         Entered::Alone => None,
         Entered::Leads(part, newest) => {
             checkpoint = newest.map(|newest| *newest).or(checkpoint);
@@ -165,6 +165,10 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
     .await?;
     let running = driver::start(setup, Handle::current()).context("cannot start the engine's thread")?;
     let driver::Running { sessions, orders, status, gallery, outcome, thread } = running;
+    let looks = part.as_mut().map(|part| {
+        part.hush();
+        part.look_after(&orders)
+    });
     let admission = Admission { invite: invite.as_deref(), tls, operator: &token, office };
     let trial = summary::trial(&material, gallery);
     let site =
@@ -180,20 +184,27 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
     let cores = local_cores(material.config.local_workers);
     let local = volunteer::spawn_local(cores, welcome, shards, sessions, LOCAL_SESSION);
 
-    let ended = train_and_save(
+    let trained = train_and_save(
         outcome,
         &orders,
         stop.clone(),
         Arc::clone(&material),
         Arc::clone(&directory),
         &unsaved,
+        part.as_deref(),
     )
     .await;
     local.abort();
-    if let (Some(part), Ok(Ended::Trained(summary))) = (&part, &ended)
-        && !is_interrupted(summary)
-    {
-        part.publish(&directory, material.config.save_seconds).await;
+    let ended = match trained {
+        Ok(Some(trained)) => {
+            let seconds = material.config.save_seconds;
+            Ok(end_for_all(trained, part.as_deref(), &directory, seconds, &orders, &stop).await)
+        }
+        Ok(None) => Ok(Ended::SteppedDown),
+        Err(error) => Err(error),
+    };
+    if let Some(looks) = looks {
+        looks.abort();
     }
     if matches!(ended, Ok(Ended::Trained(_))) {
         match keep_serving {
@@ -207,12 +218,42 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
     let ended_thread = tokio::task::spawn_blocking(|| thread.join()).await?;
     let ended = ended?;
     ended_thread.map_err(|_| anyhow!("the engine failed after the model was saved"))?;
+    if let Some(part) = &part {
+        part.settle().await;
+    }
     Ok(ended)
 }
 
-/// Whether the user ended the training, so that it can go on in another process.
-fn is_interrupted(summary: &Summary) -> bool {
-    summary.stop_reason == engine::StopReason::Interrupted
+/// A training that has come to its end in this process.
+struct Trained {
+    summary: Summary,
+    /// Whether it has ended for all of its processes.
+    for_all: bool,
+}
+
+/// Ends a training for all of its processes, if it is one of several.
+async fn end_for_all(
+    trained: Trained,
+    part: Option<&Part>,
+    directory: &RunDirectory,
+    seconds: u32,
+    orders: &mpsc::Sender<Order>,
+    stop: &watch::Receiver<bool>,
+) -> Ended {
+    let Trained { summary, for_all } = trained;
+    if let Some(part) = part.filter(|_| for_all) {
+        let published = part.publish(directory, &summary.stop_reason.to_string(), seconds, stop).await;
+        if matches!(published, Published::Here | Published::Elsewhere) {
+            let _ = orders.send(Order::Published).await;
+        }
+        match published {
+            Published::Here | Published::Nowhere => {}
+            Published::Elsewhere => return Ended::Elsewhere,
+            Published::Replaced => return Ended::SteppedDown,
+        }
+    }
+    let _ = orders.send(Order::Saved(Box::new(summary.clone()))).await;
+    Ended::Trained(Box::new(summary))
 }
 
 /// The size of a set's shards as they travel, estimated from one of them.
@@ -387,7 +428,7 @@ fn site(
     }
 }
 
-/// Waits for the end of the training, or for the wish to end it, and saves the model.
+/// Waits for the end of the training, or for the wish to end it, and saves the model. `None` if another process leads.
 async fn train_and_save(
     mut outcome: oneshot::Receiver<Ending>,
     orders: &mpsc::Sender<Order>,
@@ -395,7 +436,8 @@ async fn train_and_save(
     material: Arc<Material>,
     directory: Arc<RunDirectory>,
     unsaved: &Unsaved,
-) -> Result<Ended> {
+    part: Option<&Part>,
+) -> Result<Option<Trained>> {
     let outcome = tokio::select! {
         outcome = &mut outcome => outcome,
         () = until(stop.clone()) => {
@@ -406,13 +448,23 @@ async fn train_and_save(
     let outcome = outcome.context("the engine stopped unexpectedly; the last checkpoint can be resumed")?;
     let outcome = match outcome {
         Ending::Trained(outcome) => outcome,
-        Ending::SteppedDown => return Ok(Ended::SteppedDown),
+        Ending::SteppedDown(unwritten) => {
+            tokio::task::spawn_blocking(|| unwritten.wait()).await?;
+            return Ok(None);
+        }
     };
     let mut summary = summary::summarize(&outcome, material.network.parameters(), &directory);
+    let (for_all, unwritten) = (outcome.for_all, outcome.unwritten);
+    // An older checkpoint must not overtake the last one.
+    tokio::task::spawn_blocking(|| unwritten.wait()).await?;
     let model = Arc::new(saved_model(&material, Arc::clone(&outcome.weights)));
     let patience = Duration::from_secs(material.config.save_seconds.into());
     let helpers = outcome.helpers;
-    saving::save(&directory, &model, outcome.checkpoint, patience, orders, unsaved, stop).await?;
+    let last = part.map(|_| outcome.checkpoint.to_bytes());
+    saving::save(&directory, &model, outcome.checkpoint, patience, orders, unsaved, stop.clone()).await?;
+    if let (Some(part), Some(last)) = (part, last) {
+        part.save_last(last, &directory, &stop).await?;
+    }
     let examination = outcome.examination;
     let measure = move || {
         let mistakes = closing::measure(&mut summary, &model, &material.data, examination.as_deref());
@@ -423,8 +475,7 @@ async fn train_and_save(
         summary
     };
     let summary = tokio::task::spawn_blocking(measure).await?;
-    let _ = orders.send(Order::Saved(Box::new(summary.clone()))).await;
-    Ok(Ended::Trained(Box::new(summary)))
+    Ok(Some(Trained { summary, for_all }))
 }
 
 fn saved_model(material: &Material, weights: Arc<[f32]>) -> SavedModel {

@@ -7,17 +7,28 @@ use anyhow::{Context, Result, bail};
 use engine::Engine;
 use gateway::{LEADER_SILENCE_MS_MAX, Term};
 use protocol::message::Welcome;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Ended, Material};
 use crate::data::ShardStore;
-use crate::driver::{Checkpoint, Facts, Helm};
+use crate::driver::{Checkpoint, Facts, Helm, Order};
 use crate::run_directory::RunDirectory;
-use crate::scale::{self, Archive, ArchiveError, Elected, Lead, Link, Pieces, SavedState, Subjects};
+use crate::scale::{
+    self, Archive, ArchiveError, Elected, Herald, Lead, Link, Pieces, SavedState, Subjects, Waits,
+    until_there,
+};
 
-/// Pause between two tries to publish the results.
-const PAUSE: Duration = Duration::from_secs(2);
+/// The pause after a try to publish the results; the next is twice as long, up to [`PAUSE_MAX`].
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// How often a leader looks in the store whether another process has taken its place.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The number of the last state of a term.
+const LAST: u64 = u64::MAX;
+/// How long a process that the user wants to end tries to save its last state in the store.
+const LAST_SAVING_MAX: Duration = Duration::from_secs(5);
 
 /// What becomes of this process.
 pub(super) enum Entered {
@@ -37,13 +48,28 @@ pub(super) struct Part {
     pieces: Pieces,
     /// The way to other processes, if there may be any.
     bus: Option<(Link, Subjects)>,
+    /// Says that this process leads until its driver does.
+    herald: Option<Herald>,
+}
+
+/// What came of the wish to end the training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Published {
+    /// The training has ended with the results of this process.
+    Here,
+    /// It has ended with those of another one, which the run's directory has now.
+    Elsewhere,
+    /// Another process leads it, so that it has not ended.
+    Replaced,
+    /// The store cannot be written. Another process may end the training again.
+    Nowhere,
 }
 
 /// Joins the run in the store, if the settings name one, and waits until this process leads. `tell` gets sentences for
 /// the user.
 ///
 /// # Errors
-/// When bus or store cannot be used, or hold another run.
+/// When bus or store cannot be used, or hold another run. It waits for those that are away.
 #[expect(clippy::too_many_arguments, reason = "each is made in another place of a training's beginning")]
 pub(super) async fn enter(
     material: &Material,
@@ -57,43 +83,50 @@ pub(super) async fn enter(
 ) -> Result<Entered> {
     let config = &material.config;
     let Some(store) = &config.store else { return Ok(Entered::Alone) };
-    let (archive, record) = scale::begin(store, (config.to_toml(), facts), welcome, shards).await?;
+    let stopped = || Ok(Entered::Ended(Ended::Stopped));
+    let begun = scale::begin(store, (config.to_toml(), facts), welcome, shards, &stop).await?;
+    let Some((archive, record)) = begun else { return stopped() };
     let mut part = match &config.link {
         None => {
-            let (term, pieces) = (scale::next_term(&archive).await?, Pieces::default());
-            Part { archive, term, pieces, bus: None }
+            let nonce = scale::random()?;
+            let term = until_there(Waits::Always, &stop, async || scale::next_term(&archive, nonce).await);
+            let Some(term) = term.await? else { return stopped() };
+            Part { archive, term, pieces: Pieces::default(), bus: None, herald: None }
         }
         Some(link) => {
-            let (link, subjects) =
-                (Link::connect(link, "shoal coordinator").await?, Subjects::of(record.realm));
+            let Some(link) = Link::connect(link, "shoal coordinator", &stop).await? else { return stopped() };
+            let subjects = Subjects::of(record.realm);
             let seconds = LEADER_SILENCE_MS_MAX / 1_000;
             if stands_by {
                 tell(format!("Standing by; this coordinator leads when none is heard for {seconds} s."));
-            } else if archive.newest_term().await?.is_some() {
+            } else if matches!(archive.newest_term().await, Ok(Some(_))) {
                 tell(format!(
                     "This training has begun before; this coordinator leads when no other is heard for {seconds} s."
                 ));
             }
-            let term = match scale::elect(&archive, &link, &subjects, !stands_by, stop).await? {
+            let term = match scale::elect(&archive, &link, &subjects, !stands_by, stop.clone()).await? {
                 Elected::Leads(term) => term,
-                Elected::Stopped => return Ok(Entered::Ended(Ended::Stopped)),
+                Elected::Stopped => return stopped(),
                 Elected::Finished => {
-                    take_results(&archive, directory).await?;
-                    return Ok(Entered::Ended(Ended::Elsewhere));
+                    let taken = async || take_results(&archive, directory).await;
+                    let is_stopped = until_there(Waits::Always, &stop, taken).await?.is_none();
+                    return Ok(Entered::Ended(if is_stopped { Ended::Stopped } else { Ended::Elsewhere }));
                 }
             };
             tracing::info!(term = term.number, "this coordinator leads");
             tell("This coordinator leads.".to_owned());
-            Part { archive, term, pieces: Pieces::default(), bus: Some((link, subjects)) }
+            let herald = Some(Herald::of(term, link.clone(), subjects.clone()));
+            Part { archive, term, pieces: Pieces::default(), bus: Some((link, subjects)), herald }
         }
     };
-    if part.archive.has_finished().await? {
-        take_results(&part.archive, directory).await?;
-        return Ok(Entered::Ended(Ended::Elsewhere));
-    }
-    let Some(state) = part.archive.newest_state().await? else {
-        return Ok(Entered::Leads(Box::new(part), None));
+    // Whoever has won a term waits for the store, too: it may be the only one that is left.
+    let load = async || match part.archive.has_finished().await? {
+        true => take_results(&part.archive, directory).await.map(|()| None),
+        false => part.archive.newest_state().await.map(Some),
     };
+    let Some(loaded) = until_there(Waits::Always, &stop, load).await? else { return stopped() };
+    let Some(newest) = loaded else { return Ok(Entered::Ended(Ended::Elsewhere)) };
+    let Some(state) = newest else { return Ok(Entered::Leads(Box::new(part), None)) };
     part.pieces = state.pieces.clone();
     let checkpoint = take_state(&state, welcome.run, &part.archive, directory)?;
     Ok(Entered::Leads(Box::new(part), Some(Box::new(checkpoint))))
@@ -117,8 +150,9 @@ fn take_state(
 }
 
 /// Takes over the files of a training that has ended in another process.
-async fn take_results(archive: &Archive, directory: &RunDirectory) -> Result<()> {
-    for (name, bytes) in archive.results().await? {
+async fn take_results(archive: &Archive, directory: &RunDirectory) -> Result<(), ArchiveError> {
+    let Some(end) = archive.end().await? else { return Ok(()) };
+    for (name, bytes) in archive.results(&end).await? {
         directory.save_result(&name, &bytes)?;
     }
     Ok(())
@@ -142,29 +176,107 @@ impl Part {
         Ok(Helm::Leads(Box::new(lead)))
     }
 
-    /// Puts the results into the store and says there that the training has ended. What cannot be written is tried
-    /// again for so many seconds. After that, another process that takes over ends the training once more.
-    pub(super) async fn publish(&self, directory: &RunDirectory, seconds: u32) {
-        let until = Instant::now() + Duration::from_secs(seconds.into());
-        loop {
-            match self.try_publish(directory).await {
-                Ok(()) => return,
-                Err(error) if Instant::now() < until => tracing::warn!("{error}; trying again"),
-                Err(error) => {
-                    let path = directory.path().display();
-                    tracing::error!("{error}; the results are in {path} alone");
+    /// The driver says from now on that this process leads.
+    pub(super) fn hush(&mut self) {
+        self.herald = None;
+    }
+
+    /// Tells the driver when the store has a newer term, or the training's end: messages may not reach this process.
+    pub(super) fn look_after(&self, orders: &mpsc::Sender<Order>) -> JoinHandle<()> {
+        let (archive, term, orders) = (self.archive.clone(), self.term, orders.downgrade());
+        tokio::spawn(async move {
+            loop {
+                sleep(LOOK_EVERY).await;
+                let is_replaced = archive.is_replaced(term).await;
+                let Some(orders) = orders.upgrade() else { return };
+                if is_replaced.unwrap_or(false) {
+                    let _ = orders.send(Order::Replaced).await;
                     return;
                 }
             }
-            sleep(PAUSE).await;
+        })
+    }
+
+    /// Saves the state at which the training has ended here, so that whoever takes over has no round to repeat.
+    pub(super) async fn save_last(
+        &self,
+        checkpoint: Vec<u8>,
+        directory: &RunDirectory,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<()> {
+        // What the directory has may be more than what the store had last: all of it is looked at once more.
+        let metrics = directory.metrics_from(|_| 0)?;
+        let save = async || {
+            let mut pieces = Pieces::default();
+            self.archive.save(self.term, LAST, checkpoint.clone(), &metrics, &mut pieces).await
+        };
+        if *stop.borrow() {
+            // Whoever wants this process to end does not wait for long. A standby repeats what is not there.
+            if !matches!(timeout(LAST_SAVING_MAX, save()).await, Ok(Ok(()))) {
+                tracing::warn!("the last state cannot be written to the store {}", self.archive.store());
+            }
+            return Ok(());
+        }
+        until_there(Waits::Always, stop, save).await?;
+        Ok(())
+    }
+
+    /// Puts the results into the store, and says there that the training has ended, with them. Waits for a store that is
+    /// away until `stop` turns true. A process without a bus, which nobody waits for, gives up after so many seconds.
+    pub(super) async fn publish(
+        &self,
+        directory: &RunDirectory,
+        reason: &str,
+        seconds: u32,
+        stop: &watch::Receiver<bool>,
+    ) -> Published {
+        let until = Instant::now() + Duration::from_secs(seconds.into());
+        let mut pause = PAUSE;
+        loop {
+            match self.try_publish(directory, reason).await {
+                Ok(published) => return published,
+                Err(error) => {
+                    let gives_up = *stop.borrow() || self.bus.is_none() && Instant::now() >= until;
+                    if gives_up || error.downcast_ref().is_none_or(|error| !may_pass(error)) {
+                        let path = directory.path().display();
+                        tracing::error!("{error:#}; the results are in {path} alone");
+                        return Published::Nowhere;
+                    }
+                    tracing::warn!("{error:#}; the results are in the store once it is back; trying again");
+                }
+            }
+            let mut stop = stop.clone();
+            let _ = timeout(pause, stop.wait_for(|stop| *stop)).await;
+            pause = PAUSE_MAX.min(pause * 2);
         }
     }
 
-    async fn try_publish(&self, directory: &RunDirectory) -> Result<(), ArchiveError> {
-        for (name, bytes) in directory.results() {
-            self.archive().save_result(name, bytes.into()).await?;
+    async fn try_publish(&self, directory: &RunDirectory, reason: &str) -> Result<Published> {
+        let archive = &self.archive;
+        if archive.end().await?.is_none() {
+            if archive.newest_term().await? > Some(self.term) {
+                return Ok(Published::Replaced);
+            }
+            let own = archive.save_results(self.term, directory.results(), reason.to_owned()).await?;
+            if archive.finish(&own).await?.results == own.results {
+                return Ok(Published::Here);
+            }
+            // Others are named as those of the training.
+            archive.remove_results(&own).await?;
         }
-        self.archive().finish(self.term).await?;
-        Ok(())
+        take_results(archive, directory).await?;
+        Ok(Published::Elsewhere)
     }
+
+    /// Waits until what the leader said last is on its way.
+    pub(super) async fn settle(&self) {
+        if let Some((link, _)) = &self.bus {
+            link.settle().await;
+        }
+    }
+}
+
+/// Whether trying again may help.
+fn may_pass(error: &ArchiveError) -> bool {
+    matches!(error, ArchiveError::Store(error) if error.may_pass(true))
 }

@@ -47,6 +47,9 @@ pub enum LeaderInput {
     Stored(Place),
     /// What [`LeaderOutput::Fetch`] asked for; `None` if there is no such object.
     Fetched(Place, Option<Vec<u8>>),
+    /// The store says that the training has ended, whoever said so there. This comes once, after
+    /// [`LeaderOutput::Finished`].
+    Published,
     /// Time has passed.
     Tick,
 }
@@ -80,7 +83,8 @@ pub enum LeaderOutput {
     },
     /// Save this state: it is the newest of this term.
     Save(Box<Snapshot>),
-    /// The training has ended. Say so in the store, where only one can.
+    /// There are no more rounds. Save the last state and the results, say in the store that the training has ended, where
+    /// only one can, and hand in [`LeaderInput::Published`]. Until then gateways and standbys stay.
     Finished(StopReason),
     /// A newer leader was heard: this one is none any more.
     StepDown(Term),
@@ -104,7 +108,8 @@ pub struct Leader {
     opened: usize,
     /// The unit without a result for which the open round is broken off.
     unfit: Option<u32>,
-    has_finished: bool,
+    /// The store says that the training has ended.
+    is_published: bool,
     has_stepped_down: bool,
     outputs: VecDeque<LeaderOutput>,
 }
@@ -155,7 +160,7 @@ impl Leader {
             trust: Trust::default(),
             opened: 0,
             unfit: None,
-            has_finished: false,
+            is_published: false,
             has_stepped_down: false,
             outputs: VecDeque::new(),
         }
@@ -218,6 +223,10 @@ impl Leader {
                 self.fetched(now_ms, place.name, bytes);
             }
             LeaderInput::Fetched(..) => {}
+            LeaderInput::Published => {
+                self.is_published = true;
+                self.broadcast(now_ms);
+            }
             LeaderInput::Tick => self.feed(now_ms, Input::Tick),
         }
         self.expel_the_silent(now_ms);
@@ -238,7 +247,7 @@ impl Leader {
         self.broadcast_ms = now_ms;
         let term = self.term;
         let broadcast = match &self.round {
-            _ if self.has_finished => Broadcast::Finished { term },
+            _ if self.is_published => Broadcast::Finished { term },
             Some(round) if round.is_stored => Broadcast::Open(round.opening),
             _ => Broadcast::Leads { term },
         };
@@ -374,7 +383,6 @@ impl Leader {
                 }
                 Output::Finished(reason) => {
                     self.round = None;
-                    self.has_finished = true;
                     self.broadcast(now_ms);
                     self.outputs.push_back(LeaderOutput::Finished(reason));
                 }

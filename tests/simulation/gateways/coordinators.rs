@@ -2,11 +2,10 @@
 
 use engine::{Engine, Input, Output, Secret, Settings, Snapshot};
 use gateway::{
-    Gateway, Leader, LeaderInput, LeaderOutput, MESSAGE_BYTES_MAX, StandbyInput, StandbyOutput, StateName,
-    Strike, Term,
+    BROADCAST_EVERY_MS, Broadcast, Gateway, Leader, LeaderInput, LeaderOutput, MESSAGE_BYTES_MAX,
+    StandbyInput, StandbyOutput, StateName, Strike, Term,
 };
 
-use super::CALM_MS;
 use super::protections::Protection;
 use super::scenario::Actor;
 use super::world::{Event, World};
@@ -21,18 +20,28 @@ impl World<'_> {
         let life = self.coordinators[number].machine.life;
         for output in outputs {
             let delay_ms = self.store_ms();
-            let fails = self.now_ms < CALM_MS && self.draw.percent(self.scenario.store.fails);
+            let fails = self.is_without_store(Actor::Coordinator(number));
             match output {
                 StandbyOutput::FindNewest if fails => self.after(delay_ms, Event::StoreFailed(number, life)),
+                StandbyOutput::FindNewest if self.end.is_some() => {
+                    self.after(delay_ms, Event::Ended(number, life));
+                }
                 StandbyOutput::FindNewest => {
                     // It is looked up when the request arrives, and the answer is on its way for a while.
-                    let newest = self.terms.values().next_back().copied();
+                    let newest = self.terms.values().next_back().map(|(newest, _)| *newest);
                     self.after(delay_ms, Event::Newest(number, life, newest));
                 }
                 StandbyOutput::Create(term) => {
                     // An error may come after it was done.
                     if !fails || self.draw.percent(50) {
-                        self.terms.entry(term.number).or_insert(term);
+                        let there = self.terms.get(&term.number).copied();
+                        let is_raced = |(other, at_ms): (Term, u64)| other != term && self.is_racy(at_ms);
+                        if there.is_none_or(is_raced) {
+                            if there.is_some() {
+                                self.note("created twice", term.number);
+                            }
+                            self.terms.insert(term.number, (term, self.now_ms));
+                        }
                     }
                     let event =
                         if fails { Event::StoreFailed(number, life) } else { Event::Created(number, life) };
@@ -40,15 +49,45 @@ impl World<'_> {
                 }
                 StandbyOutput::Lead(term) => {
                     self.note("leads", (number, term.number));
-                    self.lead(number, term);
+                    assert!(self.led.insert(term), "a term is led twice");
+                    self.herald(number, term);
+                    let loading_ms = self.scenario.loading_ms;
+                    self.after(loading_ms, Event::Loaded(number, life, term));
                 }
-                StandbyOutput::Finished => {}
+                StandbyOutput::Finished => {
+                    self.go(Actor::Coordinator(number));
+                    return;
+                }
             }
         }
         self.wake(Actor::Coordinator(number));
     }
 
-    fn lead(&mut self, number: usize, term: Term) {
+    /// Says that it leads while it loads what another has left.
+    pub(super) fn herald(&mut self, number: usize, term: Term) {
+        let one = &self.coordinators[number];
+        if one.leader.is_some() || self.scenario.lacks == Some(Protection::Herald) {
+            return;
+        }
+        let life = one.machine.life;
+        self.broadcast(number, &Broadcast::Leads { term });
+        self.after(BROADCAST_EVERY_MS, Event::Heralds(number, life, term));
+    }
+
+    fn broadcast(&mut self, number: usize, broadcast: &Broadcast) {
+        let bytes = broadcast.encode();
+        for actor in self.actors() {
+            let life = self.machine(actor).life;
+            let event = || Event::Broadcast(actor, life, bytes.clone());
+            self.send(Actor::Coordinator(number), Some(actor), event);
+        }
+    }
+
+    /// It has loaded the newest state.
+    pub(super) fn lead(&mut self, number: usize, term: Term) {
+        if let Some(disturbed_ms) = self.disturbed_ms.take() {
+            self.happened.insert("milliseconds until replaced", self.now_ms - disturbed_ms);
+        }
         self.is_settled |= !self.undetected.is_empty();
         self.disturb(Actor::Coordinator(number), 0);
         let mut names: Vec<StateName> = self.states.keys().copied().collect();
@@ -70,6 +109,7 @@ impl World<'_> {
         }
         self.coordinators[number].standby = None;
         self.coordinators[number].leader = Some(Leader::new(term, engine, self.problem.network.parameters()));
+        self.look_after(number);
         self.leader(number, LeaderInput::Engine(Input::Begin));
     }
 
@@ -84,13 +124,7 @@ impl World<'_> {
         let goes_back = outputs.iter().any(is_rewind);
         for output in outputs {
             match output {
-                LeaderOutput::Broadcast(broadcast) => {
-                    let bytes = broadcast.encode();
-                    for actor in self.actors() {
-                        let life = self.machine(actor).life;
-                        self.send(own, Some(actor), || Event::Broadcast(actor, life, bytes.clone()));
-                    }
-                }
+                LeaderOutput::Broadcast(broadcast) => self.broadcast(number, &broadcast),
                 LeaderOutput::Answer(answer) => {
                     // Whoever has that number now; others ignore it.
                     let answer = self.without_protection_of_answer(answer);
@@ -125,7 +159,8 @@ impl World<'_> {
                     self.coordinators[number].saved = saved;
                     // Whoever saves may leave states out for newer ones, but not the one that the training went back to.
                     let goes_back_unsaved = goes_back && self.scenario.lacks == Some(Protection::SavedReturn);
-                    if (self.draw.percent(70) || goes_back) && !goes_back_unsaved {
+                    let is_saved = self.draw.percent(70) && !self.is_without_store(own);
+                    if (is_saved || goes_back) && !goes_back_unsaved {
                         let bytes = postcard::to_allocvec(&*snapshot).unwrap();
                         let name = StateName::new(term, saved, &bytes);
                         let names: Vec<StateName> = self.states.keys().copied().collect();
@@ -138,7 +173,6 @@ impl World<'_> {
                 LeaderOutput::Finished(_) => {
                     let leader = self.coordinators[number].leader.as_ref().expect("it has just spoken");
                     let engine = leader.engine();
-                    self.digest = Some(model::weights_digest(&engine.weights()));
                     if let Some(examination) = engine.examination().filter(|_| self.scenario.liars.is_empty())
                     {
                         let best = engine.best().map(|best| best.weights.clone());
@@ -146,6 +180,7 @@ impl World<'_> {
                         examined::check(self.problem, &weights, examination);
                         self.note("examined", number);
                     }
+                    self.begin_to_end(number);
                 }
                 LeaderOutput::StepDown(newer) => {
                     self.note("stepped down", (number, newer.number));

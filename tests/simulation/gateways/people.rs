@@ -137,6 +137,7 @@ impl World<'_> {
         let gateway = Gateway::new(settings.floor(), &Secret::new([nonce as u8; 32]), nonce);
         self.gateways[number].gateway = Some(gateway);
         self.gateway(number, GatewayInput::Tick);
+        self.look_for_end(number);
         // Those who like it best come back.
         for person in 0..self.people.len() {
             if self.people[person].home == Actor::Gateway(number) && self.people[person].at.is_none() {
@@ -436,7 +437,10 @@ impl World<'_> {
                     }
                 }
                 GatewayOutput::TakeIn => self.note("taken in", number),
-                GatewayOutput::Finished => {}
+                GatewayOutput::Finished => {
+                    self.go(own);
+                    return;
+                }
                 GatewayOutput::Stopped => {
                     self.note("stopped", number);
                     self.start(own);

@@ -1,4 +1,5 @@
-//! What protects the weights from liars, to be taken out of the protocol one by one: a run must notice.
+//! What protects the weights from liars, and the end of a training from whoever comes too late, to be taken out of the
+//! protocol one by one: a run must notice.
 //!
 //! Messages are changed on the bus as if their sender or their receiver did not know better, so that the protocol has no
 //! switches that weaken it.
@@ -24,10 +25,17 @@ pub(super) enum Protection {
     NamesInSums,
     /// The state that a training goes back to is saved.
     SavedReturn,
+    /// Nobody is told of the end before the store says it.
+    SaidLast,
+    /// Whoever has won a term says so while it loads the newest state.
+    Herald,
+    /// A leader looks for a newer one before it ends the training.
+    LookForNewer,
 }
 
 impl Protection {
-    pub(super) const ALL: [Protection; 7] = [
+    /// Those against liars.
+    pub(super) const AGAINST_LIARS: [Protection; 7] = [
         Protection::Tainted,
         Protection::Confirm,
         Protection::Strikes,

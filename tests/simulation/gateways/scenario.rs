@@ -4,6 +4,7 @@ use engine::Audit;
 use gateway::{LEADER_SILENCE_MS_MAX, SILENCE_MS_MAX};
 
 use super::CALM_MS;
+use super::ends::Step;
 use super::people::{Liar, Lie, Person};
 use super::protections::Protection;
 use crate::problem::{Method, Oddity, ProblemPlan};
@@ -33,9 +34,13 @@ pub(super) struct Scenario {
     /// When the operator bans a volunteer, and whom.
     pub(super) bans: Vec<(u64, usize)>,
     pub(super) audit: Audit,
+    /// How long whoever has won a term loads the newest state.
+    pub(super) loading_ms: u64,
     pub(super) bus: Bus,
     pub(super) store: Store,
     pub(super) mishaps: Vec<(u64, Actor, Mishap)>,
+    /// What happens to the leader that first comes to each of these steps, before it takes it.
+    pub(super) mishaps_at_end: Vec<(Step, Mishap)>,
     pub(super) checks_owners: bool,
     /// What of the protocol is missing, to see that a test notices.
     pub(super) lacks: Option<Protection>,
@@ -57,6 +62,8 @@ pub(super) struct Store {
     /// Chance in percent that an object arrives with a bit that it does not have.
     pub(super) damages: u64,
     pub(super) delay_ms: (u64, u64),
+    /// Whether two who create an object at about the same time may both succeed.
+    pub(super) is_racy: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +80,10 @@ pub(super) enum Mishap {
     Kill(u64),
     /// The bus does not reach it.
     CutOff(u64),
+    /// The store does not answer it.
+    LoseStore(u64),
+    /// The time given to the training is over for a leader.
+    TimeIsUp,
     /// It is asked to stop, and another one starts after that long.
     Stop(u64),
 }
@@ -94,9 +105,11 @@ impl Scenario {
             moves: Vec::new(),
             bans: Vec::new(),
             audit: Audit::None,
+            loading_ms: 0,
             bus: Bus { loses: 0, doubles: 0, delay_ms: (1, 20), stalls: 0 },
-            store: Store { fails: 0, damages: 0, delay_ms: (1, 20) },
+            store: Store { fails: 0, damages: 0, delay_ms: (1, 20), is_racy: false },
             mishaps: Vec::new(),
+            mishaps_at_end: Vec::new(),
             checks_owners: true,
             lacks: None,
         }
@@ -137,6 +150,7 @@ impl Scenario {
             let long_ms = draw.of(&[500, silence_ms + 100, silence_ms + 700, 3 * silence_ms]);
             let mishap = match draw.between(0, 5) {
                 0 | 1 => Mishap::Freeze(long_ms),
+                2 if draw.percent(40) => Mishap::LoseStore(long_ms),
                 2 => Mishap::CutOff(long_ms),
                 3 => Mishap::Kill(draw.of(&[10, 2_000, 8_000])),
                 4 if matches!(actor, Actor::Gateway(_)) => Mishap::Stop(draw.of(&[10, 3_000])),
@@ -144,6 +158,11 @@ impl Scenario {
             };
             mishaps.push((draw.between(100, CALM_MS / 2), actor, mishap));
         }
+        let mishaps_at_end = Step::ALL.into_iter().filter(|_| draw.percent(15));
+        let mishaps_at_end: Vec<Step> = mishaps_at_end.collect();
+        let mut draw_mishap =
+            || draw.of(&[Mishap::Kill(2_000), Mishap::Freeze(12_000), Mishap::LoseStore(8_000)]);
+        let mishaps_at_end = mishaps_at_end.into_iter().map(|step| (step, draw_mishap())).collect();
         let rough = draw.percent(60);
         Scenario {
             iterations: draw.between(3, 8),
@@ -160,8 +179,10 @@ impl Scenario {
                 fails: if rough { 10 } else { 0 },
                 damages: if rough { 3 } else { 0 },
                 delay_ms: draw.of(&[(1, 5), (5, 200)]),
+                is_racy: draw.percent(20),
             },
             mishaps,
+            mishaps_at_end,
             ..Scenario::calm(seed, problem)
         }
     }

@@ -9,6 +9,7 @@ use gateway::{
 };
 use protocol::plan::Assignment;
 
+use super::ends::Step;
 use super::people::{Person, Porch};
 use super::scenario::{Actor, Bus, Mishap, Scenario, Store};
 use super::{CALM_MS, EVENTS_MAX, LIMIT_MS};
@@ -32,6 +33,8 @@ pub(super) enum Event {
     Stored(Actor, u64, Place),
     Fetched(Actor, u64, Place, Option<Vec<u8>>),
     Newest(usize, u64, Option<Term>),
+    /// The store has the training's end.
+    Ended(usize, u64),
     Created(usize, u64),
     StoreFailed(usize, u64),
     Measured(usize, u64, u64, Measure),
@@ -43,6 +46,17 @@ pub(super) enum Event {
     Move(usize),
     /// The operator bans a volunteer.
     Ban(usize),
+    /// Whoever has won a term loads the newest state, and says meanwhile that it leads.
+    Loaded(usize, u64, Term),
+    Heralds(usize, u64, Term),
+    /// A leader does what is to be done at the end.
+    Ends(usize, u64, Step),
+    /// A leader looks whether the store knows of another one.
+    LooksAfter(usize, u64),
+    /// A gateway that nobody answers looks for the end.
+    LooksForEnd(usize, u64),
+    /// A process has told of the end, and ends.
+    Goes(Actor, u64),
     /// See [`World::compare_doors`].
     CompareDoors,
     /// A volunteer has done what it was asked.
@@ -66,8 +80,19 @@ pub(super) struct World<'a> {
     pub(super) gateways: Vec<Host>,
     // The store.
     pub(super) objects: BTreeMap<Place, Vec<u8>>,
-    pub(super) terms: BTreeMap<u64, Term>,
+    /// Each term with the time when it was created.
+    pub(super) terms: BTreeMap<u64, (Term, u64)>,
     pub(super) states: BTreeMap<StateName, Vec<u8>>,
+    /// The weights that each term has come to, as their digest.
+    pub(super) results: BTreeMap<Term, [u8; 32]>,
+    /// The term whose results the store names as those of the training, and when that was said.
+    pub(super) end: Option<(Term, u64)>,
+    /// Terms that somebody has led.
+    pub(super) led: BTreeSet<Term>,
+    /// What still happens to leaders at the end.
+    pub(super) mishaps_at_end: Vec<(Step, Mishap)>,
+    /// When that happened last.
+    pub(super) disturbed_ms: Option<u64>,
     pub(super) people: Vec<Person>,
     pub(super) sessions: u64,
     /// Who has lied, and was not found out by a leader since, by token.
@@ -88,7 +113,6 @@ pub(super) struct World<'a> {
     pub(super) iteration: u64,
     /// Somebody began to lead when there were lies that nobody had found out: no way leads back behind that.
     pub(super) is_settled: bool,
-    pub(super) digest: Option<[u8; 32]>,
     pub(super) log: Vec<String>,
     pub(super) happened: BTreeMap<&'static str, u64>,
 }
@@ -98,6 +122,9 @@ pub(super) struct Machine {
     pub(super) life: u64,
     pub(super) frozen_until_ms: u64,
     pub(super) cut_off_until_ms: u64,
+    pub(super) without_store_until_ms: u64,
+    /// The training has ended, and it has heard of that.
+    pub(super) is_over: bool,
     /// Since when it has been able to talk with those who follow the same term.
     pub(super) calm_from_ms: u64,
     /// When it wanted to be woken.
@@ -110,6 +137,7 @@ pub(super) struct Coordinator {
     pub(super) standby: Option<Standby>,
     pub(super) leader: Option<Leader>,
     pub(super) saved: u64,
+    pub(super) newest: Option<Term>,
     pub(super) porch: Porch,
 }
 
@@ -140,7 +168,7 @@ impl World<'_> {
             self.at(at_ms, Event::Mishap(actor, mishap));
         }
         let mut events = 0;
-        while self.digest.is_none() {
+        while !self.is_over() {
             let ((at_ms, number), event) = self.queue.pop_first().expect("something happens until the end");
             self.now_ms = at_ms;
             events += 1;
@@ -157,7 +185,15 @@ impl World<'_> {
         if self.may_be_wrong() {
             return self.note("undetected", self.undetected.clone());
         }
-        assert_eq!(self.digest, Some(self.reference.digest), "the weights are others");
+        let digest = self.end.and_then(|(term, _)| self.results.get(&term).copied());
+        assert_eq!(digest, Some(self.reference.digest), "the weights are others");
+    }
+
+    /// Whether the training has ended, and all have heard of that.
+    fn is_over(&self) -> bool {
+        let coordinators = self.coordinators.iter().map(|one| &one.machine);
+        let mut machines = coordinators.chain(self.gateways.iter().map(|host| &host.machine));
+        self.end.is_some() && machines.all(|machine| machine.is_over)
     }
 
     pub(super) fn actors(&self) -> Vec<Actor> {
@@ -203,6 +239,13 @@ impl World<'_> {
                 host.machine.calm_from_ms = host.machine.calm_from_ms.max(self.now_ms);
             }
             host.newest = host.newest.max(term);
+        }
+        for Coordinator { standby, leader, newest, .. } in &mut self.coordinators {
+            let (leads, follows) =
+                (leader.as_ref().map(Leader::term), standby.as_ref().and_then(Standby::newest));
+            let term = leads.or(follows);
+            assert!(term.is_none() || term >= *newest, "terms go back");
+            *newest = term.max(*newest);
         }
     }
 
@@ -285,6 +328,13 @@ impl World<'_> {
                 self.gateway(number, GatewayInput::Fetched(name, bytes));
             }
             Event::Newest(number, _, newest) => self.standby(number, StandbyInput::Newest(newest)),
+            Event::Ended(number, _) => self.standby(number, StandbyInput::Ended),
+            Event::Loaded(number, _, term) => self.lead(number, term),
+            Event::Heralds(number, _, term) => self.herald(number, term),
+            Event::Ends(number, _, step) => self.ends(number, step),
+            Event::LooksAfter(number, _) => self.look_after(number),
+            Event::LooksForEnd(number, _) => self.look_for_end(number),
+            Event::Goes(actor, _) => self.go(actor),
             Event::Created(number, _) => self.standby(number, StandbyInput::Created),
             Event::StoreFailed(number, _) => self.standby(number, StandbyInput::StoreFailed),
             Event::Measured(number, _, round, measure) => {
@@ -307,8 +357,11 @@ impl World<'_> {
         }
     }
 
-    fn mishap(&mut self, actor: Actor, mishap: Mishap) {
+    pub(super) fn mishap(&mut self, actor: Actor, mishap: Mishap) {
         let now_ms = self.now_ms;
+        if self.machine(actor).is_over {
+            return;
+        }
         match mishap {
             Mishap::Freeze(ms) => {
                 self.machine(actor).frozen_until_ms = now_ms + ms;
@@ -319,6 +372,15 @@ impl World<'_> {
                 self.machine(actor).cut_off_until_ms = now_ms + ms;
                 self.disturb(actor, ms);
                 self.note("cut off", (actor, ms));
+            }
+            Mishap::TimeIsUp => {
+                let Actor::Coordinator(number) = actor else { return };
+                self.leader(number, LeaderInput::Engine(Input::TimeIsUp { seconds: 1 }));
+            }
+            Mishap::LoseStore(ms) => {
+                self.machine(actor).without_store_until_ms = now_ms + ms;
+                self.disturb(actor, ms);
+                self.note("without store", (actor, ms));
             }
             Mishap::Kill(ms) => {
                 self.note("killed", actor);
@@ -346,7 +408,8 @@ impl World<'_> {
         self.machine(actor).wake_ms = None;
         match actor {
             Actor::Coordinator(number) => {
-                (self.coordinators[number].standby, self.coordinators[number].leader) = (None, None);
+                let one = &mut self.coordinators[number];
+                (one.standby, one.leader, one.newest) = (None, None, None);
             }
             Actor::Gateway(number) => {
                 let host = &mut self.gateways[number];
@@ -357,6 +420,9 @@ impl World<'_> {
     }
 
     pub(super) fn start(&mut self, actor: Actor) {
+        if self.machine(actor).is_over {
+            return;
+        }
         self.end(actor);
         self.disturb(actor, 0);
         let nonce = self.draw.between(1, u64::MAX - 1);
@@ -373,15 +439,20 @@ impl World<'_> {
         }
     }
 
+    /// How long it is cut off from the store.
+    fn store_away_ms(&mut self, actor: Actor) -> u64 {
+        self.machine(actor).without_store_until_ms.saturating_sub(self.now_ms)
+    }
+
     pub(super) fn put(&mut self, actor: Actor, life: u64, place: Place, bytes: Vec<u8>) {
         assert_eq!(place.name, name_of(&bytes));
-        let delay_ms = self.store_ms();
+        let delay_ms = self.store_ms() + self.store_away_ms(actor);
         self.objects.insert(place, bytes);
         self.after(delay_ms, Event::Stored(actor, life, place));
     }
 
     pub(super) fn fetch(&mut self, actor: Actor, life: u64, place: Place) {
-        let delay_ms = self.store_ms();
+        let delay_ms = self.store_ms() + self.store_away_ms(actor);
         let mut bytes = self.objects.get(&place).cloned();
         let damages = self.scenario.store.damages;
         if let Some(bytes) = bytes.as_mut().filter(|_| self.now_ms < CALM_MS && damages > 0)
@@ -434,15 +505,21 @@ impl Event {
             | Event::Broadcast(actor, life, _)
             | Event::Stored(actor, life, _)
             | Event::Recomputed(actor, life, ..)
-            | Event::Fetched(actor, life, ..) => Some((*actor, *life)),
+            | Event::Fetched(actor, life, ..)
+            | Event::Goes(actor, life) => Some((*actor, *life)),
             Event::Request(number, life, _)
             | Event::Newest(number, life, _)
             | Event::Created(number, life)
+            | Event::Ended(number, life)
+            | Event::Loaded(number, life, _)
+            | Event::Heralds(number, life, _)
+            | Event::Ends(number, life, _)
+            | Event::LooksAfter(number, life)
             | Event::StoreFailed(number, life)
             | Event::Measured(number, life, ..) => Some((Actor::Coordinator(*number), *life)),
-            Event::Answer(number, life, _) | Event::SpotChecked(number, life, ..) => {
-                Some((Actor::Gateway(*number), *life))
-            }
+            Event::Answer(number, life, _)
+            | Event::LooksForEnd(number, life)
+            | Event::SpotChecked(number, life, ..) => Some((Actor::Gateway(*number), *life)),
             // A tab computes whether its gateway is frozen or not; the gateway hears of it later.
             Event::Done { place, life, .. } => Some((*place, *life)),
         }

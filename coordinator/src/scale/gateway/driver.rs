@@ -409,7 +409,11 @@ impl Driver {
         self.crowd.send_replace(crowd);
         let unanswered = Duration::from_millis(self.gateway.unanswered_ms(self.now_ms()));
         let mut status = self.news.status.clone();
-        if status.phase != RunPhase::Finished && unanswered >= LONELY {
+        if self.ended.is_some() && unanswered >= LONELY {
+            // What the leader said last may be that it saves the results, which another one does then.
+            if status.phase == RunPhase::Finished {
+                status.phase = RunPhase::Training;
+            }
             "Waiting for the coordinator, which does not answer.".clone_into(&mut status.sentence);
             self.ask_store();
         }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::archive::Record;
-use super::{About, Archive, Link, ScaleError, Subjects, open, porch, random};
+use super::{About, Archive, Link, ScaleError, Subjects, Waits, open, porch, random, until_there};
 use crate::config::{Cidr, HostName, Invite, LinkUrl, PublicUrl, RunConfig, ShardUrl, StoreUrl};
 use crate::data::ShardStore;
 use crate::driver::{Referee, ShardReader, Source};
@@ -73,7 +73,7 @@ pub enum GatewayEnd {
 /// Serves volunteers until the training has ended or `stop` turns true. `told` gets sentences for the user.
 ///
 /// # Errors
-/// When bus or store cannot be used, or what they hold is of another version.
+/// When bus or store refuse this process, or what they hold is of another version. It waits for those that are away.
 pub async fn run(
     config: GatewayConfig,
     socket: Socket,
@@ -86,11 +86,8 @@ pub async fn run(
     if let Some(url) = &config.shard_url {
         url.check_for(has_tls).map_err(|problem| anyhow::anyhow!("--shard-url: {problem}"))?;
     }
-    let archive = open(&config.store).await?;
-    let record = tokio::select! {
-        record = porch::keep(&socket, NO_RUN, await_record(&archive, &told)) => record?,
-        _ = stop.wait_for(|stop| *stop) => return Ok(GatewayEnd::Stopped),
-    };
+    let begun = porch::keep(&socket, NO_RUN, await_run(&config, &told, &stop)).await?;
+    let Some((archive, record, link)) = begun else { return Ok(GatewayEnd::Stopped) };
     let run =
         Run::of(&record).with_context(|| format!("cannot serve the run in the store {}", config.store))?;
     let shard_url = config.shard_url.clone().or_else(|| {
@@ -99,7 +96,6 @@ pub async fn run(
             |problem: &String| tracing::warn!("the --shard-url of the run is not used here: {problem}");
         url.check_for(has_tls).inspect_err(unsuitable).is_ok().then_some(url)
     });
-    let link = Link::connect(&config.link, "shoal gateway").await.map_err(ScaleError::from)?;
     let subjects = Subjects::of(record.realm);
     let shards = Arc::new(ShardStore::stored(archive.store().clone(), Handle::current(), &run.welcome.sets));
     let pages = server::pages(&socket, config.public_url.as_ref(), tls.is_some());
@@ -161,18 +157,28 @@ pub async fn run(
     Ok(end)
 }
 
-/// Waits until the coordinator has begun the run.
-async fn await_record(archive: &Archive, told: &impl Fn(String)) -> Result<Record, ScaleError> {
+/// Waits until the coordinator has begun the run, and for store and bus if they are away. `None` if `stop` turned true.
+async fn await_run(
+    config: &GatewayConfig,
+    told: &impl Fn(String),
+    stop: &watch::Receiver<bool>,
+) -> Result<Option<(Archive, Record, Link)>, ScaleError> {
+    let Some(archive) = open(&config.store, stop).await? else { return Ok(None) };
     let mut has_told = false;
-    loop {
-        if let Some(record) = archive.record().await? {
-            return Ok(record);
+    let record = until_there(Waits::Always, stop, async || {
+        loop {
+            if let Some(record) = archive.record().await? {
+                return Ok(record);
+            }
+            if !std::mem::replace(&mut has_told, true) {
+                told(format!("The store {} holds no run yet; waiting for its coordinator.", archive.store()));
+            }
+            sleep(LOOK_EVERY).await;
         }
-        if !std::mem::replace(&mut has_told, true) {
-            told(format!("The store {} holds no run yet; waiting for its coordinator.", archive.store()));
-        }
-        sleep(LOOK_EVERY).await;
-    }
+    });
+    let Some(record) = record.await? else { return Ok(None) };
+    let link = Link::connect(&config.link, "shoal gateway", stop).await?;
+    Ok(link.map(|link| (archive, record, link)))
 }
 
 /// A run as its record tells it.

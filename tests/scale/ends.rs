@@ -1,0 +1,63 @@
+//! The end of a training, and its beginning: whoever dies then, and whatever is away then, nothing is done by hand.
+
+use crate::cast::{Cast, FEW, MANY, Place, reference};
+
+/// The store keeps a leader at that point of the end, where it is killed.
+fn is_replaced_when_it_is_killed_before_it_writes(what: &str) {
+    let mut cast = Cast::begin(Place::Bucket, FEW);
+    cast.bucket().refuse(Some(what));
+    cast.is_refused();
+    assert!(cast.are_all_there(), "nobody has left while the results are not in the store");
+    assert_eq!(cast.leader(), 0);
+    cast.kill_leader();
+    cast.bucket().refuse(None);
+    assert_eq!(cast.ends_without(0), reference(FEW), "{what}");
+}
+
+#[test]
+fn a_leader_that_is_killed_between_its_last_round_and_the_results_is_replaced() {
+    is_replaced_when_it_is_killed_before_it_writes("PUT bucket/runs/one/results/");
+}
+
+#[test]
+fn a_leader_that_is_killed_between_the_results_and_the_end_is_replaced() {
+    is_replaced_when_it_is_killed_before_it_writes("PUT bucket/runs/one/final");
+}
+
+#[test]
+fn the_only_standby_waits_for_a_store_that_is_away_when_it_has_taken_over() {
+    let mut cast = Cast::begin(Place::Bucket, MANY);
+    cast.reaches(2);
+    cast.kill_leader();
+    // It wins the term, and cannot read the state.
+    cast.bucket().refuse(Some("checkpoints"));
+    cast.says(1, "this coordinator leads");
+    cast.says(1, "waiting for the store");
+    cast.bucket().refuse(None);
+    assert_eq!(cast.ends_without(0), reference(MANY));
+}
+
+#[test]
+fn a_training_begins_when_the_store_and_nats_are_there_and_not_before() {
+    let mut cast = Cast::begin_without_store_and_nats(FEW);
+    cast.says(0, "waiting for the store");
+    cast.bucket().be_out_of_order(false);
+    cast.says(0, "trying until it answers");
+    assert!(cast.are_all_there());
+    cast.start_nats();
+    assert_eq!(cast.ends(), reference(FEW));
+}
+
+/// Its time is up when it comes back: it ends with the weights that it had, and another one leads.
+#[test]
+fn a_leader_whose_time_is_up_when_it_comes_back_too_late_ends_nothing() {
+    let mut cast = Cast::begin_for_seconds(9);
+    cast.reaches(2);
+    cast.freeze_leader_until_replaced(10_700);
+    cast.keeps("final", true);
+    let directories = [cast.path_of_model(0), cast.path_of_model(1)];
+    let model = cast.ends_for_all();
+    for path in directories {
+        assert_eq!(std::fs::read(path).unwrap(), model, "there is one end");
+    }
+}
