@@ -462,9 +462,24 @@ impl Cast {
         self.wait(words, |cast| cast.coordinators[coordinator].log().contains(words));
     }
 
+    /// Does something on the dashboard of the coordinator that leads.
+    pub(crate) fn operator(&mut self, action: &str) {
+        let leader = self.leader();
+        let answer = self.coordinators[leader].ask(&format!("POST /api/operator/{action}"), "");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
     /// Waits until the store has, or has not, an object.
     pub(crate) fn keeps(&mut self, key: &str, is_there: bool) {
         self.wait(key, |cast| cast.store.get(key).is_some() == is_there);
+    }
+
+    /// Waits until the dashboard of the coordinator that leads says that of the training.
+    pub(crate) fn shows(&mut self, words: &str) {
+        self.wait(words, |cast| {
+            let leader = cast.leader();
+            cast.coordinators[leader].ask("GET /api/operator", "").contains(words)
+        });
     }
 
     /// Starts the NATS server again.

@@ -48,6 +48,36 @@ fn a_training_begins_when_the_store_and_nats_are_there_and_not_before() {
     assert_eq!(cast.ends(), reference(FEW));
 }
 
+/// Iterations that nobody waits for.
+const ENDLESS: u32 = 100_000;
+
+#[test]
+fn a_stop_on_the_dashboard_ends_the_training_for_all() {
+    let mut cast = Cast::begin(Place::Folder, ENDLESS);
+    cast.reaches(2);
+    cast.operator("stop");
+    cast.keeps("final", true);
+    // The standby ends with the model that the leader has saved.
+    let (leaders, standbys) = (cast.path_of_model(0), cast.path_of_model(1));
+    let model = cast.ends_for_all();
+    assert_eq!(model, std::fs::read(leaders).unwrap());
+    assert_eq!(model, std::fs::read(standbys).unwrap());
+}
+
+#[test]
+fn a_pause_holds_for_whoever_takes_over() {
+    let mut cast = Cast::begin(Place::Folder, MANY);
+    cast.reaches(2);
+    cast.operator("pause");
+    cast.keeps("paused", true);
+    cast.kill_leader();
+    cast.says(1, "this coordinator leads");
+    cast.shows("The operator has paused the training");
+    cast.operator("continue");
+    cast.keeps("paused", false);
+    assert_eq!(cast.ends_without(0), reference(MANY));
+}
+
 /// Its time is up when it comes back: it ends with the weights that it had, and another one leads.
 #[test]
 fn a_leader_whose_time_is_up_when_it_comes_back_too_late_ends_nothing() {

@@ -149,6 +149,11 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
             stands_by,
         };
         match runtime.block_on(training::run(training, stop.clone())) {
+            Ok(Ended::SteppedDown) if material.config.link.is_none() => {
+                break Err(anyhow::anyhow!(
+                    "another process leads this training now; join it with --link, the NATS servers that it uses"
+                ));
+            }
             Ok(Ended::SteppedDown) => {
                 say("Another coordinator leads this training now; this one stands by.");
                 stands_by = true;

@@ -36,7 +36,7 @@ use crate::report::helpers::Helpers;
 use crate::report::progress::{Event, Observer, RoundProgress};
 use crate::report::status::{DetailPoint, Offender, RunPhase, Status};
 use crate::run_directory::RunDirectory;
-use crate::scale::{About, Archive, Lead, LeadEvent, LeadOutput, News, Pieces};
+use crate::scale::{About, Archive, Lead, LeadEvent, LeadOutput, News, PauseSign, Pieces};
 use engine::decoder::Message;
 use engine::{
     Accepted, Answer, Attendance, Examination, Figures, Identity, Input, Measure, Output, StopReason,
@@ -166,6 +166,8 @@ pub struct Setup {
     pub engine: Helm,
     /// Where the state is saved besides the run's directory, if anywhere; under which term; and what is there of the metrics.
     pub shared: Option<(Term, Archive, Pieces)>,
+    /// Whether the operator has paused the training under a leader before.
+    pub is_paused: bool,
     /// The facts that do not change during the run.
     pub facts: Facts,
     /// The checkpoint that this training continues, if any.
@@ -213,8 +215,11 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
     let census = Census::of(&setup.data, &setup.referee.sets.training);
     let examiner = Examiner::start(setup.exams, setup.engine.weights())?;
     let referee = referee::start(setup.referee, orders_sender.downgrade(), runtime.clone())?;
+    let archive = setup.shared.as_ref().map(|(_, archive, _)| archive.clone());
+    let sign = archive.map(|archive| PauseSign::new(archive, &runtime, setup.is_paused));
     let checkpoints = CheckpointWriter::start(Arc::clone(&setup.directory), setup.shared, runtime.clone())?;
     let driver = Driver {
+        is_paused: setup.is_paused,
         engine: setup.engine,
         runtime,
         began: Instant::now(),
@@ -227,7 +232,7 @@ pub fn start(setup: Setup, runtime: Handle) -> std::io::Result<Running> {
         inbox,
         orders,
         desk: setup.desk,
-        wishes: Wishes::default(),
+        wishes: Wishes::of_several(sign),
         people: People::new(setup.directory.load_helpers(), Instant::now()),
         latest_session: None,
         census,
@@ -263,6 +268,8 @@ fn prepare_vector_threads() {
 }
 
 struct Driver {
+    /// Whether it begins with a pause.
+    is_paused: bool,
     engine: Helm,
     runtime: Handle,
     began: Instant,
@@ -318,6 +325,9 @@ enum Wake {
 
 impl Driver {
     fn run(mut self) {
+        if self.is_paused {
+            self.pause();
+        }
         self.show();
         loop {
             self.begin_if_due();

@@ -10,11 +10,14 @@ use crate::operator::{
     Action, Ban, Candidate, Copies, Coverage, Done, Errand, Refusal, Saved, View, Worth, address_in_words,
     unix_time,
 };
+use crate::scale::PauseSign;
 use crate::traffic;
 
 /// The driver's memory of what the operator wanted.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
+    /// Tells whoever leads next of a pause.
+    sign: Option<PauseSign>,
     /// The training ends after the open round.
     pub(super) stops: bool,
     /// A checkpoint is to be written as soon as the writer is free.
@@ -30,6 +33,17 @@ pub(super) struct Wishes {
 }
 
 impl Wishes {
+    /// Those of a training of several processes, if it has a sign.
+    pub(super) fn of_several(sign: Option<PauseSign>) -> Wishes {
+        Wishes { sign, ..Wishes::default() }
+    }
+
+    fn show_pause(&self) {
+        if let Some(sign) = &self.sign {
+            sign.show(self.paused.is_some());
+        }
+    }
+
     /// A checkpoint of so many rounds is handed to the writer.
     pub(super) fn handed_over(&mut self, rounds: u64, iteration: u64) {
         self.saves = false;
@@ -75,9 +89,7 @@ impl Driver {
             _ if is_over => Err(Refusal::Over),
             Action::Pause if self.wishes.paused.is_some() => Ok(unchanged("The training is paused already.")),
             Action::Pause => {
-                self.wishes.paused = Some(Instant::now());
-                self.picture.pauses(true);
-                self.engine(Input::Pause);
+                self.pause();
                 Ok(changed("The training is paused: no work is handed out."))
             }
             Action::Continue if self.wishes.paused.is_none() => Ok(unchanged("The training is not paused.")),
@@ -93,8 +105,16 @@ impl Driver {
         }
     }
 
+    pub(super) fn pause(&mut self) {
+        self.wishes.paused = Some(Instant::now());
+        self.wishes.show_pause();
+        self.picture.pauses(true);
+        self.engine(Input::Pause);
+    }
+
     fn end_pause(&mut self) {
         let Some(since) = self.wishes.paused.take() else { return };
+        self.wishes.show_pause();
         if self.training_began.is_some() {
             self.wishes.rested += since.elapsed();
         }

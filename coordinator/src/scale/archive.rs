@@ -8,6 +8,7 @@
 //! | `metrics/<number>-<hash>` | the metrics before that ([`pieces`](super::pieces)) |
 //! | `rounds/<term>/<hash>` | frames of rounds and partial sums, until two rounds later |
 //! | `shards/<hash>` | the data |
+//! | `paused` | the operator has paused the training |
 //! | `results/<term>/<file>` | the files of the run's directory, as the leader of that term has them at the end |
 //! | `final` | the training has ended, with the results of one term; created once |
 
@@ -30,6 +31,7 @@ const CHECKPOINTS: &str = "checkpoints";
 const ROUNDS: &str = "rounds";
 const SHARDS: &str = "shards";
 const RESULTS: &str = "results";
+const PAUSED: &str = "paused";
 const FINAL: &str = "final";
 
 /// What all coordinators and gateways of a run have to agree on.
@@ -295,6 +297,26 @@ impl Archive {
     async fn states(&self) -> Result<Vec<StateName>, ArchiveError> {
         let keys = self.store.list(CHECKPOINTS).await?;
         Ok(keys.iter().filter_map(|key| key.split_once('/')?.1.parse().ok()).collect())
+    }
+
+    /// Whether the operator has paused the training.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_paused(&self) -> Result<bool, ArchiveError> {
+        Ok(self.store.has(PAUSED).await?)
+    }
+
+    /// Notes that the operator has paused the training, or lets it go on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_paused(&self, is_paused: bool) -> Result<(), ArchiveError> {
+        match is_paused {
+            true => self.store.put(PAUSED, Bytes::new()).await?,
+            false => self.store.delete(PAUSED).await?,
+        }
+        Ok(())
     }
 
     /// Where an object of a round is.

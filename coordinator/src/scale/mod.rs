@@ -18,6 +18,7 @@ mod link;
 #[path = "no_link.rs"]
 mod link;
 mod news;
+mod pause;
 mod pieces;
 pub mod porch;
 mod subjects;
@@ -35,6 +36,7 @@ pub use joining::{begin, find, next_term, open};
 pub use lead::{Lead, LeadEvent, LeadOutput};
 pub use link::{Hearing, Link};
 pub use news::{About, News};
+pub use pause::PauseSign;
 pub use pieces::Pieces;
 pub use subjects::Subjects;
 pub use waiting::{Waits, until_there};

@@ -349,6 +349,7 @@ async fn setup(
     Ok(driver::Setup {
         engine,
         shared: part.map(Part::shared),
+        is_paused: part.is_some_and(Part::is_paused),
         facts: summary::facts(material, run, data_bytes),
         history: history(&directory, checkpoint.as_ref())?,
         resumed: checkpoint,

@@ -48,6 +48,8 @@ pub(super) struct Part {
     pieces: Pieces,
     /// The way to other processes, if there may be any.
     bus: Option<(Link, Subjects)>,
+    /// Whether the operator has paused the training under the leader before.
+    is_paused: bool,
     /// Says that this process leads until its driver does.
     herald: Option<Herald>,
 }
@@ -91,7 +93,7 @@ pub(super) async fn enter(
             let nonce = scale::random()?;
             let term = until_there(Waits::Always, &stop, async || scale::next_term(&archive, nonce).await);
             let Some(term) = term.await? else { return stopped() };
-            Part { archive, term, pieces: Pieces::default(), bus: None, herald: None }
+            Part { archive, term, pieces: Pieces::default(), bus: None, is_paused: false, herald: None }
         }
         Some(link) => {
             let Some(link) = Link::connect(link, "shoal coordinator", &stop).await? else { return stopped() };
@@ -116,16 +118,24 @@ pub(super) async fn enter(
             tracing::info!(term = term.number, "this coordinator leads");
             tell("This coordinator leads.".to_owned());
             let herald = Some(Herald::of(term, link.clone(), subjects.clone()));
-            Part { archive, term, pieces: Pieces::default(), bus: Some((link, subjects)), herald }
+            Part {
+                archive,
+                term,
+                pieces: Pieces::default(),
+                bus: Some((link, subjects)),
+                is_paused: false,
+                herald,
+            }
         }
     };
     // Whoever has won a term waits for the store, too: it may be the only one that is left.
     let load = async || match part.archive.has_finished().await? {
         true => take_results(&part.archive, directory).await.map(|()| None),
-        false => part.archive.newest_state().await.map(Some),
+        false => Ok(Some((part.archive.newest_state().await?, part.archive.is_paused().await?))),
     };
     let Some(loaded) = until_there(Waits::Always, &stop, load).await? else { return stopped() };
-    let Some(newest) = loaded else { return Ok(Entered::Ended(Ended::Elsewhere)) };
+    let Some((newest, is_paused)) = loaded else { return Ok(Entered::Ended(Ended::Elsewhere)) };
+    part.is_paused = is_paused;
     let Some(state) = newest else { return Ok(Entered::Leads(Box::new(part), None)) };
     part.pieces = state.pieces.clone();
     let checkpoint = take_state(&state, welcome.run, &part.archive, directory)?;
@@ -159,13 +169,13 @@ async fn take_results(archive: &Archive, directory: &RunDirectory) -> Result<(),
 }
 
 impl Part {
-    pub(super) fn archive(&self) -> &Archive {
-        &self.archive
-    }
-
     /// Where checkpoints are saved, under which term, and what is there of the metrics.
     pub(super) fn shared(&self) -> (Term, Archive, Pieces) {
         (self.term, self.archive.clone(), self.pieces.clone())
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
     }
 
     /// The engine of this term.
