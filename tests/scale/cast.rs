@@ -55,6 +55,14 @@ pub(crate) fn reference(iterations: u32) -> Vec<u8> {
     MODELS.lock().unwrap().entry(iterations).or_insert_with(train).clone()
 }
 
+/// A coordinator that trains by itself, with its state in a store.
+pub(crate) fn alone(run: &Path, store: &Path, iterations: u32) -> Command {
+    let (run, store, iterations) = (run.to_str().unwrap(), store.to_str().unwrap(), iterations.to_string());
+    let places =
+        ["train", "--listen", "127.0.0.1:0", "--out", run, "--store", store, "--iterations", &iterations];
+    shoal([&places[..], &TASK].concat())
+}
+
 /// Where the processes keep their objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -431,6 +439,14 @@ impl Cast {
     /// Where the model's file is in a coordinator's run directory.
     pub(crate) fn path_of_model(&self, coordinator: usize) -> PathBuf {
         self.folder.path().join(["one", "two"][coordinator]).join("model.safetensors")
+    }
+
+    /// Where the store is, if it is a folder.
+    pub(crate) fn place(&self) -> &Path {
+        match &self.store {
+            Store::Folder(path) => path,
+            Store::Bucket(_) => panic!("the store is a bucket"),
+        }
     }
 
     /// The store, if it is a bucket.

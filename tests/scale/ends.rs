@@ -1,6 +1,9 @@
 //! The end of a training, and its beginning: whoever dies then, and whatever is away then, nothing is done by hand.
 
-use crate::cast::{Cast, FEW, MANY, Place, reference};
+use support::program::{Ran, shoal};
+use tempfile::TempDir;
+
+use crate::cast::{Cast, FEW, MANY, Place, alone, reference};
 
 /// The store keeps a leader at that point of the end, where it is killed.
 fn is_replaced_when_it_is_killed_before_it_writes(what: &str) {
@@ -90,4 +93,34 @@ fn a_leader_whose_time_is_up_when_it_comes_back_too_late_ends_nothing() {
     for path in directories {
         assert_eq!(std::fs::read(path).unwrap(), model, "there is one end");
     }
+}
+
+#[test]
+fn a_training_that_has_ended_in_a_store_goes_on_with_a_larger_limit() {
+    let folder = TempDir::new().unwrap();
+    let (run, store) = (folder.path().join("run"), folder.path().join("store"));
+    Ran::of(&mut alone(&run, &store, FEW / 2)).succeeded();
+    let resume = |limit: &[&str]| {
+        let listen = ["resume", run.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+        Ran::of(&mut shoal([&listen[..], limit].concat())).succeeded()
+    };
+    // Whoever is started again, as a service is, begins nothing.
+    let elsewhere = resume(&[]);
+    assert!(elsewhere.stderr.contains("ended in another process"), "{}", elsewhere.stderr);
+    resume(&["--iterations", &FEW.to_string()]);
+    assert_eq!(std::fs::read(run.join("model.safetensors")).unwrap(), reference(FEW));
+    assert!(store.join("final").exists() && store.join("final-1").exists());
+}
+
+#[test]
+fn a_process_without_a_bus_does_not_take_a_training_from_those_that_have_one() {
+    let mut cast = Cast::begin(Place::Folder, ENDLESS);
+    cast.reaches(2);
+    let out = cast.place().with_file_name("three");
+    let store = cast.place().to_str().unwrap();
+    let refused =
+        Ran::of(&mut shoal(["resume", store, "--out", out.to_str().unwrap(), "--listen", "127.0.0.1:0"]));
+    refused.failed(1, &["another process leads", "--link"]);
+    assert_eq!(cast.leader(), 0);
+    cast.goes_on();
 }

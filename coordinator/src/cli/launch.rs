@@ -55,7 +55,18 @@ pub(super) struct Show {
 }
 
 /// Trains from the start.
-pub(super) fn begin(mut config: RunConfig, place: Place, stands_by: bool, show: Show) -> anyhow::Result<()> {
+pub(super) fn begin(config: RunConfig, place: Place, stands_by: bool, show: Show) -> anyhow::Result<()> {
+    begin_or_go_on(config, place, (stands_by, false), show)
+}
+
+/// The same for a run whose state may be in a store. With `wants_more`, one that has ended there goes on if the limits let
+/// it.
+pub(super) fn begin_or_go_on(
+    mut config: RunConfig,
+    place: Place,
+    (stands_by, wants_more): (bool, bool),
+    show: Show,
+) -> anyhow::Result<()> {
     config.draw_invite()?;
     if let Place::Exactly(path) = &place
         && path.join("run.toml").exists()
@@ -71,7 +82,7 @@ pub(super) fn begin(mut config: RunConfig, place: Place, stands_by: bool, show: 
     // Last, so that an error above leaves nothing behind.
     let directory = RunDirectory::create(&path, &material.config.to_toml())?;
     let hint = how_told(&material);
-    train(Work { material, directory, checkpoint: None, door, stands_by }, &hint, show)
+    train(Work { material, directory, checkpoint: None, door, stands_by, wants_more }, &hint, show)
 }
 
 /// Refuses to stand by where nobody else can lead.
@@ -93,6 +104,8 @@ pub(super) struct Work {
     pub(super) door: Door,
     /// Whether another coordinator is expected to lead.
     pub(super) stands_by: bool,
+    /// Whether a training that has ended in a store is to go on.
+    pub(super) wants_more: bool,
 }
 
 /// The socket for volunteers. It opens before anything is written, so that an unavailable address leaves
@@ -123,7 +136,7 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
     introduce(&work, hint);
     work.material.notes.iter().for_each(say);
     let outcome = Arc::new(Outcome { json, shown: AtomicBool::new(false) });
-    let Work { material, directory, mut checkpoint, door, mut stands_by } = work;
+    let Work { material, directory, mut checkpoint, door, mut stands_by, mut wants_more } = work;
     let Door { runtime, mut socket, mut tls } = door;
     let (material, directory) = (Arc::new(material), Arc::new(directory));
     let stop = {
@@ -147,6 +160,7 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
             observer,
             keep_serving,
             stands_by,
+            wants_more: std::mem::take(&mut wants_more),
         };
         match runtime.block_on(training::run(training, stop.clone())) {
             Ok(Ended::SteppedDown) if material.config.link.is_none() => {
@@ -169,7 +183,8 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
         Ended::Trained(summary) => summary,
         Ended::Elsewhere => {
             say(format!(
-                "The training has ended in another process; its model, metrics and report are in {}.",
+                "The training has ended in another process; its model, metrics and report are in {0}. To go on with it, give a \
+                 larger limit: shoal resume {0} --iterations ...",
                 directory.path().display()
             ));
             return Ok(());

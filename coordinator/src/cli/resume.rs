@@ -9,7 +9,7 @@ use super::args::{Flags, ResumeArgs};
 use super::launch::{self, Door, Place, Show, Work};
 use super::misuse;
 use super::output::say;
-use crate::config::{RunConfig, StoreUrl};
+use crate::config::{ConfigFile, RunConfig, StoreUrl};
 use crate::driver::Checkpoint;
 use crate::room;
 use crate::run_directory::{self, RunDirectory};
@@ -31,6 +31,7 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     let text = run_directory::load_config(&args.run)?;
     let mut config = RunConfig::from_toml(&file, &text)?;
     let ResumeArgs { settings: Flags(settings), json, standby, .. } = args;
+    let wants_more = !standby && names_limit(&settings);
     if settings.wait_for.is_some() || settings.wait_seconds.is_none() {
         // The run has begun, so it goes on at once unless this command says otherwise. The time to wait goes
         // with the number of volunteers to wait for.
@@ -69,7 +70,7 @@ pub(super) fn run(args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
         directory.save_config(&saved)?;
     }
     let show = Show { bars, json, invite_phones: false, keep_serving: false };
-    launch::train(Work { material, directory, checkpoint, door, stands_by: standby }, "", show)
+    launch::train(Work { material, directory, checkpoint, door, stands_by: standby, wants_more }, "", show)
 }
 
 /// The store that the argument names: a URL, or a folder that has a run's record and is no run directory.
@@ -82,6 +83,7 @@ fn store_of(run: &Path) -> Option<StoreUrl> {
 /// Goes on from the state in a store, in a directory of its own. Without --link it does so alone.
 fn from_store(store: StoreUrl, args: ResumeArgs, bars: MultiProgress) -> anyhow::Result<()> {
     let ResumeArgs { settings: Flags(settings), json, standby, out, .. } = args;
+    let wants_more = !standby && names_limit(&settings);
     let record = Runtime::new()?.block_on(scale::find(&store))?;
     let mut config = RunConfig::from_toml(&args.run.join("run"), &record.settings)?;
     (config.link, config.store) = (None, Some(store));
@@ -90,7 +92,17 @@ fn from_store(store: StoreUrl, args: ResumeArgs, bars: MultiProgress) -> anyhow:
     config.check()?;
     launch::require_link(standby, &config)?;
     let place = out.map_or_else(|| Place::Numbered(config.data.name()), Place::Exactly);
-    launch::begin(config, place, standby, Show { bars, json, invite_phones: false, keep_serving: false })
+    let show = Show { bars, json, invite_phones: false, keep_serving: false };
+    launch::begin_or_go_on(config, place, (standby, wants_more), show)
+}
+
+/// Whether the command line says how far the training is to go: then one that has ended may go on. A service that starts
+/// again says nothing of that.
+fn names_limit(settings: &ConfigFile) -> bool {
+    settings.iterations.is_some()
+        || settings.rounds.is_some()
+        || settings.epochs.is_some()
+        || settings.max_seconds.is_some()
 }
 
 /// Refuses limits that the run has passed. Only the data can tell this of epochs; a run past that limit ends

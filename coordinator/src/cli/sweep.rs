@@ -350,6 +350,7 @@ impl Trainer {
             observer: Box::new(self.observer()),
             keep_serving: false,
             stands_by: false,
+            wants_more: false,
         };
         let ended = self.runtime.block_on(training::run(training, self.stop.clone()))?;
         let Ended::Trained(summary) = ended else {

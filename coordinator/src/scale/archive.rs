@@ -11,6 +11,8 @@
 //! | `paused` | the operator has paused the training |
 //! | `results/<term>/<file>` | the files of the run's directory, as the leader of that term has them at the end |
 //! | `final` | the training has ended, with the results of one term; created once |
+//! | `reopened/<number>` | the training goes on after its end of that number, to `final-<number + 1>`; created once |
+//! | `pulse` | somebody leads: it changes every few seconds |
 
 use std::collections::BTreeMap;
 
@@ -32,6 +34,8 @@ const ROUNDS: &str = "rounds";
 const SHARDS: &str = "shards";
 const RESULTS: &str = "results";
 const PAUSED: &str = "paused";
+const PULSE: &str = "pulse";
+const REOPENED: &str = "reopened";
 const FINAL: &str = "final";
 
 /// What all coordinators and gateways of a run have to agree on.
@@ -319,6 +323,31 @@ impl Archive {
         Ok(())
     }
 
+    /// Says that somebody leads, with a number that changes.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn beat(&self, term: Term, number: u64) -> Result<(), ArchiveError> {
+        let bytes = format!("{}-{number}", name_of(term));
+        Ok(self.store.put(PULSE, bytes.into()).await?)
+    }
+
+    /// What was said so last; `None` if nobody leads.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn pulse(&self) -> Result<Option<Bytes>, ArchiveError> {
+        Ok(self.store.get(PULSE).await?)
+    }
+
+    /// Says that nobody leads.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn rest(&self) -> Result<(), ArchiveError> {
+        Ok(self.store.delete(PULSE).await?)
+    }
+
     /// Where an object of a round is.
     pub fn key_of(place: &Place) -> String {
         format!("{ROUNDS}/{}/{}", name_of(place.term), hex(&place.name))
@@ -362,15 +391,37 @@ impl Archive {
         Ok(end)
     }
 
-    /// Says that the training has ended so, unless it has been said. Answers with what the store has then.
+    /// Says that the training has ended so, for the time of that number ([`Archive::reopenings`]), unless it has been
+    /// said. Answers with what the store has then.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn finish(&self, end: &End) -> Result<End, ArchiveError> {
-        let bytes = serde_json::to_vec(end).expect("an end has string keys");
-        self.store.create(FINAL, bytes.into()).await?;
+    pub async fn finish(&self, number: u64, end: &End) -> Result<End, ArchiveError> {
+        let (key, bytes) = (final_key(number), serde_json::to_vec(end).expect("an end has string keys"));
+        self.store.create(&key, bytes.into()).await?;
         // Read whether this was first or not: a first try may have worked without an answer.
-        self.end().await?.ok_or_else(|| self.damaged(FINAL))
+        self.end_of(number).await?.ok_or_else(|| self.damaged(&key))
+    }
+
+    /// How often a training that had ended was taken up again: the number of its next end.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn reopenings(&self) -> Result<u64, ArchiveError> {
+        let last = self.store.list(REOPENED).await?.pop();
+        Ok(last.and_then(|key| key.split_once('/')?.1.parse::<u64>().ok()).map_or(0, |last| last + 1))
+    }
+
+    /// Takes up a training that has ended, so that it can go on. Nothing happens to one that has not.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn reopen(&self) -> Result<(), ArchiveError> {
+        let number = self.reopenings().await?;
+        if self.end_of(number).await?.is_some() {
+            self.store.create(&format!("{REOPENED}/{number:020}"), Bytes::new()).await?;
+        }
+        Ok(())
     }
 
     /// How the training has ended; `None` if it has not.
@@ -378,8 +429,13 @@ impl Archive {
     /// # Errors
     /// When the store fails.
     pub async fn end(&self) -> Result<Option<End>, ArchiveError> {
-        let Some(bytes) = self.store.get(FINAL).await? else { return Ok(None) };
-        serde_json::from_slice(&bytes).map(Some).map_err(|_| self.damaged(FINAL))
+        self.end_of(self.reopenings().await?).await
+    }
+
+    async fn end_of(&self, number: u64) -> Result<Option<End>, ArchiveError> {
+        let key = final_key(number);
+        let Some(bytes) = self.store.get(&key).await? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|_| self.damaged(&key))
     }
 
     /// Whether the training has ended.
@@ -387,7 +443,7 @@ impl Archive {
     /// # Errors
     /// When the store fails.
     pub async fn has_finished(&self) -> Result<bool, ArchiveError> {
-        Ok(self.store.has(FINAL).await?)
+        Ok(self.store.has(&final_key(self.reopenings().await?)).await?)
     }
 
     /// The results with which the training has ended.
@@ -418,6 +474,14 @@ impl Archive {
 
     fn damaged(&self, key: &str) -> ArchiveError {
         ArchiveError::Damaged { key: key.to_owned(), url: self.store.to_string() }
+    }
+}
+
+/// The name of an end.
+fn final_key(number: u64) -> String {
+    match number {
+        0 => FINAL.to_owned(),
+        number => format!("{FINAL}-{number}"),
     }
 }
 
@@ -539,8 +603,10 @@ mod tests {
         let (old, new) = (save(3, "old").await.unwrap(), save(4, "new").await.unwrap());
         assert_eq!(archive.end().await.unwrap(), None);
         assert!(!archive.is_replaced(term(3, 1)).await.unwrap());
-        assert_eq!(archive.finish(&new).await.unwrap(), new);
-        assert_eq!(archive.finish(&old).await.unwrap(), new, "the second takes the first one's");
+        archive.reopen().await.unwrap();
+        assert_eq!(archive.reopenings().await.unwrap(), 0, "it has not ended");
+        assert_eq!(archive.finish(0, &new).await.unwrap(), new);
+        assert_eq!(archive.finish(0, &old).await.unwrap(), new, "the second takes the first one's");
         assert!(archive.has_finished().await.unwrap() && archive.is_replaced(term(4, 1)).await.unwrap());
         // Whoever comes too late writes elsewhere.
         save(3, "older").await.unwrap();
@@ -550,6 +616,14 @@ mod tests {
         assert_eq!(results[0], ("model.safetensors".to_owned(), Bytes::from_static(b"new")));
         save(4, "damaged").await.unwrap();
         assert!(matches!(archive.results(&end).await, Err(ArchiveError::Damaged { .. })));
+        // It is taken up again, and whoever ends the training that had ended ends nothing.
+        archive.reopen().await.unwrap();
+        assert!(!archive.has_finished().await.unwrap());
+        assert_eq!(archive.finish(0, &old).await.unwrap(), new);
+        assert_eq!(archive.end().await.unwrap(), None);
+        let later = save(5, "later").await.unwrap();
+        assert_eq!(archive.finish(archive.reopenings().await.unwrap(), &later).await.unwrap(), later);
+        assert_eq!(archive.end().await.unwrap(), Some(later));
     }
 
     #[tokio::test]

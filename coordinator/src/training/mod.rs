@@ -74,6 +74,8 @@ pub struct Training {
     pub keep_serving: bool,
     /// Whether another coordinator is expected to lead, so that this one waits until none does.
     pub stands_by: bool,
+    /// Whether a training that has ended in the store is to go on if the limits let it.
+    pub wants_more: bool,
 }
 
 /// How a training ends for this process.
@@ -95,8 +97,9 @@ pub enum Ended {
 /// # Errors
 /// When the data cannot be cut into work units, or the model cannot be saved.
 pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ended> {
-    let Training { material, directory, mut checkpoint, socket, tls, mut observer, keep_serving, stands_by } =
+    let Training { material, directory, mut checkpoint, socket, tls, mut observer, keep_serving, .. } =
         training;
+    let role = (training.stands_by, training.wants_more);
     crate::assets::require_worker()?;
     let invite = match &material.config.invite {
         None => None,
@@ -137,7 +140,7 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
     let facts = summary::facts(&material, run, data_bytes);
     let mut tell = |text| observer.event(&Event::Note { text });
     let entering =
-        several::enter(&material, facts, &welcome, &shards, &directory, stands_by, stop.clone(), &mut tell);
+        several::enter(&material, facts, &welcome, &shards, &directory, role, stop.clone(), &mut tell);
     let mut part = match porch::keep(&socket, STANDS_BY, entering).await? {
         Entered::Alone => None,
         Entered::Leads(part, newest) => {

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Ended, Material};
+use crate::config::RunConfig;
 use crate::data::ShardStore;
 use crate::driver::{Checkpoint, Facts, Helm, Order};
 use crate::run_directory::RunDirectory;
@@ -27,6 +28,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The number of the last state of a term.
 const LAST: u64 = u64::MAX;
+/// Whoever leads says so in the store more often than this.
+const PULSE_AGE_MAX: Duration = Duration::from_secs(30);
 /// How long a process that the user wants to end tries to save its last state in the store.
 const LAST_SAVING_MAX: Duration = Duration::from_secs(5);
 
@@ -48,6 +51,8 @@ pub(super) struct Part {
     pieces: Pieces,
     /// The way to other processes, if there may be any.
     bus: Option<(Link, Subjects)>,
+    /// The number of the end to which it leads.
+    reopenings: u64,
     /// Whether the operator has paused the training under the leader before.
     is_paused: bool,
     /// Says that this process leads until its driver does.
@@ -79,7 +84,7 @@ pub(super) async fn enter(
     welcome: &Welcome,
     shards: &Arc<ShardStore>,
     directory: &RunDirectory,
-    stands_by: bool,
+    (stands_by, wants_more): (bool, bool),
     stop: watch::Receiver<bool>,
     tell: &mut (dyn FnMut(String) + Send),
 ) -> Result<Entered> {
@@ -88,12 +93,35 @@ pub(super) async fn enter(
     let stopped = || Ok(Entered::Ended(Ended::Stopped));
     let begun = scale::begin(store, (config.to_toml(), facts), welcome, shards, &stop).await?;
     let Some((archive, record)) = begun else { return stopped() };
+    if wants_more {
+        let reopened = until_there(Waits::Always, &stop, async || take_up(&archive, config).await);
+        if reopened.await?.is_none() {
+            return stopped();
+        }
+    }
     let mut part = match &config.link {
         None => {
+            let is_led = until_there(Waits::Always, &stop, async || is_led(&archive).await);
+            match is_led.await? {
+                None => return stopped(),
+                Some(true) => bail!(
+                    "another process leads the run in the store {store}; stop it first, or join it with --link, the NATS servers \
+                     that it uses, and --standby"
+                ),
+                Some(false) => {}
+            }
             let nonce = scale::random()?;
             let term = until_there(Waits::Always, &stop, async || scale::next_term(&archive, nonce).await);
             let Some(term) = term.await? else { return stopped() };
-            Part { archive, term, pieces: Pieces::default(), bus: None, is_paused: false, herald: None }
+            Part {
+                archive,
+                term,
+                pieces: Pieces::default(),
+                bus: None,
+                reopenings: 0,
+                is_paused: false,
+                herald: None,
+            }
         }
         Some(link) => {
             let Some(link) = Link::connect(link, "shoal coordinator", &stop).await? else { return stopped() };
@@ -123,6 +151,7 @@ pub(super) async fn enter(
                 term,
                 pieces: Pieces::default(),
                 bus: Some((link, subjects)),
+                reopenings: 0,
                 is_paused: false,
                 herald,
             }
@@ -131,15 +160,57 @@ pub(super) async fn enter(
     // Whoever has won a term waits for the store, too: it may be the only one that is left.
     let load = async || match part.archive.has_finished().await? {
         true => take_results(&part.archive, directory).await.map(|()| None),
-        false => Ok(Some((part.archive.newest_state().await?, part.archive.is_paused().await?))),
+        false => {
+            let (reopenings, is_paused) = (part.archive.reopenings().await?, part.archive.is_paused().await?);
+            Ok(Some((part.archive.newest_state().await?, reopenings, is_paused)))
+        }
     };
     let Some(loaded) = until_there(Waits::Always, &stop, load).await? else { return stopped() };
-    let Some((newest, is_paused)) = loaded else { return Ok(Entered::Ended(Ended::Elsewhere)) };
-    part.is_paused = is_paused;
+    let Some((newest, reopenings, is_paused)) = loaded else { return Ok(Entered::Ended(Ended::Elsewhere)) };
+    (part.reopenings, part.is_paused) = (reopenings, is_paused);
     let Some(state) = newest else { return Ok(Entered::Leads(Box::new(part), None)) };
     part.pieces = state.pieces.clone();
     let checkpoint = take_state(&state, welcome.run, &part.archive, directory)?;
     Ok(Entered::Leads(Box::new(part), Some(Box::new(checkpoint))))
+}
+
+/// Takes up a training that has ended if these settings let it go on.
+async fn take_up(archive: &Archive, config: &RunConfig) -> Result<(), ArchiveError> {
+    if archive.end().await?.is_none() {
+        return Ok(());
+    }
+    let newest = archive.newest_state().await?;
+    let Some(Ok(Checkpoint { snapshot, seconds, .. })) =
+        newest.map(|state| Checkpoint::from_bytes(&state.checkpoint))
+    else {
+        return Ok(());
+    };
+    let done = snapshot.accepted.map_or(0, |accepted| accepted.iteration);
+    let goes_on = config.iterations > done
+        && config.rounds.is_none_or(|rounds| rounds > snapshot.counters.rounds)
+        && config.max_seconds.is_none_or(|most| most as f64 > seconds);
+    if goes_on { archive.reopen().await } else { Ok(()) }
+}
+
+/// Whether somebody leads whom a process without a bus does not hear. Looks for a while if somebody has led last who did
+/// not say that he does not any more.
+async fn is_led(archive: &Archive) -> Result<bool, ArchiveError> {
+    let Some(pulse) = archive.pulse().await? else { return Ok(false) };
+    if archive.has_finished().await? {
+        return Ok(false);
+    }
+    let seconds = PULSE_AGE_MAX.as_secs();
+    tracing::warn!("somebody has led this run before; looking for {seconds} s whether he still does");
+    let until = Instant::now() + PULSE_AGE_MAX;
+    while Instant::now() < until {
+        sleep(PAUSE).await;
+        match archive.pulse().await? {
+            None => return Ok(false),
+            Some(now) if now != pulse => return Ok(true),
+            Some(_) => {}
+        }
+    }
+    Ok(false)
 }
 
 /// The state of the process that led before. Its metrics become those of the run's directory.
@@ -195,7 +266,10 @@ impl Part {
     pub(super) fn look_after(&self, orders: &mpsc::Sender<Order>) -> JoinHandle<()> {
         let (archive, term, orders) = (self.archive.clone(), self.term, orders.downgrade());
         tokio::spawn(async move {
-            loop {
+            for number in 0.. {
+                if let Err(error) = archive.beat(term, number).await {
+                    tracing::debug!("{error}");
+                }
                 sleep(LOOK_EVERY).await;
                 let is_replaced = archive.is_replaced(term).await;
                 let Some(orders) = orders.upgrade() else { return };
@@ -268,7 +342,7 @@ impl Part {
                 return Ok(Published::Replaced);
             }
             let own = archive.save_results(self.term, directory.results(), reason.to_owned()).await?;
-            if archive.finish(&own).await?.results == own.results {
+            if archive.finish(self.reopenings, &own).await?.results == own.results {
                 return Ok(Published::Here);
             }
             // Others are named as those of the training.
@@ -278,11 +352,19 @@ impl Part {
         Ok(Published::Elsewhere)
     }
 
-    /// Waits until what the leader said last is on its way.
+    /// Waits until what the leader said last is on its way, and says in the store that it does not lead any more.
     pub(super) async fn settle(&self) {
+        let _ = timeout(LAST_SAVING_MAX, self.rest()).await;
         if let Some((link, _)) = &self.bus {
             link.settle().await;
         }
+    }
+}
+
+impl Part {
+    async fn rest(&self) -> Result<(), ArchiveError> {
+        // Somebody else may lead by now, and say so.
+        if self.archive.newest_term().await? == Some(self.term) { self.archive.rest().await } else { Ok(()) }
     }
 }
 
