@@ -262,16 +262,22 @@ impl Part {
         self.herald = None;
     }
 
-    /// Tells the driver when the store has a newer term, or the training's end: messages may not reach this process.
+    /// Tells the driver when the store has the training's end, or without a bus a newer term: messages may not reach this
+    /// process.
     pub(super) fn look_after(&self, orders: &mpsc::Sender<Order>) -> JoinHandle<()> {
         let (archive, term, orders) = (self.archive.clone(), self.term, orders.downgrade());
+        let is_heard = self.bus.is_some();
         tokio::spawn(async move {
             for number in 0.. {
                 if let Err(error) = archive.beat(term, number).await {
                     tracing::debug!("{error}");
                 }
                 sleep(LOOK_EVERY).await;
-                let is_replaced = archive.is_replaced(term).await;
+                // Whoever hears nobody on the bus may take a term beside a leader that is heard: that is no reason to go.
+                let is_replaced = match is_heard {
+                    true => archive.has_finished().await,
+                    false => archive.is_replaced(term).await,
+                };
                 let Some(orders) = orders.upgrade() else { return };
                 if is_replaced.unwrap_or(false) {
                     let _ = orders.send(Order::Replaced).await;
