@@ -91,8 +91,9 @@ impl Member {
         self.idle_ms = 0;
         self.denied_rounds += u64::from(std::mem::take(&mut self.is_denied));
         let benched = if self.missed_rounds == 0 { 0 } else { 1 << (self.missed_rounds - 1) };
+        // Whoever has left work unanswered, and has answered nothing in time since, comes after all others.
         assert!(
-            self.denied_rounds <= DENIED_ROUNDS_MAX + benched,
+            self.missed || self.denied_rounds <= DENIED_ROUNDS_MAX + benched,
             "volunteer {} got nothing in {} rounds",
             self.token,
             self.denied_rounds
@@ -172,8 +173,14 @@ impl Watch {
 
     /// The units that the message answers, if it is a result.
     fn message(&mut self, now_ms: u64, session: u64, message: &Message) -> Option<Vec<u32>> {
-        let is_answer = matches!(message, Message::Result { .. } | Message::Unfit(_));
-        if let Some(member) = self.members.get_mut(&session).filter(|_| is_answer) {
+        // What comes late makes good for nothing for certain.
+        let answered = match message {
+            Message::Result { header, .. } => Some(header.assignment),
+            Message::Unfit(unfit) => Some(unfit.assignment),
+            _ => None,
+        };
+        let is_in_time = |member: &&mut Member| answered.is_some_and(|one| member.owes.contains_key(&one));
+        if let Some(member) = self.members.get_mut(&session).filter(is_in_time) {
             (member.missed, member.missed_rounds) = (false, 0);
         }
         match message {
