@@ -22,6 +22,49 @@ fn systemd_accepts_the_units() {
     }
 }
 
+/// The words of a unit's line, as systemd reads quotes.
+fn exec_start(name: &str) -> Vec<String> {
+    let unit = std::fs::read_to_string(Path::new(DEPLOY).join(name)).unwrap();
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("it starts something");
+    let mut words = Vec::new();
+    for (index, part) in line.split('\'').enumerate() {
+        match index % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    words
+}
+
+/// The coordinator's unit begins a run where there is none, and never removes one.
+#[test]
+fn a_coordinator_that_is_started_again_goes_on_in_the_directory_that_it_has() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let unit = std::fs::read_to_string(Path::new(DEPLOY).join("shoal-coordinator.service")).unwrap();
+    assert!(!unit.contains("ExecStartPre") && unit.contains("\nWorkingDirectory=/var/lib/shoal\n"), "{unit}");
+    let starts = || {
+        let words = exec_start("shoal-coordinator.service");
+        let words: Vec<String> =
+            words.iter().map(|word| word.replace("/usr/local/bin/shoal", "/bin/echo")).collect();
+        let mut command = Command::new(&words[0]);
+        Ran::of(command.args(&words[1..]).current_dir(folder.path())).succeeded().stdout
+    };
+    let first = starts();
+    assert!(first.starts_with("train --config ") && first.ends_with("--standby --out run\n"), "{first}");
+    std::fs::create_dir(folder.path().join("run")).unwrap();
+    std::fs::write(folder.path().join("run/run.toml"), "").unwrap();
+    std::fs::write(folder.path().join("run/model.safetensors"), "precious").unwrap();
+    assert_eq!(starts(), "resume run --standby\n");
+    assert!(folder.path().join("run/model.safetensors").exists());
+}
+
+#[test]
+fn a_gateway_believes_one_proxy() {
+    let words = exec_start("shoal-gateway.service");
+    let at = words.iter().position(|word| word == "--trusted-proxy").expect("the load balancer");
+    assert!(words[at + 1].parse::<std::net::IpAddr>().is_ok(), "{} are many", words[at + 1]);
+}
+
 #[test]
 fn nginx_accepts_the_load_balancer() {
     let folder = tempfile::TempDir::new().unwrap();
