@@ -4,6 +4,7 @@
 mod bucket;
 mod cast;
 mod credentials;
+mod cutting;
 mod deploy;
 mod ends;
 mod faults;
