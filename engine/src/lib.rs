@@ -245,6 +245,17 @@ pub enum Input {
         /// What the units sum to; `None` if one of them has no result at the round's scales.
         answer: Option<Answer>,
     },
+    /// The referee could not compute what [`Output::Measure`] asked for, because it did not get at the examples. It is
+    /// asked again.
+    NotMeasured {
+        /// The request's plan number ([`RoundPlan::round`]).
+        round: u64,
+    },
+    /// The same for [`Output::Recompute`].
+    NotRecomputed {
+        /// The request's plan number ([`RoundPlan::round`]).
+        round: u64,
+    },
     /// A floor in another process says something about a round.
     Floor {
         /// Its number, which is used once.
@@ -405,6 +416,8 @@ pub struct Engine {
     opened_ms: u64,
     /// Since when no work is handed out because somebody wants a pause.
     paused_ms: Option<u64>,
+    /// The plan number of what the referee could not measure, and when it is asked again.
+    to_measure_again: Option<(u64, u64)>,
     /// The last accepted step.
     step: Option<Iteration>,
     advice: Advice,
@@ -466,6 +479,7 @@ impl Engine {
             claims: Claims::default(),
             opened_ms: 0,
             paused_ms: None,
+            to_measure_again: None,
             step: None,
             advice: Advice::default(),
             outputs: VecDeque::new(),
@@ -606,6 +620,7 @@ impl Engine {
                 self.wake_ms = self.floor.wake_ms().into_iter().chain(help_ms).min();
                 self.heed_floor(now_ms);
             }
+            self.wake_ms = self.wake_ms.into_iter().chain(self.measure_again_ms()).min();
         }
         self.outputs.pop_front()
     }
@@ -632,6 +647,8 @@ impl Engine {
             Input::Message { session, message } => self.floor.message(now_ms, session, message),
             Input::Measured { round, measure } => self.measured(now_ms, round, measure),
             Input::Recomputed { round, answer } => self.floor.recomputed(round, answer),
+            Input::NotMeasured { round } => self.not_measured(now_ms, round),
+            Input::NotRecomputed { round } => self.floor.not_recomputed(now_ms, round),
             Input::Floor { owner, round, message } => self.floor_says(now_ms, owner, round, message),
             Input::Convicted { unchecked_since } => self.go_back(now_ms, unchecked_since),
             Input::Banned { token } => self.floor.ban(token),
@@ -648,6 +665,7 @@ impl Engine {
             Input::Stop => self.break_off(now_ms, StopReason::Interrupted),
             Input::TimeIsUp { seconds } => self.break_off(now_ms, StopReason::Time(seconds)),
         }
+        self.measure_again_if_due(now_ms);
         self.heed_floor(now_ms);
         self.to_hand_out = Some(now_ms);
     }

@@ -1,7 +1,7 @@
 //! Units that do not fit the round's fixed point. The referee checks a report before the engine believes it.
 
 use protocol::measure::Measure;
-use protocol::plan::Set;
+use protocol::plan::{RoundPlan, Set};
 
 use super::floors::ToFloor;
 use super::ledger::{OWN_FLOOR, Owner};
@@ -11,6 +11,8 @@ use super::{Engine, Output, Stage};
 
 /// Reports that wait for the referee. A floor has one at a time, and repeats one that it hears nothing of.
 const REPORTS_MAX: usize = 4096;
+/// The referee that could not get at the examples is asked again after this time.
+pub(super) const ASK_AGAIN_MS: u64 = 1000;
 
 /// A unit that somebody's volunteer reports not to fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,42 @@ impl Engine {
             }
             Stage::Vanished(round) if round.plan.round == number => self.refine(now_ms, &measure),
             _ => {}
+        }
+    }
+
+    /// The referee could not measure what it was asked to.
+    pub(super) fn not_measured(&mut self, now_ms: u64, number: u64) {
+        if self.to_be_measured().is_some_and(|plan| plan.round == number) {
+            self.to_measure_again = Some((number, now_ms + ASK_AGAIN_MS));
+        }
+    }
+
+    /// When the referee is asked again for what it could not measure.
+    pub(super) fn measure_again_ms(&self) -> Option<u64> {
+        self.to_measure_again.map(|(_, at_ms)| at_ms)
+    }
+
+    /// Asks the referee again, unless nobody waits for that any more.
+    pub(super) fn measure_again_if_due(&mut self, now_ms: u64) {
+        let Some((number, _)) = self.to_measure_again.take_if(|(_, at_ms)| *at_ms <= now_ms) else { return };
+        if self.to_be_measured().is_none_or(|plan| plan.round != number) {
+            return;
+        }
+        let (plan, unit, vectors) = match &self.stage {
+            Stage::Scaling { plan, vectors } => (plan.clone(), 0, vectors.clone()),
+            Stage::Vanished(round) => (round.plan.clone(), 0, round.vectors.clone()),
+            _ => return self.look_into_next(),
+        };
+        self.outputs.push_back(Output::Measure { plan, unit, vectors });
+    }
+
+    /// The plan of what the referee is to measure.
+    fn to_be_measured(&self) -> Option<&RoundPlan> {
+        match &self.stage {
+            Stage::Scaling { plan, .. } => Some(plan),
+            Stage::Vanished(round) => Some(&round.plan),
+            Stage::Open(round) if !round.reports.is_empty() => Some(&round.plan),
+            _ => None,
         }
     }
 

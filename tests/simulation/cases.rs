@@ -1,12 +1,12 @@
 //! Single things that go wrong, each written down. All of them also check the bits.
 
-use engine::{LAST_RESORT_MS, LocalHelp, REST_MS};
+use engine::{Audit, LAST_RESORT_MS, LocalHelp, REST_MS};
 
 use model::Task;
 
 use crate::problem::{Method, Oddity, ProblemPlan};
-use crate::scenario::{Guest, Happening, Kill, Manners, Scenario};
 use crate::timesheet::Spent;
+use crate::scenario::{Guest, Happening, Kill, LieKind, Manners, Scenario};
 use crate::world::run;
 
 /// Rounds of an undisturbed training of [`ProblemPlan::plain`] problems: a start and four steps.
@@ -120,6 +120,23 @@ fn of_several_false_reports_at_once_every_sender_is_dismissed() {
     let report = run(&Scenario { referee_ms: (200, 200), ..scenario });
     assert_eq!(report.counts.dismissed, 4);
     assert_eq!(report.counts.rounds, report.reference.rounds);
+}
+
+/// Where the examples are in a store that does not answer, nothing is decided and nothing is lost.
+#[test]
+fn a_referee_that_gets_at_the_examples_late_holds_the_training_up_no_longer_than_that() {
+    const BLIND_MS: u64 = 20_000;
+    let guests = || vec![Guest::steady(10), Guest::steady(10)];
+    let loud = Scenario::calm(ProblemPlan::odd(Oddity::Loud(14)), guests());
+    let liar = vec![Guest::steady(10), Guest::liar(LieKind::Scaled), Guest::steady(10)];
+    let calm = Scenario::calm(ProblemPlan::plain(60), liar);
+    let audited = Scenario { audit: Audit::Full, blind_ms: 1, ..calm };
+    for scenario in [loud, audited] {
+        let soon = run(&scenario).ended_ms;
+        let report = run(&Scenario { blind_ms: BLIND_MS, ..scenario });
+        assert!(report.faults["referee without examples"] <= BLIND_MS / 1_000, "it is not asked in a loop");
+        assert!(report.ended_ms < BLIND_MS + soon + 2_000, "{} ms, {soon} ms", report.ended_ms);
+    }
 }
 
 #[test]

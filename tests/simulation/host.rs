@@ -504,12 +504,18 @@ impl<'a> Host<'a> {
             }
             Output::Measure { plan, unit, vectors } => {
                 self.counts.measured += 1;
+                if self.referee_fails(stage, plan.round, true) {
+                    return;
+                }
                 let measure = self.problem.measure(&plan, unit, &vectors);
                 let delay_ms = stage.draw.between(self.scenario.referee_ms.0, self.scenario.referee_ms.1);
                 stage.after(delay_ms, Event::Measured { life: self.life, round: plan.round, measure });
             }
             Output::Recompute { plan, units, vectors } => {
                 self.counts.recomputed += 1;
+                if self.referee_fails(stage, plan.round, false) {
+                    return;
+                }
                 let numbers: Vec<u32> = units.into_iter().flatten().collect();
                 let delay_ms = stage.draw.between(self.scenario.referee_ms.0, self.scenario.referee_ms.1);
                 let answer = self.problem.compute(&plan, &numbers, &vectors).ok();
@@ -570,6 +576,16 @@ impl<'a> Host<'a> {
                 }
             }
         }
+    }
+
+    /// Whether the referee does not get at the examples; it says so some time later.
+    fn referee_fails(&self, stage: &mut Stage, round: u64, measures: bool) -> bool {
+        let fails = stage.now_ms < self.scenario.blind_ms;
+        if fails {
+            stage.fault("referee without examples", format_args!("for round {round}"));
+            stage.after(100, Event::NotAnswered { life: self.life, round, measures });
+        }
+        fails
     }
 
     fn connection(&self, session: u64) -> Option<u64> {

@@ -29,6 +29,8 @@ pub(crate) struct Scenario {
     pub(crate) pauses: Vec<(u64, u64)>,
     /// How long the referee takes for a unit.
     pub(crate) referee_ms: (u64, u64),
+    /// Until then the referee does not get at the examples.
+    pub(crate) blind_ms: u64,
     /// Chance that a moment between two rounds is saved as a checkpoint, in percent.
     pub(crate) checkpoints: u64,
     /// Whether rounds are sent to volunteers before they have work in them.
@@ -235,6 +237,7 @@ impl Scenario {
             colludes: false,
             pauses: Vec::new(),
             referee_ms: (1, 1),
+            blind_ms: 0,
             checkpoints: 0,
             eager_rounds: true,
             full: 0,
@@ -356,6 +359,7 @@ impl Scenario {
             colludes,
             pauses: pauses.collect(),
             referee_ms: draw.of(&[(0, 1), (1, 50), (500, 2_000)]),
+            blind_ms: 0,
             checkpoints: draw.of(&[20, 60, 100]),
             eager_rounds: draw.percent(50),
             full: draw.of(&[0, 0, 30]),

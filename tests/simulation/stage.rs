@@ -34,6 +34,8 @@ pub(crate) enum Event {
     Measured { life: u64, round: u64, measure: Measure },
     /// So does the coordinator's own computation of several units.
     Recomputed { life: u64, round: u64, answer: Option<Answer> },
+    /// The referee could not answer, what it was asked to measure or else to recompute.
+    NotAnswered { life: u64, round: u64, measures: bool },
     /// The coordinator says that it is there.
     Heartbeat { life: u64 },
     /// The coordinator dies.
@@ -56,6 +58,7 @@ impl Event {
                 | Event::Begin { .. }
                 | Event::Measured { .. }
                 | Event::Recomputed { .. }
+                | Event::NotAnswered { .. }
                 | Event::Heartbeat { .. }
         )
     }

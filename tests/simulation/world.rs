@@ -269,6 +269,12 @@ impl World<'_> {
                     host.engine(stage, Input::Recomputed { round, answer });
                 }
             }
+            Event::NotAnswered { life, round, measures } => {
+                if life == host.life {
+                    let measure = Input::NotMeasured { round };
+                    host.engine(stage, if measures { measure } else { Input::NotRecomputed { round } });
+                }
+            }
             Event::Heartbeat { life } => {
                 if life == host.life && host.is_up() {
                     host.heartbeat(stage);

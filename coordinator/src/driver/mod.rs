@@ -133,6 +133,12 @@ pub enum Order {
     Tell(String),
     /// The referee's sum of units, for the round of that number.
     Recomputed(u64, Option<Answer>),
+    /// The referee did not get at the examples to measure.
+    NotMeasured(u64),
+    /// The same for units to be summed.
+    NotRecomputed(u64),
+    /// The same for those that nobody waits for.
+    NotSpotChecked(u64),
     /// The referee's sum of units that nobody waits for, for the round of that number. Only gateways ask for it.
     SpotChecked(u64, Option<Answer>),
     /// Another process has ended the training, or leads it, as the store says.
@@ -342,9 +348,11 @@ impl Driver {
                 Wake::Order(Order::Recomputed(round, answer)) => {
                     self.engine(Input::Recomputed { round, answer });
                 }
-                Wake::Order(Order::SpotChecked(..)) => {}
                 Wake::Order(Order::Replaced) => self.step_down(),
                 Wake::Order(Order::Published) => self.published(),
+                Wake::Order(Order::NotMeasured(round)) => self.engine(Input::NotMeasured { round }),
+                Wake::Order(Order::NotRecomputed(round)) => self.engine(Input::NotRecomputed { round }),
+                Wake::Order(Order::SpotChecked(..) | Order::NotSpotChecked(_)) => {}
                 Wake::Order(Order::Saved(summary)) => self.saved(&summary),
                 Wake::Errand(errand) => self.errand(errand),
                 Wake::Process(event) => {

@@ -51,13 +51,16 @@ pub struct ShardReader {
     task: Task,
     preprocessing: Preprocessing,
     kept: Mutex<VecDeque<(Set, u32, Arc<Shard>)>>,
+    /// Between two tries.
+    pause: Duration,
 }
 
 /// Decoded shards that are kept; a shard has some megabytes.
 const SHARDS_KEPT: usize = 16;
 
-/// How often a shard is asked for, if the store that has it does not answer.
-const SHARD_TRIES_MAX: u32 = 120;
+/// How often a shard is asked for, if the store that has it does not answer. Then other requests get their turn; whoever
+/// waits for this one asks again.
+const SHARD_TRIES_MAX: u32 = 10;
 /// The pause between.
 const SHARD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -69,7 +72,7 @@ impl ShardReader {
         task: Task,
         preprocessing: Preprocessing,
     ) -> ShardReader {
-        ShardReader { shards, features, task, preprocessing, kept: Mutex::default() }
+        ShardReader { shards, features, task, preprocessing, kept: Mutex::default(), pause: SHARD_PAUSE }
     }
 
     /// A shard of a set; `None` if it cannot be had now.
@@ -83,8 +86,8 @@ impl ShardReader {
         let bytes = loop {
             match self.shards.encoded(&hash) {
                 Some(bytes) => break bytes,
-                // The store does not answer. The round waits for it, too.
-                None => tries.next().map(|_| std::thread::sleep(SHARD_PAUSE))?,
+                // The store does not answer.
+                None => tries.next().map(|_| std::thread::sleep(self.pause))?,
             }
         };
         let mut shard = Shard::decode_in_place(Arc::new(bytes), self.features, self.task).ok()?;
@@ -179,8 +182,11 @@ pub(crate) fn start(
             let mut answers = Vec::new();
             if let Some(request) = measure.filter(|request| is_new(&done[0], request)) {
                 done[0] = Some(Arc::downgrade(&request));
+                let round = request.plan.round;
                 let measure = referee.measure(&request, &mut buffers);
-                answers.extend(measure.map(|measure| Order::Measured(request.plan.round, measure)));
+                answers.push(
+                    measure.map_or(Order::NotMeasured(round), |measure| Order::Measured(round, measure)),
+                );
             }
             if let Some(request) = recompute.filter(|request| is_new(&done[1], request)) {
                 done[1] = Some(Arc::downgrade(&request));
@@ -188,15 +194,20 @@ pub(crate) fn start(
                     let desk = requests.borrow();
                     desk.recompute.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, &request))
                 };
-                if let Some(answer) = referee.recompute(&request, &mut buffers, is_wanted) {
-                    answers.push(Order::Recomputed(request.plan.round, answer));
+                let round = request.plan.round;
+                match referee.recompute(&request, &mut buffers, is_wanted) {
+                    Computed::Sums(answer) => answers.push(Order::Recomputed(round, answer)),
+                    Computed::Unknown => answers.push(Order::NotRecomputed(round)),
+                    Computed::Unwanted => {}
                 }
             }
             if let Some(request) = spot_check.filter(|request| is_new(&done[2], request)) {
                 done[2] = Some(Arc::downgrade(&request));
-                if let Some(answer) = referee.recompute(&request, &mut buffers, || true) {
-                    answers.push(Order::SpotChecked(request.plan.round, answer));
-                }
+                let round = request.plan.round;
+                answers.push(match referee.recompute(&request, &mut buffers, || true) {
+                    Computed::Sums(answer) => Order::SpotChecked(round, answer),
+                    Computed::Unknown | Computed::Unwanted => Order::NotSpotChecked(round),
+                });
             }
             for answer in answers {
                 let Some(orders) = orders.upgrade() else { return };
@@ -209,34 +220,42 @@ pub(crate) fn start(
     Ok(Requests(sender))
 }
 
+/// What came of a request to add units up.
+#[derive(Debug, PartialEq)]
+enum Computed {
+    /// Their sums; `None` if one of them has no result.
+    Sums(Option<Answer>),
+    /// The examples cannot be had now.
+    Unknown,
+    /// Nobody waits for it any more.
+    Unwanted,
+}
+
 impl Referee {
+    /// `None` if the examples cannot be had now.
     fn measure(&self, request: &Request, buffers: &mut Buffers) -> Option<Measure> {
         let unit = request.units.first()?.start;
         self.with_unit(request, unit, |unit| measure_unit(unit, buffers))
     }
 
-    /// The sum of the units, or `Some(None)` if one has no result. `None` if nobody wants it any more.
-    fn recompute(
-        &self,
-        request: &Request,
-        buffers: &mut Buffers,
-        is_wanted: impl Fn() -> bool,
-    ) -> Option<Option<Answer>> {
+    fn recompute(&self, request: &Request, buffers: &mut Buffers, is_wanted: impl Fn() -> bool) -> Computed {
         let mut sums: Option<UnitSums> = None;
         for number in request.units.iter().cloned().flatten() {
             if !is_wanted() {
-                return None;
+                return Computed::Unwanted;
             }
             let outcome = self.with_unit(request, number, |unit| {
                 let zero = || UnitSums::zero(unit.work, self.network.parameters());
                 evaluate_unit(unit, buffers, sums.get_or_insert_with(zero))
-            })?;
-            if outcome != UnitOutcome::Added {
-                return Some(None);
+            });
+            match outcome {
+                Some(UnitOutcome::Added) => {}
+                Some(_) => return Computed::Sums(None),
+                None => return Computed::Unknown,
             }
         }
-        let UnitSums { losses, unfit_steps, correct, vector } = sums?;
-        Some(Some(Answer { losses, unfit_steps, correct, vector }))
+        let Some(UnitSums { losses, unfit_steps, correct, vector }) = sums else { return Computed::Unknown };
+        Computed::Sums(Some(Answer { losses, unfit_steps, correct, vector }))
     }
 
     /// Does something with one of the round's units.
@@ -290,7 +309,46 @@ impl Referee {
 
 #[cfg(test)]
 mod tests {
+    use model::NetworkSpec;
+    use protocol::plan::{Part, ShardRef, Work};
+    use tokio::sync::mpsc;
+
     use super::*;
+    use crate::store::Store;
+
+    #[test]
+    fn who_asks_for_examples_that_cannot_be_had_is_told_and_may_ask_again() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let network =
+            Network::new(&NetworkSpec::from_shorthand("linear").unwrap(), 1, Task::Numbers(1)).unwrap();
+        let shards = vec![ShardRef { hash: [7; 32], bytes: 1 }];
+        let training = SetPlan { examples: 4, examples_per_unit: 4, units_per_shard: 1, shards };
+        let none = SetPlan { examples: 0, shards: Vec::new(), ..training.clone() };
+        let sets = SetPlans { training, validation: none.clone(), test: none };
+        // The store is empty.
+        let store = ShardStore::stored(Store::in_memory(), runtime.handle().clone(), &sets);
+        let preprocessing = Preprocessing::identity(1);
+        let mut reader = ShardReader::new(Arc::new(store), 1, Task::Numbers(1), preprocessing);
+        reader.pause = Duration::ZERO;
+        let source = Source::Shards(reader);
+        let arithmetic = Arithmetic::Portable;
+        let referee = Referee { network, arithmetic, seed: 1, minibatch: 4, source, sets };
+        let (orders, mut answers) = mpsc::channel(4);
+        let requests = start(referee, orders.downgrade(), runtime.handle().clone()).unwrap();
+        let request = || {
+            let parts = vec![Part::in_turn(Work::Gradient, Set::Training, 1)];
+            let plan = RoundPlan { round: 3, parts, ..RoundPlan::default() };
+            Request { plan, units: vec![0..1], vectors: vec![Arc::from([0.0; 2])] }
+        };
+        for _ in 0..2 {
+            requests.measure(request());
+            assert!(matches!(answers.blocking_recv(), Some(Order::NotMeasured(3))));
+            requests.recompute(request());
+            assert!(matches!(answers.blocking_recv(), Some(Order::NotRecomputed(3))));
+            requests.spot_check(request());
+            assert!(matches!(answers.blocking_recv(), Some(Order::NotSpotChecked(3))));
+        }
+    }
 
     #[test]
     fn there_is_room_for_the_newest_request_only_and_until_it_is_answered() {

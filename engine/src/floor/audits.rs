@@ -139,7 +139,7 @@ impl Floor {
     }
 
     /// Has the coordinator compute what is first before its court.
-    fn next_case(&mut self) {
+    pub(super) fn next_case(&mut self) {
         let Some(round) = &self.round else { return };
         if let Some(case) = round.checks.court.front() {
             let (round, units) = (round.plan.round, case.units.clone());

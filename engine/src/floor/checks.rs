@@ -30,6 +30,8 @@ pub(super) struct Checks {
     patience: BTreeSet<(u64, u64)>,
     /// What the coordinator is to compute, the first under way.
     pub(super) court: VecDeque<Case>,
+    /// When it is asked again, if it could not compute what it was asked for.
+    pub(super) court_opens_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -166,6 +168,20 @@ impl Checks {
         if !check.in_court {
             check.patience_ms = Some(patience_ms);
             self.patience.insert((patience_ms, group));
+        }
+    }
+
+    /// Takes those cases from the court that nobody disputes. Their groups are for volunteers to check again.
+    pub(super) fn withdraw_undisputed(&mut self) {
+        let (undisputed, disputed) = std::mem::take(&mut self.court)
+            .into_iter()
+            .partition::<VecDeque<Case>, _>(|case| case.rivals.is_empty());
+        self.court = disputed;
+        for Case { group, .. } in undisputed {
+            if let Some(check) = self.wanted.get_mut(&group) {
+                *check = Check { patience_ms: None, reserved_for: None, redraws: 0, in_court: false };
+                self.orphans.insert(group);
+            }
         }
     }
 

@@ -10,14 +10,15 @@
 //! - `round`: the units that are granted; `free`: those that nobody has; `scheduler`: who gets which; `horizon`: when they
 //!   should be done; `backups`: who gets a copy of what another has.
 //! - `answers`: what volunteers send; `validator`: whether it can be right; `shares`: the sums.
-//! - `audits`, `checks`, `fingerprint`, `secret`: results that others compute too; `pool`: of whom they are drawn;
-//!   `vouched`: who is vouched for by whom; `spots`: those that the floor's process
+//! - `audits`, `checks`, `court`, `fingerprint`, `secret`: results that others compute too; `pool`: of whom they are
+//!   drawn; `vouched`: who is vouched for by whom; `spots`: those that the floor's process
 //!   computes itself; `reports`: units that do not fit; `verdicts`: what becomes of whoever is found out.
 
 mod answers;
 mod audits;
 mod backups;
 mod checks;
+mod court;
 mod fingerprint;
 mod free;
 mod horizon;
@@ -394,6 +395,7 @@ impl Floor {
         if self.round.is_none() {
             return;
         }
+        self.reopen_court_if_due(now_ms);
         self.distribute_checks(now_ms);
         let last_resort_ms = self.heard_ms + LAST_RESORT_MS;
         if now_ms >= last_resort_ms && !std::mem::replace(&mut self.left_alone, true) {
@@ -416,10 +418,12 @@ impl Floor {
         };
         let handed = scheduler.hand_out();
         let patience_ms = round.checks.patience_ms().map(|ms| ms.max(now_ms + 1));
+        let court_ms = round.checks.court_opens_ms;
         let assign = |(session, assignment)| FloorEvent::Assign { session, assignment };
         self.events.extend(handed.assignments.into_iter().map(assign));
         let last_resort_ms = (!self.left_alone).then_some(last_resort_ms);
-        self.wake_ms = handed.again_ms.into_iter().chain(last_resort_ms).chain(patience_ms).min();
+        self.wake_ms =
+            handed.again_ms.into_iter().chain(last_resort_ms).chain(patience_ms).chain(court_ms).min();
     }
 
     /// Whether the floor's own worker is given work at present, be it as the last resort.

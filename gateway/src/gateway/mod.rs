@@ -81,6 +81,16 @@ pub enum GatewayInput {
         /// The sums.
         answer: Option<Recomputed>,
     },
+    /// What [`GatewayOutput::Recompute`] asked for cannot be computed now.
+    NotRecomputed {
+        /// The request's round.
+        round: u64,
+    },
+    /// What [`GatewayOutput::SpotCheck`] asked for cannot be computed.
+    NotSpotChecked {
+        /// The request's round.
+        round: u64,
+    },
     /// The gateway is to stop: it gives back what it can.
     Stop,
     /// Time has passed.
@@ -299,6 +309,8 @@ impl Gateway {
             GatewayInput::Message { session, message } => self.floor.message(now_ms, session, message),
             GatewayInput::Misbehaved { session, offense } => self.floor.disbar(session, offense),
             GatewayInput::Recomputed { round, answer } => self.floor.recomputed(round, answer),
+            GatewayInput::NotRecomputed { round } => self.floor.not_recomputed(now_ms, round),
+            GatewayInput::NotSpotChecked { round } => self.trust.give_up_spot(round),
             GatewayInput::SpotChecked { round, answer } => self.spot_checked(now_ms, round, answer),
             GatewayInput::Stop => {
                 self.is_stopping = true;

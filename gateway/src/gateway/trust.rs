@@ -31,6 +31,11 @@ impl Trust {
         Trust { process, told: BTreeMap::new(), spot: None, contributed_since: None, has_colluded: false }
     }
 
+    /// The result that was drawn in a round cannot be computed. Others may be.
+    pub(super) fn give_up_spot(&mut self, round: u64) {
+        self.spot.take_if(|(asked, _)| *asked == round);
+    }
+
     /// Another leader knows nothing yet.
     pub(super) fn begin_term(&mut self) {
         self.told.clear();

@@ -220,6 +220,12 @@ impl Driver {
                 Wake::Ruling(RefereeOrder::SpotChecked(round, answer)) => {
                     self.feed(GatewayInput::SpotChecked { round, answer });
                 }
+                Wake::Ruling(RefereeOrder::NotRecomputed(round)) => {
+                    self.feed(GatewayInput::NotRecomputed { round });
+                }
+                Wake::Ruling(RefereeOrder::NotSpotChecked(round)) => {
+                    self.feed(GatewayInput::NotSpotChecked { round });
+                }
                 Wake::Ruling(_) => {}
                 Wake::Stop => self.feed(GatewayInput::Stop),
                 Wake::Time => self.feed(GatewayInput::Tick),
