@@ -20,6 +20,9 @@ pub const NEWCOMER_RESULTS: u64 = 10;
 #[derive(Debug, Default)]
 pub(super) struct Records {
     by_token: BTreeMap<u128, Record>,
+    /// The number of rounds completed before the first that counts an unchecked result of somebody who was forgotten.
+    /// Who is not known may be one of those.
+    forgotten_since: Option<u64>,
 }
 
 /// One volunteer's.
@@ -62,7 +65,8 @@ impl Records {
         if self.by_token.len() >= RECORDS_MAX && !self.by_token.contains_key(&token) {
             self.forget_some();
         }
-        self.by_token.entry(token).or_default()
+        let stranger = Record { unchecked_since: self.forgotten_since, ..Record::default() };
+        self.by_token.entry(token).or_insert(stranger)
     }
 
     /// The record of a volunteer that is known.
@@ -73,7 +77,7 @@ impl Records {
     /// A volunteer was found out: it begins as a newcomer again, should it come back. Answers since when results of it
     /// were counted that nobody had checked.
     pub(super) fn convict(&mut self, token: u128) -> Option<u64> {
-        let record = self.known(token)?;
+        let Some(record) = self.known(token) else { return self.forgotten_since };
         let since = record.unchecked_since;
         *record = Record { session: record.session, has_lied: true, ..Record::default() };
         since
@@ -95,6 +99,7 @@ impl Records {
 
     /// After a rewind to a state before which so many rounds were completed: what was done later is undone.
     pub(super) fn rewind(&mut self, rounds: u64) {
+        self.forgotten_since = self.forgotten_since.filter(|since| *since < rounds);
         for record in self.by_token.values_mut() {
             record.unchecked_since = record.unchecked_since.filter(|since| *since < rounds);
         }
@@ -106,7 +111,9 @@ impl Records {
         self.by_token.retain(|_, record| record.session.is_some() || record.accepted > 0);
         // So that not every stranger who comes makes all be looked through.
         if self.by_token.len() > before / 2 {
-            self.by_token.retain(|_, record| record.session.is_some());
+            let absent = self.by_token.extract_if(.., |_, record| record.session.is_none());
+            let unchecked = absent.filter_map(|(_, record)| record.unchecked_since).min();
+            self.forgotten_since = self.forgotten_since.into_iter().chain(unchecked).min();
         }
     }
 }
@@ -125,6 +132,22 @@ mod tests {
         assert!(records.by_token.len() < 20);
         assert_eq!(records.get(1).accepted, 5);
         assert_eq!(records.get(7).accepted, 0);
+    }
+
+    #[test]
+    fn what_somebody_did_who_was_forgotten_may_be_any_strangers() {
+        let mut records = Records::default();
+        let busy = |since| Record { accepted: 1, unchecked_since: since, ..Record::default() };
+        *records.of(1) = busy(Some(9));
+        *records.of(2) = busy(Some(4));
+        (3..=RECORDS_MAX as u128).for_each(|token| *records.of(token) = busy(None));
+        records.of(0);
+        assert!(records.by_token.len() == 1, "all had done something and were absent");
+        assert_eq!((records.convict(1), records.convict(0)), (Some(4), Some(4)));
+        // What was counted since then is undone: nothing is left to be found out.
+        records.rewind(4);
+        records.of(1);
+        assert_eq!((records.convict(1), records.convict(77)), (None, None));
     }
 
     #[test]
