@@ -309,7 +309,9 @@ impl Round {
         if self.handed_in.take().is_some() {
             self.shares.forget_handed_in();
         }
-        self.shares.add(&self.plan, group.part, id, Contributor { session, is_newcomer }, result);
+        let is_checked = |id| self.settled.get(&id).is_some_and(|settled| !settled.is_doubtful());
+        let contributor = Contributor { session, is_newcomer };
+        self.shares.add(&self.plan, group.part, id, contributor, result, is_checked);
         self.open -= count(&group.units);
         let settled = Settled {
             group,
@@ -328,11 +330,24 @@ impl Round {
     /// Takes a session's results out of the sums; their units are free again, unless a copy is out. Where the
     /// session shares its sums with others (see [`Shares`]), so are theirs, and so are all of a partial sum that was
     /// handed in with one of its results and is not at hand any more. Answers with the partial sums that do not count.
+    ///
+    /// What is among the work of others because somebody vouched for it stays there. It is checked once more: whoever
+    /// vouched may be in league.
     pub(super) fn expel(&mut self, session: u64) -> Vec<u64> {
         let of_session = self.settled.iter().filter(|(_, settled)| settled.session == session);
+        let (vouched, of_session): (Vec<_>, Vec<_>) =
+            of_session.partition(|(id, _)| self.shares.is_vouched_for(**id));
+        let vouched: Vec<u64> = vouched.into_iter().map(|(id, _)| *id).collect();
+        let of_session = of_session.into_iter();
         let (of_session, partials): (BTreeSet<u64>, Vec<Option<u64>>) =
             of_session.map(|(id, settled)| (*id, settled.partial)).unzip();
         let tainted: BTreeSet<u64> = partials.into_iter().flatten().collect();
+        for id in vouched {
+            if self.settled.get(&id).is_some_and(|settled| !settled.is_certain) {
+                self.shares.doubt(id);
+                self.checks.want(id);
+            }
+        }
         let taken = self.shares.take_out(session, &of_session);
         if taken.was_handed_in
             && let Some(number) = self.handed_in.take()

@@ -8,6 +8,11 @@
 //! sessions than shares, several have one in common, and what all of them did is done again. Newcomers have
 //! shares of their own, so that a stranger's lie never undoes the work of those who have proved themselves.
 //!
+//! All results of newcomers are checked. Where these have too few shares for one each, a share of several in which
+//! somebody else vouches for every result is *vouched for*: it joins the work of those who have proved themselves, and
+//! its place is free. Newcomers then add to the place that was free last, so that the others become so. A stranger's lie
+//! thus undoes what other strangers did of late, and not all that they did in the round.
+//!
 //! A partial sum is made of whole shares in which nothing is to be checked any more. A share that has to wait for that
 //! is *sealed*: what its sessions do next goes into another one, or there might never be a time at which all of it is
 //! checked. A lie that a check finds undoes that share and nothing else.
@@ -26,8 +31,9 @@ const SHARES_BYTES_MAX: usize = 256 << 20;
 const SHARES_MAX: usize = 32;
 /// The fewest: one for newcomers and one for all others.
 pub(crate) const SHARES_MIN: usize = 2;
-/// Of so many shares one is the newcomers'.
+/// Of so many shares one is the newcomers', and at least so many are, where there is room for that.
 const NEWCOMERS_ONE_IN: usize = 4;
+const NEWCOMERS_MIN: usize = 2;
 
 /// Bytes that all shares take at most that results are added to, if the sums of a round take so many.
 pub(crate) fn worst_case_bytes(sums: u64) -> u64 {
@@ -43,10 +49,12 @@ pub(super) struct Shares {
     open: Vec<Share>,
     /// How many of these, from the first on, are for newcomers.
     newcomers: usize,
-    /// Which of these a session adds to.
+    /// Which of these a session adds to that has proved itself.
     of_session: BTreeMap<u64, usize>,
-    /// How many sessions add to each of these.
+    /// How many of those add to each of these.
     sessions: Vec<usize>,
+    /// Newcomers' groups that others vouched for.
+    vouched: BTreeSet<u64>,
     /// Whether there is room for sealed ones.
     seals: bool,
     sealed: Vec<Share>,
@@ -60,6 +68,8 @@ struct Share {
     sums: Option<Sums>,
     /// The groups in the sums.
     groups: BTreeSet<u64>,
+    /// Whose these are.
+    authors: BTreeSet<u64>,
 }
 
 /// What is not in the sums any more.
@@ -80,16 +90,18 @@ impl Shares {
         Shares {
             parameters,
             open: (0..shares).map(|_| Share::default()).collect(),
-            newcomers: (shares / NEWCOMERS_ONE_IN).max(1),
+            newcomers: (shares / NEWCOMERS_ONE_IN).max(NEWCOMERS_MIN.min(shares - 1)),
             of_session: BTreeMap::new(),
             sessions: vec![0; shares],
+            vouched: BTreeSet::new(),
             seals: shares * bytes <= SHARES_BYTES_MAX,
             sealed: Vec::new(),
             handed_in: Vec::new(),
         }
     }
 
-    /// Adds a result that the validator has passed, of a group of one part of the round.
+    /// Adds a result that the validator has passed, of a group of one part of the round. `is_checked` tells of a group
+    /// whether somebody else vouches for it.
     pub(super) fn add(
         &mut self,
         plan: &RoundPlan,
@@ -97,23 +109,70 @@ impl Shares {
         group: u64,
         contributor: Contributor,
         result: (&ResultHeader, Option<&[i64]>),
+        is_checked: impl Fn(u64) -> bool,
     ) {
-        let share = self.share_of(contributor);
+        let share = match contributor.is_newcomer {
+            true => self.share_of_newcomer(contributor.session, is_checked),
+            false => self.share_of(contributor.session),
+        };
         let share = &mut self.open[share];
         let parameters = self.parameters;
         share.sums.get_or_insert_with(|| Sums::new(plan, parameters)).add(part, result.0, result.1);
         share.groups.insert(group);
+        share.authors.insert(contributor.session);
     }
 
-    fn share_of(&mut self, Contributor { session, is_newcomer }: Contributor) -> usize {
+    fn share_of(&mut self, session: u64) -> usize {
         if let Some(share) = self.of_session.get(&session) {
             return *share;
         }
-        let range = if is_newcomer { 0..self.newcomers } else { self.newcomers..self.open.len() };
+        let range = self.newcomers..self.open.len();
         let share = range.min_by_key(|share| self.sessions[*share]).expect("each kind has a share");
         self.sessions[share] += 1;
         self.of_session.insert(session, share);
         share
+    }
+
+    /// A share of its own, if there is one; or else that which was begun last.
+    fn share_of_newcomer(&mut self, session: u64, is_checked: impl Fn(u64) -> bool) -> usize {
+        let newcomers = &self.open[..self.newcomers];
+        let own = newcomers.iter().position(|share| share.authors.iter().eq([&session]));
+        let empty = || newcomers.iter().position(|share| share.groups.is_empty());
+        if let Some(share) = own.or_else(empty) {
+            return share;
+        }
+        let is_vouched_for = |share: &Share| share.groups.iter().all(|group| is_checked(*group));
+        if let Some(share) = newcomers.iter().position(is_vouched_for) {
+            self.join_the_proven(share);
+            return share;
+        }
+        let begun = |share: &usize| newcomers[*share].groups.first();
+        (0..newcomers.len()).max_by_key(begun).expect("newcomers have a share")
+    }
+
+    /// Adds a newcomers' share to one of those who have proved themselves.
+    fn join_the_proven(&mut self, share: usize) {
+        let Share { sums, mut groups, mut authors } = std::mem::take(&mut self.open[share]);
+        let proven = self.open[self.newcomers..].iter_mut();
+        let into = proven.min_by_key(|share| share.groups.len()).expect("the proven have a share");
+        match (&mut into.sums, sums) {
+            (Some(total), Some(sums)) => total.merge(&sums),
+            (total, sums) => *total = sums,
+        }
+        self.vouched.extend(&groups);
+        into.groups.append(&mut groups);
+        into.authors.append(&mut authors);
+    }
+
+    /// Whether a group is a newcomer's that others vouched for: it is among the work of others, and stays there
+    /// whatever else its author did.
+    pub(super) fn is_vouched_for(&self, group: u64) -> bool {
+        self.vouched.contains(&group)
+    }
+
+    /// Such a group is to be checked once more.
+    pub(super) fn doubt(&mut self, group: u64) {
+        self.vouched.remove(&group);
     }
 
     /// Takes out all shares with some of these groups of a session, which adds nothing any more.
@@ -139,6 +198,9 @@ impl Shares {
                 }
             }
         }
+        taken.groups.iter().for_each(|group| {
+            self.vouched.remove(group);
+        });
         taken
     }
 
@@ -211,7 +273,7 @@ mod tests {
     fn add(shares: &mut Shares, group: u64, session: u64, is_newcomer: bool, value: i64) {
         let (header, vector) = result(value);
         let contributor = Contributor { session, is_newcomer };
-        shares.add(&plan(), 0, group, contributor, (&header, Some(&vector)));
+        shares.add(&plan(), 0, group, contributor, (&header, Some(&vector)), |_| false);
     }
 
     fn total(shares: &Shares) -> Vec<i64> {
@@ -260,6 +322,41 @@ mod tests {
         // Groups 0, 2 and 4 are those of newcomers.
         assert_eq!(take_out(&mut shares, 2, [2]), BTreeSet::from([0, 2, 4]));
         assert_eq!(total(&shares), [0b1010, -0b1010]);
+    }
+
+    /// There is room for three shares: a class of newcomers has two of them in common.
+    #[test]
+    fn a_strangers_lie_undoes_what_other_strangers_did_of_late() {
+        let mut shares = Shares::new(&plan(), SHARES_BYTES_MAX / 8 / 3);
+        assert_eq!((shares.open.len(), shares.newcomers), (3, NEWCOMERS_MIN));
+        shares.parameters = 2;
+        add(&mut shares, 0, 1000, false, 1);
+        let mut honest = 1;
+        for group in 1..100 {
+            let (header, vector) = result(1 << 10);
+            let contributor = Contributor { session: group % 7, is_newcomer: true };
+            // All but the last four are checked.
+            let is_checked = |other: u64| other + 4 < group;
+            shares.add(&plan(), 0, group, contributor, (&header, Some(&vector)), is_checked);
+            honest += 1 << 10;
+        }
+        assert_eq!(total(&shares)[0], honest);
+        let gone = take_out(&mut shares, 1, [99]);
+        assert!(gone.len() < 20 && gone.contains(&99) && !gone.contains(&0), "{gone:?}");
+        assert_eq!(total(&shares)[0], honest - ((gone.len() as i64) << 10));
+        assert!(shares.is_vouched_for(1) && !shares.is_vouched_for(99));
+    }
+
+    /// A volunteer proves itself in the course of a round.
+    #[test]
+    fn who_has_proved_itself_adds_to_no_share_of_newcomers() {
+        let mut shares = Shares::new(&plan(), 1 << 27);
+        shares.parameters = 2;
+        add(&mut shares, 1, 10, true, 1);
+        add(&mut shares, 2, 10, false, 20);
+        add(&mut shares, 3, 11, true, 300);
+        assert_eq!(take_out(&mut shares, 11, [3]), BTreeSet::from([1, 3]));
+        assert_eq!(total(&shares), [20, -20]);
     }
 
     #[test]
