@@ -181,6 +181,8 @@ pub use claims::Claim;
 pub use course::{Best, Course};
 pub use examination::Examination;
 pub use figures::{Accepted, Counters, Figures};
+#[doc(hidden)]
+pub use floor::Effort;
 pub use floor::members::Member;
 pub use floor::roster::OUTSTANDING_MAX;
 pub use floor::scheduler::LAST_RESORT_MS;
@@ -421,6 +423,8 @@ pub struct Engine {
     /// The last accepted step.
     step: Option<Iteration>,
     advice: Advice,
+    /// How often all sums of a round were added up.
+    conclusions: u64,
     /// States to go back to.
     ring: Ring,
     ways_back: WaysBack,
@@ -482,6 +486,7 @@ impl Engine {
             to_measure_again: None,
             step: None,
             advice: Advice::default(),
+            conclusions: 0,
             outputs: VecDeque::new(),
             to_hand_out: None,
             wake_ms: None,
@@ -585,6 +590,12 @@ impl Engine {
     /// Whether the coordinator's own worker is given work at present, be it as the last resort.
     pub fn local_helps(&self) -> bool {
         self.floor.local_helps()
+    }
+
+    /// What has been gone through so far, for tests of what inputs cost.
+    #[doc(hidden)]
+    pub fn effort(&self) -> Effort {
+        Effort { conclusions: self.conclusions, ..self.floor.effort() }
     }
 
     /// The number of volunteers and their cores.

@@ -5,8 +5,8 @@ use engine::{Audit, LAST_RESORT_MS, LocalHelp, REST_MS};
 use model::Task;
 
 use crate::problem::{Method, Oddity, ProblemPlan};
-use crate::timesheet::Spent;
 use crate::scenario::{Guest, Happening, Kill, LieKind, Manners, Scenario};
+use crate::timesheet::Spent;
 use crate::world::run;
 
 /// Rounds of an undisturbed training of [`ProblemPlan::plain`] problems: a start and four steps.

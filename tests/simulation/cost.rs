@@ -4,19 +4,16 @@
 use std::time::Instant;
 
 use engine::decoder::Message;
-use engine::{Audit, Engine, Identity, Input, LocalHelp, OnLie, Secret, Settings};
+use engine::{Audit, Engine, Identity, Input, LocalHelp, OnLie, Output, Secret, Settings};
 
 use crate::problem::{Problem, ProblemPlan, RUN, SEED};
 use crate::reference::Limits;
 
 const INPUTS: u64 = 20_000;
 
-/// Microseconds that an input costs with so many volunteers that have nothing to do and three that work: a change of
-/// cores of one that pauses. With `many_floors` the floor says at each input what units it has room for, as a gateway's
-/// does.
-#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this measures time")]
-fn cost_us(paused: u64, many_floors: bool) -> f64 {
-    let problem = Problem::new(&ProblemPlan::plain(64));
+/// An engine for a small training, and its problem.
+fn engine(plan: &ProblemPlan, audit: Audit) -> (Engine, Problem) {
+    let problem = Problem::new(plan);
     let Limits { stop, evaluate_every, evaluate_training, examines } = Limits::iterations(1);
     let settings = Settings {
         run: RUN,
@@ -29,29 +26,56 @@ fn cost_us(paused: u64, many_floors: bool) -> f64 {
         evaluate_training,
         examines,
         local_help: LocalHelp::Never,
-        audit: Audit::Sample(0.03),
+        audit,
         on_lie: OnLie::Rewind,
     };
-    let mut engine = Engine::new(settings, problem.start(), &Secret::new([1; 32]));
+    (Engine::new(settings, problem.start(), &Secret::new([1; 32])), problem)
+}
+
+/// What the engine wants after an input.
+fn handle(engine: &mut Engine, now_ms: u64, input: Input) -> Vec<Output> {
+    engine.handle(now_ms, input);
+    std::iter::from_fn(|| engine.poll_output()).collect()
+}
+
+fn joined(session: u64, cores: u16) -> Input {
+    let identity = Identity { token: session.into(), address: session.into() };
+    Input::Joined { session, cores, local: false, identity, training_shards: Vec::new() }
+}
+
+/// Microseconds that an input costs with so many volunteers that have nothing to do and three that work: a change of
+/// cores of one that pauses. With `many_floors` the floor says at each input what units it has room for, as a gateway's
+/// does.
+#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this measures time")]
+fn cost_us(paused: u64, many_floors: bool) -> f64 {
+    let (mut engine, _) = engine(&ProblemPlan::plain(64), Audit::Sample(0.03));
     if many_floors {
         engine = engine.for_many_floors();
     }
-    let mut handle = |now_ms, input| {
-        engine.handle(now_ms, input);
-        while engine.poll_output().is_some() {}
-    };
     for session in 0..paused + 3 {
-        let cores = u16::from(session >= paused);
-        let identity = Identity { token: session.into(), address: session.into() };
-        handle(0, Input::Joined { session, cores, local: false, identity, training_shards: Vec::new() });
+        handle(&mut engine, 0, joined(session, u16::from(session >= paused)));
     }
-    handle(1, Input::Begin);
-    handle(2, Input::Measured { round: 1, measure: engine::Measure::fitting() });
+    handle(&mut engine, 1, Input::Begin);
+    handle(&mut engine, 2, Input::Measured { round: 1, measure: engine::Measure::fitting() });
     let began = Instant::now();
     for number in 0..INPUTS {
-        handle(3, Input::Message { session: number % paused.max(1), message: Message::Cores(0) });
+        let message = Message::Cores(0);
+        handle(&mut engine, 3, Input::Message { session: number % paused.max(1), message });
     }
     began.elapsed().as_secs_f64() * 1e6 / INPUTS as f64
+}
+
+/// Strangers have their part of the round, and the rest is free: nobody can be given any of it now.
+#[test]
+fn an_input_does_not_make_the_engine_look_at_all_strangers() {
+    let (mut engine, _) = engine(&ProblemPlan::plain(64), Audit::Sample(0.03));
+    (0..2_000).for_each(|session| drop(handle(&mut engine, 0, joined(session, 1))));
+    handle(&mut engine, 1, Input::Begin);
+    handle(&mut engine, 2, Input::Measured { round: 1, measure: engine::Measure::fitting() });
+    let before = engine.effort().volunteers;
+    (0..100).for_each(|_| drop(handle(&mut engine, 3, Input::Tick)));
+    let looked_at = engine.effort().volunteers - before;
+    assert!(looked_at <= 2 * 100, "{looked_at} looks");
 }
 
 #[test]

@@ -62,6 +62,7 @@ impl Scheduler<'_> {
         let mut out: Vec<(f64, u64)> = out.collect();
         out.sort_by(|(a_ms, a), (b_ms, b)| b_ms.total_cmp(a_ms).then(a.cmp(b)));
         for (end_ms, group) in out {
+            self.effort.groups += 1;
             let &session = idle.front()?;
             let due_ms = self.backup_due_ms(group, end_ms, session);
             if due_ms > self.now_ms {

@@ -146,6 +146,18 @@ pub enum FloorEvent {
     },
 }
 
+/// What has been gone through, for tests of what inputs cost: counts are the same on every machine, times are not.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// Volunteers that were looked at to give them free units.
+    pub volunteers: u64,
+    /// Groups of units that were looked at to give copies of them.
+    pub groups: u64,
+    /// How often all sums of a round were added up.
+    pub conclusions: u64,
+}
+
 /// See the module's description.
 #[derive(Debug)]
 pub struct Floor {
@@ -173,6 +185,7 @@ pub struct Floor {
     lot: Option<Lot>,
     events: VecDeque<FloorEvent>,
     wake_ms: Option<u64>,
+    effort: Effort,
 }
 
 impl Floor {
@@ -195,6 +208,7 @@ impl Floor {
             lot: None,
             events: VecDeque::new(),
             wake_ms: None,
+            effort: Effort::default(),
         }
     }
 
@@ -415,6 +429,7 @@ impl Floor {
             copies: self.copies,
             chance: &mut self.chance,
             now_ms,
+            effort: &mut self.effort,
         };
         let handed = scheduler.hand_out();
         let patience_ms = round.checks.patience_ms().map(|ms| ms.max(now_ms + 1));
@@ -429,6 +444,10 @@ impl Floor {
     /// Whether the floor's own worker is given work at present, be it as the last resort.
     pub fn local_helps(&self) -> bool {
         self.left_alone || scheduler::local_helps(self.settings.local_help, &self.volunteers)
+    }
+
+    pub(crate) fn effort(&self) -> Effort {
+        self.effort
     }
 
     /// The number of volunteers and their cores.

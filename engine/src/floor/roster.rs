@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// Assignments that one volunteer may have: one under way, one queued behind it.
 pub const OUTSTANDING_MAX: usize = 2;
@@ -198,6 +199,16 @@ impl Roster {
     /// When the next rest ends.
     pub(super) fn rested_ms(&self) -> Option<u64> {
         self.resting.first().map(|(until_ms, _)| *until_ms)
+    }
+
+    /// The next after `last` of those with room that have so many assignments, the most reliable first.
+    pub(super) fn next_ready(
+        &self,
+        outstanding: usize,
+        last: Option<(Standing, u64)>,
+    ) -> Option<(Standing, u64)> {
+        let after = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.ready[outstanding].range((after, Bound::Unbounded)).next().copied()
     }
 
     /// Those with room that have so many assignments, the most reliable first.

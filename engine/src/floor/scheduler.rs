@@ -15,6 +15,7 @@ use std::ops::Range;
 use protocol::limits::RANGES_MAX;
 use protocol::plan::Assignment;
 
+use super::Effort;
 use super::audits::may_check;
 use super::horizon::Machine;
 use super::roster::{OUTSTANDING_MAX, Standing};
@@ -70,6 +71,7 @@ pub(super) struct Scheduler<'a> {
     /// Who checks what somebody is late with.
     pub(super) chance: &'a mut Chance,
     pub(super) now_ms: u64,
+    pub(super) effort: &'a mut Effort,
 }
 
 /// What a look came to.
@@ -114,27 +116,38 @@ impl Scheduler<'_> {
             }
             let own =
                 self.volunteers.own().filter(|own| self.local_helps && self.room(*own) == Some(outstanding));
-            let ready: Vec<(Standing, u64)> = self.volunteers.roster.ready(outstanding).collect();
-            let own = own.map(|own| (Standing::Delivers, own));
-            for (standing, session) in own.into_iter().chain(ready) {
-                if !self.has_free() || (standing == Standing::OnTrial && !self.may_try(outstanding)) {
+            let mut next = own.map(|own| (Standing::Delivers, own));
+            let mut last = None;
+            loop {
+                if next.is_none() {
+                    next = self.volunteers.roster.next_ready(outstanding, last);
+                    last = next;
+                }
+                // Not all are looked at, or crowds of strangers would cost time with every input.
+                let Some((standing, session)) = next.take().filter(|_| self.has_free()) else { break };
+                self.effort.volunteers += 1;
+                if standing == Standing::OnTrial && !self.may_try(outstanding) {
                     break;
                 }
-                if self.room(session) != Some(outstanding) {
-                    continue;
+                if self.room(session) == Some(outstanding) {
+                    assignments.extend(self.give_free(session, in_time));
                 }
-                if let Some(until_ms) = self.held_until_ms(session).filter(|_| in_time) {
-                    self.volunteers.hold_back(session, until_ms);
-                    continue;
-                }
-                let Some((part, units)) = self.choose(session) else { continue };
-                *self.assignment += 1;
-                self.round.issue(*self.assignment, part, units.clone(), self.now_ms);
-                self.volunteers.gave(session, self.round.task_of(part, &units).cost);
-                assignments.push((session, self.ask(session, part, units)));
             }
         }
         assignments
+    }
+
+    /// Hands free units to a volunteer that has room, if it should have some.
+    fn give_free(&mut self, session: u64, in_time: bool) -> Option<(u64, Assignment)> {
+        if let Some(until_ms) = self.held_until_ms(session).filter(|_| in_time) {
+            self.volunteers.hold_back(session, until_ms);
+            return None;
+        }
+        let (part, units) = self.choose(session)?;
+        *self.assignment += 1;
+        self.round.issue(*self.assignment, part, units.clone(), self.now_ms);
+        self.volunteers.gave(session, self.round.task_of(part, &units).cost);
+        Some((session, self.ask(session, part, units)))
     }
 
     /// Until when a volunteer is to be given no unit, because it would be done with it later than others, or would only
@@ -351,6 +364,7 @@ mod tests {
             copies: true,
             chance: &mut Chance::new(&Secret::new([1; 32])),
             now_ms: 0,
+            effort: &mut Effort::default(),
         };
         let assignments = scheduler.hand_out().assignments;
         assignments.into_iter().find(|(session, _)| *session == 7).map(|(_, asked)| asked.units).unwrap()
