@@ -66,7 +66,13 @@ impl Engine {
             let added = round.ledger.add(&round.plan, parameters, OWN_FLOOR, partial);
             added.expect("the engine's own floor hands in what it has and what was judged");
         }
-        if round.ledger.is_complete() {
+        if !round.ledger.is_complete() {
+            return;
+        }
+        // What the partial sums come to and decide is known: inputs that change nothing of that must not cost a pass
+        // over all parameters each.
+        let awaited = round.to_be_confirmed.filter(|(_, changes)| *changes == round.ledger.changes());
+        if awaited.is_none_or(|(scope, _)| self.is_confirmed(scope)) {
             self.complete(now_ms);
         }
     }
@@ -77,6 +83,7 @@ impl Engine {
         let Stage::Open(mut round) = std::mem::replace(&mut self.stage, Stage::Waiting) else {
             return;
         };
+        self.conclusions += 1;
         if !std::mem::replace(&mut round.is_timed, true) {
             self.time(now_ms, &round);
         }
@@ -165,7 +172,11 @@ impl Engine {
         }
         let parts = scope.parts_of(&round.plan);
         let by_own = self.floor.confirm(|part| parts.contains(&part));
-        self.is_confirmed_by_floors(scope, &parts) && by_own
+        let is_confirmed = self.is_confirmed_by_floors(scope, &parts) && by_own;
+        if let Stage::Open(round) = &mut self.stage {
+            round.to_be_confirmed = (!is_confirmed).then(|| (scope, round.ledger.changes()));
+        }
+        is_confirmed
     }
 
     /// Tells the optimizer what the round came to.

@@ -57,6 +57,8 @@ pub struct Ledger {
     checks_owners: bool,
     /// The sum of several partial sums, until one is added or taken out.
     total: Option<Sums>,
+    /// How often one was.
+    changes: u64,
 }
 
 impl Ledger {
@@ -70,6 +72,7 @@ impl Ledger {
             open: units,
             checks_owners: true,
             total: None,
+            changes: 0,
         }
     }
 
@@ -83,6 +86,11 @@ impl Ledger {
     /// Whether all units are done.
     pub fn is_complete(&self) -> bool {
         self.open == 0
+    }
+
+    /// Grows whenever a partial sum is added or taken out.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// How many units are done.
@@ -179,6 +187,7 @@ impl Ledger {
         }
         self.open = self.open.saturating_sub(count(&partial.units));
         self.total = None;
+        self.changes += 1;
         self.done.insert((owner, partial.number), partial);
         Ok(())
     }
@@ -188,6 +197,7 @@ impl Ledger {
         let Some(partial) = self.done.remove(&(owner, number)) else { return false };
         self.open += count(&partial.units);
         self.total = None;
+        self.changes += 1;
         let leased = self.leased.entry(owner).or_default();
         partial.units.into_iter().for_each(|range| {
             leased.insert(range);
@@ -214,7 +224,7 @@ impl Ledger {
 
     /// Adds all partial sums up. Call this before [`Ledger::sums`].
     pub(crate) fn add_up(&mut self, plan: &RoundPlan, parameters: usize) {
-        if self.done.len() == 1 {
+        if self.done.len() == 1 || self.total.is_some() {
             return;
         }
         let mut total = Sums::new(plan, parameters);

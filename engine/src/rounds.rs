@@ -36,6 +36,8 @@ pub(super) struct OpenRound {
     /// What other floors are asked to confirm, and what they have confirmed of all that they have handed in.
     pub(super) asked_to_confirm: BTreeMap<Owner, Scope>,
     pub(super) confirmed: BTreeMap<Owner, Scope>,
+    /// What is to be confirmed before the round is concluded, and at which change of the ledger that was found.
+    pub(super) to_be_confirmed: Option<(Scope, u64)>,
     /// Floors that were here and are gone.
     pub(super) gone: BTreeSet<Owner>,
 }
@@ -140,6 +142,7 @@ impl Engine {
             is_nothing: false,
             asked_to_confirm: BTreeMap::new(),
             confirmed: BTreeMap::new(),
+            to_be_confirmed: None,
             gone: BTreeSet::new(),
         }));
     }

@@ -3,8 +3,12 @@
 #[expect(clippy::disallowed_types, reason = "the cost is printed, and nothing depends on it")]
 use std::time::Instant;
 
+use engine::aggregator::Sums;
 use engine::decoder::Message;
-use engine::{Audit, Engine, Identity, Input, LocalHelp, OnLie, Output, Secret, Settings};
+use engine::ledger::Partial;
+use engine::{
+    Audit, Claim, Engine, FromFloor, Identity, Input, LocalHelp, OnLie, Output, Secret, Settings, ToFloor,
+};
 
 use crate::problem::{Problem, ProblemPlan, RUN, SEED};
 use crate::reference::Limits;
@@ -76,6 +80,37 @@ fn an_input_does_not_make_the_engine_look_at_all_strangers() {
     (0..100).for_each(|_| drop(handle(&mut engine, 3, Input::Tick)));
     let looked_at = engine.effort().volunteers - before;
     assert!(looked_at <= 2 * 100, "{looked_at} looks");
+}
+
+/// Gateways are asked to confirm what they handed in. Until one has, nothing can come of adding it all up again.
+#[test]
+fn a_round_that_waits_to_be_confirmed_is_not_added_up_with_each_input() {
+    let (engine, problem) = engine(&ProblemPlan::plain(64), Audit::Sample(0.03));
+    let mut engine = engine.for_many_floors();
+    handle(&mut engine, 1, Input::Begin);
+    let told = handle(&mut engine, 2, Input::Measured { round: 1, measure: engine::Measure::fitting() });
+    let plan = told.into_iter().find_map(|output| match output {
+        Output::OpenRound { plan, .. } => Some(plan),
+        _ => None,
+    });
+    let plan = plan.expect("a round is opened");
+    let says = |message| Input::Floor { owner: 7, round: plan.round, message };
+    let claim = Claim { cores: 4, speed: 1.0, undone: 0, least: plan.units() };
+    handle(&mut engine, 3, says(FromFloor::Asks(claim)));
+    // Zeros must be confirmed, whatever they mean.
+    let sums = Sums::new(&plan, problem.network.parameters());
+    let leased: Vec<_> = engine.ledger().expect("it is open").leased_to(7).collect();
+    assert_eq!(leased, [0..plan.units()]);
+    let told = handle(&mut engine, 4, says(FromFloor::HandsIn(Partial { number: 1, units: leased, sums })));
+    let confirms = |output: &Output| matches!(output, Output::Floor { message: ToFloor::Confirm { .. }, .. });
+    assert!(told.iter().any(confirms), "{told:?}");
+    let before = engine.effort().conclusions;
+    (0..100).for_each(|number| drop(handle(&mut engine, 5 + number, Input::Tick)));
+    assert_eq!(engine.effort().conclusions, before);
+    let parts = (0..plan.parts.len()).collect();
+    let told = handle(&mut engine, 200, says(FromFloor::Confirms { parts }));
+    assert!(told.iter().any(|output| matches!(output, Output::Measure { .. })), "{told:?}");
+    assert_eq!(engine.effort().conclusions, before + 1);
 }
 
 #[test]
