@@ -101,8 +101,9 @@ impl Engine {
         let text = format!(
             "the training goes back to iteration {iteration} and repeats {again} rounds, because {why}"
         );
-        self.outputs.push_back(Output::Note(text));
+        // The other way round, people would be told what a kill could undo.
         self.outputs.push_back(Output::Rewound { iteration: self.accepted.map(|point| point.iteration) });
+        self.outputs.push_back(Output::Note(text));
         self.stage = Stage::Waiting;
         self.go_on(now_ms);
         true

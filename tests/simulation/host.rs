@@ -536,6 +536,11 @@ impl<'a> Host<'a> {
             Output::Rewound { iteration } => {
                 stage.fault("rewound", format_args!("to {iteration:?}"));
                 self.points.retain(|point| iteration.is_some_and(|last| point.iteration <= last));
+                // Both, before anything else happens.
+                let engine = self.engine.as_ref().expect("it has just spoken");
+                let bytes = postcard::to_allocvec(&engine.snapshot()).unwrap();
+                self.save(stage, bytes.clone());
+                self.save(stage, bytes);
             }
             Output::Accepted(accepted) => {
                 self.points.retain(|point| point.iteration != accepted.iteration);

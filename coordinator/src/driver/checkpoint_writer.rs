@@ -1,9 +1,9 @@
 //! Writes checkpoints beside the rounds: in a thread of its own, one at a time, and no more often than every
-//! second or ten times the time that one takes.
+//! second or ten times the time that one takes. Only a state that the training goes back to is waited for.
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
 use gateway::Term;
@@ -16,17 +16,47 @@ use crate::scale::{Archive, Pieces};
 
 const EVERY_MIN: Duration = Duration::from_secs(1);
 const COST_FACTOR: u32 = 10;
+/// How long the driver waits until a state that the training goes back to is in the store. After ten seconds of silence
+/// another process would lead, from an older state.
+const SHARED_WAIT_MAX: Duration = Duration::from_secs(3);
+/// Checkpoints that are handed over and not done: one under way, and one that the training went back to.
+const JOBS_MAX: usize = 2;
+/// Each says twice how far it is.
+const NEWS_MAX: usize = 2 * JOBS_MAX;
 
 /// The driver's end of the writer.
 pub(super) struct CheckpointWriter {
     /// `None` once it is finished.
-    work: Option<SyncSender<(Checkpoint, Helpers)>>,
-    done: Receiver<(Duration, io::Result<()>)>,
-    busy: bool,
+    work: Option<SyncSender<Job>>,
+    news: Receiver<News>,
+    directory: Arc<RunDirectory>,
+    /// Whether there is a store besides the run's directory.
+    is_shared: bool,
+    /// Jobs that are handed over and not over.
+    under_way: usize,
+    /// Whether the one under way may still write into the run's directory.
+    is_writing: bool,
+    /// The training went back and could not replace the checkpoints of before.
+    owes_both: bool,
     began: Instant,
     cost: Duration,
     /// The result of writing the last checkpoint, until it is asked for.
     written: Option<io::Result<()>>,
+}
+
+enum Job {
+    /// Into the run's directory, in place of `both` checkpoints or the last one, and into the store.
+    Write { checkpoint: Box<Checkpoint>, helpers: Helpers, both: bool },
+    /// Into the store alone.
+    Share(Vec<u8>),
+}
+
+#[derive(Debug)]
+enum News {
+    /// The run's directory has it, or cannot have it.
+    OnDisk,
+    /// The job is over, and took so long.
+    Over(Duration, io::Result<()>),
 }
 
 impl CheckpointWriter {
@@ -37,20 +67,30 @@ impl CheckpointWriter {
         mut shared: Option<(Term, Archive, Pieces)>,
         runtime: Handle,
     ) -> io::Result<CheckpointWriter> {
-        let (work, requests) = sync_channel::<(Checkpoint, Helpers)>(1);
-        let (done_sender, done) = sync_channel(1);
+        let (work, jobs) = sync_channel::<Job>(1);
+        let (news_sender, news) = sync_channel(NEWS_MAX);
+        let (own, is_shared) = (Arc::clone(&directory), shared.is_some());
         std::thread::Builder::new().name("checkpoints".into()).spawn(move || {
-            for (sequence, (checkpoint, helpers)) in (1..).zip(requests) {
+            for (sequence, job) in (1..).zip(jobs) {
                 let began = Instant::now();
-                let bytes = checkpoint.to_bytes();
-                drop(checkpoint);
-                let mut written = write(&directory, &bytes, &helpers);
+                let (bytes, mut written) = match job {
+                    Job::Write { checkpoint, helpers, both } => {
+                        let bytes = checkpoint.to_bytes();
+                        drop(checkpoint);
+                        let written = write(&directory, &bytes, &helpers, both);
+                        (bytes, written)
+                    }
+                    Job::Share(bytes) => (bytes, Ok(())),
+                };
+                if news_sender.send(News::OnDisk).is_err() {
+                    return;
+                }
                 if let Some((term, archive, pieces)) = &mut shared {
                     let shared = share(archive, *term, sequence, &directory, bytes, pieces);
                     let shared = runtime.block_on(shared);
                     written = written.and(shared);
                 }
-                if done_sender.send((began.elapsed(), written)).is_err() {
+                if news_sender.send(News::Over(began.elapsed(), written)).is_err() {
                     return;
                 }
             }
@@ -59,8 +99,12 @@ impl CheckpointWriter {
         let began = Instant::now().checked_sub(EVERY_MIN).unwrap_or_else(Instant::now);
         Ok(CheckpointWriter {
             work: Some(work),
-            done,
-            busy: false,
+            news,
+            directory: own,
+            is_shared,
+            under_way: 0,
+            is_writing: false,
+            owes_both: false,
             began,
             cost: Duration::ZERO,
             written: None,
@@ -74,60 +118,124 @@ impl CheckpointWriter {
 
     /// Whether a checkpoint can be written now.
     pub(super) fn is_free(&mut self) -> bool {
-        match self.done.try_recv() {
-            Ok((cost, written)) => {
-                self.busy = false;
-                self.cost = cost;
-                self.written = Some(written);
-            }
-            Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => {
-                if self.work.take().is_some() {
-                    self.written = Some(Err(io::Error::other("the thread that writes them has ended")));
+        loop {
+            match self.news.try_recv() {
+                Ok(news) => self.note(news),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
+                    self.thread_has_ended();
+                    break;
                 }
             }
         }
-        self.work.is_some() && !self.busy
+        self.work.is_some() && self.under_way == 0
     }
 
     /// Hands a checkpoint to the writer, with the account of who helped so far. Call this only when [`CheckpointWriter::is_free`].
     pub(super) fn write(&mut self, checkpoint: Checkpoint, helpers: Helpers) {
         self.began = Instant::now();
-        self.busy = self.work.as_ref().is_some_and(|work| work.try_send((checkpoint, helpers)).is_ok());
+        let both = std::mem::take(&mut self.owes_both);
+        self.is_writing = self.hand_over(Job::Write { checkpoint: Box::new(checkpoint), helpers, both });
+    }
+
+    /// The training has gone back to this checkpoint: replaces both in the run's directory, cuts the metrics, and has the
+    /// state shared. Returns when that is done, so that no kill brings back what the training went back for. For the
+    /// store it does not wait as long as it takes: a process that says nothing leads no more.
+    pub(super) fn rewind(&mut self, checkpoint: &Checkpoint) {
+        // The one under way would be the last to write.
+        while self.is_writing && self.wait() {}
+        self.began = Instant::now();
+        let bytes = checkpoint.to_bytes();
+        let iteration = checkpoint.snapshot.accepted.map(|accepted| accepted.iteration);
+        let rewound = self.directory.rewind(Checkpoint::VERSION, &bytes, iteration);
+        self.owes_both = rewound.is_err();
+        self.written = Some(rewound.map_err(io::Error::other));
+        if self.is_shared && self.hand_over(Job::Share(bytes)) {
+            let until = Instant::now() + SHARED_WAIT_MAX;
+            while self.under_way > 0 && self.wait_until(until) {}
+        }
     }
 
     /// Accepts no more. The checkpoint under way is being written yet, and an older one must not overtake a newer one: wait
     /// for it where waiting is no harm.
     pub(super) fn finish(&mut self) -> Unwritten {
         self.work = None;
-        self.busy = false;
+        (self.under_way, self.is_writing) = (0, false);
         let (_, nothing) = sync_channel(1);
-        Unwritten(std::mem::replace(&mut self.done, nothing))
+        Unwritten(std::mem::replace(&mut self.news, nothing))
     }
 
     /// The result of writing the last checkpoint, reported once.
     pub(super) fn take_written(&mut self) -> Option<io::Result<()>> {
         self.written.take()
     }
+
+    fn hand_over(&mut self, job: Job) -> bool {
+        let is_taken = self.work.as_ref().is_some_and(|work| work.try_send(job).is_ok());
+        self.under_way += usize::from(is_taken);
+        is_taken
+    }
+
+    fn note(&mut self, news: News) {
+        match news {
+            News::OnDisk => self.is_writing = false,
+            News::Over(cost, written) => {
+                self.under_way -= 1;
+                self.cost = cost;
+                // What went wrong is told, whatever comes after it.
+                self.written = Some(self.written.take().unwrap_or(Ok(())).and(written));
+            }
+        }
+    }
+
+    /// Waits for the writer's next news. False if there are none.
+    fn wait(&mut self) -> bool {
+        match self.news.recv() {
+            Ok(news) => self.note(news),
+            Err(_) => self.thread_has_ended(),
+        }
+        self.under_way > 0
+    }
+
+    /// The same until then.
+    fn wait_until(&mut self, until: Instant) -> bool {
+        match self.news.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(news) => self.note(news),
+            Err(RecvTimeoutError::Timeout) => return false,
+            Err(RecvTimeoutError::Disconnected) => self.thread_has_ended(),
+        }
+        true
+    }
+
+    fn thread_has_ended(&mut self) {
+        (self.under_way, self.is_writing) = (0, false);
+        if self.work.take().is_some() {
+            self.written = Some(Err(io::Error::other("the thread that writes them has ended")));
+        }
+    }
 }
 
 /// A checkpoint that may be under way to the disk and to the store.
 #[derive(Debug)]
-pub struct Unwritten(Receiver<(Duration, io::Result<()>)>);
+pub struct Unwritten(Receiver<News>);
 
 impl Unwritten {
     /// Blocks until it is there, or has failed.
     pub fn wait(self) {
-        for (_, written) in self.0 {
-            if let Err(error) = written {
+        for news in self.0 {
+            if let News::Over(_, Err(error)) = news {
                 tracing::warn!("the checkpoint before the last cannot be written: {error}");
             }
         }
     }
 }
 
-fn write(directory: &RunDirectory, checkpoint: &[u8], helpers: &Helpers) -> io::Result<()> {
-    directory.save_checkpoint(Checkpoint::VERSION, checkpoint).map_err(io::Error::other)?;
+fn write(directory: &RunDirectory, checkpoint: &[u8], helpers: &Helpers, both: bool) -> io::Result<()> {
+    let saved = match both {
+        true => directory.replace_checkpoints(Checkpoint::VERSION, checkpoint),
+        false => directory.save_checkpoint(Checkpoint::VERSION, checkpoint),
+    };
+    saved.map_err(io::Error::other)?;
     directory.save_helpers(helpers).map_err(io::Error::other)
 }
 
@@ -147,11 +255,14 @@ async fn share(
 
 #[cfg(test)]
 mod tests {
-    use engine::Figures;
-    use engine::optimizers::Method;
+    use engine::optimizers::{Lbfgs, LbfgsSettings, Method, Optimizer};
+    use engine::{Accepted, Counters, Course, Figures, KnownScales, Snapshot, Statistics};
+    use tempfile::TempDir;
+    use tokio::runtime::Runtime;
 
     use super::*;
     use crate::report::progress::IterationReport;
+    use crate::run_directory::load_metrics;
     use crate::store::Store;
 
     /// So many lines that fill several pieces.
@@ -201,5 +312,85 @@ mod tests {
             method: Method::Lbfgs,
             resumed: false,
         }
+    }
+
+    const TERM: Term = Term { number: 1, nonce: 7 };
+
+    fn checkpoint(iteration: u64) -> Checkpoint {
+        let settings = LbfgsSettings { memory: 1, gradient_tolerance: None };
+        let figures = Figures::UNKNOWN;
+        let accepted =
+            Accepted { iteration, rounds: iteration, epochs: 0.0, figures, gradient_norm: 1.0, step: 1.0 };
+        let snapshot = Snapshot {
+            optimizer: Optimizer::Lbfgs(Lbfgs::new(vec![0.0], settings)),
+            scales: KnownScales::default(),
+            statistics: Statistics::new(Arc::from([])),
+            counters: Counters { rounds: iteration, ..Counters::default() },
+            accepted: Some(accepted),
+            course: Course::default(),
+        };
+        Checkpoint { protocol: protocol::PROTOCOL_VERSION, run: 1, snapshot, seconds: 1.0, volunteers: 1 }
+    }
+
+    #[test]
+    fn once_the_training_has_gone_back_no_kill_brings_back_what_it_went_back_for() {
+        let (folder, runtime) = (TempDir::new().unwrap(), Runtime::new().unwrap());
+        let path = folder.path().join("run");
+        let directory = Arc::new(RunDirectory::create(&path, "").unwrap());
+        let archive = Archive::new(Store::in_memory());
+        let shared = Some((TERM, archive.clone(), Pieces::default()));
+        let mut writer =
+            CheckpointWriter::start(Arc::clone(&directory), shared, runtime.handle().clone()).unwrap();
+        for iteration in 0..=20 {
+            directory.append_metrics(&report(iteration, iteration)).unwrap();
+        }
+        // One of them is under way when the lie is found out.
+        for lie in [19, 20] {
+            while !writer.is_free() {
+                std::thread::yield_now();
+            }
+            writer.write(checkpoint(lie), Helpers::default());
+        }
+        writer.rewind(&checkpoint(8));
+        assert!(writer.take_written().unwrap().is_ok());
+        // From here on, whatever happens.
+        let state = runtime.block_on(archive.newest_state()).unwrap().unwrap();
+        let on_disk = || directory.load_checkpoint(Checkpoint::VERSION).unwrap().unwrap().state;
+        for bytes in [state.checkpoint, on_disk()] {
+            assert_eq!(Checkpoint::from_bytes(&bytes).unwrap().snapshot.accepted.unwrap().iteration, 8);
+        }
+        for metrics in [state.metrics, std::fs::read(path.join("metrics.jsonl")).unwrap()] {
+            assert_eq!(metrics.iter().filter(|&&byte| byte == b'\n').count(), 9);
+        }
+        std::fs::remove_file(path.join("checkpoint")).unwrap();
+        assert_eq!(Checkpoint::from_bytes(&on_disk()).unwrap().snapshot.counters.rounds, 8);
+        directory.append_metrics(&report(9, 9)).unwrap();
+        writer.finish().wait();
+        assert_eq!(load_metrics::<serde_json::Value>(&path).unwrap().len(), 10);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_full_disk_did_not_take_is_made_up_for_with_the_next_checkpoint() {
+        let (folder, runtime) = (TempDir::new().unwrap(), Runtime::new().unwrap());
+        let path = folder.path().join("run");
+        let directory = Arc::new(RunDirectory::create(&path, "").unwrap());
+        let mut writer =
+            CheckpointWriter::start(Arc::clone(&directory), None, runtime.handle().clone()).unwrap();
+        writer.write(checkpoint(20), Helpers::default());
+        while !writer.is_free() {
+            std::thread::yield_now();
+        }
+        assert!(writer.take_written().unwrap().is_ok());
+        // `/dev/full` is a disk without room.
+        std::os::unix::fs::symlink("/dev/full", path.join("checkpoint.new")).unwrap();
+        writer.rewind(&checkpoint(8));
+        assert!(writer.take_written().unwrap().is_err());
+        // The failed write has removed the link: there is room again.
+        writer.write(checkpoint(9), Helpers::default());
+        writer.finish().wait();
+        std::fs::remove_file(path.join("checkpoint")).unwrap();
+        let bytes = directory.load_checkpoint(Checkpoint::VERSION).unwrap().unwrap().state;
+        assert_eq!(Checkpoint::from_bytes(&bytes).unwrap().snapshot.counters.rounds, 9);
     }
 }

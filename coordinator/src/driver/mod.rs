@@ -2,7 +2,8 @@
 //!
 //! A long vector operation of the optimizer would starve the heartbeats of a tokio task, so the
 //! driver is a thread of its own. It never blocks on anything but its inbox: a session that does
-//! not keep up is closed, the referee computes elsewhere, checkpoints are written elsewhere.
+//! not keep up is closed, the referee computes elsewhere, checkpoints are written elsewhere. Only when the training
+//! goes back does it wait until the disk has that.
 
 mod census;
 mod checkpoint;
@@ -611,13 +612,16 @@ impl Driver {
         }
     }
 
-    /// The training has gone back: what was reported after that iteration is void.
+    /// The training has gone back: what was reported after that iteration is void. It is saved before anything else
+    /// happens, or a process that dies now would go on from the lie when it is resumed, and know nobody.
     fn rewound(&mut self, iteration: Option<u64>) {
         self.picture.rewound(iteration);
         self.hang(|gallery| gallery.rewind(iteration));
-        let cut = self.directory.cut_metrics(iteration).map_err(|error| error.to_string());
-        let note = self.metrics_trouble.note("the metrics", cut);
-        self.tell(note);
+        let checkpoint = self.checkpoint();
+        let point = self.engine.accepted().map_or(0, |accepted| accepted.iteration);
+        self.wishes.handed_over(self.engine.counters().rounds, point);
+        self.checkpoints.rewind(&checkpoint);
+        self.note_written();
     }
 
     fn accepted(&mut self, accepted: &Accepted) {

@@ -4,7 +4,7 @@
 //! (32 bytes), the state; integers are little-endian.
 //!
 //! The last two checkpoints are kept. Training is deterministic, so a run resumed from the earlier one ends
-//! with the same bits, only later.
+//! with the same bits, only later. A training that has gone back replaces both: they hold what it went back for.
 
 use std::{fs, io, path::Path};
 
@@ -28,18 +28,21 @@ pub struct LoadedCheckpoint {
 
 pub(super) fn save(directory: &Path, version: u32, state: &[u8]) -> Result<(), RunError> {
     let path = directory.join(FILE);
-    let header = [
-        MAGIC.as_slice(),
-        &version.to_le_bytes(),
-        &(state.len() as u64).to_le_bytes(),
-        blake3::hash(state).as_bytes(),
-    ]
-    .concat();
-    let ready = atomic::write_beside(&path, &[&header, state])?;
+    let ready = atomic::write_beside(&path, &[&header_of(version, state), state])?;
     // Between the two renames there is only a previous checkpoint. `load` allows for that.
     rename_if_there(&path, &directory.join(PREVIOUS))?;
     fs::rename(&ready, &path).map_err(RunError::io("replace", &path))?;
     atomic::sync_parent(&path)
+}
+
+/// Replaces the last checkpoint and leaves the one before it alone.
+pub(super) fn replace_last(directory: &Path, version: u32, state: &[u8]) -> Result<(), RunError> {
+    atomic::replace(&directory.join(FILE), &[&header_of(version, state), state])
+}
+
+/// Replaces the checkpoint before the last one.
+pub(super) fn replace_previous(directory: &Path, version: u32, state: &[u8]) -> Result<(), RunError> {
+    atomic::replace(&directory.join(PREVIOUS), &[&header_of(version, state), state])
 }
 
 /// Reads the last good checkpoint, and moves a damaged one away: otherwise the next save would replace the good
@@ -88,6 +91,16 @@ fn read(path: &Path, version: u32) -> Result<Option<Vec<u8>>, RunError> {
         return Err(RunError::damaged(path, "its content does not match its checksum"));
     }
     Ok(Some(bytes))
+}
+
+fn header_of(version: u32, state: &[u8]) -> Vec<u8> {
+    [
+        MAGIC.as_slice(),
+        &version.to_le_bytes(),
+        &(state.len() as u64).to_le_bytes(),
+        blake3::hash(state).as_bytes(),
+    ]
+    .concat()
 }
 
 const HEADER_BYTES: usize = 8 + 4 + 8 + 32;

@@ -182,6 +182,38 @@ impl RunDirectory {
         checkpoint::save(&self.path, version, state)
     }
 
+    /// The training has gone back to this state, whose last point is that iteration: replaces both checkpoints by it, and
+    /// cuts off the metrics after the iteration, or all of them. Whenever the process dies, a resumed run begins with the
+    /// old state and all of its metrics, or with this one, and [`RunDirectory::cut_metrics`] mends the rest.
+    ///
+    /// # Errors
+    /// When a file cannot be written. The metrics are cut all the same, because the training goes on from there.
+    pub fn rewind(&self, version: u32, state: &[u8], iteration: Option<u64>) -> Result<(), RunError> {
+        let last = self.replace_last(version, state);
+        let cut = locked(&self.metrics).cut(iteration);
+        last?;
+        // Nobody reads this one while the last is good, so it may be late.
+        let _replacing = self.replacing()?;
+        checkpoint::replace_previous(&self.path, version, state)?;
+        cut
+    }
+
+    /// Replaces both checkpoints by a state, because what they hold is void.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn replace_checkpoints(&self, version: u32, state: &[u8]) -> Result<(), RunError> {
+        self.replace_last(version, state)?;
+        let _replacing = self.replacing()?;
+        checkpoint::replace_previous(&self.path, version, state)
+    }
+
+    fn replace_last(&self, version: u32, state: &[u8]) -> Result<(), RunError> {
+        locked(&self.metrics).sync()?;
+        let _replacing = self.replacing()?;
+        checkpoint::replace_last(&self.path, version, state)
+    }
+
     /// Reads the last checkpoint; `None` if the run has not written one yet.
     ///
     /// # Errors
@@ -191,13 +223,13 @@ impl RunDirectory {
         checkpoint::load(&self.path, version)
     }
 
-    /// Appends a line to the metrics, unless they have that iteration already: a resumed run goes through its
-    /// last iterations again. A value that is not finite is written as null. Returns whether a line was added.
+    /// Appends a line to the metrics, unless they have that iteration already. A value that is not finite is written as null. Returns whether a line was added.
     pub fn append_metrics(&self, report: &IterationReport) -> Result<bool, RunError> {
         locked(&self.metrics).append(report.iteration, report)
     }
 
-    /// Cuts off the metrics after that iteration, or all of them: the training has gone back.
+    /// Cuts off the metrics after that iteration, or all of them: the training has gone back, or a checkpoint from before
+    /// them is what it goes on from.
     pub fn cut_metrics(&self, iteration: Option<u64>) -> Result<(), RunError> {
         locked(&self.metrics).cut(iteration)
     }

@@ -172,6 +172,27 @@ fn a_crash_at_any_point_of_saving_a_checkpoint_loses_only_that_one() {
 }
 
 #[test]
+fn a_training_that_goes_back_leaves_nothing_of_what_it_went_back_for() {
+    let (_folder, path) = folder();
+    let run = RunDirectory::create(&path, "").unwrap();
+    for iteration in 0..8 {
+        run.append_metrics(&report(iteration, 0.5)).unwrap();
+    }
+    run.save_checkpoint(VERSION, b"a lie").unwrap();
+    run.save_checkpoint(VERSION, b"the lie, later").unwrap();
+    run.rewind(VERSION, b"before the lie", Some(3)).unwrap();
+    assert_eq!(iterations(&path), [0, 1, 2, 3]);
+    assert_eq!(run.load_checkpoint(VERSION).unwrap().unwrap().state, b"before the lie");
+    // Even a disk that loses the last one does not bring the lie back.
+    fs::remove_file(path.join("checkpoint")).unwrap();
+    assert_eq!(run.load_checkpoint(VERSION).unwrap().unwrap().state, b"before the lie");
+    run.append_metrics(&report(4, 0.25)).unwrap();
+    assert_eq!(iterations(&path), [0, 1, 2, 3, 4]);
+    run.rewind(VERSION, b"the start", None).unwrap();
+    assert_eq!(iterations(&path), [0_u64; 0]);
+}
+
+#[test]
 fn a_damaged_checkpoint_is_told_and_the_one_before_is_used() {
     let (_folder, path) = folder();
     let run = RunDirectory::create(&path, "").unwrap();

@@ -524,13 +524,12 @@ fn stop_rules(config: &RunConfig) -> StopRules {
     }
 }
 
-/// The course of a training that is resumed, from its metrics.
+/// The course of a training that is resumed, from its metrics. What they tell of later iterations is cut off: these
+/// are done again, and may have counted a lie that was found out just before the process died.
 fn history(directory: &RunDirectory, checkpoint: Option<&Checkpoint>) -> Result<Vec<DetailPoint>> {
-    let Some(accepted) = checkpoint.and_then(|checkpoint| checkpoint.snapshot.accepted) else {
-        return Ok(Vec::new());
-    };
-    let points: Vec<DetailPoint> = load_metrics(directory.path())?;
-    Ok(points.into_iter().filter(|detail| detail.point.iteration <= accepted.iteration).collect())
+    let accepted = checkpoint.and_then(|checkpoint| checkpoint.snapshot.accepted);
+    directory.cut_metrics(accepted.map(|accepted| accepted.iteration))?;
+    Ok(load_metrics(directory.path())?)
 }
 
 fn local_help(workers: LocalWorkers) -> LocalHelp {

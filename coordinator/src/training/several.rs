@@ -226,7 +226,6 @@ fn take_state(
         bail!(ArchiveError::OtherRun(archive.store().to_string()));
     }
     directory.replace_metrics(&state.metrics)?;
-    directory.cut_metrics(checkpoint.snapshot.accepted.map(|accepted| accepted.iteration))?;
     Ok(checkpoint)
 }
 
