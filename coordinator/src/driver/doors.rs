@@ -2,7 +2,9 @@
 //!
 //! Whoever was dismissed waits before it may come back, each time for twice as long. It is known by the token that
 //! it keeps. It could come back with another, so strangers from its network wait too, but not long: a school may
-//! share one address. Whoever has helped before never waits for its neighbors.
+//! share one address. Whoever has helped before never waits for its neighbors. Nobody can keep a network closed:
+//! after each wait strangers may come for a while, whatever others do, and where somebody has helped the waits are
+//! shorter.
 //!
 //! The driver writes what becomes of volunteers, and sessions ask before they let one in.
 
@@ -25,13 +27,17 @@ const OF_VOLUNTEERS: Rule = Rule {
     first: Duration::from_secs(30),
     most: Duration::from_secs(WAIT_SECONDS_MAX as u64),
     memory: Duration::from_secs(6 * 60 * 60),
+    open: Duration::ZERO,
 };
 /// How long strangers from its network wait.
 const OF_NETWORKS: Rule = Rule {
     first: Duration::from_secs(2),
     most: Duration::from_secs(2 * 60),
     memory: Duration::from_secs(10 * 60),
+    open: Duration::from_secs(10),
 };
+/// How long strangers wait at most where others of their network have helped.
+const AMONG_HELPERS_MAX: Duration = Duration::from_secs(8);
 
 /// Seconds after which volunteers try again whom nobody lets in for now.
 const CLOSED_SECONDS: u32 = 3;
@@ -81,6 +87,8 @@ struct Rule {
     most: Duration,
     /// How long after its end a wait is remembered.
     memory: Duration,
+    /// How long after its end no other begins.
+    open: Duration,
 }
 
 #[derive(Debug)]
@@ -96,11 +104,14 @@ struct Dismissed {
     offense: String,
 }
 
-/// Tokens of those who have helped.
+/// Those who have helped.
 #[derive(Debug, Default)]
 struct Known {
-    tokens: BTreeSet<u128>,
+    /// Tokens, each with the network from which it helped first.
+    tokens: BTreeMap<u128, u128>,
     in_order: VecDeque<u128>,
+    /// How many there are in each network.
+    networks: BTreeMap<u128, usize>,
 }
 
 impl Doors {
@@ -124,7 +135,7 @@ impl Doors {
             );
             return Err(Wait { seconds, text });
         }
-        let may_pass = is_this_machine(identity.address) || inner.known.tokens.contains(&identity.token);
+        let may_pass = is_this_machine(identity.address) || inner.known.tokens.contains_key(&identity.token);
         if let Some((seconds, _)) = inner.networks.wait(now, identity.address).filter(|_| !may_pass) {
             let time = duration(seconds.into());
             let text = format!(
@@ -148,24 +159,21 @@ impl Doors {
     /// A volunteer was dismissed because it sent that.
     pub fn dismissed(&self, now: Instant, identity: Identity, offense: &str) {
         let mut inner = self.inner();
-        inner.volunteers.add(now, identity.token, offense);
-        inner.networks.add(now, identity.address, offense);
-        inner.known.tokens.remove(&identity.token);
-    }
-
-    /// Somebody from that network, who gave no token, sent what no honest volunteer sends.
-    pub fn stranger_dismissed(&self, now: Instant, network: u128) {
-        self.inner().networks.add(now, network, "");
+        inner.known.remove(identity.token);
+        let has_helpers = inner.known.networks.contains_key(&identity.address);
+        let most = if has_helpers { AMONG_HELPERS_MAX } else { Duration::MAX };
+        inner.volunteers.add(now, identity.token, offense, Duration::MAX);
+        inner.networks.add(now, identity.address, offense, most);
     }
 
     /// A result of a volunteer has counted.
-    pub fn helped(&self, token: u128) {
-        self.inner().known.add(token);
+    pub fn helped(&self, identity: Identity) {
+        self.inner().known.add(identity);
     }
 
     /// Whether a result of a volunteer has counted.
     pub fn knows(&self, token: u128) -> bool {
-        self.inner().known.tokens.contains(&token)
+        self.inner().known.tokens.contains_key(&token)
     }
 
     /// The operator does not want a volunteer in this process any more.
@@ -191,8 +199,10 @@ impl Waits {
         Waits { rule, by_key: BTreeMap::new() }
     }
 
-    fn add(&mut self, now: Instant, key: u128, offense: &str) {
-        let Rule { first, most, memory } = self.rule;
+    /// One more dismissal, for which nobody waits longer than `most`.
+    fn add(&mut self, now: Instant, key: u128, offense: &str, most: Duration) {
+        let Rule { first, memory, open, .. } = self.rule;
+        let most = most.min(self.rule.most);
         let is_forgotten = |dismissed: &Dismissed| now >= dismissed.until + memory;
         if self.by_key.len() >= WAITS_MAX && !self.by_key.contains_key(&key) {
             self.by_key.retain(|_, dismissed| !is_forgotten(dismissed));
@@ -204,8 +214,12 @@ impl Waits {
         let before = self.by_key.get(&key).filter(|dismissed| !is_forgotten(dismissed));
         let times = before.map_or(0, |dismissed| dismissed.times);
         let length = first.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX)).min(most);
-        let dismissed =
-            Dismissed { times: times.saturating_add(1), until: now + length, offense: offense.to_owned() };
+        let until = match before {
+            // It is waited for already, or the time between two waits is not over.
+            Some(before) if !open.is_zero() && now < before.until + open => before.until,
+            _ => now + length,
+        };
+        let dismissed = Dismissed { times: times.saturating_add(1), until, offense: offense.to_owned() };
         self.by_key.insert(key, dismissed);
     }
 
@@ -220,15 +234,27 @@ impl Waits {
 }
 
 impl Known {
-    fn add(&mut self, token: u128) {
-        if !self.tokens.insert(token) {
+    fn add(&mut self, identity: Identity) {
+        if self.tokens.contains_key(&identity.token) {
             return;
         }
-        self.in_order.push_back(token);
+        self.tokens.insert(identity.token, identity.address);
+        *self.networks.entry(identity.address).or_default() += 1;
+        self.in_order.push_back(identity.token);
         if self.in_order.len() > KNOWN_MAX
             && let Some(first) = self.in_order.pop_front()
         {
-            self.tokens.remove(&first);
+            self.remove(first);
+        }
+    }
+
+    fn remove(&mut self, token: u128) {
+        let Some(network) = self.tokens.remove(&token) else { return };
+        if let Some(helpers) = self.networks.get_mut(&network) {
+            *helpers -= 1;
+            if *helpers == 0 {
+                self.networks.remove(&network);
+            }
         }
     }
 }
@@ -294,7 +320,7 @@ mod tests {
     #[test]
     fn a_class_behind_one_address_goes_on_without_the_one_who_cheats() {
         let (doors, now) = (Doors::default(), Instant::now());
-        (1..30).for_each(|pupil| doors.helped(pupil));
+        (1..30).for_each(|pupil| doors.helped(from(pupil, "192.0.2.1")));
         for time in 0..20 {
             // With another token each time.
             doors.dismissed(now, from(1000 + time, "192.0.2.1"), LIE);
@@ -303,11 +329,33 @@ mod tests {
         // Not even one who has helped before: it begins anew.
         doors.dismissed(now, from(29, "192.0.2.1"), LIE);
         assert!(!doors.knows(29) && doors.knows(28));
-        assert_eq!(seconds(&doors, now, from(30, "192.0.2.1")), 120, "a new one waits, but not for long");
+        assert_eq!(seconds(&doors, now, from(30, "192.0.2.1")), 2, "a new one waits, but not for long");
         assert_eq!(seconds(&doors, now, from(30, "192.0.2.2")), 0, "another network");
         assert_eq!(seconds(&doors, now, from(31, "2001:db8::1")), 0);
-        doors.stranger_dismissed(now, from(0, "2001:db8::2").address);
+        doors.dismissed(now, from(32, "2001:db8::2"), LIE);
         assert_eq!(seconds(&doors, now, from(31, "2001:db8::1")), 2, "the same /64");
+    }
+
+    #[test]
+    fn nobody_keeps_a_network_closed() {
+        for (helpers, longest) in [(0, OF_NETWORKS.most), (1, AMONG_HELPERS_MAX)] {
+            let (doors, begin) = (Doors::default(), Instant::now());
+            (0..helpers).for_each(|pupil| doors.helped(from(pupil, "192.0.2.1")));
+            let (mut closed, mut open, mut closed_most) = (0, u64::MAX, 0);
+            for second in 0..3600_u64 {
+                let now = begin + Duration::from_secs(second);
+                // One lies each second, in a session that it began long before.
+                doors.dismissed(now, from(1000 + u128::from(second), "192.0.2.1"), LIE);
+                if seconds(&doors, now, from(500, "192.0.2.1")) > 0 {
+                    assert!(closed > 0 || open >= OF_NETWORKS.open.as_secs(), "open for {open} s only");
+                    (closed, open) = (closed + 1, 0);
+                    closed_most = closed_most.max(closed);
+                } else {
+                    (closed, open) = (0, open.saturating_add(1));
+                }
+            }
+            assert_eq!(closed_most, longest.as_secs(), "{helpers} who have helped");
+        }
     }
 
     #[test]
@@ -323,7 +371,7 @@ mod tests {
     #[test]
     fn who_is_banned_stays_out_wherever_it_comes_from() {
         let (doors, now) = (Doors::default(), Instant::now());
-        doors.helped(1);
+        doors.helped(from(1, "127.0.0.1"));
         doors.ban(1);
         assert_eq!(
             seconds(&doors, now + Duration::from_secs(1 << 30), from(1, "127.0.0.1")),
@@ -341,12 +389,13 @@ mod tests {
             doors.dismissed(now, from(token, "192.0.2.1"), LIE);
         }
         for token in 0..KNOWN_MAX as u128 + 10 {
-            doors.helped(token);
+            doors.helped(Identity { token, address: token % 7 });
         }
         let inner = doors.inner();
         assert_eq!(inner.volunteers.by_key.len(), WAITS_MAX);
         assert!(inner.volunteers.by_key.contains_key(&1), "who waits longest is remembered longest");
         assert_eq!(inner.known.tokens.len(), KNOWN_MAX);
         assert_eq!(inner.known.in_order.len(), KNOWN_MAX);
+        assert_eq!(inner.known.networks.values().sum::<usize>(), KNOWN_MAX);
     }
 }

@@ -58,7 +58,7 @@ impl Sessions {
         let mut older = None;
         if !joined.local {
             self.credits.add(session, joined.credit.clone());
-            older = self.tokens.join(session, joined.identity.token);
+            older = self.tokens.join(session, joined.identity);
             if joined.fused_capable {
                 self.fused_capable.insert(session);
             }
@@ -103,8 +103,8 @@ impl Sessions {
     pub(crate) fn note_help(&mut self, session: u64) {
         if self.helping.insert(session) {
             self.helped += 1;
-            if let Some(token) = self.tokens.of(session) {
-                self.doors.helped(token);
+            if let Some(identity) = self.tokens.of(session) {
+                self.doors.helped(identity);
             }
         }
     }

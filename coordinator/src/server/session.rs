@@ -77,11 +77,8 @@ async fn converse(
 ) -> Result<Infallible, Ending> {
     let site = &server.site;
     // In a box, so that its memory is freed before the hours of work begin.
-    let greeted = Box::pin(greet(server, number, address, outgoing, incoming)).await;
-    if let Err(Ending::Misbehaved(_) | Ending::Refused((Refusal::Misbehaved, _))) = &greeted {
-        site.driver.doors.stranger_dismissed(Instant::now().into_std(), network_of(address));
-    }
-    let Greeted { hello, identity, training_shards, _place } = greeted?;
+    let greeted = Box::pin(greet(server, number, address, outgoing, incoming)).await?;
+    let Greeted { hello, identity, training_shards, _place } = greeted;
 
     let Hello { cores, fused_capable, agent, .. } = hello;
     if site.driver.lines.admits(Line::Joined, Instant::now().into_std()) {
