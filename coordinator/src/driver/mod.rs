@@ -523,7 +523,6 @@ impl Driver {
         match output {
             Output::OpenRound { plan, vectors } => {
                 self.referee.opened(plan.round);
-                self.present.round_opened();
                 self.round.send_replace(Some(Arc::new(OpenRound::new(plan, &vectors))));
             }
             Output::Assign { session, assignment } => {

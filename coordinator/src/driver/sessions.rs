@@ -1,6 +1,6 @@
 //! The sessions that have joined: how each is reached, who it is, and what it is credited with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use engine::Identity;
@@ -15,6 +15,7 @@ use super::exchange::{Joined, ToSession};
 use super::people::AGENT_CHARACTERS;
 use super::tokens::Tokens;
 use crate::report::words::bounded;
+use crate::server::limits::AGENTS_LEFT_MAX;
 
 /// See the module's description.
 #[derive(Debug)]
@@ -22,8 +23,9 @@ pub(crate) struct Sessions {
     outboxes: BTreeMap<u64, mpsc::Sender<ToSession>>,
     /// Those of volunteers whose machines could do the fused arithmetic.
     fused_capable: BTreeSet<u64>,
-    /// The program of each, until the session has left and the next round is open.
+    /// The program of each, and of the last [`AGENTS_LEFT_MAX`] that have left: they may be found out later.
     agents: BTreeMap<u64, String>,
+    left: VecDeque<u64>,
     credits: Credits,
     /// Sessions that did not keep up. Whoever hands out work has not heard of them yet.
     lost: Vec<u64>,
@@ -43,6 +45,7 @@ impl Sessions {
             outboxes: BTreeMap::new(),
             fused_capable: BTreeSet::new(),
             agents: BTreeMap::new(),
+            left: VecDeque::new(),
             credits: Credits::default(),
             lost: Vec::new(),
             helped: 0,
@@ -70,7 +73,14 @@ impl Sessions {
 
     /// A session is over.
     pub(crate) fn forget(&mut self, session: u64) {
-        self.outboxes.remove(&session);
+        if self.outboxes.remove(&session).is_some() {
+            self.left.push_back(session);
+            if self.left.len() > AGENTS_LEFT_MAX
+                && let Some(first) = self.left.pop_front()
+            {
+                self.agents.remove(&first);
+            }
+        }
         self.fused_capable.remove(&session);
         self.credits.remove(session);
         self.helping.remove(&session);
@@ -139,11 +149,6 @@ impl Sessions {
         all
     }
 
-    /// The next round is open: nobody is found out of an older one any more.
-    pub(crate) fn round_opened(&mut self) {
-        self.agents.retain(|session, _| self.outboxes.contains_key(session));
-    }
-
     /// How many could do the fused arithmetic.
     pub(crate) fn fused_capable(&self) -> usize {
         self.fused_capable.len()
@@ -162,5 +167,33 @@ impl Sessions {
     /// Who may join.
     pub(crate) fn doors(&self) -> &Doors {
         &self.doors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_of_those_who_have_left_are_known_for_a_while_and_do_not_pile_up() {
+        let mut sessions = Sessions::new(Doors::default(), Lines::new(Instant::now()));
+        let most = AGENTS_LEFT_MAX as u64;
+        let identity = |session: u64| Identity { token: session.into(), address: 0 };
+        for session in 0..2 * most {
+            let (outbox, _messages) = mpsc::channel(1);
+            let agent = format!("program {session}");
+            sessions.join(session, &Joined { agent, identity: identity(session), ..Joined::new(outbox) });
+            if session > 0 {
+                sessions.forget(session);
+                // As when the server and the engine both find out.
+                sessions.forget(session);
+            }
+        }
+        assert_eq!(sessions.agents.len(), 1 + AGENTS_LEFT_MAX);
+        assert_eq!(sessions.left.len(), AGENTS_LEFT_MAX);
+        let mut program = |session| sessions.convicted(session, identity(session), "a lie");
+        assert_eq!(program(0), "program 0", "it is still there");
+        assert_eq!(program(2 * most - 1), format!("program {}", 2 * most - 1));
+        assert_eq!(program(1), "");
     }
 }

@@ -140,6 +140,9 @@ pub(super) const CHANNELS_BURST: u64 = 1_024;
 /// See [`CHANNELS_BURST`].
 pub(super) const CHANNELS_PER_SECOND: u64 = 10;
 /// Volunteers that join from one address at once and have never helped before, and a second after that: a school may
+/// Sessions that have left whose programs are remembered, for the log if they are found out.
+pub(crate) const AGENTS_LEFT_MAX: usize = 4_096;
+
 /// press Start together, and reload.
 pub(super) const JOINS_BURST: u64 = 512;
 /// See [`JOINS_BURST`].

@@ -21,7 +21,7 @@ mod gate;
 mod greeting;
 mod intake;
 mod lanes;
-mod limits;
+pub(crate) mod limits;
 mod listening;
 mod mail;
 mod memory;

@@ -325,7 +325,6 @@ impl Driver {
             GatewayOutput::Fetch(place) => self.carrier.fetch(place),
             GatewayOutput::OpenRound { plan, vectors } => {
                 self.referee.opened(plan.round);
-                self.present.round_opened();
                 self.round.send_replace(Some(Arc::new(OpenRound::new(plan, &vectors))));
             }
             GatewayOutput::Recompute { plan, units, vectors } => {
