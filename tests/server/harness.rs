@@ -276,6 +276,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Volunteer<S> {
         }
     }
 
+    /// Says hello with that token, and is turned away for that reason.
+    pub(crate) async fn refused_at_hello(&mut self, token: [u8; 16]) -> Refusal {
+        self.say(FromVolunteer::Hello(Hello { token, ..hello() })).await;
+        self.refused().await.0
+    }
+
     /// Is told why it must go, and then the channel is closed. Rounds before that are passed over.
     pub(crate) async fn refused(&mut self) -> (Refusal, String) {
         let refusal = loop {

@@ -119,6 +119,28 @@ async fn rubbish_before_the_hello_keeps_nobody_else_out() {
 }
 
 #[tokio::test]
+async fn a_crowd_that_only_answers_pings_keeps_nobody_out_who_has_helped() {
+    let mut server = TestServer::start_with(|config| config.volunteers_max = 2).await;
+    let (_first, _, joined) = server.volunteer().await;
+    let (mut second, second_session, _joined) = server.volunteer().await;
+    assert_eq!(server.connect().await.refused_at_hello(OTHER).await, Refusal::Full);
+    let helper = |token| Identity { token: u128::from_le_bytes(token), address: 0 };
+    server.doors.helped(helper(TOKEN));
+    server.doors.helped(joined.identity);
+    let (mut known, heard) = ask(&server, "127.0.0.1", TOKEN).await;
+    assert!(matches!(heard, Heard::Message(FromCoordinator::Welcome(_))), "{heard:?}");
+    let (reason, text) = second.refused().await;
+    assert!(reason == Refusal::Full && text.contains("those who have helped"), "{reason:?}: {text}");
+    server.left(second_session).await;
+    known.say(FromVolunteer::Ready(Ready { training_shards: Vec::new() })).await;
+    let (_, _known_joined) = server.joined().await;
+    // Only those are left that have helped.
+    server.doors.helped(helper(OTHER));
+    assert_eq!(server.connect().await.refused_at_hello(OTHER).await, Refusal::Full);
+    assert!(server.is_quiet());
+}
+
+#[tokio::test]
 async fn strangers_of_one_network_join_at_a_bounded_rate_and_those_who_helped_do_not_count() {
     let server = server_behind_a_proxy().await;
     let identity = Identity { token: u128::from_le_bytes(TOKEN), address: 0 };

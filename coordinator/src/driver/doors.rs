@@ -269,7 +269,7 @@ pub(crate) fn network_of(address: IpAddr) -> u128 {
 }
 
 /// Whether a network is this machine. A proxy on it that is not trusted makes all volunteers come from here.
-fn is_this_machine(network: u128) -> bool {
+pub(crate) fn is_this_machine(network: u128) -> bool {
     network == 0 || network >> 24 == 127
 }
 

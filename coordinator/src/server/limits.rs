@@ -14,6 +14,9 @@ pub(super) const DESCRIPTORS_RESERVED: usize = 64;
 /// Open connections of one address (one /64 network of IPv6), so that nobody takes all. The bound is generous
 /// because a whole school may share one address. This machine's own connections are not counted.
 pub(super) const CONNECTIONS_PER_ADDRESS_MAX: usize = 1_024;
+/// Volunteers of one network at the same time that have never helped. So there are connections left for those of it
+/// that have. This machine's own are not counted.
+pub(super) const STRANGERS_PER_NETWORK_MAX: usize = 768;
 /// Pause after accepting has failed, so that a lack of descriptors does not cause a busy loop.
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -29,6 +29,7 @@ use super::ending::Ending;
 use super::intake::Tally;
 use super::limits::{ARRIVING_KIB_MAX, CORES_PERIOD, CORES_PERIOD_MAX, UNPACKED_IN_TASK_MAX};
 use super::pace::{Pace, enough_in};
+use super::places::Place;
 use super::rights::{Rights, of};
 use super::upgrade::Channel;
 use crate::driver::exchange::{FromSession, Wire};
@@ -37,6 +38,7 @@ use crate::driver::exchange::{FromSession, Wire};
 pub(super) struct Listener<'a> {
     server: &'a Server,
     number: u64,
+    place: &'a Place,
     rights: &'a Mutex<Rights>,
     wire: &'a Wire,
     decoder: UpwardDecoder,
@@ -56,10 +58,12 @@ struct Arrival {
 }
 
 impl<'a> Listener<'a> {
-    /// For the session of this number. `taken` counts the bytes that the volunteer takes.
+    /// For the session of this number, whose volunteer has this place. `taken` counts the bytes that the volunteer
+    /// takes.
     pub(super) fn new(
         server: &'a Server,
         number: u64,
+        place: &'a Place,
         rights: &'a Mutex<Rights>,
         taken: Arc<AtomicU64>,
         wire: &'a Wire,
@@ -69,6 +73,7 @@ impl<'a> Listener<'a> {
         Listener {
             server,
             number,
+            place,
             rights,
             wire,
             decoder: UpwardDecoder::new(site.welcome.run, site.parameters),
@@ -150,6 +155,8 @@ impl<'a> Listener<'a> {
     /// The volunteer answers that assignment of that round.
     fn redeem(&self, assignment: u64, round: u64) -> Result<(), Ending> {
         if of(self.rights).owed.redeem(assignment, round) {
+            // From its second result on it is no stranger any more, if the first has counted.
+            self.place.has_helped();
             return Ok(());
         }
         Err(misbehaved("a result that it was not asked for"))

@@ -30,6 +30,7 @@ mod operator;
 mod outgoing;
 mod owed;
 mod pace;
+mod places;
 mod predict;
 mod rates;
 mod replies;
@@ -75,6 +76,7 @@ use self::lanes::Lanes;
 use self::limits::{
     ACCEPT_PAUSE, ARRIVING_KIB_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, HTTP_AGE_MAX, SHUTDOWN_MAX,
 };
+use self::places::Places;
 use self::routes::Gate;
 use self::upgrade::Visitor;
 use crate::config::{Cidr, ShardUrl};
@@ -201,7 +203,7 @@ pub async fn serve(socket: Socket, site: Arc<Site>, shutdown: impl Future<Output
     let gate = Gate::new(&site.config, Arc::clone(&slots));
     let server = Arc::new(Server {
         routes: routes::routes(Arc::clone(&site), Arc::clone(&gate)).boxed(),
-        volunteers: Arc::new(Semaphore::new(site.config.volunteers_max.min(Semaphore::MAX_PERMITS))),
+        places: Places::new(site.config.volunteers_max, site.driver.doors.clone()),
         arriving: Arc::new(Semaphore::new(ARRIVING_KIB_MAX as usize)),
         unpacking: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
         lanes: Lanes::new(),
@@ -275,8 +277,8 @@ async fn accept_all<C: Future<Output = ()> + Send + 'static>(
 struct Server {
     site: Arc<Site>,
     routes: BoxedFilter<(Response,)>,
-    /// Free places for volunteers.
-    volunteers: Arc<Semaphore>,
+    /// Places for volunteers.
+    places: Arc<Places>,
     /// Free room for packed vectors on their way, in KiB.
     arriving: Arc<Semaphore>,
     /// Free turns to unpack.

@@ -16,7 +16,7 @@ use protocol::limits::{TEXT_BYTES_MAX, WAIT_SECONDS_MAX};
 use protocol::message::{Farewell, FromCoordinator, Hello, Refusal, TOKEN_BYTES, Welcome};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
@@ -28,6 +28,7 @@ use super::limits::{FAREWELL_MAX, GREETING_MESSAGES_MAX, LINGER_MAX};
 use super::listening::{Listener, frame_of};
 use super::mail::Mail;
 use super::outgoing::Outgoing;
+use super::places::Place;
 use super::rights::Rights;
 use super::speaking::{say, speak};
 use super::upgrade::Channel;
@@ -78,7 +79,7 @@ async fn converse(
     let site = &server.site;
     // In a box, so that its memory is freed before the hours of work begin.
     let greeted = Box::pin(greet(server, number, address, outgoing, incoming)).await?;
-    let Greeted { hello, identity, training_shards, _place } = greeted;
+    let Greeted { hello, identity, training_shards, place } = greeted;
 
     let Hello { cores, fused_capable, agent, .. } = hello;
     if site.driver.lines.admits(Line::Joined, Instant::now().into_std()) {
@@ -99,12 +100,13 @@ async fn converse(
     };
     let mut presence = Presence::announce(&site.driver, number, joined).await?;
     let rights = Mutex::new(Rights::new(Instant::now()));
-    let mut listener = Listener::new(server, number, &rights, outgoing.taken(), wire, tally);
+    let mut listener = Listener::new(server, number, &place, &rights, outgoing.taken(), wire, tally);
     let mut mail = Mail::new(messages, site.driver.round.clone());
     tokio::select! {
         // In this order, so that the driver's last message goes out even if the volunteer has just failed.
         biased;
         ended = speak(server, outgoing, &mut mail, &rights, &credit) => ended,
+        () = place.is_given_away() => Err(given_away().into()),
         ended = listener.listen(incoming) => {
             if let Err(Ending::Misbehaved(offense)) = &ended {
                 presence.offense = Some(offense.clone());
@@ -119,7 +121,7 @@ struct Greeted {
     hello: Hello,
     identity: Identity,
     training_shards: Vec<u32>,
-    _place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 /// Hello, welcome, ready.
@@ -153,12 +155,16 @@ async fn greet(
         }
         return Err(Ending::Refused((Refusal::Wait { seconds }, text)));
     }
-    let place = place_for_volunteer(server)?;
+    let place = place_for_volunteer(server, identity)?;
     let welcome = Welcome { session: number, ..site.welcome.clone() };
     say(outgoing, FromCoordinator::Welcome(Box::new(welcome))).await?;
-    let ready = next_greeting(incoming, deadlines).await?;
+    let ready = tokio::select! {
+        biased;
+        () = place.is_given_away() => return Err(given_away().into()),
+        ready = next_greeting(incoming, deadlines) => ready?,
+    };
     let training_shards = read_ready(&ready, site.welcome.sets.training.shards.len()).map_err(misbehaved)?;
-    Ok(Greeted { hello, identity, training_shards, _place: place })
+    Ok(Greeted { hello, identity, training_shards, place })
 }
 
 /// The token that a volunteer gave; one for this session alone if it has none.
@@ -209,11 +215,14 @@ fn banned() -> Objection {
 }
 
 /// A place among the volunteers.
-fn place_for_volunteer(server: &Server) -> Result<OwnedSemaphorePermit, Objection> {
-    Arc::clone(&server.volunteers).try_acquire_owned().map_err(|_| {
-        let most = server.site.config.volunteers_max;
-        (Refusal::Full, format!("All {most} places for volunteers are taken; try again later."))
-    })
+fn place_for_volunteer(server: &Server, identity: Identity) -> Result<Place, Objection> {
+    server.places.take(identity).map_err(|text| (Refusal::Full, text))
+}
+
+/// The objection to a stranger whose place is needed.
+fn given_away() -> Objection {
+    let text = "All places for volunteers are taken, and those who have helped go first; try again later.";
+    (Refusal::Full, text.to_owned())
 }
 
 /// A newcomer's next frame, within the deadline for newcomers.
