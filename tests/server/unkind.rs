@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use protocol::frame::encode_chunks;
 use protocol::limits::UPWARD_MESSAGE_BYTES_MAX;
 use protocol::message::{FromCoordinator, FromVolunteer, Ready, Refusal, Unfit};
-use protocol::pack::pack;
+use protocol::pack::{pack, packed_bytes_max};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -314,6 +314,39 @@ async fn a_slow_vector_arrives_whole() {
     let event = server.event().await;
     assert!(
         matches!(event, (from, FromSession::Said(decoder::Message::Result { vector: Some(_), .. })) if from == session)
+    );
+}
+
+#[tokio::test]
+async fn announcements_alone_take_no_room_from_those_who_send() {
+    // Together they announce more than there is room for, and send next to nothing.
+    const SCRIPTS: usize = 240;
+    let mut server = TestServer::start().await;
+    server.open_round(1, 10);
+    let largest = packed_bytes_max(PARAMETERS);
+    let begun = vec![0; largest];
+    assert!(SCRIPTS * largest > 512 << 20);
+    let mut scripts = Vec::new();
+    for _ in 0..SCRIPTS {
+        let (mut script, _, joined) = server.volunteer().await;
+        joined.outbox.send(ToSession::Assign(assignment(1, 1))).await.unwrap();
+        script.assigned().await;
+        script.say(FromVolunteer::Result(result(1, 1, largest))).await;
+        script.send(encode_chunks(&begun).next().unwrap()).await;
+        scripts.push((script, joined));
+    }
+    let (mut volunteer, session, joined) = server.volunteer().await;
+    joined.outbox.send(ToSession::Assign(assignment(1, 1))).await.unwrap();
+    volunteer.assigned().await;
+    let packed = pack(&vec![i64::MAX; PARAMETERS]);
+    volunteer.say(FromVolunteer::Result(result(1, 1, packed.len()))).await;
+    for chunk in encode_chunks(&packed) {
+        volunteer.send(chunk).await;
+    }
+    let event = server.event().await;
+    assert!(
+        matches!(event, (from, FromSession::Said(decoder::Message::Result { vector: Some(_), .. })) if from == session),
+        "{event:?}"
     );
 }
 

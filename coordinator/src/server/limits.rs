@@ -89,9 +89,19 @@ pub(super) const LANE_SHARE: u64 = 4;
 /// How long a session waits for others to make way.
 pub(super) const LANE_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Memory for packed vectors on their way from volunteers, in KiB, for all sessions together. A session takes its
-/// room when it reads the result's header. A single larger vector passes alone.
+/// Memory for packed vectors on their way from volunteers, in KiB, for all sessions together ([`super::arriving`]). A
+/// single larger vector passes alone.
 pub(super) const ARRIVING_KIB_MAX: u32 = 512 << 10;
+/// A vector gets room for so many KiB at a time, as it arrives.
+pub(super) const ARRIVING_PIECE_KIB: u32 = 1024;
+/// How long a vector waits for room before others are broken off for it.
+pub(super) const ARRIVING_WAIT_MAX: Duration = Duration::from_secs(5);
+/// While others wait, a volunteer sends a piece in that time, some 50 KB a second, or it is broken off.
+pub(super) const ARRIVING_PIECE_MAX: Duration = Duration::from_secs(20);
+/// A volunteer that has never helped is broken off for one that has if it would take longer than this.
+pub(super) const ARRIVING_STRANGER_MAX: Duration = Duration::from_secs(60);
+/// Vectors that are told at a time that there is room.
+pub(super) const ARRIVING_WOKEN_MAX: usize = 8;
 /// Largest number of values that a session unpacks in its own task, which takes a tenth of a millisecond.
 /// Larger results would keep other sessions waiting and are unpacked in threads, one for each core.
 pub(super) const UNPACKED_IN_TASK_MAX: usize = 128 * 1024;
@@ -130,6 +140,9 @@ pub(super) const RESULTS_OWED_MAX: usize = 128;
 /// Bytes of an answer without its vector, with what the message counts besides.
 pub(super) const ANSWER_BYTES_MAX: u64 = 1024 + MESSAGE_OVERHEAD_BYTES;
 
+/// Sessions that have left whose programs are remembered, for the log if they are found out.
+pub(crate) const AGENTS_LEFT_MAX: usize = 4_096;
+
 /// Requests of one address at once, and a second after that.
 pub(super) const REQUESTS_BURST: u64 = 10_000;
 /// See [`REQUESTS_BURST`].
@@ -143,9 +156,6 @@ pub(super) const CHANNELS_BURST: u64 = 1_024;
 /// See [`CHANNELS_BURST`].
 pub(super) const CHANNELS_PER_SECOND: u64 = 10;
 /// Volunteers that join from one address at once and have never helped before, and a second after that: a school may
-/// Sessions that have left whose programs are remembered, for the log if they are found out.
-pub(crate) const AGENTS_LEFT_MAX: usize = 4_096;
-
 /// press Start together, and reload.
 pub(super) const JOINS_BURST: u64 = 512;
 /// See [`JOINS_BURST`].

@@ -1,8 +1,8 @@
 //! The loop that reads a volunteer's messages and hands them to the driver.
 //!
 //! Nothing is kept for a volunteer that does not owe it. A result's header must answer an assignment of this
-//! session. Then its vector gets room from a budget that all sessions share, and only then is it read. A vector
-//! whose round is over is read past.
+//! session. Then its vector gets room from a budget that all sessions share (`arriving`), piece by piece, and only
+//! then is it read. A vector whose round is over is read past.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -16,18 +16,18 @@ use bytes::Bytes;
 use engine::decoder::{Message as Decoded, PackedResult, Upward, UpwardDecoder};
 use futures_util::stream::SplitStream;
 use protocol::limits::UPWARD_MESSAGE_BYTES_MAX;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as SocketError, ProtocolError};
 
 use super::Server;
+use super::arriving::{BrokenOff, Room};
 use super::attention::Attention;
 use super::budget::Spent;
 use super::ending::Ending;
 use super::intake::Tally;
-use super::limits::{ARRIVING_KIB_MAX, CORES_PERIOD, CORES_PERIOD_MAX, UNPACKED_IN_TASK_MAX};
+use super::limits::{CORES_PERIOD, CORES_PERIOD_MAX, UNPACKED_IN_TASK_MAX};
 use super::pace::{Pace, enough_in};
 use super::places::Place;
 use super::rights::{Rights, of};
@@ -54,7 +54,7 @@ struct Arrival {
     round: u64,
     pace: Pace,
     /// Its room; `None` if it is skipped.
-    room: Option<OwnedSemaphorePermit>,
+    room: Option<Room>,
 }
 
 impl<'a> Listener<'a> {
@@ -108,11 +108,10 @@ impl<'a> Listener<'a> {
             Some(Upward::Announced { assignment, round, vector_bytes }) => {
                 self.redeem(assignment, round)?;
                 of(self.rights).budget.grant_vector(vector_bytes);
-                let room = self.room(round, vector_bytes).await?;
+                let room = Some(self.server.arriving.announce(vector_bytes, self.place.has_helped()));
                 let pace = Pace::new(self.server.site.config.deadlines.stall);
                 self.arrival = Some(Arrival { round, pace, room });
-                self.skip_if_over();
-                Ok(())
+                self.make_room().await
             }
             Some(Upward::Packed(result)) => {
                 let room = self.arrival.take().and_then(|arrival| arrival.room);
@@ -122,11 +121,14 @@ impl<'a> Listener<'a> {
             None => {
                 if let Some(arrival) = &mut self.arrival {
                     arrival.pace.count(frame.len());
+                    if let Some(room) = &mut arrival.room {
+                        room.count(frame.len());
+                    }
                 }
                 if !self.decoder.is_mid_result() {
                     self.arrival = None;
                 }
-                Ok(())
+                self.make_room().await
             }
         }
     }
@@ -162,9 +164,15 @@ impl<'a> Listener<'a> {
         Err(misbehaved("a result that it was not asked for"))
     }
 
-    /// Waits for room for a vector of the open round; `None` if its round is over.
-    async fn room(&self, round: u64, bytes: u32) -> Result<Option<OwnedSemaphorePermit>, Ending> {
-        let kib = bytes.div_ceil(1024).min(ARRIVING_KIB_MAX);
+    /// Waits until there is room for the next bytes of the vector that is arriving. Has them skipped if their round is
+    /// over.
+    async fn make_room(&mut self) -> Result<(), Ending> {
+        self.skip_if_over();
+        let Some(Arrival { round, pace, room: Some(room) }) = &mut self.arrival else { return Ok(()) };
+        if room.is_enough() {
+            return Ok(());
+        }
+        let (began, round) = (Instant::now(), *round);
         let mut newest = self.server.site.driver.round.clone();
         let over = async {
             let is_over = newest.wait_for(|open| open.as_ref().is_none_or(|open| open.plan.round != round));
@@ -173,11 +181,12 @@ impl<'a> Listener<'a> {
         };
         tokio::select! {
             biased;
-            () = over => Ok(None),
-            room = Arc::clone(&self.server.arriving).acquire_many_owned(kib) => {
-                room.map(Some).map_err(|_| Ending::Closing)
-            }
+            () = over => {}
+            widened = room.widen() => widened.map_err(broken_off)?,
         }
+        pace.excuse(began.elapsed());
+        self.skip_if_over();
+        Ok(())
     }
 
     /// Has the rest of a vector skipped, and frees its room, if its round is over.
@@ -191,11 +200,7 @@ impl<'a> Listener<'a> {
     }
 
     /// Unpacks a result once the driver has room for it, and hands it over.
-    async fn pass_on(
-        &self,
-        result: PackedResult,
-        packed_room: Option<OwnedSemaphorePermit>,
-    ) -> Result<(), Ending> {
+    async fn pass_on(&self, result: PackedResult, packed_room: Option<Room>) -> Result<(), Ending> {
         let driver = &self.server.site.driver;
         let room = driver.room(result.unpacked_bytes()).await.map_err(|_| Ending::Released)?;
         let unpack = move || {
@@ -234,8 +239,12 @@ impl<'a> Listener<'a> {
         loop {
             let silent_at = self.signs.last + silence;
             let judged_at = self.arrival.as_ref().map_or(silent_at, |arrival| arrival.pace.until());
-            let Ok(message) = timeout_at(silent_at.min(judged_at), self.attention.next(incoming)).await
-            else {
+            let next = tokio::select! {
+                biased;
+                () = until_broken_off(self.arrival.as_ref()) => return Err(broken_off(BrokenOff)),
+                next = timeout_at(silent_at.min(judged_at), self.attention.next(incoming)) => next,
+            };
+            let Ok(message) = next else {
                 if judged_at <= silent_at
                     && self.arrival.as_mut().is_some_and(|arrival| arrival.pace.judge().is_err())
                 {
@@ -321,6 +330,18 @@ impl Cores {
         self.period = (2 * self.period).min(CORES_PERIOD_MAX);
         (self.told.replace(latest) != Some(latest)).then_some(latest)
     }
+}
+
+/// Waits until a vector is broken off.
+async fn until_broken_off(arrival: Option<&Arrival>) {
+    match arrival.and_then(|arrival| arrival.room.as_ref()) {
+        Some(room) => room.broken_off().await,
+        None => pending().await,
+    }
+}
+
+fn broken_off(_: BrokenOff) -> Ending {
+    Ending::Unresponsive("its result takes room that others wait for, and arrives too slowly")
 }
 
 async fn until(due: Option<Instant>) {

@@ -9,6 +9,7 @@
 //! Deliberately absent: HTTP/2, and any state of the training.
 
 mod addresses;
+mod arriving;
 mod attention;
 mod audience;
 mod bench;
@@ -70,12 +71,11 @@ use warp::http::HeaderValue;
 use warp::http::header::STRICT_TRANSPORT_SECURITY;
 use warp::reply::Response;
 
+use self::arriving::Arriving;
 use self::connections::{Slot, Slots};
 use self::intake::Buffers;
 use self::lanes::Lanes;
-use self::limits::{
-    ACCEPT_PAUSE, ARRIVING_KIB_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, HTTP_AGE_MAX, SHUTDOWN_MAX,
-};
+use self::limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, HTTP_AGE_MAX, SHUTDOWN_MAX};
 use self::places::Places;
 use self::routes::Gate;
 use self::upgrade::Visitor;
@@ -204,7 +204,7 @@ pub async fn serve(socket: Socket, site: Arc<Site>, shutdown: impl Future<Output
     let server = Arc::new(Server {
         routes: routes::routes(Arc::clone(&site), Arc::clone(&gate)).boxed(),
         places: Places::new(site.config.volunteers_max, site.driver.doors.clone()),
-        arriving: Arc::new(Semaphore::new(ARRIVING_KIB_MAX as usize)),
+        arriving: Arriving::new(),
         unpacking: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZero::get))),
         lanes: Lanes::new(),
         buffers: Arc::default(),
@@ -279,8 +279,8 @@ struct Server {
     routes: BoxedFilter<(Response,)>,
     /// Places for volunteers.
     places: Arc<Places>,
-    /// Free room for packed vectors on their way, in KiB.
-    arriving: Arc<Semaphore>,
+    /// Room for packed vectors on their way.
+    arriving: Arriving,
     /// Free turns to unpack.
     unpacking: Arc<Semaphore>,
     lanes: Lanes,

@@ -40,6 +40,11 @@ impl Pace {
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
+    /// Notes that the transfer could not go on for so long, for want of room here.
+    pub(super) fn excuse(&mut self, waited: Duration) {
+        self.until += waited;
+    }
+
     /// Judges the span that has ended, and begins the next.
     pub(super) fn judge(&mut self) -> Result<(), TooSlow> {
         let enough = enough_in(self.bytes, self.span);
