@@ -251,10 +251,14 @@ pub struct LoadArgs {
     /// Share of the assignments at which a volunteer leaves and comes back
     #[arg(long, value_name = "F", default_value_t = 0.0)]
     pub failures: f64,
-    /// What the volunteers play instead of helping, against a coordinator on this machine: zeros, stall,
-    /// false-unfit, sleepers, unasked, cores, slow-reader or slow-writer
+    /// What the volunteers play instead of helping, against a coordinator on this machine: zeros, flipped, scaled,
+    /// negative-loss, low-loss, all-correct, colluding, stall, false-unfit, sleepers, paused, frozen, unasked, cores,
+    /// slow-reader, slow-writer or half-sent
     #[arg(long, value_name = "NAME")]
     pub attack: Option<Attack>,
+    /// Results that each volunteer gets right before it plays that
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "attack")]
+    pub after: u64,
     /// Seconds until the end
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub seconds: u64,

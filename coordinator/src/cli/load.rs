@@ -24,6 +24,7 @@ pub(super) fn run(args: LoadArgs) -> anyhow::Result<()> {
         latency: Duration::from_millis(args.latency),
         failures: args.failures,
         attack: args.attack,
+        after: args.after,
         seconds: args.seconds,
     };
     let outcome = Runtime::new()?.block_on(load::run(&args.url.unwrap_or_default(), plan))?;

@@ -1,5 +1,6 @@
 //! One volunteer of many.
 
+use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,12 +13,12 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use model::{Arithmetic, NetworkSpec};
 use protocol::PROTOCOL_VERSION;
 use protocol::frame::{DownwardFrame, decode_downward, encode_chunks};
-use protocol::limits::DOWNWARD_MESSAGE_BYTES_MAX;
+use protocol::limits::{DOWNWARD_MESSAGE_BYTES_MAX, FRAGMENT_BYTES};
 use protocol::message::{
     FromCoordinator, FromVolunteer, Hello, Ready, Refusal, ResultHeader, TOKEN_BYTES, Unfit, Welcome,
 };
 use protocol::pack::{pack, packed_bytes_max};
-use protocol::plan::Assignment;
+use protocol::plan::{Assignment, RoundPlan, SetPlans};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
@@ -37,6 +38,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const SLOW_BYTES: usize = 4_000;
 /// Pause between the chunks of a slow writer.
 const SLOW_CHUNK: Duration = Duration::from_secs(5);
+/// Pause between the chunks of the second half of a vector: somewhat more than the least rate.
+const HALF_CHUNK: Duration = Duration::from_millis(1_800);
 /// Pause between two changes of the number of cores: as often as an attacker can for ten seconds before it is thrown out.
 const CORES_PAUSE: Duration = Duration::from_millis(35);
 /// Bytes of the read buffer: many volunteers share one process.
@@ -81,6 +84,24 @@ struct Run {
     parameters: usize,
     examples_per_unit: f64,
     run: u64,
+    sets: SetPlans,
+    /// What the newest round is.
+    plan: RoundPlan,
+}
+
+impl Run {
+    /// How many examples the units have, if they are evaluated and so count correct predictions.
+    fn judged(&self, assignment: &Assignment) -> Option<u64> {
+        let (part, _) = self.plan.locate(assignment.units.first()?.start)?;
+        let part = &self.plan.parts[part];
+        if !part.work.judges() || assignment.round != self.plan.round {
+            return None;
+        }
+        let (set, layout) = (self.sets.of(part.set), part.lay_out(self.sets.of(part.set), 0));
+        let units = assignment.units.iter().cloned().flatten();
+        let numbers = units.filter_map(|unit| Some(self.plan.locate(unit)?.1));
+        Some(numbers.map(|unit| layout.examples_of(set, unit).len() as u64).sum())
+    }
 }
 
 impl Guest {
@@ -144,13 +165,14 @@ impl Guest {
             known_answer: self.known_answer,
             cores: 1,
             fused_capable: true,
-            agent: "shoal load".into(),
+            // So that whoever is found out is known by what it played.
+            agent: self.plan.attack.map_or("shoal load".into(), |attack| format!("shoal load {attack}")),
             token: self.token(number)?,
         };
         say(&mut sink, FromVolunteer::Hello(hello)).await?;
         let frame = timeout(PATIENCE, self.hear(&mut stream)).await.context("no welcome")??;
-        let run = match decode_downward(&frame)? {
-            DownwardFrame::Message(FromCoordinator::Welcome(welcome)) => read(&welcome)?,
+        let mut run = match decode_downward(&frame)? {
+            DownwardFrame::Message(FromCoordinator::Welcome(welcome)) => read(*welcome)?,
             DownwardFrame::Message(FromCoordinator::Refused { reason, .. }) => {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
                 return Ok(match reason {
@@ -166,6 +188,14 @@ impl Guest {
         match self.plan.attack {
             Some(Attack::Unasked) => return self.flood(sink, &run).await,
             Some(Attack::Cores) => return self.fidget(sink, stream).await,
+            Some(Attack::Paused) => {
+                say(&mut sink, FromVolunteer::Cores(0)).await?;
+                loop {
+                    self.hear(&mut stream).await?;
+                    // The answers to pings go out.
+                    sink.flush().await?;
+                }
+            }
             Some(Attack::SlowReader) => {
                 let socket = sink.reunite(stream)?;
                 return read_slowly(socket.into_inner()).await;
@@ -182,14 +212,17 @@ impl Guest {
                     if !std::mem::replace(&mut has_round, true) {
                         self.counts.arrived(self.began.elapsed());
                     }
-                    let number = round.plan.round;
-                    self.oracle.round(number, frame).await;
+                    run.plan = round.plan.clone();
+                    self.oracle.round(run.plan.round, frame).await;
                 }
                 DownwardFrame::Message(FromCoordinator::Assign(assignment)) => {
                     if chance.draw() < self.plan.failures {
                         return Ok(Over::ForNow);
                     }
-                    self.answer(&mut sink, assignment, &run, answered).await?;
+                    if self.attack(answered) == Some(Attack::Frozen) {
+                        pending::<()>().await;
+                    }
+                    self.answer(&mut sink, assignment, &run, (number, answered)).await?;
                     answered += 1;
                 }
                 DownwardFrame::Message(FromCoordinator::Refused { .. }) => {
@@ -207,11 +240,12 @@ impl Guest {
         sink: &mut SplitSink<Socket, Message>,
         assignment: Assignment,
         run: &Run,
-        answered: u64,
+        (volunteer, answered): (u32, u64),
     ) -> anyhow::Result<()> {
         let (number, round) = (assignment.assignment, assignment.round);
-        let units: u32 = assignment.units.iter().map(|range| range.end - range.start).sum();
-        match self.plan.attack {
+        let (units, judged) = (assignment.unit_count(), run.judged(&assignment));
+        let attack = self.attack(answered);
+        match attack {
             Some(Attack::Sleepers) => return Ok(()),
             Some(Attack::Stall) if answered % 2 == 1 => {
                 let unit = assignment.units.first().map_or(0, |range| range.start);
@@ -225,22 +259,25 @@ impl Guest {
         }
         let Some(answer) = self.oracle.result(assignment).await else { return Ok(()) };
         let mut header = ResultHeader { assignment: number, ..answer.header.clone() };
-        if matches!(self.plan.attack, Some(Attack::Zeros | Attack::Stall)) {
-            header.losses.fill(0);
-            header.correct = 0;
-            let vector = if header.vector_bytes > 0 { pack(&vec![0; run.parameters]) } else { Vec::new() };
-            header.vector_bytes = vector.len() as u32;
+        if let Some(attack) = attack.filter(|attack| attack.lies()) {
+            let mut vector = answer.vector(run.parameters)?;
+            attack.distort(volunteer, &mut header, vector.as_mut(), judged);
+            let packed = vector.map(|vector| pack(&vector)).unwrap_or_default();
+            header.vector_bytes = packed.len() as u32;
             say(sink, FromVolunteer::Result(header)).await?;
-            for chunk in encode_chunks(&vector) {
+            for chunk in encode_chunks(&packed) {
                 sink.send(Message::Binary(chunk.into())).await?;
             }
             return Ok(());
+        }
+        if attack == Some(Attack::HalfSent) && header.vector_bytes > 0 {
+            return send_half(sink, header, run.parameters).await;
         }
         let computing = self.plan.speed.map_or(0.0, |speed| f64::from(units) * run.examples_per_unit / speed);
         sleep(Duration::from_secs_f64(computing) + self.plan.latency).await;
         say(sink, FromVolunteer::Result(header)).await?;
         for chunk in &answer.chunks {
-            if self.plan.attack == Some(Attack::SlowWriter) {
+            if attack == Some(Attack::SlowWriter) {
                 sleep(SLOW_CHUNK).await;
             }
             sink.feed(Message::Binary(chunk.clone())).await?;
@@ -248,6 +285,11 @@ impl Guest {
         sink.flush().await?;
         self.counts.results.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// What it plays after so many answers.
+    fn attack(&self, answered: u64) -> Option<Attack> {
+        self.plan.attack.filter(|_| answered >= self.plan.after)
     }
 
     /// Sends results of full width that nobody asked for, until it is thrown out.
@@ -309,15 +351,40 @@ impl Guest {
     }
 }
 
-fn read(welcome: &Welcome) -> anyhow::Result<Run> {
+fn read(welcome: Welcome) -> anyhow::Result<Run> {
     let spec = NetworkSpec::from_json(&welcome.network)?;
     let network = model::Network::new(&spec, welcome.features as usize, welcome.task)?;
     let examples_per_unit = f64::from(welcome.sets.training.examples_per_unit);
-    Ok(Run { parameters: network.parameters(), examples_per_unit, run: welcome.run })
+    Ok(Run {
+        parameters: network.parameters(),
+        examples_per_unit,
+        run: welcome.run,
+        sets: welcome.sets,
+        plan: RoundPlan::default(),
+    })
 }
 
 async fn say(sink: &mut SplitSink<Socket, Message>, message: FromVolunteer) -> anyhow::Result<()> {
     Ok(sink.send(Message::Binary(message.encode().into())).await?)
+}
+
+/// Sends the first half of the largest vector at once, and the second slowly.
+async fn send_half(
+    sink: &mut SplitSink<Socket, Message>,
+    header: ResultHeader,
+    parameters: usize,
+) -> anyhow::Result<()> {
+    let vector = vec![0; packed_bytes_max(parameters)];
+    say(sink, FromVolunteer::Result(ResultHeader { vector_bytes: vector.len() as u32, ..header })).await?;
+    let chunks = encode_chunks(&vector);
+    let half = vector.len().div_ceil(FRAGMENT_BYTES) / 2;
+    for (index, chunk) in chunks.enumerate() {
+        if index >= half {
+            sleep(HALF_CHUNK).await;
+        }
+        sink.send(Message::Binary(chunk.into())).await?;
+    }
+    Ok(())
 }
 
 async fn read_slowly(mut stream: TcpStream) -> anyhow::Result<Over> {

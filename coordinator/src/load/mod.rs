@@ -51,6 +51,8 @@ pub struct Plan {
     pub failures: f64,
     /// What they play, if they are not honest.
     pub attack: Option<Attack>,
+    /// Results that each of them gets right before.
+    pub after: u64,
     /// When it ends, unless the training does before.
     pub seconds: u64,
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use model::Arithmetic;
 use protocol::frame::{UpwardFrame, decode_upward};
 use protocol::message::{FromCoordinator, FromVolunteer, ResultHeader};
+use protocol::pack::unpack;
 use protocol::plan::Assignment;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -26,6 +27,21 @@ pub(super) struct Answer {
     pub(super) header: ResultHeader,
     /// The frames of the vector.
     pub(super) chunks: Vec<Bytes>,
+}
+
+impl Answer {
+    /// Its vector, if it has one.
+    ///
+    /// # Errors
+    /// When it is not of a network with so many parameters.
+    pub(super) fn vector(&self, parameters: usize) -> anyhow::Result<Option<Vec<i64>>> {
+        if self.chunks.is_empty() {
+            return Ok(None);
+        }
+        // The first byte of each frame names its kind.
+        let packed: Vec<u8> = self.chunks.iter().flat_map(|chunk| &chunk[1..]).copied().collect();
+        Ok(Some(unpack(&packed, parameters)?))
+    }
 }
 
 /// The way to the oracle. Cheap to clone.

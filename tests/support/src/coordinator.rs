@@ -138,6 +138,23 @@ impl Coordinator {
         until(async || self.run.join("checkpoint.previous").exists()).await;
     }
 
+    /// Waits for a line of standard error that contains `text`, and gives it.
+    ///
+    /// # Panics
+    /// When it ends first.
+    pub fn says(&mut self, text: &str) -> String {
+        self.process.says(text)
+    }
+
+    /// Ends it as Ctrl-C does.
+    ///
+    /// # Panics
+    /// When the signal cannot be sent.
+    #[cfg(unix)]
+    pub fn interrupt(&self) {
+        self.process.signal("INT");
+    }
+
     /// Waits for the end, whatever it is.
     pub fn ended(self) -> Ran {
         self.process.ended()
@@ -163,7 +180,10 @@ impl Coordinator {
     }
 
     /// What `/api/status` answers.
-    async fn status(&self) -> Value {
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn status(&self) -> Value {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         let request = format!("GET /api/status HTTP/1.0\r\nHost: {}\r\n\r\n", self.address);
         stream.write_all(request.as_bytes()).await.unwrap();
