@@ -4,6 +4,8 @@
 use super::snapshot::Snapshot;
 use super::{Course, Engine, OnLie, Output, Stage, StopReason};
 
+/// Why the training goes back for a liar.
+const UNCHECKED: &str = "it counted results of this volunteer that nobody has checked";
 /// A training may soon end if its decrease is no more than so many times that at which it ends.
 const NEAR_TIMES: f64 = 4.0;
 /// The ways back that are remembered.
@@ -42,9 +44,8 @@ impl Engine {
         if rounds >= self.counters.rounds || matches!(self.stage, Stage::Finished(_) | Stage::Waiting) {
             return;
         }
-        let why = "it counted results of this volunteer that nobody has checked";
         let rounds = self.ways_back.remaining(self.counters.rounds, rounds);
-        if !self.return_to(now_ms, rounds, why) {
+        if !self.recall(now_ms, rounds) && !self.return_to(now_ms, rounds, UNCHECKED) {
             let text = "results of this volunteer that nobody has checked stay in the weights";
             self.outputs.push_back(Output::Note(text.into()));
         }
@@ -83,10 +84,54 @@ impl Engine {
         }
     }
 
+    /// Asks for a state of before the process began, if those in memory are all too late. Answers whether it does.
+    fn recall(&mut self, now_ms: u64, rounds: u64) -> bool {
+        if self.settings.on_lie != OnLie::Rewind || self.ring.reaches(rounds) {
+            return false;
+        }
+        let kept = self.kept.choose(rounds).filter(|kept| !self.ring.reaches(*kept));
+        let Some(kept) = kept else { return false };
+        if !matches!(self.stage, Stage::Recalling { kept: asked, .. } if asked == kept) {
+            self.floor.close(now_ms, false);
+            self.stage = Stage::Recalling { rounds, kept };
+            self.outputs.push_back(Output::Recall { rounds: kept });
+        }
+        true
+    }
+
+    /// Goes back to a state that was asked for; if it cannot be had, to another one.
+    pub(super) fn recalled(&mut self, now_ms: u64, rounds: u64, snapshot: Option<Box<Snapshot>>) {
+        let Stage::Recalling { rounds: wanted, kept } = self.stage else { return };
+        if kept != rounds {
+            return;
+        }
+        match snapshot.filter(|snapshot| snapshot.counters.rounds == kept) {
+            Some(snapshot) => {
+                self.ring.clear();
+                self.return_to_state(now_ms, *snapshot, UNCHECKED);
+            }
+            None => {
+                self.kept.drop_one(kept);
+                if !self.recall(now_ms, wanted) && !self.return_to(now_ms, wanted, UNCHECKED) {
+                    let text = "no state to go back to can be read";
+                    self.outputs.push_back(Output::Note(text.into()));
+                    self.stage = Stage::Waiting;
+                    self.go_on(now_ms);
+                }
+            }
+        }
+    }
+
     fn return_to(&mut self, now_ms: u64, rounds: u64, why: &str) -> bool {
         let kept = if self.settings.on_lie == OnLie::Rewind { self.ring.go_back(rounds) } else { None };
         let Some(snapshot) = kept else { return false };
+        self.return_to_state(now_ms, snapshot, why);
+        true
+    }
+
+    fn return_to_state(&mut self, now_ms: u64, snapshot: Snapshot, why: &str) {
         self.examining = None;
+        self.kept.rewind(snapshot.counters.rounds);
         // What is done again is checked in full, so that no further liar leads back behind it.
         self.wary_until = self.wary_until.max(self.counters.rounds);
         self.restore(snapshot);
@@ -106,7 +151,6 @@ impl Engine {
         self.outputs.push_back(Output::Note(text));
         self.stage = Stage::Waiting;
         self.go_on(now_ms);
-        true
     }
 
     /// Takes up a state of before. Numbers that name rounds and versions are used once all the same.

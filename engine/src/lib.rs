@@ -150,6 +150,7 @@ mod footprint;
 pub mod ledger;
 mod misfits;
 pub mod optimizers;
+mod past;
 mod ring;
 mod rounds;
 pub mod scales;
@@ -173,7 +174,10 @@ use examination::Examining;
 use floor::{Floor, FloorEvent};
 use ledger::{Ledger, OWN_FLOOR, Owner};
 use optimizers::{Iteration, Method, Optimizer};
+use past::Kept;
+pub use past::Past;
 use ring::Ring;
+pub use ring::least_missed;
 use rounds::OpenRound;
 use snapshot::with_tail;
 
@@ -257,6 +261,13 @@ pub enum Input {
     NotRecomputed {
         /// The request's plan number ([`RoundPlan::round`]).
         round: u64,
+    },
+    /// What [`Output::Recall`] asked for.
+    Recalled {
+        /// The number of rounds that was asked for.
+        rounds: u64,
+        /// The state; `None` if it cannot be had.
+        snapshot: Option<Box<Snapshot>>,
     },
     /// A floor in another process says something about a round.
     Floor {
@@ -358,6 +369,12 @@ pub enum Output {
         /// As in [`FloorEvent::Convicted`].
         is_lie: bool,
     },
+    /// Get a state that was saved before this process began, the one with so many rounds completed, and answer with
+    /// [`Input::Recalled`]. Nothing else happens until then.
+    Recall {
+        /// The number of rounds: one of those that [`Engine::with_past`] was given.
+        rounds: u64,
+    },
     /// The training went back: points after this iteration are void; after the start point too, if it is `None`.
     Rewound {
         /// The iteration of the last accepted point.
@@ -432,6 +449,8 @@ pub struct Engine {
     /// each by the number of those completed before. What was before this process is not known.
     span: VecDeque<u64>,
     unchecked: Option<u64>,
+    /// States of before the process began.
+    kept: Kept,
     /// Until so many rounds are completed all results are audited, because a liar was found out.
     wary_until: u64,
     outputs: VecDeque<Output>,
@@ -453,6 +472,12 @@ enum Stage {
     Open(Box<OpenRound>),
     /// All units of a round are accounted for, and something vanished at its scales: the referee measures one.
     Vanished(Box<OpenRound>),
+    /// A state of before the process began was asked for: the one with `kept` rounds completed, to go back behind
+    /// results that were counted after `rounds`.
+    Recalling {
+        rounds: u64,
+        kept: u64,
+    },
     Finished(StopReason),
 }
 
@@ -466,6 +491,7 @@ impl Engine {
             ways_back: WaysBack::default(),
             span: VecDeque::new(),
             unchecked: None,
+            kept: Kept::default(),
             wary_until: 0,
             settings,
             optimizer: snapshot.optimizer,
@@ -491,6 +517,21 @@ impl Engine {
             to_hand_out: None,
             wake_ms: None,
         }
+    }
+
+    /// Knows of lies that the snapshot may hold. States with these numbers of rounds completed can be had by
+    /// [`Output::Recall`].
+    pub fn with_past(mut self, past: &Past, kept: Vec<u64>) -> Engine {
+        self.wary_until = past.wary_until;
+        self.floor.recall_unchecked(&past.unchecked, past.forgotten_since);
+        self.kept = Kept::new(kept);
+        self
+    }
+
+    /// What goes with [`Engine::snapshot`].
+    pub fn past(&self) -> Past {
+        let (unchecked, forgotten_since) = self.floor.unchecked();
+        Past { unchecked, forgotten_since, wary_until: self.wary_until }
     }
 
     /// Hands out no copies of what volunteers have until nobody has been heard for [`LAST_RESORT_MS`]: to measure what
@@ -660,6 +701,7 @@ impl Engine {
             Input::Recomputed { round, answer } => self.floor.recomputed(round, answer),
             Input::NotMeasured { round } => self.not_measured(now_ms, round),
             Input::NotRecomputed { round } => self.floor.not_recomputed(now_ms, round),
+            Input::Recalled { rounds, snapshot } => self.recalled(now_ms, rounds, snapshot),
             Input::Floor { owner, round, message } => self.floor_says(now_ms, owner, round, message),
             Input::Convicted { unchecked_since } => self.go_back(now_ms, unchecked_since),
             Input::Banned { token } => self.floor.ban(token),

@@ -67,17 +67,21 @@ impl Ring {
         own.fold(0, u64::saturating_add)
     }
 
-    /// Drops the state that is least missed: the one whose neighbors are close together for how long ago it was.
     fn thin(&mut self, now: u64) {
-        let rounds = |index: usize| self.states[index].counters.rounds as f64;
-        let gap = |index: usize| {
-            let next = self.states.get(index + 1).map_or(now, |state| state.counters.rounds) as f64;
-            (next - rounds(index - 1)) / (now as f64 - rounds(index) + 1.0)
-        };
-        let least = (1..self.states.len()).min_by(|&a, &b| gap(a).total_cmp(&gap(b)));
-        if let Some(index) = least {
+        let rounds: Vec<u64> = self.states.iter().map(|state| state.counters.rounds).collect();
+        if let Some(index) = least_missed(&rounds, now) {
             self.states.remove(index);
         }
+    }
+
+    /// Whether it remembers a state in which no more than `rounds` rounds were completed.
+    pub(super) fn reaches(&self, rounds: u64) -> bool {
+        self.states.first().is_some_and(|first| first.counters.rounds <= rounds)
+    }
+
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.states.clear();
     }
 
     /// The last state in which no more than `rounds` rounds were completed, without those after it, which are
@@ -88,6 +92,17 @@ impl Ring {
         }
         self.states.pop()
     }
+}
+
+/// Which of several states to drop when so many rounds are completed: the one whose neighbors are close together for how
+/// long ago it was. They are given by their numbers of completed rounds, in increasing order. The first is never
+/// dropped.
+pub fn least_missed(states: &[u64], now: u64) -> Option<usize> {
+    let gap = |index: usize| {
+        let next = states.get(index + 1).copied().unwrap_or(now);
+        (next as f64 - states[index - 1] as f64) / (now as f64 - states[index] as f64 + 1.0)
+    };
+    (1..states.len()).min_by(|&a, &b| gap(a).total_cmp(&gap(b)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use coordinator::driver::Checkpoint;
 use engine::optimizers::{Lbfgs, LbfgsSettings, Optimizer};
-use engine::{Counters, Course, KnownScales, Snapshot, Statistics};
+use engine::{Counters, Course, KnownScales, Past, Snapshot, Statistics};
 use model::{Arithmetic, Network, NetworkSpec, Rows, Targets, Task};
 use ndarray::array;
 use onnx::export::{Answers, Export, Inputs};
@@ -180,6 +180,7 @@ pub(crate) fn checkpoints() -> Vec<Vec<u8>> {
         },
         seconds: 2.5,
         volunteers: 3,
+        past: Past { unchecked: vec![(7, 3), (8, 5)], forgotten_since: Some(2), wary_until: 9 },
     };
     let states = kept("checkpoint").into_iter().map(|file| file[CHECKPOINT_HEADER_BYTES..].to_vec());
     states.chain([checkpoint(Optimizer::Lbfgs(lbfgs())).to_bytes()]).collect()

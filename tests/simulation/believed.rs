@@ -16,7 +16,7 @@ pub(crate) struct Lie {
     pub(crate) unit: u32,
     /// How many results of its sender had proved right.
     pub(crate) proven: u64,
-    /// Whether it is from before the coordinator was killed: who contributed what is forgotten.
+    /// Whether it is from before the coordinator was killed: what is known of its sender is forgotten, except since when its results are unchecked.
     pub(crate) is_saved: bool,
 }
 
@@ -57,7 +57,7 @@ impl Believed {
         if let Some(unlikely) = self.open.remove(&guest) {
             self.found.add(1.0, unlikely);
         }
-        let is_undone = |lie: &Lie| !lie.is_saved && (is_lie || Some(lie.round) == round);
+        let is_undone = |lie: &Lie| is_lie || Some(lie.round) == round && !lie.is_saved;
         self.lies.retain(|lie| lie.guest != guest || !is_undone(lie));
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine::decoder::{Message, UpwardDecoder, read_hello, read_ready};
 use engine::{
-    Accepted, Audit, Best, Engine, Identity, Input, Output, Secret, Settings, Snapshot, StopReason,
+    Accepted, Audit, Best, Engine, Identity, Input, Output, Past, Secret, Settings, Snapshot, StopReason,
 };
 use protocol::frame::encode_round;
 use protocol::message::{Farewell, FromCoordinator, Refusal};
@@ -36,13 +36,15 @@ pub(crate) struct Host<'a> {
     /// The volunteer of each session there ever was.
     guests_of_sessions: BTreeMap<u64, usize>,
     round: Option<(RoundPlan, Arc<Vec<u8>>)>,
-    /// The last checkpoint's bytes, and those of the one before it.
-    checkpoint: Vec<u8>,
-    previous: Vec<u8>,
-    /// Lies that are in the sums, and those that were when these were written.
+    /// The last checkpoint, and the one before it.
+    checkpoint: Saved,
+    previous: Saved,
+    /// All others that the training has not gone back behind.
+    earlier: Vec<Saved>,
+    /// What both hold is void.
+    owes_both: bool,
+    /// Lies that are in the sums.
     pub(crate) believed: Believed,
-    checkpoint_lies: Vec<Lie>,
-    previous_lies: Vec<Lie>,
     /// Until then no checkpoint can be written.
     disk_full_until_ms: u64,
     /// Until then its process stands still.
@@ -56,6 +58,27 @@ pub(crate) struct Host<'a> {
     pub(crate) opened: Vec<(RoundPlan, Vec<Arc<[f32]>>)>,
     /// Accepted points, without those that the training has gone back behind.
     pub(crate) points: Vec<Accepted>,
+}
+
+/// A checkpoint.
+#[derive(Clone)]
+struct Saved {
+    bytes: Vec<u8>,
+    /// Rounds that were completed.
+    rounds: u64,
+    /// Lies that it holds.
+    lies: Vec<Lie>,
+}
+
+impl Saved {
+    fn new(snapshot: &Snapshot, past: &Past, believed: &Believed) -> Saved {
+        let (bytes, rounds) = (postcard::to_allocvec(&(snapshot, past)).unwrap(), snapshot.counters.rounds);
+        Saved { bytes, rounds, lies: believed.before(rounds) }
+    }
+
+    fn read(&self) -> (Snapshot, Past) {
+        postcard::from_bytes(&self.bytes).unwrap()
+    }
 }
 
 /// How the training ended.
@@ -122,11 +145,11 @@ impl<'a> Host<'a> {
             next_session: 0,
             guests_of_sessions: BTreeMap::new(),
             round: None,
-            checkpoint: postcard::to_allocvec(&problem.start()).unwrap(),
-            previous: postcard::to_allocvec(&problem.start()).unwrap(),
+            checkpoint: Saved::new(&problem.start(), &Past::default(), &Believed::default()),
+            previous: Saved::new(&problem.start(), &Past::default(), &Believed::default()),
+            earlier: Vec::new(),
+            owes_both: false,
             believed: Believed::default(),
-            checkpoint_lies: Vec::new(),
-            previous_lies: Vec::new(),
             disk_full_until_ms: 0,
             frozen_until_ms: 0,
             ahead_ms: 0,
@@ -144,7 +167,7 @@ impl<'a> Host<'a> {
 
     /// Starts from the last checkpoint.
     pub(crate) fn start(&mut self, stage: &mut Stage) {
-        let snapshot: Snapshot = postcard::from_bytes(&self.checkpoint).unwrap();
+        let (snapshot, past) = self.checkpoint.read();
         let settings = Settings {
             local_help: self.scenario.local_help,
             audit: self.scenario.audit,
@@ -152,11 +175,12 @@ impl<'a> Host<'a> {
             ..self.problem.settings(&self.scenario.limits)
         };
         self.life += 1;
-        self.believed.restart(&self.checkpoint_lies);
+        self.believed.restart(&self.checkpoint.lies);
         stage.told.clear();
         let mut secret = [0; 32];
         secret[..8].copy_from_slice(&(self.scenario.seed ^ self.life << 32).to_le_bytes());
-        let engine = Engine::new(settings, snapshot, &Secret::new(secret));
+        let kept = self.earlier.iter().map(|saved| saved.rounds).collect();
+        let engine = Engine::new(settings, snapshot, &Secret::new(secret)).with_past(&past, kept);
         self.engine = Some(if self.scenario.copies { engine } else { engine.without_copies() });
         self.next_session = 0;
         stage.after(self.scenario.begin_ms, Event::Begin { life: self.life });
@@ -196,11 +220,12 @@ impl<'a> Host<'a> {
     }
 
     /// Replaces the last checkpoint, which becomes the one before, if the disk has room.
-    fn save(&mut self, stage: &Stage, bytes: Vec<u8>, rounds: u64) {
+    fn save(&mut self, stage: &Stage, saved: Saved) {
         if stage.now_ms >= self.disk_full_until_ms {
-            self.previous = std::mem::replace(&mut self.checkpoint, bytes);
-            let lies = self.believed.before(rounds);
-            self.previous_lies = std::mem::replace(&mut self.checkpoint_lies, lies);
+            self.earlier.retain(|earlier| earlier.rounds < saved.rounds);
+            self.earlier.push(saved.clone());
+            let last = std::mem::replace(&mut self.checkpoint, saved.clone());
+            self.previous = if std::mem::take(&mut self.owes_both) { saved } else { last };
         }
     }
 
@@ -228,13 +253,12 @@ impl<'a> Host<'a> {
             if had_ended {
                 stage.fault("examination broken off", format_args!("{found}"));
             }
-            let snapshot = engine.snapshot();
-            self.save(stage, postcard::to_allocvec(&snapshot).unwrap(), snapshot.counters.rounds);
+            let saved = Saved::new(&engine.snapshot(), &engine.past(), &self.believed);
+            self.save(stage, saved);
         }
         if torn {
             stage.fault("torn write", "the last checkpoint");
             self.checkpoint.clone_from(&self.previous);
-            self.checkpoint_lies.clone_from(&self.previous_lies);
         }
         self.frozen_until_ms = 0;
         self.engine = None;
@@ -404,7 +428,7 @@ impl<'a> Host<'a> {
         }
         let between = outputs.iter().any(|output| matches!(output, Output::Accepted(_) | Output::Between));
         let saved = (between && stage.draw.percent(self.scenario.checkpoints))
-            .then(|| postcard::to_allocvec(&engine.snapshot()).unwrap());
+            .then(|| (engine.snapshot(), engine.past()));
         let rounds = engine.counters().rounds;
         for output in &outputs {
             self.follow_lies(rounds, output);
@@ -414,8 +438,8 @@ impl<'a> Host<'a> {
             self.wake_ms = engine.wake_ms();
             self.set_wake(stage);
         }
-        if let Some(bytes) = saved {
-            self.save(stage, bytes, rounds);
+        if let Some((snapshot, past)) = saved {
+            self.save(stage, Saved::new(&snapshot, &past, &self.believed));
         }
         self.keep_sheet(stage, speaker, joined, &outputs);
         for output in outputs {
@@ -533,14 +557,20 @@ impl<'a> Host<'a> {
                 );
                 assert!(!plan.local);
             }
+            Output::Recall { rounds } => {
+                let saved = self.earlier.iter().find(|saved| saved.rounds == rounds);
+                stage.fault("recalled", format_args!("the state after {rounds} rounds"));
+                let snapshot = saved.map(|saved| Box::new(saved.read().0));
+                self.engine(stage, Input::Recalled { rounds, snapshot });
+            }
             Output::Rewound { iteration } => {
                 stage.fault("rewound", format_args!("to {iteration:?}"));
                 self.points.retain(|point| iteration.is_some_and(|last| point.iteration <= last));
                 // Both, before anything else happens.
                 let engine = self.engine.as_ref().expect("it has just spoken");
-                let bytes = postcard::to_allocvec(&engine.snapshot()).unwrap();
-                self.save(stage, bytes.clone());
-                self.save(stage, bytes);
+                let saved = Saved::new(&engine.snapshot(), &engine.past(), &self.believed);
+                self.owes_both = true;
+                self.save(stage, saved);
             }
             Output::Accepted(accepted) => {
                 self.points.retain(|point| point.iteration != accepted.iteration);

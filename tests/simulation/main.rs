@@ -97,7 +97,7 @@ fn the_same_bits_whoever_helps_and_whatever_goes_wrong() {
 }
 
 /// What must happen somewhere in [`SEEDS`] runs.
-const HAPPENS: [&str; 50] = [
+const HAPPENS: [&str; 51] = [
     "all places taken",
     "backup task",
     "best point before the last",
@@ -137,6 +137,7 @@ const HAPPENS: [&str; 50] = [
     "paused",
     "point without a value",
     "point without an evaluation",
+    "recalled",
     "replaced",
     "restart without the test set",
     "rewound",

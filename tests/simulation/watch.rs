@@ -216,7 +216,10 @@ impl Watch {
         let convicted: BTreeSet<u128> = outputs.iter().filter_map(is_convicted).collect();
         let is_over = |output: &Output| {
             let ends = matches!(output, Output::Accepted(_) | Output::Between | Output::Finished(_));
-            ends || matches!(output, Output::OpenRound { .. } | Output::Rewound { .. })
+            ends || matches!(
+                output,
+                Output::OpenRound { .. } | Output::Recall { .. } | Output::Rewound { .. }
+            )
         };
         let goes_on = !outputs.iter().any(is_over);
         // Before any of these units are handed out again.
@@ -256,7 +259,7 @@ impl Watch {
                     self.delivered.remove(&identity.token);
                 }
                 Output::Recompute { .. } => {}
-                Output::Rewound { .. } => self.plan = None,
+                Output::Recall { .. } | Output::Rewound { .. } => self.plan = None,
                 Output::Accepted(_) | Output::Between => {
                     // One input may bring both: the start point is told of late where learning rates are tried.
                     if let Some(answers) = before.answers.as_ref().filter(|_| !completed) {

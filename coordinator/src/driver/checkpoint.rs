@@ -1,6 +1,6 @@
 //! The content of a checkpoint, and its bytes.
 
-use engine::Snapshot;
+use engine::{Past, Snapshot};
 use protocol::PROTOCOL_VERSION;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,9 @@ pub struct Checkpoint {
     pub seconds: f64,
     /// Sessions of volunteers that have helped. A volunteer that reconnects counts again.
     pub volunteers: u64,
+    /// What lies it may hold. It follows the rest, and may be missing.
+    #[serde(skip)]
+    pub past: Past,
 }
 
 /// Why a training cannot continue from some bytes.
@@ -40,7 +43,8 @@ impl Checkpoint {
 
     /// The bytes for [`RunDirectory::save_checkpoint`](crate::run_directory::RunDirectory::save_checkpoint).
     pub fn to_bytes(&self) -> Vec<u8> {
-        postcard::to_allocvec(self).expect("a checkpoint consists of encodable parts only")
+        let bytes = postcard::to_allocvec(self).expect("a checkpoint consists of encodable parts only");
+        postcard::to_extend(&self.past, bytes).expect("so does what lies it may hold")
     }
 
     /// Reads the bytes of
@@ -54,7 +58,9 @@ impl Checkpoint {
         if protocol != PROTOCOL_VERSION {
             return Err(CheckpointError::OtherProtocol(protocol));
         }
-        Ok(postcard::from_bytes(bytes)?)
+        let (checkpoint, rest) = postcard::take_from_bytes::<Checkpoint>(bytes)?;
+        let past = if rest.is_empty() { Past::default() } else { postcard::from_bytes(rest)? };
+        Ok(Checkpoint { past, ..checkpoint })
     }
 }
 

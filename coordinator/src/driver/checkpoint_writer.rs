@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
+use engine::Snapshot;
 use gateway::Term;
 use tokio::runtime::Handle;
 
@@ -75,9 +76,9 @@ impl CheckpointWriter {
                 let began = Instant::now();
                 let (bytes, mut written) = match job {
                     Job::Write { checkpoint, helpers, both } => {
-                        let bytes = checkpoint.to_bytes();
+                        let (bytes, rounds) = (checkpoint.to_bytes(), checkpoint.snapshot.counters.rounds);
                         drop(checkpoint);
-                        let written = write(&directory, &bytes, &helpers, both);
+                        let written = write(&directory, &bytes, rounds, &helpers, both);
                         (bytes, written)
                     }
                     Job::Share(bytes) => (bytes, Ok(())),
@@ -146,8 +147,9 @@ impl CheckpointWriter {
         while self.is_writing && self.wait() {}
         self.began = Instant::now();
         let bytes = checkpoint.to_bytes();
-        let iteration = checkpoint.snapshot.accepted.map(|accepted| accepted.iteration);
-        let rewound = self.directory.rewind(Checkpoint::VERSION, &bytes, iteration);
+        let Snapshot { counters, accepted, .. } = &checkpoint.snapshot;
+        let iteration = accepted.map(|accepted| accepted.iteration);
+        let rewound = self.directory.rewind(Checkpoint::VERSION, &bytes, counters.rounds, iteration);
         self.owes_both = rewound.is_err();
         self.written = Some(rewound.map_err(io::Error::other));
         if self.is_shared && self.hand_over(Job::Share(bytes)) {
@@ -230,10 +232,16 @@ impl Unwritten {
     }
 }
 
-fn write(directory: &RunDirectory, checkpoint: &[u8], helpers: &Helpers, both: bool) -> io::Result<()> {
+fn write(
+    directory: &RunDirectory,
+    checkpoint: &[u8],
+    rounds: u64,
+    helpers: &Helpers,
+    both: bool,
+) -> io::Result<()> {
     let saved = match both {
-        true => directory.replace_checkpoints(Checkpoint::VERSION, checkpoint),
-        false => directory.save_checkpoint(Checkpoint::VERSION, checkpoint),
+        true => directory.replace_checkpoints(Checkpoint::VERSION, checkpoint, rounds),
+        false => directory.save_checkpoint(Checkpoint::VERSION, checkpoint, rounds),
     };
     saved.map_err(io::Error::other)?;
     directory.save_helpers(helpers).map_err(io::Error::other)
@@ -256,7 +264,7 @@ async fn share(
 #[cfg(test)]
 mod tests {
     use engine::optimizers::{Lbfgs, LbfgsSettings, Method, Optimizer};
-    use engine::{Accepted, Counters, Course, Figures, KnownScales, Snapshot, Statistics};
+    use engine::{Accepted, Counters, Course, Figures, KnownScales, Past, Statistics};
     use tempfile::TempDir;
     use tokio::runtime::Runtime;
 
@@ -329,7 +337,8 @@ mod tests {
             accepted: Some(accepted),
             course: Course::default(),
         };
-        Checkpoint { protocol: protocol::PROTOCOL_VERSION, run: 1, snapshot, seconds: 1.0, volunteers: 1 }
+        let (protocol, past) = (protocol::PROTOCOL_VERSION, Past::default());
+        Checkpoint { protocol, run: 1, snapshot, seconds: 1.0, volunteers: 1, past }
     }
 
     #[test]

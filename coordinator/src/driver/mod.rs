@@ -542,6 +542,7 @@ impl Driver {
             Output::Convicted { session, identity, offense, .. } => {
                 self.convicted(session, identity, offense)
             }
+            Output::Recall { rounds } => self.recall(rounds),
             Output::Rewound { iteration } => self.rewound(iteration),
             Output::Delivered { session, examples, counted } => {
                 self.people.count(session, examples, counted);
@@ -609,6 +610,22 @@ impl Driver {
         if self.pictured.is_none_or(|at| at.elapsed() >= CONVICTIONS_SHOWN_EVERY) {
             self.show();
         }
+    }
+
+    /// Gives the engine a state that was saved before this process began.
+    fn recall(&mut self, rounds: u64) {
+        let loaded = self.directory.load_earlier(Checkpoint::VERSION, rounds);
+        let checkpoint = match loaded {
+            Ok(state) => state.and_then(|state| Checkpoint::from_bytes(&state).ok()),
+            Err(error) => {
+                self.tell(Some(format!("an earlier state cannot be read: {error}")));
+                None
+            }
+        };
+        let run = self.engine.run();
+        let snapshot =
+            checkpoint.filter(|checkpoint| checkpoint.run == run).map(|one| Box::new(one.snapshot));
+        self.engine.handle(self.now_ms(), Input::Recalled { rounds, snapshot });
     }
 
     /// The training has gone back: what was reported after that iteration is void. It is saved before anything else
@@ -682,7 +699,14 @@ impl Driver {
         let volunteers = earlier + self.present.helped();
         let (run, seconds) = (self.engine.run(), self.seconds());
         let protocol = PROTOCOL_VERSION;
-        Checkpoint { protocol, run, snapshot: self.engine.snapshot(), seconds, volunteers }
+        Checkpoint {
+            protocol,
+            run,
+            snapshot: self.engine.snapshot(),
+            seconds,
+            volunteers,
+            past: self.engine.past(),
+        }
     }
 
     fn finished(&mut self, reason: StopReason) {

@@ -8,7 +8,7 @@
 
 use std::{fs, io, path::Path};
 
-use super::{RunError, atomic};
+use super::{RunError, atomic, earlier};
 
 const FILE: &str = "checkpoint";
 const PREVIOUS: &str = "checkpoint.previous";
@@ -26,13 +26,23 @@ pub struct LoadedCheckpoint {
     pub last_was_damaged: Option<RunError>,
 }
 
-pub(super) fn save(directory: &Path, version: u32, state: &[u8]) -> Result<(), RunError> {
+/// Saves the state after so many completed rounds.
+pub(super) fn save(directory: &Path, version: u32, state: &[u8], rounds: u64) -> Result<(), RunError> {
     let path = directory.join(FILE);
     let ready = atomic::write_beside(&path, &[&header_of(version, state), state])?;
     // Between the two renames there is only a previous checkpoint. `load` allows for that.
     rename_if_there(&path, &directory.join(PREVIOUS))?;
     fs::rename(&ready, &path).map_err(RunError::io("replace", &path))?;
-    atomic::sync_parent(&path)
+    atomic::sync_parent(&path)?;
+    if let Err(error) = earlier::keep(directory, &path, rounds) {
+        tracing::debug!(%error, "this state is not kept for later");
+    }
+    Ok(())
+}
+
+/// Reads the state after so many completed rounds; `None` if it is not kept.
+pub(super) fn load_earlier(directory: &Path, version: u32, rounds: u64) -> Result<Option<Vec<u8>>, RunError> {
+    read(&earlier::path(directory, rounds), version)
 }
 
 /// Replaces the last checkpoint and leaves the one before it alone.

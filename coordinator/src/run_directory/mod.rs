@@ -5,6 +5,7 @@
 //! | `run.toml` | the resolved configuration; a directory without it is not a run |
 //! | `model.safetensors` | the model as of its last saving, see [`SavedModel`] |
 //! | `checkpoint` | the state to resume from; `checkpoint.previous` is the state before it |
+//! | `earlier/` | up to eight states before it, named by the number of completed rounds |
 //! | `metrics.jsonl` | one line an iteration |
 //! | `request.toml` | the settings that a sweep gave, before the data settled the rest of `run.toml` |
 //! | `links` | the links to the page, one a line, while a process trains the run |
@@ -21,6 +22,7 @@
 
 mod atomic;
 mod checkpoint;
+mod earlier;
 mod error;
 mod lock;
 mod metrics;
@@ -174,38 +176,67 @@ impl RunDirectory {
         }
     }
 
-    /// Replaces the checkpoint and keeps the one before it. `version` is the layout of `state`. Makes the metrics
-    /// durable first, so that they never end before the checkpoint.
-    pub fn save_checkpoint(&self, version: u32, state: &[u8]) -> Result<(), RunError> {
+    /// Replaces the checkpoint and keeps the one before it. `version` is the layout of `state`, in which so many rounds
+    /// were completed. Makes the metrics durable first, so that they never end before the checkpoint.
+    pub fn save_checkpoint(&self, version: u32, state: &[u8], rounds: u64) -> Result<(), RunError> {
         locked(&self.metrics).sync()?;
         let _replacing = self.replacing()?;
-        checkpoint::save(&self.path, version, state)
+        checkpoint::save(&self.path, version, state, rounds)
     }
 
-    /// The training has gone back to this state, whose last point is that iteration: replaces both checkpoints by it, and
-    /// cuts off the metrics after the iteration, or all of them. Whenever the process dies, a resumed run begins with the
+    /// The numbers of completed rounds of all states that are kept, in increasing order.
+    pub fn earlier(&self) -> Vec<u64> {
+        earlier::list(&self.path)
+    }
+
+    /// Reads the state in which so many rounds were completed; `None` if it is not kept.
+    ///
+    /// # Errors
+    /// As [`RunDirectory::load_checkpoint`].
+    pub fn load_earlier(&self, version: u32, rounds: u64) -> Result<Option<Vec<u8>>, RunError> {
+        let _replacing = locked(&self.replacing);
+        checkpoint::load_earlier(&self.path, version, rounds)
+    }
+
+    /// The training has gone back to this state, in which so many rounds are completed and whose last point is that
+    /// iteration: replaces both checkpoints by it, drops the earlier states that are later than it, and cuts off the
+    /// metrics after the iteration, or all of them. Whenever the process dies, a resumed run begins with the
     /// old state and all of its metrics, or with this one, and [`RunDirectory::cut_metrics`] mends the rest.
     ///
     /// # Errors
     /// When a file cannot be written. The metrics are cut all the same, because the training goes on from there.
-    pub fn rewind(&self, version: u32, state: &[u8], iteration: Option<u64>) -> Result<(), RunError> {
+    pub fn rewind(
+        &self,
+        version: u32,
+        state: &[u8],
+        rounds: u64,
+        iteration: Option<u64>,
+    ) -> Result<(), RunError> {
+        // A state that holds the lie must not outlive the checkpoint that does.
+        let dropped = self.cut_earlier(rounds);
         let last = self.replace_last(version, state);
         let cut = locked(&self.metrics).cut(iteration);
         last?;
         // Nobody reads this one while the last is good, so it may be late.
         let _replacing = self.replacing()?;
         checkpoint::replace_previous(&self.path, version, state)?;
-        cut
+        cut.and(dropped)
     }
 
-    /// Replaces both checkpoints by a state, because what they hold is void.
+    /// Replaces both checkpoints by a state in which so many rounds are completed, because what they hold is void.
     ///
     /// # Errors
     /// When they cannot be written.
-    pub fn replace_checkpoints(&self, version: u32, state: &[u8]) -> Result<(), RunError> {
+    pub fn replace_checkpoints(&self, version: u32, state: &[u8], rounds: u64) -> Result<(), RunError> {
+        self.cut_earlier(rounds)?;
         self.replace_last(version, state)?;
         let _replacing = self.replacing()?;
         checkpoint::replace_previous(&self.path, version, state)
+    }
+
+    fn cut_earlier(&self, rounds: u64) -> Result<(), RunError> {
+        let _replacing = self.replacing()?;
+        earlier::cut(&self.path, rounds)
     }
 
     fn replace_last(&self, version: u32, state: &[u8]) -> Result<(), RunError> {

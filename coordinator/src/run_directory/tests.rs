@@ -106,7 +106,7 @@ fn a_directory_in_the_place_of_the_run_is_left_alone() {
     let run = RunDirectory::create(&path, "first = 1\n").unwrap();
     fs::rename(&path, path.with_file_name("moved")).unwrap();
     let other = RunDirectory::create(&path, "second = 2\n").unwrap();
-    for result in [run.save_config("first = 3\n"), run.save_checkpoint(VERSION, b"state")] {
+    for result in [run.save_config("first = 3\n"), run.save_checkpoint(VERSION, b"state", 1)] {
         assert!(matches!(result, Err(RunError::Gone { .. })), "{result:?}");
     }
     assert_eq!(load_config(&path).unwrap(), "second = 2\n");
@@ -135,7 +135,7 @@ const VERSION: u32 = 7;
 fn a_checkpoint_of_another_version_is_refused_with_both_versions() {
     let (_folder, path) = folder();
     let run = RunDirectory::create(&path, "").unwrap();
-    run.save_checkpoint(VERSION - 1, b"state").unwrap();
+    run.save_checkpoint(VERSION - 1, b"state", 2).unwrap();
     let message = run.load_checkpoint(VERSION).unwrap_err().to_string();
     assert!(message.contains("file version 6, this shoal reads 7"), "{message}");
 }
@@ -146,7 +146,7 @@ fn the_last_checkpoint_comes_back() {
     let run = RunDirectory::create(&path, "").unwrap();
     assert!(run.load_checkpoint(VERSION).unwrap().is_none());
     for state in [b"first".as_slice(), b"", &[7; 100_000]] {
-        run.save_checkpoint(VERSION, state).unwrap();
+        run.save_checkpoint(VERSION, state, 3).unwrap();
         let loaded = run.load_checkpoint(VERSION).unwrap().unwrap();
         assert_eq!(loaded.state, state);
         assert!(loaded.last_was_damaged.is_none());
@@ -157,8 +157,8 @@ fn the_last_checkpoint_comes_back() {
 fn a_crash_at_any_point_of_saving_a_checkpoint_loses_only_that_one() {
     let (_folder, path) = folder();
     let run = RunDirectory::create(&path, "").unwrap();
-    run.save_checkpoint(VERSION, b"first").unwrap();
-    run.save_checkpoint(VERSION, b"second").unwrap();
+    run.save_checkpoint(VERSION, b"first", 4).unwrap();
+    run.save_checkpoint(VERSION, b"second", 5).unwrap();
     // Torn while it was written.
     fs::write(path.join("checkpoint.new"), b"SHOALCK").unwrap();
     assert_eq!(run.load_checkpoint(VERSION).unwrap().unwrap().state, b"second");
@@ -167,7 +167,7 @@ fn a_crash_at_any_point_of_saving_a_checkpoint_loses_only_that_one() {
     let loaded = run.load_checkpoint(VERSION).unwrap().unwrap();
     assert_eq!(loaded.state, b"second");
     assert!(loaded.last_was_damaged.is_none());
-    run.save_checkpoint(VERSION, b"third").unwrap();
+    run.save_checkpoint(VERSION, b"third", 6).unwrap();
     assert_eq!(run.load_checkpoint(VERSION).unwrap().unwrap().state, b"third");
 }
 
@@ -178,9 +178,10 @@ fn a_training_that_goes_back_leaves_nothing_of_what_it_went_back_for() {
     for iteration in 0..8 {
         run.append_metrics(&report(iteration, 0.5)).unwrap();
     }
-    run.save_checkpoint(VERSION, b"a lie").unwrap();
-    run.save_checkpoint(VERSION, b"the lie, later").unwrap();
-    run.rewind(VERSION, b"before the lie", Some(3)).unwrap();
+    run.save_checkpoint(VERSION, b"a lie", 4).unwrap();
+    run.save_checkpoint(VERSION, b"the lie, later", 5).unwrap();
+    run.rewind(VERSION, b"before the lie", 3, Some(3)).unwrap();
+    assert!(run.earlier().is_empty());
     assert_eq!(iterations(&path), [0, 1, 2, 3]);
     assert_eq!(run.load_checkpoint(VERSION).unwrap().unwrap().state, b"before the lie");
     // Even a disk that loses the last one does not bring the lie back.
@@ -188,7 +189,7 @@ fn a_training_that_goes_back_leaves_nothing_of_what_it_went_back_for() {
     assert_eq!(run.load_checkpoint(VERSION).unwrap().unwrap().state, b"before the lie");
     run.append_metrics(&report(4, 0.25)).unwrap();
     assert_eq!(iterations(&path), [0, 1, 2, 3, 4]);
-    run.rewind(VERSION, b"the start", None).unwrap();
+    run.rewind(VERSION, b"the start", 0, None).unwrap();
     assert_eq!(iterations(&path), [0_u64; 0]);
 }
 
@@ -196,7 +197,7 @@ fn a_training_that_goes_back_leaves_nothing_of_what_it_went_back_for() {
 fn a_damaged_checkpoint_is_told_and_the_one_before_is_used() {
     let (_folder, path) = folder();
     let run = RunDirectory::create(&path, "").unwrap();
-    run.save_checkpoint(VERSION, b"the only one").unwrap();
+    run.save_checkpoint(VERSION, b"the only one", 7).unwrap();
     let file = path.join("checkpoint");
     let good = fs::read(&file).unwrap();
     for length in 0..good.len() {
@@ -216,7 +217,7 @@ fn a_damaged_checkpoint_is_told_and_the_one_before_is_used() {
     }
     fs::write(&file, &good).unwrap();
 
-    run.save_checkpoint(VERSION, b"a second one").unwrap();
+    run.save_checkpoint(VERSION, b"a second one", 8).unwrap();
     let mut bad = good.clone();
     *bad.last_mut().unwrap() ^= 1;
     fs::write(&file, bad).unwrap();
@@ -224,11 +225,33 @@ fn a_damaged_checkpoint_is_told_and_the_one_before_is_used() {
     assert_eq!(loaded.state, b"the only one");
     assert!(matches!(loaded.last_was_damaged, Some(RunError::Damaged { .. })));
     // The damaged one is out of the way and cannot take the place of the good one.
-    run.save_checkpoint(VERSION, b"third").unwrap();
+    run.save_checkpoint(VERSION, b"third", 9).unwrap();
     fs::remove_file(&file).unwrap();
     assert_eq!(run.load_checkpoint(VERSION).unwrap().unwrap().state, b"the only one");
-    run.save_checkpoint(VERSION, b"third").unwrap();
+    run.save_checkpoint(VERSION, b"third", 10).unwrap();
     assert_eq!(run.load_checkpoint(VERSION).unwrap().unwrap().state, b"third");
+}
+
+#[test]
+fn earlier_states_are_kept_the_denser_the_newer_and_void_ones_are_dropped() {
+    let (_folder, path) = folder();
+    let run = RunDirectory::create(&path, "").unwrap();
+    assert!(run.earlier().is_empty());
+    for rounds in 0..100_u64 {
+        run.save_checkpoint(VERSION, rounds.to_string().as_bytes(), rounds).unwrap();
+    }
+    let kept = run.earlier();
+    assert_eq!((kept.len(), kept[0], kept[7]), (8, 0, 99));
+    for rounds in &kept {
+        let state = run.load_earlier(VERSION, *rounds).unwrap();
+        assert_eq!(state, Some(rounds.to_string().into_bytes()));
+    }
+    assert_eq!(run.load_earlier(VERSION, 1).unwrap(), None);
+    run.cut_earlier(kept[3]).unwrap();
+    assert_eq!(run.earlier(), kept[..4]);
+    // The training goes back, and comes by the same numbers again.
+    run.save_checkpoint(VERSION, b"again", kept[3]).unwrap();
+    assert_eq!(run.load_earlier(VERSION, kept[3]).unwrap(), Some(b"again".to_vec()));
 }
 
 #[test]

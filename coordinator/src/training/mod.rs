@@ -345,6 +345,10 @@ async fn setup(
     };
     let is_taken_over = part.is_some() && checkpoint.is_some();
     let engine = Engine::new(settings, snapshot, &secret()?);
+    let engine = match &checkpoint {
+        Some(checkpoint) => engine.with_past(&checkpoint.past, directory.earlier()),
+        None => engine,
+    };
     let engine = match part {
         None => Helm::Alone(Box::new(engine)),
         Some(part) => part.helm(engine, network.parameters()).await?,

@@ -75,7 +75,11 @@ fn once(
     // Whatever became of the model: without this checkpoint the run goes on from the one before, to the same
     // bits.
     let Some(checkpoint) = checkpoint else { return (saved, None) };
-    match directory.save_checkpoint(Checkpoint::VERSION, &checkpoint.to_bytes()) {
+    match directory.save_checkpoint(
+        Checkpoint::VERSION,
+        &checkpoint.to_bytes(),
+        checkpoint.snapshot.counters.rounds,
+    ) {
         Ok(()) => (saved, None),
         Err(error) => {
             tracing::warn!("the last checkpoint cannot be written: {error}");

@@ -397,6 +397,18 @@ impl Floor {
         }
     }
 
+    /// Volunteers of whom results were counted that nobody has checked, with the number of rounds before the first; and
+    /// that number for all who are not known any more.
+    pub fn unchecked(&self) -> (Vec<(u128, u64)>, Option<u64>) {
+        let records = &self.volunteers.records;
+        (records.unchecked().collect(), records.forgotten_since)
+    }
+
+    /// As [`Floor::unchecked`] had it.
+    pub fn recall_unchecked(&mut self, unchecked: &[(u128, u64)], forgotten_since: Option<u64>) {
+        self.volunteers.records.recall(unchecked, forgotten_since);
+    }
+
     /// The training went back to where so many rounds were completed.
     pub fn rewind(&mut self, rounds: u64) {
         self.volunteers.records.rewind(rounds);

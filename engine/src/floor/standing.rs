@@ -22,7 +22,7 @@ pub(super) struct Records {
     by_token: BTreeMap<u128, Record>,
     /// The number of rounds completed before the first that counts an unchecked result of somebody who was forgotten.
     /// Who is not known may be one of those.
-    forgotten_since: Option<u64>,
+    pub(super) forgotten_since: Option<u64>,
 }
 
 /// One volunteer's.
@@ -95,6 +95,19 @@ impl Records {
     /// What proved right proved nothing.
     pub(super) fn distrust_all(&mut self) {
         self.by_token.values_mut().for_each(|record| record.proven = 0);
+    }
+
+    /// Of whom results were counted that nobody has checked, with the number of rounds before the first.
+    pub(super) fn unchecked(&self) -> impl Iterator<Item = (u128, u64)> {
+        self.by_token.iter().filter_map(|(token, record)| record.unchecked_since.map(|since| (*token, since)))
+    }
+
+    /// As [`Records::unchecked`] had it.
+    pub(super) fn recall(&mut self, unchecked: &[(u128, u64)], forgotten_since: Option<u64>) {
+        self.forgotten_since = forgotten_since;
+        for (token, since) in unchecked.iter().take(RECORDS_MAX) {
+            self.of(*token).unchecked_since = Some(*since);
+        }
     }
 
     /// After a rewind to a state before which so many rounds were completed: what was done later is undone.
