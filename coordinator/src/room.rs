@@ -27,10 +27,15 @@ pub struct Load {
     pub memory: u64,
     /// Cores that the coordinator's own worker uses.
     pub cores: u64,
+    /// Whether gateways hand in partial sums.
+    pub has_gateways: bool,
 }
 
 /// Bytes of an f32 vector, for each parameter: of the round's frame, and of the model on the disk.
 const VECTOR: u64 = 4;
+/// Partial sums of gateways: at least two that are kept apart (see `engine::ledger`), their sum, and one on its way
+/// into them.
+const PARTIALS: u64 = 4 * 8;
 /// Least bytes of a core for each parameter: its gradient and its sums (see `worker::footprint`).
 const CORE: u64 = 24;
 /// Checkpoints that are on the disk at a time: the last, the one before, and one being written.
@@ -42,7 +47,7 @@ impl Load {
     /// A lower bound of the need. It leaves out the data, which have been read by then, and all that depends
     /// on the batch.
     pub fn need(self) -> Need {
-        let Load { parameters, memory, cores } = self;
+        let Load { parameters, memory, cores, has_gateways } = self;
         let engine = engine::Load {
             parameters,
             pairs: memory,
@@ -54,7 +59,8 @@ impl Load {
         };
         // The state once more while a checkpoint is encoded.
         let kept = engine.least_bytes().saturating_add(engine.state_bytes());
-        let sent = parameters.saturating_mul(VECTOR + cores * CORE);
+        let partials = if has_gateways { PARTIALS } else { 0 };
+        let sent = parameters.saturating_mul(VECTOR + partials + cores * CORE);
         let models = parameters.saturating_mul(MODELS * VECTOR);
         Need {
             memory: kept.saturating_add(sent),
@@ -125,11 +131,12 @@ mod tests {
 
     #[test]
     fn what_is_needed_grows_with_parameters_pairs_and_cores() {
-        let small = Load { parameters: 100_000, memory: 10, cores: 2 };
+        let small = Load { parameters: 100_000, memory: 10, cores: 2, has_gateways: false };
         let Need { memory, disk } = small.need();
         // Ten pairs alone are 80 bytes a parameter.
         assert!((20_000_000..40_000_000).contains(&memory) && (24_000_000..40_000_000).contains(&disk));
         assert!(Load { cores: 8, ..small }.need().memory > memory);
+        assert_eq!(Load { has_gateways: true, ..small }.need().memory, memory + 4 * 8 * 100_000);
         assert!(Load { memory: 0, ..small }.need().disk < disk / 3);
         assert_eq!(Load { parameters: u64::MAX, ..small }.need().memory, u64::MAX);
     }
@@ -138,7 +145,7 @@ mod tests {
     fn a_network_far_beyond_any_machine_is_refused_in_words() {
         let spec = model::NetworkSpec::from_shorthand("linear").unwrap();
         let network = Network::new(&spec, 4, model::Task::Classes(2)).unwrap();
-        let load = Load { parameters: 1 << 50, memory: 10, cores: 1 };
+        let load = Load { parameters: 1 << 50, memory: 10, cores: 1, has_gateways: false };
         let text = check(&network, load, Path::new("runs/huge")).unwrap_err().to_string();
         assert!(text.contains("of memory") && text.contains("smaller network"), "{text}");
         let modest = Load { parameters: 10, ..load };

@@ -101,7 +101,7 @@ mod tests {
     impl Floors {
         fn of_two(round: u64) -> Floors {
             let parts = vec![Part::in_turn(Work::Gradient, Set::Training, 100)];
-            let ledger = Ledger::new(&RoundPlan { parts, ..RoundPlan::default() });
+            let ledger = Ledger::new(&RoundPlan { parts, ..RoundPlan::default() }, 1);
             let mut floors = Floors { ledger, claims: Claims::default() };
             // Both asked in the round before.
             for owner in [1, 2] {

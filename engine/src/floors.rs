@@ -3,12 +3,14 @@
 //! The engine answers them and never waits for one. Who is silent for too long is told of as [`FromFloor::Gone`] by
 //! whoever hears it, and its units are free again.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::claims::Claim;
 use super::completion::Scope;
 use super::floor::scheduler::LAST_RESORT_MS;
 use super::ledger::{OWN_FLOOR, Owner, Partial, Refusal};
+use super::piles::Key;
 use super::units::count;
 use super::{Engine, Output, Stage};
 
@@ -48,6 +50,9 @@ pub enum ToFloor {
     Refused(Refusal),
     /// What it said is noted.
     Noted,
+    /// What it handed in does not count any more, because it was added up with a lie for want of room: it owns nothing,
+    /// and never will again under this number.
+    Expelled,
     /// The round that it speaks of is not open.
     RoundIsOver,
     /// Whether a unit that it reported fits after all.
@@ -78,6 +83,13 @@ impl Engine {
     #[doc(hidden)]
     pub fn without_check_of_owners(mut self) -> Engine {
         self.checks_owners = false;
+        self
+    }
+
+    /// The same with room for so many partial sums of a round. It exists to show what happens where there is little.
+    #[doc(hidden)]
+    pub fn with_room_for(mut self, partials: usize) -> Engine {
+        self.partials_max = Some(partials);
         self
     }
 
@@ -140,9 +152,7 @@ impl Engine {
             }
             FromFloor::Gone => {
                 if let Stage::Open(round) | Stage::Vanished(round) = &mut self.stage {
-                    round.ledger.expel(owner);
-                    round.asked_to_confirm.remove(&owner);
-                    round.gone.insert(owner);
+                    round.expel(owner);
                 }
                 self.claims.forget(owner);
                 return;
@@ -195,20 +205,40 @@ impl Engine {
     /// not said so, and has done again what those have left who are gone.
     pub(super) fn is_confirmed_by_floors(&mut self, scope: Scope, parts: &[usize]) -> bool {
         let Stage::Open(round) = &mut self.stage else { return true };
-        let mut is_confirmed = true;
+        let (mut is_confirmed, mut others) = (true, Vec::new());
         for owner in round.ledger.contributors().into_iter().filter(|owner| *owner != OWN_FLOOR) {
             if round.confirmed.get(&owner).is_some_and(|confirmed| confirmed.includes(scope)) {
                 continue;
             }
             is_confirmed = false;
             if round.gone.contains(&owner) {
-                round.ledger.revoke(owner);
+                others.extend(round.ledger.revoke(owner));
             } else if round.asked_to_confirm.insert(owner, scope) != Some(scope) {
                 let message = ToFloor::Confirm { parts: parts.to_vec() };
                 self.outputs.push_back(Output::Floor { owner, message });
             }
         }
+        self.undo(others);
         is_confirmed
+    }
+
+    /// Partial sums left the open round that their owners take for done. The engine's own floor does them again. Other
+    /// floors are expelled: what they say of these units from now on must not count.
+    pub(super) fn undo(&mut self, partials: Vec<Key>) {
+        let (own, others): (Vec<Key>, Vec<Key>) =
+            partials.into_iter().partition(|(owner, _)| *owner == OWN_FLOOR);
+        let own: Vec<u64> = own.into_iter().map(|(_, number)| number).collect();
+        if !own.is_empty() {
+            self.floor.undo(&own);
+        }
+        let others: BTreeSet<Owner> = others.into_iter().map(|(owner, _)| owner).collect();
+        for owner in others {
+            if let Stage::Open(round) | Stage::Vanished(round) = &mut self.stage {
+                round.expel(owner);
+            }
+            self.claims.forget(owner);
+            self.tell_floor(owner, ToFloor::Expelled);
+        }
     }
 
     /// Leases to its own floor what its volunteers have room for; and all that is free, if nobody has been heard for long.

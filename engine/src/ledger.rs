@@ -5,6 +5,9 @@
 //! Units move from one owner to another only by being given back, or because the owner is expelled. A partial sum
 //! counts whole or not at all, and only if its sender owns every unit in it. So no unit is ever counted twice,
 //! whatever is lost, repeated, delayed, or said by somebody who was frozen and knows nothing of what has happened since.
+//!
+//! Partial sums are as large as the network. Where there is no room for all of them, some are added up
+//! ([`piles`](crate::piles)): a lie in one undoes them all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -13,6 +16,7 @@ use model::exact::unit_limit;
 use protocol::plan::{Part, RoundPlan};
 
 use crate::aggregator::Sums;
+use crate::piles::{Key, Piles};
 use crate::units::{Units, count};
 
 /// Names an owner of units.
@@ -23,7 +27,7 @@ pub const OWN_FLOOR: Owner = 0;
 /// The most ranges of units that are leased at a time: a lease fits a message of some kilobytes.
 pub const LEASE_RANGES_MAX: usize = 256;
 /// The most partial sums of one owner in a round. An owner that hands in more is refused, so that what the ledger
-/// holds is bounded.
+/// knows of them is bounded.
 pub const PARTIALS_MAX: usize = 1024;
 
 /// The sum of some units' results.
@@ -51,7 +55,7 @@ pub enum Refusal {
 pub struct Ledger {
     free: Units,
     leased: BTreeMap<Owner, Units>,
-    done: BTreeMap<(Owner, u64), Partial>,
+    done: Piles,
     /// Units that are not done.
     open: u32,
     checks_owners: bool,
@@ -62,13 +66,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// A ledger in which all units of a round are free.
-    pub fn new(plan: &RoundPlan) -> Ledger {
+    /// A ledger in which all units of a round are free, for a network of so many parameters.
+    pub fn new(plan: &RoundPlan, parameters: usize) -> Ledger {
         let units = plan.units();
         Ledger {
             free: Units::from_iter([0..units]),
             leased: BTreeMap::new(),
-            done: BTreeMap::new(),
+            done: Piles::new(plan, parameters),
             open: units,
             checks_owners: true,
             total: None,
@@ -83,6 +87,12 @@ impl Ledger {
         Ledger { checks_owners: false, ..self }
     }
 
+    /// The same with room for so many partial sums. It exists to show what happens where there is little.
+    #[doc(hidden)]
+    pub fn with_room_for(self, partials: usize) -> Ledger {
+        Ledger { done: self.done.with_room_for(partials), ..self }
+    }
+
     /// Whether all units are done.
     pub fn is_complete(&self) -> bool {
         self.open == 0
@@ -95,7 +105,7 @@ impl Ledger {
 
     /// How many units are done.
     pub fn done(&self) -> u32 {
-        self.done.values().map(|partial| count(&partial.units)).sum()
+        self.done.units()
     }
 
     /// How many units nobody has.
@@ -120,7 +130,7 @@ impl Ledger {
 
     /// Those whose partial sums count.
     pub fn contributors(&self) -> BTreeSet<Owner> {
-        self.done.keys().map(|(owner, _)| *owner).collect()
+        self.done.members().map(|((owner, _), _)| owner).collect()
     }
 
     /// Whether each unit is free, leased to one owner, or done once.
@@ -129,7 +139,7 @@ impl Ledger {
         let mut is_new = |range: Range<u32>| all.insert(range.clone()) == range.end - range.start;
         let free = self.free.ranges().all(&mut is_new);
         let leased = self.leased.values().flat_map(Units::ranges).all(&mut is_new);
-        let done = self.done.values().flat_map(|partial| partial.units.iter().cloned()).all(&mut is_new);
+        let done = self.done.members().flat_map(|(_, units)| units.iter().cloned()).all(&mut is_new);
         free && leased && done && all.len() == plan.units() && self.open == plan.units() - self.done()
     }
 
@@ -174,10 +184,12 @@ impl Ledger {
             is_sum_of_units(plan, parameters, &partial)?;
         }
         let owns_all = self.leased.get(&owner).is_some_and(|leased| leased.contains_all(&partial.units));
-        let handed_in = self.done.range((owner, 0)..=(owner, u64::MAX)).count();
-        let is_stale =
-            !owns_all || handed_in >= PARTIALS_MAX || self.done.contains_key(&(owner, partial.number));
-        if is_stale && self.checks_owners {
+        let (mut handed_in, mut is_used) = (0, false);
+        self.done.numbers_of(owner).for_each(|number| {
+            handed_in += 1;
+            is_used |= number == partial.number;
+        });
+        if (!owns_all || handed_in >= PARTIALS_MAX || is_used) && self.checks_owners {
             return Err(Refusal::Stale);
         }
         if let Some(leased) = self.leased.get_mut(&owner) {
@@ -188,31 +200,39 @@ impl Ledger {
         self.open = self.open.saturating_sub(count(&partial.units));
         self.total = None;
         self.changes += 1;
-        self.done.insert((owner, partial.number), partial);
+        self.done.add(owner, partial);
         Ok(())
     }
 
-    /// Takes a partial sum out again, exactly: a result in it was a lie. Its units are its owner's as before.
-    pub fn take_out(&mut self, owner: Owner, number: u64) -> bool {
-        let Some(partial) = self.done.remove(&(owner, number)) else { return false };
-        self.open += count(&partial.units);
-        self.total = None;
-        self.changes += 1;
-        let leased = self.leased.entry(owner).or_default();
-        partial.units.into_iter().for_each(|range| {
-            leased.insert(range);
-        });
-        true
+    /// Takes partial sums out again, exactly: results in them were lies. Units are their owners' as before. Answers
+    /// with the others that had to leave with them, because they were added up. Their owners take those for done: each
+    /// must be [told](crate::floor::Floor::undo) or [expelled](Ledger::expel).
+    pub fn take_out(&mut self, owner: Owner, numbers: &[u64]) -> Vec<Key> {
+        let mut others = Vec::new();
+        for number in numbers {
+            for (key, units) in self.done.take_out((owner, *number)) {
+                self.open += count(&units);
+                self.total = None;
+                self.changes += 1;
+                let leased = self.leased.entry(key.0).or_default();
+                units.into_iter().for_each(|range| {
+                    leased.insert(range);
+                });
+                if key.0 != owner || !numbers.contains(&key.1) {
+                    others.push(key);
+                }
+            }
+        }
+        others
     }
 
-    /// What an owner that is gone has handed in does not count after all: its units are free.
-    pub(crate) fn revoke(&mut self, owner: Owner) {
-        let numbers: Vec<u64> =
-            self.done.range((owner, 0)..=(owner, u64::MAX)).map(|(key, _)| key.1).collect();
-        numbers.into_iter().for_each(|number| {
-            self.take_out(owner, number);
-        });
+    /// What an owner that is gone has handed in does not count after all: its units are free. Answers as
+    /// [`Ledger::take_out`] does.
+    pub(crate) fn revoke(&mut self, owner: Owner) -> Vec<Key> {
+        let numbers: Vec<u64> = self.done.numbers_of(owner).collect();
+        let others = self.take_out(owner, &numbers);
         self.expel(owner);
+        others
     }
 
     /// An owner is gone: what it has is free. What it has handed in counts.
@@ -224,18 +244,17 @@ impl Ledger {
 
     /// Adds all partial sums up. Call this before [`Ledger::sums`].
     pub(crate) fn add_up(&mut self, plan: &RoundPlan, parameters: usize) {
-        if self.done.len() == 1 || self.total.is_some() {
+        if self.done.sums().len() == 1 || self.total.is_some() {
             return;
         }
         let mut total = Sums::new(plan, parameters);
-        self.done.values().for_each(|partial| total.merge(&partial.sums));
+        self.done.sums().for_each(|sums| total.merge(sums));
         self.total = Some(total);
     }
 
     /// The round's sums.
     pub(crate) fn sums(&self) -> &Sums {
-        let only = || self.done.first_key_value().map(|(_, partial)| &partial.sums);
-        self.total.as_ref().or_else(only).expect("the partial sums are added up first")
+        self.total.as_ref().or_else(|| self.done.sums().next()).expect("the partial sums are added up first")
     }
 }
 
@@ -302,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_partial_sum_counts_only_if_its_sender_owns_every_unit_in_it() {
-        let mut ledger = Ledger::new(&plan());
+        let mut ledger = Ledger::new(&plan(), 2);
         assert_eq!(ledger.lease(1, 60), [0..60]);
         assert_eq!(ledger.lease(2, 60), [60..100]);
         assert_eq!(add(&mut ledger, 1, partial(1, vec![0..61])), Err(Refusal::Stale));
@@ -323,7 +342,7 @@ mod tests {
 
     #[test]
     fn without_that_check_units_count_twice() {
-        let mut ledger = Ledger::new(&plan()).without_check_of_owners();
+        let mut ledger = Ledger::new(&plan(), 2).without_check_of_owners();
         ledger.lease(1, 60);
         ledger.expel(1);
         ledger.lease(2, 100);
@@ -335,7 +354,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_or_taken_out_is_done_again() {
-        let mut ledger = Ledger::new(&plan());
+        let mut ledger = Ledger::new(&plan(), 2);
         ledger.lease(1, 100);
         ledger.give_back(1, &[90..100, 10..20]);
         ledger.give_back(1, &[95..100]);
@@ -343,7 +362,7 @@ mod tests {
         assert_eq!(ledger.free(), 20);
         add(&mut ledger, 1, partial(1, vec![0..10])).unwrap();
         add(&mut ledger, 1, partial(2, vec![20..90])).unwrap();
-        assert!(ledger.take_out(1, 1) && !ledger.take_out(1, 1));
+        assert_eq!((ledger.take_out(1, &[1]), ledger.take_out(1, &[1])), (vec![], vec![]));
         assert_eq!(ledger.leased_to(1).collect::<Vec<_>>(), [0..10]);
         assert_eq!(ledger.lease(2, 100), [10..20, 90..100]);
         add(&mut ledger, 2, partial(1, vec![10..20, 90..100])).unwrap();
@@ -353,8 +372,32 @@ mod tests {
     }
 
     #[test]
+    fn what_was_added_up_for_want_of_room_leaves_together_and_is_done_again() {
+        let mut ledger = Ledger::new(&plan(), 2).with_room_for(2);
+        ledger.lease(1, 60);
+        ledger.lease(2, 40);
+        for number in 0..6 {
+            add(&mut ledger, 1, partial(number, vec![number as u32 * 10..number as u32 * 10 + 10])).unwrap();
+            assert!(ledger.done.sums().len() <= 2, "they take no more memory");
+        }
+        assert_eq!(add(&mut ledger, 1, partial(3, vec![30..40])), Err(Refusal::Stale), "it is in a pile");
+        add(&mut ledger, 2, partial(1, vec![60..100])).unwrap();
+        assert!(ledger.is_complete() && ledger.is_consistent(&plan()));
+        // All of the first owner are in one pile now.
+        let others = ledger.take_out(1, &[2, 4]);
+        assert_eq!(others, [(1, 0), (1, 1), (1, 3), (1, 5)]);
+        assert_eq!((ledger.leased(1), ledger.done()), (60, 40));
+        assert!(!ledger.is_complete() && ledger.is_consistent(&plan()));
+        ledger.expel(1);
+        ledger.lease(3, 60);
+        add(&mut ledger, 3, partial(1, vec![0..60])).unwrap();
+        ledger.add_up(&plan(), 2);
+        assert_eq!(ledger.sums().parts[0].vector, [100, -100]);
+    }
+
+    #[test]
     fn a_sum_that_no_units_have_is_refused() {
-        let mut ledger = Ledger::new(&plan());
+        let mut ledger = Ledger::new(&plan(), 2);
         ledger.lease(1, 100);
         #[expect(clippy::reversed_empty_ranges, reason = "the check must reject such a range")]
         let disordered = [vec![], vec![5..5], vec![9..2], vec![0..2, 2..3], vec![5..6, 0..1], vec![99..101]];

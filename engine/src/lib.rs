@@ -151,6 +151,7 @@ pub mod ledger;
 mod misfits;
 pub mod optimizers;
 mod past;
+mod piles;
 mod ring;
 mod rounds;
 pub mod scales;
@@ -427,6 +428,8 @@ pub struct Engine {
     has_many_floors: bool,
     /// Whether the ledger checks who owns units.
     checks_owners: bool,
+    /// For how many partial sums a ledger has room, if not for as many as it finds right.
+    partials_max: Option<usize>,
     /// When one of those was last heard.
     floors_heard_ms: u64,
     /// What each floor may have of a round.
@@ -505,6 +508,7 @@ impl Engine {
             examination: None,
             has_many_floors: false,
             checks_owners: true,
+            partials_max: None,
             floors_heard_ms: 0,
             claims: Claims::default(),
             opened_ms: 0,
@@ -778,18 +782,18 @@ impl Engine {
 
     /// Partial sums do not count any more, because a lie was among them.
     fn take_out(&mut self, owner: Owner, partials: &[u64]) {
+        let mut others = Vec::new();
         self.stage = match std::mem::replace(&mut self.stage, Stage::Waiting) {
             // All was accounted for, and now it is not.
             Stage::Open(mut round) | Stage::Vanished(mut round) => {
-                partials.iter().for_each(|number| {
-                    round.ledger.take_out(owner, *number);
-                });
+                others = round.ledger.take_out(owner, partials);
                 round.is_nothing = false;
                 round.confirmed.remove(&owner);
                 Stage::Open(round)
             }
             stage => stage,
         };
+        self.undo(others);
     }
 
     /// The time of the pause counts as if it had not been: nobody was asked for anything.

@@ -42,6 +42,15 @@ pub(super) struct OpenRound {
     pub(super) gone: BTreeSet<Owner>,
 }
 
+impl OpenRound {
+    /// A floor is gone, or so it must be supposed.
+    pub(super) fn expel(&mut self, owner: Owner) {
+        self.ledger.expel(owner);
+        self.asked_to_confirm.remove(&owner);
+        self.gone.insert(owner);
+    }
+}
+
 impl Engine {
     /// Ends the training if a rule says so, otherwise opens the round that the optimizer asks for;
     /// before the first, has the referee find the scales.
@@ -125,8 +134,12 @@ impl Engine {
         let layouts = self.settings.run_plan().lay_out(&plan);
         self.watch_the_end();
         self.floor.open(now_ms, plan.clone(), &layouts, self.is_wary());
-        let ledger = Ledger::new(&plan);
-        let mut ledger = if self.checks_owners { ledger } else { ledger.without_check_of_owners() };
+        let ledger = Ledger::new(&plan, self.settings.network.parameters());
+        let ledger = if self.checks_owners { ledger } else { ledger.without_check_of_owners() };
+        let mut ledger = match self.partials_max {
+            Some(partials) => ledger.with_room_for(partials),
+            None => ledger,
+        };
         // A floor that is alone has all there is to do.
         while !self.has_many_floors && ledger.free() > 0 {
             self.floor.grant(&ledger.lease(OWN_FLOOR, u32::MAX));

@@ -551,6 +551,7 @@ pub fn load_of(material: &Material) -> Load {
         parameters: network.parameters() as u64,
         memory: config.memory.unwrap_or(0).into(),
         cores: local_cores(config.local_workers).into(),
+        has_gateways: config.link.is_some(),
     }
 }
 

@@ -357,6 +357,13 @@ impl Floor {
         self.round.as_mut()?.take_partial()
     }
 
+    /// Partial sums that it has handed in do not count any more, for no fault of its own: it does their units again.
+    pub fn undo(&mut self, partials: &[u64]) {
+        if let Some(round) = &mut self.round {
+            round.undo(partials);
+        }
+    }
+
     /// The tokens of those whose results in a partial sum nobody else vouches for.
     pub fn unchecked_in(&self, partial: u64) -> BTreeSet<u128> {
         let Some(round) = &self.round else { return BTreeSet::new() };

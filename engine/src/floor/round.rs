@@ -361,20 +361,36 @@ impl Round {
             .iter()
             .filter(|(_, settled)| settled.partial.is_some_and(|number| tainted.contains(&number)));
         again.extend(lost.map(|(id, _)| *id));
-        for id in again {
-            let Settled { group, .. } = self.settled.remove(&id).expect("a group in the sums is settled");
-            self.checks.forget(id);
-            group.copies.iter().for_each(|copy| {
-                self.drawn.remove(copy);
-            });
-            self.open += count(&group.units);
-            if group.copies.is_empty() {
-                self.free_units(group);
-            } else {
-                self.groups.insert(id, group);
-            }
-        }
+        again.into_iter().for_each(|id| self.do_again(id));
         tainted.into_iter().collect()
+    }
+
+    /// Partial sums that were handed in do not count any more: their units are free again, unless a copy is out.
+    pub(super) fn undo(&mut self, partials: &[u64]) {
+        if self.handed_in.take_if(|number| partials.contains(number)).is_some() {
+            self.shares.forget_handed_in();
+        }
+        let lost = self
+            .settled
+            .iter()
+            .filter(|(_, settled)| settled.partial.is_some_and(|number| partials.contains(&number)));
+        let lost: Vec<u64> = lost.map(|(id, _)| *id).collect();
+        lost.into_iter().for_each(|id| self.do_again(id));
+    }
+
+    /// The result of a settled group does not count.
+    fn do_again(&mut self, id: u64) {
+        let Settled { group, .. } = self.settled.remove(&id).expect("a group in the sums is settled");
+        self.checks.forget(id);
+        group.copies.iter().for_each(|copy| {
+            self.drawn.remove(copy);
+        });
+        self.open += count(&group.units);
+        if group.copies.is_empty() {
+            self.free_units(group);
+        } else {
+            self.groups.insert(id, group);
+        }
     }
 
     /// Whether anything is settled that is in no partial sum.

@@ -431,6 +431,10 @@ impl Leader {
             ToFloor::Taken => self.reply(now_ms, round, gateway, Reply::Taken),
             ToFloor::Refused(_) => self.reply(now_ms, round, gateway, Reply::Refused),
             ToFloor::Noted => self.reply(now_ms, round, gateway, Reply::Noted),
+            ToFloor::Expelled => {
+                self.reply(now_ms, round, gateway, Reply::Expelled);
+                self.forget(gateway);
+            }
             ToFloor::RoundIsOver => self.reply(now_ms, round, gateway, Reply::RoundIsOver),
             ToFloor::Ruled { unit, fits } => {
                 // Otherwise the round is broken off, and orders of it are void. The next opening tells all gateways.

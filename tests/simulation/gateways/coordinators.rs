@@ -107,6 +107,9 @@ impl World<'_> {
         if !self.scenario.checks_owners {
             engine = engine.without_check_of_owners();
         }
+        if let Some(partials) = self.scenario.partials_max {
+            engine = engine.with_room_for(partials);
+        }
         self.coordinators[number].standby = None;
         self.coordinators[number].leader = Some(Leader::new(term, engine, self.problem.network.parameters()));
         self.look_after(number);

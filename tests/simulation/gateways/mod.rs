@@ -278,6 +278,20 @@ fn a_liar_who_goes_from_gateway_to_gateway_leaves_nothing_in_the_open_round() {
     assert!(found_out > 30, "this must happen to be tested: {found_out}");
 }
 
+/// Where there is room for two partial sums, all others are added up, and a lie in one undoes several. Their owners do
+/// not know that, so they begin again.
+#[test]
+fn a_lie_in_partial_sums_that_were_added_up_undoes_them_all() {
+    let mut taken_out = 0;
+    for seed in 0..40 {
+        let wanderer = with_wanderer(seed);
+        let partials_max = Some(1 + seed as usize % 2);
+        let happened = run_right(&Scenario { partials_max, leaders_serve: seed % 3 == 0, ..wanderer });
+        taken_out += happened.get("taken out").copied().unwrap_or(0);
+    }
+    assert!(taken_out > 20, "this must happen to be tested: {taken_out}");
+}
+
 /// A liar whose lies were handed in by a gateway that is gone, or out of reach, by the time it is found out elsewhere:
 /// that gateway takes nothing out any more, so the round is repeated.
 fn with_liar_whose_gateway_does_not_hear_of_it(seed: u64) -> Scenario {

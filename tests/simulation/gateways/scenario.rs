@@ -42,6 +42,8 @@ pub(super) struct Scenario {
     /// What happens to the leader that first comes to each of these steps, before it takes it.
     pub(super) mishaps_at_end: Vec<(Step, Mishap)>,
     pub(super) checks_owners: bool,
+    /// For how many partial sums of a round a leader has room.
+    pub(super) partials_max: Option<usize>,
     /// What of the protocol is missing, to see that a test notices.
     pub(super) lacks: Option<Protection>,
 }
@@ -111,6 +113,7 @@ impl Scenario {
             mishaps: Vec::new(),
             mishaps_at_end: Vec::new(),
             checks_owners: true,
+            partials_max: None,
             lacks: None,
         }
     }
