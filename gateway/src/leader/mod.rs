@@ -103,6 +103,8 @@ pub struct Leader {
     /// Objects of the last rounds, the oldest first.
     objects: VecDeque<Vec<Name>>,
     broadcast_ms: u64,
+    /// The time of the last input.
+    now_ms: Option<u64>,
     trust: Trust,
     /// Rounds that were opened in this term.
     opened: usize,
@@ -157,6 +159,7 @@ impl Leader {
             round: None,
             objects: VecDeque::new(),
             broadcast_ms: 0,
+            now_ms: None,
             trust: Trust::default(),
             opened: 0,
             unfit: None,
@@ -203,6 +206,7 @@ impl Leader {
         if self.has_stepped_down {
             return;
         }
+        self.forgive_a_stall(now_ms);
         match input {
             LeaderInput::Engine(input) => self.feed(now_ms, input),
             LeaderInput::Heard(request) => self.heard(now_ms, request),
@@ -232,6 +236,18 @@ impl Leader {
         self.expel_the_silent(now_ms);
         if now_ms >= self.broadcast_ms + BROADCAST_EVERY_MS {
             self.broadcast(now_ms);
+        }
+    }
+
+    /// A leader that runs hears something of time every second. If it was not run for longer, what gateways said
+    /// meanwhile waits behind this input: that time was nobody's silence.
+    fn forgive_a_stall(&mut self, now_ms: u64) {
+        let before_ms = self.now_ms.replace(now_ms).unwrap_or(now_ms);
+        let stalled_ms = now_ms.saturating_sub(before_ms + BROADCAST_EVERY_MS);
+        if stalled_ms > 0 {
+            for peer in self.gateways.values_mut() {
+                peer.heard_ms = now_ms.min(peer.heard_ms + stalled_ms);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use engine::{Engine, Input, Output, Secret, Settings, Snapshot};
 use gateway::{
-    BROADCAST_EVERY_MS, Broadcast, Gateway, Leader, LeaderInput, LeaderOutput, MESSAGE_BYTES_MAX,
+    BROADCAST_EVERY_MS, Broadcast, Gateway, Leader, LeaderInput, LeaderOutput, MESSAGE_BYTES_MAX, Reply,
     StandbyInput, StandbyOutput, StateName, Strike, Term,
 };
 
@@ -133,6 +133,9 @@ impl World<'_> {
                     let answer = self.without_protection_of_answer(answer);
                     let bytes = answer.encode();
                     assert!(bytes.len() <= MESSAGE_BYTES_MAX);
+                    if answer.reply == Reply::Expelled {
+                        self.note("expelled", answer.gateway);
+                    }
                     for host in 0..self.gateways.len() {
                         let gateway = self.gateways[host].gateway.as_ref().map(Gateway::incarnation);
                         if gateway == Some(answer.gateway) {

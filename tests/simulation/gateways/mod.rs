@@ -142,6 +142,24 @@ fn the_same_bits_through_any_number_of_gateways_and_coordinators() {
     }
 }
 
+/// A leader that was not run for longer than gateways may be silent has heard none of them, and knows nothing of it.
+#[test]
+fn a_leader_that_stalls_expels_nobody_who_spoke_meanwhile() {
+    for stalled_ms in [SILENCE_MS_MAX + 300, 9_000] {
+        for seed in 0..5 {
+            let mishaps = vec![(2_000, Actor::Coordinator(0), Mishap::Freeze(stalled_ms))];
+            let happened = run_right(&Scenario { liars: Vec::new(), mishaps, ..with_sleeper(seed) });
+            assert!(happened["frozen"] == 1 && !happened.contains_key("expelled"), "{happened:?}");
+        }
+    }
+    // It notices all the same who is gone.
+    let mishaps = vec![(2_000, Actor::Coordinator(0), Mishap::Freeze(6_000))];
+    let dead = (2_100, Actor::Gateway(0), Mishap::Freeze(30_000));
+    let mishaps = mishaps.into_iter().chain([dead]).collect();
+    let happened = run_right(&Scenario { liars: Vec::new(), mishaps, ..with_sleeper(0) });
+    assert!(happened.contains_key("expelled"), "{happened:?}");
+}
+
 /// What volunteers can do in a fifth of a second is shared among their gateways as if they all were at one: nobody
 /// waits for units that others have too many of.
 #[test]
