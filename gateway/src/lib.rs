@@ -77,3 +77,7 @@ pub const PULSE_EVERY_MS: u64 = 500;
 pub const ASK_AGAIN_MS: u64 = 200;
 /// Sums that are not handed in for so long are handed in before all of a lease is done.
 pub const HAND_IN_EVERY_MS: u64 = 2_000;
+/// Those whose sending takes long wait longer, so many times as long as it takes.
+pub const HAND_IN_TIMES: u64 = 10;
+/// No sums wait longer than this, however long sending takes: whatever waits is lost with the gateway.
+pub const HAND_IN_MS_MAX: u64 = 60_000;

@@ -19,7 +19,7 @@ use protocol::plan::{RoundPlan, SetPlans};
 use crate::blob::Place;
 use crate::notices::{Bans, Strike, Strikes};
 use crate::wire::{Answer, Broadcast, Opening, Request, Term};
-use crate::{HAND_IN_EVERY_MS, PULSE_EVERY_MS, REPEAT_MS, SEND_AWAY_MS};
+use crate::{HAND_IN_EVERY_MS, HAND_IN_MS_MAX, HAND_IN_TIMES, PULSE_EVERY_MS, REPEAT_MS, SEND_AWAY_MS};
 
 use rounds::{Current, SendingStage};
 use trust::Trust;
@@ -180,6 +180,8 @@ pub struct Gateway {
     request: Option<(Request, u64)>,
     /// When the last request was answered.
     answered_ms: u64,
+    /// How long it took to pack the last partial sum and to put it into the store.
+    sending_ms: u64,
     /// The leader wants to hear something since the last request was made.
     is_called: bool,
     /// When a leader was last heard, or else the gateway began.
@@ -215,6 +217,7 @@ impl Gateway {
             number: 0,
             request: None,
             answered_ms: 0,
+            sending_ms: 0,
             is_called: false,
             leader_ms: None,
             is_alone: false,
@@ -276,12 +279,19 @@ impl Gateway {
         let repeat_ms = self.request.as_ref().map(|(_, made_ms)| made_ms + REPEAT_MS);
         let pulse_ms = self.term.map(|_| self.answered_ms + PULSE_EVERY_MS);
         let round = self.round.as_ref().filter(|round| !round.is_over);
-        let hand_in_ms = round.and_then(|round| round.unsent_ms).map(|since_ms| since_ms + HAND_IN_EVERY_MS);
+        let hand_in_ms =
+            round.and_then(|round| round.unsent_ms).map(|since_ms| since_ms + self.hand_in_every_ms());
         let ask_ms = round.map(|round| round.asks_again_ms);
         let alone_ms = self.leader_ms.filter(|_| !self.is_alone).map(|heard_ms| heard_ms + SEND_AWAY_MS);
         let wakes = [repeat_ms, pulse_ms, hand_in_ms, ask_ms, alone_ms, self.floor.wake_ms()];
         // What was due before was done, or waits for something else.
         wakes.into_iter().flatten().filter(|at_ms| *at_ms > self.now_ms && !self.is_over).min()
+    }
+
+    /// How long sums wait that could be handed in before all of a lease is done. The gateway does little else but send if
+    /// a network's vectors take long, unless that takes a tenth of its time at most.
+    fn hand_in_every_ms(&self) -> u64 {
+        (self.sending_ms * HAND_IN_TIMES).clamp(HAND_IN_EVERY_MS, HAND_IN_MS_MAX)
     }
 
     /// Takes in what happened at `now_ms` (any monotonic clock).
@@ -300,6 +310,7 @@ impl Gateway {
                     && matches!(sending.stage, SendingStage::Storing(name) if name == place.name)
                 {
                     sending.stage = SendingStage::Stored(place.name);
+                    self.sending_ms = now_ms - sending.began_ms;
                 }
             }
             GatewayInput::Joined { session, cores, local, identity, training_shards } => {

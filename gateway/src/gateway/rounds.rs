@@ -43,6 +43,8 @@ pub(super) struct Current {
 #[derive(Debug)]
 pub(super) struct Sending {
     pub(super) number: u64,
+    /// When it began to be packed.
+    pub(super) began_ms: u64,
     pub(super) stage: SendingStage,
     /// Those whose results in it nobody else vouches for, and of whom the leader does not know that yet.
     pub(super) unchecked: Vec<u128>,

@@ -8,7 +8,7 @@ use super::rounds::{Current, Sending, SendingStage};
 use super::{Gateway, GatewayOutput};
 use crate::blob::{Place, TOKENS_MAX, encode_partial, name_of};
 use crate::wire::{Answer, Order, Reply, Request, Says, part_of};
-use crate::{ASK_AGAIN_MS, HAND_IN_EVERY_MS, PULSE_EVERY_MS, REPEAT_MS};
+use crate::{ASK_AGAIN_MS, PULSE_EVERY_MS, REPEAT_MS};
 
 impl Gateway {
     pub(super) fn answered(&mut self, now_ms: u64, answer: Answer) {
@@ -165,8 +165,9 @@ impl Gateway {
     /// Puts sums into the store, to hand them in: when all there is to do is done, or when they have waited for long.
     /// What is still to be checked waits longer: if the gateway ended, whatever is found would be lost.
     fn send_partial(&mut self, now_ms: u64) {
+        let every_ms = self.hand_in_every_ms();
         let Some(round) = self.round.as_mut().filter(|round| !round.is_over) else { return };
-        let is_due = round.unsent_ms.is_some_and(|since_ms| now_ms >= since_ms + HAND_IN_EVERY_MS);
+        let is_due = round.unsent_ms.is_some_and(|since_ms| now_ms >= since_ms + every_ms);
         if round.partial.is_some() || !(self.floor.is_drained() || is_due) {
             return;
         }
@@ -178,7 +179,7 @@ impl Gateway {
         let bytes = encode_partial(&partial, &unchecked);
         let name = name_of(&bytes);
         let (number, stage) = (partial.number, SendingStage::Storing(name));
-        round.partial = Some(Sending { number, stage, unchecked, is_tainted: false });
+        round.partial = Some(Sending { number, began_ms: now_ms, stage, unchecked, is_tainted: false });
         self.outputs.push_back(GatewayOutput::Put(Place { term: round.opening.term, name }, bytes));
     }
 

@@ -160,6 +160,26 @@ fn a_leader_that_stalls_expels_nobody_who_spoke_meanwhile() {
     assert!(happened.contains_key("expelled"), "{happened:?}");
 }
 
+/// Sums that take long to send are sent less often: a gateway spends a tenth of its time on that.
+#[test]
+fn sums_that_cost_much_to_send_are_sent_seldom() {
+    let count = |delay_ms: u64| {
+        let scenario = Scenario {
+            problem: ProblemPlan { seed: 1, ..ProblemPlan::plain(2_000) },
+            gateways: vec![vec![60, 80]],
+            iterations: 3,
+            liars: Vec::new(),
+            store: Store { fails: 0, damages: 0, is_racy: false, delay_ms: (delay_ms, delay_ms) },
+            ..with_sleeper(1)
+        };
+        let happened = run_right(&scenario);
+        (happened["milliseconds"], happened["handed in"])
+    };
+    let ((fast_ms, often), (_, seldom)) = (count(20), count(1_500));
+    assert!(often >= fast_ms / 3_000, "{often} in {fast_ms} ms");
+    assert!(seldom * 3 < often, "{seldom} instead of {often}");
+}
+
 /// What volunteers can do in a fifth of a second is shared among their gateways as if they all were at one: nobody
 /// waits for units that others have too many of.
 #[test]

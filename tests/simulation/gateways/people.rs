@@ -395,6 +395,9 @@ impl World<'_> {
                     if matches!(request.says, Says::Tainted { .. }) {
                         self.note("taken out", number);
                     }
+                    if matches!(request.says, Says::HandsIn { .. }) {
+                        self.note("handed in", number);
+                    }
                     for coordinator in 0..self.coordinators.len() {
                         let life = self.coordinators[coordinator].machine.life;
                         self.send(own, Some(Actor::Coordinator(coordinator)), || {
