@@ -46,6 +46,9 @@ const DRAWS_MAX: usize = 24;
 const CANDIDATES_MAX: usize = 8;
 /// Whoever would take more than so many times as long as the middle one of them is not chosen.
 const WAIT_TIMES: f64 = 2.0;
+/// Those that have proved themselves check all, as long as it takes them no longer. In the first rounds of a crowd they
+/// are few, and a round must not wait for them.
+const PROVEN_WAIT_MS_MAX: f64 = 2_000.0;
 /// Checks that wait for the coordinator's own worker before others may do what it should.
 const OWN_CHECKS_MAX: usize = 2;
 
@@ -218,7 +221,7 @@ pub(super) struct Chosen {
 }
 
 /// Draws who is to compute a settled group too: one of those at other addresses that have proved themselves. Where
-/// none of these can be found, a newcomer's result goes to the coordinator's own worker as long as that has little to
+/// none of these can be found, or all that are found have too much to do, a newcomer's result goes to the coordinator's own worker as long as that has little to
 /// check, so that newcomers do not vouch for each other; otherwise one of the newcomers at other addresses is drawn,
 /// and where nobody at another address delivers, one at the same, with the coordinator's own worker among them.
 /// `None` if only the court can do it. If `idle`, only those are drawn who have nothing to do.
@@ -260,7 +263,7 @@ pub(super) fn choose(
     let own_chosen = |own: u64| Chosen { session: own, wait_ms: wait_ms(own) };
 
     let most = drawn(&mut |chance| proven.draw_elsewhere(address, chance));
-    if !most.is_empty() {
+    if most.iter().any(|one| one.wait_ms <= PROVEN_WAIT_MS_MAX) {
         // The coordinator's own worker is one of them.
         let all = proven.elsewhere(address) + 1;
         return match own.filter(|_| chance.below(all) == 0) {
@@ -283,7 +286,7 @@ pub(super) fn choose(
         };
         others = drawn(&mut at_the_same);
     }
-    others.extend(own.map(own_chosen));
+    others.extend(most.into_iter().chain(own.map(own_chosen)));
     one_in_time(others, chance)
 }
 

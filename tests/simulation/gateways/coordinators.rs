@@ -226,6 +226,7 @@ impl World<'_> {
                 self.iteration = iteration.unwrap_or(0);
             }
             Output::OpenRound { plan, vectors } => {
+                self.opened_ms.push(self.now_ms);
                 self.coordinators[number].porch.round = Some((plan, vectors));
             }
             Output::Recompute { plan, units, vectors } => {

@@ -5,7 +5,9 @@
 //! of the plain loop. Without the check of owners in the ledger, the same runs come to other weights: a test shows it.
 
 mod coordinators;
+mod crowds;
 mod ends;
+mod lines;
 mod people;
 mod protections;
 mod scenario;
@@ -22,6 +24,7 @@ use crate::random::Draw;
 use crate::reference::{self, Limits};
 use crate::scenario::LieKind;
 
+pub(crate) use lines::{GATEWAY, LATENCY, LINK_DOWN, LINK_UP};
 use people::{Liar, Lie};
 use protections::Protection;
 use scenario::{Actor, Bus, Mishap, Scenario, Store};
@@ -31,6 +34,8 @@ use world::{Coordinator, Host, World};
 const SEEDS: u64 = 120;
 /// More events than any run needs.
 const EVENTS_MAX: u64 = 400_000;
+/// Rounds that are not counted when their length is measured.
+const WARM_UP: usize = 4;
 /// When faults end.
 const CALM_MS: u64 = 60_000;
 /// When a run must be over.
@@ -72,6 +77,7 @@ fn run(scenario: &Scenario) -> Result<Happened, String> {
         have_colluded: false,
         iteration: 0,
         is_settled: false,
+        opened_ms: Vec::new(),
         log: Vec::new(),
         happened: BTreeMap::new(),
     };
@@ -79,6 +85,17 @@ fn run(scenario: &Scenario) -> Result<Happened, String> {
         Ok(()) => {
             let ended_ms = world.end.map_or(0, |(_, ended_ms)| ended_ms);
             world.happened.insert("milliseconds", ended_ms);
+            if let [first_ms, next_ms, ..] = world.opened_ms[..] {
+                world.happened.insert("milliseconds of the first round", next_ms - first_ms);
+            }
+            // In the first rounds everybody is a newcomer, and all of the last one is computed twice.
+            if let [.., last_ms] = world.opened_ms[..]
+                && let Some(rounds) =
+                    world.opened_ms.len().checked_sub(WARM_UP + 1).filter(|rounds| *rounds > 0)
+            {
+                let round_ms = (last_ms - world.opened_ms[WARM_UP]) / rounds as u64;
+                world.happened.insert("milliseconds a round", round_ms);
+            }
             Ok(world.happened)
         }
         Err(cause) => {

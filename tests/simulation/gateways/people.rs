@@ -11,6 +11,7 @@ use gateway::{Gateway, GatewayInput, GatewayOutput, Leader, LeaderInput, MESSAGE
 use protocol::message::{ResultHeader, Unfit};
 use protocol::plan::{Assignment, RoundPlan};
 
+use super::lines::{LINK_DOWN, LINK_UP, Line, Traffic, way_ms};
 use super::scenario::Actor;
 use super::world::{Coordinator, Event, Host, Machine, World};
 use crate::problem::RUN;
@@ -64,6 +65,10 @@ pub(super) struct Person {
     told: u64,
     /// When it is done with what it has.
     busy_until_ms: u64,
+    /// When it has the weights of that round.
+    has_weights: (u64, u64),
+    /// Its way to the gateway.
+    upwards: Line,
     /// Where it is, and its session there.
     at: Option<(Actor, u64)>,
     /// Counts how often it set out.
@@ -85,6 +90,9 @@ pub(super) struct Porch {
     banned_since: BTreeMap<u128, u64>,
     /// What sessions work on.
     pub(super) round: Option<(RoundPlan, Vec<Arc<[f32]>>)>,
+    /// The place's own ways to and from all volunteers.
+    outwards: Line,
+    inwards: Line,
 }
 
 /// A volunteer must stay out.
@@ -101,7 +109,8 @@ impl Person {
     pub(super) fn new(gateway: usize, unit_ms: u64, liar: Option<Liar>) -> Person {
         let home = Actor::Gateway(gateway);
         let (told, busy_until_ms, at, visit, name, is_known) = (0, 0, None, 0, 0, false);
-        Person { home, unit_ms, liar, told, busy_until_ms, at, visit, name, is_known }
+        let (has_weights, upwards) = ((0, 0), Line::default());
+        Person { home, unit_ms, liar, told, busy_until_ms, has_weights, upwards, at, visit, name, is_known }
     }
 
     /// The number of the volunteer with that token.
@@ -348,9 +357,10 @@ impl World<'_> {
     /// A volunteer is given work.
     pub(super) fn assign(&mut self, place: Actor, session: u64, assignment: Assignment) {
         let Some(&person) = self.porch(place).sessions.get(&session) else { return };
+        let from_ms = self.weights_arrive(place, person, assignment.round);
         let one = &mut self.people[person];
         let busy_ms = one.unit_ms * u64::from(assignment.unit_count());
-        one.busy_until_ms = one.busy_until_ms.max(self.now_ms) + busy_ms;
+        one.busy_until_ms = one.busy_until_ms.max(from_ms) + busy_ms;
         let (at_ms, life) = (one.busy_until_ms, self.machine(place).life);
         self.at(at_ms, Event::Done { place, life, session, assignment });
     }
@@ -454,8 +464,32 @@ impl World<'_> {
         self.wake(own);
     }
 
+    /// When a volunteer has the weights of a round: now, where nothing takes time.
+    fn weights_arrive(&mut self, place: Actor, person: usize, round: u64) -> u64 {
+        let now_ms = self.now_ms;
+        let Some(Traffic { weights, gateway, .. }) = self.scenario.traffic else { return now_ms };
+        if self.people[person].has_weights.0 != round {
+            let sent_ms = self.porch(place).outwards.carry(now_ms, weights, gateway);
+            self.people[person].has_weights = (round, sent_ms + way_ms(weights, LINK_DOWN));
+        }
+        self.people[person].has_weights.1.max(now_ms)
+    }
+
+    /// A volunteer sends its sums.
+    pub(super) fn done(&mut self, place: Actor, life: u64, session: u64, assignment: Assignment) {
+        let Some(Traffic { sums, gateway, .. }) = self.scenario.traffic else {
+            return self.arrived(place, session, &assignment);
+        };
+        let Some(&person) = self.porch(place).sessions.get(&session) else { return };
+        let now_ms = self.now_ms;
+        let sent_ms = self.people[person].upwards.carry(now_ms, sums, LINK_UP);
+        let there_ms =
+            self.porch(place).inwards.carry(sent_ms, sums, gateway).max(sent_ms) + way_ms(0.0, 1.0);
+        self.at(there_ms, Event::Arrived { place, life, session, assignment });
+    }
+
     /// A volunteer answers, if the round is still the one that it was asked in.
-    pub(super) fn done(&mut self, place: Actor, session: u64, assignment: &Assignment) {
+    pub(super) fn arrived(&mut self, place: Actor, session: u64, assignment: &Assignment) {
         let Some(&person) = self.porch(place).sessions.get(&session) else { return };
         let Some((plan, vectors)) = self.porch(place).round.clone() else { return };
         if plan.round != assignment.round {

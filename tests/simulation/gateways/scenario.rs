@@ -5,6 +5,7 @@ use gateway::{LEADER_SILENCE_MS_MAX, SILENCE_MS_MAX};
 
 use super::CALM_MS;
 use super::ends::Step;
+use super::lines::Traffic;
 use super::people::{Liar, Lie, Person};
 use super::protections::Protection;
 use crate::problem::{Method, Oddity, ProblemPlan};
@@ -41,6 +42,8 @@ pub(super) struct Scenario {
     pub(super) mishaps: Vec<(u64, Actor, Mishap)>,
     /// What happens to the leader that first comes to each of these steps, before it takes it.
     pub(super) mishaps_at_end: Vec<(Step, Mishap)>,
+    /// What takes time on its way to volunteers and back, if anything does.
+    pub(super) traffic: Option<Traffic>,
     pub(super) checks_owners: bool,
     /// For how many partial sums of a round a leader has room.
     pub(super) partials_max: Option<usize>,
@@ -112,6 +115,7 @@ impl Scenario {
             store: Store { fails: 0, damages: 0, delay_ms: (1, 20), is_racy: false },
             mishaps: Vec::new(),
             mishaps_at_end: Vec::new(),
+            traffic: None,
             checks_owners: true,
             partials_max: None,
             lacks: None,
