@@ -5,26 +5,24 @@
 //! round's length, the useful work of all that is lent, and how many times as fast the round is as one ordinary core.
 //!
 //! The model: each volunteer lends one core. Speeds are log-normal around [`CORE_OPERATIONS`] with a standard deviation of
-//! 0.75 of the logarithm, as in `efficiency`. A volunteer needs the weights, 4 bytes a parameter, before it begins, and
-//! sends one sum, 4.5 bytes a parameter, when it ends; its link and its gateway's share both bound that. A core does
-//! one unit after the other, and begins none that others would be done with before it is (`floor::horizon`). Shards
-//! have been downloaded. Gateways send one sum each to the coordinator.
+//! 0.75 of the logarithm, as in `efficiency`. A volunteer needs the weights, 4 bytes a parameter, before it begins. Its
+//! gateway sends them to one volunteer after the other, the fastest first, and each has them as soon as the gateway's
+//! link and its own have carried them. A core does one unit after the other, and begins none that others would be done
+//! with before it is (`floor::horizon`). All send their last sum, 4.5 bytes a parameter, when the units are done: their
+//! links and their gateway's carry the sums at the same time. Earlier sums travel while cores compute. Shards have been
+//! downloaded. Gateways send one sum each to the coordinator.
 
+use crate::gateways::{GATEWAY, LATENCY, LINK_DOWN, LINK_UP};
 use crate::random::Draw;
 
-/// Parameters of 784-128-10, and of 784-32-10.
+/// Parameters of 784-128-10, of 784-32-10, and of 64-16-10.
 const PARAMETERS: f64 = 101_770.0;
 const PARAMETERS_OF_SMALL: f64 = 25_450.0;
+const PARAMETERS_OF_DIGITS: f64 = 1_210.0;
 /// Operations on an example.
 const OPERATIONS: f64 = 6.0 * PARAMETERS;
 /// Operations a second of an ordinary core in a browser; `docs/measurements.md` has 38 to 55 for one that is fast.
 const CORE_OPERATIONS: f64 = 2e10;
-/// Bytes a second of a volunteer's link, down and up, and of a gateway's.
-const LINK_DOWN: f64 = 50e6 / 8.0;
-const LINK_UP: f64 = 10e6 / 8.0;
-const GATEWAY: f64 = 10e9 / 8.0;
-/// Seconds of the way there and back.
-const LATENCY: f64 = 0.05;
 
 /// What rounds consist of, by the rules for so many expected cores (`coordinator/src/config/settle.rs` and
 /// `training/cut.rs`).
@@ -69,7 +67,7 @@ struct Crowd {
 /// What a round came to.
 struct Round {
     seconds: f64,
-    /// Seconds of it that weights and sums are on their way.
+    /// Seconds of it that weights and sums are on their way, for the average volunteer.
     way: f64,
     /// The share of volunteers with work.
     with_work: f64,
@@ -92,12 +90,20 @@ impl Crowd {
         let at_work = &self.paces[..self.paces.len().min(units as usize)];
         let at_gateway = (at_work.len() as f64).min(self.per_gateway);
         let bytes = |each: f64| each * self.parameters;
-        let down = (bytes(4.0) / LINK_DOWN).max(at_gateway * bytes(4.0) / GATEWAY);
-        let up = (bytes(4.5) / LINK_UP).max(at_gateway * bytes(4.5) / GATEWAY);
+        // Gateways have volunteers of all speeds, so one of them has every so manieth.
+        let turn = |index: usize| at_gateway * index as f64 / at_work.len() as f64 + 1.0;
+        let arrives = |index: usize| {
+            LATENCY / 2.0 + bytes(4.0) / LINK_DOWN + turn(index).floor() * bytes(4.0) / GATEWAY
+        };
         let gateways = (self.paces.len() as f64 / self.per_gateway).ceil();
-        let way = LATENCY + down + up + gateways * bytes(4.5) / GATEWAY;
-        let done_in =
-            |seconds: f64| at_work.iter().map(|pace| (seconds / (unit * pace)).floor()).sum::<f64>();
+        let up = (bytes(4.5) / LINK_UP).max(at_gateway * bytes(4.5) / GATEWAY);
+        let back = LATENCY / 2.0 + up + gateways * bytes(4.5) / GATEWAY;
+        // Units that are done so many seconds after the round began.
+        let done_in = |seconds: f64| -> f64 {
+            let done =
+                |(index, pace): (usize, &f64)| ((seconds - arrives(index)).max(0.0) / (unit * pace)).floor();
+            at_work.iter().enumerate().map(done).sum()
+        };
         let (mut too_short, mut enough) = (0.0, unit);
         while done_in(enough) < f64::from(units) {
             (too_short, enough) = (enough, 2.0 * enough);
@@ -106,7 +112,8 @@ impl Crowd {
             let middle = f64::midpoint(too_short, enough);
             if done_in(middle) < f64::from(units) { too_short = middle } else { enough = middle }
         }
-        let seconds = way + enough;
+        let way = (0..at_work.len()).map(arrives).sum::<f64>() / at_work.len() as f64 + back;
+        let seconds = enough + back;
         let lent = seconds * self.paces.iter().map(|pace| 1.0 / pace).sum::<f64>();
         let with_work = at_work.len() as f64 / self.paces.len() as f64;
         Round { seconds, way, with_work, useful: f64::from(units) * unit / lent }
@@ -160,7 +167,9 @@ fn demand_of_crowds() {
 #[ignore = "prints figures for docs/measurements.md"]
 #[expect(clippy::print_stdout, reason = "figures for a person")]
 fn efficiency_of_rounds_of_five_seconds() {
-    for (network, parameters) in [("784-128-10", PARAMETERS), ("784-32-10", PARAMETERS_OF_SMALL)] {
+    let networks =
+        [("784-128-10", PARAMETERS), ("784-32-10", PARAMETERS_OF_SMALL), ("64-16-10", PARAMETERS_OF_DIGITS)];
+    for (network, parameters) in networks {
         for gateways in [1, 10, 100, 1_000] {
             let crowd = Crowd::draw(100_000, 100_000.0 / f64::from(gateways), parameters);
             let way = crowd.round(100_000, 1.0).way;
