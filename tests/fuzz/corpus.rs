@@ -5,8 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use coordinator::driver::Checkpoint;
+use coordinator::report::status::{CurvePoint, Status};
+use coordinator::scale::{About, News};
+use engine::aggregator::Sums;
+use engine::ledger::Partial;
 use engine::optimizers::{Lbfgs, LbfgsSettings, Optimizer};
 use engine::{Counters, Course, KnownScales, Past, Snapshot, Statistics};
+use gateway::{
+    Answer, Ban, Broadcast, NoResult, Notice, Opening, Order, Reply, Request, Says, Strike, Term,
+    encode_partial,
+};
 use model::{Arithmetic, Network, NetworkSpec, Rows, Targets, Task};
 use ndarray::array;
 use onnx::export::{Answers, Export, Inputs};
@@ -147,6 +155,117 @@ pub(crate) fn downward() -> Vec<Vec<u8>> {
         joined([refused(Refusal::Wait { seconds: 30 })]),
         joined([refused(Refusal::Replaced)]),
     ]
+}
+
+/// One of each kind of message.
+pub(crate) fn bus() -> Vec<Vec<u8>> {
+    let term = Term { number: 3, nonce: 1 << 60 };
+    let opening = Opening {
+        term,
+        round: 7,
+        rounds: 5,
+        is_wary: true,
+        frame: [9; 32],
+        unfit: Some(NoResult { round: 6, unit: 2 }),
+    };
+    let broadcasts = [Broadcast::Leads { term }, Broadcast::Finished { term }, Broadcast::Open(opening)]
+        .map(|said| said.encode());
+    let strike = Strike {
+        id: (4, 5),
+        token: 1 << 100,
+        network: 77,
+        offense: "a lie".to_owned(),
+        is_lie: true,
+        unchecked_since: Some(3),
+        ago_ms: 250,
+    };
+    let ban = Ban { id: (1, 2), token: 5, is_banned: true };
+    let says = [
+        Says::Asks { cores: 8, speed: 1.5, undone: 3, least: 40 },
+        Says::HandsIn { blob: [3; 32] },
+        Says::GivesBack { units: vec![1..4, 9..300] },
+        Says::Tainted { partials: vec![1, 500] },
+        Says::Reports { unit: 6 },
+        Says::Confirms { parts: vec![0, 1] },
+        Says::Strikes { strikes: vec![strike.clone()] },
+        Says::Bans { bans: vec![ban] },
+        Says::Pulse,
+        Says::Leaves,
+    ];
+    let requests =
+        says.map(|says| Request { term, round: 7, gateway: 1 << 50, number: 12, read: 1, says }.encode());
+    let replies = [
+        Reply::Leased { units: vec![0..50, 60..61] },
+        Reply::Taken,
+        Reply::Refused,
+        Reply::Noted,
+        Reply::RoundIsOver,
+        Reply::Expelled,
+        Reply::Speak,
+    ];
+    let orders = vec![
+        Order::Recall { most: 9 },
+        Order::Confirm { parts: vec![1] },
+        Order::Ruled { unit: 4, fits: false },
+    ];
+    let notices = vec![Notice::Strike(strike), Notice::Ban(ban)];
+    let answers = replies.map(|reply| {
+        let (orders, notices) = (orders.clone(), notices.clone());
+        Answer { term, round: 7, gateway: 1 << 50, number: 12, reply, orders, notices, read: 3 }.encode()
+    });
+    broadcasts.into_iter().chain(requests).chain(answers).collect()
+}
+
+/// The round of the partial sums.
+pub(crate) fn partial_plan() -> RoundPlan {
+    let parts =
+        vec![Part::in_turn(Work::Gradient, Set::Training, 6), Part::in_turn(Work::Evaluation, Set::Test, 2)];
+    RoundPlan { round: 1, version: 1, parts, ..RoundPlan::default() }
+}
+
+pub(crate) fn partial_sums() -> Vec<Vec<u8>> {
+    let sums = |value: i64| {
+        let mut sums = Sums::new(&partial_plan(), PARAMETERS);
+        sums.parts[0].losses = vec![value];
+        sums.parts[0].vector = (0..PARAMETERS as i64).map(|index| value * index).collect();
+        sums.parts[1].correct = 3;
+        sums
+    };
+    let partial = |units: Vec<std::ops::Range<u32>>, value| Partial { number: 4, units, sums: sums(value) };
+    let partials = [partial(vec![0..6, 7..8], 1 << 40), partial(vec![1..2], -3), partial(vec![0..8], 0)];
+    partials.iter().map(|partial| encode_partial(partial, &[5, 1 << 90])).collect()
+}
+
+pub(crate) const NEWS_WORDS: &[&[u8]] = &[
+    b"\"history\":",
+    b"\"volunteers\":",
+    b"\"name\":",
+    b"1e999",
+    b"-1",
+    b"18446744073709551616",
+    b"[",
+    b"{",
+];
+
+/// Texts of news, news as they are said, and what a gateway tells of itself.
+pub(crate) fn news() -> Vec<Vec<u8>> {
+    let history =
+        (1..4).map(|iteration| CurvePoint { iteration, test_loss: Some(0.5), ..CurvePoint::default() });
+    let status = Status { sentence: "Training.".to_owned(), volunteers: 7, ..Status::default() };
+    let history = history.collect::<Vec<_>>().into();
+    let news = News { status, history, examples: 9, ..News::default() };
+    let about = About {
+        process: 1 << 60,
+        name: "one".to_owned(),
+        links: vec!["http://127.0.0.1:1".to_owned()],
+        volunteers: 2,
+        cores: 3,
+        fused_capable: 1,
+        examples: 4,
+        bytes: 5,
+        seconds: 6.5,
+    };
+    vec![serde_json::to_vec(&news).unwrap(), news.encode(), about.encode()]
 }
 
 pub(crate) fn packed() -> Vec<Vec<u8>> {

@@ -33,6 +33,23 @@ fn frames_from_the_coordinator() {
 }
 
 #[test]
+fn messages_of_the_bus() {
+    fuzz(&Target { name: "bus", share: 100, corpus: corpus::bus(), words: &[], run: targets::bus });
+}
+
+#[test]
+fn partial_sums() {
+    let corpus = corpus::partial_sums();
+    fuzz(&Target { name: "partial", share: 60, corpus, words: &[], run: targets::partial_sum });
+}
+
+#[test]
+fn news_for_people() {
+    let (corpus, words) = (corpus::news(), corpus::NEWS_WORDS);
+    fuzz(&Target { name: "news", share: 20, corpus, words, run: targets::news });
+}
+
+#[test]
 fn packed_vectors() {
     fuzz(&Target { name: "packed", share: 100, corpus: corpus::packed(), words: &[], run: targets::packed });
 }

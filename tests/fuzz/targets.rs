@@ -1,12 +1,19 @@
 //! What is done with an input of each kind.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use coordinator::config::ConfigFile;
 use coordinator::driver::Checkpoint;
+use coordinator::scale::{About, News};
 use coordinator::start::Source;
 use engine::decoder::{UpwardDecoder, read_hello, read_ready};
+use engine::ledger::{Ledger, Partial};
+use engine::units::Units;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use gateway::{Answer, Broadcast, Request, decode_partial, encode_partial};
 use model::{Network, NetworkSpec, Task};
 use protocol::frame::{DownwardFrame, UpwardFrame, decode_downward, decode_upward, hello_version};
 use protocol::pack::{pack, unpack};
@@ -14,7 +21,7 @@ use protocol::shard::Shard;
 use table::{Labels, Preparation, ReadOptions, read, read_matching};
 use worker::{Hub, HubInput, Settings};
 
-use crate::corpus::{PACKED_VALUES, PARAMETERS, RUN, frames_of};
+use crate::corpus::{PACKED_VALUES, PARAMETERS, RUN, frames_of, partial_plan};
 use crate::driver::scratch;
 
 /// Frames of one session, one after the other.
@@ -72,6 +79,61 @@ fn settings() -> Settings {
         static SETTINGS: Settings = Settings::new(model::Arithmetic::Portable, 2, "a test", 1);
     }
     SETTINGS.with(Clone::clone)
+}
+
+/// What coordinators and gateways say to each other, as any of it.
+pub(crate) fn bus(input: &[u8]) {
+    if let Ok(request) = Request::decode(input) {
+        assert_eq!(Request::decode(&request.encode()), Ok(request));
+    }
+    if let Ok(answer) = Answer::decode(input) {
+        assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
+    }
+    if let Ok(broadcast) = Broadcast::decode(input) {
+        assert_eq!(Broadcast::decode(&broadcast.encode()), Ok(broadcast));
+    }
+}
+
+/// A partial sum, to a ledger whose units all are the sender's. It counts, or changes nothing; and added up with another
+/// one it stays in range.
+pub(crate) fn partial_sum(input: &[u8]) {
+    let plan = partial_plan();
+    let Ok((partial, unchecked)) = decode_partial(input, &plan, PARAMETERS) else { return };
+    let again = decode_partial(&encode_partial(&partial, &unchecked), &plan, PARAMETERS);
+    assert_eq!(again, Ok((partial.clone(), unchecked)));
+    // Where there is room for one, they are added up.
+    let mut ledger = Ledger::new(&plan, PARAMETERS).with_room_for(1);
+    ledger.lease(1, u32::MAX);
+    let number = partial.number;
+    let others: Units = (0..plan.units())
+        .filter(|unit| !partial.units.iter().any(|range| range.contains(unit)))
+        .map(|unit| unit..unit + 1)
+        .collect();
+    let counts = ledger.add(&plan, PARAMETERS, 1, partial.clone()).is_ok();
+    assert!(ledger.is_consistent(&plan));
+    assert_eq!(ledger.done() > 0, counts);
+    if counts && !others.is_empty() {
+        let sums = partial.sums;
+        let other = Partial { number: number.wrapping_add(1), units: others.ranges().collect(), sums };
+        let _ = ledger.add(&plan, PARAMETERS, 1, other);
+        assert!(ledger.is_consistent(&plan));
+    }
+    ledger.take_out(1, &[number]);
+    assert!(ledger.is_consistent(&plan));
+}
+
+/// How gateways fare and how the training goes, as bytes and as the text that they pack.
+pub(crate) fn news(input: &[u8]) {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(input).unwrap();
+    for bytes in [input, &packed.finish().unwrap()] {
+        if let Some(news) = News::decode(bytes) {
+            assert!(News::decode(&news.encode()).is_some(), "what was understood can be said again");
+        }
+    }
+    if let Some(about) = About::decode(input) {
+        assert!(About::decode(&about.encode()).is_some(), "what was understood can be said again");
+    }
 }
 
 pub(crate) fn packed(input: &[u8]) {
