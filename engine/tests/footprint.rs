@@ -22,7 +22,7 @@ const PAIRS: usize = 5;
 /// Volunteers that come while a round is open.
 const NEWCOMERS: u64 = 9;
 /// Results of a liar before the first that is wrong.
-const HONEST_RESULTS: u64 = 15;
+const HONEST_RESULTS: u64 = 20;
 /// The formula may state at most so many times what is taken.
 const OVERESTIMATED_TIMES: u64 = 3;
 
