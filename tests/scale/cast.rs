@@ -504,12 +504,24 @@ impl Cast {
     }
 }
 
+/// A connection to a server that may just be starting.
+fn connect(host: &str) -> TcpStream {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match TcpStream::connect(host) {
+            Ok(stream) => return stream,
+            Err(error) => assert!(Instant::now() < until, "{host} takes nobody: {error}"),
+        }
+        sleep(POLL);
+    }
+}
+
 impl Actor {
     /// What it answers to a request of the operator.
     fn ask(&self, request: &str, body: &str) -> String {
         let at = self.arguments.iter().position(|argument| argument == "--listen").expect("a server");
         let host = &self.arguments[at + 1];
-        let mut stream = TcpStream::connect(host).unwrap();
+        let mut stream = connect(host);
         let length = body.len();
         write!(
             stream,
