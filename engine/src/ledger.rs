@@ -7,7 +7,7 @@
 //! whatever is lost, repeated, delayed, or said by somebody who was frozen and knows nothing of what has happened since.
 //!
 //! Partial sums are as large as the network. Where there is no room for all of them, some are added up
-//! ([`piles`](crate::piles)): a lie in one undoes them all.
+//! (`piles`): a lie in one undoes them all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
