@@ -1,7 +1,7 @@
 //! The processes of a training, and where they meet.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -347,7 +347,7 @@ impl Cast {
     pub(crate) fn leader(&self) -> usize {
         let term = |actor: &Actor| {
             let log = actor.log();
-            let line = log.lines().rev().find(|line| line.contains("this coordinator leads"))?;
+            let line = log.lines().rev().find(|line| line.contains("this coordinator leads term="))?;
             line.rsplit_once("term=")?.1.trim().parse::<u64>().ok()
         };
         (0..self.coordinators.len()).max_by_key(|index| term(&self.coordinators[*index])).expect("two")
@@ -481,7 +481,7 @@ impl Cast {
     /// Does something on the dashboard of the coordinator that leads.
     pub(crate) fn operator(&mut self, action: &str) {
         let leader = self.leader();
-        let answer = self.coordinators[leader].ask(&format!("POST /api/operator/{action}"), "");
+        let answer = self.coordinators[leader].ask(&format!("POST /api/operator/{action}"), "").unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
@@ -493,8 +493,9 @@ impl Cast {
     /// Waits until the dashboard of the coordinator that leads says that of the training.
     pub(crate) fn shows(&mut self, words: &str) {
         self.wait(words, |cast| {
-            let leader = cast.leader();
-            cast.coordinators[leader].ask("GET /api/operator", "").contains(words)
+            // Its server may just be starting.
+            let answer = cast.coordinators[cast.leader()].ask("GET /api/operator", "");
+            answer.is_ok_and(|answer| answer.contains(words))
         });
     }
 
@@ -504,39 +505,26 @@ impl Cast {
     }
 }
 
-/// A connection to a server that may just be starting.
-fn connect(host: &str) -> TcpStream {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match TcpStream::connect(host) {
-            Ok(stream) => return stream,
-            Err(error) => assert!(Instant::now() < until, "{host} takes nobody: {error}"),
-        }
-        sleep(POLL);
-    }
-}
-
 impl Actor {
     /// What it answers to a request of the operator.
-    fn ask(&self, request: &str, body: &str) -> String {
+    fn ask(&self, request: &str, body: &str) -> io::Result<String> {
         let at = self.arguments.iter().position(|argument| argument == "--listen").expect("a server");
         let host = &self.arguments[at + 1];
-        let mut stream = connect(host);
+        let mut stream = TcpStream::connect(host)?;
         let length = body.len();
         write!(
             stream,
             "{request} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {OPERATOR}\r\nContent-Length: {length}\r\n\
              Connection: close\r\n\r\n{body}"
-        )
-        .unwrap();
+        )?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// What it answers to `GET /metrics`.
     fn metrics(&self) -> String {
-        let answer = self.ask("GET /metrics", "");
+        let answer = self.ask("GET /metrics", "").unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
         body.to_owned()

@@ -34,7 +34,7 @@ fn the_only_standby_waits_for_a_store_that_is_away_when_it_has_taken_over() {
     cast.kill_leader();
     // It wins the term, and cannot read the state.
     cast.bucket().refuse(Some("checkpoints"));
-    cast.says(1, "this coordinator leads");
+    cast.says(1, "this coordinator leads term=");
     cast.says(1, "waiting for the store");
     cast.bucket().refuse(None);
     assert_eq!(cast.ends_without(0), reference(MANY));
@@ -74,7 +74,7 @@ fn a_pause_holds_for_whoever_takes_over() {
     cast.operator("pause");
     cast.keeps("paused", true);
     cast.kill_leader();
-    cast.says(1, "this coordinator leads");
+    cast.says(1, "this coordinator leads term=");
     cast.shows("The operator has paused the training");
     cast.operator("continue");
     cast.keeps("paused", false);
