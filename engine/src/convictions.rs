@@ -5,7 +5,7 @@ use super::snapshot::Snapshot;
 use super::{Course, Engine, OnLie, Output, Stage, StopReason};
 
 /// Why the training goes back for a liar.
-const UNCHECKED: &str = "it counted results of this volunteer that nobody has checked";
+const UNCHECKED: &str = "it had counted unchecked results of a dismissed volunteer";
 /// A training may soon end if its decrease is no more than so many times that at which it ends.
 const NEAR_TIMES: f64 = 4.0;
 /// The ways back that are remembered.
@@ -46,7 +46,7 @@ impl Engine {
         }
         let rounds = self.ways_back.remaining(self.counters.rounds, rounds);
         if !self.recall(now_ms, rounds) && !self.return_to(now_ms, rounds, UNCHECKED) {
-            let text = "results of this volunteer that nobody has checked stay in the weights";
+            let text = "unchecked results of a dismissed volunteer stay in the weights";
             self.outputs.push_back(Output::Note(text.into()));
         }
     }
@@ -58,7 +58,7 @@ impl Engine {
             return false;
         }
         let (Some(&first), Some(unchecked)) = (self.span.front(), self.unchecked) else { return false };
-        let why = "not all was checked of what would end it";
+        let why = "some results that would end it were not checked";
         unchecked >= first && self.return_to(now_ms, first, why)
     }
 
@@ -113,7 +113,7 @@ impl Engine {
             None => {
                 self.kept.drop_one(kept);
                 if !self.recall(now_ms, wanted) && !self.return_to(now_ms, wanted, UNCHECKED) {
-                    let text = "no state to go back to can be read";
+                    let text = "no earlier state can be read; unchecked results stay in the weights";
                     self.outputs.push_back(Output::Note(text.into()));
                     self.stage = Stage::Waiting;
                     self.go_on(now_ms);

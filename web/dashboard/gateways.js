@@ -12,7 +12,7 @@ export function showGateways({ operator }) {
   at("gateways").hidden = operator.term === null;
   show("gateways-note", gateways.length > 0
     ? `This coordinator leads, in term ${words.count(operator.term ?? 0)}.`
-    : "This coordinator leads. No gateway is heard.");
+    : "This coordinator leads. No gateway is connected.");
   const state = JSON.stringify(gateways);
   if (state === shown) return;
   shown = state;

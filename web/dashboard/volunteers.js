@@ -189,7 +189,7 @@ function showDeparted(departed) {
   const head = ["Volunteer", "Why", "When", "Examples"].map((text) => make("th", { scope: "col" }, text));
   const lines = departed.map(({ session, agent, address, why, seconds, examples, failed }) => make("tr", failed ? { class: "failed" } : {},
     make("th", { scope: "row" }, agent, make("span", { class: "note" }, ` ${address}, no. ${session}`)),
-    make("td", {}, failed ? `Failed a check: ${why}` : why), make("td", {}, `${words.duration(seconds)} ago`), make("td", {}, words.count(examples))));
+    make("td", {}, failed ? `Dismissed: ${why}` : why), make("td", {}, `${words.duration(seconds)} ago`), make("td", {}, words.count(examples))));
   at("departed-table").replaceChildren(make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Who left" },
     make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...lines))));
 }

@@ -41,7 +41,7 @@ pub(super) fn run(args: GatewayArgs, bars: MultiProgress) -> anyhow::Result<()> 
     runtime.shutdown_timeout(launch::SHUTDOWN);
     match end? {
         GatewayEnd::Finished => say("The training has ended."),
-        GatewayEnd::Stopped => say("Stopped; what was under way is computed elsewhere."),
+        GatewayEnd::Stopped => say("Stopped; other gateways compute the work that it gave back."),
     }
     Ok(())
 }

@@ -856,7 +856,7 @@ pub(crate) fn final_figures(iteration: u64, figures: &Figures) -> FinalFigures {
 
 fn ended(reason: &StopReason) -> String {
     match reason {
-        StopReason::Interrupted => "The training has ended: whoever runs it has stopped it.".to_owned(),
+        StopReason::Interrupted => "The training has ended: its operator stopped it.".to_owned(),
         reason => format!("The training has ended: {reason}."),
     }
 }

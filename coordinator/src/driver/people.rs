@@ -141,7 +141,7 @@ impl People {
     pub(super) fn fail(&mut self, session: u64, offense: &str) {
         if let Some(gone) = self.departed.iter_mut().find(|gone| gone.session == session) {
             gone.failed = true;
-            gone.why = Some(format!("found out: it sent {offense}"));
+            gone.why = Some(format!("it sent {offense}"));
         }
     }
 

@@ -365,7 +365,7 @@ fn training(volunteers: usize, local_helps: bool) -> String {
     match (volunteers, local_helps) {
         (0, true) => "Training on the coordinator's own worker; volunteers may join at any time.".into(),
         (0, false) => {
-            "Nobody is computing. If no volunteer does, the coordinator goes on by itself in a few seconds."
+            "Nobody is computing. If no volunteer starts, the coordinator goes on by itself in a few seconds."
                 .into()
         }
         (1, true) => "Training on one volunteer and the coordinator's own worker.".into(),

@@ -119,8 +119,8 @@ pub enum ArchiveError {
     },
     /// Another program made it, whose gateways say something else.
     #[error(
-        "the run in the store {0} was begun by another version of shoal, whose gateways do not understand those of this \
-         one; use that version, or another --store"
+        "the run in the store {0} was begun by another version of shoal, which uses other messages on the bus; use \
+         that version, or another --store"
     )]
     OtherBus(String),
     /// It is damaged.
@@ -132,7 +132,7 @@ pub enum ArchiveError {
         url: String,
     },
     /// A shard that this process has cut cannot be read back.
-    #[error("the shard {0} cannot be read where the data were cut into; look at the disk, and start again")]
+    #[error("cannot read back the shard {0} after the data were cut; check the disk, and start again")]
     Unread(String),
     /// What the store has cannot be kept in the run's directory.
     #[error(transparent)]
@@ -272,7 +272,7 @@ impl Archive {
                 let Some(bytes) = self.store.get(&key).await? else { continue };
                 match self.state_of(&bytes).await? {
                     Some(state) if name.is_of(&bytes) => return Ok(Some(state)),
-                    _ => tracing::warn!("{}; the one before it is used", self.damaged(&key)),
+                    _ => tracing::warn!("{}; using the state before it", self.damaged(&key)),
                 }
             }
             // While somebody saves states, there are others by now.

@@ -35,7 +35,7 @@ pub enum LinkError {
         problem: String,
     },
     /// The connection is closed for good.
-    #[error("cannot hear {subject} on NATS: {problem}; start this process again")]
+    #[error("cannot subscribe to {subject} on NATS: {problem}; start this process again")]
     Hear {
         /// What was to be heard.
         subject: Subject,

@@ -192,12 +192,12 @@ fn options(name: &str) -> Result<ConnectOptions, LinkError> {
                 match event {
                     Event::Connected if is_lost.swap(false, Ordering::Relaxed) => {
                         // As loud as the loss was.
-                        tracing::warn!("the connection to NATS is there again");
+                        tracing::warn!("connected to NATS again");
                     }
                     Event::Connected => tracing::info!("connected to NATS"),
                     Event::Disconnected => {
                         is_lost.store(true, Ordering::Relaxed);
-                        tracing::warn!("the connection to NATS is lost; it is opened again");
+                        tracing::warn!("the connection to NATS is lost; reconnecting");
                     }
                     Event::ServerError(error) => tracing::warn!("NATS: {error}"),
                     event => tracing::debug!("NATS: {event}"),
@@ -216,7 +216,7 @@ fn options(name: &str) -> Result<ConnectOptions, LinkError> {
         let seed = seed.trim();
         // The client would try to connect with it again and again.
         let is_no_seed =
-            |_| LinkError::Credentials(format!("{NKEY} names {path}, which holds no seed of an nkey"));
+            |_| LinkError::Credentials(format!("{NKEY} names {path}, which is not the seed of an nkey"));
         nkeys::KeyPair::from_seed(seed).map_err(is_no_seed)?;
         options = options.nkey(seed.to_owned());
     }

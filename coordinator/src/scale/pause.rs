@@ -24,7 +24,7 @@ impl PauseSign {
                     match archive.set_paused(is_paused).await {
                         Ok(()) => break,
                         Err(error) => {
-                            tracing::warn!("{error}; whoever leads next does not know of the pause yet")
+                            tracing::warn!("{error}; the next leader does not know of this change yet")
                         }
                     }
                     sleep(AGAIN).await;

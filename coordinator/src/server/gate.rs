@@ -44,7 +44,7 @@ pub(super) enum Denied {
     },
     /// The visitor has no invitation.
     #[error(
-        "This training is by invitation: open the link that you were sent, which ends in #invite= and a word."
+        "This training is by invitation: open the link that you were sent, which ends in #invite= and a token."
     )]
     Uninvited,
     /// The operator has banned the visitor's address.

@@ -363,7 +363,7 @@ pub(super) fn frame_of(read: Option<Result<Message, SocketError>>) -> Result<Opt
         }
         Some(Err(SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Err(Ending::Gone),
         Some(Err(error @ (SocketError::Protocol(_) | SocketError::Utf8(_) | SocketError::Capacity(_)))) => {
-            Err(misbehaved(format!("what breaks the rules of WebSockets ({error})")))
+            Err(misbehaved(format!("a frame that breaks the WebSocket protocol ({error})")))
         }
         Some(Err(SocketError::Io(error))) if error.kind() == ErrorKind::QuotaExceeded => {
             Err(misbehaved("a message in too many pieces"))

@@ -169,7 +169,7 @@ pub(super) fn of_model(parameters: usize, requests: u64, refused: u64, rows: u64
     registry.register("predict_requests", "Requests for predictions", ConstCounter::new(requests));
     registry.register(
         "predict_requests_refused",
-        "Those that could not be answered",
+        "Requests for predictions that could not be answered",
         ConstCounter::new(refused),
     );
     registry.register("predict_rows", "Rows predicted", ConstCounter::new(rows));

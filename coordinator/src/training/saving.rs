@@ -44,8 +44,8 @@ pub(super) async fn save(
                 if !std::mem::replace(&mut has_told, true) {
                     let seconds = patience.as_secs();
                     let text = format!(
-                        "{error}. It is kept in memory and tried again for {seconds} s, and the dashboard offers it for download; \
-                         Ctrl-C ends that."
+                        "{error}. The model stays in memory: saving is tried again for {seconds} s, and the dashboard \
+                         offers it for download. Ctrl-C ends that."
                     );
                     let _ = orders.send(Order::Tell(text)).await;
                     unsaved.set(Some(Arc::clone(model)));

@@ -128,10 +128,10 @@ pub(super) async fn enter(
             let subjects = Subjects::of(record.realm);
             let seconds = LEADER_SILENCE_MS_MAX / 1_000;
             if stands_by {
-                tell(format!("Standing by; this coordinator leads when none is heard for {seconds} s."));
+                tell(format!("Standing by; this coordinator leads when it hears no other for {seconds} s."));
             } else if matches!(archive.newest_term().await, Ok(Some(_))) {
                 tell(format!(
-                    "This training has begun before; this coordinator leads when no other is heard for {seconds} s."
+                    "This training has begun before; this coordinator leads when it has heard no other for {seconds} s."
                 ));
             }
             let term = match scale::elect(&archive, &link, &subjects, !stands_by, stop.clone()).await? {
@@ -200,7 +200,7 @@ async fn is_led(archive: &Archive) -> Result<bool, ArchiveError> {
         return Ok(false);
     }
     let seconds = PULSE_AGE_MAX.as_secs();
-    tracing::warn!("somebody has led this run before; looking for {seconds} s whether he still does");
+    tracing::warn!("another process led this run before; watching for {seconds} s whether it still does");
     let until = Instant::now() + PULSE_AGE_MAX;
     while Instant::now() < until {
         sleep(PAUSE).await;
@@ -328,10 +328,10 @@ impl Part {
                     let gives_up = *stop.borrow() || self.bus.is_none() && Instant::now() >= until;
                     if gives_up || error.downcast_ref().is_none_or(|error| !may_pass(error)) {
                         let path = directory.path().display();
-                        tracing::error!("{error:#}; the results are in {path} alone");
+                        tracing::error!("{error:#}; the results are only in {path}, not in the store");
                         return Published::Nowhere;
                     }
-                    tracing::warn!("{error:#}; the results are in the store once it is back; trying again");
+                    tracing::warn!("{error:#}; trying again to write the results to the store");
                 }
             }
             let mut stop = stop.clone();

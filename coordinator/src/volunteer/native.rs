@@ -124,13 +124,13 @@ pub async fn run(url: &str, options: Options, shutdown: impl Future<Output = ()>
 fn mirror(url: &str, wire: &Wire, ca: Option<&Path>) -> Option<Mirror> {
     match Mirror::of(url, &wire.address, ca) {
         Ok(mirror) => {
-            tracing::info!("the data come from {} as far as it has them", mirror.address());
+            tracing::info!("asking {} for the data first", mirror.address());
             Some(mirror)
         }
         Err(error) => {
             let address = &wire.address;
             tracing::warn!(
-                "the data come from {address} alone, for it names another address in vain: {error:#}"
+                "all data come from {address}, because the --shard-url that it names cannot be used: {error:#}"
             );
             None
         }

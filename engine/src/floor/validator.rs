@@ -37,7 +37,7 @@ pub(super) fn judge(
     }
     // The assignment's number is that of an open one: another round's result would have another.
     if header.round != plan.round || header.version != plan.version {
-        return Err("a result that mixes rounds up");
+        return Err("a result whose round is not that of its assignment");
     }
     let work = &plan.parts[group.part].work;
     let units: u32 = group.units.iter().map(|range| range.end - range.start).sum();

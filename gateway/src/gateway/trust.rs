@@ -126,8 +126,8 @@ impl Gateway {
             return;
         }
         self.trust.has_colluded = true;
-        let text = "volunteers at this gateway vouch for each other's lies: do not give it out, or train with \
-                    gateways whose volunteers you know";
+        let text = "volunteers at this gateway vouched for each other's wrong results: give its address to nobody \
+                    else, or train with gateways whose volunteers you know";
         self.outputs.push_back(GatewayOutput::Note(text.to_owned()));
         if is_first {
             // That others vouched for a result here has proved nothing so far.

@@ -369,8 +369,8 @@ impl Driver {
     fn send_away(&mut self) {
         let seconds = SEND_AWAY_MS / 1_000;
         tracing::warn!(
-            "no coordinator was heard for {seconds} s; volunteers are sent away until one is: see whether it runs, with \
-             this --link and this --store"
+            "no message of a coordinator for {seconds} s; sending volunteers away until one comes: check that a \
+             coordinator runs with this --link and this --store"
         );
         self.present.doors().close("This server has lost the training's coordinator.");
         for session in self.present.release() {
@@ -419,7 +419,7 @@ impl Driver {
             if status.phase == RunPhase::Finished {
                 status.phase = RunPhase::Training;
             }
-            "Waiting for the coordinator, which does not answer.".clone_into(&mut status.sentence);
+            "The coordinator does not answer; waiting for it.".clone_into(&mut status.sentence);
             self.ask_store();
         }
         self.status.send_replace(Arc::new(status));

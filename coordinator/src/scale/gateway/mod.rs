@@ -93,7 +93,7 @@ pub async fn run(
     let shard_url = config.shard_url.clone().or_else(|| {
         let url = run.settings.shard_url.clone()?;
         let unsuitable =
-            |problem: &String| tracing::warn!("the --shard-url of the run is not used here: {problem}");
+            |problem: &String| tracing::warn!("this gateway does not use the run's --shard-url: {problem}");
         url.check_for(has_tls).inspect_err(unsuitable).is_ok().then_some(url)
     });
     let subjects = Subjects::of(record.realm);
