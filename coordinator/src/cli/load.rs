@@ -25,6 +25,7 @@ pub(super) fn run(args: LoadArgs) -> anyhow::Result<()> {
         failures: args.failures,
         attack: args.attack,
         after: args.after,
+        once: args.once,
         seconds: args.seconds,
     };
     let outcome = Runtime::new()?.block_on(load::run(&args.url.unwrap_or_default(), plan))?;

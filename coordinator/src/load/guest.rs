@@ -137,7 +137,7 @@ impl Guest {
         self.counts.made.fetch_add(1, Ordering::Relaxed);
         let open = self.counts.open.fetch_add(1, Ordering::Relaxed) + 1;
         self.counts.open_most.fetch_max(open, Ordering::Relaxed);
-        let over = self.converse(number, socket, chance).await;
+        let over = self.converse(number, socket, chance, open == 1).await;
         self.counts.open.fetch_sub(1, Ordering::Relaxed);
         over
     }
@@ -157,7 +157,14 @@ impl Guest {
         Ok(socket)
     }
 
-    async fn converse(&self, number: u32, socket: Socket, chance: &mut Chance) -> anyhow::Result<Over> {
+    /// `is_only`: nobody else of the load is connected.
+    async fn converse(
+        &self,
+        number: u32,
+        socket: Socket,
+        chance: &mut Chance,
+        is_only: bool,
+    ) -> anyhow::Result<Over> {
         let (mut sink, mut stream) = socket.split();
         let hello = Hello {
             protocol: PROTOCOL_VERSION,
@@ -183,7 +190,7 @@ impl Guest {
             }
             _ => bail!("no welcome"),
         };
-        self.oracle.welcome(frame).await;
+        self.oracle.welcome(frame, is_only).await;
         say(&mut sink, FromVolunteer::Ready(Ready { training_shards: Vec::new() })).await?;
         match self.plan.attack {
             Some(Attack::Unasked) => return self.flood(sink, &run).await,
@@ -227,7 +234,7 @@ impl Guest {
                 }
                 DownwardFrame::Message(FromCoordinator::Refused { .. }) => {
                     self.counts.refused.fetch_add(1, Ordering::Relaxed);
-                    return Ok(Over::ForNow);
+                    return Ok(if self.plan.once { Over::ForGood } else { Over::ForNow });
                 }
                 DownwardFrame::Message(FromCoordinator::Finished { .. }) => return Ok(Over::ForGood),
                 _ => {}

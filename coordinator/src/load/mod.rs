@@ -33,6 +33,8 @@ pub const VOLUNTEERS_MAX: u32 = 20_000;
 const ADDRESSES: u32 = 16;
 /// Volunteers that begin at the same time.
 const BEGIN_TOGETHER: usize = 200;
+/// A coordinator that has not answered for so long does not come back.
+const GONE_AFTER: Duration = Duration::from_secs(30);
 /// Pause between two looks at the status.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Bytes of the coordinator's status.
@@ -53,6 +55,8 @@ pub struct Plan {
     pub attack: Option<Attack>,
     /// Results that each of them gets right before.
     pub after: u64,
+    /// Whether a volunteer that is dismissed stays away.
+    pub once: bool,
     /// When it ends, unless the training does before.
     pub seconds: u64,
 }
@@ -188,17 +192,21 @@ pub async fn run(url: &str, plan: Plan) -> anyhow::Result<Outcome> {
     let end = began + Duration::from_secs(plan.seconds);
     let mut times = Vec::new();
     let mut rounds = beginning.rounds;
+    let mut answered = Instant::now();
     while Instant::now() < end {
         let asked = Instant::now();
         match timeout(Duration::from_secs(60), look(&wire)).await {
             Ok(Ok(status)) => {
+                answered = Instant::now();
                 rounds = rounds.max(status.rounds);
                 times.push(asked.elapsed().as_secs_f64());
                 if status.phase == "finished" {
                     break;
                 }
             }
-            Ok(Err(_)) => break,
+            // It may be started again.
+            Ok(Err(_)) if answered.elapsed() > GONE_AFTER => break,
+            Ok(Err(_)) => {}
             Err(_) => times.push(asked.elapsed().as_secs_f64()),
         }
         sleep(LOOK_EVERY).await;

@@ -12,7 +12,7 @@ use protocol::pack::unpack;
 use protocol::plan::Assignment;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use worker::HubInput;
+use worker::{HubInput, Settings};
 
 use crate::volunteer::{Errand, Runner, Wire, get, settings};
 
@@ -49,7 +49,8 @@ impl Answer {
 pub(super) struct Oracle(mpsc::Sender<Question>);
 
 enum Question {
-    Welcome(Bytes),
+    /// And whether nobody else is there.
+    Welcome(Bytes, bool),
     Round(u64, Bytes),
     Result(Assignment, oneshot::Sender<Arc<Answer>>),
 }
@@ -68,9 +69,9 @@ impl Oracle {
         Oracle(questions)
     }
 
-    /// Tells it of the run.
-    pub(super) async fn welcome(&self, frame: Bytes) {
-        let _ = self.0.send(Question::Welcome(frame)).await;
+    /// Tells it of the run. A volunteer that is the only one there may have come to a coordinator that was started again.
+    pub(super) async fn welcome(&self, frame: Bytes, is_only: bool) {
+        let _ = self.0.send(Question::Welcome(frame, is_only)).await;
     }
 
     /// Tells it of a round.
@@ -88,9 +89,12 @@ impl Oracle {
 
 struct Mind {
     wire: Wire,
+    settings: Settings,
     runner: Runner,
-    is_welcomed: bool,
+    welcome: Option<Bytes>,
     round: u64,
+    /// Whether the next round may be an earlier one: a coordinator that was resumed repeats rounds.
+    may_go_back: bool,
     /// Results of this round.
     known: BTreeMap<Units, Arc<Answer>>,
     asking: BTreeMap<Units, Vec<oneshot::Sender<Arc<Answer>>>>,
@@ -105,11 +109,14 @@ struct Mind {
 impl Mind {
     fn new(wire: Wire, arithmetic: Arithmetic) -> Mind {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(64) as u16);
+        let settings = settings(arithmetic, cores, "load".into());
         Mind {
             wire,
-            runner: Runner::new(settings(arithmetic, cores, "load".into())),
-            is_welcomed: false,
+            runner: Runner::new(settings.clone()),
+            settings,
+            welcome: None,
             round: 0,
+            may_go_back: false,
             known: BTreeMap::new(),
             asking: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -139,13 +146,19 @@ impl Mind {
 
     fn hear(&mut self, question: Question) {
         match question {
-            Question::Welcome(frame) => {
-                if !std::mem::replace(&mut self.is_welcomed, true) {
-                    self.runner.handle(HubInput::Frame(frame));
+            Question::Welcome(frame, is_only) => {
+                if self.welcome.is_none() {
+                    self.runner.handle(HubInput::Frame(frame.clone()));
                 }
+                self.welcome = Some(frame);
+                self.may_go_back = is_only;
             }
             Question::Round(round, frame) => {
-                if round > self.round {
+                let goes_back = std::mem::take(&mut self.may_go_back) && round < self.round;
+                if goes_back {
+                    self.begin_again();
+                }
+                if goes_back || round > self.round {
                     self.round = round;
                     self.known.clear();
                     self.asking.clear();
@@ -170,6 +183,17 @@ impl Mind {
         }
         self.runner.handle(HubInput::Frame(FromCoordinator::Heartbeat.encode().into()));
         self.assign();
+    }
+
+    /// With another hub: one does not take an earlier round than it had.
+    fn begin_again(&mut self) {
+        self.runner = Runner::new(self.settings.clone());
+        self.arriving = None;
+        self.fetches = JoinSet::new();
+        self.perform();
+        if let Some(welcome) = &self.welcome {
+            self.runner.handle(HubInput::Frame(welcome.clone()));
+        }
     }
 
     fn assign(&mut self) {
