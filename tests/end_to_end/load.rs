@@ -59,8 +59,10 @@ fn a_coordinator_under_attack_goes_on_within_its_memory() {
 enum Fate {
     /// They are found out.
     FoundOut,
-    /// They stay for some time.
+    /// They stay.
     Stay,
+    /// They stay for some seconds, and are found out if the test takes longer.
+    StayForSeconds,
 }
 
 /// Attacks, how many volunteers play each, and how many results these get right before.
@@ -78,10 +80,10 @@ const ATTACKS: [(&str, &str, &str, Fate); 17] = [
     ("sleepers", "20", "0", Fate::Stay),
     ("paused", "200", "0", Fate::Stay),
     ("frozen", "3", "5", Fate::Stay),
-    ("cores", "20", "0", Fate::Stay),
+    ("cores", "20", "0", Fate::StayForSeconds),
     ("slow-reader", "20", "0", Fate::Stay),
     ("slow-writer", "20", "0", Fate::Stay),
-    ("half-sent", "20", "0", Fate::Stay),
+    ("half-sent", "20", "0", Fate::StayForSeconds),
 ];
 
 /// Three volunteers that are honest.
@@ -91,13 +93,14 @@ const HONEST: u64 = 3;
 fn endless(folder: &TempDir) -> Coordinator {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/digits.csv.gz");
     let what = ["--data", data, "--model", "mlp:64", "--optimizer", "adam", "--validation-fraction", "0"];
+    let round = ["--minibatch", "16", "--minibatches-per-round", "64"];
     let how = ["--local-workers", "0", "--iterations", "1000000"];
-    Coordinator::train(folder.path().join("run"), &[&what[..], &how[..]].concat())
+    Coordinator::train(folder.path().join("run"), &[&what[..], &round[..], &how[..]].concat())
 }
 
-/// `shoal load` beside a test, until it is dropped.
+/// `shoal load` beside a test, until it is dropped: its hour is longer than any test takes.
 fn load(url: &str, volunteers: &str, more: &[&str]) -> Running {
-    let what = ["load", url, "--volunteers", volunteers, "--seconds", "600"];
+    let what = ["load", url, "--volunteers", volunteers, "--seconds", "3600"];
     Running::start(shoal([&what[..], more].concat()))
 }
 
@@ -112,6 +115,11 @@ fn interrupted(coordinator: Coordinator) -> Ran {
     let ran = coordinator.ended();
     assert_eq!(ran.code, Some(130), "{}", ran.stderr);
     ran
+}
+
+/// Volunteers that help, until they are dropped. They take their time, so that a round has work for others, too.
+fn honest_load(url: &str) -> Running {
+    load(url, &HONEST.to_string(), &["--speed", "20000"])
 }
 
 /// The digest of the weights after so many iterations, of a training that nobody attacks.
@@ -130,14 +138,21 @@ fn beside_each_attack_three_honest_volunteers_come_to_the_honest_weights() {
     let (folder, runtime) = (TempDir::new().unwrap(), Runtime::new().unwrap());
     let coordinator = endless(&folder);
     let url = format!("http://{}", coordinator.address());
-    let honest = load(&url, &HONEST.to_string(), &[]);
+    let honest = honest_load(&url);
     runtime.block_on(coordinator.has_status(|status| number(status, "rounds") >= 10));
     for (attack, count, after, fate) in ATTACKS {
+        // Those before have left.
+        runtime.block_on(coordinator.has_status(|status| number(status, "volunteers") == HONEST));
         let before = runtime.block_on(coordinator.status());
-        let crowd = load(&url, count, &["--attack", attack, "--after", after]);
+        // Whoever came back could lie again just before the end, when nobody finds it out any more.
+        let mut how = vec!["--attack", attack, "--after", after];
+        how.extend((after != "0" && fate == Fate::FoundOut).then_some("--once"));
+        let crowd = load(&url, count, &how);
         runtime.block_on(coordinator.has_status(|status| match fate {
             Fate::FoundOut => number(status, "offenders_count") > number(&before, "offenders_count"),
-            Fate::Stay => number(status, "volunteers") >= HONEST + count.parse::<u64>().unwrap(),
+            Fate::Stay | Fate::StayForSeconds => {
+                number(status, "volunteers") == HONEST + count.parse::<u64>().unwrap()
+            }
         }));
         // With all of them there, it goes on.
         let rounds = number(&runtime.block_on(coordinator.status()), "rounds");
@@ -151,12 +166,13 @@ fn beside_each_attack_three_honest_volunteers_come_to_the_honest_weights() {
     // Each kind is named, and nobody who is honest.
     let offenders: Vec<&str> =
         json["offenders"].as_array().unwrap().iter().filter_map(|one| one["agent"].as_str()).collect();
-    let found_out: Vec<String> = ATTACKS
-        .iter()
-        .filter(|(.., fate)| *fate == Fate::FoundOut)
-        .map(|(attack, ..)| format!("shoal load {attack}"))
-        .collect();
-    assert!(offenders.iter().all(|agent| found_out.iter().any(|known| known == agent)), "{offenders:?}");
+    let agents = |fate| {
+        let of_fate = ATTACKS.iter().filter(move |attack| attack.3 == fate);
+        of_fate.map(|(attack, ..)| format!("shoal load {attack}")).collect::<Vec<String>>()
+    };
+    let found_out = agents(Fate::FoundOut);
+    let may_be = [&found_out[..], &agents(Fate::StayForSeconds)].concat();
+    assert!(offenders.iter().all(|agent| may_be.iter().any(|known| known == agent)), "{offenders:?}");
     for agent in &found_out {
         // The log sums up what is more than twenty a minute, and the object names the last of them.
         assert!(offenders.len() >= 20 || ran.stderr.contains(agent.as_str()), "{agent}: {}", ran.stderr);
@@ -171,16 +187,20 @@ fn a_lie_that_is_found_out_does_not_come_back_with_a_kill() {
     let (folder, runtime) = (TempDir::new().unwrap(), Runtime::new().unwrap());
     let mut coordinator = endless(&folder);
     let url = format!("http://{}", coordinator.address());
-    let _honest = load(&url, &HONEST.to_string(), &[]);
-    let liar = load(&url, "1", &["--attack", "flipped", "--after", "12"]);
+    let _honest = honest_load(&url);
+    // Of a newcomer's results, nearly all are checked at once. Of the next ones more and more are not: the training goes
+    // back to before the first of these, whether or not a lie counted.
+    let liar = load(&url, "1", &["--attack", "flipped", "--after", "60", "--once"]);
     coordinator.says("goes back to iteration");
     drop(liar);
-    // It knows nobody any more.
+    // It knows nobody any more. The honest ones come back.
     let coordinator = coordinator.kill_and_resume();
+    let rounds = number(&runtime.block_on(coordinator.status()), "rounds");
+    runtime.block_on(coordinator.has_status(|status| {
+        number(status, "volunteers") == HONEST && number(status, "rounds") >= rounds + 10
+    }));
     let lines: Vec<u64> = coordinator.metrics().iter().map(|line| number(line, "iteration")).collect();
     assert_eq!(lines, (0..lines.len() as u64).collect::<Vec<u64>>(), "without a hole");
-    let rounds = number(&runtime.block_on(coordinator.status()), "rounds");
-    runtime.block_on(coordinator.has_status(|status| number(status, "rounds") >= rounds + 10));
     let outcome = Outcome::of(&interrupted(coordinator));
     assert_eq!(outcome.weights_digest, honest_digest(&folder, outcome.iterations));
 }
