@@ -1,6 +1,7 @@
 //! Good inputs of each kind, to be changed.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use engine::aggregator::Sums;
 use engine::ledger::Partial;
 use engine::optimizers::{Lbfgs, LbfgsSettings, Optimizer};
 use engine::{Counters, Course, KnownScales, Past, Snapshot, Statistics};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use gateway::{
     Answer, Ban, Broadcast, NoResult, Notice, Opening, Order, Reply, Request, Says, Strike, Term,
     encode_partial,
@@ -403,10 +406,30 @@ pub(crate) fn binary_tables() -> Vec<Vec<u8>> {
     npy.resize(127, b' ');
     npy.push(b'\n');
     npy.extend((0..12).flat_map(|value| f64::from(value).to_le_bytes()));
-    let mut idx = vec![0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 3];
-    idx.extend(0..18);
-    vec![npy, idx]
+    vec![npy]
 }
+
+/// Images and labels of two examples, plain and with the images compressed.
+pub(crate) fn idx() -> Vec<Vec<u8>> {
+    let mut images = vec![0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 3];
+    images.extend(0..18);
+    let mut compressed = GzEncoder::new(Vec::new(), Compression::fast());
+    compressed.write_all(&images).unwrap();
+    let together = |images: &[u8]| {
+        let length = u16::try_from(images.len()).unwrap().to_be_bytes();
+        [&length[..], images, &[0, 0, 8, 1, 0, 0, 0, 2, 7, 3]].concat()
+    };
+    vec![together(&images), together(&compressed.finish().unwrap())]
+}
+
+pub(crate) const IDX_WORDS: &[&[u8]] = &[
+    b"\x00\x00\x08\x01",
+    b"\x00\x00\x08\x03",
+    b"\x00\x00\x0d\x03",
+    b"\x00\x00\x00\x02",
+    b"\x1f\x8b\x08",
+    b"\xff\xff\xff\xff",
+];
 
 pub(crate) const NETWORK_WORDS: &[&[u8]] = &[
     b"\"kind\":",

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::mutation::{Random, mutate};
 
-/// Inputs of the fastest kind in an ordinary run; the others have a share of that.
-const INPUTS: u64 = 300_000;
+/// Inputs between two looks at the clock.
+const INPUTS_BETWEEN_LOOKS: u64 = 64;
 /// The address space of the process beyond what it has at the start: an allocation that is much larger than its
 /// input ends the process, and the file that is then named holds the input.
 #[cfg(target_os = "linux")]
@@ -20,37 +20,57 @@ const MEMORY_BYTES_MAX: u64 = 3 << 30;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 const LOOKS_MAX: u32 = 6;
 
+/// How much is tried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Effort {
+    Inputs(u64),
+    Time(Duration),
+}
+
 /// One kind of input.
 pub(crate) struct Target {
     /// Names its folder.
     pub(crate) name: &'static str,
-    /// How many of a hundred inputs of the fastest kind are tried of this one.
-    pub(crate) share: u64,
+    /// How much is tried in an ordinary run.
+    pub(crate) effort: Effort,
     /// Good inputs to begin with.
     pub(crate) corpus: Vec<Vec<u8>>,
     /// Pieces that mean something in such inputs.
     pub(crate) words: &'static [&'static [u8]],
-    /// Takes an input; panics if it is not dealt with well.
-    pub(crate) run: fn(&[u8]),
+    /// Takes an input, and says whether it was understood; panics if it is not dealt with well.
+    pub(crate) run: fn(&[u8]) -> bool,
 }
 
-/// Tries what is kept, then the corpus, then the corpus with changes.
+/// Tries the corpus, what is kept, then both with changes.
 pub(crate) fn fuzz(target: &Target) {
     bound_memory();
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/fuzz").join(target.name);
     let mut trial = Trial::new(target, kept.clone());
     let mut corpus = target.corpus.clone();
     assert!(!corpus.is_empty(), "{} has good inputs", target.name);
+    for (number, input) in corpus.iter().enumerate() {
+        assert!(trial.take(input), "{}: good input {number} is not understood", target.name);
+    }
     if let Ok(entries) = fs::read_dir(&kept) {
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
         paths.sort();
-        corpus.extend(paths.into_iter().map(|path| fs::read(path).unwrap()));
+        let once_failed = paths.into_iter().map(|path| fs::read(path).unwrap());
+        once_failed.for_each(|input| {
+            trial.take(&input);
+            corpus.push(input);
+        });
     }
-    corpus.iter().for_each(|input| trial.take(input));
     let mut random = Random::new(number("SHOAL_FUZZ_SEED").unwrap_or(1));
-    let inputs = number("SHOAL_FUZZ_INPUTS").unwrap_or(INPUTS * target.share / 100);
+    let began = Instant::now();
+    let (most, time) = match number("SHOAL_FUZZ_INPUTS").map_or(target.effort, Effort::Inputs) {
+        Effort::Inputs(most) => (most, None),
+        Effort::Time(time) => (u64::MAX, Some(time)),
+    };
     let mut input = Vec::new();
-    for _ in 0..inputs {
+    for tried in 0..most {
+        if tried % INPUTS_BETWEEN_LOOKS == 0 && time.is_some_and(|time| began.elapsed() >= time) {
+            break;
+        }
         mutate(&mut random, &corpus, target.words, &mut input);
         trial.take(&input);
     }
@@ -86,17 +106,18 @@ impl Trial<'_> {
         Trial { target, kept, current, began }
     }
 
-    fn take(&mut self, input: &[u8]) {
+    /// Whether it was understood.
+    fn take(&mut self, input: &[u8]) -> bool {
         fs::write(self.current.path(), input).unwrap();
         self.began.fetch_add(1, Ordering::Relaxed);
         let ran = catch_unwind(AssertUnwindSafe(|| (self.target.run)(input)));
         self.began.fetch_add(1, Ordering::Relaxed);
-        if ran.is_err() {
+        ran.unwrap_or_else(|_| {
             fs::create_dir_all(&self.kept).unwrap();
             let path = self.kept.join(&blake3::hash(input).to_hex()[..16]);
             fs::write(&path, input).unwrap();
             panic!("{}: the input in {} fails", self.target.name, path.display());
-        }
+        })
     }
 }
 

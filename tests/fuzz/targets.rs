@@ -1,11 +1,11 @@
-//! What is done with an input of each kind.
+//! What is done with an input of each kind. Each says whether it understood the input.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use coordinator::config::ConfigFile;
-use coordinator::driver::Checkpoint;
+use coordinator::driver::{Checkpoint, CheckpointError};
 use coordinator::scale::{About, News};
 use coordinator::start::Source;
 use engine::decoder::{UpwardDecoder, read_hello, read_ready};
@@ -25,22 +25,24 @@ use crate::corpus::{PACKED_VALUES, PARAMETERS, RUN, frames_of, partial_plan};
 use crate::driver::scratch;
 
 /// Frames of one session, one after the other.
-pub(crate) fn upward(input: &[u8]) {
+pub(crate) fn upward(input: &[u8]) -> bool {
     let mut decoder = UpwardDecoder::new(RUN, PARAMETERS);
     for frame in frames_of(input) {
-        let _ = (read_hello(frame), read_ready(frame, 3), hello_version(frame));
+        let joins = read_hello(frame).is_ok() || read_ready(frame, 3).is_ok();
+        let _ = hello_version(frame);
         if let Ok(UpwardFrame::Message(message)) = decode_upward(frame) {
             // What was understood can be said again.
             assert_eq!(decode_upward(&message.encode()), Ok(UpwardFrame::Message(message)));
         }
-        if decoder.frame(frame).is_err() {
-            return;
+        if decoder.frame(frame).is_err() && !joins {
+            return false;
         }
     }
+    true
 }
 
 /// The same from a coordinator, to a volunteer that obeys.
-pub(crate) fn downward(input: &[u8]) {
+pub(crate) fn downward(input: &[u8]) -> bool {
     let settings = Settings {
         arithmetic: model::Arithmetic::Portable,
         known_answer: [1; 32],
@@ -49,6 +51,7 @@ pub(crate) fn downward(input: &[u8]) {
     };
     let mut hub = Hub::new(settings);
     hub.handle(0, HubInput::Connected);
+    let mut is_understood = true;
     for (number, frame) in frames_of(input).enumerate() {
         match decode_downward(frame) {
             Ok(DownwardFrame::Message(message)) => {
@@ -65,12 +68,13 @@ pub(crate) fn downward(input: &[u8]) {
                     (0..round.plan.vectors()).for_each(|index| drop(round.vector(index)));
                 }
             }
-            Err(_) => {}
+            Err(_) => is_understood = false,
         }
         hub.handle(number as u64, HubInput::Frame(Bytes::copy_from_slice(frame)));
         while hub.poll_output().is_some() {}
         let _ = hub.status();
     }
+    is_understood
 }
 
 fn settings() -> Settings {
@@ -82,23 +86,27 @@ fn settings() -> Settings {
 }
 
 /// What coordinators and gateways say to each other, as any of it.
-pub(crate) fn bus(input: &[u8]) {
-    if let Ok(request) = Request::decode(input) {
+pub(crate) fn bus(input: &[u8]) -> bool {
+    let (request, answer) = (Request::decode(input), Answer::decode(input));
+    let broadcast = Broadcast::decode(input);
+    let is_understood = request.is_ok() || answer.is_ok() || broadcast.is_ok();
+    if let Ok(request) = request {
         assert_eq!(Request::decode(&request.encode()), Ok(request));
     }
-    if let Ok(answer) = Answer::decode(input) {
+    if let Ok(answer) = answer {
         assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
     }
-    if let Ok(broadcast) = Broadcast::decode(input) {
+    if let Ok(broadcast) = broadcast {
         assert_eq!(Broadcast::decode(&broadcast.encode()), Ok(broadcast));
     }
+    is_understood
 }
 
 /// A partial sum, to a ledger whose units all are the sender's. It counts, or changes nothing; and added up with another
 /// one it stays in range.
-pub(crate) fn partial_sum(input: &[u8]) {
+pub(crate) fn partial_sum(input: &[u8]) -> bool {
     let plan = partial_plan();
-    let Ok((partial, unchecked)) = decode_partial(input, &plan, PARAMETERS) else { return };
+    let Ok((partial, unchecked)) = decode_partial(input, &plan, PARAMETERS) else { return false };
     let again = decode_partial(&encode_partial(&partial, &unchecked), &plan, PARAMETERS);
     assert_eq!(again, Ok((partial.clone(), unchecked)));
     // Where there is room for one, they are added up.
@@ -120,98 +128,133 @@ pub(crate) fn partial_sum(input: &[u8]) {
     }
     ledger.take_out(1, &[number]);
     assert!(ledger.is_consistent(&plan));
+    true
 }
 
 /// How gateways fare and how the training goes, as bytes and as the text that they pack.
-pub(crate) fn news(input: &[u8]) {
+pub(crate) fn news(input: &[u8]) -> bool {
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     packed.write_all(input).unwrap();
+    let mut is_understood = false;
     for bytes in [input, &packed.finish().unwrap()] {
         if let Some(news) = News::decode(bytes) {
             assert!(News::decode(&news.encode()).is_some(), "what was understood can be said again");
+            is_understood = true;
         }
     }
     if let Some(about) = About::decode(input) {
         assert!(About::decode(&about.encode()).is_some(), "what was understood can be said again");
+        is_understood = true;
     }
+    is_understood
 }
 
-pub(crate) fn packed(input: &[u8]) {
-    if let Ok(values) = unpack(input, PACKED_VALUES) {
-        assert_eq!(unpack(&pack(&values), PACKED_VALUES), Ok(values));
-    }
+pub(crate) fn packed(input: &[u8]) -> bool {
+    let Ok(values) = unpack(input, PACKED_VALUES) else { return false };
+    assert_eq!(unpack(&pack(&values), PACKED_VALUES), Ok(values));
+    true
 }
 
-pub(crate) fn shard(input: &[u8]) {
+pub(crate) fn shard(input: &[u8]) -> bool {
+    let mut is_understood = false;
     for (features, task) in [(3, Task::Classes(5)), (2, Task::Numbers(2))] {
         if let Ok(shard) = Shard::decode(input, features, task) {
             assert!(shard.examples() <= input.len());
+            is_understood = true;
         }
     }
+    is_understood
 }
 
-pub(crate) fn checkpoint(input: &[u8]) {
-    if let Ok(checkpoint) = Checkpoint::from_bytes(input) {
-        let bytes = checkpoint.to_bytes();
-        let again = Checkpoint::from_bytes(&bytes).expect("what was written can be read");
-        assert_eq!(again.to_bytes(), bytes);
+pub(crate) fn checkpoint(input: &[u8]) -> bool {
+    let checkpoint = match Checkpoint::from_bytes(input) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => return matches!(error, CheckpointError::OtherProtocol(_)),
+    };
+    let bytes = checkpoint.to_bytes();
+    let again = Checkpoint::from_bytes(&bytes).expect("what was written can be read");
+    assert_eq!(again.to_bytes(), bytes);
+    true
+}
+
+pub(crate) fn text(input: &[u8]) -> bool {
+    table_file("fuzz.csv", input)
+}
+
+pub(crate) fn table(input: &[u8]) -> bool {
+    table_file("fuzz", input)
+}
+
+/// A directory of IDX files: the length of the images' file as two bytes, that file, and the labels' file. Whether
+/// either is compressed follows from its first bytes.
+pub(crate) fn idx(input: &[u8]) -> bool {
+    thread_local! {
+        static FOLDER: tempfile::TempDir = tempfile::tempdir_in(scratch()).unwrap();
     }
+    let Some((length, files)) = input.split_first_chunk() else { return false };
+    let (images, labels) = files.split_at(files.len().min(u16::from_be_bytes(*length).into()));
+    FOLDER.with(|folder| {
+        let is_compressed = images.starts_with(b"\x1f\x8b");
+        let (wanted, other) = if is_compressed { (".gz", "") } else { ("", ".gz") };
+        let _ = std::fs::remove_file(folder.path().join(format!("train-images{other}")));
+        std::fs::write(folder.path().join(format!("train-images{wanted}")), images).unwrap();
+        std::fs::write(folder.path().join("train-labels"), labels).unwrap();
+        table_at(folder.path(), input.len())
+    })
 }
 
-pub(crate) fn text(input: &[u8]) {
-    table_file("fuzz.csv", input);
-}
-
-pub(crate) fn table(input: &[u8]) {
-    table_file("fuzz", input);
+fn table_file(name: &str, input: &[u8]) -> bool {
+    table_at(&InFile::new(name, input).path, input.len())
 }
 
 /// Reads, prepares and reads again.
-fn table_file(name: &str, input: &[u8]) {
-    let file = InFile::new(name, input);
-    let options = ReadOptions { skip_bad_rows: input.len().is_multiple_of(2), ..ReadOptions::default() };
-    let Ok(data) = read(std::slice::from_ref(&file.path), &options) else { return };
+fn table_at(path: &Path, length: usize) -> bool {
+    let path = path.to_owned();
+    let options = ReadOptions { skip_bad_rows: length.is_multiple_of(2), ..ReadOptions::default() };
+    let Ok(data) = read(std::slice::from_ref(&path), &options) else { return false };
     let rows: Vec<u32> = (0..data.train.rows as u32).collect();
-    let Ok((preparation, _)) = Preparation::fit(&data.train, &rows, &[]) else { return };
+    let Ok((preparation, _)) = Preparation::fit(&data.train, &rows, &[]) else { return false };
     let stored = preparation.store(data.train).unwrap();
     let bytes = stored.fits_bytes(&preparation);
     let _ = stored.inputs(&preparation, &rows, bytes);
-    let _ = read_matching(std::slice::from_ref(&file.path), &preparation, &options, Labels::Ignored);
+    let _ = read_matching(std::slice::from_ref(&path), &preparation, &options, Labels::Ignored);
+    true
 }
 
 /// Specifications in their three forms: a shorthand, JSON, and a configuration's table.
-pub(crate) fn network(input: &[u8]) {
-    let Ok(text) = std::str::from_utf8(input) else { return };
+pub(crate) fn network(input: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(input) else { return false };
+    let mut is_understood = false;
     for spec in [NetworkSpec::from_shorthand(text), NetworkSpec::from_json(text)].into_iter().flatten() {
         for (features, task) in [(36, Task::Classes(3)), (126, Task::Numbers(2))] {
             if let Ok(network) = Network::new(&spec, features, task) {
                 let _ = (network.parameters(), network.spec().to_json());
+                is_understood = true;
             }
         }
     }
+    is_understood
 }
 
-pub(crate) fn configuration(input: &[u8]) {
-    let Ok(text) = std::str::from_utf8(input) else { return };
-    if let Ok(file) = ConfigFile::from_toml(Path::new("/fuzz/run.toml"), text)
-        && let Ok(config) = file.resolve()
-    {
-        let again = ConfigFile::from_toml(Path::new("/fuzz/run.toml"), &config.to_toml());
-        assert!(again.is_ok(), "what was written can be read: {again:?}");
-    }
+pub(crate) fn configuration(input: &[u8]) -> bool {
+    let read = |text: &str| ConfigFile::from_toml(Path::new("/fuzz/run.toml"), text);
+    let Ok(text) = std::str::from_utf8(input) else { return false };
+    let Ok(Ok(config)) = read(text).map(ConfigFile::resolve) else { return false };
+    let again = read(&config.to_toml());
+    assert!(again.is_ok(), "what was written can be read: {again:?}");
+    true
 }
 
-pub(crate) fn onnx(input: &[u8]) {
-    let _ = onnx::import::read(Bytes::copy_from_slice(input));
+pub(crate) fn onnx(input: &[u8]) -> bool {
+    onnx::import::read(Bytes::copy_from_slice(input)).is_ok()
 }
 
-pub(crate) fn safetensors(input: &[u8]) {
+pub(crate) fn safetensors(input: &[u8]) -> bool {
     let file = InFile::new("fuzz.safetensors", input);
-    let Ok(source) = Source::read(&file.path) else { return };
-    if let Ok(network) = Network::new(&NetworkSpec::from_shorthand("mlp:3").unwrap(), 4, Task::Classes(2)) {
-        let classes = ["a", "b"].map(str::to_owned);
-        let _ = source.weights(&network, Some(&classes), 1);
-    }
+    let Ok(source) = Source::read(&file.path) else { return false };
+    let spec = NetworkSpec::from_shorthand("mlp:3").expect("a good one");
+    let network = Network::new(&spec, 4, Task::Classes(2)).expect("a good one");
+    source.weights(&network, Some(&["a", "b"].map(str::to_owned)), 1).is_ok()
 }
 
 /// An input as a file. Each thread has a folder of its own.
