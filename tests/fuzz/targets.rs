@@ -237,11 +237,11 @@ pub(crate) fn network(input: &[u8]) -> bool {
 }
 
 pub(crate) fn configuration(input: &[u8]) -> bool {
-    let read = |text: &str| ConfigFile::from_toml(Path::new("/fuzz/run.toml"), text);
+    let read = |text: &str| ConfigFile::from_toml(Path::new("/fuzz/run.toml"), text).ok();
     let Ok(text) = std::str::from_utf8(input) else { return false };
-    let Ok(Ok(config)) = read(text).map(ConfigFile::resolve) else { return false };
+    let Some(config) = read(text).and_then(|file| file.resolve().ok()) else { return false };
     let again = read(&config.to_toml());
-    assert!(again.is_ok(), "what was written can be read: {again:?}");
+    assert!(again.is_some(), "what was written can be read");
     true
 }
 
