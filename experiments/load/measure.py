@@ -2,10 +2,11 @@
 """Measures a coordinator under load and under attack, and prints a table.
 
     cargo build --release --locked
-    experiments/load/measure.py            all but the slow link; ten minutes
-    experiments/load/measure.py idle kills some of: idle computing fan-out attacks kills link
+    experiments/load/measure.py            all but link and liars; ten minutes
+    experiments/load/measure.py idle kills some of: idle computing fan-out attacks liars kills link
 
-`link` takes a quarter of an hour by itself: a volunteer at 1 Mbit/s in a training of five million parameters.
+`link` takes a quarter of an hour by itself: a volunteer at 1 Mbit/s in a training of five million parameters. `liars`
+takes ten minutes: trainings with one liar of each kind, and without.
 Needs Linux and nothing else on the machine. Python 3.9, no packages.
 """
 
@@ -15,6 +16,7 @@ import os
 import random
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,8 @@ STEP_SECONDS = 240
 IDLE, COMPUTING, CLIENTS, KILLS = 10_000, 1_000, 1_000, 50
 ATTACK_SECONDS = 15
 ATTACKS = [("stall", 1), ("zeros", 1), ("false-unfit", 1), ("sleepers", 100), ("unasked", 200), ("cores", 1_000)]
+LIES = ["zeros", "flipped", "scaled", "negative-loss", "low-loss", "all-correct", "stall", "false-unfit"]
+LIAR_ITERATIONS, LIAR_RUNS = 12, 4
 rows = []
 
 
@@ -102,9 +106,9 @@ def outcome(process):
     return json.loads(process.communicate(timeout=STEP_SECONDS)[0].splitlines()[-1])
 
 
-def train(folder, *arguments):
+def train(folder, *arguments, iterations=1_000_000):
     return Coordinator(
-        "--data", "embedded:mnist", "--out", Path(folder) / "run", "--iterations", 1_000_000, "--patience", 0,
+        "--data", "embedded:mnist", "--out", Path(folder) / "run", "--iterations", iterations, "--patience", 0,
         "--validation-fraction", 0, *arguments,
     )
 
@@ -186,6 +190,48 @@ def attacks(folder):
                     f"{took / seconds_a_round:.2f} times", f"1.5 times; {slowest} (100 ms)")
 
 
+def liars(folder):
+    """Trainings of three honest volunteers and a liar end with the honest weights, and take hardly longer."""
+    arguments = ["--model", "mlp:32", "--optimizer", "lbfgs", "--local-workers", 0, "--wait-for", 3]
+
+    def one(own, attack):
+        with train(own, *arguments, iterations=LIAR_ITERATIONS) as coordinator:
+            crowd = [load(coordinator.url, "--volunteers", 3, "--speed", 40_000, "--seconds", STEP_SECONDS)]
+            coordinator.wait(lambda status: status["rounds"] >= 2)
+            began = time.monotonic()
+            if attack is not None:
+                name, count, how = attack
+                crowd.append(load(coordinator.url, "--volunteers", count, "--attack", name, "--seconds", STEP_SECONDS,
+                                  *how))
+            said = json.loads(coordinator.process.communicate(timeout=STEP_SECONDS)[0].splitlines()[-1])
+            took = time.monotonic() - began
+            for process in crowd:
+                process.kill()
+        named = {offender["agent"] for offender in said["offenders"]}
+        return took, said["weights_digest"], attack is None or f"shoal load {attack[0]}" in named
+
+    def runs(attack):
+        all_runs = []
+        for _ in range(LIAR_RUNS):
+            with tempfile.TemporaryDirectory(dir=folder) as own:
+                all_runs.append(one(own, attack))
+        return all_runs
+
+    honest = runs(None)
+    usual, digest = statistics.median(took for took, *_ in honest), honest[0][1]
+    row(f"three honest volunteers, {LIAR_ITERATIONS} iterations", f"{usual:.1f} s", f"medians of {LIAR_RUNS}")
+    at_once = [(name, 1, []) for name in LIES]
+    later = [(name, 1, ["--after", 20, "--once"]) for name in ("flipped", "scaled", "low-loss")]
+    for attack in [*at_once, *later, ("colluding", 2, ["--after", 20, "--once"])]:
+        seen = runs(attack)
+        took = statistics.median(took for took, *_ in seen) / usual
+        same, named = sum(one[1] == digest for one in seen), sum(one[2] for one in seen)
+        name, count, how = attack
+        after = f", after {how[1]} right results" if how else ""
+        row(f"and {count} x {name}{after}", f"{took:.2f} times",
+            f"1.15 times; honest weights in {same} of {LIAR_RUNS}, named in {named}")
+
+
 def kills(folder):
     """A training that is killed again and again ends with the weights of one that is not."""
     run = Path(folder) / "run"
@@ -236,7 +282,7 @@ async def throttle(target, bytes_a_second):
 def link(folder):
     """A volunteer at 1 Mbit/s, in one round of five million parameters that takes longer than the way of the bytes."""
     arguments = ["--model", "mlp:6250", "--minibatch", 32, "--optimizer", "averaged", "--replicas", 24,
-                 "--local-steps", 1500, "--learning-rate", 0.01, "--rounds", 1, "--local-workers", 1]
+                 "--local-steps", 400, "--learning-rate", 0.01, "--rounds", 1, "--local-workers", 1]
     with train(folder, *arguments) as coordinator:
         async def help_slowly():
             server = await throttle(int(coordinator.url.rpartition(":")[2]), 125_000)
@@ -259,11 +305,11 @@ def link(folder):
             f"{counted[1]} units" if counted else said.strip()[:22], "at least 1")
 
 
-STEPS = {"idle": idle, "computing": computing, "fan-out": fan_out, "attacks": attacks, "kills": kills, "link": link}
+STEPS = {"idle": idle, "computing": computing, "fan-out": fan_out, "attacks": attacks, "liars": liars, "kills": kills, "link": link}
 
 
 def main():
-    wanted = sys.argv[1:] or [name for name in STEPS if name != "link"]
+    wanted = sys.argv[1:] or [name for name in STEPS if name not in ("link", "liars")]
     if unknown := [name for name in wanted if name not in STEPS]:
         sys.exit(f"no step is called {unknown[0]}; give some of {', '.join(STEPS)}")
     if not SHOAL.exists():
