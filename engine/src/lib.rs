@@ -99,7 +99,7 @@
 //!             Output::OpenRound { plan, vectors } => open_round = Some((plan, vectors)),
 //!             Output::Measure { plan, unit, vectors } => {
 //!                 let measure = compute(&plan, unit, &vectors, &mut None);
-//!                 inputs.push_back(Input::Measured { round: plan.round, measure });
+//!                 inputs.push_back(Input::Measured { round: plan.round, unit, measure });
 //!             }
 //!             Output::Assign { session, assignment } => {
 //!                 let (plan, vectors) = open_round.as_ref().expect("a round is opened first");
@@ -242,6 +242,8 @@ pub enum Input {
     Measured {
         /// The request's plan number ([`RoundPlan::round`]).
         round: u64,
+        /// The request's unit.
+        unit: u32,
         /// What it found.
         measure: Measure,
     },
@@ -257,6 +259,8 @@ pub enum Input {
     NotMeasured {
         /// The request's plan number ([`RoundPlan::round`]).
         round: u64,
+        /// The request's unit.
+        unit: u32,
     },
     /// The same for [`Output::Recompute`].
     NotRecomputed {
@@ -438,8 +442,8 @@ pub struct Engine {
     opened_ms: u64,
     /// Since when no work is handed out because somebody wants a pause.
     paused_ms: Option<u64>,
-    /// The plan number of what the referee could not measure, and when it is asked again.
-    to_measure_again: Option<(u64, u64)>,
+    /// The plan number and the unit of what the referee could not measure, and when it is asked again.
+    to_measure_again: Option<(u64, u32, u64)>,
     /// The last accepted step.
     step: Option<Iteration>,
     advice: Advice,
@@ -701,9 +705,9 @@ impl Engine {
             Input::Left { session } => self.floor.leave(session),
             Input::Misbehaved { session, offense } => self.floor.disbar(session, offense),
             Input::Message { session, message } => self.floor.message(now_ms, session, message),
-            Input::Measured { round, measure } => self.measured(now_ms, round, measure),
+            Input::Measured { round, unit, measure } => self.measured(now_ms, round, unit, measure),
             Input::Recomputed { round, answer } => self.floor.recomputed(round, answer),
-            Input::NotMeasured { round } => self.not_measured(now_ms, round),
+            Input::NotMeasured { round, unit } => self.not_measured(now_ms, round, unit),
             Input::NotRecomputed { round } => self.floor.not_recomputed(now_ms, round),
             Input::Recalled { rounds, snapshot } => self.recalled(now_ms, rounds, snapshot),
             Input::Floor { owner, round, message } => self.floor_says(now_ms, owner, round, message),
@@ -783,6 +787,7 @@ impl Engine {
     /// Partial sums do not count any more, because a lie was among them.
     fn take_out(&mut self, owner: Owner, partials: &[u64]) {
         let mut others = Vec::new();
+        let had_vanished = matches!(self.stage, Stage::Vanished(_));
         self.stage = match std::mem::replace(&mut self.stage, Stage::Waiting) {
             // All was accounted for, and now it is not.
             Stage::Open(mut round) | Stage::Vanished(mut round) => {
@@ -794,6 +799,9 @@ impl Engine {
             stage => stage,
         };
         self.undo(others);
+        if had_vanished {
+            self.look_into_next();
+        }
     }
 
     /// The time of the pause counts as if it had not been: nobody was asked for anything.

@@ -24,19 +24,21 @@ pub(super) struct Report {
 impl Engine {
     /// A floor tells of a unit that is reported not to fit.
     pub(super) fn reported(&mut self, owner: Owner, unit: u32) {
-        let Stage::Open(round) = &mut self.stage else { return };
+        let is_open = matches!(self.stage, Stage::Open(_));
+        // What has vanished comes first. If the round goes on after that, the reports are looked into then.
+        let (Stage::Open(round) | Stage::Vanished(round)) = &mut self.stage else { return };
         let report = Report { unit, owner };
         if round.reports.len() >= REPORTS_MAX || round.reports.contains(&report) {
             return;
         }
         round.reports.push_back(report);
-        if round.reports.len() == 1 {
+        if round.reports.len() == 1 && is_open {
             self.look_into_next();
         }
     }
 
     /// Has the referee look into the report that is first.
-    fn look_into_next(&mut self) {
+    pub(super) fn look_into_next(&mut self) {
         let Stage::Open(round) = &self.stage else { return };
         if let Some(Report { unit, .. }) = round.reports.front() {
             let (plan, vectors) = (round.plan.clone(), round.vectors.clone());
@@ -44,9 +46,14 @@ impl Engine {
         }
     }
 
-    pub(super) fn measured(&mut self, now_ms: u64, number: u64, measure: Measure) {
+    /// The referee has measured a unit. An answer about another unit than the one that is waited for is to an earlier
+    /// question of the same round.
+    pub(super) fn measured(&mut self, now_ms: u64, number: u64, unit: u32, measure: Measure) {
+        if self.to_be_measured().is_none_or(|(plan, asked)| plan.round != number || asked != unit) {
+            return;
+        }
         match &mut self.stage {
-            Stage::Scaling { plan, vectors } if plan.round == number => {
+            Stage::Scaling { plan, vectors } => {
                 let (parts, vectors) = (std::mem::take(&mut plan.parts), std::mem::take(vectors));
                 let (mask_epoch, scales) = (plan.mask_epoch, scales::for_unit(&measure));
                 match &mut self.examining {
@@ -57,48 +64,50 @@ impl Engine {
                 }
                 self.open(now_ms, parts, vectors, mask_epoch, scales);
             }
-            Stage::Open(round) if round.plan.round == number => {
+            Stage::Open(round) => {
                 if let Some(report) = round.reports.pop_front() {
                     self.rule_on(now_ms, number, report, measure);
                 }
             }
-            Stage::Vanished(round) if round.plan.round == number => self.refine(now_ms, &measure),
+            Stage::Vanished(_) => self.refine(now_ms, &measure),
             _ => {}
         }
     }
 
     /// The referee could not measure what it was asked to.
-    pub(super) fn not_measured(&mut self, now_ms: u64, number: u64) {
-        if self.to_be_measured().is_some_and(|plan| plan.round == number) {
-            self.to_measure_again = Some((number, now_ms + ASK_AGAIN_MS));
+    pub(super) fn not_measured(&mut self, now_ms: u64, number: u64, unit: u32) {
+        if self.to_be_measured().is_some_and(|(plan, asked)| plan.round == number && asked == unit) {
+            self.to_measure_again = Some((number, unit, now_ms + ASK_AGAIN_MS));
         }
     }
 
     /// When the referee is asked again for what it could not measure.
     pub(super) fn measure_again_ms(&self) -> Option<u64> {
-        self.to_measure_again.map(|(_, at_ms)| at_ms)
+        self.to_measure_again.map(|(.., at_ms)| at_ms)
     }
 
     /// Asks the referee again, unless nobody waits for that any more.
     pub(super) fn measure_again_if_due(&mut self, now_ms: u64) {
-        let Some((number, _)) = self.to_measure_again.take_if(|(_, at_ms)| *at_ms <= now_ms) else { return };
-        if self.to_be_measured().is_none_or(|plan| plan.round != number) {
+        let Some((number, unit, _)) = self.to_measure_again.take_if(|(.., at_ms)| *at_ms <= now_ms) else {
+            return;
+        };
+        if self.to_be_measured().is_none_or(|(plan, asked)| plan.round != number || asked != unit) {
             return;
         }
-        let (plan, unit, vectors) = match &self.stage {
-            Stage::Scaling { plan, vectors } => (plan.clone(), 0, vectors.clone()),
-            Stage::Vanished(round) => (round.plan.clone(), 0, round.vectors.clone()),
-            _ => return self.look_into_next(),
+        let (plan, vectors) = match &self.stage {
+            Stage::Scaling { plan, vectors } => (plan.clone(), vectors.clone()),
+            Stage::Open(round) | Stage::Vanished(round) => (round.plan.clone(), round.vectors.clone()),
+            _ => return,
         };
         self.outputs.push_back(Output::Measure { plan, unit, vectors });
     }
 
-    /// The plan of what the referee is to measure.
-    fn to_be_measured(&self) -> Option<&RoundPlan> {
+    /// The unit that the referee is to measure, and its plan.
+    fn to_be_measured(&self) -> Option<(&RoundPlan, u32)> {
         match &self.stage {
-            Stage::Scaling { plan, .. } => Some(plan),
-            Stage::Vanished(round) => Some(&round.plan),
-            Stage::Open(round) if !round.reports.is_empty() => Some(&round.plan),
+            Stage::Scaling { plan, .. } => Some((plan, 0)),
+            Stage::Vanished(round) => Some((&round.plan, 0)),
+            Stage::Open(round) => round.reports.front().map(|report| (&round.plan, report.unit)),
             _ => None,
         }
     }
@@ -173,6 +182,8 @@ impl Engine {
             round.is_nothing = true;
             self.stage = Stage::Open(round);
             self.complete_if_done(now_ms);
+            // Unless that was all.
+            self.look_into_next();
         }
     }
 

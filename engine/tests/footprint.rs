@@ -168,9 +168,9 @@ impl Case {
                         let assignment = assignment.assignment;
                         events.at(ms, Event::Answer(Asked { session, assignment, round, units, lies }));
                     }
-                    Output::Measure { plan, vectors, .. } => {
+                    Output::Measure { plan, unit, vectors } => {
                         let measure = measure(&vectors[0]);
-                        events.input(now_ms + 1, Input::Measured { round: plan.round, measure });
+                        events.input(now_ms + 1, Input::Measured { round: plan.round, unit, measure });
                     }
                     Output::Recompute { plan, units, vectors } => {
                         let answer = Some(answer(&plan, &vectors, count(&units)));

@@ -16,7 +16,7 @@ use crate::reference::Limits;
 const INPUTS: u64 = 20_000;
 
 /// An engine for a small training, and its problem.
-fn engine(plan: &ProblemPlan, audit: Audit) -> (Engine, Problem) {
+pub(crate) fn engine(plan: &ProblemPlan, audit: Audit) -> (Engine, Problem) {
     let problem = Problem::new(plan);
     let Limits { stop, evaluate_every, evaluate_training, examines } = Limits::iterations(1);
     let settings = Settings {
@@ -37,7 +37,7 @@ fn engine(plan: &ProblemPlan, audit: Audit) -> (Engine, Problem) {
 }
 
 /// What the engine wants after an input.
-fn handle(engine: &mut Engine, now_ms: u64, input: Input) -> Vec<Output> {
+pub(crate) fn handle(engine: &mut Engine, now_ms: u64, input: Input) -> Vec<Output> {
     engine.handle(now_ms, input);
     std::iter::from_fn(|| engine.poll_output()).collect()
 }
@@ -60,7 +60,7 @@ fn cost_us(paused: u64, many_floors: bool) -> f64 {
         handle(&mut engine, 0, joined(session, u16::from(session >= paused)));
     }
     handle(&mut engine, 1, Input::Begin);
-    handle(&mut engine, 2, Input::Measured { round: 1, measure: engine::Measure::fitting() });
+    handle(&mut engine, 2, Input::Measured { round: 1, unit: 0, measure: engine::Measure::fitting() });
     let began = Instant::now();
     for number in 0..INPUTS {
         let message = Message::Cores(0);
@@ -75,7 +75,7 @@ fn an_input_does_not_make_the_engine_look_at_all_strangers() {
     let (mut engine, _) = engine(&ProblemPlan::plain(64), Audit::Sample(0.03));
     (0..2_000).for_each(|session| drop(handle(&mut engine, 0, joined(session, 1))));
     handle(&mut engine, 1, Input::Begin);
-    handle(&mut engine, 2, Input::Measured { round: 1, measure: engine::Measure::fitting() });
+    handle(&mut engine, 2, Input::Measured { round: 1, unit: 0, measure: engine::Measure::fitting() });
     let before = engine.effort().volunteers;
     (0..100).for_each(|_| drop(handle(&mut engine, 3, Input::Tick)));
     let looked_at = engine.effort().volunteers - before;
@@ -88,7 +88,8 @@ fn a_round_that_waits_to_be_confirmed_is_not_added_up_with_each_input() {
     let (engine, problem) = engine(&ProblemPlan::plain(64), Audit::Sample(0.03));
     let mut engine = engine.for_many_floors();
     handle(&mut engine, 1, Input::Begin);
-    let told = handle(&mut engine, 2, Input::Measured { round: 1, measure: engine::Measure::fitting() });
+    let told =
+        handle(&mut engine, 2, Input::Measured { round: 1, unit: 0, measure: engine::Measure::fitting() });
     let plan = told.into_iter().find_map(|output| match output {
         Output::OpenRound { plan, .. } => Some(plan),
         _ => None,

@@ -528,16 +528,17 @@ impl<'a> Host<'a> {
             }
             Output::Measure { plan, unit, vectors } => {
                 self.counts.measured += 1;
-                if self.referee_fails(stage, plan.round, true) {
+                if self.referee_fails(stage, plan.round, Some(unit)) {
                     return;
                 }
                 let measure = self.problem.measure(&plan, unit, &vectors);
                 let delay_ms = stage.draw.between(self.scenario.referee_ms.0, self.scenario.referee_ms.1);
-                stage.after(delay_ms, Event::Measured { life: self.life, round: plan.round, measure });
+                let round = plan.round;
+                stage.after(delay_ms, Event::Measured { life: self.life, round, unit, measure });
             }
             Output::Recompute { plan, units, vectors } => {
                 self.counts.recomputed += 1;
-                if self.referee_fails(stage, plan.round, false) {
+                if self.referee_fails(stage, plan.round, None) {
                     return;
                 }
                 let numbers: Vec<u32> = units.into_iter().flatten().collect();
@@ -614,11 +615,11 @@ impl<'a> Host<'a> {
     }
 
     /// Whether the referee does not get at the examples; it says so some time later.
-    fn referee_fails(&self, stage: &mut Stage, round: u64, measures: bool) -> bool {
+    fn referee_fails(&self, stage: &mut Stage, round: u64, measured: Option<u32>) -> bool {
         let fails = stage.now_ms < self.scenario.blind_ms;
         if fails {
             stage.fault("referee without examples", format_args!("for round {round}"));
-            stage.after(100, Event::NotAnswered { life: self.life, round, measures });
+            stage.after(100, Event::NotAnswered { life: self.life, round, measured });
         }
         fails
     }

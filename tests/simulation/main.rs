@@ -10,6 +10,7 @@
 //! - `believed`: lies that are counted and not found.
 //! - `cases`: single things that go wrong, each written down; `lies`: volunteers that lie.
 //! - `population`: all of them together, and how long rounds take beside them.
+//! - `misfits`: which answer of the referee is to which question.
 //! - `hall`: one floor, and crowds of scripts that have nothing to compute.
 //! - `gateways`: several coordinators and gateways, with a bus and a store that fail.
 //! - `efficiency`: what backup copies cost and gain, and with `timesheet` what lent time is spent on; `cost`: what the engine itself costs;
@@ -28,6 +29,7 @@ mod guest;
 mod hall;
 mod host;
 mod lies;
+mod misfits;
 mod mouth;
 mod oracle;
 mod population;

@@ -31,11 +31,11 @@ pub(crate) enum Event {
     /// The training may begin.
     Begin { life: u64 },
     /// The referee has an answer.
-    Measured { life: u64, round: u64, measure: Measure },
+    Measured { life: u64, round: u64, unit: u32, measure: Measure },
     /// So does the coordinator's own computation of several units.
     Recomputed { life: u64, round: u64, answer: Option<Answer> },
     /// The referee could not answer, what it was asked to measure or else to recompute.
-    NotAnswered { life: u64, round: u64, measures: bool },
+    NotAnswered { life: u64, round: u64, measured: Option<u32> },
     /// The coordinator says that it is there.
     Heartbeat { life: u64 },
     /// The coordinator dies.

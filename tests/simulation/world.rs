@@ -259,9 +259,9 @@ impl World<'_> {
                     host.engine(stage, Input::Begin);
                 }
             }
-            Event::Measured { life, round, measure } => {
+            Event::Measured { life, round, unit, measure } => {
                 if life == host.life {
-                    host.engine(stage, Input::Measured { round, measure });
+                    host.engine(stage, Input::Measured { round, unit, measure });
                 }
             }
             Event::Recomputed { life, round, answer } => {
@@ -269,10 +269,10 @@ impl World<'_> {
                     host.engine(stage, Input::Recomputed { round, answer });
                 }
             }
-            Event::NotAnswered { life, round, measures } => {
+            Event::NotAnswered { life, round, measured } => {
                 if life == host.life {
-                    let measure = Input::NotMeasured { round };
-                    host.engine(stage, if measures { measure } else { Input::NotRecomputed { round } });
+                    let measure = |unit| Input::NotMeasured { round, unit };
+                    host.engine(stage, measured.map_or(Input::NotRecomputed { round }, measure));
                 }
             }
             Event::Heartbeat { life } => {

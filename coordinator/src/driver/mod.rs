@@ -128,14 +128,14 @@ pub enum Ending {
 pub enum Order {
     /// End the training here.
     Stop,
-    /// The referee's measurement, for the round of that number.
-    Measured(u64, Measure),
+    /// The referee's measurement, for the round and the unit of those numbers.
+    Measured(u64, u32, Measure),
     /// Tell the observer this.
     Tell(String),
     /// The referee's sum of units, for the round of that number.
     Recomputed(u64, Option<Answer>),
     /// The referee did not get at the examples to measure.
-    NotMeasured(u64),
+    NotMeasured(u64, u32),
     /// The same for units to be summed.
     NotRecomputed(u64),
     /// The same for those that nobody waits for.
@@ -341,9 +341,9 @@ impl Driver {
             match self.wait() {
                 Wake::Letter(letter) => self.letters(letter),
                 Wake::Order(Order::Stop) => self.stop_here(),
-                Wake::Order(Order::Measured(round, measure)) => {
-                    self.referee.measured(round);
-                    self.engine(Input::Measured { round, measure })
+                Wake::Order(Order::Measured(round, unit, measure)) => {
+                    self.referee.measured(round, unit);
+                    self.engine(Input::Measured { round, unit, measure })
                 }
                 Wake::Order(Order::Tell(text)) => self.tell(Some(text)),
                 Wake::Order(Order::Recomputed(round, answer)) => {
@@ -351,7 +351,9 @@ impl Driver {
                 }
                 Wake::Order(Order::Replaced) => self.step_down(),
                 Wake::Order(Order::Published) => self.published(),
-                Wake::Order(Order::NotMeasured(round)) => self.engine(Input::NotMeasured { round }),
+                Wake::Order(Order::NotMeasured(round, unit)) => {
+                    self.engine(Input::NotMeasured { round, unit });
+                }
                 Wake::Order(Order::NotRecomputed(round)) => self.engine(Input::NotRecomputed { round }),
                 Wake::Order(Order::SpotChecked(..) | Order::NotSpotChecked(_)) => {}
                 Wake::Order(Order::Saved(summary)) => self.saved(&summary),

@@ -110,6 +110,13 @@ pub(crate) struct Request {
     pub(crate) vectors: Vec<Arc<[f32]>>,
 }
 
+impl Request {
+    /// The unit that a request to measure has.
+    fn unit(&self) -> u32 {
+        self.units.first().map_or(0, |units| units.start)
+    }
+}
+
 /// The newest request of each kind: an older one belongs to a round that is over.
 #[derive(Default)]
 struct Desk {
@@ -144,10 +151,10 @@ impl Requests {
         self.0.send_modify(put);
     }
 
-    /// Drops the answered request to measure of that round, and the vectors in it.
-    pub(crate) fn measured(&self, round: u64) {
+    /// Drops the answered request to measure that unit of that round, and the vectors in it.
+    pub(crate) fn measured(&self, round: u64, unit: u32) {
         self.0.send_if_modified(|desk| {
-            desk.measure.take_if(|request| request.plan.round == round);
+            desk.measure.take_if(|request| request.plan.round == round && request.unit() == unit);
             false
         });
     }
@@ -183,10 +190,11 @@ pub(crate) fn start(
             if let Some(request) = measure.filter(|request| is_new(&done[0], request)) {
                 done[0] = Some(Arc::downgrade(&request));
                 let round = request.plan.round;
-                let measure = referee.measure(&request, &mut buffers);
-                answers.push(
-                    measure.map_or(Order::NotMeasured(round), |measure| Order::Measured(round, measure)),
-                );
+                let unit = request.unit();
+                answers.push(match referee.measure(&request, &mut buffers) {
+                    Some(measure) => Order::Measured(round, unit, measure),
+                    None => Order::NotMeasured(round, unit),
+                });
             }
             if let Some(request) = recompute.filter(|request| is_new(&done[1], request)) {
                 done[1] = Some(Arc::downgrade(&request));
@@ -234,8 +242,7 @@ enum Computed {
 impl Referee {
     /// `None` if the examples cannot be had now.
     fn measure(&self, request: &Request, buffers: &mut Buffers) -> Option<Measure> {
-        let unit = request.units.first()?.start;
-        self.with_unit(request, unit, |unit| measure_unit(unit, buffers))
+        self.with_unit(request, request.unit(), |unit| measure_unit(unit, buffers))
     }
 
     fn recompute(&self, request: &Request, buffers: &mut Buffers, is_wanted: impl Fn() -> bool) -> Computed {
@@ -342,7 +349,7 @@ mod tests {
         };
         for _ in 0..2 {
             requests.measure(request());
-            assert!(matches!(answers.blocking_recv(), Some(Order::NotMeasured(3))));
+            assert!(matches!(answers.blocking_recv(), Some(Order::NotMeasured(3, 0))));
             requests.recompute(request());
             assert!(matches!(answers.blocking_recv(), Some(Order::NotRecomputed(3))));
             requests.spot_check(request());
@@ -354,23 +361,26 @@ mod tests {
     fn there_is_room_for_the_newest_request_only_and_until_it_is_answered() {
         let (sender, waiting) = watch::channel(Desk::default());
         let requests = Requests(sender);
-        let request = |round| Request {
+        let request_of = |round, unit: u32| Request {
             plan: RoundPlan { round, ..RoundPlan::default() },
-            units: Vec::new(),
+            units: vec![unit..unit + 1],
             vectors: Vec::new(),
         };
         let rounds = || {
             let desk = waiting.borrow();
             [&desk.measure, &desk.recompute].map(|request| request.as_ref().map(|request| request.plan.round))
         };
+        let request = |round| request_of(round, 0);
         requests.measure(request(1));
+        requests.measure(request_of(2, 5));
         requests.measure(request(2));
         requests.recompute(request(2));
         assert_eq!(rounds(), [Some(2), Some(2)]);
-        requests.measured(1);
+        requests.measured(1, 0);
+        requests.measured(2, 5);
         requests.opened(2);
-        assert_eq!(rounds(), [Some(2), Some(2)]);
-        requests.measured(2);
+        assert_eq!(rounds(), [Some(2), Some(2)], "these were answers to earlier requests");
+        requests.measured(2, 0);
         requests.opened(3);
         assert_eq!(rounds(), [None, None]);
     }

@@ -207,7 +207,7 @@ impl World<'_> {
             Output::Measure { plan, unit, vectors } => {
                 let measure = self.problem.measure(&plan, unit, &vectors);
                 let delay_ms = self.draw.between(1, 50);
-                self.after(delay_ms, Event::Measured(number, life, plan.round, measure));
+                self.after(delay_ms, Event::Measured(number, life, plan.round, unit, measure));
             }
             Output::Accepted(accepted) => {
                 let iteration = accepted.iteration;

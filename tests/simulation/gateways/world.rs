@@ -37,7 +37,7 @@ pub(super) enum Event {
     Ended(usize, u64),
     Created(usize, u64),
     StoreFailed(usize, u64),
-    Measured(usize, u64, u64, Measure),
+    Measured(usize, u64, u64, u32, Measure),
     Recomputed(Actor, u64, u64, Option<Sums>),
     SpotChecked(usize, u64, u64, Option<Sums>),
     /// A volunteer looks for a gateway, unless it has come to one or set out anew since.
@@ -351,8 +351,8 @@ impl World<'_> {
             Event::Goes(actor, _) => self.go(actor),
             Event::Created(number, _) => self.standby(number, StandbyInput::Created),
             Event::StoreFailed(number, _) => self.standby(number, StandbyInput::StoreFailed),
-            Event::Measured(number, _, round, measure) => {
-                self.leader(number, LeaderInput::Engine(Input::Measured { round, measure }));
+            Event::Measured(number, _, round, unit, measure) => {
+                self.leader(number, LeaderInput::Engine(Input::Measured { round, unit, measure }));
             }
             Event::Recomputed(Actor::Coordinator(number), _, round, answer) => {
                 self.leader(number, LeaderInput::Engine(Input::Recomputed { round, answer }));
