@@ -130,11 +130,6 @@ impl Actor {
         Actor { arguments, environment, log, child }
     }
 
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
     fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -157,6 +152,11 @@ impl Drop for Actor {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn signal(process: &Child, signal: &str) {
+    let sent = Command::new("kill").args(["-s", signal, &process.id().to_string()]).status().unwrap();
+    assert!(sent.success());
 }
 
 fn spawn(arguments: &[String], environment: &[(&str, String)], log: &Path) -> Child {
@@ -370,6 +370,16 @@ impl Cast {
                 let leader = self.leader();
                 self.coordinators[leader].freeze(ms);
             }
+            Fault::KillStandby { ms } => {
+                let standby = 1 - self.leader();
+                self.coordinators[standby].kill();
+                pause(ms);
+                self.coordinators[standby].restart_as_standby();
+            }
+            Fault::FreezeStandby { ms } => {
+                let standby = 1 - self.leader();
+                self.coordinators[standby].freeze(ms);
+            }
             Fault::KillGateway { index, ms } => {
                 self.gateways[index % GATEWAYS].kill();
                 pause(ms);
@@ -381,10 +391,16 @@ impl Cast {
                 pause(ms);
                 self.volunteers[index % VOLUNTEERS].start_again();
             }
+            Fault::FreezeVolunteer { index, ms } => self.volunteers[index % VOLUNTEERS].freeze(ms),
             Fault::KillNats { ms } => {
                 self.nats.end();
                 pause(ms);
                 self.nats = nats(self.nats_port, &[]);
+            }
+            Fault::FreezeNats { ms } => {
+                signal(&self.nats.0, "STOP");
+                pause(ms);
+                signal(&self.nats.0, "CONT");
             }
             Fault::BreakStore { ms } => match &self.store {
                 Store::Folder(_) => pause(ms),
@@ -401,10 +417,10 @@ impl Cast {
     /// Freezes the coordinator that leads for so long, and until another leads: it comes back just past its deadline.
     pub(crate) fn freeze_leader_until_replaced(&mut self, ms: u64) {
         let leader = self.leader();
-        self.coordinators[leader].signal("STOP");
+        signal(&self.coordinators[leader].child, "STOP");
         sleep(Duration::from_millis(ms));
         self.wait("the standby leads", |cast| cast.leader() != leader);
-        self.coordinators[leader].signal("CONT");
+        signal(&self.coordinators[leader].child, "CONT");
     }
 
     /// The same without a coordinator that was killed for good.
@@ -531,16 +547,18 @@ impl Actor {
     }
 
     fn freeze(&self, ms: u64) {
-        self.signal("STOP");
+        signal(&self.child, "STOP");
         sleep(Duration::from_millis(ms));
-        self.signal("CONT");
+        signal(&self.child, "CONT");
     }
 
-    /// A coordinator that was killed goes on in the run directory that it had.
+    /// A coordinator that was killed goes on in the run directory that it had, if it had led and so had one.
     fn restart_as_standby(&mut self) {
         if let Some(out) = self.arguments.iter().position(|argument| argument == "--out") {
             let run = self.arguments[out + 1].clone();
-            self.arguments = vec!["resume".to_owned(), run, "--standby".to_owned()];
+            if Path::new(&run).join("run.toml").exists() {
+                self.arguments = vec!["resume".to_owned(), run, "--standby".to_owned()];
+            }
         }
         self.start_again();
     }

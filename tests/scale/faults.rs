@@ -9,6 +9,12 @@ pub(crate) enum Fault {
     FreezeLeader {
         ms: u64,
     },
+    KillStandby {
+        ms: u64,
+    },
+    FreezeStandby {
+        ms: u64,
+    },
     KillGateway {
         index: usize,
         ms: u64,
@@ -21,7 +27,14 @@ pub(crate) enum Fault {
         index: usize,
         ms: u64,
     },
+    FreezeVolunteer {
+        index: usize,
+        ms: u64,
+    },
     KillNats {
+        ms: u64,
+    },
+    FreezeNats {
         ms: u64,
     },
     /// The store answers with errors, if it is a bucket.
@@ -57,15 +70,22 @@ impl Schedule {
         for _ in 0..FAULTS {
             faults.push(Fault::Nothing { ms: next(1_500) });
             let index = next(8) as usize;
-            faults.push(match next(9) {
+            faults.push(match next(14) {
                 0 => Fault::KillLeader { ms: next(3_000) },
                 1 => Fault::FreezeLeader { ms: 500 + next(2_000) },
-                2 | 3 => Fault::KillGateway { index, ms: next(2_000) },
-                4 => Fault::FreezeGateway { index, ms: 4_500 + next(1_500) },
-                5 => Fault::KillVolunteer { index, ms: next(1_000) },
-                6 => Fault::KillNats { ms: next(2_000) },
-                7 => Fault::BreakStore { ms: next(3_000) },
-                _ => Fault::FreezeGateway { index, ms: next(1_000) },
+                // Until the standby leads, or is about to.
+                2 => Fault::FreezeLeader { ms: 8_000 + next(4_000) },
+                3 => Fault::KillStandby { ms: next(3_000) },
+                4 => Fault::FreezeStandby { ms: next(6_000) },
+                5 | 6 => Fault::KillGateway { index, ms: next(2_000) },
+                // Until its units are someone else's, or are about to be.
+                7 => Fault::FreezeGateway { index, ms: 4_500 + next(1_500) },
+                8 => Fault::FreezeGateway { index, ms: next(1_000) },
+                9 => Fault::KillVolunteer { index, ms: next(1_000) },
+                10 => Fault::FreezeVolunteer { index, ms: next(6_000) },
+                11 => Fault::KillNats { ms: next(2_000) },
+                12 => Fault::FreezeNats { ms: next(6_000) },
+                _ => Fault::BreakStore { ms: next(3_000) },
             });
         }
         Schedule { faults }
