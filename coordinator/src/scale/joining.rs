@@ -60,15 +60,21 @@ pub async fn find(store: &StoreUrl) -> Result<Record, ScaleError> {
     Ok(record.ok_or_else(|| ArchiveError::Empty(store.to_string()))?)
 }
 
-/// Takes the next term without asking anybody, with a random number: for a process that has no bus to be heard on.
+/// Takes the next term without asking anybody, with a random number: for a process that has no bus to be heard on. `None`
+/// if another process has taken a term at the same time.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn next_term(archive: &Archive, nonce: u64) -> Result<Term, ArchiveError> {
+pub async fn next_term(archive: &Archive, nonce: u64) -> Result<Option<Term>, ArchiveError> {
     let number = archive.newest_term().await?.map_or(0, |term| term.number) + 1;
-    let term = Term { number, nonce };
+    take(archive, Term { number, nonce }).await
+}
+
+/// Takes that term, unless somebody else has.
+async fn take(archive: &Archive, term: Term) -> Result<Option<Term>, ArchiveError> {
     archive.create_term(term).await?;
-    Ok(term)
+    // What the store has now decides: a first try may have worked without an answer.
+    Ok(archive.newest_term().await?.filter(|newest| *newest == term))
 }
 
 /// Opens a store that several processes may share. Waits for one that is away; `None` if `stop` turned true meanwhile.
@@ -106,4 +112,22 @@ async fn upload(store: &Store, welcome: &Welcome, shards: &Arc<ShardStore>) -> R
         .buffer_unordered(UPLOADS_MAX)
         .try_collect()
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_two_processes_that_take_a_term_at_the_same_time_one_leads() {
+        let archive = Archive::new(Store::in_memory());
+        let won = next_term(&archive, 9).await.unwrap();
+        assert_eq!(won, Some(Term { number: 1, nonce: 9 }));
+        // The others have looked before the term was there.
+        for nonce in [5, 20] {
+            assert_eq!(take(&archive, Term { number: 1, nonce }).await.unwrap(), None);
+        }
+        assert_eq!(archive.newest_term().await.unwrap(), won);
+        assert_eq!(next_term(&archive, 5).await.unwrap(), Some(Term { number: 2, nonce: 5 }));
+    }
 }

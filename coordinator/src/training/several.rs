@@ -101,18 +101,18 @@ pub(super) async fn enter(
     }
     let mut part = match &config.link {
         None => {
-            let is_led = until_there(Waits::Always, &stop, async || is_led(&archive).await);
-            match is_led.await? {
-                None => return stopped(),
-                Some(true) => bail!(
-                    "another process leads the run in the store {store}; stop it first, or join it with --link, the NATS servers \
-                     that it uses, and --standby"
-                ),
-                Some(false) => {}
-            }
             let nonce = scale::random()?;
-            let term = until_there(Waits::Always, &stop, async || scale::next_term(&archive, nonce).await);
-            let Some(term) = term.await? else { return stopped() };
+            let take = async || match is_led(&archive).await? {
+                true => Ok(None),
+                false => scale::next_term(&archive, nonce).await,
+            };
+            let Some(taken) = until_there(Waits::Always, &stop, take).await? else { return stopped() };
+            let Some(term) = taken else {
+                bail!(
+                    "another process leads the run in the store {store}; stop it first, or join it with --link, the NATS \
+                     servers that it uses, and --standby"
+                )
+            };
             Part {
                 archive,
                 term,
