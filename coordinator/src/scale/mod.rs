@@ -39,7 +39,7 @@ pub use news::{About, News};
 pub use pause::PauseSign;
 pub use pieces::Pieces;
 pub use subjects::Subjects;
-pub use waiting::{Waits, until_there};
+pub use waiting::{Waits, stopped, until_there};
 
 /// A training of several processes cannot go on.
 #[derive(Debug, Error)]

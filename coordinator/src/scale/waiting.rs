@@ -53,7 +53,7 @@ pub async fn until_there<T>(
 }
 
 /// Returns when `stop` turns true. Without a sender it never does.
-pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }

@@ -334,8 +334,7 @@ impl Part {
                     tracing::warn!("{error:#}; trying again to write the results to the store");
                 }
             }
-            let mut stop = stop.clone();
-            let _ = timeout(pause, stop.wait_for(|stop| *stop)).await;
+            let _ = timeout(pause, scale::stopped(&mut stop.clone())).await;
             pause = PAUSE_MAX.min(pause * 2);
         }
     }
