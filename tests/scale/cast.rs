@@ -489,6 +489,26 @@ impl Cast {
         self.coordinators[leader].kill();
     }
 
+    /// Keeps all volunteers from working until [`Cast::thaw_volunteers`].
+    pub(crate) fn freeze_volunteers(&self) {
+        self.volunteers.iter().for_each(|volunteer| signal(&volunteer.child, "STOP"));
+    }
+
+    /// Lets them go on.
+    pub(crate) fn thaw_volunteers(&self) {
+        self.volunteers.iter().for_each(|volunteer| signal(&volunteer.child, "CONT"));
+    }
+
+    /// Presses Ctrl-C at a coordinator.
+    pub(crate) fn interrupt(&self, coordinator: usize) {
+        signal(&self.coordinators[coordinator].child, "INT");
+    }
+
+    /// Waits until the gateways have ended.
+    pub(crate) fn gateways_end(&mut self) {
+        self.wait("gateways have ended", |cast| cast.gateways.iter_mut().all(Actor::is_over));
+    }
+
     /// Waits until a coordinator says that.
     pub(crate) fn says(&mut self, coordinator: usize, words: &str) {
         self.wait(words, |cast| cast.coordinators[coordinator].log().contains(words));

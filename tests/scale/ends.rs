@@ -67,6 +67,22 @@ fn a_stop_on_the_dashboard_ends_the_training_for_all() {
     assert_eq!(model, std::fs::read(standbys).unwrap());
 }
 
+/// Gateways hear it from the leader: here they cannot learn it from the store.
+#[test]
+fn a_stop_on_the_dashboard_holds_for_all_when_the_leader_is_interrupted_before_the_round_is_over() {
+    let mut cast = Cast::begin(Place::Bucket, ENDLESS);
+    cast.reaches(2);
+    cast.bucket().refuse(Some("HEAD bucket/runs/one/final"));
+    cast.freeze_volunteers();
+    cast.operator("stop");
+    cast.interrupt(0);
+    cast.keeps("final", true);
+    cast.thaw_volunteers();
+    cast.gateways_end();
+    cast.bucket().refuse(None);
+    cast.ends();
+}
+
 #[test]
 fn a_pause_holds_for_whoever_takes_over() {
     let mut cast = Cast::begin(Place::Folder, MANY);

@@ -562,10 +562,12 @@ impl Driver {
         }
     }
 
-    /// This process is to end, and not the training: a standby goes on with it.
+    /// This process is to end, and not the training: a standby goes on with it. But if the operator has stopped the
+    /// training, it ends for all, and they are told.
     fn stop_here(&mut self) {
         if let Some(lead) = self.engine.lead()
             && lead.engine().stop_reason().is_none()
+            && !self.wishes.stops
         {
             lead.resign();
         }
