@@ -37,6 +37,8 @@ pub(crate) const FEW: u32 = 12;
 pub(crate) const MANY: u32 = 60;
 const GATEWAYS: usize = 3;
 const VOLUNTEERS: usize = 4;
+/// What a coordinator says when it has won a term, before the term's number.
+pub(crate) const LEADS: &str = "this coordinator leads term=";
 /// How long anything may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(50);
@@ -254,6 +256,10 @@ impl Cast {
             arguments.extend(shared.iter().cloned().chain(TASK.map(str::to_owned)));
             if name == "two" {
                 arguments.push("--standby".into());
+                // A standby that hears nobody for long leads: the first coordinator may take longer to start.
+                if is_there {
+                    cast.says(0, LEADS);
+                }
             }
             let log = cast.log_path(name);
             cast.coordinators.push(Actor::start(arguments, environment.clone(), log));
@@ -295,7 +301,8 @@ impl Cast {
         self.wait("gateways have heard of the training", |cast| {
             let leader = cast.leader();
             let servers = std::iter::once(&cast.coordinators[leader]).chain(&cast.gateways);
-            found = servers.map(Actor::metrics).collect();
+            // A server may just be starting.
+            found = servers.map(|server| server.metrics().unwrap_or_default()).collect();
             found.iter().all(|metrics: &String| metrics.contains("\nshoal_training_phase 1"))
         });
         found
@@ -347,7 +354,7 @@ impl Cast {
     pub(crate) fn leader(&self) -> usize {
         let term = |actor: &Actor| {
             let log = actor.log();
-            let line = log.lines().rev().find(|line| line.contains("this coordinator leads term="))?;
+            let line = log.lines().rev().find(|line| line.contains(LEADS))?;
             line.rsplit_once("term=")?.1.trim().parse::<u64>().ok()
         };
         (0..self.coordinators.len()).max_by_key(|index| term(&self.coordinators[*index])).expect("two")
@@ -419,7 +426,7 @@ impl Cast {
         let leader = self.leader();
         signal(&self.coordinators[leader].child, "STOP");
         sleep(Duration::from_millis(ms));
-        self.wait("the standby leads", |cast| cast.leader() != leader);
+        self.wait("the standby leads", |cast| cast.leader() != leader || cast.is_over());
         signal(&self.coordinators[leader].child, "CONT");
     }
 
@@ -559,11 +566,11 @@ impl Actor {
     }
 
     /// What it answers to `GET /metrics`.
-    fn metrics(&self) -> String {
-        let answer = self.ask("GET /metrics", "").unwrap();
+    fn metrics(&self) -> io::Result<String> {
+        let answer = self.ask("GET /metrics", "")?;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-        body.to_owned()
+        Ok(body.to_owned())
     }
 
     fn freeze(&self, ms: u64) {

@@ -3,7 +3,7 @@
 use support::program::{Ran, shoal};
 use tempfile::TempDir;
 
-use crate::cast::{Cast, FEW, MANY, Place, alone, reference};
+use crate::cast::{Cast, FEW, LEADS, MANY, Place, alone, reference};
 
 /// The store keeps a leader at that point of the end, where it is killed.
 fn is_replaced_when_it_is_killed_before_it_writes(what: &str) {
@@ -34,7 +34,7 @@ fn the_only_standby_waits_for_a_store_that_is_away_when_it_has_taken_over() {
     cast.kill_leader();
     // It wins the term, and cannot read the state.
     cast.bucket().refuse(Some("checkpoints"));
-    cast.says(1, "this coordinator leads term=");
+    cast.says(1, LEADS);
     cast.says(1, "waiting for the store");
     cast.bucket().refuse(None);
     assert_eq!(cast.ends_without(0), reference(MANY));
@@ -90,7 +90,7 @@ fn a_pause_holds_for_whoever_takes_over() {
     cast.operator("pause");
     cast.keeps("paused", true);
     cast.kill_leader();
-    cast.says(1, "this coordinator leads term=");
+    cast.says(1, LEADS);
     cast.shows("The operator has paused the training");
     cast.operator("continue");
     cast.keeps("paused", false);
@@ -100,8 +100,8 @@ fn a_pause_holds_for_whoever_takes_over() {
 /// Its time is up when it comes back: it ends with the weights that it had, and another one leads.
 #[test]
 fn a_leader_whose_time_is_up_when_it_comes_back_too_late_ends_nothing() {
-    let mut cast = Cast::begin_for_seconds(9);
-    cast.reaches(2);
+    let mut cast = Cast::begin_for_seconds(10);
+    cast.reaches(1);
     cast.freeze_leader_until_replaced(10_700);
     cast.keeps("final", true);
     let directories = [cast.path_of_model(0), cast.path_of_model(1)];

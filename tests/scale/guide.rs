@@ -73,9 +73,12 @@ fn every_command_of_the_page_does_what_it_says() {
     };
     assert!(two.ends_with("--standby"), "{two}");
     let start = |line: &String| Running::start(command(folder.path(), line));
-    let standby = start(two);
     let gateways = [start(gateway_one), start(gateway_two)];
-    Ran::of(&mut command(folder.path(), one)).succeeded();
+    let mut leader = start(one);
+    // A standby that hears nobody for long leads: the first coordinator may take longer to start.
+    leader.says("This coordinator leads.");
+    let standby = start(two);
+    leader.ended().succeeded();
     let elsewhere = standby.ended().succeeded();
     assert!(elsewhere.stderr.contains("ended in another process"), "{}", elsewhere.stderr);
     for gateway in gateways {

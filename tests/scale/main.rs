@@ -37,6 +37,7 @@ fn a_leader_and_a_gateway_that_come_back_just_past_their_deadlines_change_no_bit
         tab.start(1).await;
     });
     cast.reaches(1);
+    runtime.block_on(tab.until("!['', '0'].includes(document.querySelector('#examples').textContent)"));
     let metrics = cast.metrics();
     cast.freeze_leader_until_replaced(10_700);
     cast.goes_on();
