@@ -66,7 +66,38 @@ impl Checkpoint {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use engine::optimizers::{Lbfgs, LbfgsSettings, Optimizer};
+    use engine::{Accepted, Counters, Course, Figures, KnownScales, Past, Snapshot, Statistics};
+
     use super::*;
+
+    impl Checkpoint {
+        /// The checkpoint of run 1 after that iteration and as many rounds, with a single weight.
+        pub(crate) fn sample(iteration: u64) -> Checkpoint {
+            let settings = LbfgsSettings { memory: 1, gradient_tolerance: None };
+            let figures = Figures::UNKNOWN;
+            let accepted = Accepted {
+                iteration,
+                rounds: iteration,
+                epochs: 0.0,
+                figures,
+                gradient_norm: 1.0,
+                step: 1.0,
+            };
+            let snapshot = Snapshot {
+                optimizer: Optimizer::Lbfgs(Lbfgs::new(vec![0.0], settings)),
+                scales: KnownScales::default(),
+                statistics: Statistics::new(Arc::from([])),
+                counters: Counters { rounds: iteration, ..Counters::default() },
+                accepted: Some(accepted),
+                course: Course::default(),
+            };
+            let (protocol, past) = (PROTOCOL_VERSION, Past::default());
+            Checkpoint { protocol, run: 1, snapshot, seconds: 1.0, volunteers: 1, past }
+        }
+    }
 
     #[test]
     fn a_checkpoint_of_another_protocol_is_refused_with_both_versions() {

@@ -263,8 +263,8 @@ async fn share(
 
 #[cfg(test)]
 mod tests {
-    use engine::optimizers::{Lbfgs, LbfgsSettings, Method, Optimizer};
-    use engine::{Accepted, Counters, Course, Figures, KnownScales, Past, Statistics};
+    use engine::Figures;
+    use engine::optimizers::Method;
     use tempfile::TempDir;
     use tokio::runtime::Runtime;
 
@@ -324,23 +324,6 @@ mod tests {
 
     const TERM: Term = Term { number: 1, nonce: 7 };
 
-    fn checkpoint(iteration: u64) -> Checkpoint {
-        let settings = LbfgsSettings { memory: 1, gradient_tolerance: None };
-        let figures = Figures::UNKNOWN;
-        let accepted =
-            Accepted { iteration, rounds: iteration, epochs: 0.0, figures, gradient_norm: 1.0, step: 1.0 };
-        let snapshot = Snapshot {
-            optimizer: Optimizer::Lbfgs(Lbfgs::new(vec![0.0], settings)),
-            scales: KnownScales::default(),
-            statistics: Statistics::new(Arc::from([])),
-            counters: Counters { rounds: iteration, ..Counters::default() },
-            accepted: Some(accepted),
-            course: Course::default(),
-        };
-        let (protocol, past) = (protocol::PROTOCOL_VERSION, Past::default());
-        Checkpoint { protocol, run: 1, snapshot, seconds: 1.0, volunteers: 1, past }
-    }
-
     #[test]
     fn once_the_training_has_gone_back_no_kill_brings_back_what_it_went_back_for() {
         let (folder, runtime) = (TempDir::new().unwrap(), Runtime::new().unwrap());
@@ -358,9 +341,9 @@ mod tests {
             while !writer.is_free() {
                 std::thread::yield_now();
             }
-            writer.write(checkpoint(lie), Helpers::default());
+            writer.write(Checkpoint::sample(lie), Helpers::default());
         }
-        writer.rewind(&checkpoint(8));
+        writer.rewind(&Checkpoint::sample(8));
         assert!(writer.take_written().unwrap().is_ok());
         // From here on, whatever happens.
         let state = runtime.block_on(archive.newest_state()).unwrap().unwrap();
@@ -386,17 +369,17 @@ mod tests {
         let directory = Arc::new(RunDirectory::create(&path, "").unwrap());
         let mut writer =
             CheckpointWriter::start(Arc::clone(&directory), None, runtime.handle().clone()).unwrap();
-        writer.write(checkpoint(20), Helpers::default());
+        writer.write(Checkpoint::sample(20), Helpers::default());
         while !writer.is_free() {
             std::thread::yield_now();
         }
         assert!(writer.take_written().unwrap().is_ok());
         // `/dev/full` is a disk without room.
         std::os::unix::fs::symlink("/dev/full", path.join("checkpoint.new")).unwrap();
-        writer.rewind(&checkpoint(8));
+        writer.rewind(&Checkpoint::sample(8));
         assert!(writer.take_written().unwrap().is_err());
         // The failed write has removed the link: there is room again.
-        writer.write(checkpoint(9), Helpers::default());
+        writer.write(Checkpoint::sample(9), Helpers::default());
         writer.finish().wait();
         std::fs::remove_file(path.join("checkpoint")).unwrap();
         let bytes = directory.load_checkpoint(Checkpoint::VERSION).unwrap().unwrap().state;

@@ -8,7 +8,7 @@ use std::{fs, io};
 
 use engine::least_missed;
 
-use super::RunError;
+use super::{RunError, atomic};
 
 const FOLDER: &str = "earlier";
 /// The most states.
@@ -52,11 +52,26 @@ pub(super) fn path(directory: &Path, rounds: u64) -> PathBuf {
 
 /// Drops all after so many rounds: the training goes back behind them.
 pub(super) fn cut(directory: &Path, rounds: u64) -> Result<(), RunError> {
-    for later in list(directory).into_iter().filter(|kept| *kept > rounds) {
-        let path = path(directory, later);
+    drop_if(directory, |kept| kept > rounds)
+}
+
+/// Drops all.
+pub(super) fn drop_all(directory: &Path) -> Result<(), RunError> {
+    drop_if(directory, |_| true)
+}
+
+/// Returns when the removal is durable: a power failure must not bring back a state that holds a lie beside a later
+/// checkpoint that does not.
+fn drop_if(directory: &Path, is_void: impl Fn(u64) -> bool) -> Result<(), RunError> {
+    let mut void = list(directory).into_iter().filter(|kept| is_void(*kept)).peekable();
+    if void.peek().is_none() {
+        return Ok(());
+    }
+    for rounds in void {
+        let path = path(directory, rounds);
         remove_if_there(&path).map_err(RunError::io("remove", &path))?;
     }
-    Ok(())
+    atomic::sync_directory(&directory.join(FOLDER))
 }
 
 fn bytes(directory: &Path, kept: &[u64]) -> u64 {

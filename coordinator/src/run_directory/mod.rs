@@ -234,6 +234,24 @@ impl RunDirectory {
         checkpoint::replace_previous(&self.path, version, state)
     }
 
+    /// The training goes on from a state of another process, in which so many rounds are completed. Unless it is the
+    /// directory's last checkpoint, drops all earlier states and replaces both checkpoints by it: they may belong to a
+    /// course that the training has left since.
+    ///
+    /// # Errors
+    /// When a file cannot be written or removed.
+    pub fn adopt(&self, version: u32, state: &[u8], rounds: u64) -> Result<(), RunError> {
+        let last = self.load_checkpoint(version);
+        if matches!(&last, Ok(Some(last)) if last.state == state && last.last_was_damaged.is_none()) {
+            return Ok(());
+        }
+        {
+            let _replacing = self.replacing()?;
+            earlier::drop_all(&self.path)?;
+        }
+        self.replace_checkpoints(version, state, rounds)
+    }
+
     fn cut_earlier(&self, rounds: u64) -> Result<(), RunError> {
         let _replacing = self.replacing()?;
         earlier::cut(&self.path, rounds)

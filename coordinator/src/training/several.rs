@@ -213,7 +213,9 @@ async fn is_led(archive: &Archive) -> Result<bool, ArchiveError> {
     Ok(false)
 }
 
-/// The state of the process that led before. Its metrics become those of the run's directory.
+/// The state of the process that led before. It and its metrics become those of the run's directory. If this process has
+/// led before that one, its own earlier states may hold a lie that the training has gone back for since, and nobody
+/// remembers the liar any more.
 fn take_state(
     state: &SavedState,
     run: u64,
@@ -225,6 +227,7 @@ fn take_state(
     if checkpoint.run != run {
         bail!(ArchiveError::OtherRun(archive.store().to_string()));
     }
+    directory.adopt(Checkpoint::VERSION, &state.checkpoint, checkpoint.snapshot.counters.rounds)?;
     directory.replace_metrics(&state.metrics)?;
     Ok(checkpoint)
 }
@@ -375,4 +378,39 @@ impl Part {
 /// Whether trying again may help.
 fn may_pass(error: &ArchiveError) -> bool {
     matches!(error, ArchiveError::Store(error) if error.may_pass(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    fn saved(rounds: u64) -> SavedState {
+        let checkpoint = Checkpoint::sample(rounds).to_bytes();
+        SavedState { checkpoint, metrics: Vec::new(), pieces: Pieces::default() }
+    }
+
+    #[test]
+    fn whoever_takes_a_state_from_the_store_keeps_none_of_its_own_that_do_not_lead_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let directory = RunDirectory::create(&path, "").unwrap();
+        let archive = Archive::new(Store::in_memory());
+        for rounds in [60, 80] {
+            directory.save_checkpoint(Checkpoint::VERSION, &saved(rounds).checkpoint, rounds).unwrap();
+        }
+        // Its own last state leads on from all that it has.
+        take_state(&saved(80), 1, &archive, &directory).unwrap();
+        assert_eq!(directory.earlier(), [60, 80]);
+        // Another process may have gone back behind them since.
+        take_state(&saved(150), 1, &archive, &directory).unwrap();
+        assert!(directory.earlier().is_empty(), "{:?}", directory.earlier());
+        let rounds = || {
+            let state = directory.load_checkpoint(Checkpoint::VERSION).unwrap().unwrap().state;
+            Checkpoint::from_bytes(&state).unwrap().snapshot.counters.rounds
+        };
+        assert_eq!(rounds(), 150);
+        std::fs::remove_file(path.join("checkpoint")).unwrap();
+        assert_eq!(rounds(), 150);
+    }
 }
