@@ -27,7 +27,7 @@ pub const OWN_FLOOR: Owner = 0;
 /// The most ranges of units that are leased at a time: a lease fits a message of some kilobytes.
 pub const LEASE_RANGES_MAX: usize = 256;
 /// The most partial sums of one owner in a round. An owner that hands in more is refused, so that what the ledger
-/// knows of them is bounded.
+/// knows of them is bounded. It does not bound those of the engine's own floor: they have a unit each at least.
 pub const PARTIALS_MAX: usize = 1024;
 
 /// The sum of some units' results.
@@ -189,7 +189,8 @@ impl Ledger {
             handed_in += 1;
             is_used |= number == partial.number;
         });
-        if (!owns_all || handed_in >= PARTIALS_MAX || is_used) && self.checks_owners {
+        let is_too_many = handed_in >= PARTIALS_MAX && owner != OWN_FLOOR;
+        if (!owns_all || is_too_many || is_used) && self.checks_owners {
             return Err(Refusal::Stale);
         }
         if let Some(leased) = self.leased.get_mut(&owner) {
@@ -393,6 +394,25 @@ mod tests {
         add(&mut ledger, 3, partial(1, vec![0..60])).unwrap();
         ledger.add_up(&plan(), 2);
         assert_eq!(ledger.sums().parts[0].vector, [100, -100]);
+    }
+
+    /// A coordinator whose own floor is leased a unit at a time hands in as often.
+    #[test]
+    fn the_number_of_partial_sums_is_bounded_but_for_the_engines_own_floor() {
+        let units = PARTIALS_MAX as u32 + 1;
+        let part = Part::in_turn(Work::Gradient, Set::Training, units);
+        let plan = RoundPlan { parts: vec![part], ..RoundPlan::default() };
+        for (owner, is_taken) in [(1, Err(Refusal::Stale)), (OWN_FLOOR, Ok(()))] {
+            let mut ledger = Ledger::new(&plan, 2).with_room_for(2);
+            ledger.lease(owner, units);
+            let mut add = |unit: u32| {
+                let partial =
+                    Partial { number: unit.into(), units: vec![unit..unit + 1], sums: Sums::new(&plan, 2) };
+                ledger.add(&plan, 2, owner, partial)
+            };
+            assert!((0..PARTIALS_MAX as u32).all(|unit| add(unit).is_ok()));
+            assert_eq!(add(units - 1), is_taken);
+        }
     }
 
     #[test]
