@@ -370,7 +370,7 @@ impl Leader {
                     self.trust.trace(gateway, read, unchecked, self.engine.counters().rounds);
                     self.tell_engine(now_ms, gateway, round, FromFloor::HandsIn(partial));
                 }
-                None => self.reply(now_ms, round, gateway, Reply::Refused),
+                None => self.refuse(now_ms, round, gateway),
             }
         }
     }
@@ -445,7 +445,7 @@ impl Leader {
                 }
             }
             ToFloor::Taken => self.reply(now_ms, round, gateway, Reply::Taken),
-            ToFloor::Refused(_) => self.reply(now_ms, round, gateway, Reply::Refused),
+            ToFloor::Refused(_) => self.refuse(now_ms, round, gateway),
             ToFloor::Noted => self.reply(now_ms, round, gateway, Reply::Noted),
             ToFloor::Expelled => {
                 self.reply(now_ms, round, gateway, Reply::Expelled);
@@ -462,6 +462,14 @@ impl Leader {
                 self.order(gateway, Order::Confirm { parts });
             }
         }
+    }
+
+    /// What a gateway hands in does not count. It begins again under another number, so what it has under this one is
+    /// free at once.
+    fn refuse(&mut self, now_ms: u64, round: u64, gateway: u64) {
+        self.reply(now_ms, round, gateway, Reply::Refused);
+        self.forget(gateway);
+        self.tell_engine(now_ms, gateway, round, FromFloor::Gone);
     }
 
     /// If nothing is free for somebody who asks, whoever has work for the longest time gives some back, as far as none

@@ -10,6 +10,7 @@ mod ends;
 mod lines;
 mod people;
 mod protections;
+mod refusals;
 mod scenario;
 mod world;
 
