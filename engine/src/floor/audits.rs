@@ -317,7 +317,39 @@ pub(super) const WRONG_RESULT: &str = "a wrong result";
 
 #[cfg(test)]
 mod tests {
+    use model::{NetworkSpec, Task};
+
+    use super::super::round::tests::{round, sets, settle};
+    use super::super::{FloorSettings, Secret};
     use super::*;
+    use crate::settings::LocalHelp;
+
+    /// One who colludes vouched for a result. An honest copy of it comes late and differs.
+    #[test]
+    fn what_is_vouched_for_and_disputed_is_not_confirmed() {
+        let network = NetworkSpec::from_shorthand("linear").unwrap();
+        let settings = FloorSettings {
+            run: 1,
+            network: model::Network::new(&network, 1, Task::Numbers(1)).unwrap(),
+            sets: sets(),
+            seed: 1,
+            minibatch: 5,
+            local_help: LocalHelp::Never,
+            audit: Audit::Sample(0.03),
+        };
+        let mut floor = Floor::new(settings, &Secret::new([1; 32]), 0);
+        let mut round = round();
+        round.issue(1, 0, vec![0..1], 0);
+        settle(&mut round, 1, 10, 1);
+        round.vouch(1, Some((11, Identity { token: 11, address: 11 })));
+        floor.round = Some(Box::new(round));
+        assert!(floor.confirm(|_| true));
+        floor.summon(1, []);
+        assert!(!floor.confirm(|part| part == 0), "its case is before the court");
+        assert!(floor.confirm(|part| part != 0));
+        floor.round.as_mut().unwrap().vouch(1, None);
+        assert!(floor.confirm(|_| true));
+    }
 
     #[test]
     fn newcomers_are_audited_in_full_and_then_ever_less_down_to_the_share() {

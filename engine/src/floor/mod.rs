@@ -52,7 +52,7 @@ use crate::settings::{LocalHelp, RunPlan};
 use fingerprint::Key;
 use reports::Reports;
 use roster::OUTSTANDING_MAX;
-use round::Round;
+use round::{Round, Settled};
 use scheduler::{LAST_RESORT_MS, Scheduler};
 use secret::Chance;
 use spots::Lot;
@@ -373,14 +373,14 @@ impl Floor {
     }
 
     /// Has somebody else compute all results of these parts that nobody but their sender vouches for. Answers whether
-    /// there are none.
+    /// there are none, and none of which a check is open: somebody may have vouched for a result that is disputed.
     pub fn confirm(&mut self, is_in_scope: impl Fn(usize) -> bool) -> bool {
         let Some(round) = &mut self.round else { return true };
-        let doubtful =
-            round.all_settled().filter(|(_, one)| one.is_doubtful() && is_in_scope(one.group.part));
-        let doubtful: Vec<u64> = doubtful.map(|(id, _)| id).collect();
-        doubtful.iter().for_each(|id| round.want(*id));
-        doubtful.is_empty()
+        let in_scope = round.all_settled().filter(|(_, one)| is_in_scope(one.group.part));
+        let is_open = |(id, one): &(u64, &Settled)| one.is_doubtful() || round.checks.is_wanted(*id);
+        let open: Vec<u64> = in_scope.filter(is_open).map(|(id, _)| id).collect();
+        open.iter().for_each(|id| round.want(*id));
+        open.is_empty()
     }
 
     /// Whether nobody but its sender vouches for some result of the round.

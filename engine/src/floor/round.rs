@@ -582,7 +582,7 @@ pub(super) mod tests {
     }
 
     /// Settles a training group with a loss and an element of this size, or a test group with the loss alone.
-    fn settle(round: &mut Round, assignment: u64, session: u64, value: i64) {
+    pub(crate) fn settle(round: &mut Round, assignment: u64, session: u64, value: i64) {
         let has_vector = round.plan.parts[round.group_of(assignment).unwrap().part].work.has_vector();
         let header = ResultHeader { losses: vec![value], ..ResultHeader::default() };
         let identity = Identity { token: session.into(), address: session.into() };
