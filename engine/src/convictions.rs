@@ -44,7 +44,11 @@ impl Engine {
         if rounds >= self.counters.rounds || matches!(self.stage, Stage::Finished(_) | Stage::Waiting) {
             return;
         }
-        let rounds = self.ways_back.remaining(self.counters.rounds, rounds);
+        let mut rounds = self.ways_back.remaining(self.counters.rounds, rounds);
+        if let Stage::Recalling { rounds: wanted, .. } = self.stage {
+            // Several may be found out at once. The training goes back for whoever did so first.
+            rounds = rounds.min(wanted);
+        }
         if !self.recall(now_ms, rounds) && !self.return_to(now_ms, rounds, UNCHECKED) {
             let text = "unchecked results of a dismissed volunteer stay in the weights";
             self.outputs.push_back(Output::Note(text.into()));
@@ -91,9 +95,10 @@ impl Engine {
         }
         let kept = self.kept.choose(rounds).filter(|kept| !self.ring.reaches(*kept));
         let Some(kept) = kept else { return false };
-        if !matches!(self.stage, Stage::Recalling { kept: asked, .. } if asked == kept) {
+        let is_asked_for = matches!(self.stage, Stage::Recalling { kept: asked, .. } if asked == kept);
+        self.stage = Stage::Recalling { rounds, kept };
+        if !is_asked_for {
             self.floor.close(now_ms, false);
-            self.stage = Stage::Recalling { rounds, kept };
             self.outputs.push_back(Output::Recall { rounds: kept });
         }
         true
@@ -169,45 +174,4 @@ impl Engine {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Of many who joined one after the other, the last lies first, then the one before it, and so on.
-    #[test]
-    fn many_who_lie_one_after_the_other_have_little_repeated() {
-        for (rounds, liars) in [(1_000, 10), (1_000, 500), (64, 64)] {
-            let mut ways = WaysBack::default();
-            let (mut repeated, mut checked_from) = (0, rounds);
-            for liar in (0..liars).rev() {
-                let since = rounds * liar / liars;
-                if since < checked_from {
-                    let remaining = ways.remaining(rounds, since);
-                    ways.note(remaining);
-                    repeated += rounds - remaining;
-                    checked_from = remaining;
-                }
-            }
-            assert_eq!(checked_from, 0);
-            assert!(repeated <= 3 * rounds, "{liars} liars have {repeated} rounds of {rounds} repeated");
-        }
-    }
-
-    #[test]
-    fn short_ways_between_long_ones_make_those_no_cheaper() {
-        let mut ways = WaysBack::default();
-        let mut long = 0;
-        for since in (0..900).rev() {
-            if ways.began.first().is_none_or(|began| since < *began) {
-                let remaining = ways.remaining(1_000, since);
-                ways.note(remaining);
-                long += 1;
-            }
-            let last = ways.remaining(1_000, 990);
-            assert_eq!(last, 990);
-            ways.note(last);
-        }
-        assert!(long <= 5, "{long} long ways");
-        (0..1_000).for_each(|rounds| ways.note(rounds));
-        assert_eq!(ways.began.len(), WAYS_MAX);
-    }
-}
+mod tests;
