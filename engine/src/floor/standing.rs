@@ -118,10 +118,13 @@ impl Records {
         }
     }
 
-    /// Makes room: forgets all who are absent and have done nothing, or else all who are absent.
+    /// Makes room: forgets all who are absent and of whom no result counts, or else all who are absent.
     fn forget_some(&mut self) {
         let before = self.by_token.len();
-        self.by_token.retain(|_, record| record.session.is_some() || record.accepted > 0);
+        // Whoever was known before the process began, or broke a rule of its channel, has results that count although
+        // none of them was accepted since.
+        let is_of_use = |record: &Record| record.accepted > 0 || record.unchecked_since.is_some();
+        self.by_token.retain(|_, record| record.session.is_some() || is_of_use(record));
         // So that not every stranger who comes makes all be looked through.
         if self.by_token.len() > before / 2 {
             let absent = self.by_token.extract_if(.., |_, record| record.session.is_none());
@@ -161,6 +164,16 @@ mod tests {
         records.rewind(4);
         records.of(1);
         assert_eq!((records.convict(1), records.convict(77)), (None, None));
+    }
+
+    #[test]
+    fn strangers_do_not_displace_whoever_did_something_before_the_process_began() {
+        let mut records = Records::default();
+        records.recall(&[(1, 4)], None);
+        (2..=RECORDS_MAX as u128 + 10).for_each(|token| {
+            records.of(token);
+        });
+        assert_eq!((records.convict(1), records.convict(7)), (Some(4), None));
     }
 
     #[test]
