@@ -39,17 +39,19 @@ impl WaysBack {
 }
 
 impl Engine {
-    /// Goes back to the last kept state in which no more than `rounds` rounds were completed, if more are by now.
-    pub(super) fn go_back(&mut self, now_ms: u64, rounds: u64) {
-        if rounds >= self.counters.rounds || matches!(self.stage, Stage::Finished(_) | Stage::Waiting) {
+    /// Goes back for unchecked results of a liar, the first of them in the round before which `since` were completed, if
+    /// it was completed.
+    pub(super) fn go_back(&mut self, now_ms: u64, since: u64) {
+        // A gateway may not know yet that what came before stays.
+        let mut since = since.max(self.irrevocable);
+        if since >= self.counters.rounds || matches!(self.stage, Stage::Finished(_) | Stage::Waiting) {
             return;
         }
-        let mut rounds = self.ways_back.remaining(self.counters.rounds, rounds);
-        if let Stage::Recalling { rounds: wanted, .. } = self.stage {
-            // Several may be found out at once. The training goes back for whoever did so first.
-            rounds = rounds.min(wanted);
+        if let Stage::Recalling { since: earlier, .. } = self.stage {
+            // Several may be found out at once. The training goes back for whoever lied first.
+            since = since.min(earlier);
         }
-        if !self.recall(now_ms, rounds) && !self.return_to(now_ms, rounds, UNCHECKED) {
+        if !self.recall(now_ms, since) && !self.return_to_before(now_ms, since) {
             let text = "unchecked results of a dismissed volunteer stay in the weights";
             self.outputs.push_back(Output::Note(text.into()));
         }
@@ -63,7 +65,7 @@ impl Engine {
         }
         let (Some(&first), Some(unchecked)) = (self.span.front(), self.unchecked) else { return false };
         let why = "some results that would end it were not checked";
-        unchecked >= first && self.return_to(now_ms, first, why)
+        unchecked >= first && self.return_to(now_ms, first, first, why)
     }
 
     /// Before a round: it is checked in full if the training may soon end because of a small decrease.
@@ -89,14 +91,15 @@ impl Engine {
     }
 
     /// Asks for a state of before the process began, if those in memory are all too late. Answers whether it does.
-    fn recall(&mut self, now_ms: u64, rounds: u64) -> bool {
+    fn recall(&mut self, now_ms: u64, since: u64) -> bool {
+        let rounds = self.ways_back.remaining(self.counters.rounds, since);
         if self.settings.on_lie != OnLie::Rewind || self.ring.reaches(rounds) {
             return false;
         }
         let kept = self.kept.choose(rounds).filter(|kept| !self.ring.reaches(*kept));
         let Some(kept) = kept else { return false };
         let is_asked_for = matches!(self.stage, Stage::Recalling { kept: asked, .. } if asked == kept);
-        self.stage = Stage::Recalling { rounds, kept };
+        self.stage = Stage::Recalling { since, kept };
         if !is_asked_for {
             self.floor.close(now_ms, false);
             self.outputs.push_back(Output::Recall { rounds: kept });
@@ -106,18 +109,18 @@ impl Engine {
 
     /// Goes back to a state that was asked for; if it cannot be had, to another one.
     pub(super) fn recalled(&mut self, now_ms: u64, rounds: u64, snapshot: Option<Box<Snapshot>>) {
-        let Stage::Recalling { rounds: wanted, kept } = self.stage else { return };
+        let Stage::Recalling { since, kept } = self.stage else { return };
         if kept != rounds {
             return;
         }
         match snapshot.filter(|snapshot| snapshot.counters.rounds == kept) {
             Some(snapshot) => {
                 self.ring.clear();
-                self.return_to_state(now_ms, *snapshot, UNCHECKED);
+                self.return_to_state(now_ms, since, *snapshot, UNCHECKED);
             }
             None => {
                 self.kept.drop_one(kept);
-                if !self.recall(now_ms, wanted) && !self.return_to(now_ms, wanted, UNCHECKED) {
+                if !self.recall(now_ms, since) && !self.return_to_before(now_ms, since) {
                     let text = "no earlier state can be read; unchecked results stay in the weights";
                     self.outputs.push_back(Output::Note(text.into()));
                     self.stage = Stage::Waiting;
@@ -127,22 +130,34 @@ impl Engine {
         }
     }
 
-    fn return_to(&mut self, now_ms: u64, rounds: u64, why: &str) -> bool {
+    fn return_to_before(&mut self, now_ms: u64, since: u64) -> bool {
+        let rounds = self.ways_back.remaining(self.counters.rounds, since);
+        self.return_to(now_ms, since, rounds, UNCHECKED)
+    }
+
+    /// Goes back to the last state in memory in which no more than `rounds` rounds were completed, or else to the first,
+    /// to undo what was counted since so many were. Answers whether there is one.
+    fn return_to(&mut self, now_ms: u64, since: u64, rounds: u64, why: &str) -> bool {
         let kept = if self.settings.on_lie == OnLie::Rewind { self.ring.go_back(rounds) } else { None };
         let Some(snapshot) = kept else { return false };
-        self.return_to_state(now_ms, snapshot, why);
+        self.return_to_state(now_ms, since, snapshot, why);
         true
     }
 
-    fn return_to_state(&mut self, now_ms: u64, snapshot: Snapshot, why: &str) {
+    fn return_to_state(&mut self, now_ms: u64, since: u64, snapshot: Snapshot, why: &str) {
         self.examining = None;
         self.kept.rewind(snapshot.counters.rounds);
         // What is done again is checked in full, so that no further liar leads back behind it.
         self.wary_until = self.wary_until.max(self.counters.rounds);
         self.restore(snapshot);
         let rounds = self.counters.rounds;
+        // All states are later than the first lie: what they hold of it can be undone for no other liar either.
+        let is_too_late = rounds > since;
+        if is_too_late {
+            self.irrevocable = rounds;
+        }
         self.floor.close(now_ms, false);
-        self.floor.rewind(rounds);
+        self.floor.rewind(rounds, self.irrevocable);
         self.ways_back.note(rounds);
         self.unchecked =
             self.unchecked.and_then(|unchecked| rounds.checked_sub(1).map(|last| last.min(unchecked)));
@@ -154,6 +169,13 @@ impl Engine {
         // The other way round, people would be told what a kill could undo.
         self.outputs.push_back(Output::Rewound { iteration: self.accepted.map(|point| point.iteration) });
         self.outputs.push_back(Output::Note(text));
+        if is_too_late {
+            let text = format!(
+                "no earlier state is left: unchecked results of dismissed volunteers from before iteration \
+                 {iteration} stay in the weights"
+            );
+            self.outputs.push_back(Output::Note(text));
+        }
         self.stage = Stage::Waiting;
         self.go_on(now_ms);
     }

@@ -104,6 +104,12 @@ impl Engine {
         self.counters.rounds < self.wary_until
     }
 
+    /// How many rounds were completed before the first whose unchecked results can be undone, should their senders be
+    /// found out: 0 until some could not.
+    pub fn irrevocable(&self) -> u64 {
+        self.irrevocable
+    }
+
     /// Whether the training goes back when a liar is found out whose results were counted unchecked.
     pub fn rewinds(&self) -> bool {
         self.settings.rewinds()

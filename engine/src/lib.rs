@@ -460,6 +460,9 @@ pub struct Engine {
     kept: Kept,
     /// Until so many rounds are completed all results are audited, because a liar was found out.
     wary_until: u64,
+    /// Unchecked results of the rounds before which fewer than so many were completed stay in the weights: the training
+    /// went back for some and found no state early enough.
+    irrevocable: u64,
     outputs: VecDeque<Output>,
     /// The time of the last input, until work has been handed out: once after several inputs is enough.
     to_hand_out: Option<u64>,
@@ -479,10 +482,10 @@ enum Stage {
     Open(Box<OpenRound>),
     /// All units of a round are accounted for, and something vanished at its scales: the referee measures one.
     Vanished(Box<OpenRound>),
-    /// A state of before the process began was asked for: the one with `kept` rounds completed, to go back behind
-    /// results that were counted after `rounds`.
+    /// A state of before the process began was asked for: the one with `kept` rounds completed, to undo results that
+    /// were counted since `since` were.
     Recalling {
-        rounds: u64,
+        since: u64,
         kept: u64,
     },
     Finished(StopReason),
@@ -500,6 +503,7 @@ impl Engine {
             unchecked: None,
             kept: Kept::default(),
             wary_until: 0,
+            irrevocable: 0,
             settings,
             optimizer: snapshot.optimizer,
             scales: snapshot.scales,

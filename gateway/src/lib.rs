@@ -58,7 +58,7 @@ pub use wire::{
 };
 
 /// Version of what is said on the bus. It is raised with every change of a message's bytes or meaning.
-pub const BUS_VERSION: u64 = 4;
+pub const BUS_VERSION: u64 = 5;
 /// An owner of units that is not heard for so long is expelled.
 pub const SILENCE_MS_MAX: u64 = 5_000;
 /// A leader that is not heard for so long is replaced.

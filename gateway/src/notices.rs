@@ -246,10 +246,12 @@ impl Strikes {
         }
     }
 
-    /// The training went back to where so many rounds were completed: no leader has to do that again.
-    pub(crate) fn rewind(&mut self, rounds: u64) {
+    /// The training went back to where so many rounds were completed: no leader has to do that again. None can undo what
+    /// was done in rounds before which fewer than `irrevocable` were completed.
+    pub(crate) fn rewind(&mut self, rounds: u64, irrevocable: u64) {
+        let can_be_undone = |since: &u64| (irrevocable..rounds).contains(since);
         for Kept { strike, .. } in &mut self.kept {
-            strike.unchecked_since = strike.unchecked_since.filter(|since| *since < rounds);
+            strike.unchecked_since = strike.unchecked_since.filter(can_be_undone);
         }
     }
 
@@ -377,9 +379,12 @@ mod tests {
         strikes.said(&[known]);
         assert_eq!(strikes.unsaid(100).len(), 1, "that does not go back as far");
         strikes.said(&strikes.unsaid(100));
-        strikes.rewind(5);
-        strikes.begin_term();
-        assert_eq!(strikes.unsaid(100)[0].unchecked_since, None);
+        for (rounds, irrevocable, left) in [(6, 5, Some(5)), (5, 0, None), (7, 6, None)] {
+            strikes.trace(100, strike(0), 5);
+            strikes.rewind(rounds, irrevocable);
+            strikes.begin_term();
+            assert_eq!(strikes.unsaid(100)[0].unchecked_since, left);
+        }
     }
 
     #[test]

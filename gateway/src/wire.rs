@@ -51,6 +51,8 @@ pub struct Opening {
     pub rounds: u64,
     /// Whether all of its results are to be checked.
     pub is_wary: bool,
+    /// How many rounds were completed before the first whose unchecked results can be undone: 0 until some could not.
+    pub irrevocable: u64,
     /// Names its frame ([`protocol::frame::encode_round`]) in the store.
     pub frame: Name,
     /// Why the round before it was broken off, if that was because a unit has no result.

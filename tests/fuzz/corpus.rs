@@ -168,6 +168,7 @@ pub(crate) fn bus() -> Vec<Vec<u8>> {
         round: 7,
         rounds: 5,
         is_wary: true,
+        irrevocable: 4,
         frame: [9; 32],
         unfit: Some(NoResult { round: 6, unit: 2 }),
     };

@@ -191,6 +191,60 @@ fn a_conviction_that_leads_further_back_has_an_earlier_state_recalled() {
     assert_eq!((training.rounds(), training.rewound), (0, 1));
 }
 
+/// A volunteer without a record lies.
+fn denounced(token: u128) -> Input {
+    Input::Denounced { token, offense: "a wrong result".into(), is_lie: true }
+}
+
+#[test]
+fn strangers_throw_the_training_back_once_for_what_cannot_be_undone() {
+    let mut training = Training::resumed(&Past { forgotten_since: Some(5), ..Past::default() }, &[]);
+    for liar in 1..4 {
+        training.play_to(110);
+        training.take(denounced(liar));
+        assert_eq!(training.rewound, 1, "liar {liar}");
+    }
+    // What somebody did since can be undone.
+    training.take(convicted(104));
+    assert_eq!((training.rounds(), training.rewound), (104, 2));
+    // A gateway that has not heard of the first way back yet.
+    training.play_to(110);
+    training.take_all([5, 5].map(convicted));
+    assert_eq!((training.rounds(), training.rewound), (BEGAN, 3));
+}
+
+#[test]
+fn it_is_said_that_a_lie_stays_where_no_state_is_early_enough() {
+    for (kept, since, stays) in [(vec![], 5, true), (vec![7], 5, true), (vec![4], 5, false)] {
+        let past = Past { unchecked: vec![(9, since), (10, 6)], ..Past::default() };
+        let mut training = Training::resumed(&past, &kept);
+        training.play_to(110);
+        training.take(denounced(9));
+        kept.iter().for_each(|kept| training.recalled(*kept));
+        assert_eq!((training.rounds(), training.rewound), (kept.first().copied().unwrap_or(BEGAN), 1));
+        let says = |text| training.notes.iter().filter(|note| note.contains(text)).count();
+        assert_eq!(
+            (says("goes back to"), says("stay in the weights")),
+            (1, stays.into()),
+            "{:?}",
+            training.notes
+        );
+        // The state that was kept was before both, or after both.
+        assert_eq!(training.engine.past().unchecked, []);
+    }
+}
+
+#[test]
+fn a_longer_way_than_needed_is_no_lie_that_stays() {
+    let mut training = Training::resumed(&Past::default(), &[]);
+    for since in [110, 105] {
+        training.play_to(130);
+        training.take(convicted(since));
+    }
+    assert_eq!((training.rounds(), training.rewound), (BEGAN, 2));
+    assert!(training.notes.iter().all(|note| !note.contains("stay in the weights")), "{:?}", training.notes);
+}
+
 /// Of many who joined one after the other, the last lies first, then the one before it, and so on.
 #[test]
 fn many_who_lie_one_after_the_other_have_little_repeated() {

@@ -416,10 +416,11 @@ impl Floor {
         self.volunteers.records.recall(unchecked, forgotten_since);
     }
 
-    /// The training went back to where so many rounds were completed.
-    pub fn rewind(&mut self, rounds: u64) {
-        self.volunteers.records.rewind(rounds);
-        self.volunteers.vouched.rewind(rounds);
+    /// The training went back to where so many rounds were completed. What is unchecked of rounds before which fewer than
+    /// `irrevocable` were completed stays in the weights: it is of no use any more to know whose that is.
+    pub fn rewind(&mut self, rounds: u64, irrevocable: u64) {
+        self.volunteers.records.rewind(rounds, irrevocable);
+        self.volunteers.vouched.rewind(rounds, irrevocable);
     }
 
     /// Finds work for whoever should have some.

@@ -110,11 +110,13 @@ impl Records {
         }
     }
 
-    /// After a rewind to a state before which so many rounds were completed: what was done later is undone.
-    pub(super) fn rewind(&mut self, rounds: u64) {
-        self.forgotten_since = self.forgotten_since.filter(|since| *since < rounds);
+    /// After a rewind to a state before which so many rounds were completed: what was done later is undone. What was done
+    /// in rounds before which fewer than `irrevocable` were completed stays.
+    pub(super) fn rewind(&mut self, rounds: u64, irrevocable: u64) {
+        let can_be_undone = |since: &u64| (irrevocable..rounds).contains(since);
+        self.forgotten_since = self.forgotten_since.filter(can_be_undone);
         for record in self.by_token.values_mut() {
-            record.unchecked_since = record.unchecked_since.filter(|since| *since < rounds);
+            record.unchecked_since = record.unchecked_since.filter(can_be_undone);
         }
     }
 
@@ -161,7 +163,7 @@ mod tests {
         assert!(records.by_token.len() == 1, "all had done something and were absent");
         assert_eq!((records.convict(1), records.convict(0)), (Some(4), Some(4)));
         // What was counted since then is undone: nothing is left to be found out.
-        records.rewind(4);
+        records.rewind(4, 0);
         records.of(1);
         assert_eq!((records.convict(1), records.convict(77)), (None, None));
     }
@@ -191,7 +193,10 @@ mod tests {
         let mut records = Records::default();
         records.of(1).unchecked_since = Some(4);
         records.of(2).unchecked_since = Some(5);
-        records.rewind(5);
+        records.rewind(5, 0);
         assert_eq!((records.get(1).unchecked_since, records.get(2).unchecked_since), (Some(4), None));
+        records.forgotten_since = Some(3);
+        records.rewind(5, 5);
+        assert_eq!((records.get(1).unchecked_since, records.forgotten_since), (None, None));
     }
 }

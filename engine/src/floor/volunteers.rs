@@ -488,7 +488,7 @@ impl Volunteers {
             let Some(record) = self.records.known(author) else { continue };
             record.proven = record.proven.saturating_sub(results);
             let unchecked = if record.has_lied { &mut of_liars } else { &mut record.unchecked_since };
-            *unchecked = Some(unchecked.map_or(since, |known| known.min(since)));
+            *unchecked = unchecked.iter().copied().chain(since).min();
             self.note_standing(author);
         }
         of_liars

@@ -17,8 +17,9 @@ pub(super) struct Vouched {
 /// What a volunteer vouched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Word {
-    /// The number of rounds completed before the first that counts a result for which only it vouched.
-    pub(super) since: u64,
+    /// The number of rounds completed before the first that counts a result for which only it vouched; `None` if no such
+    /// result can be undone any more.
+    pub(super) since: Option<u64>,
     /// How many such results there are.
     pub(super) results: u64,
 }
@@ -33,8 +34,8 @@ impl Vouched {
                 self.by_pair.remove(&forgotten);
             }
         }
-        let word = self.by_pair.entry(pair).or_insert(Word { since: rounds, results: 0 });
-        word.since = word.since.min(rounds);
+        let word = self.by_pair.entry(pair).or_insert(Word { since: None, results: 0 });
+        word.since = Some(word.since.map_or(rounds, |since| since.min(rounds)));
         word.results += 1;
     }
 
@@ -48,9 +49,13 @@ impl Vouched {
         of_voucher
     }
 
-    /// After a rewind to a state before which so many rounds were completed: what was done later is undone.
-    pub(super) fn rewind(&mut self, rounds: u64) {
-        self.by_pair.retain(|_, word| word.since < rounds);
+    /// After a rewind to a state before which so many rounds were completed: what was done later is undone. What was done
+    /// in rounds before which fewer than `irrevocable` were completed stays.
+    pub(super) fn rewind(&mut self, rounds: u64, irrevocable: u64) {
+        self.by_pair.retain(|_, word| word.since.is_none_or(|since| since < rounds));
+        for word in self.by_pair.values_mut() {
+            word.since = word.since.filter(|since| *since >= irrevocable);
+        }
     }
 }
 
@@ -64,10 +69,12 @@ mod tests {
         [(1, 2, 5), (1, 2, 7), (1, 3, 6), (2, 3, 4)]
             .into_iter()
             .for_each(|(voucher, author, rounds)| vouched.note(voucher, author, rounds));
-        vouched.rewind(6);
-        assert_eq!(vouched.withdraw(1), [(2, Word { since: 5, results: 2 })]);
+        vouched.rewind(6, 5);
+        assert_eq!(vouched.withdraw(1), [(2, Word { since: Some(5), results: 2 })]);
         assert!(vouched.withdraw(1).is_empty());
-        assert_eq!(vouched.withdraw(2), [(3, Word { since: 4, results: 1 })]);
+        vouched.note(4, 3, 5);
+        assert_eq!(vouched.withdraw(2), [(3, Word { since: None, results: 1 })]);
+        assert_eq!(vouched.withdraw(4), [(3, Word { since: Some(5), results: 1 })]);
     }
 
     #[test]

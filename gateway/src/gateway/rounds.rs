@@ -77,6 +77,7 @@ impl Gateway {
         let layout = |part: &protocol::plan::Part| part.lay_out(self.sets.of(part.set), self.seed);
         let layouts: Arc<[UnitLayout]> = frame.plan.parts.iter().map(layout).collect();
         self.close_before(now_ms, &opening);
+        self.rewind(&opening);
         self.round = Some(Current {
             opening,
             plan: frame.plan,
@@ -119,9 +120,14 @@ impl Gateway {
             self.trust.contributed(rounds);
         }
         self.floor.close(now_ms, is_completed);
-        self.floor.rewind(opening.rounds);
-        self.trust.rewind(opening.rounds);
-        self.strikes.rewind(opening.rounds);
+    }
+
+    /// The training may have gone back.
+    fn rewind(&mut self, opening: &Opening) {
+        let Opening { rounds, irrevocable, .. } = *opening;
+        self.floor.rewind(rounds, irrevocable);
+        self.trust.rewind(rounds, irrevocable);
+        self.strikes.rewind(rounds, irrevocable);
     }
 
     /// Opens the round on the floor, under a number that is new to its sessions.

@@ -41,10 +41,12 @@ impl Trust {
         self.told.clear();
     }
 
-    /// The training went back to where so many rounds were completed, or never was further.
-    pub(super) fn rewind(&mut self, rounds: u64) {
-        self.told.retain(|_, since| *since < rounds);
-        self.contributed_since = self.contributed_since.filter(|since| *since < rounds);
+    /// The training went back to where so many rounds were completed, or never was further. What was done in rounds
+    /// before which fewer than `irrevocable` were completed stays.
+    pub(super) fn rewind(&mut self, rounds: u64, irrevocable: u64) {
+        let can_be_undone = irrevocable..rounds;
+        self.told.retain(|_, since| can_be_undone.contains(since));
+        self.contributed_since = self.contributed_since.filter(|since| can_be_undone.contains(since));
     }
 
     /// A round was completed, before which so many were.

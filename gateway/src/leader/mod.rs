@@ -403,7 +403,7 @@ impl Leader {
                     self.outputs.push_back(LeaderOutput::Finished(reason));
                 }
                 Output::Rewound { .. } => {
-                    self.trust.rewind(self.engine.counters().rounds);
+                    self.trust.rewind(self.engine.counters().rounds, self.engine.irrevocable());
                     // What was saved last has the lie in it.
                     self.outputs.push_back(LeaderOutput::Save(Box::new(self.engine.snapshot())));
                     self.outputs.push_back(LeaderOutput::Engine(output));
@@ -529,7 +529,8 @@ impl Leader {
         let (term, rounds, is_wary) = (self.term, self.engine.counters().rounds, self.engine.is_wary());
         let broken_off = self.round.as_ref().zip(self.unfit.take());
         let unfit = broken_off.map(|(before, unit)| NoResult { round: before.plan.round, unit });
-        let opening = Opening { term, round: plan.round, rounds, is_wary, frame: name, unfit };
+        let irrevocable = self.engine.irrevocable();
+        let opening = Opening { term, round: plan.round, rounds, is_wary, irrevocable, frame: name, unfit };
         self.trust.opened();
         self.round = Some(OpenRound { plan: plan.clone(), opening, is_stored: false });
         for peer in self.gateways.values_mut() {

@@ -86,9 +86,10 @@ impl Trust {
         self.suspects.extend(others.map(|owner| (owner, struck)));
     }
 
-    /// The training went back to where so many rounds were completed: what was done later is undone.
-    pub(super) fn rewind(&mut self, rounds: u64) {
-        self.traces.retain(|_, since| *since < rounds);
+    /// The training went back to where so many rounds were completed: what was done later is undone. What was done in
+    /// rounds before which fewer than `irrevocable` were completed stays.
+    pub(super) fn rewind(&mut self, rounds: u64, irrevocable: u64) {
+        self.traces.retain(|_, since| (irrevocable..rounds).contains(since));
     }
 
     /// Another round is open.
