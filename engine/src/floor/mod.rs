@@ -395,7 +395,10 @@ impl Floor {
         for (_, settled) in round.all_settled() {
             let author = settled.identity.token;
             if let Some(voucher) = settled.only_voucher() {
-                self.volunteers.vouched.note(voucher.token, author, rounds);
+                let forgotten = self.volunteers.vouched.note(voucher.token, author, rounds);
+                if let Some((voucher, since)) = forgotten {
+                    self.volunteers.records.note_unchecked(voucher, since);
+                }
             } else if let Some(record) =
                 self.volunteers.records.known(author).filter(|_| settled.is_doubtful())
             {

@@ -34,7 +34,8 @@ pub(super) struct Record {
     pub(super) accepted: u64,
     /// Results that proved right; without audits, all that were accepted.
     pub(super) proven: u64,
-    /// The number of rounds completed before the first one that counts a result of it which nobody has checked.
+    /// The number of rounds completed before the first one that counts a result of it which nobody has checked, or one
+    /// for which only it vouched, where it is not known whose.
     pub(super) unchecked_since: Option<u64>,
     /// Whether it was found out once.
     pub(super) has_lied: bool,
@@ -72,6 +73,15 @@ impl Records {
     /// The record of a volunteer that is known.
     pub(super) fn known(&mut self, token: u128) -> Option<&mut Record> {
         self.by_token.get_mut(&token)
+    }
+
+    /// A result is counted, in a round before which so many were completed, that is wrong if the volunteer lies.
+    pub(super) fn note_unchecked(&mut self, token: u128, rounds: u64) {
+        let since = match self.by_token.get_mut(&token) {
+            Some(record) => &mut record.unchecked_since,
+            None => &mut self.forgotten_since,
+        };
+        *since = Some(since.map_or(rounds, |since| since.min(rounds)));
     }
 
     /// A volunteer was found out: it begins as a newcomer again, should it come back. Answers since when results of it
@@ -198,5 +208,14 @@ mod tests {
         records.forgotten_since = Some(3);
         records.rewind(5, 5);
         assert_eq!((records.get(1).unchecked_since, records.forgotten_since), (None, None));
+    }
+    #[test]
+    fn words_that_are_forgotten_count_against_the_voucher() {
+        let mut records = Records::default();
+        records.of(1).unchecked_since = Some(5);
+        for (voucher, since) in [(1, 4), (2, 7), (1, 6)] {
+            records.note_unchecked(voucher, since);
+        }
+        assert_eq!((records.convict(1), records.convict(9)), (Some(4), Some(7)));
     }
 }

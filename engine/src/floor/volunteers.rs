@@ -485,7 +485,11 @@ impl Volunteers {
     pub(super) fn withdraw_word(&mut self, token: u128) -> Option<u64> {
         let mut of_liars = None;
         for (author, Word { since, results }) in self.vouched.withdraw(token) {
-            let Some(record) = self.records.known(author) else { continue };
+            let Some(record) = self.records.known(author) else {
+                // It is forgotten, so it may have been found out.
+                of_liars = of_liars.into_iter().chain(since).min();
+                continue;
+            };
             record.proven = record.proven.saturating_sub(results);
             let unchecked = if record.has_lied { &mut of_liars } else { &mut record.unchecked_since };
             *unchecked = unchecked.iter().copied().chain(since).min();
@@ -1030,5 +1034,19 @@ mod tests {
         volunteers.declined(7, 1, &[SHARD], 5);
         assert_eq!(volunteers.holders(SHARD), 1);
         assert_eq!(volunteers.get(7).unwrap().rests_until_ms, 0);
+    }
+    #[test]
+    fn the_word_of_a_liar_is_withdrawn_for_authors_that_are_forgotten_too() {
+        let mut volunteers = one();
+        let (voucher, known, liar) = (5, 6, 8);
+        volunteers.records.of(known).accepted = 1;
+        volunteers.records.of(liar).has_lied = true;
+        for (author, rounds) in [(known, 2), (liar, 4)] {
+            volunteers.vouched.note(voucher, author, rounds);
+        }
+        assert_eq!(volunteers.withdraw_word(voucher), Some(4));
+        assert_eq!(volunteers.records.get(known).unchecked_since, Some(2));
+        volunteers.vouched.note(voucher, 99, 3);
+        assert_eq!(volunteers.withdraw_word(voucher), Some(3), "it may have been found out");
     }
 }

@@ -1,11 +1,11 @@
 //! Who vouched for whose results, where nobody else did.
 //!
-//! Two volunteers whose results are equal vouch for each other. Should one of them be found out, that proves nothing
-//! any more: what nobody else has checked is unchecked after all.
+//! A volunteer that is drawn to check a result, and finds the same, vouches for its author. Should it be found out itself,
+//! that proves nothing any more: what nobody else has checked is unchecked after all.
 
 use std::collections::BTreeMap;
 
-/// Pairs that are remembered; some tens of bytes each. Where there are more, any are forgotten.
+/// Pairs that are remembered; some tens of bytes each.
 const PAIRS_MAX: usize = 1 << 16;
 
 /// Pairs of a voucher and an author, by their tokens.
@@ -25,18 +25,22 @@ pub(super) struct Word {
 }
 
 impl Vouched {
-    /// In a round before which so many were completed, only `voucher` vouched for a result of `author`.
-    pub(super) fn note(&mut self, voucher: u128, author: u128, rounds: u64) {
+    /// In a round before which so many were completed, only `voucher` vouched for a result of `author`. Where that is one
+    /// pair too many, another one is forgotten: answers with its voucher, and since when it vouched.
+    pub(super) fn note(&mut self, voucher: u128, author: u128, rounds: u64) -> Option<(u128, u64)> {
         let pair = (voucher, author);
+        let mut forgotten = None;
         if self.by_pair.len() >= PAIRS_MAX && !self.by_pair.contains_key(&pair) {
             let next = self.by_pair.range(pair..).next().or_else(|| self.by_pair.iter().next());
-            if let Some(forgotten) = next.map(|(pair, _)| *pair) {
-                self.by_pair.remove(&forgotten);
+            if let Some(next) = next.map(|(pair, _)| *pair) {
+                let since = self.by_pair.remove(&next).and_then(|word| word.since);
+                forgotten = since.map(|since| (next.0, since));
             }
         }
         let word = self.by_pair.entry(pair).or_insert(Word { since: None, results: 0 });
         word.since = Some(word.since.map_or(rounds, |since| since.min(rounds)));
         word.results += 1;
+        forgotten
     }
 
     /// The word of a volunteer counts no more. Answers with those whom it vouched for.
@@ -68,7 +72,7 @@ mod tests {
         let mut vouched = Vouched::default();
         [(1, 2, 5), (1, 2, 7), (1, 3, 6), (2, 3, 4)]
             .into_iter()
-            .for_each(|(voucher, author, rounds)| vouched.note(voucher, author, rounds));
+            .for_each(|(voucher, author, rounds)| assert!(vouched.note(voucher, author, rounds).is_none()));
         vouched.rewind(6, 5);
         assert_eq!(vouched.withdraw(1), [(2, Word { since: Some(5), results: 2 })]);
         assert!(vouched.withdraw(1).is_empty());
@@ -80,7 +84,11 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let mut vouched = Vouched::default();
-        (0..PAIRS_MAX as u128 + 10).for_each(|author| vouched.note(author % 7, author, 1));
+        let pairs = (0..PAIRS_MAX as u128 + 10).map(|author| vouched.note(author % 7, author, 1));
+        let forgotten: Vec<(u128, u64)> = pairs.flatten().collect();
         assert_eq!(vouched.by_pair.len(), PAIRS_MAX);
+        assert!(
+            forgotten.len() == 10 && forgotten.iter().all(|(voucher, since)| *voucher < 7 && *since == 1)
+        );
     }
 }
