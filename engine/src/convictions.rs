@@ -102,6 +102,8 @@ impl Engine {
         self.stage = Stage::Recalling { since, kept };
         if !is_asked_for {
             self.floor.close(now_ms, false);
+            // The state that comes needs the room.
+            self.ring.keep_first();
             self.outputs.push_back(Output::Recall { rounds: kept });
         }
         true

@@ -79,6 +79,16 @@ impl Ring {
         self.states.first().is_some_and(|first| first.counters.rounds <= rounds)
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Forgets all but the first: the training goes back to that one or to before it.
+    pub(super) fn keep_first(&mut self) {
+        self.states.truncate(1);
+    }
+
     /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.states.clear();

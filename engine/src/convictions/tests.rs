@@ -197,6 +197,19 @@ fn denounced(token: u128) -> Input {
 }
 
 #[test]
+fn a_state_that_is_recalled_takes_the_room_of_those_after_the_first() {
+    let mut training = Training::resumed(&Past::default(), &[30]);
+    training.play_to(150);
+    assert!(training.engine.ring.len() > 10);
+    training.take(convicted(40));
+    assert_eq!((training.engine.ring.len(), training.recalls.len()), (1, 1));
+    // It cannot be read.
+    training.take(Input::Recalled { rounds: 30, snapshot: None });
+    assert_eq!(training.rounds(), BEGAN);
+    training.play_to(120);
+}
+
+#[test]
 fn strangers_throw_the_training_back_once_for_what_cannot_be_undone() {
     let mut training = Training::resumed(&Past { forgotten_since: Some(5), ..Past::default() }, &[]);
     for liar in 1..4 {
