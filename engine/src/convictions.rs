@@ -39,8 +39,8 @@ impl WaysBack {
 }
 
 impl Engine {
-    /// Goes back for unchecked results of a liar, the first of them in the round before which `since` were completed, if
-    /// it was completed.
+    /// Goes back for unchecked results of a liar, the first of them in the round before which `since` were completed,
+    /// if it was completed.
     pub(super) fn go_back(&mut self, now_ms: u64, since: u64) {
         // A gateway may not know yet that what came before stays.
         let mut since = since.max(self.irrevocable);
@@ -137,8 +137,8 @@ impl Engine {
         self.return_to(now_ms, since, rounds, UNCHECKED)
     }
 
-    /// Goes back to the last state in memory in which no more than `rounds` rounds were completed, or else to the first,
-    /// to undo what was counted since so many were. Answers whether there is one.
+    /// Goes back to the last state in memory in which no more than `rounds` rounds were completed, or else to the
+    /// first, to undo what was counted since so many were. Answers whether there is one.
     fn return_to(&mut self, now_ms: u64, since: u64, rounds: u64, why: &str) -> bool {
         let kept = if self.settings.on_lie == OnLie::Rewind { self.ring.go_back(rounds) } else { None };
         let Some(snapshot) = kept else { return false };
@@ -165,8 +165,9 @@ impl Engine {
             self.unchecked.and_then(|unchecked| rounds.checked_sub(1).map(|last| last.min(unchecked)));
         self.span.retain(|point| *point < rounds);
         let (iteration, again) = (self.accepted.map_or(0, |point| point.iteration), self.wary_until - rounds);
+        let rounds_again = if again == 1 { "1 round".to_owned() } else { format!("{again} rounds") };
         let text = format!(
-            "the training goes back to iteration {iteration} and repeats {again} rounds, because {why}"
+            "the training goes back to iteration {iteration} and repeats {rounds_again}, because {why}"
         );
         // The other way round, people would be told what a kill could undo.
         self.outputs.push_back(Output::Rewound { iteration: self.accepted.map(|point| point.iteration) });

@@ -1,8 +1,8 @@
 //! The examination of the saved weights on the test set, a last round for sets that are too large for the coordinator
 //! alone: it counts what figures such as F1, ROC AUC and the expected calibration error need.
 //!
-//! It begins when a rule has ended the training, and changes nothing of its state: a checkpoint knows nothing of it. So a
-//! coordinator that was killed during it, or whoever takes over from it, examines anew. Whoever wants an end, or the
+//! It begins when a rule has ended the training, and changes nothing of its state: a checkpoint knows nothing of it. So
+//! a coordinator that was killed during it, or whoever takes over from it, examines anew. Whoever wants an end, or the
 //! clock, has it at once, for the reason that ended the training.
 
 use std::sync::Arc;

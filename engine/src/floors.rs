@@ -247,8 +247,8 @@ impl Engine {
         }
     }
 
-    /// Leases to its own floor what its volunteers have room for; and all that is free, if nobody has been heard for long.
-    /// Answers with when to look again.
+    /// Leases to its own floor what its volunteers have room for; and all that is free, if nobody has been heard for
+    /// long. Answers with when to look again.
     pub(super) fn lease_to_own_floor(&mut self, now_ms: u64) -> Option<u64> {
         let Stage::Open(round) = &mut self.stage else { return None };
         let claim = self.floor.claim();

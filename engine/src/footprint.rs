@@ -1,5 +1,5 @@
-//! The memory that an engine takes: at least, and at most, whatever its volunteers do. A test holds the second to what is
-//! really allocated. The sockets, frames and messages of a server come in addition, and so do the data.
+//! The memory that an engine takes: at least, and at most, whatever its volunteers do. A test holds the second to what
+//! is really allocated. The sockets, frames and messages of a server come in addition, and so do the data.
 
 use super::floor::shares;
 use super::ring;
@@ -11,7 +11,8 @@ const SUMS: u64 = 8;
 /// Vectors of a state beside its curvature pairs: the accepted point, the gradient there, the direction or velocity,
 /// the next point, one more that some optimizers keep, and the weights with the lowest validation loss.
 const STATE_VECTORS: u64 = 6;
-/// Vectors that a state does not share with the one before it, beside one pair: when a round is taken in, both are there.
+/// Vectors that a state does not share with the one before it, beside one pair: when a round is taken in, both are
+/// there.
 const CHANGES: u64 = 4;
 /// Points and directions that wait to be overwritten, two of each, and a pair.
 const SPARE_VECTORS: u64 = 6;

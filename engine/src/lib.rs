@@ -7,9 +7,9 @@
 //! configuration and the seed alone.
 //!
 //! The walk of a round: the [optimizer](optimizers) asks for a point; [`Engine`] opens a round there and leases its
-//! units, which the [ledger] keeps account of, to the [floor]; the floor hands them out to volunteers, judges what comes
-//! back and sums it exactly; when all of it is in the ledger the optimizer is told. Between two rounds the state is
-//! a [`Snapshot`].
+//! units, which the [ledger] keeps account of, to the [floor]; the floor hands them out to volunteers, judges what
+//! comes back and sums it exactly; when all of it is in the ledger the optimizer is told. Between two rounds the state
+//! is a [`Snapshot`].
 //!
 //! This program is coordinator, referee and volunteer in one. Linear regression on four examples:
 //!

@@ -1,4 +1,5 @@
-//! What is known of the time before the process began: who may have lied then, and which states there are to go back to.
+//! What is known of the time before the process began: who may have lied then, and which states there are to go back
+//! to.
 
 use serde::{Deserialize, Serialize};
 

@@ -8,8 +8,8 @@ const RING_BYTES_MAX: u64 = 256 << 20;
 const STATES_MAX: usize = 24;
 /// The fewest: the first, which is never dropped, and the last.
 const STATES_MIN: usize = 2;
-/// Bytes of a state for each parameter, beside curvature pairs: its point, the gradient there, the direction or velocity,
-/// the next point, one more that some optimizers keep, and the best weights.
+/// Bytes of a state for each parameter, beside curvature pairs: its point, the gradient there, the direction or
+/// velocity, the next point, one more that some optimizers keep, and the best weights.
 const STATE_BYTES: u64 = 24;
 /// Bytes of a curvature pair for each parameter. A state shares the older ones with the state before it: it has as many
 /// of its own as rounds lie between the two, or all.
@@ -37,8 +37,8 @@ pub(super) fn worst_case_bytes(parameters: u64, pairs: u64) -> u64 {
 }
 
 impl Ring {
-    /// An empty ring for a network of so many parameters and an optimizer with at most so many curvature pairs; one that
-    /// remembers nothing if it is never asked.
+    /// An empty ring for a network of so many parameters and an optimizer with at most so many curvature pairs; one
+    /// that remembers nothing if it is never asked.
     pub(super) fn new(parameters: usize, pairs: usize, is_needed: bool) -> Ring {
         Ring { is_needed, parameters: parameters as u64, pairs: pairs as u64, states: Vec::new() }
     }
@@ -104,8 +104,8 @@ impl Ring {
     }
 }
 
-/// Which of several states to drop when so many rounds are completed: the one whose neighbors are close together for how
-/// long ago it was. They are given by their numbers of completed rounds, in increasing order. The first is never
+/// Which of several states to drop when so many rounds are completed: the one whose neighbors are close together for
+/// how long ago it was. They are given by their numbers of completed rounds, in increasing order. The first is never
 /// dropped.
 pub fn least_missed(states: &[u64], now: u64) -> Option<usize> {
     let gap = |index: usize| {

@@ -14,8 +14,8 @@ use crate::wire::Term;
 /// Names an object of the store: the BLAKE3 hash of its bytes.
 pub type Name = [u8; 32];
 
-/// Where an object of the store is. Two leaders, of which one knows nothing of the other, may make the same object: each
-/// has its own, so that the older one cannot take away what the newer one needs.
+/// Where an object of the store is. Two leaders, of which one knows nothing of the other, may make the same object:
+/// each has its own, so that the older one cannot take away what the newer one needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The term of the leader whose round it belongs to.

@@ -63,8 +63,9 @@ pub const BUS_VERSION: u64 = 5;
 pub const SILENCE_MS_MAX: u64 = 5_000;
 /// A leader that is not heard for so long is replaced.
 pub const LEADER_SILENCE_MS_MAX: u64 = 10_000;
-/// A gateway that hears no leader for so long sends its volunteers away: it is cut off, for otherwise a standby would lead
-/// by then ([`LEADER_SILENCE_MS_MAX`]). No sooner, or all volunteers of all gateways would move whenever a leader dies.
+/// A gateway that hears no leader for so long sends its volunteers away: it is cut off, for otherwise a standby would
+/// lead by then ([`LEADER_SILENCE_MS_MAX`]). No sooner, or all volunteers of all gateways would move whenever a leader
+/// dies.
 pub const SEND_AWAY_MS: u64 = 2 * LEADER_SILENCE_MS_MAX;
 /// How often a leader says that it leads.
 pub const BROADCAST_EVERY_MS: u64 = 1_000;

@@ -213,7 +213,8 @@ struct Kept {
 }
 
 impl Strikes {
-    /// Another leader knows nothing yet, and begins a log. It hears of all strikes: the gateway where one was may be gone.
+    /// Another leader knows nothing yet, and begins a log. It hears of all strikes: the gateway where one was may be
+    /// gone.
     pub(crate) fn begin_term(&mut self) {
         self.read = 0;
         self.kept.iter_mut().for_each(|kept| kept.is_said = false);
@@ -246,8 +247,8 @@ impl Strikes {
         }
     }
 
-    /// The training went back to where so many rounds were completed: no leader has to do that again. None can undo what
-    /// was done in rounds before which fewer than `irrevocable` were completed.
+    /// The training went back to where so many rounds were completed: no leader has to do that again. None can undo
+    /// what was done in rounds before which fewer than `irrevocable` were completed.
     pub(crate) fn rewind(&mut self, rounds: u64, irrevocable: u64) {
         let can_be_undone = |since: &u64| (irrevocable..rounds).contains(since);
         for Kept { strike, .. } in &mut self.kept {

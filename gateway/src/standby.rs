@@ -4,8 +4,8 @@
 //! store lets one of several win. The winner reads its object once more, in case the store let two win: the object then
 //! has one of the two nonces, and the other one goes on listening.
 //!
-//! Only the store says that the training has ended. A leader that says so is a reason to look there, and to listen on if
-//! the store knows nothing of it.
+//! Only the store says that the training has ended. A leader that says so is a reason to look there, and to listen on
+//! if the store knows nothing of it.
 
 use std::collections::VecDeque;
 

@@ -1,8 +1,8 @@
 //! The names of states in the store: which one to go on from, and which ones nobody needs any more.
 //!
-//! A leader saves its states one after the other, each under a name of its own, so that no state is ever overwritten. The
-//! name says who saved it, in which order, and what its bytes hash to. The newest is the last of the latest term. Two
-//! leaders that both believe they lead save states of the same trajectory, so either one's are right.
+//! A leader saves its states one after the other, each under a name of its own, so that no state is ever overwritten.
+//! The name says who saved it, in which order, and what its bytes hash to. The newest is the last of the latest term.
+//! Two leaders that both believe they lead save states of the same trajectory, so either one's are right.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,8 +15,8 @@ const STATES_KEPT: usize = 2;
 /// Characters of a name: three numbers of 16, a hash of 64, and hyphens between them.
 const CHARACTERS: usize = 3 * 16 + 64 + 3;
 
-/// Names a state, in the order in which they were saved. As text it is `<term>-<nonce>-<sequence>-<hash>` in hexadecimal
-/// digits, which sorts the same.
+/// Names a state, in the order in which they were saved. As text it is `<term>-<nonce>-<sequence>-<hash>` in
+/// hexadecimal digits, which sorts the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StateName {
     /// The term of the leader that saved it.
@@ -53,8 +53,8 @@ impl StateName {
         names.sort_unstable_by(|a, b| b.cmp(a));
     }
 
-    /// Those of some states that nobody needs when this one is saved: all but the newest before it. Later ones are somebody
-    /// else's, who leads a later term.
+    /// Those of some states that nobody needs when this one is saved: all but the newest before it. Later ones are
+    /// somebody else's, who leads a later term.
     pub fn superseded(&self, names: &[StateName]) -> Vec<StateName> {
         let mut before: Vec<StateName> = names.iter().copied().filter(|name| name < self).collect();
         StateName::newest_first(&mut before);

@@ -258,6 +258,14 @@ fn a_longer_way_than_needed_is_no_lie_that_stays() {
     assert!(training.notes.iter().all(|note| !note.contains("stay in the weights")), "{:?}", training.notes);
 }
 
+#[test]
+fn one_round_is_repeated_in_the_singular() {
+    let mut training = Training::resumed(&Past::default(), &[]);
+    training.play_to(102);
+    training.take(convicted(101));
+    assert!(training.notes[0].contains("and repeats 1 round, because"), "{:?}", training.notes);
+}
+
 /// Of many who joined one after the other, the last lies first, then the one before it, and so on.
 #[test]
 fn many_who_lie_one_after_the_other_have_little_repeated() {

@@ -221,10 +221,11 @@ pub(super) struct Chosen {
 }
 
 /// Draws who is to compute a settled group too: one of those at other addresses that have proved themselves. Where
-/// none of these can be found, or all that are found have too much to do, a newcomer's result goes to the coordinator's own worker as long as that has little to
-/// check, so that newcomers do not vouch for each other; otherwise one of the newcomers at other addresses is drawn,
-/// and where nobody at another address delivers, one at the same, with the coordinator's own worker among them.
-/// `None` if only the court can do it. If `idle`, only those are drawn who have nothing to do.
+/// none of these can be found, or all that are found have too much to do, a newcomer's result goes to the coordinator's
+/// own worker as long as that has little to check, so that newcomers do not vouch for each other; otherwise one of the
+/// newcomers at other addresses is drawn, and where nobody at another address delivers, one at the same, with the
+/// coordinator's own worker among them. `None` if only the court can do it. If `idle`, only those are drawn who have
+/// nothing to do.
 pub(super) fn choose(
     round: &Round,
     id: u64,

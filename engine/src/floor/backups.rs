@@ -13,8 +13,8 @@ use super::audits::{Chosen, choose};
 use super::scheduler::{LAST_RESORT_MS, Scheduler};
 use super::volunteers::{Expected, GRACE_MS_MIN, Volunteer, grace_ms};
 
-/// Copies of one group that may be out and are not overdue, the first included. Further ones go out only when nobody has
-/// answered for [`LAST_RESORT_MS`]: those who have it may all be asleep.
+/// Copies of one group that may be out and are not overdue, the first included. Further ones go out only when nobody
+/// has answered for [`LAST_RESORT_MS`]: those who have it may all be asleep.
 const COPIES_MAX: usize = 4;
 
 impl Scheduler<'_> {
@@ -105,8 +105,8 @@ impl Scheduler<'_> {
         self.volunteers.expected(copy).is_some_and(|expected| expected.overdue_ms() > self.now_ms as f64)
     }
 
-    /// When an idle volunteer should be given a copy of a group that is expected to be answered at that time: now, if it
-    /// would be done clearly earlier, or else once those who have the group are overdue.
+    /// When an idle volunteer should be given a copy of a group that is expected to be answered at that time: now, if
+    /// it would be done clearly earlier, or else once those who have the group are overdue.
     fn backup_due_ms(&self, group: u64, end_ms: f64, session: u64) -> u64 {
         let Some(group) = self.round.group(group) else { return u64::MAX };
         let Some(volunteer) = self.volunteers.get(session) else { return u64::MAX };

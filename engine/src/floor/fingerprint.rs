@@ -1,8 +1,9 @@
 //! Fingerprints: two results of the same units are compared by a number, because the first is in the sums by then.
 //!
 //! The fingerprint of n integers v_i is the sum of v_i r^(n - i) modulo the prime 2^61 - 1, with a secret r
-//! (polynomial hashing; Carter and Wegman (1979), "Universal classes of hash functions"). Results that differ have the same fingerprint for at most as many r as there are integers, so a lie about n integers passes with
-//! a probability of at most n / 2^61. Nobody learns a fingerprint, and whoever is found out has no second try.
+//! (polynomial hashing; Carter and Wegman (1979), "Universal classes of hash functions"). Results that differ have the
+//! same fingerprint for at most as many r as there are integers, so a lie about n integers passes with a probability of
+//! at most n / 2^61. Nobody learns a fingerprint, and whoever is found out has no second try.
 
 use protocol::message::ResultHeader;
 
@@ -67,8 +68,8 @@ impl Key {
     }
 }
 
-/// A number of the same residue, at most 2^62 + 61. The value is at most as far from zero as [`TOGETHER`] products of an
-/// `i64` and a residue come to, which is 2^127 - 2^66.
+/// A number of the same residue, at most 2^62 + 61. The value is at most as far from zero as [`TOGETHER`] products of
+/// an `i64` and a residue come to, which is 2^127 - 2^66.
 fn digits(value: i128) -> u64 {
     const ABOVE_ALL: u128 = (PRIME as u128) << 66;
     // A multiple of the prime makes it positive.

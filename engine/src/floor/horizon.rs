@@ -7,7 +7,8 @@
 
 use super::volunteers::GRACE_MS_MIN;
 
-/// The time is computed anew when this share of the time to it has passed: it changes little from one answer to the next.
+/// The time is computed anew when this share of the time to it has passed: it changes little from one answer to the
+/// next.
 const RENEWED_SHARE: f64 = 1.0 / 32.0;
 /// But no sooner than after this time, and no later than after that.
 const RENEWED_MS_MIN: f64 = 25.0;

@@ -1,13 +1,13 @@
 //! How much later than expected answers come, over all volunteers.
 //!
-//! An answer is overdue, and a copy of its work is worth handing out, only when it is later than answers usually are. What
-//! takes long may be late by a share of its time. How late short work is depends on the network instead. As TCP does with
-//! its timer, the mean lateness of short work is followed, and a multiple of it is allowed for.
+//! An answer is overdue, and a copy of its work is worth handing out, only when it is later than answers usually are.
+//! What takes long may be late by a share of its time. How late short work is depends on the network instead. As TCP
+//! does with its timer, the mean lateness of short work is followed, and a multiple of it is allowed for.
 
 /// The mean changes by this share of what one more answer tells.
 const GAIN: f64 = 1.0 / 64.0;
-/// So many times the mean lateness is no reason to worry. Where lateness is exponentially distributed, one answer in 150
-/// is later.
+/// So many times the mean lateness is no reason to worry. Where lateness is exponentially distributed, one answer in
+/// 150 is later.
 const ALLOWED_TIMES: f64 = 5.0;
 /// No single answer counts as later than this: a machine that wakes after an hour says nothing about the others.
 const LATE_MS_MAX: f64 = 400.0;

@@ -7,8 +7,8 @@
 //!
 //! - `volunteers`: who is there, with the speed and the shards of each; `members`: the same for people; `roster`: who
 //!   of them can be given work; `standing`: what is known of them beyond their sessions.
-//! - `round`: the units that are granted; `free`: those that nobody has; `scheduler`: who gets which; `horizon`: when they
-//!   should be done; `backups`: who gets a copy of what another has.
+//! - `round`: the units that are granted; `free`: those that nobody has; `scheduler`: who gets which; `horizon`: when
+//!   they should be done; `backups`: who gets a copy of what another has.
 //! - `answers`: what volunteers send; `validator`: whether it can be right; `shares`: the sums.
 //! - `audits`, `checks`, `court`, `fingerprint`, `secret`: results that others compute too; `pool`: of whom they are
 //!   drawn; `vouched`: who is vouched for by whom; `spots`: those that the floor's process
@@ -419,8 +419,8 @@ impl Floor {
         self.volunteers.records.recall(unchecked, forgotten_since);
     }
 
-    /// The training went back to where so many rounds were completed. What is unchecked of rounds before which fewer than
-    /// `irrevocable` were completed stays in the weights: it is of no use any more to know whose that is.
+    /// The training went back to where so many rounds were completed. What is unchecked of rounds before which fewer
+    /// than `irrevocable` were completed stays in the weights: it is of no use any more to know whose that is.
     pub fn rewind(&mut self, rounds: u64, irrevocable: u64) {
         self.volunteers.records.rewind(rounds, irrevocable);
         self.volunteers.vouched.rewind(rounds, irrevocable);

@@ -455,8 +455,8 @@ impl Round {
         Some(id)
     }
 
-    /// Notes that a settled group's result proved right, because this volunteer's was the same, or by the coordinator's own
-    /// computation.
+    /// Notes that a settled group's result proved right, because this volunteer's was the same, or by the coordinator's
+    /// own computation.
     pub(super) fn vouch(&mut self, id: u64, by: Option<(u64, Identity)>) {
         self.checks.forget(id);
         if let Some(settled) = self.settled.get_mut(&id) {

@@ -1,8 +1,8 @@
 //! Spot checks: results that the floor's process computes itself.
 //!
-//! Audits compare volunteers with volunteers. Where most of a floor's volunteers belong to one person, who has all of them
-//! lie in the same way, they vouch for each other. The floor's process is in league with nobody. So it computes one of a
-//! round's results itself, drawn by lot, at leisure: no round waits for it.
+//! Audits compare volunteers with volunteers. Where most of a floor's volunteers belong to one person, who has all of
+//! them lie in the same way, they vouch for each other. The floor's process is in league with nobody. So it computes
+//! one of a round's results itself, drawn by lot, at leisure: no round waits for it.
 
 use std::ops::Range;
 
@@ -80,8 +80,8 @@ impl Floor {
         })
     }
 
-    /// A result was computed; `None` if a unit of it has none at all. Dismisses its author and all who vouched for it, if it
-    /// is wrong.
+    /// A result was computed; `None` if a unit of it has none at all. Dismisses its author and all who vouched for it,
+    /// if it is wrong.
     pub fn judge_spot(&mut self, spot: Spot, answer: Option<Answer>) -> SpotVerdict {
         let Spot { fingerprint, rounds, author, vouchers, .. } = spot;
         let truth = answer.map(|answer| {

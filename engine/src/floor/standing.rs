@@ -120,8 +120,8 @@ impl Records {
         }
     }
 
-    /// After a rewind to a state before which so many rounds were completed: what was done later is undone. What was done
-    /// in rounds before which fewer than `irrevocable` were completed stays.
+    /// After a rewind to a state before which so many rounds were completed: what was done later is undone. What was
+    /// done in rounds before which fewer than `irrevocable` were completed stays.
     pub(super) fn rewind(&mut self, rounds: u64, irrevocable: u64) {
         let can_be_undone = |since: &u64| (irrevocable..rounds).contains(since);
         self.forgotten_since = self.forgotten_since.filter(can_be_undone);

@@ -84,8 +84,8 @@ pub(super) struct Volunteer {
     pub(super) speed: Option<f64>,
     /// The measured speed of one of its cores. One core computes a unit.
     pub(super) core_speed: Option<f64>,
-    /// The fastest that one of its cores has ever been at local steps, by what has waited at the volunteer for its turn:
-    /// the way there and back, which is part of what is measured otherwise, costs that no time.
+    /// The fastest that one of its cores has ever been at local steps, by what has waited at the volunteer for its
+    /// turn: the way there and back, which is part of what is measured otherwise, costs that no time.
     pub(super) core_speed_at_best: f64,
     recent: Recent,
     chain: Chain,
@@ -166,8 +166,8 @@ struct Asked {
     downloads: bool,
 }
 
-/// What a volunteer did of late. Sums are kept, and not a mean of speeds: with several cores two assignments may be done
-/// side by side, so that the second is answered a moment after the first and would seem to have taken no time.
+/// What a volunteer did of late. Sums are kept, and not a mean of speeds: with several cores two assignments may be
+/// done side by side, so that the second is answered a moment after the first and would seem to have taken no time.
 #[derive(Debug, Default)]
 struct Recent {
     cost: f64,
@@ -393,9 +393,8 @@ impl Volunteers {
         }
     }
 
-    /// The cost of what a volunteer may still be given of a round of that cost: whoever answers at once must not get the
-    /// whole round. It does not apply to the coordinator's
-    /// own worker.
+    /// The cost of what a volunteer may still be given of a round of that cost: whoever answers at once must not get
+    /// the whole round. It does not apply to the coordinator's own worker.
     pub(super) fn may_be_given(&self, session: u64, round_cost: f64) -> f64 {
         let Some(volunteer) = self.members.get(&session).filter(|volunteer| !volunteer.local) else {
             return f64::INFINITY;
@@ -404,8 +403,8 @@ impl Volunteers {
         if share >= 1.0 { f64::INFINITY } else { round_cost * share - volunteer.given }
     }
 
-    /// When the answer to an assignment should come, to judge by the speed of the volunteer that has it, or else by that
-    /// of the others, and how long it needs for it; `None` when nothing is to be expected of it.
+    /// When the answer to an assignment should come, to judge by the speed of the volunteer that has it, or else by
+    /// that of the others, and how long it needs for it; `None` when nothing is to be expected of it.
     pub(super) fn expected(&self, assignment: u64) -> Option<Expected> {
         let volunteer = self.members.get(self.owners.get(&assignment)?)?;
         let expected = volunteer.expected(assignment, self.roster.typical_core_speed())?;

@@ -1,7 +1,7 @@
 //! Who vouched for whose results, where nobody else did.
 //!
-//! A volunteer that is drawn to check a result, and finds the same, vouches for its author. Should it be found out itself,
-//! that proves nothing any more: what nobody else has checked is unchecked after all.
+//! A volunteer that is drawn to check a result, and finds the same, vouches for its author. Should it be found out
+//! itself, that proves nothing any more: what nobody else has checked is unchecked after all.
 
 use std::collections::BTreeMap;
 
@@ -17,16 +17,16 @@ pub(super) struct Vouched {
 /// What a volunteer vouched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Word {
-    /// The number of rounds completed before the first that counts a result for which only it vouched; `None` if no such
-    /// result can be undone any more.
+    /// The number of rounds completed before the first that counts a result for which only it vouched; `None` if no
+    /// such result can be undone any more.
     pub(super) since: Option<u64>,
     /// How many such results there are.
     pub(super) results: u64,
 }
 
 impl Vouched {
-    /// In a round before which so many were completed, only `voucher` vouched for a result of `author`. Where that is one
-    /// pair too many, another one is forgotten: answers with its voucher, and since when it vouched.
+    /// In a round before which so many were completed, only `voucher` vouched for a result of `author`. Where that is
+    /// one pair too many, another one is forgotten: answers with its voucher, and since when it vouched.
     pub(super) fn note(&mut self, voucher: u128, author: u128, rounds: u64) -> Option<(u128, u64)> {
         let pair = (voucher, author);
         let mut forgotten = None;
@@ -53,8 +53,8 @@ impl Vouched {
         of_voucher
     }
 
-    /// After a rewind to a state before which so many rounds were completed: what was done later is undone. What was done
-    /// in rounds before which fewer than `irrevocable` were completed stays.
+    /// After a rewind to a state before which so many rounds were completed: what was done later is undone. What was
+    /// done in rounds before which fewer than `irrevocable` were completed stays.
     pub(super) fn rewind(&mut self, rounds: u64, irrevocable: u64) {
         self.by_pair.retain(|_, word| word.since.is_none_or(|since| since < rounds));
         for word in self.by_pair.values_mut() {

@@ -123,8 +123,8 @@ pub enum GatewayOutput {
         /// The plan's vectors.
         vectors: Vec<Arc<[f32]>>,
     },
-    /// Add units up by oneself when there is time, and answer with [`GatewayInput::SpotChecked`], however late: the round
-    /// goes on, and may be over. One is asked for at a time.
+    /// Add units up by oneself when there is time, and answer with [`GatewayInput::SpotChecked`], however late: the
+    /// round goes on, and may be over. One is asked for at a time.
     SpotCheck {
         /// The plan they belong to.
         plan: RoundPlan,
@@ -148,8 +148,8 @@ pub enum GatewayOutput {
     },
     /// Something that the operator should know.
     Note(String),
-    /// No leader was heard for [`SEND_AWAY_MS`]: close all sessions, so that volunteers find another gateway, and let nobody
-    /// in. What they did and was not handed in may be done again; nothing else is lost.
+    /// No leader was heard for [`SEND_AWAY_MS`]: close all sessions, so that volunteers find another gateway, and let
+    /// nobody in. What they did and was not handed in may be done again; nothing else is lost.
     SendAway,
     /// A leader is heard again: let volunteers in.
     TakeIn,
@@ -201,8 +201,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway without volunteers. `secret` decides who is audited; `incarnation` is a random number, and so are those
-    /// that follow it.
+    /// A gateway without volunteers. `secret` decides who is audited; `incarnation` is a random number, and so are
+    /// those that follow it.
     pub fn new(settings: FloorSettings, secret: &Secret, incarnation: u64) -> Gateway {
         Gateway {
             sets: settings.sets.clone(),
@@ -288,8 +288,8 @@ impl Gateway {
         wakes.into_iter().flatten().filter(|at_ms| *at_ms > self.now_ms && !self.is_over).min()
     }
 
-    /// How long sums wait that could be handed in before all of a lease is done. The gateway does little else but send if
-    /// a network's vectors take long, unless that takes a tenth of its time at most.
+    /// How long sums wait that could be handed in before all of a lease is done. The gateway does little else but send
+    /// if a network's vectors take long, unless that takes a tenth of its time at most.
     fn hand_in_every_ms(&self) -> u64 {
         (self.sending_ms * HAND_IN_TIMES).clamp(HAND_IN_EVERY_MS, HAND_IN_MS_MAX)
     }

@@ -231,7 +231,6 @@ impl Gateway {
         if self.is_stopping || !may_ask {
             return pulse;
         }
-        // This looks at all volunteers.
         let Claim { cores, speed, least, .. } = self.floor.claim();
         let speed = if speed.is_finite() { speed as f32 } else { 0.0 };
         // Volunteers have left, and others may be faster now with what this one has.
