@@ -108,9 +108,9 @@ impl Training {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::OpenRound { plan, .. } => self.plan = Some(plan),
-                Output::Measure { plan, .. } => {
+                Output::Measure { plan, unit, .. } => {
                     let measure = Measure { largest: SLOPE, loss: LOSS, ..Measure::fitting() };
-                    self.inputs.push_back(Input::Measured { round: plan.round, measure });
+                    self.inputs.push_back(Input::Measured { round: plan.round, unit, measure });
                 }
                 Output::Recompute { plan, .. } => {
                     let answer = Some(answer(&plan));
