@@ -51,14 +51,15 @@ impl Believed {
         self.lies.push(lie);
     }
 
-    /// A volunteer was found out. Without a proof that it lied, only what it did in the open round is undone.
-    pub(crate) fn convict(&mut self, identity: Identity, is_lie: bool, round: Option<u64>) {
+    /// A volunteer was found out. Without a proof that it lied, only what it did in the open round is undone; nor is more,
+    /// where somebody who colludes may have vouched for what it did before.
+    pub(crate) fn convict(&mut self, identity: Identity, is_undone: bool, round: Option<u64>) {
         let guest = identity.token as usize - 1;
         if let Some(unlikely) = self.open.remove(&guest) {
             self.found.add(1.0, unlikely);
         }
-        let is_undone = |lie: &Lie| is_lie || Some(lie.round) == round && !lie.is_saved;
-        self.lies.retain(|lie| lie.guest != guest || !is_undone(lie));
+        let is_out = |lie: &Lie| is_undone || Some(lie.round) == round && !lie.is_saved;
+        self.lies.retain(|lie| lie.guest != guest || !is_out(lie));
     }
 
     /// A round is opened when so many were completed.

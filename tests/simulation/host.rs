@@ -488,7 +488,8 @@ impl<'a> Host<'a> {
         match output {
             Output::Convicted { identity, is_lie, .. } => {
                 let round = self.round.as_ref().map(|(plan, _)| plan.round);
-                self.believed.convict(*identity, *is_lie, round);
+                let is_undone = *is_lie && !self.scenario.colludes;
+                self.believed.convict(*identity, is_undone, round);
                 // Others share sums with it.
                 let watch = &self.watch;
                 self.believed.lies.retain(|lie| watch.counts(lie.round, lie.unit, lie.session));
