@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::limits::FRAGMENT_BYTES;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::limits::{
     ARRIVING_KIB_MAX, ARRIVING_PIECE_KIB, ARRIVING_PIECE_MAX, ARRIVING_STRANGER_MAX, ARRIVING_WAIT_MAX,
@@ -28,10 +28,13 @@ pub(super) struct Room {
     arriving: Arriving,
     number: u64,
     wake: Arc<Notify>,
-    /// Bytes that have arrived, and that have room.
+    /// Bytes of the whole vector, those that have arrived, and those that have room.
+    bytes: u64,
     arrived: u64,
     given: u64,
     is_whole: bool,
+    /// Bytes arrived that the booking knows of.
+    noted: u64,
 }
 
 /// The vector was broken off, because others wait for room.
@@ -50,18 +53,24 @@ struct Inner {
     under_way: BTreeMap<u64, Booking>,
 }
 
-/// A vector on its way; all sizes in KiB.
+/// A vector on its way; sizes are in KiB where nothing else is said.
 #[derive(Debug)]
 struct Booking {
     whole: u64,
     held: u64,
+    /// Bytes that are still to come, to within a piece.
+    left: u64,
+    /// Bytes that have arrived, to within a piece.
+    arrived: u64,
     /// Whether its volunteer has helped before.
     is_known: bool,
     began: Instant,
-    /// When it was given its last piece.
+    /// When it was given its last piece, or as much had arrived since.
     given: Instant,
     /// Since when it waits for the next.
     waits: Option<Instant>,
+    /// When others are next broken off for it, if it still waits. What happens to others does not move this.
+    next_look: Instant,
     is_broken_off: bool,
     wake: Arc<Notify>,
 }
@@ -87,10 +96,13 @@ impl Arriving {
         let booking = Booking {
             whole,
             held: 0,
+            left: u64::from(bytes),
+            arrived: 0,
             is_known,
             began: now,
             given: now,
             waits: None,
+            next_look: now,
             is_broken_off: false,
             wake: Arc::clone(&wake),
         };
@@ -99,7 +111,8 @@ impl Arriving {
         inner.next += 1;
         inner.missing += whole;
         inner.under_way.insert(number, booking);
-        Room { arriving: self.clone(), number, wake, arrived: 0, given: 0, is_whole: false }
+        let bytes = u64::from(bytes);
+        Room { arriving: self.clone(), number, wake, bytes, arrived: 0, given: 0, is_whole: false, noted: 0 }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -111,6 +124,15 @@ impl Room {
     /// Notes that so many bytes of the vector have arrived.
     pub(super) fn count(&mut self, bytes: usize) {
         self.arrived += bytes as u64;
+        // Once a piece, for all sessions share the lock.
+        let is_piece = self.arrived - self.noted >= u64::from(ARRIVING_PIECE_KIB) * 1024;
+        if is_piece || (self.arrived >= self.bytes && self.noted < self.bytes) {
+            self.noted = self.arrived;
+            let mut inner = self.arriving.inner();
+            let booking = inner.of(self.number);
+            (booking.arrived, booking.left) = (self.arrived, self.bytes.saturating_sub(self.arrived));
+            booking.given = Instant::now();
+        }
     }
 
     /// Whether there is room for what may come next.
@@ -121,7 +143,7 @@ impl Room {
     /// Waits for the next piece. May be canceled.
     pub(super) async fn widen(&mut self) -> Result<(), BrokenOff> {
         loop {
-            {
+            let next_look = {
                 let mut inner = self.arriving.inner();
                 let now = Instant::now();
                 if inner.of(self.number).is_broken_off {
@@ -133,9 +155,9 @@ impl Room {
                     inner.wake_some();
                     return Ok(());
                 }
-                inner.wait(self.number, now);
-            }
-            if timeout(ARRIVING_WAIT_MAX, self.wake.notified()).await.is_err() {
+                inner.wait(self.number, now)
+            };
+            if timeout_at(next_look, self.wake.notified()).await.is_err() {
                 self.arriving.inner().break_off_for(self.number, Instant::now());
             }
         }
@@ -184,12 +206,17 @@ impl Inner {
         true
     }
 
-    fn wait(&mut self, number: u64, now: Instant) {
+    /// Notes that a vector waits, and says when others are next broken off for it.
+    fn wait(&mut self, number: u64, now: Instant) -> Instant {
         let booking = self.of(number);
-        if booking.waits.is_none() {
+        let begins = booking.waits.is_none();
+        if begins {
             booking.waits = Some(now);
-            self.waiting += 1;
+            booking.next_look = now + ARRIVING_WAIT_MAX;
         }
+        let next_look = booking.next_look;
+        self.waiting += usize::from(begins);
+        next_look
     }
 
     /// Whether all vectors that hold room can be completed one after the other once that one has a further piece: the
@@ -216,6 +243,7 @@ impl Inner {
     /// A vector has waited for long: breaks off as many others as it needs.
     fn break_off_for(&mut self, number: u64, now: Instant) {
         let waiting = self.of(number);
+        waiting.next_look = now + ARRIVING_WAIT_MAX;
         let (needed, is_known) = (waiting.missing(), waiting.is_known);
         let on_its_way: u64 =
             self.under_way.values().filter(|other| other.is_broken_off).map(|other| other.held).sum();
@@ -261,7 +289,8 @@ impl Booking {
 
     /// Whether it is broken off for somebody who has waited.
     fn makes_way(&self, for_known: bool, now: Instant) -> bool {
-        if self.is_broken_off || self.held == 0 || self.missing() == 0 {
+        // All its room may be given to a vector that has not arrived.
+        if self.is_broken_off || self.held == 0 || self.left == 0 {
             return false;
         }
         let is_idle = self.waits.is_none() && now.duration_since(self.given) >= ARRIVING_PIECE_MAX;
@@ -269,7 +298,8 @@ impl Booking {
             return is_idle && (for_known || !self.is_known);
         }
         let so_far = now.duration_since(self.began).as_secs_f64();
-        is_idle || so_far * self.missing() as f64 / self.held as f64 > ARRIVING_STRANGER_MAX.as_secs_f64()
+        let done = self.arrived.max(self.held * 1024);
+        is_idle || so_far * self.left as f64 / done as f64 > ARRIVING_STRANGER_MAX.as_secs_f64()
     }
 }
 
@@ -278,7 +308,7 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::FutureExt;
-    use tokio::time::advance;
+    use tokio::time::{advance, timeout};
 
     use super::*;
 
@@ -355,14 +385,21 @@ mod tests {
         let arriving = Arriving::new();
         let mut stranger = arriving.announce(ALL, false);
         let mut helper = arriving.announce(ALL / 2, true);
+        let begins = Instant::now();
         // A piece every two seconds: it would take a quarter of an hour.
         for _ in 0..300 {
             send(&mut stranger, 1);
             advance(Duration::from_secs(2)).await;
         }
         assert!(helper.widen().now_or_never().is_none());
+        let waits = Instant::now();
+        assert!(waits - begins >= ARRIVING_STRANGER_MAX);
         let (given, ()) = tokio::join!(helper.widen(), async {
-            stranger.broken_off().await;
+            // It goes on as before, each piece of which wakes the helper.
+            while timeout(Duration::from_secs(2), stranger.broken_off()).await.is_err() {
+                assert!(waits.elapsed() <= 2 * ARRIVING_WAIT_MAX, "the helper waits in vain");
+                send(&mut stranger, 1);
+            }
             drop(stranger);
         });
         assert_eq!(given, Ok(()));
@@ -374,6 +411,46 @@ mod tests {
         let mut stranger = arriving.announce(ALL / 2, false);
         assert!(timeout(ARRIVING_WAIT_MAX * 20, stranger.widen()).await.is_err());
         assert!(helper.broken_off().now_or_never().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn room_for_all_of_a_vector_does_not_keep_it_from_being_broken_off() {
+        for bytes in [ALL, 4 * ALL - 1] {
+            let arriving = Arriving::new();
+            let mut stalls = arriving.announce(bytes, false);
+            assert_eq!(send(&mut stalls, 511), 511);
+            assert_eq!(stalls.widen().now_or_never(), Some(Ok(())));
+            assert!(stalls.is_whole, "the last piece is given, and does not come");
+            let mut waits = arriving.announce(ALL / 2, true);
+            let (given, ()) = tokio::join!(waits.widen(), async {
+                let longest = ARRIVING_PIECE_MAX + 2 * ARRIVING_WAIT_MAX;
+                timeout(longest, stalls.broken_off()).await.expect("it is broken off in time");
+                drop(stalls);
+            });
+            assert_eq!(given, Ok(()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vector_above_all_room_is_broken_off_only_if_it_hardly_arrives() {
+        let arriving = Arriving::new();
+        let mut large = arriving.announce(4 * ALL - 1, true);
+        assert_eq!(send(&mut large, 512), 512);
+        let mut waits = arriving.announce(ALL / 2, true);
+        let ((), waited) = tokio::join!(
+            async {
+                // The rest arrives at a piece a second.
+                for _ in 0..3 * 512 {
+                    assert!(timeout(Duration::from_secs(1), large.broken_off()).await.is_err());
+                    large.count(PIECE);
+                }
+                // All of it has arrived, and is still unpacked.
+                assert!(timeout(10 * ARRIVING_PIECE_MAX, large.broken_off()).await.is_err());
+                drop(large);
+            },
+            waits.widen()
+        );
+        assert_eq!(waited, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
