@@ -8,7 +8,7 @@
 //!
 //! The driver writes what becomes of volunteers, and sessions ask before they let one in.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -107,9 +107,11 @@ struct Dismissed {
 /// Those who have helped.
 #[derive(Debug, Default)]
 struct Known {
-    /// Tokens, each with the network from which it helped first.
-    tokens: BTreeMap<u128, u128>,
-    in_order: VecDeque<u128>,
+    /// Tokens, each with the network from which it helped first, and its number in `in_order`.
+    tokens: BTreeMap<u128, (u128, u64)>,
+    /// Tokens by the order in which they helped first.
+    in_order: BTreeMap<u64, u128>,
+    next: u64,
     /// How many there are in each network.
     networks: BTreeMap<u128, usize>,
 }
@@ -238,18 +240,20 @@ impl Known {
         if self.tokens.contains_key(&identity.token) {
             return;
         }
-        self.tokens.insert(identity.token, identity.address);
+        self.tokens.insert(identity.token, (identity.address, self.next));
         *self.networks.entry(identity.address).or_default() += 1;
-        self.in_order.push_back(identity.token);
-        if self.in_order.len() > KNOWN_MAX
-            && let Some(first) = self.in_order.pop_front()
+        self.in_order.insert(self.next, identity.token);
+        self.next += 1;
+        if self.tokens.len() > KNOWN_MAX
+            && let Some((_, first)) = self.in_order.pop_first()
         {
             self.remove(first);
         }
     }
 
     fn remove(&mut self, token: u128) {
-        let Some(network) = self.tokens.remove(&token) else { return };
+        let Some((network, number)) = self.tokens.remove(&token) else { return };
+        self.in_order.remove(&number);
         if let Some(helpers) = self.networks.get_mut(&network) {
             *helpers -= 1;
             if *helpers == 0 {
@@ -378,6 +382,22 @@ mod tests {
             WAIT_SECONDS_MAX
         );
         assert_eq!(seconds(&doors, now, from(2, "127.0.0.1")), 0);
+    }
+
+    #[test]
+    fn help_after_a_dismissal_counts_from_then_on() {
+        let (doors, now) = (Doors::default(), Instant::now());
+        let helped = |tokens: std::ops::Range<u128>| {
+            tokens.for_each(|token| doors.helped(Identity { token, address: 7 }));
+        };
+        helped(0..2);
+        doors.dismissed(now, Identity { token: 0, address: 7 }, LIE);
+        // It helps again, later than all but the last.
+        helped(2..KNOWN_MAX as u128);
+        helped(0..1);
+        helped(KNOWN_MAX as u128..KNOWN_MAX as u128 + 1);
+        assert!(doors.knows(0) && !doors.knows(1), "those are forgotten first that have helped first");
+        assert_eq!(doors.inner().known.tokens.len(), KNOWN_MAX);
     }
 
     #[test]
