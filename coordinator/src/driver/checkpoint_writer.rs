@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use engine::Snapshot;
@@ -20,7 +20,7 @@ const COST_FACTOR: u32 = 10;
 /// How long the driver waits until a state that the training goes back to is in the store. After ten seconds of silence
 /// another process would lead, from an older state.
 const SHARED_WAIT_MAX: Duration = Duration::from_secs(3);
-/// Checkpoints that are handed over and not done: one under way, and one that the training went back to.
+/// Checkpoints that are handed over and not done: one under way, and one that waits.
 const JOBS_MAX: usize = 2;
 /// Each says twice how far it is.
 const NEWS_MAX: usize = 2 * JOBS_MAX;
@@ -39,12 +39,17 @@ pub(super) struct CheckpointWriter {
     is_writing: bool,
     /// The training went back and could not replace the checkpoints of before.
     owes_both: bool,
+    /// What the training went back to last, if the store is to have it and there was no room to hand it over.
+    owed: Option<Vec<u8>>,
+    /// [`SHARED_WAIT_MAX`].
+    shared_wait: Duration,
     began: Instant,
     cost: Duration,
     /// The result of writing the last checkpoint, until it is asked for.
     written: Option<io::Result<()>>,
 }
 
+#[derive(Debug)]
 enum Job {
     /// Into the run's directory, in place of `both` checkpoints or the last one, and into the store.
     Write { checkpoint: Box<Checkpoint>, helpers: Helpers, both: bool },
@@ -106,6 +111,8 @@ impl CheckpointWriter {
             under_way: 0,
             is_writing: false,
             owes_both: false,
+            owed: None,
+            shared_wait: SHARED_WAIT_MAX,
             began,
             cost: Duration::ZERO,
             written: None,
@@ -129,7 +136,7 @@ impl CheckpointWriter {
                 }
             }
         }
-        self.work.is_some() && self.under_way == 0
+        self.work.is_some() && self.under_way == 0 && self.owed.is_none()
     }
 
     /// Hands a checkpoint to the writer, with the account of who helped so far. Call this only when [`CheckpointWriter::is_free`].
@@ -152,19 +159,31 @@ impl CheckpointWriter {
         let rewound = self.directory.rewind(Checkpoint::VERSION, &bytes, counters.rounds, iteration);
         self.owes_both = rewound.is_err();
         self.written = Some(rewound.map_err(io::Error::other));
-        if self.is_shared && self.hand_over(Job::Share(bytes)) {
-            let until = Instant::now() + SHARED_WAIT_MAX;
+        if self.is_shared {
+            // What it went back to before is void.
+            self.owed = Some(bytes);
+            self.hand_over_owed();
+            let until = Instant::now() + self.shared_wait;
             while self.under_way > 0 && self.wait_until(until) {}
+        }
+    }
+
+    fn hand_over_owed(&mut self) {
+        let (Some(work), Some(bytes)) = (&self.work, self.owed.take()) else { return };
+        match work.try_send(Job::Share(bytes)) {
+            Ok(()) => self.under_way += 1,
+            Err(TrySendError::Full(Job::Share(bytes))) => self.owed = Some(bytes),
+            Err(_) => {}
         }
     }
 
     /// Accepts no more. The checkpoint under way is being written yet, and an older one must not overtake a newer one: wait
     /// for it where waiting is no harm.
     pub(super) fn finish(&mut self) -> Unwritten {
-        self.work = None;
         (self.under_way, self.is_writing) = (0, false);
         let (_, nothing) = sync_channel(1);
-        Unwritten(std::mem::replace(&mut self.news, nothing))
+        let news = std::mem::replace(&mut self.news, nothing);
+        Unwritten { work: self.work.take(), owed: self.owed.take(), owes_both: self.owes_both, news }
     }
 
     /// The result of writing the last checkpoint, reported once.
@@ -183,6 +202,7 @@ impl CheckpointWriter {
             News::OnDisk => self.is_writing = false,
             News::Over(cost, written) => {
                 self.under_way -= 1;
+                self.hand_over_owed();
                 self.cost = cost;
                 // What went wrong is told, whatever comes after it.
                 self.written = Some(self.written.take().unwrap_or(Ok(())).and(written));
@@ -219,16 +239,27 @@ impl CheckpointWriter {
 
 /// A checkpoint that may be under way to the disk and to the store.
 #[derive(Debug)]
-pub struct Unwritten(Receiver<News>);
+pub struct Unwritten {
+    work: Option<SyncSender<Job>>,
+    owed: Option<Vec<u8>>,
+    owes_both: bool,
+    news: Receiver<News>,
+}
 
 impl Unwritten {
-    /// Blocks until it is there, or has failed.
-    pub fn wait(self) {
-        for news in self.0 {
+    /// Blocks until it is there, or has failed. Answers whether the next checkpoint must replace both in the run's
+    /// directory, because these hold what the training went back for.
+    pub fn wait(self) -> bool {
+        if let (Some(work), Some(bytes)) = (self.work, self.owed) {
+            // If the thread has ended, the news say so.
+            let _ = work.send(Job::Share(bytes));
+        }
+        for news in self.news {
             if let News::Over(_, Err(error)) = news {
                 tracing::warn!("the checkpoint before the last cannot be written: {error}");
             }
         }
+        self.owes_both
     }
 }
 
@@ -333,6 +364,7 @@ mod tests {
         let shared = Some((TERM, archive.clone(), Pieces::default()));
         let mut writer =
             CheckpointWriter::start(Arc::clone(&directory), shared, runtime.handle().clone()).unwrap();
+        writer.shared_wait = Duration::from_secs(600);
         for iteration in 0..=20 {
             directory.append_metrics(&report(iteration, iteration)).unwrap();
         }
@@ -361,6 +393,52 @@ mod tests {
         assert_eq!(load_metrics::<serde_json::Value>(&path).unwrap().len(), 10);
     }
 
+    /// Two liars are found out while the store takes its time.
+    #[test]
+    fn the_store_has_at_last_what_the_training_went_back_to_last() {
+        for ends in [false, true] {
+            let folder = TempDir::new().unwrap();
+            let directory = Arc::new(RunDirectory::create(&folder.path().join("run"), "").unwrap());
+            let (work, jobs) = sync_channel(1);
+            let (news_sender, news) = sync_channel(NEWS_MAX);
+            let mut writer = CheckpointWriter {
+                work: Some(work),
+                news,
+                directory,
+                is_shared: true,
+                under_way: 0,
+                is_writing: false,
+                owes_both: false,
+                owed: None,
+                shared_wait: Duration::ZERO,
+                began: Instant::now(),
+                cost: Duration::ZERO,
+                written: None,
+            };
+            for rounds in [8, 6, 5] {
+                writer.rewind(&Checkpoint::sample(rounds));
+            }
+            assert!(!writer.is_free());
+            let next = |news_sender: &SyncSender<News>| {
+                let Job::Share(bytes) = jobs.recv().unwrap() else { panic!("all are for the store alone") };
+                news_sender.send(News::Over(Duration::ZERO, Ok(()))).unwrap();
+                Checkpoint::from_bytes(&bytes).unwrap().snapshot.counters.rounds
+            };
+            assert_eq!(next(&news_sender), 8);
+            if ends {
+                let unwritten = writer.finish();
+                let waiting = std::thread::spawn(|| unwritten.wait());
+                assert_eq!(next(&news_sender), 5);
+                drop(news_sender);
+                assert!(!waiting.join().unwrap());
+            } else {
+                assert!(!writer.is_free());
+                assert_eq!(next(&news_sender), 5);
+                assert!(writer.is_free());
+            }
+        }
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn what_a_full_disk_did_not_take_is_made_up_for_with_the_next_checkpoint() {
@@ -378,6 +456,7 @@ mod tests {
         std::os::unix::fs::symlink("/dev/full", path.join("checkpoint.new")).unwrap();
         writer.rewind(&Checkpoint::sample(8));
         assert!(writer.take_written().unwrap().is_err());
+        assert!(writer.owes_both);
         // The failed write has removed the link: there is room again.
         writer.write(Checkpoint::sample(9), Helpers::default());
         writer.finish().wait();

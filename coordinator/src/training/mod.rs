@@ -21,7 +21,9 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use engine::{Counters, Course, Engine, KnownScales, LocalHelp, Secret, Snapshot, Statistics, StopRules};
+use engine::{
+    Counters, Course, Engine, KnownScales, LocalHelp, Secret, Snapshot, Statistics, StopRules,
+};
 use protocol::message::Welcome;
 use protocol::plan::{SetPlan, SetPlans};
 use tokio::runtime::Handle;
@@ -464,12 +466,13 @@ async fn train_and_save(
     let mut summary = summary::summarize(&outcome, material.network.parameters(), &directory);
     let (for_all, unwritten) = (outcome.for_all, outcome.unwritten);
     // An older checkpoint must not overtake the last one.
-    tokio::task::spawn_blocking(|| unwritten.wait()).await?;
+    let both = tokio::task::spawn_blocking(|| unwritten.wait()).await?;
     let model = Arc::new(saved_model(&material, Arc::clone(&outcome.weights)));
     let patience = Duration::from_secs(material.config.save_seconds.into());
     let helpers = outcome.helpers;
     let last = part.map(|_| outcome.checkpoint.to_bytes());
-    saving::save(&directory, &model, outcome.checkpoint, patience, orders, unsaved, stop.clone()).await?;
+    let checkpoint = (outcome.checkpoint, both);
+    saving::save(&directory, &model, checkpoint, patience, orders, unsaved, stop.clone()).await?;
     if let (Some(part), Some(last)) = (part, last) {
         part.save_last(last, &directory, &stop).await?;
     }

@@ -16,15 +16,15 @@ use crate::run_directory::{RunDirectory, RunError, SavedModel};
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Saves the model and the last checkpoint. While there is no room for the model anywhere, says so and tries
-/// again for `patience`, or until `stop` turns true.
+/// Saves the model and the last checkpoint, the latter in place of both that are there if `both`. While there is no room
+/// for the model anywhere, says so and tries again for `patience`, or until `stop` turns true.
 ///
 /// # Errors
 /// When the model is saved nowhere, or not in its place.
 pub(super) async fn save(
     directory: &Arc<RunDirectory>,
     model: &Arc<SavedModel>,
-    checkpoint: Checkpoint,
+    (checkpoint, both): (Checkpoint, bool),
     patience: Duration,
     orders: &mpsc::Sender<Order>,
     unsaved: &Unsaved,
@@ -35,7 +35,7 @@ pub(super) async fn save(
     let mut has_told = false;
     loop {
         let (place, trained, state) = (Arc::clone(directory), Arc::clone(model), checkpoint.take());
-        let (saved, state) = spawn_blocking(move || once(&place, &trained, state)).await?;
+        let (saved, state) = spawn_blocking(move || once(&place, &trained, state, both)).await?;
         checkpoint = state;
         match saved {
             Err(error @ RunError::NotSaved { .. })
@@ -70,16 +70,18 @@ fn once(
     directory: &RunDirectory,
     model: &SavedModel,
     checkpoint: Option<Checkpoint>,
+    both: bool,
 ) -> (Result<(), RunError>, Option<Checkpoint>) {
     let saved = directory.save_trained_model(model);
     // Whatever became of the model: without this checkpoint the run goes on from the one before, to the same
     // bits.
     let Some(checkpoint) = checkpoint else { return (saved, None) };
-    match directory.save_checkpoint(
-        Checkpoint::VERSION,
-        &checkpoint.to_bytes(),
-        checkpoint.snapshot.counters.rounds,
-    ) {
+    let (bytes, rounds) = (checkpoint.to_bytes(), checkpoint.snapshot.counters.rounds);
+    let written = match both {
+        true => directory.replace_checkpoints(Checkpoint::VERSION, &bytes, rounds),
+        false => directory.save_checkpoint(Checkpoint::VERSION, &bytes, rounds),
+    };
+    match written {
         Ok(()) => (saved, None),
         Err(error) => {
             tracing::warn!("the last checkpoint cannot be written: {error}");
