@@ -38,7 +38,8 @@ const VECTOR: u64 = 4;
 const PARTIALS: u64 = 4 * 8;
 /// Least bytes of a core for each parameter: its gradient and its sums (see `worker::footprint`).
 const CORE: u64 = 24;
-/// Checkpoints that are on the disk at a time: the last, the one before, and one being written.
+/// Checkpoints that are on the disk at a time: the last, the one before, and one being written. Earlier ones make way
+/// where there is no room.
 const CHECKPOINTS: u64 = 3;
 /// Models likewise: the last, and one being written.
 const MODELS: u64 = 2;

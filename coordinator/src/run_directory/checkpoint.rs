@@ -26,10 +26,18 @@ pub struct LoadedCheckpoint {
     pub last_was_damaged: Option<RunError>,
 }
 
-/// Saves the state after so many completed rounds.
+/// Saves the state after so many completed rounds. Where it finds no room, earlier ones make way.
 pub(super) fn save(directory: &Path, version: u32, state: &[u8], rounds: u64) -> Result<(), RunError> {
     let path = directory.join(FILE);
-    let ready = atomic::write_beside(&path, &[&header_of(version, state), state])?;
+    let header = header_of(version, state);
+    let write = || atomic::write_beside(&path, &[&header, state]);
+    let ready = write().or_else(|error| {
+        if earlier::list(directory).is_empty() {
+            return Err(error);
+        }
+        earlier::drop_all(directory)?;
+        write()
+    })?;
     // Between the two renames there is only a previous checkpoint. `load` allows for that.
     rename_if_there(&path, &directory.join(PREVIOUS))?;
     fs::rename(&ready, &path).map_err(RunError::io("replace", &path))?;

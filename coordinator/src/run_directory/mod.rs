@@ -245,11 +245,17 @@ impl RunDirectory {
         if matches!(&last, Ok(Some(last)) if last.state == state && last.last_was_damaged.is_none()) {
             return Ok(());
         }
-        {
-            let _replacing = self.replacing()?;
-            earlier::drop_all(&self.path)?;
-        }
+        self.forget_earlier()?;
         self.replace_checkpoints(version, state, rounds)
+    }
+
+    /// Drops the states of before the last checkpoints: nobody goes back to them any more.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn forget_earlier(&self) -> Result<(), RunError> {
+        let _replacing = self.replacing()?;
+        earlier::drop_all(&self.path)
     }
 
     fn cut_earlier(&self, rounds: u64) -> Result<(), RunError> {

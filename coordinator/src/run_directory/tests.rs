@@ -447,3 +447,19 @@ fn a_model_file_tampered_with_is_told_by_what_is_wrong() {
         assert!(message.contains("model.safetensors") && message.contains(expected), "{expected}: {message}");
     }
 }
+
+/// They are no loss, and the checkpoint is.
+#[cfg(target_os = "linux")]
+#[test]
+fn earlier_states_make_way_for_the_checkpoint_on_a_full_disk() {
+    let (_folder, path) = folder();
+    let directory = RunDirectory::create(&path, "").unwrap();
+    for rounds in [3, 6] {
+        directory.save_checkpoint(1, &[rounds], rounds.into()).unwrap();
+    }
+    // `/dev/full` is a disk without room. The failed write removes the link: then there is room.
+    std::os::unix::fs::symlink("/dev/full", path.join("checkpoint.new")).unwrap();
+    directory.save_checkpoint(1, &[9], 9).unwrap();
+    assert_eq!(directory.load_checkpoint(1).unwrap().unwrap().state, [9]);
+    assert_eq!(directory.earlier(), [9]);
+}

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use engine::{
-    Counters, Course, Engine, KnownScales, LocalHelp, Secret, Snapshot, Statistics, StopRules,
+    Counters, Course, Engine, KnownScales, LocalHelp, Secret, Snapshot, Statistics, StopReason, StopRules,
 };
 use protocol::message::Welcome;
 use protocol::plan::{SetPlan, SetPlans};
@@ -473,6 +473,10 @@ async fn train_and_save(
     let last = part.map(|_| outcome.checkpoint.to_bytes());
     let checkpoint = (outcome.checkpoint, both);
     saving::save(&directory, &model, checkpoint, patience, orders, unsaved, stop.clone()).await?;
+    if outcome.reason != StopReason::Interrupted {
+        // A sweep of a hundred large networks would fill the disk with them.
+        directory.forget_earlier().unwrap_or_else(|error| tracing::warn!("{error}"));
+    }
     if let (Some(part), Some(last)) = (part, last) {
         part.save_last(last, &directory, &stop).await?;
     }
