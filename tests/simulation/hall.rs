@@ -463,3 +463,31 @@ fn nobody_waits_for_a_slow_checker_in_a_classroom() {
 
     assert!(with < 1.3 * without, "{with} ms, and {without} ms without it");
 }
+
+/// Where rounds take some milliseconds, those who are known have taken all units before a stranger's turn comes.
+#[test]
+fn a_stranger_is_tried_however_short_the_rounds_are() {
+    for units in [2, 8, 64] {
+        let mut hall = Hall::new(units, Audit::Sample(0.03), 1);
+        (1..=3).for_each(|number| {
+            hall.join(number, number, 1);
+        });
+        let usual = {
+            hall.rounds(200);
+            hall.rounds(2_000)
+        };
+        let (stranger, joined_ms) = (hall.join(11, 99, 1), hall.now_ms);
+        while hall.person(stranger).last.is_none() && hall.now_ms < joined_ms + 60_000 {
+            hall.round();
+        }
+        let waited_ms = hall.now_ms - joined_ms;
+        assert!(waited_ms <= 5_000, "{units} units: {waited_ms} ms");
+        // Strangers who sleep hold a round up seldom.
+        (0..20).for_each(|number| {
+            let sleeper = hall.join(100 + number, 200 + number, 1);
+            hall.person(sleeper).manner = Manner::Stalls;
+        });
+        let with_sleepers = hall.rounds(2_000);
+        assert!(with_sleepers < 1.25 * usual, "{units} units: {with_sleepers} ms instead of {usual} ms");
+    }
+}

@@ -30,6 +30,9 @@ const SLICE_MS_MIN: f64 = 5.0;
 /// Those who never delivered have at most one in so many of the round's units, as long as others are there: whoever
 /// is asleep holds little up.
 const TRIALS_ONE_IN: u32 = 8;
+/// Where those who are known take all of a round before a stranger's turn comes, one stranger gets a unit before them so
+/// often: so that it can prove itself, and so seldom that those who sleep hold up few rounds.
+pub(super) const TRIAL_EVERY_MS: u64 = 2_000;
 /// Near the end of a round, a unit is queued behind another only so long before that one should be done: enough for its
 /// way there. Until then it is left to whoever is idle.
 const LEAD_MS: f64 = 200.0;
@@ -102,6 +105,7 @@ impl Scheduler<'_> {
     /// Hands out checks, and the units that are free: if `in_time`, to those who are done with them before the others.
     fn hand_out_free(&mut self, in_time: bool) -> Vec<(u64, Assignment)> {
         let mut assignments = Vec::new();
+        assignments.extend(self.try_stranger());
         // First everyone gets something to do, then something to go on with.
         for outstanding in 0..OUTSTANDING_MAX {
             let checkers: Vec<u64> = self.round.checks.checkers().collect();
@@ -135,6 +139,15 @@ impl Scheduler<'_> {
             }
         }
         assignments
+    }
+
+    /// Gives a unit to the next stranger, if none has had one for long.
+    fn try_stranger(&mut self) -> Option<(u64, Assignment)> {
+        if !self.has_free() || !self.may_try(0) {
+            return None;
+        }
+        let session = self.volunteers.next_trial(self.now_ms)?;
+        self.give_free(session, false)
     }
 
     /// Hands free units to a volunteer that has room, if it should have some.
