@@ -316,8 +316,8 @@ impl Floor {
         self.round.as_ref().map_or_else(Vec::new, |round| round.accounted().collect())
     }
 
-    /// What to say when asking for units: what is worth a lease is what keeps all volunteers busy for a while. Nothing,
-    /// if nobody lends a core.
+    /// What to say when asking for units: what is worth a lease is what keeps all volunteers busy for a while who can be
+    /// given work. Nothing, if nobody can.
     pub fn claim(&self) -> Claim {
         let Some(round) = &self.round else { return Claim::default() };
         let cost = round.parts().first().map_or(1.0, |part| part.unit_cost);
@@ -327,7 +327,7 @@ impl Floor {
         let own = self.volunteers.own().filter(|_| self.local_helps());
         let own = own.and_then(|own| self.volunteers.get(own));
         let own_speed = own.map_or(0.0, |one| one.speed.unwrap_or(f64::from(one.cores) * typical));
-        let cores = lent.cores + own.map_or(0, |one| u32::from(one.cores));
+        let cores = lent.cores() + own.map_or(0, |one| u32::from(one.cores));
         Claim {
             cores,
             speed: lent.speed(typical) + own_speed,

@@ -24,13 +24,12 @@ pub(super) struct Roster {
     /// What those who work amount to together.
     pub(super) count: usize,
     pub(super) measured: usize,
-    /// The sum of the speeds of one core of each.
-    core_speed: f64,
+    /// The speeds of one core of each.
+    core_speeds: CoreSpeeds,
     /// Without those of whom nothing is to be expected.
     pub(super) cores: usize,
     speed: f64,
-    /// Of all, also of those who rest and of those of whom nothing is to be expected: cores, speeds where they are known,
-    /// and cores of the others.
+    /// Also of those who rest.
     pub(super) lent: Lent,
     /// How many are known to deliver.
     pub(super) known: usize,
@@ -38,17 +37,32 @@ pub(super) struct Roster {
     pub(super) trials: usize,
 }
 
-/// What all lend together.
+/// Those of whom little is to be expected are counted together as one in so many of the cores of all others ...
+const STRANGERS_ONE_IN: u32 = 8;
+/// ... or as so many, if that is more: where only strangers are, they get units and can deliver.
+const STRANGERS_MIN: u32 = 8;
+
+/// What all lend together, as far as they can be given work: whoever is benched does not count.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Lent {
-    pub(super) cores: u32,
+    /// Of those who deliver and are not silent.
+    cores: u32,
     speed: f64,
     measured: usize,
     unmeasured_cores: u32,
+    /// The number of the others. A crowd that sleeps may claim any number of cores.
+    strangers: u32,
 }
 
 impl Lent {
     fn count_in(&mut self, entry: &Entry) {
+        if entry.is_benched {
+            return;
+        }
+        if entry.standing != Standing::Delivers {
+            self.strangers += 1;
+            return;
+        }
         self.cores += u32::from(entry.cores);
         match entry.speed {
             Some(speed) => (self.speed, self.measured) = (self.speed + speed, self.measured + 1),
@@ -57,6 +71,13 @@ impl Lent {
     }
 
     fn count_off(&mut self, entry: &Entry) {
+        if entry.is_benched {
+            return;
+        }
+        if entry.standing != Standing::Delivers {
+            self.strangers -= 1;
+            return;
+        }
         self.cores -= u32::from(entry.cores);
         match entry.speed {
             Some(speed) => (self.speed, self.measured) = (self.speed - speed, self.measured - 1),
@@ -68,9 +89,69 @@ impl Lent {
         }
     }
 
+    /// The cores that strangers count as: one each, within bounds.
+    fn cores_of_strangers(&self) -> u32 {
+        self.strangers.min((self.cores / STRANGERS_ONE_IN).max(STRANGERS_MIN))
+    }
+
+    /// Cores.
+    pub(super) fn cores(&self) -> u32 {
+        self.cores + self.cores_of_strangers()
+    }
+
     /// The speed of all, at a speed of `typical` of each core of those that are not measured.
     pub(super) fn speed(&self, typical: f64) -> f64 {
-        self.speed.max(0.0) + f64::from(self.unmeasured_cores) * typical
+        self.speed.max(0.0) + f64::from(self.unmeasured_cores + self.cores_of_strangers()) * typical
+    }
+}
+
+/// Of so many speeds one cannot decide what is typical.
+const MEASURED_MIN: usize = 3;
+
+/// How fast cores are: how many there are of a speed between two powers of two, and the sum of these speeds.
+#[derive(Debug, Default)]
+struct CoreSpeeds {
+    count: usize,
+    by_power: BTreeMap<u64, (usize, f64)>,
+}
+
+impl CoreSpeeds {
+    /// The power of two: the exponent, as a number that is not negative has it in its bits.
+    fn power(speed: f64) -> u64 {
+        speed.to_bits() >> (f64::MANTISSA_DIGITS - 1)
+    }
+
+    fn count_in(&mut self, speed: f64) {
+        self.count += 1;
+        let (count, sum) = self.by_power.entry(CoreSpeeds::power(speed)).or_default();
+        (*count, *sum) = (*count + 1, *sum + speed);
+    }
+
+    fn count_off(&mut self, speed: f64) {
+        let power = CoreSpeeds::power(speed);
+        let Some((count, sum)) = self.by_power.get_mut(&power) else { return };
+        self.count -= 1;
+        (*count, *sum) = (*count - 1, *sum - speed);
+        if *count == 0 {
+            // With it goes what rounding has added up.
+            self.by_power.remove(&power);
+        }
+    }
+
+    /// The mean of those about as fast as the middle one: a mean of all would be what one says who answers at once. Of
+    /// fewer than [`MEASURED_MIN`] it is the mean all the same.
+    fn typical(&self) -> Option<f64> {
+        if self.count < MEASURED_MIN {
+            let sum: f64 = self.by_power.values().map(|(_, sum)| sum).sum();
+            return (self.count > 0).then(|| sum / self.count as f64);
+        }
+        let mut before = 0;
+        let mut powers = self.by_power.values();
+        let middle = powers.find(|(count, _)| {
+            before += count;
+            2 * before > self.count
+        });
+        middle.map(|(count, sum)| sum / *count as f64)
     }
 }
 
@@ -154,7 +235,7 @@ impl Roster {
         self.cores += entry.counted_cores();
         self.measured += usize::from(entry.speed.is_some());
         self.speed += entry.speed.unwrap_or(0.0);
-        self.core_speed += entry.core_speed.unwrap_or(0.0);
+        entry.core_speed.iter().for_each(|speed| self.core_speeds.count_in(*speed));
         if entry.has_room() {
             if entry.held_until_ms > 0 {
                 self.held.insert((entry.held_until_ms, session));
@@ -179,10 +260,10 @@ impl Roster {
         self.cores -= entry.counted_cores();
         self.measured -= usize::from(entry.speed.is_some());
         self.speed -= entry.speed.unwrap_or(0.0);
-        self.core_speed -= entry.core_speed.unwrap_or(0.0);
+        entry.core_speed.iter().for_each(|speed| self.core_speeds.count_off(*speed));
         if self.measured == 0 {
             // Nothing is left of what rounding has added up.
-            (self.speed, self.core_speed) = (0.0, 0.0);
+            self.speed = 0.0;
         }
         if entry.has_room() {
             self.held.remove(&(entry.held_until_ms, session));
@@ -234,9 +315,14 @@ impl Roster {
         self.speed
     }
 
-    /// The mean speed of a core, of those whose speed is known: what to expect of a stranger's.
+    /// The speed of a core that is typical of those whose speed is known: what to expect of a stranger's.
     pub(super) fn typical_core_speed(&self) -> Option<f64> {
-        (self.measured > 0).then(|| self.core_speed / self.measured as f64)
+        self.core_speeds.typical()
+    }
+
+    /// The same, if so many are measured that one of them cannot decide it.
+    pub(super) fn undisputed_core_speed(&self) -> Option<f64> {
+        self.core_speeds.typical().filter(|_| self.core_speeds.count >= MEASURED_MIN)
     }
 
     /// One that was held back until now.
@@ -288,10 +374,47 @@ mod tests {
         let mut roster = Roster::default();
         roster.update(7, Some(Entry { cores: 2, rests_until_ms: 50, ..entry(0, 10.0) }));
         roster.update(8, Some(Entry { cores: 3, speed: None, core_speed: None, ..entry(1, 0.0) }));
-        assert_eq!((roster.lent.cores, roster.lent.speed(2.0)), (5, 16.0));
+        assert_eq!((roster.lent.cores(), roster.lent.speed(2.0)), (5, 16.0));
         roster.update(7, None);
-        assert_eq!((roster.lent.cores, roster.lent.speed(2.0)), (3, 6.0));
+        assert_eq!((roster.lent.cores(), roster.lent.speed(2.0)), (3, 6.0));
         roster.update(8, None);
+        assert_eq!(roster.lent, Lent::default());
+    }
+
+    #[test]
+    fn one_that_answers_at_once_does_not_decide_what_is_typical() {
+        let mut roster = Roster::default();
+        (1..=2).for_each(|one| roster.update(one, Some(entry(0, 5.0))));
+        assert_eq!(roster.undisputed_core_speed(), None);
+        roster.update(3, Some(entry(0, 6.0)));
+        roster.update(9, Some(entry(0, 1e9)));
+        let typical = roster.typical_core_speed().unwrap();
+        assert!((5.0..6.0).contains(&typical), "{typical}");
+        assert_eq!(roster.undisputed_core_speed(), Some(typical));
+        (1..=9).for_each(|one| roster.update(one, None));
+        assert_eq!(roster.typical_core_speed(), None);
+    }
+
+    /// Whoever is asleep or a stranger may say that it has any number of cores.
+    #[test]
+    fn those_of_whom_little_is_to_be_expected_count_as_a_part_of_the_others() {
+        let mut roster = Roster::default();
+        let sleeper = Entry {
+            on_trial: true,
+            standing: Standing::OnTrial,
+            speed: None,
+            core_speed: None,
+            ..entry(0, 0.0)
+        };
+        (0..30).for_each(|one| roster.update(one, Some(Entry { cores: 256, ..sleeper })));
+        assert_eq!(roster.lent.cores(), STRANGERS_MIN, "they may try");
+        roster.update(100, Some(Entry { cores: 160, ..entry(0, 320.0) }));
+        assert_eq!((roster.lent.cores(), roster.lent.speed(2.0)), (160 + 20, 320.0 + 40.0));
+        (0..30).for_each(|one| roster.update(one, Some(Entry { is_benched: true, ..sleeper })));
+        assert_eq!(roster.lent.cores(), 160);
+        roster.update(100, Some(Entry { standing: Standing::Silent, cores: 160, ..entry(0, 320.0) }));
+        assert_eq!((roster.lent.cores(), roster.lent.speed(2.0)), (1, 2.0));
+        (0..=100).for_each(|one| roster.update(one, None));
         assert_eq!(roster.lent, Lent::default());
     }
 

@@ -34,7 +34,9 @@ const RECENT_MS: f64 = SLICE_MS;
 /// Whoever leaves work unanswered that others settle gets none for so many rounds, then for twice as many, and so on
 /// up to two to this power, until something is heard of it.
 const BENCH_DOUBLINGS_MAX: u32 = 12;
-/// Of a round's work a volunteer gets at most so many times its part of the cores of all who deliver.
+/// Nobody's cores are more than so many times as fast as those of others: whoever answers at once has not computed. No
+/// core is believed to be faster than that, and of a round's work a volunteer gets at most so many times its part of the
+/// cores of all who deliver.
 const SHARE_TIMES_MAX: f64 = 16.0;
 /// A volunteer whose speed is not known is expected to take this long for anything.
 pub(super) const UNKNOWN_DURATION_MS: f64 = 1000.0;
@@ -391,8 +393,8 @@ impl Volunteers {
         }
     }
 
-    /// The cost of what a volunteer may still be given of a round of that cost. Nobody's cores are so much faster than
-    /// those of all others: whoever answers at once must not get the whole round. It does not apply to the coordinator's
+    /// The cost of what a volunteer may still be given of a round of that cost: whoever answers at once must not get the
+    /// whole round. It does not apply to the coordinator's
     /// own worker.
     pub(super) fn may_be_given(&self, session: u64, round_cost: f64) -> f64 {
         let Some(volunteer) = self.members.get(&session).filter(|volunteer| !volunteer.local) else {
@@ -528,7 +530,11 @@ impl Volunteers {
     pub(super) fn delivered(&mut self, session: u64, assignment: u64, now_ms: u64) {
         self.owners.remove(&assignment);
         let typical = self.roster.typical_core_speed();
+        let fastest =
+            self.roster.undisputed_core_speed().map_or(f64::INFINITY, |speed| SHARE_TIMES_MAX * speed);
         let Some(volunteer) = self.members.get_mut(&session) else { return };
+        // The coordinator's own worker does not lie.
+        let fastest = if volunteer.local { f64::INFINITY } else { fastest };
         let expected =
             volunteer.expected(assignment, typical).filter(|_| !volunteer.silent && !volunteer.local);
         // What takes longer may be late by a share of its time.
@@ -544,14 +550,14 @@ impl Volunteers {
             volunteer.chain = Chain::default();
         } else {
             volunteer.chain.add(asked.task.cost, busy_ms);
-            let speed = volunteer.chain.core_speed(f64::from(volunteer.cores));
+            let speed = volunteer.chain.core_speed(f64::from(volunteer.cores)).min(fastest);
             volunteer.core_speed_at_best = volunteer.core_speed_at_best.max(speed);
         }
         let computing_ms = volunteer.busy_ms(asked, now_ms).max(COMPUTING_SHARE_MIN * busy_ms);
         volunteer.recent.add(asked.task.cost, computing_ms, busy_cores);
         let Recent { cost, busy_ms, core_ms } = volunteer.recent;
-        volunteer.speed = Some(cost / busy_ms);
-        volunteer.core_speed = Some(cost / core_ms);
+        volunteer.speed = Some((cost / busy_ms).min(fastest * f64::from(volunteer.cores.max(1))));
+        volunteer.core_speed = Some((cost / core_ms).min(fastest));
         volunteer.answered_ms = now_ms;
         volunteer.held_until_ms = 0;
         self.refresh(session);
@@ -866,6 +872,30 @@ mod tests {
         // A workstation among them may do most of it.
         volunteers.lend(99, 64);
         assert_eq!(volunteers.may_be_given(99, 640.0), f64::INFINITY);
+    }
+
+    /// Four need 100 ms for a unit, and one sends something made up at once.
+    #[test]
+    fn who_answers_at_once_is_not_believed_to_be_so_fast_and_spoils_nothing_for_others() {
+        let mut volunteers = Volunteers::default();
+        let identity = |token| Identity { token, address: 1 };
+        (0..5).for_each(|one| volunteers.join(one, 1, false, identity(one.into()), BTreeSet::new()));
+        let task = Task { cost: 1e6, units: 1, local: true };
+        for (number, one) in (0..5_u64).chain(0..5).enumerate() {
+            let (number, asked_ms) = (number as u64, 1_000 * number as u64);
+            volunteers.asked(one, number, task, &[], asked_ms);
+            volunteers.delivered(one, number, asked_ms + if one == 4 { 0 } else { 100 });
+        }
+        let typical = volunteers.roster.typical_core_speed().unwrap();
+        assert!((9_000.0..=11_000.0).contains(&typical), "{typical}");
+        let liar = volunteers.get(4).unwrap();
+        assert!(liar.core_speed.unwrap() <= SHARE_TIMES_MAX * typical, "{liar:?}");
+        assert!(volunteers.roster.speed() <= (4.0 + SHARE_TIMES_MAX) * 1.1 * typical);
+        // A stranger is expected to take as long as the honest ones.
+        volunteers.join(7, 1, false, identity(7), BTreeSet::new());
+        volunteers.asked(7, 99, task, &[], 20_000);
+        let expected = volunteers.expected(99).unwrap().end_ms - 20_000.0;
+        assert!((90.0..=110.0).contains(&expected), "{expected}");
     }
 
     #[test]
