@@ -278,7 +278,15 @@ impl Scheduler<'_> {
         let parts = self.round.parts();
         let cores = f64::from(volunteer.cores);
         let own = self.volunteers.own().filter(|_| self.local_helps).and_then(|own| self.volunteers.get(own));
-        let index = (0..parts.len()).find(|index| !parts[*index].free.is_empty())?;
+        let mut with_free = (0..parts.len()).filter(|index| !parts[*index].free.is_empty());
+        // Who never delivered proves itself with the smallest unit there is: a stranger may be slow, and a round can wait
+        // for its largest unit longer than for all others.
+        let index = match volunteer.delivers() {
+            true => with_free.next()?,
+            false => {
+                with_free.min_by(|one, other| parts[*one].unit_cost.total_cmp(&parts[*other].unit_cost))?
+            }
+        };
         let (set, PartState { free, unit_cost, .. }) = (self.round.plan.parts[index].set, &parts[index]);
 
         let share = (self.round.free_cost() * self.share(own, volunteer.speed) / 2.0 / unit_cost).ceil();
@@ -293,7 +301,6 @@ impl Scheduler<'_> {
             return None;
         }
         let in_time = self.units_in_time(volunteer, *unit_cost);
-        // Who never delivered proves itself with a unit first.
         let wanted = match volunteer.delivers() {
             true => slice.min(share).max(least).min(in_time).min(most.ceil()) as usize,
             false => 1,
@@ -384,13 +391,24 @@ mod tests {
     }
 
     #[test]
+    fn a_stranger_begins_with_the_smallest_unit() {
+        let mut volunteers = Volunteers::default();
+        volunteers.join(7, 1, false, Identity { token: 7, address: 7 }, BTreeSet::new());
+        assert_eq!(first_units(&mut volunteers), [4..5]);
+    }
+
+    #[test]
     fn what_nobody_else_holds_is_chosen_first() {
         let shards = |of: &[u32]| of.iter().map(|&shard| (Set::Training, shard)).collect::<BTreeSet<_>>();
-        let mut volunteers = Volunteers::default();
-        volunteers.join(7, 1, false, Identity { token: 7, address: 7 }, shards(&[0, 1]));
-        assert_eq!(first_units(&mut volunteers), [0..1]);
-        let mut volunteers = Volunteers::default();
-        volunteers.join(7, 1, false, Identity { token: 7, address: 7 }, shards(&[0, 1]));
+        // It has delivered before.
+        let known = || {
+            let mut volunteers = Volunteers::default();
+            volunteers.records.of(7).accepted = 1;
+            volunteers.join(7, 1, false, Identity { token: 7, address: 7 }, shards(&[0, 1]));
+            volunteers
+        };
+        assert_eq!(first_units(&mut known()), [0..1]);
+        let mut volunteers = known();
         volunteers.join(8, 1, false, Identity { token: 8, address: 8 }, shards(&[0]));
         assert_eq!(first_units(&mut volunteers), [2..3]);
     }

@@ -393,9 +393,8 @@ impl Volunteers {
         }
     }
 
-    /// The cost of what a volunteer may still be given of a round of that cost: whoever answers at once must not get the
-    /// whole round. It does not apply to the coordinator's
-    /// own worker.
+    /// The cost of what a volunteer may still be given of a round of that cost: whoever answers at once must not get
+    /// the whole round. It does not apply to the coordinator's own worker.
     pub(super) fn may_be_given(&self, session: u64, round_cost: f64) -> f64 {
         let Some(volunteer) = self.members.get(&session).filter(|volunteer| !volunteer.local) else {
             return f64::INFINITY;
