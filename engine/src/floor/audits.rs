@@ -325,9 +325,7 @@ mod tests {
     use super::*;
     use crate::settings::LocalHelp;
 
-    /// One who colludes vouched for a result. An honest copy of it comes late and differs.
-    #[test]
-    fn what_is_vouched_for_and_disputed_is_not_confirmed() {
+    fn floor() -> Floor {
         let network = NetworkSpec::from_shorthand("linear").unwrap();
         let settings = FloorSettings {
             run: 1,
@@ -338,8 +336,13 @@ mod tests {
             local_help: LocalHelp::Never,
             audit: Audit::Sample(0.03),
         };
-        let mut floor = Floor::new(settings, &Secret::new([1; 32]), 0);
-        let mut round = round();
+        Floor::new(settings, &Secret::new([1; 32]), 0)
+    }
+
+    /// One who colludes vouched for a result. An honest copy of it comes late and differs.
+    #[test]
+    fn what_is_vouched_for_and_disputed_is_not_confirmed() {
+        let (mut floor, mut round) = (floor(), round());
         round.issue(1, 0, vec![0..1], 0);
         settle(&mut round, 1, 10, 1);
         round.vouch(1, Some((11, Identity { token: 11, address: 11 })));
@@ -350,6 +353,17 @@ mod tests {
         assert!(floor.confirm(|part| part != 0));
         floor.round.as_mut().unwrap().vouch(1, None);
         assert!(floor.confirm(|_| true));
+    }
+
+    /// A volunteer sends a result, leaves, and is forgotten before the round ends.
+    #[test]
+    fn what_somebody_did_who_is_forgotten_already_is_noted() {
+        let (mut floor, mut round) = (floor(), round());
+        round.issue(1, 0, vec![0..1], 0);
+        settle(&mut round, 1, 10, 1);
+        floor.round = Some(Box::new(round));
+        floor.note_unchecked(7);
+        assert_eq!(floor.unchecked(), (vec![], Some(7)));
     }
 
     #[test]

@@ -399,10 +399,8 @@ impl Floor {
                 if let Some((voucher, since)) = forgotten {
                     self.volunteers.records.note_unchecked(voucher, since);
                 }
-            } else if let Some(record) =
-                self.volunteers.records.known(author).filter(|_| settled.is_doubtful())
-            {
-                record.unchecked_since.get_or_insert(rounds);
+            } else if settled.is_doubtful() {
+                self.volunteers.records.note_unchecked(author, rounds);
             }
         }
     }

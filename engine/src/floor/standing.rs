@@ -134,8 +134,10 @@ impl Records {
     fn forget_some(&mut self) {
         let before = self.by_token.len();
         // Whoever was known before the process began, or broke a rule of its channel, has results that count although
-        // none of them was accepted since.
-        let is_of_use = |record: &Record| record.accepted > 0 || record.unchecked_since.is_some();
+        // none of them was accepted since. A mark that any stranger has tells nothing.
+        let of_strangers = self.forgotten_since.unwrap_or(u64::MAX);
+        let is_traced = |record: &Record| record.unchecked_since.is_some_and(|since| since < of_strangers);
+        let is_of_use = |record: &Record| record.accepted > 0 || is_traced(record);
         self.by_token.retain(|_, record| record.session.is_some() || is_of_use(record));
         // So that not every stranger who comes makes all be looked through.
         if self.by_token.len() > before / 2 {
@@ -188,6 +190,20 @@ mod tests {
         assert_eq!((records.convict(1), records.convict(7)), (Some(4), None));
     }
 
+    /// Strangers begin with the mark of those who were forgotten: that is nothing that they did.
+    #[test]
+    fn strangers_do_not_displace_those_who_do_after_somebody_was_forgotten() {
+        let mut records = Records::default();
+        records.recall(&[(1, 4)], Some(6));
+        *records.of(2) = Record { accepted: 5, unchecked_since: Some(9), ..Record::default() };
+        (3..=RECORDS_MAX as u128 + 10).for_each(|token| {
+            records.of(token);
+        });
+        assert!(records.by_token.len() < 20, "{}", records.by_token.len());
+        assert_eq!((records.get(2).accepted, records.forgotten_since), (5, Some(6)));
+        assert_eq!((records.convict(1), records.convict(7)), (Some(4), Some(6)));
+    }
+
     #[test]
     fn who_breaks_a_rule_of_the_channel_begins_anew_and_is_still_traced() {
         let mut records = Records::default();
@@ -209,6 +225,7 @@ mod tests {
         records.rewind(5, 5);
         assert_eq!((records.get(1).unchecked_since, records.forgotten_since), (None, None));
     }
+
     #[test]
     fn words_that_are_forgotten_count_against_the_voucher() {
         let mut records = Records::default();
