@@ -304,11 +304,7 @@ impl Leader {
         peer.is_called = false;
         let is_open = self.round.as_ref().is_some_and(|open| open.plan.round == round);
         match says {
-            Says::Leaves => {
-                self.tell_engine(now_ms, gateway, round, FromFloor::Gone);
-                self.reply(now_ms, round, gateway, Reply::Noted);
-                self.forget(gateway);
-            }
+            Says::Leaves => self.part_with(now_ms, round, gateway, Reply::Noted),
             Says::Pulse => {
                 self.reply(now_ms, round, gateway, if is_open { Reply::Noted } else { Reply::RoundIsOver })
             }
@@ -370,7 +366,7 @@ impl Leader {
                     self.trust.trace(gateway, read, unchecked, self.engine.counters().rounds);
                     self.tell_engine(now_ms, gateway, round, FromFloor::HandsIn(partial));
                 }
-                None => self.refuse(now_ms, round, gateway),
+                None => self.part_with(now_ms, round, gateway, Reply::Refused),
             }
         }
     }
@@ -445,7 +441,8 @@ impl Leader {
                 }
             }
             ToFloor::Taken => self.reply(now_ms, round, gateway, Reply::Taken),
-            ToFloor::Refused(_) => self.refuse(now_ms, round, gateway),
+            // It begins again under another number.
+            ToFloor::Refused(_) => self.part_with(now_ms, round, gateway, Reply::Refused),
             ToFloor::Noted => self.reply(now_ms, round, gateway, Reply::Noted),
             ToFloor::Expelled => {
                 self.reply(now_ms, round, gateway, Reply::Expelled);
@@ -464,10 +461,9 @@ impl Leader {
         }
     }
 
-    /// What a gateway hands in does not count. It begins again under another number, so what it has under this one is
-    /// free at once.
-    fn refuse(&mut self, now_ms: u64, round: u64, gateway: u64) {
-        self.reply(now_ms, round, gateway, Reply::Refused);
+    /// Nothing more comes from a gateway under this number, so what it has is free at once.
+    fn part_with(&mut self, now_ms: u64, round: u64, gateway: u64, reply: Reply) {
+        self.reply(now_ms, round, gateway, reply);
         self.forget(gateway);
         self.tell_engine(now_ms, gateway, round, FromFloor::Gone);
     }
