@@ -51,8 +51,8 @@ impl Believed {
         self.lies.push(lie);
     }
 
-    /// A volunteer was found out. Without a proof that it lied, only what it did in the open round is undone; nor is more,
-    /// where somebody who colludes may have vouched for what it did before.
+    /// A volunteer was found out. Without a proof that it lied, only what it did in the open round is undone; nor is more
+    /// undone where another who lies in the same way may have vouched for what it did before.
     pub(crate) fn convict(&mut self, identity: Identity, is_undone: bool, round: Option<u64>) {
         let guest = identity.token as usize - 1;
         if let Some(unlikely) = self.open.remove(&guest) {
@@ -60,6 +60,11 @@ impl Believed {
         }
         let is_out = |lie: &Lie| is_undone || Some(lie.round) == round && !lie.is_saved;
         self.lies.retain(|lie| lie.guest != guest || !is_out(lie));
+    }
+
+    /// The round before which so many were completed ends without a value: its sums are not used.
+    pub(crate) fn round_has_no_value(&mut self, rounds: u64) {
+        self.lies.retain(|lie| lie.rounds < rounds);
     }
 
     /// A round is opened when so many were completed.

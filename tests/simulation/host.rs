@@ -415,7 +415,12 @@ impl<'a> Host<'a> {
             Input::Joined { session, .. } | Input::Message { session, .. } => Some(session),
             _ => None,
         };
+        let is_misfit = matches!(&input, Input::Measured { measure, .. } if !measure.fits());
+        let rounds_before = engine.counters().rounds;
         engine.handle(now_ms, input);
+        if is_misfit && engine.counters().rounds > rounds_before {
+            self.believed.round_has_no_value(rounds_before);
+        }
         let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll_output()).collect();
         self.watch.after(now_ms, engine, before, &outputs);
         let is_counted = |lie: &Lie| {
@@ -488,7 +493,8 @@ impl<'a> Host<'a> {
         match output {
             Output::Convicted { identity, is_lie, .. } => {
                 let round = self.round.as_ref().map(|(plan, _)| plan.round);
-                let is_undone = *is_lie && !self.scenario.colludes;
+                let guest = identity.token as usize - 1;
+                let is_undone = *is_lie && !self.scenario.may_be_vouched_for(guest);
                 self.believed.convict(*identity, is_undone, round);
                 // Others share sums with it.
                 let watch = &self.watch;

@@ -23,8 +23,8 @@ pub(crate) struct Scenario {
     pub(crate) kills: Vec<Kill>,
     /// What happens to the coordinator's machine, and when.
     pub(crate) troubles: Vec<(u64, Trouble)>,
-    /// Whether there are liars who vouch for each other: what is promised then is only that nothing else goes wrong.
-    pub(crate) colludes: bool,
+    /// How two lie who vouch for each other, if there are such: of what they vouch for, only the bound is promised.
+    pub(crate) pair: Option<LieKind>,
     /// When the operator wants a pause, and for how long.
     pub(crate) pauses: Vec<(u64, u64)>,
     /// How long the referee takes for a unit.
@@ -215,6 +215,12 @@ impl Scenario {
         self.guests.iter().any(|guest| guest.lie.is_some())
     }
 
+    /// Whether another may vouch for what this one does: whoever lies in the same way has the same results.
+    pub(crate) fn may_be_vouched_for(&self, guest: usize) -> bool {
+        let kind = self.guests[guest].lie.as_ref().map(|lie| lie.kind);
+        kind.is_some() && kind == self.pair
+    }
+
     /// How long the slowest volunteer needs for a unit, with its way and a download.
     pub(crate) fn slowest_ms(&self) -> u64 {
         let needs = |guest: &Guest| guest.unit_ms.1 + 2 * guest.latency_ms.1 + guest.download_ms.1;
@@ -234,7 +240,7 @@ impl Scenario {
             begin_ms: 0,
             kills: Vec::new(),
             troubles: Vec::new(),
-            colludes: false,
+            pair: None,
             pauses: Vec::new(),
             referee_ms: (1, 1),
             blind_ms: 0,
@@ -312,13 +318,9 @@ impl Scenario {
         let troubles =
             (0..more.of(&[0, 0, 1, 2])).map(|_| (more.between(1, calm_ms), Trouble::draw(more))).collect();
         let colludes = audit != Audit::None && more.percent(8);
-        if colludes {
-            let lie = Lie {
-                kind: more.of(&LieKind::ALL),
-                after: more.of(&[0, 12]),
-                chance: 100,
-                at_once: more.percent(50),
-            };
+        let pair = colludes.then(|| more.of(&LieKind::ALL));
+        if let Some(kind) = pair {
+            let lie = Lie { kind, after: more.of(&[0, 12]), chance: 100, at_once: more.percent(50) };
             for _ in 0..2 {
                 let mut liar = Guest::draw(more, unit_ms);
                 liar.arrive(more, calm_ms);
@@ -356,7 +358,7 @@ impl Scenario {
             begin_ms: draw.of(&[0, 50, 1_500]),
             kills,
             troubles,
-            colludes,
+            pair,
             pauses: pauses.collect(),
             referee_ms: draw.of(&[(0, 1), (1, 50), (500, 2_000)]),
             blind_ms: 0,

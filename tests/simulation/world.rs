@@ -197,7 +197,7 @@ impl World<'_> {
             + frozen_ms.sum::<u64>()
             + 60_000;
         // Other weights may need more rounds.
-        let rounds = if self.scenario.colludes || self.scenario.has_liars() { 50 * rounds } else { rounds };
+        let rounds = if self.scenario.has_liars() { 50 * rounds } else { rounds };
         calm_ms + rounds * (round_ms + 4 * LAST_RESORT_MS + 10 * referee_ms.1)
     }
 
@@ -304,8 +304,8 @@ impl World<'_> {
     }
 
     fn check_outcome(&mut self) {
-        if self.scenario.colludes {
-            self.stage.fault("colluders", "a pair");
+        if let Some(kind) = self.scenario.pair {
+            self.stage.fault("colluders", format_args!("{kind:?}"));
         }
         let lies = self.host.believed.lies.clone();
         if !lies.is_empty() {
@@ -327,13 +327,18 @@ impl World<'_> {
 
     /// Where a lie is believed at the end, the weights are others. All the same it is one of those that may be.
     fn check_believed(&mut self, lies: &[Lie]) {
-        let Scenario { audit, colludes, .. } = self.scenario;
-        if *colludes {
-            return self.stage.fault("collusion", format_args!("{lies:?}"));
+        let (vouched, lies): (Vec<&Lie>, Vec<&Lie>) =
+            lies.iter().partition(|lie| self.scenario.may_be_vouched_for(lie.guest));
+        if !vouched.is_empty() {
+            self.stage.fault("collusion", format_args!("{vouched:?}"));
         }
+        if lies.is_empty() {
+            return;
+        }
+        let Scenario { audit, .. } = self.scenario;
         assert!(matches!(audit, Audit::Sample(_)), "{audit:?} believes {lies:?}");
         let outcome = self.host.outcome.as_ref().expect("the run has ended");
-        for lie in lies {
+        for lie in &lies {
             assert!(lie.proven >= NEWCOMER_RESULTS, "that of a newcomer is checked: {lie:?}");
             assert!(lie.rounds + 1 < outcome.rounds, "what ends the training is confirmed: {lie:?}");
         }
@@ -341,7 +346,7 @@ impl World<'_> {
             let first = self.host.points.iter().rev().nth(Course::SPAN - 1).map(|point| point.rounds);
             let decides = |lie: &Lie| !lie.is_saved && first.is_some_and(|first| lie.rounds >= first);
             assert!(
-                !lies.iter().any(decides),
+                !lies.iter().any(|lie| decides(lie)),
                 "all that ends the training is checked, from {first:?}: {lies:?}"
             );
         }
