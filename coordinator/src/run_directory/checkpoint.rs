@@ -30,14 +30,7 @@ pub struct LoadedCheckpoint {
 pub(super) fn save(directory: &Path, version: u32, state: &[u8], rounds: u64) -> Result<(), RunError> {
     let path = directory.join(FILE);
     let header = header_of(version, state);
-    let write = || atomic::write_beside(&path, &[&header, state]);
-    let ready = write().or_else(|error| {
-        if earlier::list(directory).is_empty() {
-            return Err(error);
-        }
-        earlier::drop_all(directory)?;
-        write()
-    })?;
+    let ready = earlier::make_way_for(directory, || atomic::write_beside(&path, &[&header, state]))?;
     // Between the two renames there is only a previous checkpoint. `load` allows for that.
     rename_if_there(&path, &directory.join(PREVIOUS))?;
     fs::rename(&ready, &path).map_err(RunError::io("replace", &path))?;
@@ -55,12 +48,17 @@ pub(super) fn load_earlier(directory: &Path, version: u32, rounds: u64) -> Resul
 
 /// Replaces the last checkpoint and leaves the one before it alone.
 pub(super) fn replace_last(directory: &Path, version: u32, state: &[u8]) -> Result<(), RunError> {
-    atomic::replace(&directory.join(FILE), &[&header_of(version, state), state])
+    replace(directory, FILE, version, state)
 }
 
 /// Replaces the checkpoint before the last one.
 pub(super) fn replace_previous(directory: &Path, version: u32, state: &[u8]) -> Result<(), RunError> {
-    atomic::replace(&directory.join(PREVIOUS), &[&header_of(version, state), state])
+    replace(directory, PREVIOUS, version, state)
+}
+
+fn replace(directory: &Path, file: &str, version: u32, state: &[u8]) -> Result<(), RunError> {
+    let header = header_of(version, state);
+    earlier::make_way_for(directory, || atomic::replace(&directory.join(file), &[&header, state]))
 }
 
 /// Reads the last good checkpoint, and moves a damaged one away: otherwise the next save would replace the good

@@ -74,6 +74,20 @@ fn drop_if(directory: &Path, is_void: impl Fn(u64) -> bool) -> Result<(), RunErr
     atomic::sync_directory(&directory.join(FOLDER))
 }
 
+/// Writes a file. Where there is no room for it, all earlier states make way: they are no loss.
+pub(super) fn make_way_for<T>(
+    directory: &Path,
+    write: impl Fn() -> Result<T, RunError>,
+) -> Result<T, RunError> {
+    write().or_else(|error| {
+        if !error.is_lack_of_room() || list(directory).is_empty() {
+            return Err(error);
+        }
+        drop_all(directory)?;
+        write()
+    })
+}
+
 fn bytes(directory: &Path, kept: &[u64]) -> u64 {
     let length = |rounds: &u64| fs::metadata(path(directory, *rounds)).map_or(0, |metadata| metadata.len());
     kept.iter().map(length).sum()

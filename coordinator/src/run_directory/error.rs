@@ -166,6 +166,12 @@ impl RunError {
         move |source| Self::Io { action, path: path.clone(), source }
     }
 
+    /// Whether room would mend it.
+    pub(super) fn is_lack_of_room(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
     pub(super) fn damaged(path: &Path, problem: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), problem: problem.into() }
     }

@@ -153,11 +153,12 @@ impl RunDirectory {
         atomic::replace(&self.path.join(LINKS), &[text.as_bytes()])
     }
 
-    /// Replaces the model.
+    /// Replaces the model. Where it finds no room, earlier states make way.
     pub fn save_model(&self, model: &SavedModel) -> Result<(), RunError> {
-        let bytes = model.to_bytes(&self.path.join(MODEL))?;
+        let path = self.path.join(MODEL);
+        let bytes = model.to_bytes(&path)?;
         let _replacing = self.replacing()?;
-        atomic::replace(&self.path.join(MODEL), &[&bytes])
+        earlier::make_way_for(&self.path, || atomic::replace(&path, &[&bytes]))
     }
 
     /// The same, but where the run directory cannot be written to, for a full disk most likely, the model goes into the

@@ -448,18 +448,48 @@ fn a_model_file_tampered_with_is_told_by_what_is_wrong() {
     }
 }
 
-/// They are no loss, and the checkpoint is.
+/// They are no loss. The checkpoints and the model are.
 #[cfg(target_os = "linux")]
 #[test]
-fn earlier_states_make_way_for_the_checkpoint_on_a_full_disk() {
+fn earlier_states_make_way_on_a_full_disk() {
     let (_folder, path) = folder();
     let directory = RunDirectory::create(&path, "").unwrap();
-    for rounds in [3, 6] {
-        directory.save_checkpoint(1, &[rounds], rounds.into()).unwrap();
-    }
     // `/dev/full` is a disk without room. The failed write removes the link: then there is room.
-    std::os::unix::fs::symlink("/dev/full", path.join("checkpoint.new")).unwrap();
+    let fill = |file| std::os::unix::fs::symlink("/dev/full", path.join(file)).unwrap();
+    let keep = |numbers: [u8; 2]| {
+        for rounds in numbers {
+            directory.save_checkpoint(1, &[rounds], rounds.into()).unwrap();
+        }
+    };
+    let last = || directory.load_checkpoint(1).unwrap().unwrap().state;
+    keep([3, 6]);
+    fill("checkpoint.new");
     directory.save_checkpoint(1, &[9], 9).unwrap();
-    assert_eq!(directory.load_checkpoint(1).unwrap().unwrap().state, [9]);
-    assert_eq!(directory.earlier(), [9]);
+    assert_eq!((last(), directory.earlier()), (vec![9], vec![9]));
+
+    keep([10, 12]);
+    fill("checkpoint.new");
+    directory.rewind(1, &[11], 11, None).unwrap();
+    assert_eq!((last(), directory.earlier()), (vec![11], vec![]));
+
+    keep([13, 14]);
+    fill("checkpoint.previous.new");
+    directory.replace_checkpoints(1, &[14], 14).unwrap();
+    assert_eq!((last(), directory.earlier()), (vec![14], vec![]));
+
+    keep([15, 16]);
+    fill("model.safetensors.new");
+    directory.save_model(&saved(classes())).unwrap();
+    assert_eq!((last(), directory.earlier()), (vec![16], vec![]));
+}
+
+/// What no room would mend costs no earlier state.
+#[test]
+fn earlier_states_stay_where_they_would_not_help() {
+    let (_folder, path) = folder();
+    let directory = RunDirectory::create(&path, "").unwrap();
+    directory.save_checkpoint(1, &[3], 3).unwrap();
+    std::fs::create_dir(path.join("checkpoint.new")).unwrap();
+    directory.save_checkpoint(1, &[6], 6).unwrap_err();
+    assert_eq!(directory.earlier(), [3]);
 }
