@@ -59,8 +59,8 @@ enum Job {
 
 #[derive(Debug)]
 enum News {
-    /// The run's directory has it, or cannot have it.
-    OnDisk,
+    /// The run's directory has it, or cannot have it: whether the next checkpoint must replace both.
+    OnDisk { owes_both: bool },
     /// The job is over, and took so long.
     Over(Duration, io::Result<()>),
 }
@@ -79,16 +79,17 @@ impl CheckpointWriter {
         std::thread::Builder::new().name("checkpoints".into()).spawn(move || {
             for (sequence, job) in (1..).zip(jobs) {
                 let began = Instant::now();
-                let (bytes, mut written) = match job {
+                let (bytes, mut written, owes_both) = match job {
                     Job::Write { checkpoint, helpers, both } => {
                         let (bytes, rounds) = (checkpoint.to_bytes(), checkpoint.snapshot.counters.rounds);
                         drop(checkpoint);
                         let written = write(&directory, &bytes, rounds, &helpers, both);
-                        (bytes, written)
+                        let owes_both = both && written.is_err();
+                        (bytes, written, owes_both)
                     }
-                    Job::Share(bytes) => (bytes, Ok(())),
+                    Job::Share(bytes) => (bytes, Ok(()), false),
                 };
-                if news_sender.send(News::OnDisk).is_err() {
+                if news_sender.send(News::OnDisk { owes_both }).is_err() {
                     return;
                 }
                 if let Some((term, archive, pieces)) = &mut shared {
@@ -199,7 +200,10 @@ impl CheckpointWriter {
 
     fn note(&mut self, news: News) {
         match news {
-            News::OnDisk => self.is_writing = false,
+            News::OnDisk { owes_both } => {
+                self.is_writing = false;
+                self.owes_both |= owes_both;
+            }
             News::Over(cost, written) => {
                 self.under_way -= 1;
                 self.hand_over_owed();
@@ -250,16 +254,21 @@ impl Unwritten {
     /// Blocks until it is there, or has failed. Answers whether the next checkpoint must replace both in the run's
     /// directory, because these hold what the training went back for.
     pub fn wait(self) -> bool {
+        let mut owes_both = self.owes_both;
         if let (Some(work), Some(bytes)) = (self.work, self.owed) {
             // If the thread has ended, the news say so.
             let _ = work.send(Job::Share(bytes));
         }
         for news in self.news {
-            if let News::Over(_, Err(error)) = news {
-                tracing::warn!("the checkpoint before the last cannot be written: {error}");
+            match news {
+                News::OnDisk { owes_both: still } => owes_both |= still,
+                News::Over(_, Err(error)) => {
+                    tracing::warn!("the checkpoint before the last cannot be written: {error}");
+                }
+                News::Over(..) => {}
             }
         }
-        self.owes_both
+        owes_both
     }
 }
 
@@ -453,13 +462,22 @@ mod tests {
         }
         assert!(writer.take_written().unwrap().is_ok());
         // `/dev/full` is a disk without room.
-        std::os::unix::fs::symlink("/dev/full", path.join("checkpoint.new")).unwrap();
+        let fill = || std::os::unix::fs::symlink("/dev/full", path.join("checkpoint.new")).unwrap();
+        directory.forget_earlier().unwrap();
+        fill();
         writer.rewind(&Checkpoint::sample(8));
         assert!(writer.take_written().unwrap().is_err());
         assert!(writer.owes_both);
-        // The failed write has removed the link: there is room again.
+        // The failed write has removed the link. The disk is full once more ...
+        fill();
         writer.write(Checkpoint::sample(9), Helpers::default());
-        writer.finish().wait();
+        while !writer.is_free() {
+            std::thread::yield_now();
+        }
+        assert!(writer.take_written().unwrap().is_err());
+        // ... and then there is room.
+        writer.write(Checkpoint::sample(9), Helpers::default());
+        assert!(!writer.finish().wait());
         std::fs::remove_file(path.join("checkpoint")).unwrap();
         let bytes = directory.load_checkpoint(Checkpoint::VERSION).unwrap().unwrap().state;
         assert_eq!(Checkpoint::from_bytes(&bytes).unwrap().snapshot.counters.rounds, 9);
