@@ -259,7 +259,7 @@ pub struct LoadArgs {
     /// Results that each volunteer gets right before it plays that
     #[arg(long, value_name = "N", default_value_t = 0, requires = "attack")]
     pub after: u64,
-    /// Let a volunteer that is dismissed stay away, instead of coming back as somebody else
+    /// Let a volunteer that is found out stay away, instead of coming back as somebody else
     #[arg(long, requires = "attack")]
     pub once: bool,
     /// Seconds until the end

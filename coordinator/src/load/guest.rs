@@ -232,9 +232,10 @@ impl Guest {
                     self.answer(&mut sink, assignment, &run, (number, answered)).await?;
                     answered += 1;
                 }
-                DownwardFrame::Message(FromCoordinator::Refused { .. }) => {
+                DownwardFrame::Message(FromCoordinator::Refused { reason, .. }) => {
                     self.counts.refused.fetch_add(1, Ordering::Relaxed);
-                    return Ok(if self.plan.once { Over::ForGood } else { Over::ForNow });
+                    let is_found_out = reason == Refusal::Misbehaved;
+                    return Ok(if self.plan.once && is_found_out { Over::ForGood } else { Over::ForNow });
                 }
                 DownwardFrame::Message(FromCoordinator::Finished { .. }) => return Ok(Over::ForGood),
                 _ => {}

@@ -55,7 +55,7 @@ pub struct Plan {
     pub attack: Option<Attack>,
     /// Results that each of them gets right before.
     pub after: u64,
-    /// Whether a volunteer that is dismissed stays away.
+    /// Whether a volunteer that is found out stays away.
     pub once: bool,
     /// When it ends, unless the training does before.
     pub seconds: u64,
@@ -193,6 +193,7 @@ pub async fn run(url: &str, plan: Plan) -> anyhow::Result<Outcome> {
     let mut times = Vec::new();
     let mut rounds = beginning.rounds;
     let mut answered = Instant::now();
+    let mut ended = None;
     while Instant::now() < end {
         let asked = Instant::now();
         match timeout(Duration::from_secs(60), look(&wire)).await {
@@ -205,12 +206,17 @@ pub async fn run(url: &str, plan: Plan) -> anyhow::Result<Outcome> {
                 }
             }
             // It may be started again.
-            Ok(Err(_)) if answered.elapsed() > GONE_AFTER => break,
+            Ok(Err(_)) if answered.elapsed() > GONE_AFTER => {
+                ended = Some(answered);
+                break;
+            }
             Ok(Err(_)) => {}
             Err(_) => times.push(asked.elapsed().as_secs_f64()),
         }
         sleep(LOOK_EVERY).await;
     }
+    // The wait for a coordinator that is gone is no load.
+    let loaded = ended.unwrap_or_else(Instant::now) - began;
     guests.shutdown().await;
     times.sort_by(f64::total_cmp);
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -222,7 +228,7 @@ pub async fn run(url: &str, plan: Plan) -> anyhow::Result<Outcome> {
         results: count(&counts.results),
         bytes_received: count(&counts.bytes_received),
         first_round: counts.arrivals(),
-        seconds: began.elapsed().as_secs_f64(),
+        seconds: loaded.as_secs_f64(),
         status_median: times.get(times.len() / 2).copied().unwrap_or(f64::NAN),
         status_most: times.last().copied().unwrap_or(f64::NAN),
     })

@@ -151,7 +151,7 @@ impl Mind {
                     self.runner.handle(HubInput::Frame(frame.clone()));
                 }
                 self.welcome = Some(frame);
-                self.may_go_back = is_only;
+                self.may_go_back |= is_only;
             }
             Question::Round(round, frame) => {
                 let goes_back = std::mem::take(&mut self.may_go_back) && round < self.round;
