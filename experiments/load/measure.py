@@ -298,8 +298,10 @@ def link(folder):
             try:
                 return (await asyncio.wait_for(volunteer.communicate(), 3000))[0].decode()
             except asyncio.TimeoutError:
-                volunteer.kill()
                 return "it took too long"
+            finally:
+                if volunteer.returncode is None:
+                    volunteer.kill()
 
         parameters = coordinator.status()["parameters"]
         said = asyncio.run(help_slowly())
@@ -309,7 +311,8 @@ def link(folder):
             f"{counted[1]} units" if counted else said.strip()[:22], "at least 1")
 
 
-STEPS = {"idle": idle, "computing": computing, "fan-out": fan_out, "attacks": attacks, "liars": liars, "kills": kills, "link": link}
+STEPS = {"idle": idle, "computing": computing, "fan-out": fan_out, "attacks": attacks, "liars": liars, "kills": kills,
+         "link": link}
 
 
 def main():
