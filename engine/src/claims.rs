@@ -50,7 +50,7 @@ impl Claims {
 
     /// Who is to give back how many units to a floor for which none are free: as many as leave both with what takes
     /// them the same time. A floor that is much slower gets none where a faster one is done with all before it would be
-    /// with one. The engine's own floor needs nobody to ask it.
+    /// with one. What the engine's own floor does not need, it gives without being asked.
     pub(super) fn to_give_back(&self, ledger: &Ledger, waiting: Owner) -> Option<(Owner, u32)> {
         let strength = self.strength();
         let has = |owner: Owner, claim: &Claim| f64::from(claim.undone.min(ledger.leased(owner)));

@@ -188,6 +188,12 @@ impl Engine {
         leased
     }
 
+    /// Whether its own floor's volunteers have room for more units than are free.
+    pub fn own_floor_waits(&self) -> bool {
+        let is_empty = self.ledger().is_some_and(|ledger| ledger.free() == 0);
+        is_empty && self.floor.free() < self.floor.claim().least.div_ceil(2)
+    }
+
     /// Which floor in another process is to give back how many units, because none are free for one that asks.
     pub fn to_give_back(&self, waiting: Owner) -> Option<(Owner, u32)> {
         let ledger = self.ledger().filter(|ledger| ledger.free() == 0)?;

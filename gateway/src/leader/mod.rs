@@ -6,7 +6,7 @@ mod trust;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use engine::ledger::Ledger;
+use engine::ledger::{Ledger, OWN_FLOOR};
 use engine::{Claim, Engine, FromFloor, Input, Output, Snapshot, StopReason, ToFloor};
 use protocol::frame::encode_round;
 use protocol::plan::RoundPlan;
@@ -14,7 +14,7 @@ use protocol::plan::RoundPlan;
 use crate::blob::{Name, Place, decode_partial, name_of};
 use crate::notices::Strike;
 use crate::wire::{Answer, Broadcast, NoResult, Opening, Order, Reply, Request, Says, Term};
-use crate::{BROADCAST_EVERY_MS, SILENCE_MS_MAX};
+use crate::{ASK_AGAIN_MS, BROADCAST_EVERY_MS, SILENCE_MS_MAX};
 
 use trust::Trust;
 
@@ -103,6 +103,8 @@ pub struct Leader {
     /// Objects of the last rounds, the oldest first.
     objects: VecDeque<Vec<Name>>,
     broadcast_ms: u64,
+    /// When somebody was last told to give something back to this process's own volunteers.
+    recalled_ms: u64,
     /// The time of the last input.
     now_ms: Option<u64>,
     trust: Trust,
@@ -159,6 +161,7 @@ impl Leader {
             round: None,
             objects: VecDeque::new(),
             broadcast_ms: 0,
+            recalled_ms: 0,
             now_ms: None,
             trust: Trust::default(),
             opened: 0,
@@ -234,6 +237,10 @@ impl Leader {
             LeaderInput::Tick => self.feed(now_ms, Input::Tick),
         }
         self.expel_the_silent(now_ms);
+        if now_ms >= self.recalled_ms + ASK_AGAIN_MS && self.engine.own_floor_waits() {
+            self.recalled_ms = now_ms;
+            self.recall(OWN_FLOOR);
+        }
         if now_ms >= self.broadcast_ms + BROADCAST_EVERY_MS {
             self.broadcast(now_ms);
         }

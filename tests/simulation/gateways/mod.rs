@@ -246,6 +246,19 @@ fn a_gateway_that_loses_its_volunteers_gives_back_what_others_do_sooner() {
     assert!(time < 24_900, "{time} ms");
 }
 
+/// The same, where the only other volunteer is the leader's own: nobody asks the leader for its units.
+#[test]
+fn a_gateway_that_loses_its_volunteers_gives_back_what_the_leaders_own_do_sooner() {
+    let volunteers = 30;
+    let bans = (1..volunteers - 1).map(|person| (500, person)).collect();
+    let calm = with_paces(300, vec![vec![100; volunteers]]);
+    let moves = vec![(100, volunteers - 1)];
+    let scenario = Scenario { bans, moves, iterations: 1, leaders_serve: true, ..calm };
+    let time = run_right(&scenario)["milliseconds"];
+    // If the leader asked for nothing, it would take 34,369 ms.
+    assert!(time < 26_000, "{time} ms");
+}
+
 /// Liars of every kind, who come back, move on, and outlive their gateways.
 #[test]
 fn the_same_bits_whoever_lies_at_any_gateway() {
