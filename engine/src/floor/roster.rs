@@ -37,9 +37,9 @@ pub(super) struct Roster {
     pub(super) trials: usize,
 }
 
-/// Those of whom little is to be expected are counted together as one in so many of the cores of all others ...
+/// Those of whom little is to be expected are counted together as one in so many of the cores of all others.
 const STRANGERS_ONE_IN: u32 = 8;
-/// ... or as so many, if that is more: where only strangers are, they get units and can deliver.
+/// They are counted as so many cores at least: where only strangers are, they get units and can deliver.
 const STRANGERS_MIN: u32 = 8;
 
 /// What all lend together, as far as they can be given work: whoever is benched does not count.
@@ -138,8 +138,8 @@ impl CoreSpeeds {
         }
     }
 
-    /// The mean of those about as fast as the middle one: a mean of all would be what one says who answers at once. Of
-    /// fewer than [`MEASURED_MIN`] it is the mean all the same.
+    /// The mean of those about as fast as the middle one, the slower of two: a mean of all would be what one says who
+    /// answers at once. Of fewer than [`MEASURED_MIN`] it is the mean all the same.
     fn typical(&self) -> Option<f64> {
         if self.count < MEASURED_MIN {
             let sum: f64 = self.by_power.values().map(|(_, sum)| sum).sum();
@@ -149,7 +149,7 @@ impl CoreSpeeds {
         let mut powers = self.by_power.values();
         let middle = powers.find(|(count, _)| {
             before += count;
-            2 * before > self.count
+            2 * before >= self.count
         });
         middle.map(|(count, sum)| sum / *count as f64)
     }
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lent_counts_all_who_lend_cores() {
+    fn what_is_lent_counts_those_who_rest_too() {
         let mut roster = Roster::default();
         roster.update(7, Some(Entry { cores: 2, rests_until_ms: 50, ..entry(0, 10.0) }));
         roster.update(8, Some(Entry { cores: 3, speed: None, core_speed: None, ..entry(1, 0.0) }));

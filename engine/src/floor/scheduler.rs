@@ -30,9 +30,11 @@ const SLICE_MS_MIN: f64 = 5.0;
 /// Those who never delivered have at most one in so many of the round's units, as long as others are there: whoever
 /// is asleep holds little up.
 const TRIALS_ONE_IN: u32 = 8;
-/// Where those who are known take all of a round before a stranger's turn comes, one stranger gets a unit before them so
-/// often: so that it can prove itself, and so seldom that those who sleep hold up few rounds.
-pub(super) const TRIAL_EVERY_MS: u64 = 2_000;
+/// One stranger after the other gets a unit before those who are known so often. Otherwise these take all of a short
+/// round before a stranger's turn comes, and strangers who decline all they get keep others from a turn.
+const TRIAL_EVERY_MS: f64 = 2_000.0;
+/// Where units are long, the pause is as long as so many of them: a stranger who sleeps holds up one round in many.
+const TRIAL_EVERY_UNITS: f64 = 20.0;
 /// Near the end of a round, a unit is queued behind another only so long before that one should be done: enough for its
 /// way there. Until then it is left to whoever is idle.
 const LEAD_MS: f64 = 200.0;
@@ -141,12 +143,13 @@ impl Scheduler<'_> {
         assignments
     }
 
-    /// Gives a unit to the next stranger, if none has had one for long.
+    /// Gives a unit to the next stranger, if none has been tried for long.
     fn try_stranger(&mut self) -> Option<(u64, Assignment)> {
-        if !self.has_free() || !self.may_try(0) {
-            return None;
-        }
-        let session = self.volunteers.next_trial(self.now_ms)?;
+        let with_free = self.round.parts().iter().filter(|part| !part.free.is_empty());
+        let unit_cost = with_free.map(|part| part.unit_cost).min_by(f64::total_cmp)?;
+        let unit_ms = self.volunteers.roster.typical_core_speed().map_or(0.0, |speed| unit_cost / speed);
+        let pause_ms = (TRIAL_EVERY_UNITS * unit_ms).max(TRIAL_EVERY_MS) as u64;
+        let session = self.volunteers.next_trial(self.now_ms, pause_ms)?;
         self.give_free(session, false)
     }
 

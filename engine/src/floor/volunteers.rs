@@ -7,7 +7,6 @@ use protocol::plan::Set;
 use super::lateness::Lateness;
 use super::pool::Pool;
 use super::roster::{Entry, OUTSTANDING_MAX, Roster, Standing};
-use super::scheduler::TRIAL_EVERY_MS;
 use super::standing::{Identity, Record, Records};
 use super::vouched::{Vouched, Word};
 
@@ -66,7 +65,7 @@ pub(super) struct Volunteers {
     lateness: Lateness,
     /// The number of the open round.
     round: u64,
-    /// When a volunteer that never delivered was given something for the last time, and its session.
+    /// When it was the last turn of a volunteer that never delivered, and its session.
     tried: (u64, u64),
 }
 
@@ -363,9 +362,6 @@ impl Volunteers {
     pub(super) fn asked(&mut self, session: u64, assignment: u64, task: Task, shards: &[Shard], now_ms: u64) {
         let Some(volunteer) = self.members.get_mut(&session) else { return };
         self.owners.insert(assignment, session);
-        if !volunteer.delivers {
-            self.tried = (now_ms, session);
-        }
         let mut downloads = false;
         for shard in shards {
             if volunteer.shards.insert(*shard) {
@@ -377,13 +373,16 @@ impl Volunteers {
         self.refresh(session);
     }
 
-    /// The next of those who never delivered and have nothing to do, if none was given anything of late.
-    pub(super) fn next_trial(&self, now_ms: u64) -> Option<u64> {
+    /// The next of those who never delivered and have nothing to do, if the last one's turn was so long ago.
+    pub(super) fn next_trial(&mut self, now_ms: u64, pause_ms: u64) -> Option<u64> {
         let (last_ms, last) = self.tried;
-        let is_due = now_ms >= last_ms + TRIAL_EVERY_MS;
+        if now_ms < last_ms.saturating_add(pause_ms) {
+            return None;
+        }
         let next = |after| self.roster.next_ready(0, Some((Standing::OnTrial, after)));
-        let found = is_due.then(|| next(last).or_else(|| next(0)))??;
-        (found.0 == Standing::OnTrial).then_some(found.1)
+        let (_, session) = next(last).or_else(|| next(0))?;
+        self.tried = (now_ms, session);
+        Some(session)
     }
 
     /// Notes that a volunteer was given work of that cost that nobody else had.
