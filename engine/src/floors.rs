@@ -191,7 +191,10 @@ impl Engine {
     /// Whether its own floor's volunteers have room for more units than are free.
     pub fn own_floor_waits(&self) -> bool {
         let is_empty = self.ledger().is_some_and(|ledger| ledger.free() == 0);
-        is_empty && self.floor.free() < self.floor.claim().least.div_ceil(2)
+        let claim = self.floor.claim();
+        // Strangers who have something may be asleep.
+        let may_work = claim.speed > 0.0 || claim.undone == 0;
+        is_empty && may_work && self.floor.free() < claim.least.div_ceil(2)
     }
 
     /// Which floor in another process is to give back how many units, because none are free for one that asks.
