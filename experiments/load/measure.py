@@ -267,7 +267,7 @@ async def throttle(target, bytes_a_second):
                 writer.write(data)
                 await writer.drain()
                 await asyncio.sleep(len(data) / bytes_a_second)
-        except ConnectionError:
+        except (ConnectionError, asyncio.CancelledError):  # One is gone, or the measurement is over.
             pass
         finally:
             writer.close()

@@ -24,6 +24,10 @@ use thiserror::Error;
 
 use crate::config::{StoreKind, StoreUrl};
 
+/// What is larger goes in parts of this size: a bucket takes 5 GB at once, and a request must be over in a minute. The
+/// largest state, of 2^28 parameters, has some hundreds of them. A bucket takes 10,000.
+const PART_BYTES: usize = 1 << 27;
+
 /// Objects that [`Store::list`] returns at most.
 pub const LIST_MAX: usize = 1 << 20;
 
@@ -160,8 +164,30 @@ impl Store {
     /// # Errors
     /// When the store does not answer or refuses.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
-        let put = self.objects.put(&self.path(key), PutPayload::from_bytes(bytes)).await;
-        put.map(drop).map_err(self.failed("write", key))
+        let path = self.path(key);
+        let put = match bytes.len() <= PART_BYTES {
+            true => self.objects.put(&path, PutPayload::from_bytes(bytes)).await.map(drop),
+            false => self.put_in_parts(&path, bytes, PART_BYTES).await,
+        };
+        put.map_err(self.failed("write", key))
+    }
+
+    /// The same in parts of so many bytes. The object is there when all of them are.
+    async fn put_in_parts(&self, path: &Path, bytes: Bytes, part_bytes: usize) -> Result<(), Error> {
+        let mut upload = self.objects.put_multipart(path).await?;
+        let put = async {
+            for start in (0..bytes.len()).step_by(part_bytes) {
+                let part = bytes.slice(start..bytes.len().min(start + part_bytes));
+                upload.put_part(PutPayload::from_bytes(part)).await?;
+            }
+            upload.complete().await.map(drop)
+        };
+        let put = put.await;
+        if put.is_err() {
+            // Otherwise a bucket would keep the parts, which nobody sees and somebody pays for.
+            let _ = upload.abort().await;
+        }
+        put
     }
 
     /// Writes an object if there is none of that name. When a try succeeds without an answer, the next says
@@ -267,6 +293,8 @@ mod tests {
         store.put("a/two", bytes("0123456789")).await.unwrap();
         store.put("a/two", bytes("abcdefghij")).await.unwrap();
         assert_eq!(store.get("a/two").await.unwrap(), Some(bytes("abcdefghij")));
+        store.put_in_parts(&store.path("a/two"), bytes("in parts"), 3).await.unwrap();
+        assert_eq!(store.get("a/two").await.unwrap(), Some(bytes("in parts")));
         store.put("b/c/d", Bytes::new()).await.unwrap();
         assert_eq!(store.list("a").await.unwrap(), ["a/one", "a/two"]);
         assert_eq!(store.list("b").await.unwrap(), ["b/c/d"]);
@@ -288,6 +316,15 @@ mod tests {
         behaves(&Store::open(&url).unwrap()).await;
         // What one has written, another finds.
         assert!(Store::open(&url).unwrap().has("a/two").await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_for_one_request_is_written_in_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().to_str().unwrap().parse().unwrap()).unwrap();
+        let bytes = Bytes::from(vec![7; PART_BYTES + 1]);
+        store.put("large", bytes.clone()).await.unwrap();
+        assert!(store.get("large").await.unwrap() == Some(bytes));
     }
 
     #[tokio::test]
