@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::bucket::Bucket;
 use crate::faults::Fault;
+use crate::relay::Relay;
 
 /// What is trained.
 const TASK: [&str; 10] = [
@@ -35,10 +36,14 @@ const OPERATOR: &str = "the-operators-own-token";
 pub(crate) const FEW: u32 = 12;
 /// Iterations that outlast a browser's start and what must happen in their middle, on a fast machine, too.
 pub(crate) const MANY: u32 = 60;
+/// Iterations that nobody waits for.
+pub(crate) const ENDLESS: u32 = 100_000;
 const GATEWAYS: usize = 3;
 const VOLUNTEERS: usize = 4;
 /// What a coordinator says when it has won a term, before the term's number.
 pub(crate) const LEADS: &str = "this coordinator leads term=";
+/// What it says when it begins to listen.
+pub(crate) const STANDS_BY: &str = "Standing by;";
 /// How long anything may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(50);
@@ -175,6 +180,8 @@ pub(crate) struct Cast {
     store: Store,
     nats: Nats,
     nats_port: u16,
+    /// The standby's way to the NATS server, if it has one of its own.
+    relay: Option<Relay>,
     coordinators: Vec<Actor>,
     gateways: Vec<Actor>,
     volunteers: Vec<Actor>,
@@ -210,6 +217,12 @@ impl Cast {
         Cast::begin_where(place, &["--iterations", &iterations.to_string()], true)
     }
 
+    /// The same with a standby that hears the others through a relay.
+    pub(crate) fn begin_with_relay(iterations: u32) -> Cast {
+        let limits = ["--iterations", &iterations.to_string()];
+        Cast::begin_with(Place::Folder, &limits, true, Some(Relay::serve()))
+    }
+
     /// The same over a bucket that is out of order, without a NATS server.
     pub(crate) fn begin_without_store_and_nats(iterations: u32) -> Cast {
         Cast::begin_where(Place::Bucket, &["--iterations", &iterations.to_string()], false)
@@ -225,6 +238,10 @@ impl Cast {
     }
 
     fn begin_where(place: Place, limits: &[&str], is_there: bool) -> Cast {
+        Cast::begin_with(place, limits, is_there, None)
+    }
+
+    fn begin_with(place: Place, limits: &[&str], is_there: bool, relay: Option<Relay>) -> Cast {
         let folder = TempDir::new().unwrap();
         let store = match place {
             Place::Folder => Store::Folder(folder.path().join("store")),
@@ -238,6 +255,7 @@ impl Cast {
         let mut cast = Cast {
             nats: nats(nats_port, &[]),
             nats_port,
+            relay,
             folder,
             store,
             coordinators: Vec::new(),
@@ -256,6 +274,11 @@ impl Cast {
             arguments.extend(shared.iter().cloned().chain(TASK.map(str::to_owned)));
             if name == "two" {
                 arguments.push("--standby".into());
+                if let Some(relay) = &cast.relay {
+                    relay.leads_to(nats_port);
+                    let link = arguments.iter().position(|argument| argument == "--link").expect("a link");
+                    arguments[link + 1] = format!("nats://127.0.0.1:{}", relay.port());
+                }
                 // A standby that hears nobody for long leads: the first coordinator may take longer to start.
                 if is_there {
                     cast.says(0, LEADS);
@@ -290,6 +313,16 @@ impl Cast {
         let url = format!("http://{}/", self.gateways[index].arguments[2]);
         self.wait("a gateway serves", |cast| cast.gateways[index].log().contains("Volunteers join at"));
         url
+    }
+
+    /// The link to the dashboard of the coordinator that leads.
+    pub(crate) fn dashboard(&self) -> String {
+        format!("http://{}/dashboard#operator={OPERATOR}", self.coordinators[self.leader()].host())
+    }
+
+    /// Kills a gateway, for good.
+    pub(crate) fn kill_gateway(&mut self, index: usize) {
+        self.gateways[index].kill();
     }
 
     /// The metrics of the coordinator that leads and of the gateways, once these have heard of the training.
@@ -496,6 +529,17 @@ impl Cast {
         self.coordinators[leader].kill();
     }
 
+    /// Cuts the standby off from the NATS server, or lets it through again.
+    pub(crate) fn cut_off_standby(&self, is_cut: bool) {
+        let relay = self.relay.as_ref().expect("a relay");
+        relay.leads_to(if is_cut { 0 } else { self.nats_port });
+    }
+
+    /// Waits until a coordinator has said something so many times.
+    pub(crate) fn says_times(&mut self, coordinator: usize, words: &str, times: usize) {
+        self.wait(words, |cast| cast.coordinators[coordinator].log().matches(words).count() >= times);
+    }
+
     /// Keeps all volunteers from working until [`Cast::thaw_volunteers`].
     pub(crate) fn freeze_volunteers(&self) {
         self.volunteers.iter().for_each(|volunteer| signal(&volunteer.child, "STOP"));
@@ -549,10 +593,15 @@ impl Cast {
 }
 
 impl Actor {
+    /// Where its server listens.
+    fn host(&self) -> &str {
+        let at = self.arguments.iter().position(|argument| argument == "--listen").expect("a server");
+        &self.arguments[at + 1]
+    }
+
     /// What it answers to a request of the operator.
     fn ask(&self, request: &str, body: &str) -> io::Result<String> {
-        let at = self.arguments.iter().position(|argument| argument == "--listen").expect("a server");
-        let host = &self.arguments[at + 1];
+        let host = self.host();
         let mut stream = TcpStream::connect(host)?;
         let length = body.len();
         write!(

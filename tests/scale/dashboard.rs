@@ -6,8 +6,7 @@ use tokio::runtime::Runtime;
 use crate::cast::{Cast, ENDLESS, Place};
 
 /// The numbers of volunteers in the table of gateways, in increasing order.
-const VOLUNTEERS: &str =
-    "[...document.querySelectorAll('#gateways tbody tr')].map((row) => row.cells[1].textContent).sort().join()";
+const VOLUNTEERS: &str = "[...document.querySelectorAll('#gateways tbody tr')].map((row) => row.cells[1].textContent).sort().join()";
 
 #[test]
 fn the_dashboard_shows_the_gateways_that_there_are() {

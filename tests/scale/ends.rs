@@ -3,7 +3,7 @@
 use support::program::{Ran, shoal};
 use tempfile::TempDir;
 
-use crate::cast::{Cast, FEW, LEADS, MANY, Place, alone, reference};
+use crate::cast::{Cast, ENDLESS, FEW, LEADS, MANY, Place, alone, reference};
 
 /// The store keeps a leader at that point of the end, where it is killed.
 fn is_replaced_when_it_is_killed_before_it_writes(what: &str) {
@@ -50,9 +50,6 @@ fn a_training_begins_when_the_store_and_nats_are_there_and_not_before() {
     cast.start_nats();
     assert_eq!(cast.ends(), reference(FEW));
 }
-
-/// Iterations that nobody waits for.
-const ENDLESS: u32 = 100_000;
 
 #[test]
 fn a_stop_on_the_dashboard_ends_the_training_for_all() {

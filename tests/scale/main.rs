@@ -5,12 +5,14 @@ mod bucket;
 mod cast;
 mod credentials;
 mod cutting;
+mod dashboard;
 mod deploy;
 mod ends;
 mod faults;
 mod guide;
+mod relay;
 
-use cast::{Cast, FEW, MANY, Place, reference};
+use cast::{Cast, FEW, LEADS, MANY, Place, STANDS_BY, reference};
 use faults::{Fault, Schedule};
 use support::browser::Tab;
 use support::python;
@@ -70,6 +72,28 @@ fn a_leader_that_is_killed_is_replaced_and_nothing_is_done_by_hand() {
     cast.goes_on();
     assert_eq!(cast.leader(), 1, "the standby has taken over");
     assert_eq!(cast.ends(), reference(MANY));
+}
+
+/// It leads a term that nobody hears of. What the leader saves meanwhile must not count as older than that.
+#[test]
+fn a_leader_that_is_heard_takes_the_term_after_that_of_a_standby_that_is_cut_off() {
+    let mut cast = Cast::begin_with_relay(MANY);
+    cast.reaches(1);
+    // So that neither comes to the end meanwhile.
+    cast.operator("pause");
+    cast.keeps("paused", true);
+    cast.cut_off_standby(true);
+    cast.says(1, &format!("{LEADS}2"));
+    cast.says(0, &format!("{LEADS}3"));
+    cast.says(0, "goes on from its own state");
+    cast.cut_off_standby(false);
+    cast.says_times(1, STANDS_BY, 2);
+    assert_eq!(cast.leader(), 0);
+    cast.operator("continue");
+    cast.goes_on();
+    cast.kill_leader();
+    cast.says(1, &format!("{LEADS}4"));
+    assert_eq!(cast.ends_without(0), reference(MANY));
 }
 
 fn suffer_random_faults(place: Place) {

@@ -25,7 +25,7 @@ use crate::report::words::{count, counted};
 use crate::room;
 use crate::run_directory::{RunDirectory, RunError};
 use crate::server::{self, Socket, Tls};
-use crate::training::{self, Ended, Material, Training};
+use crate::training::{self, Ended, Material, Role, Training};
 
 /// Most runs of one name. A number tells them apart.
 const NUMBERED_MAX: u32 = 10_000;
@@ -136,7 +136,8 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
     introduce(&work, hint);
     work.material.notes.iter().for_each(say);
     let outcome = Arc::new(Outcome { json, shown: AtomicBool::new(false) });
-    let Work { material, directory, mut checkpoint, door, mut stands_by, mut wants_more } = work;
+    let Work { material, directory, mut checkpoint, door, stands_by, wants_more } = work;
+    let mut role = Role { stands_by, wants_more, kept: None };
     let Door { runtime, mut socket, mut tls } = door;
     let (material, directory) = (Arc::new(material), Arc::new(directory));
     let stop = {
@@ -159,18 +160,17 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
             tls,
             observer,
             keep_serving,
-            stands_by,
-            wants_more: std::mem::take(&mut wants_more),
+            role: std::mem::take(&mut role),
         };
         match runtime.block_on(training::run(training, stop.clone())) {
-            Ok(Ended::SteppedDown) if material.config.link.is_none() => {
+            Ok(Ended::SteppedDown(_)) if material.config.link.is_none() => {
                 break Err(anyhow::anyhow!(
                     "another process leads this training now; join it with --link, the NATS servers that it uses"
                 ));
             }
-            Ok(Ended::SteppedDown) => {
-                say("Another coordinator leads this training now; this one stands by.");
-                stands_by = true;
+            Ok(Ended::SteppedDown(kept)) => {
+                say("This coordinator does not lead any more; it stands by.");
+                role = Role { stands_by: true, wants_more: false, kept };
                 (socket, tls) = runtime.block_on(listen(&material.config))?;
             }
             ended => break ended,
@@ -189,7 +189,7 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
             ));
             return Ok(());
         }
-        Ended::Stopped | Ended::SteppedDown => return Err(Interrupted.into()),
+        Ended::Stopped | Ended::SteppedDown(_) => return Err(Interrupted.into()),
     };
     outcome.show(&summary)?;
     match summary.stop_reason {

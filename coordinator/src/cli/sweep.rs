@@ -28,7 +28,7 @@ use crate::report::words::{counted, duration, loss, percent};
 use crate::run_directory::{self, Lock, RunDirectory, RunError};
 use crate::server;
 use crate::sweep::{self, CaseFile, Comparison, Ending, Results, Run, Seeds, SweepError};
-use crate::training::{self, Ended, Training};
+use crate::training::{self, Ended, Role, Training};
 
 const STOPPING: &str = "Stopping and saving; press Ctrl-C again to stop at once.";
 
@@ -349,8 +349,7 @@ impl Trainer {
             tls,
             observer: Box::new(self.observer()),
             keep_serving: false,
-            stands_by: false,
-            wants_more: false,
+            role: Role::default(),
         };
         let ended = self.runtime.block_on(training::run(training, self.stop.clone()))?;
         let Ended::Trained(summary) = ended else {

@@ -119,8 +119,8 @@ pub struct TrainingOutcome {
 pub enum Ending {
     /// The training has ended.
     Trained(Box<TrainingOutcome>),
-    /// Another process leads the training. A state of this one may be under way.
-    SteppedDown(Unwritten),
+    /// This process leads no more. A state of it may be under way; it may have one to go on with.
+    SteppedDown(Unwritten, Option<Box<Checkpoint>>),
 }
 
 /// An order to the driver from the code that runs the training.
@@ -142,12 +142,23 @@ pub enum Order {
     NotSpotChecked(u64),
     /// The referee's sum of units that nobody waits for, for the round of that number. Only gateways ask for it.
     SpotChecked(u64, Option<Answer>),
-    /// Another process has ended the training, or leads it, as the store says.
-    Replaced,
+    /// This process is to lead no more, as the store says.
+    Replaced(Replaced),
     /// The store says that the training has ended, so that nobody needs to stay.
     Published,
     /// The model is saved: tell the observer.
     Saved(Box<Summary>),
+}
+
+/// Why a process is to lead no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced {
+    /// The training has ended in another process.
+    Ended,
+    /// Another process leads.
+    Led,
+    /// Another process has a newer term, and is not heard.
+    Unheard,
 }
 
 /// The channels to a running driver. Its thread ends when `orders` is dropped.
@@ -349,7 +360,7 @@ impl Driver {
                 Wake::Order(Order::Recomputed(round, answer)) => {
                     self.engine(Input::Recomputed { round, answer });
                 }
-                Wake::Order(Order::Replaced) => self.step_down(),
+                Wake::Order(Order::Replaced(replaced)) => self.step_down(replaced),
                 Wake::Order(Order::Published) => self.published(),
                 Wake::Order(Order::NotMeasured(round, unit)) => {
                     self.engine(Input::NotMeasured { round, unit });
@@ -513,7 +524,7 @@ impl Driver {
                         self.present.doors().unban(token);
                         self.desk.bans.disinherit(token);
                     }
-                    LeadOutput::StepDown(_) => self.step_down(),
+                    LeadOutput::StepDown(_) => self.step_down(Replaced::Led),
                 }
             }
             let Some(session) = self.present.take_lost() else { return };
@@ -574,15 +585,22 @@ impl Driver {
         self.engine(Input::Stop);
     }
 
-    /// Another process leads: what this one does counts no more. Once the training has ended here, the store decides.
-    fn step_down(&mut self) {
-        if let Some(sender) = self.outcome.take() {
-            tracing::warn!("another coordinator leads");
-            if let Some(lead) = self.engine.lead() {
-                lead.resign();
+    /// What this process does counts no more. Once the training has ended here, the store decides.
+    fn step_down(&mut self, replaced: Replaced) {
+        let Some(sender) = self.outcome.take() else { return };
+        let why = match replaced {
+            Replaced::Ended => "the training has ended in another process",
+            Replaced::Led => "another coordinator leads",
+            Replaced::Unheard => {
+                "another coordinator has a newer term and is not heard; taking the next term"
             }
-            let _ = sender.send(Ending::SteppedDown(self.checkpoints.finish()));
+        };
+        tracing::warn!("{why}");
+        if let Some(lead) = self.engine.lead() {
+            lead.retire();
         }
+        let checkpoint = (replaced == Replaced::Unheard).then(|| Box::new(self.checkpoint()));
+        let _ = sender.send(Ending::SteppedDown(self.checkpoints.finish(), checkpoint));
     }
 
     /// Nobody needs to stay.

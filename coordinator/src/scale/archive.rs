@@ -207,14 +207,6 @@ impl Archive {
         term.map(Some).ok_or_else(|| self.damaged(&key))
     }
 
-    /// Whether a term is over: the store has a newer one, or the training's end.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn is_replaced(&self, term: Term) -> Result<bool, ArchiveError> {
-        Ok(self.newest_term().await? > Some(term) || self.has_finished().await?)
-    }
-
     /// Creates a term's object, if there is none of its number.
     ///
     /// # Errors
@@ -602,12 +594,11 @@ mod tests {
         let save = |number, text| archive.save_results(term(number, 1), files(text), "so it is".to_owned());
         let (old, new) = (save(3, "old").await.unwrap(), save(4, "new").await.unwrap());
         assert_eq!(archive.end().await.unwrap(), None);
-        assert!(!archive.is_replaced(term(3, 1)).await.unwrap());
         archive.reopen().await.unwrap();
         assert_eq!(archive.reopenings().await.unwrap(), 0, "it has not ended");
         assert_eq!(archive.finish(0, &new).await.unwrap(), new);
         assert_eq!(archive.finish(0, &old).await.unwrap(), new, "the second takes the first one's");
-        assert!(archive.has_finished().await.unwrap() && archive.is_replaced(term(4, 1)).await.unwrap());
+        assert!(archive.has_finished().await.unwrap());
         // Whoever comes too late writes elsewhere.
         save(3, "older").await.unwrap();
         archive.remove_results(&old).await.unwrap();

@@ -21,8 +21,13 @@ const TICK_MAX: Duration = Duration::from_secs(5);
 /// How waiting ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Elected {
-    /// This process leads, in this term.
-    Leads(Term),
+    /// This process leads.
+    Leads {
+        /// Its term.
+        term: Term,
+        /// Whether another leader was heard while it waited.
+        has_heard: bool,
+    },
     /// The training has ended.
     Finished,
     /// The user wants this process to end.
@@ -54,13 +59,14 @@ pub async fn elect(
     let now_ms = || began.elapsed().as_millis() as u64;
     let nonce = super::random()?;
     let mut standby = if begins { Standby::beginning(0, nonce) } else { Standby::new(0, nonce) };
+    let mut has_heard = false;
     let mut request: Option<BoxFuture<'_, StandbyInput>> = None;
     loop {
         while let Some(output) = standby.poll_output() {
             // One that is under way is of no use any more.
             request =
                 Some(match output {
-                    StandbyOutput::Lead(term) => return Ok(Elected::Leads(term)),
+                    StandbyOutput::Lead(term) => return Ok(Elected::Leads { term, has_heard }),
                     StandbyOutput::Finished => return Ok(Elected::Finished),
                     StandbyOutput::FindNewest => Box::pin(async { input(find_newest(archive).await) }),
                     StandbyOutput::Create(term) => Box::pin(async move {
@@ -74,7 +80,10 @@ pub async fn elect(
             // Whoever was frozen hears first what was said meanwhile.
             biased;
             () = stopped(&mut stop) => return Ok(Elected::Stopped),
-            Some(broadcast) = broadcasts.recv() => StandbyInput::Heard(broadcast),
+            Some(broadcast) = broadcasts.recv() => {
+                has_heard = true;
+                StandbyInput::Heard(broadcast)
+            }
             answer = pending_if_none(&mut request) => {
                 request = None;
                 answer

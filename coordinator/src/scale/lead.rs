@@ -72,6 +72,8 @@ pub struct Lead {
     about: BTreeMap<u64, (About, Instant)>,
     news_sent: Option<Instant>,
     has_resigned: bool,
+    /// It hears and answers nobody any more.
+    has_retired: bool,
     _hearings: [Hearing; 3],
 }
 
@@ -117,6 +119,7 @@ impl Lead {
             about: BTreeMap::new(),
             news_sent: None,
             has_resigned: false,
+            has_retired: false,
             _hearings: hearings,
         })
     }
@@ -143,6 +146,9 @@ impl Lead {
 
     /// Takes in what came from other processes.
     pub fn take(&mut self, now_ms: u64, event: LeadEvent) {
+        if self.has_retired {
+            return;
+        }
         let input = match event {
             LeadEvent::Heard(request, reply) => {
                 if let Some(reply) = reply {
@@ -176,6 +182,11 @@ impl Lead {
         self.has_resigned = true;
     }
 
+    /// Leads no more: what gateways say from now on is for another leader.
+    pub fn retire(&mut self) {
+        (self.has_resigned, self.has_retired) = (true, true);
+    }
+
     /// Hands an input to the engine.
     pub fn handle(&mut self, now_ms: u64, input: Input) {
         let input = match input {
@@ -203,6 +214,7 @@ impl Lead {
                 LeaderOutput::Finished(reason) => return Some(finished(reason)),
                 LeaderOutput::StepDown(term) => return Some(LeadOutput::StepDown(term)),
                 LeaderOutput::Broadcast(_) if self.has_resigned => {}
+                LeaderOutput::Answer(_) if self.has_retired => {}
                 LeaderOutput::Broadcast(broadcast) => {
                     self.link.say(&self.subjects.all, None, broadcast.encode());
                 }

@@ -22,6 +22,7 @@ mod pause;
 mod pieces;
 pub mod porch;
 mod subjects;
+mod voice;
 mod waiting;
 
 use thiserror::Error;
@@ -39,6 +40,7 @@ pub use news::{About, News};
 pub use pause::PauseSign;
 pub use pieces::Pieces;
 pub use subjects::Subjects;
+pub use voice::Voice;
 pub use waiting::{Waits, stopped, until_there};
 
 /// A training of several processes cannot go on.

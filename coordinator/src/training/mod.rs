@@ -39,7 +39,7 @@ use crate::report::progress::{DashboardLink, Event, Link, Observer};
 use crate::report::status::{DetailPoint, Status};
 use crate::report::tensorboard::Recorder;
 use crate::room::Load;
-use crate::run_directory::{RunDirectory, SavedModel, load_metrics};
+use crate::run_directory::{RunDirectory, RunError, SavedModel, load_metrics};
 use crate::scale::porch;
 use crate::server::{self, MetricsAccess, ServerConfig, Site, Socket, Ticket, Tls, TlsError};
 use crate::trial::Trial;
@@ -74,10 +74,28 @@ pub struct Training {
     pub observer: Box<dyn Observer + Send>,
     /// Whether to go on serving page and status when the model is saved, until told to stop.
     pub keep_serving: bool,
+    /// The part of this process, if there may be others.
+    pub role: Role,
+}
+
+/// The part of a process in a training that may have several.
+#[derive(Debug, Default)]
+pub struct Role {
     /// Whether another coordinator is expected to lead, so that this one waits until none does.
     pub stands_by: bool,
     /// Whether a training that has ended in the store is to go on if the limits let it.
     pub wants_more: bool,
+    /// What it had when it stepped down. It goes on with that unless it hears another one lead meanwhile.
+    pub kept: Option<Box<Kept>>,
+}
+
+/// What a leader had when it stepped down for a term that it heard nobody lead.
+#[derive(Debug)]
+pub struct Kept {
+    /// Its state. What gateways remember of volunteers belongs to this one, and not to one that nobody heard of.
+    pub checkpoint: Checkpoint,
+    /// After how many looks at that term it stepped down.
+    pub looks: u32,
 }
 
 /// How a training ends for this process.
@@ -87,8 +105,8 @@ pub enum Ended {
     Trained(Box<Summary>),
     /// The training has ended in another process, and its files are in the run's directory.
     Elsewhere,
-    /// Another process leads the training now.
-    SteppedDown,
+    /// This process leads no more.
+    SteppedDown(Option<Box<Kept>>),
     /// The user has ended the wait for other processes.
     Stopped,
 }
@@ -99,9 +117,8 @@ pub enum Ended {
 /// # Errors
 /// When the data cannot be cut into work units, or the model cannot be saved.
 pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ended> {
-    let Training { material, directory, mut checkpoint, socket, tls, mut observer, keep_serving, .. } =
+    let Training { material, directory, mut checkpoint, socket, tls, mut observer, keep_serving, role } =
         training;
-    let role = (training.stands_by, training.wants_more);
     crate::assets::require_worker()?;
     let invite = match &material.config.invite {
         None => None,
@@ -201,11 +218,11 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
     .await;
     local.abort();
     let ended = match trained {
-        Ok(Some(trained)) => {
+        Ok(Worked::Trained(trained)) => {
             let seconds = material.config.save_seconds;
-            Ok(end_for_all(trained, part.as_deref(), &directory, seconds, &orders, &stop).await)
+            Ok(end_for_all(*trained, part.as_deref(), &directory, seconds, &orders, &stop).await)
         }
-        Ok(None) => Ok(Ended::SteppedDown),
+        Ok(Worked::SteppedDown(kept)) => Ok(Ended::SteppedDown(kept)),
         Err(error) => Err(error),
     };
     if let Some(looks) = looks {
@@ -229,11 +246,19 @@ pub async fn run(training: Training, stop: watch::Receiver<bool>) -> Result<Ende
     Ok(ended)
 }
 
+/// What the driver's work has come to.
+enum Worked {
+    Trained(Box<Trained>),
+    SteppedDown(Option<Box<Kept>>),
+}
+
 /// A training that has come to its end in this process.
 struct Trained {
     summary: Summary,
     /// Whether it has ended for all of its processes.
     for_all: bool,
+    /// The last state, if there may be other processes.
+    last: Option<Checkpoint>,
 }
 
 /// Ends a training for all of its processes, if it is one of several.
@@ -245,7 +270,7 @@ async fn end_for_all(
     orders: &mpsc::Sender<Order>,
     stop: &watch::Receiver<bool>,
 ) -> Ended {
-    let Trained { summary, for_all } = trained;
+    let Trained { summary, for_all, last } = trained;
     if let Some(part) = part.filter(|_| for_all) {
         let published = part.publish(directory, &summary.stop_reason.to_string(), seconds, stop).await;
         if matches!(published, Published::Here | Published::Elsewhere) {
@@ -254,7 +279,7 @@ async fn end_for_all(
         match published {
             Published::Here | Published::Nowhere => {}
             Published::Elsewhere => return Ended::Elsewhere,
-            Published::Replaced => return Ended::SteppedDown,
+            Published::Replaced => return Ended::SteppedDown(last.map(|last| part.keep(last))),
         }
     }
     let _ = orders.send(Order::Saved(Box::new(summary.clone()))).await;
@@ -447,7 +472,7 @@ async fn train_and_save(
     directory: Arc<RunDirectory>,
     unsaved: &Unsaved,
     part: Option<&Part>,
-) -> Result<Option<Trained>> {
+) -> Result<Worked> {
     let outcome = tokio::select! {
         outcome = &mut outcome => outcome,
         () = until(stop.clone()) => {
@@ -458,9 +483,13 @@ async fn train_and_save(
     let outcome = outcome.context("the engine stopped unexpectedly; the last checkpoint can be resumed")?;
     let outcome = match outcome {
         Ending::Trained(outcome) => outcome,
-        Ending::SteppedDown(unwritten) => {
-            tokio::task::spawn_blocking(|| unwritten.wait()).await?;
-            return Ok(None);
+        Ending::SteppedDown(unwritten, checkpoint) => {
+            let both = tokio::task::spawn_blocking(|| unwritten.wait()).await?;
+            let Some((checkpoint, part)) = checkpoint.zip(part) else { return Ok(Worked::SteppedDown(None)) };
+            if let Err(error) = save_kept(&checkpoint, both, &directory) {
+                tracing::warn!("{error}");
+            }
+            return Ok(Worked::SteppedDown(Some(part.keep(*checkpoint))));
         }
     };
     let mut summary = summary::summarize(&outcome, material.network.parameters(), &directory);
@@ -470,15 +499,15 @@ async fn train_and_save(
     let model = Arc::new(saved_model(&material, Arc::clone(&outcome.weights)));
     let patience = Duration::from_secs(material.config.save_seconds.into());
     let helpers = outcome.helpers;
-    let last = part.map(|_| outcome.checkpoint.to_bytes());
+    let last = part.map(|_| outcome.checkpoint.clone());
     let checkpoint = (outcome.checkpoint, both);
     saving::save(&directory, &model, checkpoint, patience, orders, unsaved, stop.clone()).await?;
     if outcome.reason != StopReason::Interrupted {
         // A sweep of a hundred large networks would fill the disk with them.
         directory.forget_earlier().unwrap_or_else(|error| tracing::warn!("{error}"));
     }
-    if let (Some(part), Some(last)) = (part, last) {
-        part.save_last(last, &directory, &stop).await?;
+    if let (Some(part), Some(last)) = (part, &last) {
+        part.save_last(last.to_bytes(), &directory, &stop).await?;
     }
     let examination = outcome.examination;
     let measure = move || {
@@ -490,7 +519,16 @@ async fn train_and_save(
         summary
     };
     let summary = tokio::task::spawn_blocking(measure).await?;
-    Ok(Some(Trained { summary, for_all }))
+    Ok(Worked::Trained(Box::new(Trained { summary, for_all, last })))
+}
+
+/// Saves the state that this process may go on with, in place of `both` checkpoints or the last one.
+fn save_kept(checkpoint: &Checkpoint, both: bool, directory: &RunDirectory) -> Result<(), RunError> {
+    let (bytes, rounds) = (checkpoint.to_bytes(), checkpoint.snapshot.counters.rounds);
+    match both {
+        true => directory.replace_checkpoints(Checkpoint::VERSION, &bytes, rounds),
+        false => directory.save_checkpoint(Checkpoint::VERSION, &bytes, rounds),
+    }
 }
 
 fn saved_model(material: &Material, weights: Arc<[f32]>) -> SavedModel {

@@ -11,13 +11,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Ended, Material};
+use super::{Ended, Kept, Material, Role};
 use crate::config::RunConfig;
 use crate::data::ShardStore;
-use crate::driver::{Checkpoint, Facts, Helm, Order};
+use crate::driver::{Checkpoint, Facts, Helm, Order, Replaced};
 use crate::run_directory::RunDirectory;
 use crate::scale::{
-    self, Archive, ArchiveError, Elected, Herald, Lead, Link, Pieces, SavedState, Subjects, Waits,
+    self, Archive, ArchiveError, Elected, Herald, Lead, Link, Pieces, SavedState, Subjects, Voice, Waits,
     until_there,
 };
 
@@ -25,8 +25,15 @@ use crate::scale::{
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// How often a leader looks in the store whether another process has taken its place.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// The number of the last state of a term.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// A leader that is heard stands by when it finds a newer term so many times in a row: until then, whoever leads the
+/// newer one may just not have spoken yet.
+const LOOKS: u32 = 2;
+/// Each time that nobody was heard to lead, it looks twice as often the next time, up to this: two leaders who do not
+/// hear each other, and are both heard, do not replace each other all the time.
+const LOOKS_MAX: u32 = 64;
+/// The numbers of the first and the last state of a term. The driver counts from 1.
+const FIRST: u64 = 0;
 const LAST: u64 = u64::MAX;
 /// Whoever leads says so in the store more often than this.
 const PULSE_AGE_MAX: Duration = Duration::from_secs(30);
@@ -57,6 +64,8 @@ pub(super) struct Part {
     is_paused: bool,
     /// Says that this process leads until its driver does.
     herald: Option<Herald>,
+    /// How often it looks at a newer term before it stands by.
+    looks: u32,
 }
 
 /// What came of the wish to end the training.
@@ -84,7 +93,7 @@ pub(super) async fn enter(
     welcome: &Welcome,
     shards: &Arc<ShardStore>,
     directory: &RunDirectory,
-    (stands_by, wants_more): (bool, bool),
+    Role { stands_by, wants_more, mut kept }: Role,
     stop: watch::Receiver<bool>,
     tell: &mut (dyn FnMut(String) + Send),
 ) -> Result<Entered> {
@@ -121,6 +130,7 @@ pub(super) async fn enter(
                 reopenings: 0,
                 is_paused: false,
                 herald: None,
+                looks: LOOKS,
             }
         }
         Some(link) => {
@@ -134,8 +144,9 @@ pub(super) async fn enter(
                     "This training has begun before; this coordinator leads when it has heard no other for {seconds} s."
                 ));
             }
-            let term = match scale::elect(&archive, &link, &subjects, !stands_by, stop.clone()).await? {
-                Elected::Leads(term) => term,
+            let elected = scale::elect(&archive, &link, &subjects, !stands_by, stop.clone()).await?;
+            let (term, has_heard) = match elected {
+                Elected::Leads { term, has_heard } => (term, has_heard),
                 Elected::Stopped => return stopped(),
                 Elected::Finished => {
                     let taken = async || take_results(&archive, directory).await;
@@ -145,6 +156,7 @@ pub(super) async fn enter(
             };
             tracing::info!(term = term.number, "this coordinator leads");
             tell("This coordinator leads.".to_owned());
+            kept = kept.filter(|_| !has_heard);
             let herald = Some(Herald::of(term, link.clone(), subjects.clone()));
             Part {
                 archive,
@@ -154,6 +166,7 @@ pub(super) async fn enter(
                 reopenings: 0,
                 is_paused: false,
                 herald,
+                looks: kept.as_ref().map_or(LOOKS, |kept| LOOKS_MAX.min(2 * kept.looks)),
             }
         }
     };
@@ -168,6 +181,14 @@ pub(super) async fn enter(
     let Some(loaded) = until_there(Waits::Always, &stop, load).await? else { return stopped() };
     let Some((newest, reopenings, is_paused)) = loaded else { return Ok(Entered::Ended(Ended::Elsewhere)) };
     (part.reopenings, part.is_paused) = (reopenings, is_paused);
+    if let Some(kept) = kept {
+        let Kept { checkpoint, .. } = *kept;
+        tracing::info!("no other coordinator was heard: this one goes on from its own state");
+        return match part.save_first(&checkpoint, directory, &stop).await? {
+            true => Ok(Entered::Leads(Box::new(part), Some(Box::new(checkpoint)))),
+            false => stopped(),
+        };
+    }
     let Some(state) = newest else { return Ok(Entered::Leads(Box::new(part), None)) };
     part.pieces = state.pieces.clone();
     let checkpoint = take_state(&state, welcome.run, &part.archive, directory)?;
@@ -264,29 +285,62 @@ impl Part {
         self.herald = None;
     }
 
-    /// Tells the driver when the store has the training's end, or without a bus a newer term: messages may not reach this
-    /// process.
+    /// Tells the driver when the store says that this process is to lead no more: messages may not reach it.
     pub(super) fn look_after(&self, orders: &mpsc::Sender<Order>) -> JoinHandle<()> {
         let (archive, term, orders) = (self.archive.clone(), self.term, orders.downgrade());
-        let is_heard = self.bus.is_some();
+        let (bus, looks) = (self.bus.clone(), self.bus.as_ref().map(|_| self.looks));
         tokio::spawn(async move {
+            let voice = match &bus {
+                Some((link, subjects)) => Voice::of(term, link, subjects).await.ok(),
+                None => None,
+            };
+            let mut lookout = Lookout::new(looks);
             for number in 0.. {
                 if let Err(error) = archive.beat(term, number).await {
                     tracing::debug!("{error}");
                 }
                 sleep(LOOK_EVERY).await;
-                // Whoever hears nobody on the bus may take a term beside a leader that is heard: that is no reason to go.
-                let is_replaced = match is_heard {
-                    true => archive.has_finished().await,
-                    false => archive.is_replaced(term).await,
+                let is_heard = voice.as_ref().is_some_and(Voice::is_heard);
+                let is_over = match archive.newest_term().await {
+                    Ok(newest) => lookout.is_over(newest > Some(term), is_heard),
+                    Err(_) => false,
+                };
+                let replaced = match archive.has_finished().await {
+                    Ok(true) => Some(Replaced::Ended),
+                    _ if is_over && bus.is_none() => Some(Replaced::Led),
+                    _ => is_over.then_some(Replaced::Unheard),
                 };
                 let Some(orders) = orders.upgrade() else { return };
-                if is_replaced.unwrap_or(false) {
-                    let _ = orders.send(Order::Replaced).await;
+                if let Some(replaced) = replaced {
+                    let _ = orders.send(Order::Replaced(replaced)).await;
                     return;
                 }
             }
         })
+    }
+
+    /// What this process goes on with if it steps down now.
+    pub(super) fn keep(&self, checkpoint: Checkpoint) -> Box<Kept> {
+        Box::new(Kept { checkpoint, looks: self.looks })
+    }
+
+    /// Saves the state with which this process goes on, before it leads: those of older terms are not to be gone on from.
+    /// Answers whether that is done; `stop` may have turned true.
+    async fn save_first(
+        &mut self,
+        checkpoint: &Checkpoint,
+        directory: &RunDirectory,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<bool> {
+        directory.cut_metrics(checkpoint.snapshot.accepted.map(|accepted| accepted.iteration))?;
+        let (bytes, metrics) = (checkpoint.to_bytes(), directory.metrics_from(|_| 0)?);
+        let save = async || {
+            let mut pieces = Pieces::default();
+            self.archive.save(self.term, FIRST, bytes.clone(), &metrics, &mut pieces).await.map(|()| pieces)
+        };
+        let Some(pieces) = until_there(Waits::Always, stop, save).await? else { return Ok(false) };
+        self.pieces = pieces;
+        Ok(true)
     }
 
     /// Saves the state at which the training has ended here, so that whoever takes over has no round to repeat.
@@ -368,6 +422,32 @@ impl Part {
     }
 }
 
+/// Looks at the newest term in the store, again and again.
+///
+/// Whoever is cut off from the bus takes a term beside a leader that is heard. That is no reason to go at once. But states
+/// are ordered by term, so what the leader saves from then on would be lost with it. It therefore stands by, and since
+/// nobody is heard then, takes the term after that one.
+#[derive(Debug)]
+struct Lookout {
+    /// After how many looks a leader that is heard goes; `None` without a bus on which others say that they lead.
+    looks: Option<u32>,
+    /// Looks in a row that found a newer term while this leader was heard, and so would have heard another one.
+    newer: u32,
+}
+
+impl Lookout {
+    fn new(looks: Option<u32>) -> Lookout {
+        Lookout { looks, newer: 0 }
+    }
+
+    /// Whether the leader is to go: the store has a newer term, or not, and others hear it, or do not.
+    fn is_over(&mut self, is_newer: bool, is_heard: bool) -> bool {
+        let Some(looks) = self.looks else { return is_newer };
+        self.newer = if is_newer && is_heard { self.newer + 1 } else { 0 };
+        self.newer >= looks
+    }
+}
+
 impl Part {
     async fn rest(&self) -> Result<(), ArchiveError> {
         // Somebody else may lead by now, and say so.
@@ -388,6 +468,18 @@ mod tests {
     fn saved(rounds: u64) -> SavedState {
         let checkpoint = Checkpoint::sample(rounds).to_bytes();
         SavedState { checkpoint, metrics: Vec::new(), pieces: Pieces::default() }
+    }
+
+    #[test]
+    fn a_leader_goes_for_a_newer_term_if_it_would_have_heard_whose_that_is() {
+        let mut alone = Lookout::new(None);
+        assert!(!alone.is_over(false, false) && alone.is_over(true, false));
+        let mut cut_off = Lookout::new(Some(2));
+        assert!((0..10).all(|_| !cut_off.is_over(true, false)), "others lead, or nobody hears anybody");
+        let mut heard = Lookout::new(Some(2));
+        let looks = [(true, true), (false, true), (true, true), (true, false), (true, true), (true, true)];
+        let is_over = looks.map(|(is_newer, is_heard)| heard.is_over(is_newer, is_heard));
+        assert_eq!(is_over, [false, false, false, false, false, true]);
     }
 
     #[test]
