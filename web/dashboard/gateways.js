@@ -23,5 +23,5 @@ export function showGateways({ operator }) {
   const head = make("tr", {}, ...HEADS.map((text) => make("th", { scope: "col" }, text)));
   const table = make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows));
   at("gateways-table").replaceChildren(...(gateways.length === 0 ? [] : [
-    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Gateways" }, table)]));
+    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of gateways" }, table)]));
 }
