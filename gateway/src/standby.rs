@@ -92,6 +92,13 @@ impl Standby {
         standby
     }
 
+    /// One that has listened long enough: it looks for terms at once, and takes the next one.
+    pub fn taking(now_ms: u64, nonce: u64) -> Standby {
+        let mut standby = Standby::new(now_ms, nonce);
+        standby.look(true);
+        standby
+    }
+
     /// The newest term that it has heard of.
     pub fn newest(&self) -> Option<Term> {
         self.newest

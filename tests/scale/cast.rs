@@ -577,6 +577,15 @@ impl Cast {
         self.wait(key, |cast| cast.store.get(key).is_some() == is_there);
     }
 
+    /// Waits until an object of the store has changed so many times.
+    pub(crate) fn changes(&mut self, key: &str, times: usize) {
+        let mut seen = std::collections::BTreeSet::new();
+        self.wait(key, |cast| {
+            seen.extend(cast.store.get(key));
+            seen.len() > times
+        });
+    }
+
     /// Waits until the dashboard of the coordinator that leads says that of the training.
     pub(crate) fn shows(&mut self, words: &str) {
         self.wait(words, |cast| {

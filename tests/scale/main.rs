@@ -77,11 +77,16 @@ fn a_leader_that_is_killed_is_replaced_and_nothing_is_done_by_hand() {
 /// It leads a term that nobody hears of. What the leader saves meanwhile must not count as older than that.
 #[test]
 fn a_leader_that_is_heard_takes_the_term_after_that_of_a_standby_that_is_cut_off() {
-    let mut cast = Cast::begin_with_relay(MANY);
+    // Enough to be paused in time.
+    let iterations = 5 * MANY;
+    let mut cast = Cast::begin_with_relay(iterations);
     cast.reaches(1);
     // So that neither comes to the end meanwhile.
     cast.operator("pause");
     cast.keeps("paused", true);
+    cast.says(1, STANDS_BY);
+    // The leader has looked for newer terms three times.
+    cast.changes("pulse", 4);
     cast.cut_off_standby(true);
     cast.says(1, &format!("{LEADS}2"));
     cast.says(0, &format!("{LEADS}3"));
@@ -89,11 +94,12 @@ fn a_leader_that_is_heard_takes_the_term_after_that_of_a_standby_that_is_cut_off
     cast.cut_off_standby(false);
     cast.says_times(1, STANDS_BY, 2);
     assert_eq!(cast.leader(), 0);
+    cast.shows("The operator has paused the training.");
     cast.operator("continue");
     cast.goes_on();
     cast.kill_leader();
     cast.says(1, &format!("{LEADS}4"));
-    assert_eq!(cast.ends_without(0), reference(MANY));
+    assert_eq!(cast.ends_without(0), reference(iterations));
 }
 
 fn suffer_random_faults(place: Place) {

@@ -169,7 +169,9 @@ pub(super) fn train(work: Work, hint: &str, show: Show) -> anyhow::Result<()> {
                 ));
             }
             Ok(Ended::SteppedDown(kept)) => {
-                say("This coordinator does not lead any more; it stands by.");
+                if kept.is_none() {
+                    say("This coordinator does not lead any more; it stands by.");
+                }
                 role = Role { stands_by: true, wants_more: false, kept };
                 (socket, tls) = runtime.block_on(listen(&material.config))?;
             }

@@ -18,6 +18,18 @@ const HEARD_MAX: usize = 256;
 /// The longest wait for something to happen.
 const TICK_MAX: Duration = Duration::from_secs(5);
 
+/// How a process comes to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// It looks for a leader in the store, and leads at once if nobody ever has.
+    Begins,
+    /// It listens first.
+    StandsBy,
+    /// It has led this term, and has heard nobody lead a newer one for long: it takes the next one at once. Nobody else
+    /// listens for less time, so nobody takes it first.
+    Returns(Term),
+}
+
 /// How waiting ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Elected {
@@ -34,8 +46,7 @@ pub enum Elected {
     Stopped,
 }
 
-/// Waits until this process leads, the training has ended, or `stop` turns true. One that `begins` looks for a leader
-/// in the store and leads at once if nobody ever has; a standby listens first.
+/// Waits until this process leads, the training has ended, or `stop` turns true.
 ///
 /// # Errors
 /// When the bus is closed for good.
@@ -43,7 +54,7 @@ pub async fn elect(
     archive: &Archive,
     link: &Link,
     subjects: &Subjects,
-    begins: bool,
+    entry: Entry,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Elected, ScaleError> {
     let (heard, mut broadcasts) = mpsc::channel(HEARD_MAX);
@@ -58,7 +69,11 @@ pub async fn elect(
     let began = Instant::now();
     let now_ms = || began.elapsed().as_millis() as u64;
     let nonce = super::random()?;
-    let mut standby = if begins { Standby::beginning(0, nonce) } else { Standby::new(0, nonce) };
+    let mut standby = match entry {
+        Entry::Begins => Standby::beginning(0, nonce),
+        Entry::StandsBy => Standby::new(0, nonce),
+        Entry::Returns(_) => Standby::taking(0, nonce),
+    };
     let mut has_heard = false;
     let mut request: Option<BoxFuture<'_, StandbyInput>> = None;
     loop {
@@ -80,7 +95,11 @@ pub async fn elect(
             // Whoever was frozen hears first what was said meanwhile.
             biased;
             () = stopped(&mut stop) => return Ok(Elected::Stopped),
+            // Its own words are no leader's any more.
             Some(broadcast) = broadcasts.recv() => {
+                if matches!(entry, Entry::Returns(led) if broadcast.term() <= led) {
+                    continue;
+                }
                 has_heard = true;
                 StandbyInput::Heard(broadcast)
             }

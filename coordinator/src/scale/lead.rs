@@ -182,13 +182,16 @@ impl Lead {
         self.has_resigned = true;
     }
 
-    /// Leads no more: what gateways say from now on is for another leader.
+    /// Leads no more: from now on nothing changes its state, and what gateways say is for another leader.
     pub fn retire(&mut self) {
         (self.has_resigned, self.has_retired) = (true, true);
     }
 
     /// Hands an input to the engine.
     pub fn handle(&mut self, now_ms: u64, input: Input) {
+        if self.has_retired {
+            return;
+        }
         let input = match input {
             Input::Tick => LeaderInput::Tick,
             input => LeaderInput::Engine(input),
@@ -203,18 +206,20 @@ impl Lead {
 
     /// When to hand in [`Input::Tick`] if nothing else happens before.
     pub fn wake_ms(&self) -> Option<u64> {
-        self.leader.wake_ms()
+        self.leader.wake_ms().filter(|_| !self.has_retired)
     }
 
     /// What is to be done next. What concerns bus and store is done already.
     pub fn poll_output(&mut self) -> Option<LeadOutput> {
         loop {
+            if self.has_retired {
+                return None;
+            }
             match self.leader.poll_output()? {
                 LeaderOutput::Engine(output) => return Some(LeadOutput::Engine(output)),
                 LeaderOutput::Finished(reason) => return Some(finished(reason)),
                 LeaderOutput::StepDown(term) => return Some(LeadOutput::StepDown(term)),
                 LeaderOutput::Broadcast(_) if self.has_resigned => {}
-                LeaderOutput::Answer(_) if self.has_retired => {}
                 LeaderOutput::Broadcast(broadcast) => {
                     self.link.say(&self.subjects.all, None, broadcast.encode());
                 }

@@ -31,7 +31,7 @@ pub use self::gateway::{GatewayConfig, GatewayEnd, run as serve};
 pub use archive::{Archive, ArchiveError, End, Record, SavedState};
 pub use bus::{LinkError, Subject};
 pub use carrier::{Carried, Carrier};
-pub use election::{Elected, elect};
+pub use election::{Elected, Entry, elect};
 pub use herald::Herald;
 pub use joining::{begin, find, next_term, open};
 pub use lead::{Lead, LeadEvent, LeadOutput};

@@ -24,6 +24,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use engine::{
     Counters, Course, Engine, KnownScales, LocalHelp, Secret, Snapshot, Statistics, StopReason, StopRules,
 };
+use gateway::Term;
 use protocol::message::Welcome;
 use protocol::plan::{SetPlan, SetPlans};
 use tokio::runtime::Handle;
@@ -40,7 +41,7 @@ use crate::report::status::{DetailPoint, Status};
 use crate::report::tensorboard::Recorder;
 use crate::room::Load;
 use crate::run_directory::{RunDirectory, RunError, SavedModel, load_metrics};
-use crate::scale::porch;
+use crate::scale::{Herald, porch};
 use crate::server::{self, MetricsAccess, ServerConfig, Site, Socket, Ticket, Tls, TlsError};
 use crate::trial::Trial;
 use crate::volunteer;
@@ -95,7 +96,11 @@ pub struct Kept {
     /// Its state. What gateways remember of volunteers belongs to this one, and not to one that nobody heard of.
     pub checkpoint: Checkpoint,
     /// After how many looks at that term it stepped down.
-    pub looks: u32,
+    looks: u32,
+    /// The term that it led.
+    term: Term,
+    /// Says that it leads that one until it leads the next: standbys would take that first.
+    _herald: Option<Herald>,
 }
 
 /// How a training ends for this process.
@@ -279,7 +284,7 @@ async fn end_for_all(
         match published {
             Published::Here | Published::Nowhere => {}
             Published::Elsewhere => return Ended::Elsewhere,
-            Published::Replaced => return Ended::SteppedDown(last.map(|last| part.keep(last))),
+            Published::Replaced => return Ended::SteppedDown(last.and_then(|last| part.keep(last))),
         }
     }
     let _ = orders.send(Order::Saved(Box::new(summary.clone()))).await;
@@ -489,7 +494,7 @@ async fn train_and_save(
             if let Err(error) = save_kept(&checkpoint, both, &directory) {
                 tracing::warn!("{error}");
             }
-            return Ok(Worked::SteppedDown(Some(part.keep(*checkpoint))));
+            return Ok(Worked::SteppedDown(part.keep(*checkpoint)));
         }
     };
     let mut summary = summary::summarize(&outcome, material.network.parameters(), &directory);

@@ -1,6 +1,7 @@
 //! A training that is one of several processes: when this one leads, and what it leaves for the others.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -17,8 +18,8 @@ use crate::data::ShardStore;
 use crate::driver::{Checkpoint, Facts, Helm, Order, Replaced};
 use crate::run_directory::RunDirectory;
 use crate::scale::{
-    self, Archive, ArchiveError, Elected, Herald, Lead, Link, Pieces, SavedState, Subjects, Voice, Waits,
-    until_there,
+    self, Archive, ArchiveError, Elected, Entry, Herald, Lead, Link, Pieces, SavedState, Subjects, Voice,
+    Waits, until_there,
 };
 
 /// The pause after a try to publish the results; the next is twice as long, up to [`PAUSE_MAX`].
@@ -29,9 +30,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A leader that is heard stands by when it finds a newer term so many times in a row: until then, whoever leads the
 /// newer one may just not have spoken yet.
 const LOOKS: u32 = 2;
-/// Each time that nobody was heard to lead, it looks twice as often the next time, up to this: two leaders who do not
-/// hear each other, and are both heard, do not replace each other all the time.
+/// Each time that nobody was heard to lead, it waits for twice as many looks the next time, up to this: two leaders who do
+/// not hear each other, and are both heard, do not replace each other all the time.
 const LOOKS_MAX: u32 = 64;
+/// A leader that was heard at so many looks in a row was not silent for so long that somebody who hears it would have taken
+/// its place.
+const LOOKS_STEADY: u32 = 1 + (LEADER_SILENCE_MS_MAX / LOOK_EVERY.as_millis() as u64) as u32;
 /// The numbers of the first and the last state of a term. The driver counts from 1.
 const FIRST: u64 = 0;
 const LAST: u64 = u64::MAX;
@@ -66,6 +70,8 @@ pub(super) struct Part {
     herald: Option<Herald>,
     /// How often it looks at a newer term before it stands by.
     looks: u32,
+    /// Whether it was heard all the time before it found a newer term ([`Lookout`]).
+    is_steady: Arc<AtomicBool>,
 }
 
 /// What came of the wish to end the training.
@@ -131,20 +137,28 @@ pub(super) async fn enter(
                 is_paused: false,
                 herald: None,
                 looks: LOOKS,
+                is_steady: Arc::default(),
             }
         }
         Some(link) => {
             let Some(link) = Link::connect(link, "shoal coordinator", &stop).await? else { return stopped() };
             let subjects = Subjects::of(record.realm);
             let seconds = LEADER_SILENCE_MS_MAX / 1_000;
-            if stands_by {
+            if kept.is_some() {
+                tell("This coordinator takes the next term.".to_owned());
+            } else if stands_by {
                 tell(format!("Standing by; this coordinator leads when it hears no other for {seconds} s."));
             } else if matches!(archive.newest_term().await, Ok(Some(_))) {
                 tell(format!(
                     "This training has begun before; this coordinator leads when it has heard no other for {seconds} s."
                 ));
             }
-            let elected = scale::elect(&archive, &link, &subjects, !stands_by, stop.clone()).await?;
+            let entry = match &kept {
+                Some(kept) => Entry::Returns(kept.term),
+                None if stands_by => Entry::StandsBy,
+                None => Entry::Begins,
+            };
+            let elected = scale::elect(&archive, &link, &subjects, entry, stop.clone()).await?;
             let (term, has_heard) = match elected {
                 Elected::Leads { term, has_heard } => (term, has_heard),
                 Elected::Stopped => return stopped(),
@@ -166,7 +180,8 @@ pub(super) async fn enter(
                 reopenings: 0,
                 is_paused: false,
                 herald,
-                looks: kept.as_ref().map_or(LOOKS, |kept| LOOKS_MAX.min(2 * kept.looks)),
+                looks: looks_after(kept.as_deref()),
+                is_steady: Arc::default(),
             }
         }
     };
@@ -175,7 +190,8 @@ pub(super) async fn enter(
         true => take_results(&part.archive, directory).await.map(|()| None),
         false => {
             let (reopenings, is_paused) = (part.archive.reopenings().await?, part.archive.is_paused().await?);
-            Ok(Some((part.archive.newest_state().await?, reopenings, is_paused)))
+            let newest = if kept.is_none() { part.archive.newest_state().await? } else { None };
+            Ok(Some((newest, reopenings, is_paused)))
         }
     };
     let Some(loaded) = until_there(Waits::Always, &stop, load).await? else { return stopped() };
@@ -289,6 +305,7 @@ impl Part {
     pub(super) fn look_after(&self, orders: &mpsc::Sender<Order>) -> JoinHandle<()> {
         let (archive, term, orders) = (self.archive.clone(), self.term, orders.downgrade());
         let (bus, looks) = (self.bus.clone(), self.bus.as_ref().map(|_| self.looks));
+        let is_steady = Arc::clone(&self.is_steady);
         tokio::spawn(async move {
             let voice = match &bus {
                 Some((link, subjects)) => Voice::of(term, link, subjects).await.ok(),
@@ -305,10 +322,11 @@ impl Part {
                     Ok(newest) => lookout.is_over(newest > Some(term), is_heard),
                     Err(_) => false,
                 };
+                is_steady.store(lookout.is_steady(), Ordering::Relaxed);
                 let replaced = match archive.has_finished().await {
                     Ok(true) => Some(Replaced::Ended),
-                    _ if is_over && bus.is_none() => Some(Replaced::Led),
-                    _ => is_over.then_some(Replaced::Unheard),
+                    _ if is_over && lookout.is_steady() => Some(Replaced::Unheard),
+                    _ => is_over.then_some(Replaced::Led),
                 };
                 let Some(orders) = orders.upgrade() else { return };
                 if let Some(replaced) = replaced {
@@ -319,9 +337,11 @@ impl Part {
         })
     }
 
-    /// What this process goes on with if it steps down now.
-    pub(super) fn keep(&self, checkpoint: Checkpoint) -> Box<Kept> {
-        Box::new(Kept { checkpoint, looks: self.looks })
+    /// What this process goes on with if it steps down now; `None` if that is for others to say.
+    pub(super) fn keep(&self, checkpoint: Checkpoint) -> Option<Box<Kept>> {
+        let (link, subjects) = self.bus.as_ref().filter(|_| self.is_steady.load(Ordering::Relaxed))?;
+        let herald = Some(Herald::of(self.term, link.clone(), subjects.clone()));
+        Some(Box::new(Kept { checkpoint, looks: self.looks, term: self.term, _herald: herald }))
     }
 
     /// Saves the state with which this process goes on, before it leads: those of older terms are not to be gone on from.
@@ -433,19 +453,35 @@ struct Lookout {
     looks: Option<u32>,
     /// Looks in a row that found a newer term while this leader was heard, and so would have heard another one.
     newer: u32,
+    /// Looks in a row, before there was a newer term, at which it was heard.
+    heard: u32,
 }
 
 impl Lookout {
     fn new(looks: Option<u32>) -> Lookout {
-        Lookout { looks, newer: 0 }
+        Lookout { looks, newer: 0, heard: 0 }
     }
 
     /// Whether the leader is to go: the store has a newer term, or not, and others hear it, or do not.
     fn is_over(&mut self, is_newer: bool, is_heard: bool) -> bool {
+        if !is_newer {
+            self.heard = if is_heard { self.heard + 1 } else { 0 };
+        }
         let Some(looks) = self.looks else { return is_newer };
         self.newer = if is_newer && is_heard { self.newer + 1 } else { 0 };
         self.newer >= looks
     }
+
+    /// Whether nobody had a reason to take a newer term who hears this leader. Otherwise the newer one's may have been the
+    /// better state, even if nobody leads it any more.
+    fn is_steady(&self) -> bool {
+        self.heard >= LOOKS_STEADY
+    }
+}
+
+/// How many looks it takes a leader to stand by that comes to lead with what it kept.
+fn looks_after(kept: Option<&Kept>) -> u32 {
+    kept.map_or(LOOKS, |kept| LOOKS_MAX.min(2 * kept.looks))
 }
 
 impl Part {
@@ -480,6 +516,22 @@ mod tests {
         let looks = [(true, true), (false, true), (true, true), (true, false), (true, true), (true, true)];
         let is_over = looks.map(|(is_newer, is_heard)| heard.is_over(is_newer, is_heard));
         assert_eq!(is_over, [false, false, false, false, false, true]);
+    }
+
+    /// Who was not heard for a while may have been replaced by somebody who is gone by now, and knew more.
+    #[test]
+    fn only_a_leader_that_was_heard_all_the_time_keeps_its_state() {
+        let is_steady = |looks: &[(bool, bool)]| {
+            let mut lookout = Lookout::new(Some(2));
+            looks.iter().for_each(|(is_newer, is_heard)| {
+                lookout.is_over(*is_newer, *is_heard);
+            });
+            lookout.is_steady()
+        };
+        assert!(is_steady(&[(false, true), (false, true), (false, true), (true, true), (true, true)]));
+        assert!(!is_steady(&[(false, true), (false, true), (true, true), (true, true)]), "too short a time");
+        let gap = [(false, true), (false, true), (false, true), (false, false), (true, true), (true, true)];
+        assert!(!is_steady(&gap));
     }
 
     #[test]
