@@ -312,12 +312,15 @@ impl Part {
                 None => None,
             };
             let mut lookout = Lookout::new(looks);
+            let mut looked = Instant::now();
             for number in 0.. {
                 if let Err(error) = archive.beat(term, number).await {
                     tracing::debug!("{error}");
                 }
                 sleep(LOOK_EVERY).await;
-                let is_heard = voice.as_ref().is_some_and(Voice::is_heard);
+                // Whoever did not run was not heard either.
+                let has_run = std::mem::replace(&mut looked, Instant::now()).elapsed() < 2 * LOOK_EVERY;
+                let is_heard = has_run && voice.as_ref().is_some_and(Voice::is_heard);
                 let is_over = match archive.newest_term().await {
                     Ok(newest) => lookout.is_over(newest > Some(term), is_heard),
                     Err(_) => false,
@@ -445,15 +448,15 @@ impl Part {
 /// Looks at the newest term in the store, again and again.
 ///
 /// Whoever is cut off from the bus takes a term beside a leader that is heard. That is no reason to go at once. But states
-/// are ordered by term, so what the leader saves from then on would be lost with it. It therefore stands by, and since
-/// nobody is heard then, takes the term after that one.
+/// are ordered by term, so what the leader saves from then on would be lost with it. It therefore takes the term after that
+/// one.
 #[derive(Debug)]
 struct Lookout {
     /// After how many looks a leader that is heard goes; `None` without a bus on which others say that they lead.
     looks: Option<u32>,
     /// Looks in a row that found a newer term while this leader was heard, and so would have heard another one.
     newer: u32,
-    /// Looks in a row, before there was a newer term, at which it was heard.
+    /// Looks at which it was heard, before there was a newer term, since the last at which it was not.
     heard: u32,
 }
 
@@ -464,8 +467,10 @@ impl Lookout {
 
     /// Whether the leader is to go: the store has a newer term, or not, and others hear it, or do not.
     fn is_over(&mut self, is_newer: bool, is_heard: bool) -> bool {
-        if !is_newer {
-            self.heard = if is_heard { self.heard + 1 } else { 0 };
+        if !is_heard {
+            self.heard = 0;
+        } else if !is_newer {
+            self.heard += 1;
         }
         let Some(looks) = self.looks else { return is_newer };
         self.newer = if is_newer && is_heard { self.newer + 1 } else { 0 };
@@ -532,6 +537,8 @@ mod tests {
         assert!(!is_steady(&[(false, true), (false, true), (true, true), (true, true)]), "too short a time");
         let gap = [(false, true), (false, true), (false, true), (false, false), (true, true), (true, true)];
         assert!(!is_steady(&gap));
+        let away = [(false, true), (false, true), (false, true), (true, false), (true, true), (true, true)];
+        assert!(!is_steady(&away));
     }
 
     #[test]
